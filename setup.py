@@ -1,0 +1,44 @@
+"""ament_python package: built by `colcon build` and by `pip install .` alike."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+ROBOT = ["numpy>=1.26", "PyYAML>=6.0", "mujoco>=3.3", "onnxruntime>=1.17"]
+ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 installation
+    "ros-rclpy[fastrtps]~=7.1.6",
+    "ros-std-msgs~=5.3.0",
+    "ros-sensor-msgs~=5.3.0",
+    "ros-std-srvs~=5.3.0",
+    "ros-diagnostic-msgs~=5.3.0",
+    "ros-rosgraph-msgs~=2.0.0",
+]
+REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "rich>=13.0"]
+LEARNER = ["torch==2.13.0", "onnx>=1.16", "safetensors>=0.4"]
+TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
+
+setup(
+    name="sql_ros",
+    version="0.1.0",
+    description="Soft Q-learning for real robot arms over ROS 2",
+    license="Apache-2.0",
+    packages=find_packages(include=["sql_ros", "sql_ros.*"]),
+    package_data={"sql_ros": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/sql_ros"]),
+        ("share/sql_ros", ["package.xml"]),
+        ("share/sql_ros/launch", glob("launch/*.launch.py")),
+        ("share/sql_ros/config", glob("config/*.yaml")),
+        ("share/sql_ros/config/robots", glob("config/robots/*.yaml")),
+        ("share/sql_ros/config/tasks", glob("config/tasks/*.yaml")),
+        ("share/sql_ros/sim/robots", glob("sim/robots/*.xml")),
+        ("share/sql_ros/sim/scenes", glob("sim/scenes/*.xml")),
+        # ros2 run and ros2 launch look for executables here; pip does not put console scripts there
+        ("lib/sql_ros", glob("scripts/*")),
+    ],
+    python_requires=">=3.10",
+    install_requires=["setuptools", *ROBOT],
+    extras_require={"ros": ROS, "report": REPORT, "learner": LEARNER, "test": TEST, "all": ROS + REPORT + LEARNER},
+    entry_points={"console_scripts": ["sql-ros = sql_ros.cli.main:main"]},
+    zip_safe=False,
+)

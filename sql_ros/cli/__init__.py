@@ -1,0 +1,1 @@
+"""The command line: `sql-ros <command> --help` teaches each by example."""

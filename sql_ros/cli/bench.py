@@ -1,0 +1,101 @@
+"""`sql-ros bench`: the real stack, measured from its own /diagnostics."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.tasks import load_task
+
+SETTLE_S = 3.0  # discovery and the first steps are left out
+
+
+def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
+    """Control steps per second of actor and bridge in lockstep, exploring uniformly, without a learner."""
+    values = _run(task, ["realtime_factor:=0.0"], seconds, seed)
+    steps = values[-1]["control_steps"] - values[0]["control_steps"]
+    return {"lockstep_steps_per_s": steps / (values[-1]["received_s"] - values[0]["received_s"])}
+
+
+def measure_period(task: str, rate_hz: float, seconds: float, seed: int) -> dict[str, float]:
+    """Control period of the paced actor [ms], beside the paced bridge."""
+    config = load_task(task).config
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{Path(task).stem}.yaml"
+        changed = dataclasses.replace(config, control_rate_hz=rate_hz)
+        path.write_text(yaml.safe_dump({"kind": "reach", **changed.as_dict()}))
+        last = _run(str(path), ["realtime_factor:=1.0"], seconds, seed)[-1]
+    names = {"period_p50_ms": "p50", "period_p99_ms": "p99", "period_max_ms": "max"}
+    figures = {f"period_{short}_ms_{rate_hz:g}": last[name] for name, short in names.items()}
+    return {**figures, f"missed_fraction_{rate_hz:g}": last["missed_deadlines"] / max(last["control_steps"], 1)}
+
+
+def _run(task: str, factor: list[str], seconds: float, seed: int) -> list[dict[str, float]]:
+    """Starts bridge and actor in a domain of their own; returns the actor's control diagnostics, one per second."""
+    domain = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = {**os.environ, **domain}
+    common = ["-p", f"task:='{task}'", "-p", factor[0]]
+    with tempfile.TemporaryDirectory() as logs:
+        environment["ROS_LOG_DIR"] = logs
+        commands = {
+            "sim_bridge": ["-p", "state_rate_hz:=100.0", "--ros-args"],
+            "actor": ["-p", f"seed:={seed}", "-p", "learner_patience_s:=0.0", "-r", "commands:=sim_bridge/commands"],
+        }
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", *common, *extra], env=environment, stderr=subprocess.DEVNULL
+            )
+            for name, extra in commands.items()
+        ]
+        try:
+            os.environ.update(domain)
+            return _listen(seconds)
+        finally:
+            for child in children:
+                child.send_signal(signal.SIGINT)
+            for child in children:
+                child.wait(20)
+
+
+def _listen(seconds: float) -> list[dict[str, float]]:
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("bench", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    seen: list[dict[str, float]] = []
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == "actor: control":
+                numbers = {entry.key: float(entry.value) for entry in status.values}
+                seen.append({**numbers, "received_s": time.monotonic()})
+
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    deadline = time.monotonic() + seconds + SETTLE_S + 20.0
+    settled: float | None = None
+    while time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+        if settled is None and seen and seen[-1]["control_steps"] > 0:
+            settled = time.monotonic() + SETTLE_S
+        if settled is not None and time.monotonic() > settled + seconds:
+            break
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+    kept = [values for values in seen if settled is not None and values["received_s"] >= settled]
+    if len(kept) < 2:
+        raise ConfigError("the actor reported no control steps: does `sql-ros doctor` find that DDS discovery works?")
+    return kept

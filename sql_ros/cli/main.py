@@ -1,0 +1,245 @@
+"""`sql-ros`: one program, a few commands. What a command needs is imported when it is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from sql_ros import __version__
+from sql_ros.core.errors import SqlRosError
+
+CONFIG_EXIT_CODE = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; wrong input is one line on stderr and exit code 2."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except SqlRosError as error:
+        print(f"sql-ros {args.name}: {error}", file=sys.stderr)
+        return CONFIG_EXIT_CODE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sql-ros",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Soft Q-learning for real robot arms over ROS 2 (nothing to do with databases).",
+        epilog="""first steps:
+  sql-ros doctor                                    what works on this machine, and what to do about what does not
+  sql-ros up sawyer_stack                           train the simulated Sawyer until it reaches its goals
+  sql-ros eval --policy runs/latest/policy.onnx     how good is the result?
+  sql-ros up sawyer_stack mode:=play policy:=runs/latest/policy.onnx realtime_factor:=1""",
+    )
+    parser.add_argument("--version", action="version", version=f"sql_ros {__version__}")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="command")
+    _add_up(commands)
+    _add_eval(commands)
+    _add_bench(commands)
+    _add_doctor(commands)
+    _add_params(commands)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+# --- up ---
+
+
+def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    up = _command(
+        commands,
+        "up",
+        "start a stack: the same processes, parameters and remappings as ros2 launch",
+        """  sql-ros up sawyer_stack                                   train sawyer_reach in lockstep, stop when it is learned
+  sql-ros up sawyer_stack seed:=3 run_dir:=runs/third       another seed, a folder of one's own
+  sql-ros up sawyer_stack --resume runs/third               go on where that run stopped
+  sql-ros up sawyer_stack mode:=play policy:=runs/latest/policy.onnx realtime_factor:=1
+  sql-ros up sawyer_stack sim:=false                        the real arm's topics instead of the simulation
+  sql-ros up sawyer_stack --show-args                       every argument with its default""",
+    )
+    up.add_argument("stack", help="name of the stack: sawyer_stack")
+    up.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
+    up.add_argument("--resume", metavar="RUN_DIR", help="short for run_dir:=RUN_DIR resume:=true")
+    up.add_argument("-s", "--show-args", action="store_true", help="list the arguments and end")
+    up.set_defaults(run=_up)
+
+
+def _up(args: argparse.Namespace) -> int:
+    from sql_ros.cli.up import run_stack
+    from sql_ros.core.errors import ConfigError
+    from sql_ros.runs.figures import command_line
+    from sql_ros.stack import STACKS
+
+    if args.stack not in STACKS:
+        raise ConfigError(f"unknown stack '{args.stack}', expected one of: {', '.join(STACKS)}")
+    arguments, describe = STACKS[args.stack]
+    if args.show_args:
+        for argument in arguments:
+            print(f"{argument.name + ':=' + argument.default:40s} {argument.description}")
+        return 0
+    given = {}
+    for item in args.arguments:
+        name, separator, value = item.partition(":=")
+        if not separator:
+            raise ConfigError(f"'{item}' is not of the form name:=value")
+        given[name] = value
+    if args.resume:
+        given |= {"run_dir": args.resume, "resume": "true"}
+    return run_stack(describe(given), command_line())
+
+
+# --- eval ---
+
+
+def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    evaluate = _command(
+        commands,
+        "eval",
+        "evaluate an exported policy in simulation, without ROS",
+        """  sql-ros eval --policy runs/latest/policy.onnx
+  sql-ros eval --policy runs/latest/policy.onnx --task sawyer_reach --episodes 20 --seed 7 --json eval.json
+  sql-ros eval --policy runs/latest/policy.onnx --sample     the stochastic policy instead of the best of its candidates""",
+    )
+    evaluate.add_argument("--policy", required=True, type=Path, metavar="FILE", help="an ONNX file written by a run")
+    evaluate.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
+    evaluate.add_argument("--episodes", default=100, type=_positive, help="how many (default: %(default)s)")
+    evaluate.add_argument("--seed", default=1000, type=_natural, help="of start poses and targets (default: %(default)s)")
+    evaluate.add_argument("--sample", action="store_true", help="sample actions instead of taking the best candidate")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    evaluate.set_defaults(run=_eval)
+
+
+def _eval(args: argparse.Namespace) -> int:
+    import time
+
+    from sql_ros.core.errors import ConfigError
+    from sql_ros.core.policy import Policy
+    from sql_ros.robot.tasks import load_task
+    from sql_ros.runs.evaluation import Evaluator
+    from sql_ros.runs.figures import write_figures
+
+    task = load_task(args.task)
+    try:
+        policy = Policy(args.policy.read_bytes(), task.spec)
+    except OSError as error:
+        raise ConfigError(f"cannot read the policy: {error}") from None
+    began = time.monotonic()
+
+    def show(index: int, success: bool) -> bool:
+        print("." if success else "x", end="\n" if (index + 1) % 50 == 0 else "", flush=True)
+        return True
+
+    result = Evaluator(task, args.seed, deterministic=not args.sample).evaluate(policy, args.episodes, show)
+    figures = {**result.figures(), "wall_s": time.monotonic() - began}
+    print(f"\n{sum(result.successes)} of {args.episodes} episodes reached the goal, policy version {policy.info.version}")
+    for name, value in figures.items():
+        print(f"  {name:28s} {value:.6g}")
+    if args.json:
+        write_figures(args.json, figures, args.seed)
+    return 0
+
+
+# --- bench ---
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = _command(
+        commands,
+        "bench",
+        "measure this machine: lockstep rate, control periods",
+        """  sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
+  sql-ros bench period --rates 20 100 --seconds 10     control period of the paced actor: p50, p99, maximum""",
+    )
+    bench.add_argument("what", choices=("lockstep", "period"), help="what to measure")
+    bench.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
+    bench.add_argument("--seconds", default=10.0, type=float, help="per measurement (default: %(default)s)")
+    bench.add_argument("--rates", default=[20.0, 100.0], type=float, nargs="+", metavar="HZ", help="control rates of period")
+    bench.add_argument("--seed", default=0, type=_natural, help="(default: %(default)s)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    bench.set_defaults(run=_bench)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from sql_ros.cli.bench import measure_lockstep, measure_period
+    from sql_ros.runs.figures import write_figures
+
+    figures: dict[str, float] = {}
+    if args.what == "lockstep":
+        figures = measure_lockstep(args.task, args.seconds, args.seed)
+    else:
+        for rate in args.rates:
+            figures.update(measure_period(args.task, rate, args.seconds, args.seed))
+    for name, value in figures.items():
+        print(f"  {name:32s} {value:.6g}")
+    if args.json:
+        write_figures(args.json, figures, args.seed)
+    return 0
+
+
+# --- doctor and params ---
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = _command(
+        commands,
+        "doctor",
+        "say what is installed and works here, and what to do about what does not",
+        "  sql-ros doctor          exit code 0 if training in simulation can work, 1 if not",
+    )
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from sql_ros.cli.doctor import examine
+
+    return examine()
+
+
+def _add_params(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    params = _command(
+        commands,
+        "params",
+        "list every ROS parameter: type, default, range, description",
+        "  sql-ros params              of all nodes\n  sql-ros params learner      of one",
+    )
+    params.add_argument("node", nargs="?", help="learner, actor, sim_bridge or monitor")
+    params.set_defaults(run=_params)
+
+
+def _params(args: argparse.Namespace) -> int:
+    from sql_ros.cli.params import list_parameters
+
+    return list_parameters(args.node)
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value}, expected 0 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}, expected 1 or more")
+    return value
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main())

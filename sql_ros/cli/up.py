@@ -1,0 +1,106 @@
+"""`sql-ros up`: starts the processes of a stack without `ros2 launch`, and ends them together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from sql_ros.stack import NodeProcess, Stack, ros_arguments
+
+
+@dataclass
+class _Child:
+    process: NodeProcess
+    handle: subprocess.Popen[bytes]
+    log: Path | None
+
+
+def run_stack(stack: Stack, command: str) -> int:
+    """Runs until a process that ends the stack ends, another fails, or SIGINT or SIGTERM arrives; then stops all by SIGINT.
+
+    The monitor keeps the terminal; what the others print goes to `<run_dir>/log/<node>.log`.
+
+    Args:
+        stack: what to run.
+        command: that repeats the run, for its report.
+
+    Returns:
+        The exit code: that of the first process that failed, otherwise 0.
+    """
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, _: asked.append(signum))
+    children = [_start(process, stack, command) for process in stack.processes]
+    first = _await_end(children, asked)
+    code = _stop(children)
+    if first is not None and first.handle.returncode:
+        _explain(first)
+    return code
+
+
+def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:
+    if process.executable == "monitor":
+        process = replace(process, parameters={**process.parameters, "command": command})
+    words = [sys.executable, "-m", f"sql_ros.nodes.{process.executable}_node", *ros_arguments(process, stack)]
+    log, output = None, None
+    if process.executable != "monitor":
+        log = stack.run_dir / "log" / f"{process.executable}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = log.open("ab")
+    # a session of its own: Ctrl-C in the terminal reaches this process alone, which then ends the others in order
+    handle = subprocess.Popen(words, stdout=output, stderr=_errors(output), env=_environment(stack), start_new_session=True)
+    if output is not None:
+        output.close()
+    return _Child(process, handle, log)
+
+
+def _errors(output: IO[bytes] | None) -> int | None:
+    return subprocess.STDOUT if output is not None else None
+
+
+def _environment(stack: Stack) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment.setdefault("ROS_LOG_DIR", str(stack.run_dir / "log"))
+    environment.setdefault("PYTHONUNBUFFERED", "1")
+    return environment
+
+
+def _await_end(children: list[_Child], asked: list[int]) -> _Child | None:
+    while not asked:
+        for child in children:
+            code = child.handle.poll()
+            if code is not None and (code or child.process.ends_stack):
+                return child
+        time.sleep(0.1)
+    return None
+
+
+def _stop(children: list[_Child]) -> int:
+    """SIGINT to all, and SIGKILL to those that do not end in their time."""
+    failed = next((child.handle.returncode for child in children if child.handle.returncode), 0)
+    for child in children:
+        if child.handle.poll() is None:
+            child.handle.send_signal(signal.SIGINT)
+    for child in children:
+        try:
+            code = child.handle.wait(child.process.seconds_to_stop)
+        except subprocess.TimeoutExpired:
+            child.handle.kill()
+            child.handle.wait()
+            print(f"{child.process.executable} did not end within {child.process.seconds_to_stop} s and was killed", file=sys.stderr)
+            code = 1
+        failed = failed or code
+    return failed if failed >= 0 else 128 - failed
+
+
+def _explain(child: _Child) -> None:
+    print(f"{child.process.executable} ended with exit code {child.handle.returncode}", file=sys.stderr)
+    if child.log is not None and child.log.is_file():
+        lines = child.log.read_text(errors="replace").splitlines()[-8:]
+        print("\n".join([*lines, f"(the whole log: {child.log})"]), file=sys.stderr)

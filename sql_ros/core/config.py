@@ -1,0 +1,119 @@
+"""Frozen, validated dataclasses: the one declaration behind YAML files, ROS parameters and ``--help``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from pathlib import Path
+from typing import Any, Mapping, TypeVar
+
+import yaml
+
+from sql_ros.core.errors import ConfigError
+
+C = TypeVar("C", bound="Config")
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    description: str = "",
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declares one field of a `Config`: its default, what it means, and the values it may take (bounds inclusive)."""
+    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of every configuration: converts what YAML and ROS give (int for float, list for tuple), then checks it."""
+
+    def __post_init__(self) -> None:
+        types = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _convert(field.name, getattr(self, field.name), types[field.name])
+            _check_range(field, value)
+            object.__setattr__(self, field.name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, tuples as lists, ready for YAML, JSON and ROS."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def config_from_mapping(cls: type[C], values: Mapping[str, Any], where: str) -> C:
+    """Builds a config from a mapping.
+
+    Args:
+        cls: the config dataclass.
+        values: key to value, as read from YAML, ROS parameters or the command line.
+        where: named in the error, e.g. a file name or "parameters of node learner".
+
+    Raises:
+        ConfigError: unknown or missing key, wrong type, value out of range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key '{key}', expected one of: {', '.join(sorted(fields))}")
+    for name, field in fields.items():
+        if name not in values and field.default is dataclasses.MISSING:
+            raise ConfigError(f"{where}: key '{name}' is missing ({field.metadata['description']})")
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML mapping.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(values).__name__}")
+    return values
+
+
+def config_from_yaml(cls: type[C], path: Path) -> C:
+    """Reads a config from a YAML file whose keys are the fields of `cls`.
+
+    Raises:
+        ConfigError: see `read_yaml` and `config_from_mapping`.
+    """
+    return config_from_mapping(cls, read_yaml(path), str(path))
+
+
+def _convert(name: str, value: Any, wanted: Any) -> Any:
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"'{name}' must be a list, got {value!r}")
+        return tuple(_convert(name, item, typing.get_args(wanted)[0]) for item in value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not wanted:
+        raise ConfigError(f"'{name}' must be of type {wanted.__name__}, got {value!r} ({type(value).__name__})")
+    if wanted is float and not math.isfinite(value):
+        raise ConfigError(f"'{name}' must be finite, got {value}")
+    return value
+
+
+def _check_range(field: dataclasses.Field[Any], value: Any) -> None:
+    rules = field.metadata
+    for item in value if isinstance(value, tuple) else (value,):
+        if rules.get("choices") and item not in rules["choices"]:
+            raise ConfigError(f"'{field.name}' must be one of {', '.join(rules['choices'])}, got {item!r}")
+        if rules.get("minimum") is not None and item < rules["minimum"]:
+            raise ConfigError(f"'{field.name}' must be at least {rules['minimum']}, got {item}")
+        if rules.get("maximum") is not None and item > rules["maximum"]:
+            raise ConfigError(f"'{field.name}' must be at most {rules['maximum']}, got {item}")

@@ -1,0 +1,32 @@
+"""Every error this package raises on purpose.
+
+::
+
+    SqlRosError
+     +-- ConfigError       a file, a parameter or an argument: the process stops at start, exit code 2
+     +-- MessageError      a message on a topic: dropped, counted on /diagnostics, warned about at most once a second
+     +-- PolicyError       an exported policy: refused, the one in use is kept
+     +-- CheckpointError   a checkpoint that is damaged or does not fit
+
+A message says what came, what was expected and where to look.
+"""
+
+
+class SqlRosError(Exception):
+    """Base of all errors raised on purpose by sql_ros."""
+
+
+class ConfigError(SqlRosError):
+    """A configuration value is unknown, of the wrong type or out of range."""
+
+
+class MessageError(SqlRosError):
+    """A message does not have the layout this version of sql_ros speaks."""
+
+
+class PolicyError(SqlRosError):
+    """A policy file or message must not be used."""
+
+
+class CheckpointError(SqlRosError):
+    """A checkpoint is missing, damaged or belongs to another task."""

@@ -1,0 +1,65 @@
+"""From torch to the ONNX file that acts: the sampling network, and Q beside it so that an actor can choose among candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from sql_ros.core.learner import Learner
+from sql_ros.core.policy import FORMAT
+from sql_ros.core.spec import TaskSpec
+
+
+class _Candidates(nn.Module):
+    """observation (1, S), noise (K, A) -> action (K, A), q (K,)."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.sampler, self.q = learner.sampler, learner.q
+
+    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        action = torch.tanh(self.sampler(observation, noise.unsqueeze(0)))
+        return action.squeeze(0), self.q(observation, action).squeeze(0)
+
+
+def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) -> tuple[bytes, str]:
+    """Writes the present networks as ONNX with everything an actor must check in the metadata.
+
+    Args:
+        learner: whose networks.
+        spec: of the task; goes into the metadata whole.
+        version: counts policies of one run from 1.
+        lineage: SHA-256 of the weights of the policy before, "" for the first.
+
+    Returns:
+        The file's bytes and the SHA-256 of its weights.
+    """
+    example = (torch.zeros(1, spec.observation_size), torch.zeros(2, spec.action_size))
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older exporter (dynamo=False) takes 0.03 s a call, the newer one 3 s
+        torch.onnx.export(
+            _Candidates(learner), example, buffer, dynamo=False, opset_version=17,
+            input_names=["observation", "noise"], output_names=["action", "q"],
+            dynamic_axes={"noise": {0: "candidates"}, "action": {0: "candidates"}, "q": {0: "candidates"}},
+        )  # fmt: skip
+    model = onnx.load_from_string(buffer.getvalue())
+    weights = hashlib.sha256(b"".join(tensor.raw_data for tensor in model.graph.initializer)).hexdigest()
+    onnx.helper.set_model_props(
+        model,
+        {
+            "format": FORMAT,
+            "spec": spec.to_json(),
+            "version": str(version),
+            "updates": str(learner.updates),
+            "temperature": repr(learner.temperature),
+            "weights_sha256": weights,
+            "lineage": lineage,
+        },
+    )
+    return model.SerializeToString(), weights

@@ -1,0 +1,65 @@
+"""The Q-network and the sampling network: states and actions (or noise) enter by linear maps of their own that are added."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class StateActionNetwork(nn.Module):
+    """A ReLU network on states and K vectors per state.
+
+    The first layer is W_s s + W_a a + b, so that the part of the observation is computed once per state, not once per particle.
+
+    Args:
+        state_size: S.
+        vector_size: size of what accompanies the state: an action or a noise vector, A.
+        hidden_sizes: width of each hidden layer.
+        output_size: components of the output, O.
+        generator: source of the initial weights (Xavier uniform, biases zero).
+    """
+
+    def __init__(
+        self, state_size: int, vector_size: int, hidden_sizes: tuple[int, ...], output_size: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.from_state = nn.Linear(state_size, hidden_sizes[0])
+        self.from_vector = nn.Linear(vector_size, hidden_sizes[0], bias=False)
+        widths = [*hidden_sizes, output_size]
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(widths[:-1], widths[1:]))
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.xavier_uniform_(parameter, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, state: Tensor, vector: Tensor) -> Tensor:
+        """Maps states (B, S) and vectors (B, K, A) to (B, K, O)."""
+        hidden = self.from_state(state).unsqueeze(-2) + self.from_vector(vector)  # (B, K, H)
+        for layer in self.layers:
+            hidden = layer(torch.relu(hidden))
+        return hidden
+
+
+class TwinQ(nn.Module):
+    """Independent Q-networks; their minimum counters overestimation (a departure from [SQL17], as in the authors' 2018 port)."""
+
+    def __init__(
+        self, observation_size: int, action_size: int, hidden_sizes: tuple[int, ...], count: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(
+            StateActionNetwork(observation_size, action_size, hidden_sizes, 1, generator) for _ in range(count)
+        )
+
+    def each(self, observation: Tensor, action: Tensor) -> list[Tensor]:
+        """Q of every member: observations (B, S), actions (B, K, A) -> list of (B, K)."""
+        return [member(observation, action).squeeze(-1) for member in self.members]
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        """The smallest Q of the members: observations (B, S), actions (B, K, A) -> (B, K)."""
+        values = self.each(observation, action)
+        smallest = values[0]
+        for value in values[1:]:
+            smallest = torch.minimum(smallest, value)
+        return smallest

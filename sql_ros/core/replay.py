@@ -1,0 +1,96 @@
+"""The replay buffer: preallocated numpy arrays, oldest transition overwritten first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.core.errors import CheckpointError
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One control step, acme's symbols: in state s_t the action a_t was applied, which gave r_t and s_{t+1}.
+
+    Attributes:
+        observation: of s_t, (S,).
+        action: a_t in [-1, 1]^A, as applied (after the safety filter), (A,).
+        reward: r_t, of the step from s_t to s_{t+1}.
+        next_observation: of s_{t+1}, (S,); of the last state of the episode where it ends here.
+        terminated: the task ended in s_{t+1}: nothing is to be gained after it, the backup stops.
+        truncated: the episode was cut for time: s_{t+1} goes on, the backup bootstraps.
+    """
+
+    observation: Array
+    action: Array
+    reward: float
+    next_observation: Array
+    terminated: bool
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B transitions drawn with replacement; `terminated` is 0 or 1. Truncation is absent on purpose: time-outs bootstrap."""
+
+    observation: Array  # (B, S)
+    action: Array  # (B, A)
+    reward: Array  # (B,)
+    next_observation: Array  # (B, S)
+    terminated: Array  # (B,)
+
+
+class ReplayBuffer:
+    """Ring of at most `capacity` transitions; 4 (2 S + A + 2) bytes each, resident only once written."""
+
+    def __init__(self, capacity: int, observation_size: int, action_size: int) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self.added = 0  # since the beginning of time, also those overwritten
+        self._arrays: dict[str, Array] = {
+            "observation": np.empty((capacity, observation_size), np.float32),
+            "action": np.empty((capacity, action_size), np.float32),
+            "reward": np.empty(capacity, np.float32),
+            "next_observation": np.empty((capacity, observation_size), np.float32),
+            "terminated": np.empty(capacity, np.float32),
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Memory reserved [bytes]."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def add(self, transition: Transition) -> None:
+        """Appends one transition, over the oldest one when full."""
+        index = self.added % self.capacity
+        for name, array in self._arrays.items():
+            array[index] = getattr(transition, name)
+        self.added += 1
+        self.size = min(self.size + 1, self.capacity)
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
+        """Draws B transitions uniformly with replacement."""
+        index = rng.integers(self.size, size=batch_size)
+        return Batch(**{name: array[index] for name, array in self._arrays.items()})
+
+    def arrays(self) -> dict[str, Array]:
+        """The filled part of every array (views), for a checkpoint."""
+        return {name: array[: self.size] for name, array in self._arrays.items()}
+
+    def restore(self, arrays: dict[str, Array], added: int) -> None:
+        """Takes the content of a checkpoint.
+
+        Raises:
+            CheckpointError: it holds more than fits, or has other dimensions.
+        """
+        size = len(arrays["reward"])
+        for name, array in self._arrays.items():
+            if arrays[name].shape != (size, *array.shape[1:]) or size > self.capacity:
+                expected = (f"up to {self.capacity}", *array.shape[1:])
+                raise CheckpointError(f"replay '{name}' has shape {arrays[name].shape}, expected {expected}: another task?")
+            array[:size] = arrays[name]
+        self.size, self.added = size, added

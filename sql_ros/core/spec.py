@@ -1,0 +1,56 @@
+"""What an actor, a learner and a policy must agree on before they may talk to each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+COMMAND_MODES = ("position", "velocity", "torque")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """The interface of a task: every number that crosses a process boundary is named here.
+
+    Attributes:
+        task: name of the task, e.g. "sawyer_reach".
+        observation: one label per component, (S,).
+        joints: names of the joints in command order, (N,); the action has one component per joint, A = N.
+        command_mode: what an action becomes: "position" [rad], "velocity" [rad/s] or "torque" [N m].
+        action_scale: command at action 1, per joint (N,), in the unit of the command mode.
+        control_rate_hz: control steps per second.
+    """
+
+    task: str
+    observation: tuple[str, ...]
+    joints: tuple[str, ...]
+    command_mode: str
+    action_scale: tuple[float, ...]
+    control_rate_hz: float
+
+    @property
+    def observation_size(self) -> int:
+        """S."""
+        return len(self.observation)
+
+    @property
+    def action_size(self) -> int:
+        """A."""
+        return len(self.joints)
+
+    @cached_property
+    def schema_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON: equal if and only if all fields are."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def differences(self, other: dict[str, Any]) -> str:
+        """Names the fields in which another spec (its JSON, decoded) differs, for error messages."""
+        mine = json.loads(self.to_json())
+        return ", ".join(f"{key}: {other.get(key)!r} instead of {mine[key]!r}" for key in mine if other.get(key) != mine[key])

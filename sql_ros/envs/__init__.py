@@ -1,0 +1,9 @@
+"""Gymnasium environments over the same tasks and the same simulation: `gymnasium.make("sql_ros/SawyerReach-v0")`."""
+
+import gymnasium
+
+gymnasium.register(
+    id="sql_ros/SawyerReach-v0",
+    entry_point="sql_ros.envs.arm_env:ArmEnv",
+    kwargs={"task": "sawyer_reach"},
+)

@@ -1,0 +1,211 @@
+"""The learner: transitions in, policies out. One thread owns the buffer and takes the gradients.
+
+Hop 4, 5 and 6 of the walk: a transition enters the buffer, `core.trainer` updates, a policy is published.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
+
+from sql_ros.core.checkpoint import checkpoints
+from sql_ros.core.config import Config, option
+from sql_ros.core.errors import CheckpointError, ConfigError, MessageError
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
+from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
+from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.process import run_node
+from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+from sql_ros.robot.tasks import load_task
+
+PROGRESS_PERIOD_S = 0.5
+
+
+@dataclass(frozen=True)
+class LearnerConfig(Config):
+    """Parameters of the learner node itself; those of the algorithm have the prefixes `trainer` and `algorithm`."""
+
+    task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
+    seed: int = option(0, "of weights, batches and proposals", minimum=0)
+    run_dir: str = option("", "where checkpoints/ goes; empty: none are written")
+    resume: bool = option(False, "continue from the newest checkpoint in run_dir")
+    realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
+    policy_period_s: float = option(2.0, "between two policies when not in lockstep (there: one per episode) [s]", minimum=0.0)
+    checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
+    threads: int = option(2, "torch threads", minimum=1, maximum=256)
+
+
+class LearnerNode(Node):
+    """Wires `core.trainer.Trainer` to topics."""
+
+    def __init__(self) -> None:
+        super().__init__("learner", automatically_declare_parameters_from_overrides=True)
+        kinds = {"": LearnerConfig, "trainer": TrainerConfig, "algorithm": AlgorithmConfig}
+        self.config, trainer, algorithm = declare_configs(self, kinds)
+        task = load_task(self.config.task)
+        torch.set_num_threads(self.config.threads)
+        self.lockstep = self.config.realtime_factor == 0.0
+        self.trainer = Trainer(task.spec, trainer, algorithm, self.config.seed)
+        self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
+        self._last: dict[int, int] = {}  # last sequence number of every actor process
+        self._restore()
+        self._codec = TransitionCodec(task.spec)
+        self.finished = threading.Event()
+        self._inbox: deque[ReplayEntry] = deque()
+        self._changed = threading.Condition()
+        self._acknowledged = (0, 0)  # run and sequence last trained on
+        self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
+        self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
+        self.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
+        self._diagnostics = Diagnostics(self, "training", self._report)
+        self._thread = threading.Thread(target=self._run, name="gradients")
+
+    def start(self) -> None:
+        """Starts training."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends training and writes a last checkpoint."""
+        self.finished.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join()
+        self._save()
+
+    def _on_replay(self, message: Float64MultiArray) -> None:
+        """Hop 4: decodes and stores."""
+        try:
+            entry = self._codec.from_msg(message)
+        except MessageError as error:
+            self._diagnostics.fault("transition_dropped", str(error))
+            return
+        with self._changed:
+            self._inbox.append(entry)
+            self._changed.notify_all()
+
+    # --- the gradient thread ---
+
+    def _run(self) -> None:
+        try:
+            self._train()
+        except Exception as error:
+            self.get_logger().fatal(f"training stopped: {error!r}")
+            self.finished.set()
+            raise
+
+    def _train(self) -> None:
+        """In lockstep one transition, then its updates; otherwise all that arrived, then one update."""
+        now = time.monotonic()
+        next_policy, next_progress, next_checkpoint = now, now, now + self.config.checkpoint_period_s
+        if self.trainer.learner.updates:
+            self._publish_policy()  # a resumed run acts at once
+        while not self.finished.is_set():
+            ended = self._take_transitions(block=self.trainer.updates_due <= 0)
+            updated = 0
+            while self.trainer.updates_due > 0 and not self.finished.is_set() and (self.lockstep or not updated):
+                self.trainer.update()  # hop 5
+                updated += 1
+            now = time.monotonic()
+            if self.trainer.learner.updates and (ended if self.lockstep else updated and now >= next_policy):
+                self._publish_policy()
+                next_policy = now + self.config.policy_period_s
+            if ended or now >= next_progress:
+                self._publish_progress()
+                next_progress = now + PROGRESS_PERIOD_S
+            if now >= next_checkpoint:
+                self._save()
+                next_checkpoint = time.monotonic() + self.config.checkpoint_period_s
+
+    def _take_transitions(self, block: bool) -> bool:
+        """Moves arrived transitions into the buffer, in lockstep one at a time; says whether an episode ended."""
+        if block:
+            with self._changed:
+                if not self._inbox and not self.finished.is_set():
+                    self._changed.wait(PROGRESS_PERIOD_S)
+        ended = False
+        while self._inbox:
+            entry = self._inbox.popleft()
+            ended |= self._add(entry)
+            if self.lockstep:
+                break
+        return ended
+
+    def _add(self, entry: ReplayEntry) -> bool:
+        """Drops what came before, counts gaps; says whether this was the end of an episode."""
+        last = self._last.get(entry.run, 0)
+        if entry.sequence <= last:
+            self._diagnostics.faults["transition_repeated"] += 1
+            return False
+        if entry.sequence > last + 1:
+            lost = entry.sequence - last - 1
+            self._diagnostics.fault("transition_gap", f"{lost} lost before sequence {entry.sequence} of actor process {entry.run}")
+        self._last[entry.run] = entry.sequence
+        self._acknowledged = (entry.run, entry.sequence)
+        self.trainer.add(entry.transition)
+        return entry.transition.terminated or entry.transition.truncated
+
+    def _publish_policy(self) -> None:
+        """Hop 6."""
+        self._policies.publish(policy_to_msg(self.trainer.export()))
+
+    def _publish_progress(self) -> None:
+        trainer = self.trainer
+        progress = Progress(*self._acknowledged, trainer.replay.added, trainer.learner.updates, trainer.policy_version)
+        self._progress.publish(progress_to_msg(progress))
+
+    # --- checkpoints ---
+
+    def _restore(self) -> None:
+        if self._folder is None:
+            if self.config.resume:
+                raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
+        elif self.config.resume:
+            extra = self.trainer.load(self._folder)
+            self._last = {int(run): int(sequence) for run, sequence in dict(extra["sequences"]).items()}  # type: ignore[call-overload]
+            added, updates = self.trainer.replay.added, self.trainer.learner.updates
+            self.get_logger().info(f"resumed from {self._folder}: {added} transitions, {updates} updates")
+        elif checkpoints(self._folder):
+            raise ConfigError(f"{self._folder} has checkpoints of an earlier run: give resume:=true to continue it, or another run_dir")
+
+    def _save(self) -> None:
+        if self._folder is None or not self.trainer.replay.added:
+            return
+        try:
+            self.trainer.save(self._folder, {"sequences": {str(run): last for run, last in self._last.items()}})
+        except CheckpointError as error:
+            self._diagnostics.fault("checkpoint_failed", str(error))
+
+    def _report(self) -> Status:
+        trainer = self.trainer
+        values = {
+            "transitions": trainer.replay.added,
+            "updates": trainer.learner.updates,
+            "updates_per_transition": f"{trainer.ratio:.3f}",
+            "waiting_transitions": len(self._inbox),
+            "policy_version": trainer.policy_version,
+            "replay_mib": f"{trainer.replay.nbytes / 2**20:.0f}",
+            **{name: f"{value:.6g}" for name, value in trainer.metrics.items()},
+        }
+        if not all(value == value for value in trainer.metrics.values()):
+            return ERROR, "a loss is not a number", values
+        warm = trainer.replay.added >= trainer.config.warmup_transitions
+        return OK, "training" if warm else f"warming up: {trainer.config.warmup_transitions} transitions are needed", values
+
+
+def main() -> int:
+    """Entry point of the executable `learner`."""
+    return run_node(LearnerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

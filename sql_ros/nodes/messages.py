@@ -1,0 +1,295 @@
+"""Every message layout of sql_ros, in one place: standard types only, versioned and self-describing by their dimension labels.
+
+====================  ======================  =====================================================================
+topic                 type                    content
+====================  ======================  =====================================================================
+joint_states          JointState              the arm; mapped by joint name, further joints are ignored
+~/commands            Float64MultiArray       one value per joint in command order; dim 0 labels mode and joints, dim 1
+                                              (optional) the stamp of the state it answers
+replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
+policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
+learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`
+actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
+====================  ======================  =====================================================================
+
+`<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite, an unknown version, a foreign
+schema. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
+
+from sql_ros.core.errors import MessageError
+from sql_ros.core.policy import LARGEST_FILE
+from sql_ros.core.replay import Transition
+from sql_ros.core.spec import TaskSpec
+from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.robot.arm import Vector
+
+TRANSITION_FIELDS = ("run", "episode", "step", "sequence", "policy_version", "reward", "terminated", "truncated")
+PROGRESS_FIELDS = ("run", "sequence", "transitions", "updates", "policy_version")
+EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
+
+
+@dataclass(frozen=True)
+class ReplayEntry:
+    """A transition and where it comes from: the actor process (`run`), and its own count there (`sequence`, from 1)."""
+
+    run: int
+    episode: int
+    step: int
+    sequence: int
+    policy_version: int
+    transition: Transition
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the learner is: transition `sequence` of actor process `run` and all before it were added and trained on."""
+
+    run: int
+    sequence: int
+    transitions: int
+    updates: int
+    policy_version: int  # newest published
+
+
+# --- joint states ---------------------------------------------------------------------------------------------------------------------
+
+
+def stamp_to_msg(stamp_ns: int) -> Time:
+    """Nanoseconds to builtin_interfaces/Time."""
+    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
+
+
+def clock_to_msg(stamp_ns: int) -> Clock:
+    """Simulated time."""
+    return Clock(clock=stamp_to_msg(stamp_ns))
+
+
+def state_to_msg(stamp_ns: int, joints: Sequence[str], position: Vector, velocity: Vector, effort: Vector) -> JointState:
+    """Joint values (N,) [rad], [rad/s], [N m]."""
+    message = JointState(name=list(joints))
+    message.header.stamp = stamp_to_msg(stamp_ns)
+    message.position, message.velocity, message.effort = (_doubles(x) for x in (position, velocity, effort))
+    return message
+
+
+class StateReader:
+    """Maps JointState to the joints of an arm by name; the order on the topic is not guaranteed and further joints are ignored."""
+
+    def __init__(self, joints: Sequence[str]) -> None:
+        self._joints = list(joints)
+        self._names: list[str] = []
+        self._index = np.empty(0, np.intp)
+
+    def read(self, message: JointState) -> tuple[int, Vector, Vector, Vector]:
+        """Stamp [ns], position, velocity and effort (N,); a topic without effort gives zeros.
+
+        Raises:
+            MessageError: a joint is missing, lengths differ, or a value is not finite.
+        """
+        if message.name != self._names:
+            self._learn_names(list(message.name))
+        count = len(self._names)
+        position, velocity = self._pick(message.position, "position", count), self._pick(message.velocity, "velocity", count)
+        effort = self._pick(message.effort, "effort", count) if len(message.effort) else np.zeros_like(position)
+        stamp = message.header.stamp
+        return stamp.sec * 1_000_000_000 + stamp.nanosec, position, velocity, effort
+
+    def _learn_names(self, names: list[str]) -> None:
+        missing = [joint for joint in self._joints if joint not in names]
+        if missing:
+            raise MessageError(f"joint_states lacks {', '.join(missing)}; it has {', '.join(names) or 'no names'}")
+        self._index = np.array([names.index(joint) for joint in self._joints])
+        self._names = names
+
+    def _pick(self, values: Any, what: str, count: int) -> Vector:
+        if len(values) != count:
+            raise MessageError(f"joint_states has {len(values)} values of {what}, expected one per name: {count}")
+        picked = np.frombuffer(values, np.float64)[self._index]
+        if not np.isfinite(picked).all():
+            raise MessageError(f"joint_states has a {what} that is not finite: {picked}")
+        return picked
+
+
+# --- commands -------------------------------------------------------------------------------------------------------------------------
+
+
+def command_to_msg(values: Vector, mode: str, joints: Sequence[str], answers_ns: int) -> Float64MultiArray:
+    """A command (N,); controllers of ros2_control read the data and ignore the labels.
+
+    Args:
+        answers_ns: stamp of the state that it answers; in lockstep the simulation steps on exactly this answer.
+    """
+    count = len(joints)
+    names = MultiArrayDimension(label=f"{mode} {' '.join(joints)}", size=count, stride=count)
+    answers = MultiArrayDimension(label=f"answers {answers_ns}", size=1, stride=1)
+    return Float64MultiArray(layout=MultiArrayLayout(dim=[names, answers]), data=_doubles(values))
+
+
+def command_from_msg(message: Float64MultiArray, mode: str, joints: Sequence[str]) -> tuple[Vector, int | None]:
+    """The command (N,) and the stamp of the state it answers [ns], None where it has no label for it.
+
+    Raises:
+        MessageError: wrong length, a value that is not finite, or labels of another mode or joint order.
+    """
+    values = np.frombuffer(message.data, np.float64)
+    if len(values) != len(joints):
+        raise MessageError(f"command has {len(values)} values, expected {len(joints)}: {', '.join(joints)}")
+    if not np.isfinite(values).all():
+        raise MessageError(f"command is not finite: {values}")
+    labels = [dimension.label for dimension in message.layout.dim]
+    expected = f"{mode} {' '.join(joints)}"
+    if labels and labels[0] and labels[0] != expected:
+        raise MessageError(f"command is labelled '{labels[0]}', expected '{expected}'")
+    if len(labels) < 2:
+        return values, None
+    word, _, stamp = labels[1].partition(" ")
+    if word != "answers" or not stamp.isdecimal():
+        raise MessageError(f"command has label '{labels[1]}', expected 'answers <stamp in ns>'")
+    return values, int(stamp)
+
+
+# --- replay ---------------------------------------------------------------------------------------------------------------------------
+
+
+class TransitionCodec:
+    """Transitions of one task to messages and back."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        observation, action = spec.observation_size, spec.action_size
+        self._sizes = (observation, action, observation)
+        self._count = len(TRANSITION_FIELDS) + sum(self._sizes)
+        names = f"{' '.join(TRANSITION_FIELDS)} observation[{observation}] action[{action}] next_observation[{observation}]"
+        self._label = f"sql_ros.transition/1 {names}"
+        self._schema = f"schema {spec.schema_hash}"
+        content = MultiArrayDimension(label=self._label, size=self._count, stride=self._count)
+        self._layout = MultiArrayLayout(dim=[content, MultiArrayDimension(label=self._schema, size=1, stride=1)])
+
+    def to_msg(self, entry: ReplayEntry) -> Float64MultiArray:
+        """Numbers in the order of the label."""
+        t = entry.transition
+        head = (entry.run, entry.episode, entry.step, entry.sequence, entry.policy_version, t.reward, t.terminated, t.truncated)
+        return Float64MultiArray(layout=self._layout, data=_doubles(np.concatenate((head, t.observation, t.action, t.next_observation))))
+
+    def from_msg(self, message: Float64MultiArray) -> ReplayEntry:
+        """Checks everything before anything is kept.
+
+        Raises:
+            MessageError: says what came and what was expected.
+        """
+        labels = [dimension.label for dimension in message.layout.dim]
+        values = np.frombuffer(message.data, np.float64)
+        if len(labels) != 2 or labels[0].split(" ")[0] != "sql_ros.transition/1":
+            raise MessageError(f"transition has labels {labels}, expected 'sql_ros.transition/1 ...': another version?")
+        if labels[1] != self._schema or labels[0] != self._label:
+            raise MessageError(f"transition has '{labels[1]}', expected '{self._schema}': actor and learner disagree on the task")
+        if len(values) != self._count:
+            parts = f"2 x {self._sizes[0]} observation + {self._sizes[1]} action + {len(TRANSITION_FIELDS)}"
+            raise MessageError(f"transition has {len(values)} values, expected {self._count} ({parts})")
+        if not np.isfinite(values).all():
+            raise MessageError(f"transition has values that are not finite at {np.flatnonzero(~np.isfinite(values)).tolist()}")
+        return self._unpack(values)
+
+    def _unpack(self, values: Vector) -> ReplayEntry:
+        run, episode, step, sequence, version, reward, terminated, truncated = values[: len(TRANSITION_FIELDS)].tolist()
+        counts = (run, episode, step, sequence, version)
+        if any(count < 0 or count != int(count) for count in counts) or sequence < 1:
+            raise MessageError(f"transition has counts {counts}, expected whole numbers, sequence from 1")
+        if not {terminated, truncated} <= {0.0, 1.0}:
+            raise MessageError(f"transition has terminated {terminated} and truncated {truncated}, expected 0 or 1")
+        bounds = np.cumsum(self._sizes)[:-1]
+        observation, action, following = np.split(values[len(TRANSITION_FIELDS) :].astype(np.float32), bounds)
+        if np.abs(action).max() > 1.0:
+            raise MessageError(f"transition has action {action}, expected [-1, 1]")
+        transition = Transition(observation, action, reward, following, bool(terminated), bool(truncated))
+        return ReplayEntry(int(run), int(episode), int(step), int(sequence), int(version), transition)
+
+
+# --- policies -------------------------------------------------------------------------------------------------------------------------
+
+
+def policy_to_msg(data: bytes) -> UInt8MultiArray:
+    """An ONNX file with its SHA-256."""
+    label = f"sql_ros.policy/1 sha256 {hashlib.sha256(data).hexdigest()}"
+    dimension = MultiArrayDimension(label=label, size=len(data), stride=len(data))
+    return UInt8MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=data)
+
+
+def policy_from_msg(message: UInt8MultiArray) -> bytes:
+    """The file, whole and unaltered on the way.
+
+    Raises:
+        MessageError: unknown version, too large, or another SHA-256 than labelled.
+    """
+    labels = [dimension.label for dimension in message.layout.dim]
+    if len(labels) != 1 or not labels[0].startswith("sql_ros.policy/1 sha256 "):
+        raise MessageError(f"policy has labels {labels}, expected 'sql_ros.policy/1 sha256 <hex>'")
+    if len(message.data) > LARGEST_FILE:
+        raise MessageError(f"policy has {len(message.data)} bytes, expected at most {LARGEST_FILE}")
+    data = bytes(message.data)
+    digest = hashlib.sha256(data).hexdigest()
+    if labels[0].rsplit(" ", 1)[1] != digest:
+        raise MessageError(f"policy has SHA-256 {digest}, but is labelled '{labels[0]}'")
+    return data
+
+
+# --- progress and episodes ------------------------------------------------------------------------------------------------------------
+
+
+def progress_to_msg(progress: Progress) -> UInt64MultiArray:
+    """See `PROGRESS_FIELDS`."""
+    values = [getattr(progress, name) for name in PROGRESS_FIELDS]
+    return UInt64MultiArray(layout=_layout("sql_ros.progress/1", PROGRESS_FIELDS), data=array.array("Q", values))
+
+
+def progress_from_msg(message: UInt64MultiArray) -> Progress:
+    """Raises MessageError on another version or length."""
+    _check_layout(message, "sql_ros.progress/1", PROGRESS_FIELDS)
+    return Progress(**dict(zip(PROGRESS_FIELDS, message.data)))
+
+
+def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:
+    """See `EPISODE_FIELDS`."""
+    values = asdict(summary)
+    data = array.array("d", [float(values[name]) for name in EPISODE_FIELDS])
+    return Float64MultiArray(layout=_layout("sql_ros.episode/1", EPISODE_FIELDS), data=data)
+
+
+def episode_from_msg(message: Float64MultiArray) -> EpisodeSummary:
+    """Raises MessageError on another version, length, or a value that is not finite."""
+    _check_layout(message, "sql_ros.episode/1", EPISODE_FIELDS)
+    if not np.isfinite(message.data).all():
+        raise MessageError(f"episode has values that are not finite: {list(message.data)}")
+    index, steps, robot_steps, undiscounted_return, success, distance, version = message.data
+    return EpisodeSummary(int(index), int(steps), int(robot_steps), undiscounted_return, bool(success), distance, int(version))
+
+
+def _layout(kind: str, fields: Sequence[str]) -> MultiArrayLayout:
+    return MultiArrayLayout(dim=[MultiArrayDimension(label=f"{kind} {' '.join(fields)}", size=len(fields), stride=len(fields))])
+
+
+def _check_layout(message: Any, kind: str, fields: Sequence[str]) -> None:
+    labels = [dimension.label for dimension in message.layout.dim]
+    expected = f"{kind} {' '.join(fields)}"
+    if labels != [expected]:
+        raise MessageError(f"message has labels {labels}, expected ['{expected}']")
+    if len(message.data) != len(fields):
+        raise MessageError(f"message '{kind}' has {len(message.data)} values, expected {len(fields)}")
+
+
+def _doubles(values: npt.ArrayLike) -> array.array[float]:
+    """As rclpy takes it fastest."""
+    return array.array("d", np.asarray(values, np.float64).tobytes())

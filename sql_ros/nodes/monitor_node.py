@@ -1,0 +1,245 @@
+"""The monitor: watches a run, evaluates its policies in a simulation of its own, shows progress, ends the run, writes the report.
+
+It never commands the arm. It ends when the task is learned (train) or when it is told to; the stack ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
+
+from sql_ros.core.config import Config, option
+from sql_ros.core.errors import ConfigError, MessageError, PolicyError
+from sql_ros.core.policy import Policy
+from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
+from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
+from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.process import run_node
+from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+from sql_ros.robot.tasks import load_task
+from sql_ros.runs.evaluation import Evaluation, Evaluator
+from sql_ros.runs.progress import MetricsFile, RunProgress
+from sql_ros.runs.report import point_latest, write_report
+from sql_ros.runs.view import View
+
+SAMPLE = 20  # episodes that every evaluated policy plays; the rest only when all but one of these succeeded
+
+
+@dataclass(frozen=True)
+class MonitorConfig(Config):
+    """Parameters of the monitor."""
+
+    task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
+    mode: str = option("train", "train: evaluate policies; play: watch only", choices=("train", "play"))
+    policy: str = option("", "ONNX file that plays, for the report")
+    run_dir: str = option("", "where report, curves, metrics and policy go; empty: nowhere, watch only")
+    seed: int = option(0, "named in the report; evaluation episodes have seeds of their own", minimum=0)
+    command: str = option("", "that repeats the run, for the report; empty: the launch command is guessed")
+    evaluation_episodes: int = option(100, "of one evaluation", minimum=1)
+    evaluation_seed: int = option(1000, "of start poses and targets: the same for every policy", minimum=0)
+    evaluation_period: int = option(10, "policies from one evaluation to the next", minimum=1)
+    success_threshold: float = option(0.95, "share of evaluation episodes at which the task is learned", minimum=0.0, maximum=1.0)
+    stops_on_success: bool = option(True, "end the run then")
+    most_transitions: int = option(0, "end the run after so many transitions; 0: no limit", minimum=0)
+
+
+class MonitorNode(Node):
+    """Wires the rooms under `runs/` to topics."""
+
+    def __init__(self) -> None:
+        super().__init__("monitor", automatically_declare_parameters_from_overrides=True)
+        (self.config,) = declare_configs(self, {"": MonitorConfig})
+        self.task = load_task(self.config.task)
+        self.finished = threading.Event()
+        self.progress = RunProgress(self.task.config.control_rate_hz)
+        self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
+        self._metrics = self._open_metrics()
+        self._evaluator = Evaluator(self.task, self.config.evaluation_seed)
+        self._newest: Policy | None = None
+        self._best: tuple[Policy, Evaluation] | None = None
+        self._ending = "The run was stopped."
+        self._rate: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates
+        self._policy_arrived = threading.Event()
+        self.create_subscription(Float64MultiArray, "actor/episodes", self._on_episode, REPLAY)
+        self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
+        self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        Diagnostics(self, "evaluation", self._report)
+        self._threads = [
+            threading.Thread(target=self._evaluate_for_ever, name="evaluation"),
+            threading.Thread(target=self._show_for_ever, name="view"),
+        ]
+
+    def start(self) -> None:
+        """Starts evaluating and showing."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the threads and writes the report."""
+        self.finished.set()
+        self._policy_arrived.set()
+        for thread in self._threads:
+            thread.join()
+        if self._run_dir is not None:
+            self._conclude(self._run_dir)
+
+    # --- callbacks: decode and store ---
+
+    def _on_episode(self, message: Float64MultiArray) -> None:
+        try:
+            episode = episode_from_msg(message)
+        except MessageError as error:
+            self.get_logger().warning(str(error))
+            return
+        self.progress.add(episode)
+        if self._metrics:
+            p = self.progress
+            robot = {"robot_minutes": round(p.robot_minutes, 4), "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
+            self._metrics.write("episode", p.wall_s, **{**vars(episode), **robot}, **_numbers(p.training))
+
+    def _on_progress(self, message: UInt64MultiArray) -> None:
+        try:
+            news = progress_from_msg(message)
+        except MessageError as error:
+            self.get_logger().warning(str(error))
+            return
+        p = self.progress
+        p.transitions, p.updates, p.policy_version = news.transitions, news.updates, news.policy_version
+        self._rate.append((time.monotonic(), p.updates))
+        (then, before), (now, after) = self._rate[0], self._rate[-1]
+        p.updates_per_s = (after - before) / (now - then) if now > then else 0.0
+        if self.config.most_transitions and p.transitions >= self.config.most_transitions:
+            self._ending = f"The run ended after {p.transitions} transitions, as asked for."
+            self.finished.set()
+
+    def _on_policy(self, message: UInt8MultiArray) -> None:
+        try:
+            self._newest = Policy(policy_from_msg(message), self.task.spec)
+        except (MessageError, PolicyError) as error:
+            self.get_logger().warning(f"policy refused: {error}")
+            return
+        self._policy_arrived.set()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {entry.key: entry.value for entry in status.values}
+            if status.name == "actor: control":
+                self.progress.control = values
+            elif status.name == "learner: training":
+                self.progress.training = values
+            for key, value in values.items():
+                if key.startswith("fault/") and int(value):
+                    self.progress.faults[f"{status.name.split(':')[0]} {key[6:]}"] = int(value)
+
+    # --- evaluation ---
+
+    def _evaluate_for_ever(self) -> None:
+        evaluated = 0
+        while not self.finished.is_set():
+            self._policy_arrived.wait()
+            self._policy_arrived.clear()
+            policy = self._newest
+            if policy is None or self.config.mode != "train" or self.finished.is_set():
+                continue
+            if policy.info.version >= evaluated + self.config.evaluation_period or self.progress.recent_success >= 0.5:
+                evaluated = policy.info.version
+                self._evaluate(policy)
+
+    def _evaluate(self, policy: Policy) -> Evaluation:
+        total = self.config.evaluation_episodes
+        allowed = total - int(-(-self.config.success_threshold * total // 1))  # failures at which the threshold is still met
+        failures = [0]
+
+        def goes_on(index: int, success: bool) -> bool:
+            failures[0] += not success
+            self.progress.evaluating = f"version {policy.info.version}: {index + 1 - failures[0]} of {index + 1} so far"
+            sampled = index + 1 < SAMPLE or failures[0] <= max(allowed * SAMPLE // total, 1)
+            return sampled and (index + 1 < SAMPLE or failures[0] <= allowed) and not self.finished.is_set()
+
+        p, (minutes, updates) = self.progress, (self.progress.robot_minutes, policy.info.updates)
+        result = self._evaluator.evaluate(policy, total, goes_on)
+        p.evaluating = ""
+        p.evaluations.append((minutes, updates, policy.info.version, result))
+        if self._metrics:
+            self._metrics.write(
+                "evaluation", p.wall_s, policy_version=policy.info.version, robot_minutes=minutes, updates=updates, **result.figures()
+            )
+        if len(result.successes) == total and (self._best is None or result.success_rate >= self._best[1].success_rate):
+            self._best = (policy, result)
+            self._end_on_success(policy, result)
+        return result
+
+    def _end_on_success(self, policy: Policy, result: Evaluation) -> None:
+        if result.success_rate >= self.config.success_threshold and self.config.stops_on_success:
+            self._ending = (
+                f"The run ended by itself: policy version {policy.info.version} passed the threshold of "
+                f"{100 * self.config.success_threshold:g} %."
+            )
+            self.finished.set()
+
+    def _report(self) -> Status:
+        values = {"evaluations": len(self.progress.evaluations), "recent_success": f"{self.progress.recent_success:.3f}"}
+        return OK, "watching", values
+
+    # --- what is seen and what stays ---
+
+    def _show_for_ever(self) -> None:
+        view = View(f"{self.task.spec.task}, {self.config.mode}: Ctrl-C stops it and writes the report")
+        while not self.finished.wait(0.5):
+            view.show(self.progress)
+        view.show(self.progress)
+        view.close()
+
+    def _open_metrics(self) -> MetricsFile | None:
+        if self._run_dir is None:
+            return None
+        try:
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+            metrics = MetricsFile(self._run_dir / "metrics.jsonl")
+            point_latest(self._run_dir)
+        except OSError as error:
+            raise ConfigError(f"run_dir {self._run_dir} cannot be written: {error}") from None
+        return metrics
+
+    def _conclude(self, run_dir: Path) -> None:
+        """The report on the best policy, evaluating the newest if none was evaluated in full."""
+        policy, result = self._best or (self._newest, None)
+        if policy is not None and result is None:
+            print(f"evaluating policy version {policy.info.version} for the report ...", flush=True)
+            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes)
+        if policy is not None:
+            (run_dir / "policy.onnx").write_bytes(policy.data)
+        command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
+        figures = write_report(
+            run_dir, self.task, self.progress, policy, result, command=command, seed=self.config.seed, ending=self._ending
+        )
+        if self._metrics:
+            self._metrics.close()
+        rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy yet, "
+        shown = os.path.relpath(run_dir / "report.md")
+        print(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}", flush=True)
+
+
+def _numbers(values: dict[str, str]) -> dict[str, float]:
+    """Those values of a diagnostic that are numbers and no counts kept elsewhere."""
+    wanted = ("q_loss", "value_mean", "target_mean", "temperature", "updates_per_transition")
+    return {name: float(values[name]) for name in wanted if name in values}
+
+
+def main() -> int:
+    """Entry point of the executable `monitor`."""
+    return run_node(MonitorNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""The quality of service of every topic, by what it is for."""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+# the newest value counts, a lost one is replaced by the next: joint states of a real arm
+SENSOR = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# none may be lost between processes that are up: states and commands in lockstep, progress, episodes
+RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE)
+# a late joiner gets the newest: the policy
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# a late or restarted learner gets the last 5000 again and drops by sequence number what it has: replay, episodes
+REPLAY = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=5000,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)

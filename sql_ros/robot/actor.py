@@ -1,0 +1,184 @@
+"""The actor: a state comes in, a safe command goes out, and with it the transition that this state completes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.core.policy import Policy
+from sql_ros.core.replay import Transition
+from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.homing import LONGEST_S, command_towards, has_arrived
+from sql_ros.robot.safety import SafetyFilter
+from sql_ros.robot.tasks.reach import Episode, Task
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """A finished episode.
+
+    Attributes:
+        index: counts episodes of this actor from 0.
+        steps: transitions made.
+        robot_steps: control steps including the way to the start pose.
+        undiscounted_return: sum of rewards.
+        success: the goal was held as long as the task asks, at any time in the episode.
+        distance: to the goal in the last state [m].
+        policy_version: that acted last; 0 stands for uniform exploration.
+    """
+
+    index: int
+    steps: int
+    robot_steps: int
+    undiscounted_return: float
+    success: bool
+    distance: float
+    policy_version: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one control step gave: the command (N,) to send now, and what the state completed, if anything."""
+
+    command: Vector
+    transition: Transition | None = None
+    summary: EpisodeSummary | None = None
+    episode_index: int = 0
+    step_index: int = 0
+    policy_version: int = 0
+
+
+@dataclass
+class _Running:
+    """An episode under way."""
+
+    observation: npt.NDArray[np.float32]
+    action: npt.NDArray[np.float32]
+    policy_version: int
+    steps: int = 0
+    total_reward: float = 0.0
+    streak: int = 0
+    success: bool = field(default=False)
+
+
+class Actor:
+    """Acts, pairs (s, a, r, s') and keeps count of episodes; acme's select_action and observe in one call per control step.
+
+    Args:
+        task: what to do.
+        seed: of start poses, targets, exploration and the policy's noise.
+        deterministic: choose the best of many candidates instead of sampling one.
+        explores: act uniformly while there is no policy; otherwise hold.
+
+    Attributes:
+        policy: in use; replace it by one assignment between two steps.
+        safety: the filter every command passes.
+    """
+
+    def __init__(self, task: Task, seed: int, *, deterministic: bool = False, explores: bool = True) -> None:
+        self.task = task
+        self.policy: Policy | None = None
+        self._period = 1.0 / task.config.control_rate_hz
+        self.safety = SafetyFilter(task.robot, task.config.command_mode, self._period)
+        self._deterministic, self._explores = deterministic, explores
+        self._rng = np.random.default_rng(seed)
+        self._scale = np.array(task.config.action_scale)
+        self._index = 0
+        self._moved = 0  # control steps on the way to the start pose
+        self._running: _Running | None = None
+        self.episode = task.begin(self._rng)
+
+    def begin(self, episode: Episode) -> None:
+        """Starts an episode right where the arm is (a simulation was put there), instead of moving to its start pose first."""
+        self.episode, self._running, self._moved = episode, None, round(LONGEST_S / self._period)
+
+    @property
+    def is_idle(self) -> bool:
+        """There is nothing to act with: no policy, and exploring is not allowed."""
+        return self.policy is None and not self._explores
+
+    def step(self, state: RobotState) -> Step:
+        """Advances by one control step.
+
+        Args:
+            state: of the arm now, one control period after the last call.
+        """
+        if self._running is None:
+            return self._approach(state)
+        running, index = self._running, self._index
+        transition = self._complete(running, state)
+        made = {"episode_index": index, "step_index": running.steps - 1, "policy_version": running.policy_version}
+        if transition.terminated or transition.truncated:
+            summary = self._finish(running, state)
+            return Step(self._way_to_start(state), transition, summary, **made)
+        return Step(self._act(running, state, transition.next_observation), transition, **made)
+
+    def interrupt(self, state: RobotState) -> Vector:
+        """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
+        self._running = None
+        return self.safety.hold(state)
+
+    def _approach(self, state: RobotState) -> Step:
+        """On the way to the start pose, or there: then the first action of the episode."""
+        arrived = has_arrived(self.episode.start, state) or self._moved * self._period >= LONGEST_S
+        if self.is_idle:
+            return Step(self.safety.hold(state))
+        if not arrived:
+            return Step(self._way_to_start(state))
+        observation = self.task.observe(state, self.episode)
+        self._running = _Running(observation, np.zeros(len(self._scale), np.float32), 0)
+        return Step(self._act(self._running, state, observation))
+
+    def _way_to_start(self, state: RobotState) -> Vector:
+        self._moved += 1
+        command = command_towards(self.episode.start, state, self.task.config.command_mode, self.task.robot, self._period)
+        return self.safety.admit(command, state)
+
+    def _act(self, running: _Running, state: RobotState, observation: npt.NDArray[np.float32]) -> Vector:
+        """Chooses an action for the observation, filters it, and remembers what was really sent."""
+        policy = self.policy  # one read: the node may swap it at any time
+        if policy is None:
+            wished = self._rng.uniform(-1.0, 1.0, len(self._scale))
+        else:
+            wished = (policy.best if self._deterministic else policy.sample)(observation, self._rng).astype(np.float64)
+        origin = state.position if self.task.config.command_mode == "position" else 0.0
+        command = self.safety.admit(origin + self._scale * wished, state)
+        running.observation = observation
+        running.action = np.clip((command - origin) / self._scale, -1.0, 1.0).astype(np.float32)
+        running.policy_version = policy.info.version if policy else 0
+        return command
+
+    def _complete(self, running: _Running, state: RobotState) -> Transition:
+        """The transition from the last state to this one."""
+        reward = self.task.reward(state, running.action, self.episode)
+        terminated = self.task.is_terminated(state, self.episode)
+        running.steps += 1
+        running.total_reward += reward
+        running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
+        running.success |= running.streak >= self.task.hold_steps
+        return Transition(
+            observation=running.observation,
+            action=running.action,
+            reward=reward,
+            next_observation=self.task.observe(state, self.episode),
+            terminated=terminated,
+            truncated=not terminated and running.steps >= self.task.episode_steps,
+        )
+
+    def _finish(self, running: _Running, state: RobotState) -> EpisodeSummary:
+        """Closes the episode and draws the next."""
+        summary = EpisodeSummary(
+            index=self._index,
+            steps=running.steps,
+            robot_steps=running.steps + self._moved,
+            undiscounted_return=running.total_reward,
+            success=running.success,
+            distance=self.task.distance(state, self.episode),
+            policy_version=running.policy_version,
+        )
+        self._running, self._moved = None, 0
+        self._index += 1
+        self.episode = self.task.begin(self._rng)
+        return summary

@@ -1,0 +1,35 @@
+"""Tasks: what is observed, what is rewarded, when an episode begins and ends, as pure functions of the robot's state.
+
+A task is one module here with a class `Task`, one scene under sim/scenes/ and one file under config/tasks/ whose `kind` names the module.
+A class `Task` has `config`, `robot`, `spec` and the methods of `reach.Task`; the actor, the simulation and the Gymnasium environment call
+nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from sql_ros.core.config import config_from_mapping, read_yaml
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.config import load_robot
+from sql_ros.robot.tasks.reach import Task
+from sql_ros.share import find_file
+
+
+def load_task(name: str) -> Task:
+    """Builds the task of config/tasks/<name>.yaml, or of the YAML file at the path given.
+
+    Raises:
+        ConfigError: no such file, unknown kind, unknown key, or a value out of range.
+    """
+    path = find_file(name, "config/tasks")
+    values = read_yaml(path)
+    kinds = [module.name for module in pkgutil.iter_modules(__path__)]
+    kind = values.pop("kind", None)
+    if kind not in kinds:
+        raise ConfigError(f"{path}: kind {kind!r} is not one of: {', '.join(kinds)} (modules in sql_ros/robot/tasks/)")
+    module = importlib.import_module(f"{__name__}.{kind}")
+    config = config_from_mapping(module.TaskConfig, values, str(path))
+    task: Task = module.Task(path.stem, config, load_robot(config.robot))
+    return task

@@ -1,0 +1,51 @@
+"""Learning curves as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from sql_ros.runs.progress import RECENT, RunProgress
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first)
+
+
+def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
+    """Return and success against minutes of robot time, training episodes beside evaluations."""
+    minutes = np.cumsum([episode.robot_steps for episode in progress.episodes]) / progress.control_rate_hz / 60.0
+    returns = np.array([episode.undiscounted_return for episode in progress.episodes])
+    successes = np.array([float(episode.success) for episode in progress.episodes])
+    distances = np.array([1e3 * episode.distance for episode in progress.episodes])
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), constrained_layout=True)
+    for axes, values, label in ((left, returns, "return"), (right, distances, "distance at the end [mm]")):
+        axes.plot(minutes, values, ".", color="#b8c4d0", markersize=3)
+        axes.plot(minutes, _running_mean(values), color="#1f4e79", label=f"mean of {RECENT} training episodes")
+        axes.set_ylabel(label)
+    middle.plot(minutes, _running_mean(successes), color="#1f4e79", label="training, sampling")
+    if progress.evaluations:
+        times, rates = zip(*[(minute, result.success_rate) for minute, _, _, result in progress.evaluations])
+        middle.plot(times, rates, "o-", color="#c0392b", markersize=4, label="evaluation, deterministic")
+    middle.set_ylabel("success rate")
+    middle.set_ylim(-0.03, 1.03)
+    right.set_yscale("log")
+    for axes in (left, middle, right):
+        axes.set_xlabel("robot time [min]")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    middle.legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Of the last `RECENT` values at each point."""
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - RECENT, 0)
+    return np.asarray((sums[ends] - sums[starts]) / np.maximum(ends - starts, 1))

@@ -1,0 +1,76 @@
+"""Evaluates a policy in simulation, without ROS: fixed episodes, the deterministic mode, the same actor and safety filter as on the arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+from sql_ros.core.policy import Policy
+from sql_ros.robot.actor import Actor
+from sql_ros.robot.tasks.reach import Task
+from sql_ros.runs.rollout import SimulatedArm
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of some episodes, in order."""
+
+    successes: list[bool]
+    returns: list[float]
+    distances: list[float]  # to the goal in the last state [m]
+
+    @property
+    def success_rate(self) -> float:
+        """Share of episodes in which the goal was held as long as the task asks."""
+        return float(np.mean(self.successes))
+
+    def figures(self) -> dict[str, float]:
+        """Flat numbers for a figures file."""
+        return {
+            "success_rate": self.success_rate,
+            "episodes": float(len(self.successes)),
+            "mean_return": float(np.mean(self.returns)),
+            "median_final_distance_m": float(np.median(self.distances)),
+            "worst_final_distance_m": float(np.max(self.distances)),
+        }
+
+
+class Evaluator:
+    """Keeps one scene loaded, so that it can evaluate often.
+
+    Args:
+        task: the task.
+        seed: episode i begins as `default_rng([seed, i])` draws it: the same start poses and targets for every policy.
+        deterministic: the best of many candidates by Q, or samples.
+    """
+
+    def __init__(self, task: Task, seed: int, *, deterministic: bool = True) -> None:
+        self._task, self._seed, self._deterministic = task, seed, deterministic
+        self._arm = SimulatedArm(task)
+
+    def evaluate(self, policy: Policy, episodes: int, on_episode: Callable[[int, bool], bool] = lambda i, s: True) -> Evaluation:
+        """Runs the episodes to their end.
+
+        Args:
+            policy: of the task.
+            episodes: how many.
+            on_episode: called with index and success after each; returning False ends the evaluation early.
+        """
+        result = Evaluation([], [], [])
+        for index in range(episodes):
+            self._episode(policy, index, result)
+            if not on_episode(index, result.successes[-1]):
+                break
+        return result
+
+    def _episode(self, policy: Policy, index: int, result: Evaluation) -> None:
+        actor = Actor(self._task, seed=self._seed + index, deterministic=self._deterministic, explores=False)
+        actor.policy = policy
+        self._arm.begin(actor, self._task.begin(np.random.default_rng([self._seed, index])))
+        while (summary := self._arm.follow(actor).summary) is None:
+            pass
+        result.successes.append(summary.success)
+        result.returns.append(summary.undiscounted_return)
+        result.distances.append(summary.distance)

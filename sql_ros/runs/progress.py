@@ -1,0 +1,81 @@
+"""What is known of a run while it goes on: filled by the monitor, shown by the view, written to metrics.jsonl, drawn at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.runs.evaluation import Evaluation
+
+RECENT = 20  # episodes in the running success rate
+
+
+@dataclass
+class RunProgress:
+    """Counts and curves of one run.
+
+    Attributes:
+        started: steady time of the beginning [s].
+        control_rate_hz: control steps per second of robot time.
+        episodes: finished episodes, in order.
+        evaluations: (robot minutes, updates, policy version, result) of each evaluation.
+        transitions, updates, policy_version: of the learner.
+        updates_per_s: over the last seconds.
+        control: the actor's values from /diagnostics.
+    """
+
+    control_rate_hz: float
+    started: float = field(default_factory=time.monotonic)
+    episodes: list[EpisodeSummary] = field(default_factory=list)
+    robot_steps: int = 0
+    evaluations: list[tuple[float, int, int, Evaluation]] = field(default_factory=list)
+    evaluating: str = ""
+    transitions: int = 0
+    updates: int = 0
+    policy_version: int = 0
+    updates_per_s: float = 0.0
+    control: dict[str, str] = field(default_factory=dict)
+    training: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def wall_s(self) -> float:
+        """Since the beginning [s]."""
+        return time.monotonic() - self.started
+
+    @property
+    def robot_minutes(self) -> float:
+        """Experience of the robot: every control step, the ways to the start poses included [min]."""
+        return self.robot_steps / self.control_rate_hz / 60.0
+
+    @property
+    def recent_success(self) -> float:
+        """Success rate of the last `RECENT` training episodes; the policy samples in training."""
+        recent = self.episodes[-RECENT:]
+        return float(np.mean([episode.success for episode in recent])) if recent else 0.0
+
+    def add(self, episode: EpisodeSummary) -> None:
+        """Counts a finished episode."""
+        self.episodes.append(episode)
+        self.robot_steps += episode.robot_steps
+
+
+class MetricsFile:
+    """metrics.jsonl: one JSON object a line, each with "kind" and "wall_s", flushed at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)
+
+    def write(self, kind: str, wall_s: float, **values: Any) -> None:
+        """Appends a line."""
+        self._file.write(json.dumps({"kind": kind, "wall_s": round(wall_s, 3), **values}) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()

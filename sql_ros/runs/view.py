@@ -1,0 +1,66 @@
+"""The live view of a run: one panel on a terminal, one line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from sql_ros.runs.progress import RECENT, RunProgress
+
+LINE_EVERY_S = 10.0
+
+
+def rows(progress: RunProgress) -> list[tuple[str, str]]:
+    """What is shown, name and value."""
+    last = progress.episodes[-1] if progress.episodes else None
+    control = progress.control
+    evaluation = progress.evaluating or "none yet"
+    if not progress.evaluating and progress.evaluations:
+        _, _, version, result = progress.evaluations[-1]
+        evaluation = f"version {version}: {sum(result.successes)} of {len(result.successes)} reached"
+    period = f"{control['period_p50_ms']} / {control['period_p99_ms']} ms (p50 / p99)" if control else "waiting for the actor"
+    return [
+        ("episode", str(len(progress.episodes))),
+        ("return", f"{last.undiscounted_return:.1f}" if last else "-"),
+        (f"success, last {RECENT}", f"{100 * progress.recent_success:.0f} %"),
+        ("evaluation", evaluation),
+        ("robot time", f"{progress.robot_minutes:.1f} min in {progress.wall_s:.0f} s"),
+        ("transitions", f"{progress.transitions}"),
+        ("updates", f"{progress.updates} ({progress.updates_per_s:.0f}/s)"),
+        ("policy in use", control.get("policy_version", "0") + f" (newest {progress.policy_version})"),
+        ("control period", period),
+        ("missed deadlines", control.get("missed_deadlines", "0")),
+        ("faults", ", ".join(f"{kind} {count}" for kind, count in sorted(progress.faults.items())) or "none"),
+    ]
+
+
+class View:
+    """Shows progress on stdout: in place on a terminal, else a line every `LINE_EVERY_S` seconds."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._next_line = 0.0
+        self._live: Live | None = None
+        if sys.stdout.isatty():
+            self._live = Live(console=Console(), auto_refresh=False, transient=False)
+            self._live.start()
+
+    def show(self, progress: RunProgress) -> None:
+        """Brings the view up to date."""
+        if self._live is not None:
+            table = Table.grid(padding=(0, 2))
+            for name, value in rows(progress):
+                table.add_row(f"[dim]{name}[/dim]", value)
+            self._live.update(Panel(table, title=self._title, expand=False), refresh=True)
+        elif progress.wall_s >= self._next_line:
+            self._next_line = progress.wall_s + LINE_EVERY_S
+            print(" | ".join(f"{name} {value}" for name, value in rows(progress)), flush=True)
+
+    def close(self) -> None:
+        """Leaves the last state on the terminal."""
+        if self._live is not None:
+            self._live.stop()

@@ -1,0 +1,38 @@
+"""Finds the data files (config, launch, sim) in a checkout, after pip install and after colcon build alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sql_ros.core.errors import ConfigError
+
+
+def share_folder() -> Path:
+    """The folder that holds config/, launch/ and sim/.
+
+    Raises:
+        ConfigError: the data files were not installed beside the package.
+    """
+    package = Path(__file__).resolve().parent
+    if (package.parent / "package.xml").is_file() and (package.parent / "sim").is_dir():
+        return package.parent  # a checkout, also through an editable install
+    for parent in package.parents:
+        if (parent / "share" / "sql_ros" / "package.xml").is_file():
+            return parent / "share" / "sql_ros"  # <prefix>/lib/python3.x/site-packages/sql_ros
+    raise ConfigError(f"no share/sql_ros above {package}: install with pip install . or colcon build, or run from a checkout")
+
+
+def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
+    """A file by path, or by name in a folder of the share: `find_file("sawyer_reach", "config/tasks")`.
+
+    Raises:
+        ConfigError: no such file; lists the names there are.
+    """
+    if "/" in name or name.endswith(suffix):
+        path = Path(name)
+    else:
+        path = share_folder() / folder / (name + suffix)
+    if not path.is_file():
+        known = ", ".join(sorted(p.name[: -len(suffix)] for p in (share_folder() / folder).glob("*" + suffix)))
+        raise ConfigError(f"'{name}' is neither a file nor one of: {known} (in {folder}/)")
+    return path

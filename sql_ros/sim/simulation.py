@@ -1,0 +1,137 @@
+"""Steps an MJCF scene as if it were an arm: three command modes, limits, a command timeout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.core.spec import COMMAND_MODES
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.share import share_folder
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the simulated encoders and torque sensors read: time [ns], (N,) [rad], [rad/s], [N m]."""
+
+    stamp_ns: int
+    position: Vector
+    velocity: Vector
+    effort: Vector
+
+
+class Simulation:
+    """An arm in a scene.
+
+    Torques are added to gravity compensation, which is the arm's own (MJCF gravcomp). Velocity and position commands go to servos of
+    the robot config's stiffness and damping, saturated at the effort limits. A command that is not renewed within
+    `command_timeout_s` ends in a position hold, as on the real arm.
+
+    Args:
+        scene: MJCF, relative to the share folder.
+        robot: the arm; its joints and one actuator of the same name per joint must be in the scene.
+
+    Raises:
+        ConfigError: the scene cannot be read or lacks a joint or an actuator.
+    """
+
+    def __init__(self, scene: str, robot: RobotConfig) -> None:
+        self.robot = robot
+        path = share_folder() / scene
+        try:
+            self.model = mujoco.MjModel.from_xml_path(str(path))
+            self._position_address = np.array([self.model.joint(name).qposadr[0] for name in robot.joints])
+            self._velocity_address = np.array([self.model.joint(name).dofadr[0] for name in robot.joints])
+            self._actuators = np.array([self.model.actuator(name).id for name in robot.joints])
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"scene {path}: {error}") from None
+        self.data = mujoco.MjData(self.model)
+        self._step_ns = round(self.model.opt.timestep * 1e9)
+        self._steps = 0
+        self._limits = {
+            "position": (np.array(robot.position_lower), np.array(robot.position_upper)),
+            "velocity": (-np.array(robot.velocity_limit), np.array(robot.velocity_limit)),
+            "torque": (-np.array(robot.effort_limit), np.array(robot.effort_limit)),
+        }
+        self._timeout_steps = max(round(robot.command_timeout_s * 1e9 / self._step_ns), 1)
+        self._expires = 0  # physics step at which the present command times out
+        self.mode = ""
+        self.reset(np.array(robot.neutral_position))
+
+    def reset(self, position: Vector) -> None:
+        """Puts the arm at rest at joint positions [rad] (N,), objects where the scene has them. Time goes on: it never runs backwards."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[self._position_address] = position
+        self._hold()
+        mujoco.mj_forward(self.model, self.data)
+
+    def command(self, mode: str, values: Vector) -> None:
+        """Takes a command (N,): "position" [rad], "velocity" [rad/s] or "torque" [N m]; clips it to the robot's limits.
+
+        Raises:
+            ValueError: unknown mode, wrong length, or a value that is not finite; the command before stays in force.
+        """
+        if mode not in COMMAND_MODES:
+            raise ValueError(f"command mode {mode!r}, expected one of {', '.join(COMMAND_MODES)}")
+        if len(values) != len(self._actuators) or not np.isfinite(values).all():
+            raise ValueError(f"command {values}, expected {len(self._actuators)} finite values")
+        self._apply(mode, np.clip(values, *self._limits[mode]))
+        self._expires = self._steps + self._timeout_steps
+
+    def advance(self, physics_steps: int) -> None:
+        """Runs the physics; where the command times out in between, the rest of the time is a position hold."""
+        before_timeout = min(max(self._expires - self._steps, 0), physics_steps) if self._expires >= 0 else physics_steps
+        if before_timeout:
+            mujoco.mj_step(self.model, self.data, before_timeout)
+        if before_timeout < physics_steps:
+            self._hold()
+            mujoco.mj_step(self.model, self.data, physics_steps - before_timeout)
+        self._steps += physics_steps
+
+    def physics_steps(self, rate_hz: float) -> int:
+        """Physics steps in one period of a rate.
+
+        Raises:
+            ConfigError: the period is not a whole number of physics steps.
+        """
+        steps = 1e9 / (rate_hz * self._step_ns)
+        if abs(steps - round(steps)) > 1e-6 or round(steps) < 1:
+            raise ConfigError(f"a period of {1 / rate_hz:.6g} s is {steps:.6g} physics steps of {self._step_ns * 1e-9:.6g} s, expected a whole number")
+        return round(steps)
+
+    def measure(self) -> Measurement:
+        """Reads the joints."""
+        return Measurement(
+            stamp_ns=self.time_ns,
+            position=self.data.qpos[self._position_address],
+            velocity=self.data.qvel[self._velocity_address],
+            effort=self.data.qfrc_actuator[self._velocity_address],
+        )
+
+    @property
+    def time_ns(self) -> int:
+        """Simulated time since construction [ns], monotonic across resets."""
+        return self._steps * self._step_ns
+
+    def place(self, body: str, position: Vector) -> None:
+        """Moves a mocap body, such as the marker of a goal, to a position [m] (3,)."""
+        self.data.mocap_pos[self.model.body(body).mocapid[0]] = position
+
+    def _hold(self) -> None:
+        """A position hold where the arm is, until the next command."""
+        self._apply("position", np.clip(self.data.qpos[self._position_address], *self._limits["position"]))
+        self._expires = -1
+
+    def _apply(self, mode: str, values: Vector) -> None:
+        if mode != self.mode:
+            stiffness, damping = np.array(self.robot.servo_stiffness), np.array(self.robot.servo_damping)
+            gain = {"torque": np.ones_like(damping), "velocity": damping, "position": stiffness}[mode]
+            self.model.actuator_gainprm[self._actuators, 0] = gain
+            self.model.actuator_biasprm[self._actuators, 1] = -stiffness if mode == "position" else 0.0
+            self.model.actuator_biasprm[self._actuators, 2] = 0.0 if mode == "torque" else -damping
+            self.mode = mode
+        self.data.ctrl[self._actuators] = values

@@ -1,0 +1,187 @@
+"""The stacks: which processes, with which parameters and remappings. `ros2 launch` and `sql-ros up` both read this and nothing else.
+
+Knows no ROS: it is data and a few rules, checked before anything starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Mapping
+
+from sql_ros.core.config import read_yaml
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.tasks import load_task
+from sql_ros.share import find_file, share_folder
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A launch argument: name, default and description, all strings as in launch files."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One process: `ros2 run sql_ros <executable>` with these parameters and remappings."""
+
+    executable: str
+    parameters: Mapping[str, Any]
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    ends_stack: bool = False  # when this process ends, all others are asked to end
+    seconds_to_stop: float = 10.0  # after SIGINT
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Processes to start together."""
+
+    processes: tuple[NodeProcess, ...]
+    namespace: str
+    log_level: str
+    run_dir: Path
+
+
+BOOLEANS = ("true", "false")
+
+SAWYER_STACK_ARGUMENTS = (
+    Argument("sim", "true", "true: the MuJoCo bridge stands in for the arm; false: the real arm's topics", BOOLEANS),
+    Argument("task", "sawyer_reach", "name of a file in config/tasks/, or a path"),
+    Argument("mode", "train", "train: learn while acting; play: act with a given or published policy", ("train", "play")),
+    Argument("policy", "", "ONNX file to start with, e.g. runs/latest/policy.onnx; needed for play"),
+    Argument("realtime_factor", "0", "simulated seconds per second; 0: lockstep, as fast as possible; a real arm has 1"),
+    Argument("namespace", "", "of all nodes"),
+    Argument("params_file", "", "YAML with ros__parameters per node; empty: config/sawyer_stack.yaml"),
+    Argument("use_sim_time", "", "nodes take their time from /clock; empty: true in simulation, false on a real arm", ("", *BOOLEANS)),
+    Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-<task>-seed<seed>"),
+    Argument("resume", "false", "continue from the newest checkpoint in run_dir", BOOLEANS),
+    Argument("seed", "0", "of weights, exploration, start poses and targets"),
+    Argument("log_level", "info", "of all nodes", ("debug", "info", "warn", "error", "fatal")),
+    Argument("command_topic", "forward_velocity_controller/commands", "where a real arm's controller listens; not used in simulation"),
+)
+
+
+def sawyer_stack(given: Mapping[str, str]) -> Stack:
+    """The learner, the actor, the simulated arm (or none) and the monitor.
+
+    Args:
+        given: launch arguments by name; those not given take their defaults.
+
+    Raises:
+        ConfigError: an unknown argument, a value that is not allowed, or a combination that cannot work.
+    """
+    args = _checked(given)
+    sim, train = args["sim"] == "true", args["mode"] == "train"
+    factor, seed = _number(args, "realtime_factor"), _whole(args, "seed")
+    load_task(args["task"])  # an unknown task ends here, before any process starts
+    if not sim and factor == 0.0:
+        if "realtime_factor" in given:
+            raise ConfigError("realtime_factor:=0 is lockstep, which a real arm cannot do (sim:=false): give realtime_factor:=1")
+        factor = 1.0
+    if not train and not args["policy"]:
+        raise ConfigError("mode:=play needs a policy, e.g. policy:=runs/latest/policy.onnx")
+    if args["policy"] and not Path(args["policy"]).is_file():
+        raise ConfigError(f"policy:={args['policy']}: no such file")
+    run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").absolute()
+    shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": args["task"]}
+    policy = str(Path(args["policy"]).absolute()) if args["policy"] else ""
+    processes = [
+        NodeProcess(
+            "actor",
+            {**shared, "mode": args["mode"], "policy": policy, "realtime_factor": factor, "seed": seed},
+            {"commands": "sim_bridge/commands" if sim else args["command_topic"]},
+        ),
+        NodeProcess(
+            "monitor",
+            {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy},
+            ends_stack=True,
+            seconds_to_stop=30.0,
+        ),
+    ]
+    if sim:
+        processes.insert(0, NodeProcess("sim_bridge", {"task": args["task"], "use_sim_time": False, "realtime_factor": factor}))
+    if train:
+        resume = args["resume"] == "true"
+        learner = {**shared, "realtime_factor": factor, "seed": seed, "run_dir": str(run_dir), "resume": resume}
+        processes.insert(0, NodeProcess("learner", learner, ends_stack=True, seconds_to_stop=30.0))
+    defaults = _read_params(args["params_file"])
+    merged = [replace(p, parameters={**defaults["/**"], **defaults[p.executable], **p.parameters}) for p in processes]
+    return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)
+
+
+STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, sawyer_stack)}
+
+
+def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
+    """Command-line arguments for a process, as `ros2 run` takes them."""
+    arguments = ["--ros-args", "-r", f"__node:={process.executable}", "--log-level", stack.log_level]
+    if stack.namespace:
+        arguments += ["-r", f"__ns:=/{stack.namespace.strip('/')}"]
+    for origin, target in process.remappings.items():
+        arguments += ["-r", f"{origin}:={target}"]
+    for name, value in process.parameters.items():
+        arguments += ["-p", f"{name}:={_yaml(value)}"]
+    return arguments
+
+
+def _checked(given: Mapping[str, str]) -> dict[str, str]:
+    known = {argument.name: argument for argument in SAWYER_STACK_ARGUMENTS}
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigError(f"unknown argument '{name}', expected one of: {', '.join(known)}")
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ConfigError(f"{name}:={value}, expected one of: {', '.join(choice for choice in choices if choice)}")
+    return {name: given.get(name, argument.default) for name, argument in known.items()}
+
+
+def _number(args: Mapping[str, str], name: str) -> float:
+    try:
+        return float(args[name])
+    except ValueError:
+        raise ConfigError(f"{name}:={args[name]}, expected a number") from None
+
+
+def _whole(args: Mapping[str, str], name: str) -> int:
+    if not args[name].isdecimal():
+        raise ConfigError(f"{name}:={args[name]}, expected a whole number from 0")
+    return int(args[name])
+
+
+def _read_params(name: str) -> dict[str, dict[str, Any]]:
+    """Parameters per section of a params file, nested keys joined by dots; what launch arguments set wins over them.
+
+    Sections must be nodes of this stack: rcl would ignore any other in silence.
+    """
+    path = find_file(name or str(share_folder() / "config" / "sawyer_stack.yaml"), "config")
+    sections: dict[str, dict[str, Any]] = {section: {} for section in ("/**", "learner", "actor", "sim_bridge", "monitor")}
+    for section, content in read_yaml(path).items():
+        if section not in sections:
+            raise ConfigError(f"{path}: section '{section}' is no node of this stack, expected one of: {', '.join(sections)}")
+        if not isinstance(content, dict) or not isinstance(content.get("ros__parameters"), dict) or len(content) != 1:
+            raise ConfigError(f"{path}: section '{section}' must hold 'ros__parameters:' with parameters, and nothing else")
+        sections[section] = _flat(content["ros__parameters"])
+    return sections
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _yaml(value: Any) -> str:
+    """A value as rcl parses it: strings quoted, so that "" and "007" stay strings."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_yaml(item) for item in value)}]"
+    return str(value)
