@@ -1,7 +1,10 @@
-"""The actor: joint states in, commands and transitions out, at control rate, in a thread of its own. Never imports torch.
+"""The actor: joint states in, commands and transitions out. Never imports torch.
 
 Hop 1, 2, 3 and 7 of the walk: a state arrives, `robot.actor` answers it, the command and the finished transition are published, a new
 policy takes over between two steps.
+
+In real time the control loop is a thread of its own at `control_rate_hz` and callbacks only store. In lockstep there is no rate to keep:
+each state is answered in its callback, since a hand-over between threads would cost as much as the physics.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
@@ -35,7 +39,7 @@ from sql_ros.nodes.parameters import declare_configs
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.actor import Actor, Step
-from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.pacing import Pacer, PeriodMeter
 from sql_ros.robot.tasks import load_task
 
@@ -77,8 +81,10 @@ class ActorNode(Node):
         self.finished = threading.Event()
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
-        self._newest: tuple[float, JointState] | None = None  # steady time of arrival, state
-        self._arrived = threading.Condition()
+        self._newest: tuple[float, JointState] | None = None  # steady time of arrival, state; real time
+        self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
+        self._waits_since: float | None = None  # steady time since when that command is held back for the learner
+        self._lock = threading.Lock()  # of the two above
         self._progress = Progress(0, 0, 0, 0, 0)
         self._handled_version = 0
         self._policies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -92,11 +98,11 @@ class ActorNode(Node):
         self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self._diagnostics = Diagnostics(self, "control", self._report)
-        control = self._control_lockstep if self.lockstep else self._control_paced
-        self._threads = [
-            threading.Thread(target=self._guard, args=(control,), name="control"),
-            threading.Thread(target=self._install_policies, name="policies"),
-        ]
+        self._silent_since = time.monotonic()
+        self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._threads = [threading.Thread(target=self._install_policies, name="policies")]
+        if not self.lockstep:
+            self._threads.append(threading.Thread(target=self._control, name="control"))
 
     def start(self) -> None:
         """Starts the control loop."""
@@ -107,17 +113,21 @@ class ActorNode(Node):
         """Ends the control loop; the last command is a hold."""
         self.finished.set()
         self._policies.put(None)
-        with self._arrived:
-            self._arrived.notify_all()
         for thread in self._threads:
             thread.join()
+        with self._lock:
+            state = self._read(self._newest[1]) if self._newest else self._answered and self._answered[0]
+            if state is not None:
+                self._send(self.actor.interrupt(state), state)
 
-    # --- callbacks: decode and store ---
+    # --- callbacks ---
 
     def _on_joint_states(self, message: JointState) -> None:
-        with self._arrived:
-            self._newest = (time.monotonic(), message)
-            self._arrived.notify_all()
+        self._silent_since = time.monotonic()
+        if self.lockstep:
+            self._answer(message)
+        else:
+            self._newest = (self._silent_since, message)
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
         try:
@@ -127,13 +137,11 @@ class ActorNode(Node):
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
-            progress = progress_from_msg(message)
+            self._progress = progress_from_msg(message)
         except MessageError as error:
             self._diagnostics.fault("progress_dropped", str(error))
             return
-        with self._arrived:
-            self._progress = progress
-            self._arrived.notify_all()
+        self._release()
 
     # --- policies: checked and warmed up off the control path, swapped by one assignment ---
 
@@ -145,9 +153,8 @@ class ActorNode(Node):
                 self._diagnostics.fault("policy_refused", f"{error}; version {self._policy_version} stays in use")
                 continue
             self.actor.policy = policy
-            with self._arrived:
-                self._handled_version = policy.info.version
-                self._arrived.notify_all()
+            self._handled_version = policy.info.version
+            self._release()
 
     @property
     def _policy_version(self) -> int:
@@ -162,90 +169,93 @@ class ActorNode(Node):
         except PolicyError as error:
             raise ConfigError(f"parameter 'policy': {path}: {error}") from None
 
-    # --- the control loop ---
+    # --- lockstep: one answer per published state ---
 
-    def _guard(self, control: object) -> None:
-        """Whatever happens in the loop, the last command is a hold."""
-        try:
-            control()  # type: ignore[operator]
-        except Exception as error:
-            self.get_logger().fatal(f"the control loop stopped: {error!r}")
-            raise
-        finally:
-            self.finished.set()
-            state = self._read(self._newest[1]) if self._newest else None
-            if state is not None:
-                self._send(self.actor.interrupt(state), state)
-
-    def _control_lockstep(self) -> None:
-        """One step per published state; a state seen before gets the same answer again."""
-        last_stamp, last_command = -1, None
-        while (message := self._await_state(last_stamp)) is not None:
-            state = self._read(message)
-            if state is None:
-                continue
-            if state.stamp_ns != last_stamp:
+    def _answer(self, message: JointState) -> None:
+        """Answers a state; one seen before, which the simulation repeats when it waits, gets the same answer again."""
+        state = self._read(message)
+        if state is None or self.finished.is_set():
+            return
+        with self._lock:
+            if self._answered is None or state.stamp_ns != self._answered[0].stamp_ns:
                 step = self.actor.step(state)
                 self.meter.tick()
-                self._publish(step)
+                self._answered = (state, step.command)
                 if step.summary is not None and self.trains:
-                    self._await_learner()
-                last_stamp, last_command = state.stamp_ns, step.command
-            if last_command is not None:
-                self._send(last_command, state)
+                    self._waits_since = time.monotonic()
+                    self.meter.forget()
+            else:
+                step = None
+            if self._waits_since is None:
+                self._send(self._answered[1], state)
+            if step is not None:
+                self._publish(step)  # after the command: the simulation steps meanwhile
+        self._release()
 
-    def _await_state(self, last_stamp: int) -> JointState | None:
-        """The next state; also one seen before when the simulation repeats it. None at the end."""
-        with self._arrived:
-            silent_since = time.monotonic()
-            while not self.finished.is_set():
-                if self._newest is not None:
-                    message, self._newest = self._newest[1], None
-                    return message
-                if not self._arrived.wait(WARN_EVERY_S):
-                    self._waits_for("joint_states", silent_since)
-            return None
+    def _release(self) -> None:
+        """Sends the command held back at the end of an episode, once every transition is trained on and the newest policy acts.
 
-    def _await_learner(self) -> None:
-        """Until every transition sent is trained on and the newest policy acts: lockstep runs are the same to the bit."""
-        began = time.monotonic()
-        with self._arrived:
-            while not self.finished.is_set() and not self._learner_is_level():
-                if time.monotonic() - began > self.config.learner_patience_s:
-                    self._diagnostics.fault("learner_silent", f"no progress for {self.config.learner_patience_s} s; going on without")
-                    break
-                if not self._arrived.wait(WARN_EVERY_S):
-                    self._waits_for("learner/progress", began)
-        self.meter.forget()
+        So runs in lockstep are the same to the bit. A learner that is silent for too long is not waited for.
+        """
+        with self._lock:
+            if self._waits_since is None or self._answered is None:
+                return
+            waited = time.monotonic() - self._waits_since
+            if not self._learner_is_level():
+                if waited < self.config.learner_patience_s:
+                    return
+                if self.config.learner_patience_s:
+                    self._diagnostics.fault("learner_silent", f"no progress for {waited:.0f} s; going on without")
+            self._waits_since = None
+            self._send(self._answered[1], self._answered[0])
 
     def _learner_is_level(self) -> bool:
         progress = self._progress
         level = progress.run == self._run and progress.sequence >= self._sequence
         return level and self._handled_version >= progress.policy_version
 
-    def _control_paced(self) -> None:
-        """At control rate, with the newest state; too old a state, or none, is a hold."""
-        pacer = Pacer(self.meter.period_s)
-        silent_since = time.monotonic()
-        while not self.finished.is_set():
-            pacer.wait()
-            newest = self._newest
-            if newest is None:
-                self._waits_for("joint_states", silent_since)
-                continue
-            state = self._read(newest[1])
-            if state is None:
-                continue
-            age = time.monotonic() - newest[0]
-            if age > self.config.max_state_age_s:
-                self._holds += 1
-                self._diagnostics.fault("state_too_old", f"{age:.3f} s, at most {self.config.max_state_age_s} s: holding")
-                self._send(self.actor.interrupt(state), state)
-                continue
-            step = self.actor.step(state)
-            self._send(step.command, state)
-            self.meter.tick()
-            self._publish(step)
+    def _look_around(self) -> None:
+        """Says what is waited for."""
+        self._release()
+        now = time.monotonic()
+        if now - self._silent_since > WARN_EVERY_S and self._waits_since is None:
+            name = self.resolve_topic_name("joint_states")
+            self._diagnostics.fault("waiting", f"nothing on {name} for {now - self._silent_since:.0f} s: is its publisher running?")
+        elif self._waits_since is not None and now - self._waits_since > WARN_EVERY_S:
+            name = self.resolve_topic_name("learner/progress")
+            self._diagnostics.fault("waiting", f"for {now - self._waits_since:.0f} s the learner is behind, by {name}: is it running?")
+
+    # --- real time: a loop of its own ---
+
+    def _control(self) -> None:
+        """Body of the control thread; whatever happens in it, `stop` sends a hold as the last command."""
+        try:
+            pacer = Pacer(self.meter.period_s)
+            while not self.finished.is_set():
+                pacer.wait()
+                self._tick()
+        except Exception as error:
+            self.get_logger().fatal(f"the control loop stopped: {error!r}")
+            raise
+        finally:
+            self.finished.set()
+
+    def _tick(self) -> None:
+        """One control step with the newest state; too old a state is a hold, and the arm is left alone before the first."""
+        newest = self._newest
+        state = self._read(newest[1]) if newest else None
+        if newest is None or state is None:
+            return
+        age = time.monotonic() - newest[0]
+        if age > self.config.max_state_age_s:
+            self._holds += 1
+            self._diagnostics.fault("state_too_old", f"{age:.3f} s, at most {self.config.max_state_age_s} s: holding")
+            self._send(self.actor.interrupt(state), state)
+            return
+        step = self.actor.step(state)
+        self._send(step.command, state)
+        self.meter.tick()
+        self._publish(step)
 
     def _read(self, message: JointState) -> RobotState | None:
         try:
@@ -254,9 +264,9 @@ class ActorNode(Node):
             self._diagnostics.fault("state_dropped", str(error))
             return None
 
-    def _send(self, command: object, state: RobotState) -> None:
+    def _send(self, command: Vector, state: RobotState) -> None:
         spec = self.task.spec
-        self._commands.publish(command_to_msg(command, spec.command_mode, spec.joints, state.stamp_ns))  # type: ignore[arg-type]
+        self._commands.publish(command_to_msg(command, spec.command_mode, spec.joints, state.stamp_ns))
 
     def _publish(self, step: Step) -> None:
         if step.transition is not None and self.trains:
@@ -267,11 +277,6 @@ class ActorNode(Node):
             self._replay.publish(self._codec.to_msg(entry))
         if step.summary is not None:
             self._episodes.publish(episode_to_msg(step.summary))
-
-    def _waits_for(self, topic: str, since: float) -> None:
-        if time.monotonic() - since >= WARN_EVERY_S:
-            name = self.resolve_topic_name(topic)
-            self._diagnostics.fault("waiting", f"nothing on {name} for {time.monotonic() - since:.0f} s: is its publisher running?")
 
     def _report(self) -> Status:
         p50, p99, largest = self.meter.quantiles()

@@ -2,8 +2,9 @@
 
 Publishes `joint_states` and, once per step, `/clock`; takes `~/commands`; offers `~/reset_world`, `~/set_pause`, `~/step_simulation`.
 
-Two clocks: paced (`realtime_factor` > 0), publishing at `state_rate_hz`; and lockstep (`realtime_factor` 0): one control period per
-command, stepped only once the command for the published state has arrived.
+Two clocks: paced (`realtime_factor` > 0), a thread that publishes at `state_rate_hz`; and lockstep (`realtime_factor` 0): one control
+period per command, stepped only once the command for the published state has arrived, right in its callback, since a hand-over between
+threads costs as much as the physics.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
@@ -29,6 +31,7 @@ from sql_ros.nodes.messages import clock_to_msg, command_from_msg, state_to_msg
 from sql_ros.nodes.parameters import declare_configs
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import RELIABLE
+from sql_ros.robot.arm import Vector
 from sql_ros.robot.pacing import Pacer
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
@@ -47,7 +50,7 @@ class SimBridgeConfig(Config):
 
 
 class SimBridgeNode(Node):
-    """Owns the simulation in one thread; callbacks only hand over."""
+    """One thread owns the simulation: the executor's in lockstep, its own when paced."""
 
     def __init__(self) -> None:
         super().__init__("sim_bridge", automatically_declare_parameters_from_overrides=True)
@@ -62,7 +65,8 @@ class SimBridgeNode(Node):
         self.finished = threading.Event()
         self._paused = False
         self._steps = 0
-        self._commands: queue.SimpleQueue[tuple[np.ndarray[Any, Any], int | None] | None] = queue.SimpleQueue()
+        self._published = 0.0  # steady time of the last state
+        self._command: Vector | None = None  # newest, not yet taken by the paced thread
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
@@ -71,25 +75,34 @@ class SimBridgeNode(Node):
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
         self._diagnostics = Diagnostics(self, "simulation", self._report)
-        self._thread = threading.Thread(target=self._run, name="simulation")
+        self._thread = threading.Thread(target=self._run_paced, name="simulation")
+        if self.lockstep:
+            self.create_timer(REPEAT_S, self._repeat_state, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def start(self) -> None:
-        """Starts the simulation."""
-        self._thread.start()
+        """Starts the simulation; in lockstep the executor's thread steps it."""
+        if not self.lockstep:
+            self._thread.start()
 
     def stop(self) -> None:
         """Ends the simulation."""
         self.finished.set()
-        self._commands.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
-    # --- callbacks: decode and hand over ---
+    # --- callbacks ---
 
     def _on_command(self, message: Float64MultiArray) -> None:
         try:
-            self._commands.put(command_from_msg(message, self._mode, self._robot.joints))
+            values, answers = command_from_msg(message, self._mode, self._robot.joints)
         except MessageError as error:
             self._diagnostics.fault("command_dropped", str(error))
+            return
+        if not self.lockstep:
+            self._command = values
+        elif not self._paused and answers in (None, self._sim.time_ns):
+            self._sim.command(self._mode, values)
+            self._advance()
 
     def _on_reset_world(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         neutral = np.array(self._robot.neutral_position)
@@ -105,63 +118,45 @@ class SimBridgeNode(Node):
         return self._answer(response, self._advance, f"one step of {self._period:.6g} s")
 
     def _answer(self, response: Any, work: Callable[[], None], message: str) -> Any:
-        """Has the simulation's thread do some work and waits for it, not for ever."""
+        """Works on the simulation in the thread that owns it: this one in lockstep, else the paced one, waited for but not for ever."""
+        if self.lockstep:
+            work()
+            self._publish_state()
+            response.success, response.message = True, message
+            return response
         done = threading.Event()
-        self._requests.put(lambda: (work(), done.set()))
-        self._commands.put(None)  # wakes a lockstep that waits for a command
+        self._requests.put(lambda: (work(), done.set()) and None)
         response.success = done.wait(SERVICE_DEADLINE_S)
         response.message = message if response.success else f"no answer from the simulation within {SERVICE_DEADLINE_S} s"
         return response
 
-    # --- the simulation's thread ---
+    # --- the simulation ---
 
-    def _run(self) -> None:
+    def _run_paced(self) -> None:
+        """Body of the paced thread."""
         try:
-            (self._run_lockstep if self.lockstep else self._run_paced)()
+            pacer = Pacer(self._period / self.config.realtime_factor)
+            while not self.finished.is_set():
+                pacer.wait()
+                self._tick()
         except Exception as error:
             self.get_logger().fatal(f"the simulation stopped: {error!r}")
             self.finished.set()
             raise
 
-    def _run_lockstep(self) -> None:
-        self._publish_state()
-        published = time.monotonic()
-        while not self.finished.is_set():
-            command = self._next_command(REPEAT_S)
-            self._serve_requests()
-            if command is not None and not self._paused and command[1] in (None, self._sim.time_ns):
-                self._sim.command(self._mode, command[0])
-                self._advance()
-            elif time.monotonic() - published >= REPEAT_S:
-                self._publish_state()
-            else:
-                continue
-            published = time.monotonic()
-
-    def _run_paced(self) -> None:
-        pacer = Pacer(self._period / self.config.realtime_factor)
-        while not self.finished.is_set():
-            pacer.wait()
-            self._serve_requests()
-            newest = None
-            while not self._commands.empty():
-                newest = self._commands.get() or newest
-            if newest is not None:
-                self._sim.command(self._mode, newest[0])
-            if not self._paused:
-                self._advance()
-
-    def _next_command(self, timeout_s: float) -> tuple[np.ndarray[Any, Any], int | None] | None:
-        try:
-            return self._commands.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    def _serve_requests(self) -> None:
+    def _tick(self) -> None:
         while not self._requests.empty():
             self._requests.get()()
-            if self.lockstep:
-                self._publish_state()
+        command, self._command = self._command, None
+        if command is not None:
+            self._sim.command(self._mode, command)
+        if not self._paused:
+            self._advance()
+
+    def _repeat_state(self) -> None:
+        """Nobody answered: the other side may have come late."""
+        if time.monotonic() - self._published >= REPEAT_S:
+            self._publish_state()
 
     def _advance(self) -> None:
         self._sim.advance(self._physics_steps)
@@ -170,6 +165,7 @@ class SimBridgeNode(Node):
         self._publish_state()
 
     def _publish_state(self) -> None:
+        self._published = time.monotonic()
         measured = self._sim.measure()
         self._states.publish(
             state_to_msg(measured.stamp_ns, self._robot.joints, measured.position, measured.velocity, measured.effort)

@@ -1,0 +1,105 @@
+"""Checkpoints: whole or not at all, to the bit, and loud about damage."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sql_ros.core.checkpoint import KEPT, checkpoints, load_checkpoint, save_checkpoint
+from sql_ros.core.errors import CheckpointError
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.replay import Transition
+from sql_ros.core.trainer import Trainer, TrainerConfig
+
+
+@pytest.fixture
+def make_trainer(small_spec):
+    def make(seed: int = 0, hidden: int = 16) -> Trainer:
+        config = TrainerConfig(replay_capacity=200, warmup_transitions=10, updates_per_transition=0.5)
+        return Trainer(small_spec, config, AlgorithmConfig(hidden_sizes=(hidden, hidden), batch_size=8), seed)
+
+    return make
+
+
+def _feed(trainer: Trainer, count: int, rng: np.random.Generator) -> None:
+    for _ in range(count):
+        trainer.add(Transition(rng.normal(size=3), rng.uniform(-1, 1, 2), float(rng.normal()), rng.normal(size=3), False, False))
+        while trainer.updates_due > 0:
+            trainer.update()
+
+
+def test_a_resumed_trainer_goes_on_as_if_nothing_had_happened(make_trainer, tmp_path):
+    trainer, rng = make_trainer(), np.random.default_rng(1)
+    _feed(trainer, 60, rng)
+    trainer.export()
+    trainer.save(tmp_path, {"sequences": {"5": 60}})
+    resumed = make_trainer(seed=99)
+    assert resumed.load(tmp_path) == {"sequences": {"5": 60}}
+    assert (resumed.replay.added, resumed.learner.updates, resumed.policy_version) == (60, 25, 1)
+    for name, array in trainer.replay.arrays().items():
+        np.testing.assert_array_equal(array, resumed.replay.arrays()[name])
+    _feed(trainer, 30, copy.deepcopy(rng))
+    _feed(resumed, 30, copy.deepcopy(rng))
+    assert trainer.export() == resumed.export()
+
+
+def test_a_damaged_checkpoint_is_skipped_loudly(make_trainer, tmp_path, caplog):
+    trainer = make_trainer()
+    _feed(trainer, 20, np.random.default_rng(1))
+    trainer.save(tmp_path, {})
+    _feed(trainer, 20, np.random.default_rng(2))
+    newest = trainer.save(tmp_path, {})
+    data = bytearray((newest / "state.safetensors").read_bytes())
+    data[-5] ^= 1
+    (newest / "state.safetensors").write_bytes(data)
+    resumed = make_trainer()
+    resumed.load(tmp_path)
+    assert resumed.replay.added == 20
+    assert "does not match its SHA-256" in caplog.text
+
+
+def test_an_altered_manifest_is_not_believed(make_trainer, tmp_path):
+    trainer = make_trainer()
+    _feed(trainer, 20, np.random.default_rng(1))
+    manifest = trainer.save(tmp_path, {}) / "manifest.json"
+    sealed = json.loads(manifest.read_text())
+    sealed["content"] = sealed["content"].replace('"added": 20', '"added": 21')
+    manifest.write_text(json.dumps(sealed))
+    with pytest.raises(CheckpointError, match=r"manifest\.json does not match"):
+        make_trainer().load(tmp_path)
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    for step in range(5):
+        save_checkpoint(tmp_path, step, {"x": torch.ones(2)}, {})
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000003", "step-000000004"]
+    assert KEPT == 2
+
+
+def test_an_unfinished_draft_is_never_taken_for_a_checkpoint(tmp_path):
+    (tmp_path / ".draft-1").mkdir()
+    with pytest.raises(CheckpointError, match="the folder has none"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot write a checkpoint"):
+        save_checkpoint(tmp_path / "file", 1, {"x": torch.ones(2)}, {})
+
+
+def test_networks_of_another_size_are_refused(make_trainer, tmp_path):
+    trainer = make_trainer()
+    _feed(trainer, 20, np.random.default_rng(1))
+    trainer.save(tmp_path, {})
+    with pytest.raises(CheckpointError, match="does not fit the configured networks"):
+        make_trainer(hidden=8).load(tmp_path)
+
+
+def test_the_ratio_of_updates_to_transitions_is_kept(make_trainer):
+    trainer = make_trainer()
+    _feed(trainer, 50, np.random.default_rng(1))
+    assert trainer.learner.updates == 20
+    assert trainer.ratio == 0.5

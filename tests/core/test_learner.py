@@ -1,0 +1,76 @@
+"""Soft Q-learning as a whole on a problem whose answer is known, and its plumbing."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.replay import Batch
+
+
+def _batch(rng: np.random.Generator, size: int = 64) -> Batch:
+    observation = rng.normal(size=(size, 1)).astype(np.float32)
+    action = rng.uniform(-1, 1, (size, 1)).astype(np.float32)
+    reward = (-4.0 * np.square(action - 0.5)).ravel().astype(np.float32)
+    following = rng.normal(size=(size, 1)).astype(np.float32)
+    return Batch(observation, action, reward, following, np.zeros(size, np.float32))
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "mixture"])
+def test_q_of_a_bandit_that_repeats_is_the_geometric_sum_of_its_soft_values(rng, proposal):
+    """r = -4 (a - 1/2)^2 whatever the state: V = v + gamma V with v = alpha log int exp(r / alpha) da, Q = r + gamma V."""
+    alpha, discount = 0.5, 0.5
+    config = AlgorithmConfig(
+        temperature=alpha, discount=discount, hidden_sizes=(64, 64), value_proposal=proposal, target_rate=0.05, q_learning_rate=3e-3
+    )  # fmt: skip
+    learner = Learner(config, 1, 1, seed=0)
+    for _ in range(1200):
+        learner.step(_batch(rng))
+    grid = np.linspace(-1, 1, 4001)
+    step_value = alpha * math.log(np.trapezoid(np.exp(-4 * (grid - 0.5) ** 2 / alpha), grid))
+    value = step_value / (1 - discount)
+    action = torch.tensor([[-0.5], [0.0], [0.5], [1.0]])
+    q = learner.q(torch.zeros(4, 1), action.unsqueeze(1)).detach().numpy().ravel()
+    expected = -4 * (action.numpy().ravel() - 0.5) ** 2 + discount * value
+    np.testing.assert_allclose(q, expected, atol=0.15)
+
+
+def test_hard_copies_come_exactly_when_they_are_due(rng):
+    learner = Learner(AlgorithmConfig(target_update="hard", target_period=3, hidden_sizes=(8, 8)), 1, 1, seed=0)
+    before = copy.deepcopy(learner.q_target.state_dict())
+    for update in (1, 2):
+        learner.step(_batch(rng))
+        assert all(torch.equal(a, b) for a, b in zip(before.values(), learner.q_target.state_dict().values())), update
+    learner.step(_batch(rng))
+    assert all(torch.equal(a, b) for a, b in zip(learner.q.state_dict().values(), learner.q_target.state_dict().values()))
+
+
+def test_polyak_moves_the_target_by_its_rate(rng):
+    learner = Learner(AlgorithmConfig(target_rate=0.25, hidden_sizes=(8, 8)), 1, 1, seed=0)
+    before = copy.deepcopy(learner.q_target.state_dict())
+    learner.step(_batch(rng))
+    for name, after in learner.q_target.state_dict().items():
+        torch.testing.assert_close(after, 0.75 * before[name] + 0.25 * learner.q.state_dict()[name])
+
+
+def test_a_restored_learner_makes_the_same_next_step_to_the_bit(rng):
+    config = AlgorithmConfig(hidden_sizes=(16, 16))
+    learner, other = Learner(config, 1, 1, seed=0), Learner(config, 1, 1, seed=1)
+    for _ in range(5):
+        learner.step(_batch(rng))
+    other.load_state_dict(copy.deepcopy(learner.state_dict()))
+    batch = _batch(rng)
+    assert learner.step(batch)["q_loss"] == other.step(batch)["q_loss"]
+    for a, b in zip(learner.sampler.parameters(), other.sampler.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_temperature_is_annealed_log_linearly():
+    config = AlgorithmConfig(temperature=1.0, final_temperature=0.01, annealing_updates=100)
+    assert config.temperature_at(0) == pytest.approx(1.0)
+    assert config.temperature_at(50) == pytest.approx(0.1)
+    assert config.temperature_at(1000) == pytest.approx(0.01)
+    assert AlgorithmConfig(temperature=0.3).temperature_at(1000) == 0.3

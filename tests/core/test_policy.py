@@ -1,0 +1,108 @@
+"""Torch against ONNX, and policies that must not act."""
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from sql_ros.core.errors import PolicyError
+from sql_ros.core.export import export_policy
+from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.policy import Policy
+
+
+@pytest.fixture(scope="module")
+def learner() -> Learner:
+    return Learner(AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25), 3, 2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def exported(learner, small_spec) -> bytes:
+    return export_policy(learner, small_spec, version=7, lineage="before")[0]
+
+
+def test_onnx_gives_what_torch_gives(learner, exported, small_spec, rng):
+    policy = Policy(exported, small_spec)
+    for count in (1, 5, 64):
+        observation = rng.normal(size=3).astype(np.float32) * 3
+        noise = rng.normal(size=(count, 2)).astype(np.float32)
+        action, q = policy.candidates(observation, noise)
+        with torch.no_grad():
+            expected = torch.tanh(learner.sampler(torch.from_numpy(observation)[None], torch.from_numpy(noise)[None]))
+            expected_q = learner.q(torch.from_numpy(observation)[None], expected)
+        np.testing.assert_allclose(action, expected[0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(q, expected_q[0].numpy(), atol=1e-5)
+
+
+def test_metadata_says_what_the_policy_is(learner, exported, small_spec):
+    info = Policy(exported, small_spec).info
+    assert (info.version, info.updates, info.temperature, info.lineage) == (7, 0, 0.25, "before")
+    again, weights = export_policy(learner, small_spec, version=8, lineage=info.weights_sha256)
+    assert Policy(again, small_spec).info.weights_sha256 == weights == info.weights_sha256
+
+
+def test_sampling_draws_from_the_given_generator(exported, small_spec):
+    policy, observation = Policy(exported, small_spec), np.ones(3, np.float32)
+    first, second = (policy.sample(observation, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, policy.sample(observation, np.random.default_rng(6)))
+
+
+def test_the_best_candidate_has_the_highest_q(exported, small_spec):
+    policy, observation = Policy(exported, small_spec), np.ones(3, np.float32)
+    noise = np.random.default_rng(9).standard_normal((32, 2), np.float32)
+    action, q = policy.candidates(observation, noise)
+    np.testing.assert_array_equal(policy.best(observation, np.random.default_rng(9)), action[q.argmax()])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"task": "other"}, "task: 'small' instead of 'other'"),
+        ({"joints": ("j1", "j0")}, "joints"),
+        ({"action_scale": (1.0, 3.0)}, "action_scale"),
+        ({"control_rate_hz": 50.0}, "control_rate_hz"),
+        ({"command_mode": "torque"}, "command_mode"),
+        ({"observation": ("a", "b", "c", "d")}, "observation"),
+    ],
+)
+def test_a_policy_for_another_interface_is_refused_and_the_difference_named(exported, small_spec, changes, named):
+    with pytest.raises(PolicyError, match="another interface") as error:
+        Policy(exported, dataclasses.replace(small_spec, **changes))
+    assert named in str(error.value)
+
+
+def _with_metadata(data: bytes, **changes: str) -> bytes:
+    model = onnx.load_from_string(data)
+    for entry in model.metadata_props:
+        entry.value = changes.get(entry.key, entry.value)
+    return model.SerializeToString()
+
+
+def _with_weights(data: bytes, value: float) -> bytes:
+    model = onnx.load_from_string(data)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(list(tensor.dims), value, np.float32), tensor.name))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[: len(data) // 2], "cannot load"),
+        (lambda data: b"no onnx at all", "cannot load"),
+        (lambda data: b"", "cannot load"),
+        (lambda data: _with_metadata(data, format="sql_ros.policy/99"), "format 'sql_ros.policy/99', expected 'sql_ros.policy/1'"),
+        (lambda data: _with_metadata(data, version="many"), "broken metadata"),
+        (lambda data: _with_metadata(data, spec="{"), "broken metadata"),
+        (lambda data: _with_metadata(data, spec=json.dumps([1])), "broken metadata|another interface"),
+        (lambda data: _with_weights(data, np.nan), "non-finite"),
+    ],
+)
+def test_a_damaged_policy_is_refused(exported, small_spec, damage, message):
+    with pytest.raises(PolicyError, match=message):
+        Policy(damage(exported), small_spec)
