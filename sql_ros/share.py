@@ -28,10 +28,7 @@ def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
     Raises:
         ConfigError: no such file; lists the names there are.
     """
-    if "/" in name or name.endswith(suffix):
-        path = Path(name)
-    else:
-        path = share_folder() / folder / (name + suffix)
+    path = Path(name) if "/" in name or name.endswith(suffix) else share_folder() / folder / (name + suffix)
     if not path.is_file():
         known = ", ".join(sorted(p.name[: -len(suffix)] for p in (share_folder() / folder).glob("*" + suffix)))
         raise ConfigError(f"'{name}' is neither a file nor one of: {known} (in {folder}/)")

@@ -5,10 +5,11 @@ Knows no ROS: it is data and a few rules, checked before anything starts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from sql_ros.core.config import read_yaml
 from sql_ros.core.errors import ConfigError
@@ -39,7 +40,7 @@ class NodeProcess:
 
 @dataclass(frozen=True)
 class Stack:
-    """Processes to start together."""
+    """Processes to start in order and to stop in reverse: the arm is held first, the report is written last."""
 
     processes: tuple[NodeProcess, ...]
     namespace: str
@@ -54,12 +55,15 @@ SAWYER_STACK_ARGUMENTS = (
     Argument("task", "sawyer_reach", "name of a file in config/tasks/, or a path"),
     Argument("mode", "train", "train: learn while acting; play: act with a given or published policy", ("train", "play")),
     Argument("policy", "", "ONNX file to start with, e.g. runs/latest/policy.onnx; needed for play"),
-    Argument("realtime_factor", "0", "simulated seconds per second; 0: lockstep, as fast as possible; a real arm has 1"),
+    Argument(
+        "realtime_factor", "", "simulated seconds per second, 0: lockstep, as fast as possible; empty: 0 to train in simulation, else 1"
+    ),
     Argument("namespace", "", "of all nodes"),
     Argument("params_file", "", "YAML with ros__parameters per node; empty: config/sawyer_stack.yaml"),
     Argument("use_sim_time", "", "nodes take their time from /clock; empty: true in simulation, false on a real arm", ("", *BOOLEANS)),
     Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-<task>-seed<seed>"),
     Argument("resume", "false", "continue from the newest checkpoint in run_dir", BOOLEANS),
+    Argument("most_transitions", "0", "end the run after so many transitions, learned or not; 0: no limit"),
     Argument("seed", "0", "of weights, exploration, start poses and targets"),
     Argument("log_level", "info", "of all nodes", ("debug", "info", "warn", "error", "fatal")),
     Argument("command_topic", "forward_velocity_controller/commands", "where a real arm's controller listens; not used in simulation"),
@@ -77,38 +81,30 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     """
     args = _checked(given)
     sim, train = args["sim"] == "true", args["mode"] == "train"
+    args["realtime_factor"] = args["realtime_factor"] or ("0" if sim and train else "1")
     factor, seed = _number(args, "realtime_factor"), _whole(args, "seed")
+    most = _whole(args, "most_transitions")
     load_task(args["task"])  # an unknown task ends here, before any process starts
-    if not sim and factor == 0.0:
-        if "realtime_factor" in given:
-            raise ConfigError("realtime_factor:=0 is lockstep, which a real arm cannot do (sim:=false): give realtime_factor:=1")
-        factor = 1.0
+    if not sim and factor != 1.0:
+        raise ConfigError(f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does: leave it out")
     if not train and not args["policy"]:
         raise ConfigError("mode:=play needs a policy, e.g. policy:=runs/latest/policy.onnx")
     if args["policy"] and not Path(args["policy"]).is_file():
         raise ConfigError(f"policy:={args['policy']}: no such file")
     run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").absolute()
-    shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": args["task"]}
+    task = str(Path(args["task"]).absolute()) if "/" in args["task"] else args["task"]
+    shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": task}
     policy = str(Path(args["policy"]).absolute()) if args["policy"] else ""
-    processes = [
-        NodeProcess(
-            "actor",
-            {**shared, "mode": args["mode"], "policy": policy, "realtime_factor": factor, "seed": seed},
-            {"commands": "sim_bridge/commands" if sim else args["command_topic"]},
-        ),
-        NodeProcess(
-            "monitor",
-            {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy},
-            ends_stack=True,
-            seconds_to_stop=30.0,
-        ),
-    ]
-    if sim:
-        processes.insert(0, NodeProcess("sim_bridge", {"task": args["task"], "use_sim_time": False, "realtime_factor": factor}))
+    watched = {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy, "most_transitions": most}
+    processes = [NodeProcess("monitor", watched, ends_stack=True, seconds_to_stop=30.0)]
     if train:
         resume = args["resume"] == "true"
         learner = {**shared, "realtime_factor": factor, "seed": seed, "run_dir": str(run_dir), "resume": resume}
-        processes.insert(0, NodeProcess("learner", learner, ends_stack=True, seconds_to_stop=30.0))
+        processes.append(NodeProcess("learner", learner, ends_stack=True, seconds_to_stop=30.0))
+    if sim:
+        processes.append(NodeProcess("sim_bridge", {"task": task, "use_sim_time": False, "realtime_factor": factor}))
+    acting = {**shared, "mode": args["mode"], "policy": policy, "realtime_factor": factor, "seed": seed}
+    processes.append(NodeProcess("actor", acting, {"commands": "sim_bridge/commands" if sim else args["command_topic"]}))
     defaults = _read_params(args["params_file"])
     merged = [replace(p, parameters={**defaults["/**"], **defaults[p.executable], **p.parameters}) for p in processes]
     return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)

@@ -52,7 +52,9 @@ def _run(task: str, factor: list[str], seconds: float, seed: int) -> list[dict[s
         }
         children = [
             subprocess.Popen(
-                [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", *common, *extra], env=environment, stderr=subprocess.DEVNULL
+                [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", *common, *extra],
+                env=environment,
+                stderr=subprocess.DEVNULL,
             )
             for name, extra in commands.items()
         ]

@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Callable
 
 TALK = """
 import os, sys, time, rclpy
@@ -149,7 +149,8 @@ def _ros2_command() -> Finding:
 
 def _rendering() -> Finding:
     """In a process of its own: a graphics driver may take the process down."""
-    code = "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>'); r = mujoco.Renderer(m, 8, 8); r.update_scene(mujoco.MjData(m)); r.render()"
+    load = "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>')"
+    code = load + "; r = mujoco.Renderer(m, 8, 8); r.update_scene(mujoco.MjData(m)); r.render()"
     environment = dict(os.environ)
     if "DISPLAY" not in environment:
         environment.setdefault("MUJOCO_GL", "egl")

@@ -82,12 +82,11 @@ def _await_end(children: list[_Child], asked: list[int]) -> _Child | None:
 
 
 def _stop(children: list[_Child]) -> int:
-    """SIGINT to all, and SIGKILL to those that do not end in their time."""
+    """SIGINT one after the other, last started first, and SIGKILL to one that does not end in its time."""
     failed = next((child.handle.returncode for child in children if child.handle.returncode), 0)
-    for child in children:
+    for child in reversed(children):
         if child.handle.poll() is None:
             child.handle.send_signal(signal.SIGINT)
-    for child in children:
         try:
             code = child.handle.wait(child.process.seconds_to_stop)
         except subprocess.TimeoutExpired:

@@ -44,7 +44,7 @@ def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older exporter (dynamo=False) takes 0.03 s a call, the newer one 3 s
         torch.onnx.export(
-            _Candidates(learner), example, buffer, dynamo=False, opset_version=17,
+            _Candidates(learner), example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
             input_names=["observation", "noise"], output_names=["action", "q"],
             dynamic_axes={"noise": {0: "candidates"}, "action": {0: "candidates"}, "q": {0: "candidates"}},
         )  # fmt: skip

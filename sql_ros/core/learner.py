@@ -42,7 +42,7 @@ class AlgorithmConfig(Config):
     target_period: int = option(1000, "updates between two copies (hard)", minimum=1)
 
     def temperature_at(self, updates: int) -> float:
-        """alpha after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
+        """Alpha after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
         if self.annealing_updates == 0:
             return self.temperature
         progress = min(updates / self.annealing_updates, 1.0)
@@ -73,7 +73,7 @@ class Learner:
 
     @property
     def temperature(self) -> float:
-        """alpha of the next update."""
+        """Alpha of the next update."""
         return self.config.temperature_at(self.updates)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -108,13 +108,14 @@ class Learner:
         return soft_value(self.q_target(observation, action), log_density, self.temperature)
 
     def _noise(self, batch: int, count: int) -> Tensor:
-        """xi ~ N(0, I), (B, K, A)."""
+        """Xi ~ N(0, I), (B, K, A)."""
         return torch.randn(batch, count, self.action_size, generator=self._generator)
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the target towards Q, or copies it."""
-        ours, theirs = list(self.q.parameters()), list(self.q_target.parameters())
+        ours: list[Tensor] = list(self.q.parameters())
+        theirs: list[Tensor] = list(self.q_target.parameters())
         if self.config.target_update == "polyak":
             torch._foreach_lerp_(theirs, ours, self.config.target_rate)
         elif self.updates % self.config.target_period == 0:
@@ -145,5 +146,5 @@ class Learner:
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -54,13 +54,11 @@ def score_of_particles(q: Callable[[Tensor], Tensor], pre_tanh: Tensor, temperat
     """
     point = pre_tanh.detach().requires_grad_(True)
     log_density = q(torch.tanh(point)) / temperature + log_tanh_jacobian(point)  # (B, K)
-    (score,) = torch.autograd.grad(log_density.sum(), point)
+    score: Tensor = torch.autograd.grad(log_density.sum(), point)[0]
     return score
 
 
-def sampler_loss(
-    sampler: StateActionNetwork, q: TwinQ, observation: Tensor, noise: Tensor, fixed_count: int, temperature: float
-) -> Tensor:
+def sampler_loss(sampler: StateActionNetwork, q: TwinQ, observation: Tensor, noise: Tensor, fixed_count: int, temperature: float) -> Tensor:
     """A scalar whose gradient moves the sampling network along the Stein direction.
 
     Kernel, score and update all live before the tanh, so that the fixed point is exp(Q / alpha) on the box; the published code mixes
@@ -80,4 +78,5 @@ def sampler_loss(
     score = score_of_particles(lambda action: q(observation, action), fixed, temperature)
     direction = stein_direction(score, fixed, updated.detach())  # (B, M, A)
     # [SQL17] Eq. 14, as a loss: its gradient is -E[direction . df/dphi]
-    return -(direction * updated).sum(-1).mean()
+    loss: Tensor = -(direction * updated).sum(-1).mean()
+    return loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ class StateActionNetwork(nn.Module):
         self.from_state = nn.Linear(state_size, hidden_sizes[0])
         self.from_vector = nn.Linear(vector_size, hidden_sizes[0], bias=False)
         widths = [*hidden_sizes, output_size]
-        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(widths[:-1], widths[1:]))
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in itertools.pairwise(widths))
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(parameter, generator=generator)
@@ -35,7 +37,7 @@ class StateActionNetwork(nn.Module):
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps states (B, S) and vectors (B, K, A) to (B, K, O)."""
-        hidden = self.from_state(state).unsqueeze(-2) + self.from_vector(vector)  # (B, K, H)
+        hidden: Tensor = self.from_state(state).unsqueeze(-2) + self.from_vector(vector)  # (B, K, H)
         for layer in self.layers:
             hidden = layer(torch.relu(hidden))
         return hidden
@@ -48,9 +50,7 @@ class TwinQ(nn.Module):
         self, observation_size: int, action_size: int, hidden_sizes: tuple[int, ...], count: int, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.members = nn.ModuleList(
-            StateActionNetwork(observation_size, action_size, hidden_sizes, 1, generator) for _ in range(count)
-        )
+        self.members = nn.ModuleList(StateActionNetwork(observation_size, action_size, hidden_sizes, 1, generator) for _ in range(count))
 
     def each(self, observation: Tensor, action: Tensor) -> list[Tensor]:
         """Q of every member: observations (B, S), actions (B, K, A) -> list of (B, K)."""

@@ -17,7 +17,7 @@ def log_volume(action_size: int) -> float:
 
 
 def log_tanh_jacobian(pre_tanh: Tensor) -> Tensor:
-    """log |det d tanh(u) / du| = sum log(1 - tanh(u)^2), finite for every u: (..., A) -> (...)."""
+    """Log |det d tanh(u) / du| = sum log(1 - tanh(u)^2), finite for every u: (..., A) -> (...)."""
     return (2.0 * (math.log(2.0) - pre_tanh - torch.nn.functional.softplus(-2.0 * pre_tanh))).sum(-1)
 
 

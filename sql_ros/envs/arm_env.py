@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import mujoco
@@ -28,7 +28,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     environment, since the task states it; it is never termination.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(self, task: str = "sawyer_reach", render_mode: str | None = None) -> None:
         self.task = load_task(task)
@@ -79,7 +79,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         if self.render_mode is None:
             return None
         if self._renderer is None:
-            self._renderer = mujoco.Renderer(self._sim.model)
+            self._renderer = mujoco.Renderer(self._sim.model, height=480, width=640)
         self._sim.place("goal", self._episode.target)
         mujoco.mj_kinematics(self._sim.model, self._sim.data)
         self._renderer.update_scene(self._sim.data, camera="overview")

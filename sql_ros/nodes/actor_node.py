@@ -71,9 +71,7 @@ class ActorNode(Node):
         self.task = load_task(self.config.task)
         self.lockstep = self.config.realtime_factor == 0.0
         self.trains = self.config.mode == "train"
-        self.actor = Actor(
-            self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains
-        )
+        self.actor = Actor(self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains)
         if self.config.policy:
             self.actor.policy = self._read_policy(Path(self.config.policy))
         self._arm, self._reader = Arm(self.task.robot), StateReader(self.task.robot.joints)
@@ -271,9 +269,7 @@ class ActorNode(Node):
     def _publish(self, step: Step) -> None:
         if step.transition is not None and self.trains:
             self._sequence += 1
-            entry = ReplayEntry(
-                self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, step.transition
-            )
+            entry = ReplayEntry(self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, step.transition)
             self._replay.publish(self._codec.to_msg(entry))
         if step.summary is not None:
             self._episodes.publish(episode_to_msg(step.summary))

@@ -75,11 +75,13 @@ class LearnerNode(Node):
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends training and writes a last checkpoint."""
+        """Ends training and writes a last checkpoint, with every transition that has arrived."""
         self.finished.set()
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
+        while self._inbox:
+            self._add(self._inbox.popleft())
         self._save()
 
     def _on_replay(self, message: Float64MultiArray) -> None:

@@ -12,16 +12,17 @@ learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
 ====================  ======================  =====================================================================
 
-`<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite, an unknown version, a foreign
-schema. Nothing is unpickled.
+`<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite, an unknown version,
+a foreign schema. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import array
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ class StateReader:
 
     def __init__(self, joints: Sequence[str]) -> None:
         self._joints = list(joints)
-        self._names: list[str] = []
+        self._names: list[str] | None = None
         self._index = np.empty(0, np.intp)
 
     def read(self, message: JointState) -> tuple[int, Vector, Vector, Vector]:
@@ -102,7 +103,7 @@ class StateReader:
         """
         if message.name != self._names:
             self._learn_names(list(message.name))
-        count = len(self._names)
+        count = len(message.name)
         position, velocity = self._pick(message.position, "position", count), self._pick(message.velocity, "velocity", count)
         effort = self._pick(message.effort, "effort", count) if len(message.effort) else np.zeros_like(position)
         stamp = message.header.stamp
@@ -131,6 +132,9 @@ def command_to_msg(values: Vector, mode: str, joints: Sequence[str], answers_ns:
     """A command (N,); controllers of ros2_control read the data and ignore the labels.
 
     Args:
+        values: (N,) in the unit of the mode.
+        mode: "position", "velocity" or "torque".
+        joints: names in command order.
         answers_ns: stamp of the state that it answers; in lockstep the simulation steps on exactly this answer.
     """
     count = len(joints)

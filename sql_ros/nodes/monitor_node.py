@@ -221,7 +221,15 @@ class MonitorNode(Node):
             (run_dir / "policy.onnx").write_bytes(policy.data)
         command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
         figures = write_report(
-            run_dir, self.task, self.progress, policy, result, command=command, seed=self.config.seed, ending=self._ending
+            run_dir,
+            self.task,
+            self.progress,
+            policy,
+            result,
+            command=command,
+            seed=self.config.seed,
+            evaluation_seed=self.config.evaluation_seed,
+            ending=self._ending,
         )
         if self._metrics:
             self._metrics.close()

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Callable, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -30,7 +31,7 @@ class Runnable(Protocol):
         """Sends the last safe command, writes what must last, joins the threads. Publishing still works."""
 
     def destroy_node(self) -> None:
-        """rclpy's."""
+        """Rclpy's."""
 
 
 def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int:

@@ -13,8 +13,9 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
@@ -125,7 +126,8 @@ class SimBridgeNode(Node):
             response.success, response.message = True, message
             return response
         done = threading.Event()
-        self._requests.put(lambda: (work(), done.set()) and None)
+        self._requests.put(work)
+        self._requests.put(done.set)
         response.success = done.wait(SERVICE_DEADLINE_S)
         response.message = message if response.success else f"no answer from the simulation within {SERVICE_DEADLINE_S} s"
         return response
@@ -167,9 +169,7 @@ class SimBridgeNode(Node):
     def _publish_state(self) -> None:
         self._published = time.monotonic()
         measured = self._sim.measure()
-        self._states.publish(
-            state_to_msg(measured.stamp_ns, self._robot.joints, measured.position, measured.velocity, measured.effort)
-        )
+        self._states.publish(state_to_msg(measured.stamp_ns, self._robot.joints, measured.position, measured.velocity, measured.effort))
 
     def _report(self) -> Status:
         values = {"steps": self._steps, "time_s": self._sim.time_ns * 1e-9, "paused": self._paused, "lockstep": self.lockstep}

@@ -109,11 +109,11 @@ class Actor:
             return self._approach(state)
         running, index = self._running, self._index
         transition = self._complete(running, state)
-        made = {"episode_index": index, "step_index": running.steps - 1, "policy_version": running.policy_version}
+        made = (index, running.steps - 1, running.policy_version)
         if transition.terminated or transition.truncated:
             summary = self._finish(running, state)
-            return Step(self._way_to_start(state), transition, summary, **made)
-        return Step(self._act(running, state, transition.next_observation), transition, **made)
+            return Step(self._way_to_start(state), transition, summary, *made)
+        return Step(self._act(running, state, transition.next_observation), transition, None, *made)
 
     def interrupt(self, state: RobotState) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""

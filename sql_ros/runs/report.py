@@ -35,6 +35,7 @@ def write_report(
     *,
     command: str,
     seed: int,
+    evaluation_seed: int,
     ending: str,
 ) -> dict[str, float]:
     """Writes curves.png, arm.png, figures.json and report.md.
@@ -47,6 +48,7 @@ def write_report(
         evaluation: of this policy, if it was evaluated.
         command: to repeat the run.
         seed: of the run.
+        evaluation_seed: of the evaluation episodes.
         ending: why it ended, a sentence.
 
     Returns:
@@ -66,7 +68,7 @@ def write_report(
     if evaluation is not None:
         figures.update(evaluation.figures())
     write_figures(run_dir / "figures.json", figures, seed, command)
-    (run_dir / "report.md").write_text(_text(task, progress, policy, evaluation, figures, command, seed, ending, picture))
+    (run_dir / "report.md").write_text(_text(task, progress, policy, evaluation, figures, command, seed, evaluation_seed, ending, picture))
     return figures
 
 
@@ -78,6 +80,7 @@ def _text(
     figures: dict[str, float],
     command: str,
     seed: int,
+    evaluation_seed: int,
     ending: str,
     picture: str,
 ) -> str:
@@ -93,11 +96,11 @@ def _text(
 
 {result} {ending}
 
-![the arm]({"arm.png"})
+![the arm](arm.png)
 
 The arm at the end of an evaluation episode, the path of its tool and its goal ({picture}).
 
-![learning curves]({"curves.png"})
+![learning curves](curves.png)
 
     {command}
 
@@ -113,6 +116,6 @@ The arm at the end of an evaluation episode, the path of its tool and its goal (
 |---|---|
 {version_rows}
 
-Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {task.spec.task} --episodes 100 --seed {seed}`),
+Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {task.spec.task} --episodes 100 --seed {evaluation_seed}`),
 `checkpoints/` (continue: `sql-ros up sawyer_stack run_dir:=<this folder> resume:=true`), `metrics.jsonl`, `figures.json`, `log/`.
 """

@@ -100,7 +100,9 @@ class Simulation:
         """
         steps = 1e9 / (rate_hz * self._step_ns)
         if abs(steps - round(steps)) > 1e-6 or round(steps) < 1:
-            raise ConfigError(f"a period of {1 / rate_hz:.6g} s is {steps:.6g} physics steps of {self._step_ns * 1e-9:.6g} s, expected a whole number")
+            raise ConfigError(
+                f"a period of {1 / rate_hz:.6g} s is {steps:.6g} physics steps of {self._step_ns * 1e-9:.6g} s, expected a whole number"
+            )
         return round(steps)
 
     def measure(self) -> Measurement:

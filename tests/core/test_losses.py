@@ -45,7 +45,7 @@ def test_value_agrees_with_quadrature_in_two_dimensions(proposal):
 
 def test_mixture_density_integrates_to_one():
     centre = torch.randn(64, 8, 3, generator=_generator()) * 0.8
-    action, log_density = mixture_proposal(centre, 4, _generator(1))
+    _action, log_density = mixture_proposal(centre, 4, _generator(1))
     # the mean of 1 / q(a) under q is the volume of the box, whatever q is, if q is a density
     volume = torch.exp(-log_density).mean().item()
     assert volume == pytest.approx(8.0, rel=0.05)

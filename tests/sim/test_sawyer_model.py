@@ -178,7 +178,8 @@ def test_the_limits_are_those_of_the_table(model):
     lower, upper, effort = np.array(LIMITS).T
     assert model.jnt_range == pytest.approx(np.column_stack([lower, upper]))
     assert model.jnt_actfrcrange == pytest.approx(np.column_stack([-effort, effort]))
-    assert np.all(model.jnt_limited) and np.all(model.jnt_actfrclimited)
+    assert np.all(model.jnt_limited)
+    assert np.all(model.jnt_actfrclimited)
 
 
 @pytest.mark.parametrize("xml", [SAWYER_XML, SCENE_XML], ids=["robot", "scene"])

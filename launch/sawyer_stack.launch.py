@@ -1,0 +1,49 @@
+"""Trains or plays with the arm: learner, actor, simulated arm and monitor.
+
+The processes, their parameters and remappings are described once, in sql_ros/stack.py, for this file and for `sql-ros up sawyer_stack`.
+Only stable API of launch and launch_ros is used, as of ROS 2 Jazzy and Kilted.
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, sawyer_stack
+
+
+def _nodes(context):
+    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
+    stack = sawyer_stack(given)
+    return [
+        Node(
+            package="sql_ros",
+            executable=process.executable,
+            name=process.executable,
+            namespace=stack.namespace,
+            parameters=[{name: _typed(value) for name, value in process.parameters.items()}],
+            remappings=list(process.remappings.items()),
+            arguments=["--ros-args", "--log-level", stack.log_level],
+            output="screen",
+            emulate_tty=True,
+            sigterm_timeout=str(process.seconds_to_stop),
+            sigkill_timeout=str(process.seconds_to_stop),
+            on_exit=[Shutdown(reason=f"{process.executable} ended")] if process.ends_stack else None,
+        )
+        for process in stack.processes
+    ]
+
+
+def _typed(value):
+    """Keeps strings strings: launch would read "" and "5" as YAML."""
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value
+
+
+def generate_launch_description():
+    """Declares every argument with its default and description, then starts the nodes."""
+    arguments = [
+        DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description)
+        for argument in SAWYER_STACK_ARGUMENTS
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_nodes)])

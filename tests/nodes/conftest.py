@@ -1,0 +1,140 @@
+"""Real processes over real DDS, each test in a domain of its own; waits are for topics and conditions, never for time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+_domains = itertools.count(1 + os.getpid() % 90)
+
+FAST_LEARNER = {
+    "trainer.warmup_transitions": 100,
+    "trainer.replay_capacity": 20000,
+    "trainer.updates_per_transition": 0.5,
+    "algorithm.hidden_sizes": "[32, 32]",
+    "algorithm.batch_size": 32,
+    "threads": 1,
+}
+
+
+class Probe:
+    """A node of the test's own, in the test's domain."""
+
+    def __init__(self, domain: int) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("probe", context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+
+    def listen(self, kind, topic: str, qos) -> list:
+        """All messages of a topic from now on."""
+        heard: list = []
+        self.node.create_subscription(kind, topic, heard.append, qos)
+        return heard
+
+    def wait(self, condition, timeout: float = 60.0, what: str = ""):
+        """Spins until a condition holds and returns its value."""
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"not within {timeout} s: {what or condition}"
+            self._executor.spin_once(timeout_sec=0.05)
+        return value
+
+    def spin_for(self, seconds: float) -> None:
+        """Listens for a while, to show that something does not happen."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def call(self, kind, name: str, request):
+        """Calls a service."""
+        client = self.node.create_client(kind, name)
+        self.wait(client.service_is_ready, what=name)
+        future = client.call_async(request)
+        self.wait(future.done, what=name)
+        return future.result()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+class Processes:
+    """Children of a test, in its domain; what is still running at its end gets SIGINT."""
+
+    def __init__(self, domain: int, folder: Path) -> None:
+        self._environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder / "ros_log")}
+        self._folder = folder
+        self._running: list[subprocess.Popen] = []
+
+    def node(self, executable: str, remappings: dict[str, str] | None = None, **parameters) -> subprocess.Popen:
+        """Starts a node; `__` in a parameter name stands for a dot."""
+        words = [sys.executable, "-m", f"sql_ros.nodes.{executable}_node", "--ros-args"]
+        for name, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            words += ["-p", f"{name.replace('__', '.')}:={text}"]
+        for origin, target in (remappings or {}).items():
+            words += ["-r", f"{origin}:={target}"]
+        return self.start(words)
+
+    def start(self, words: list[str], **options) -> subprocess.Popen:
+        """Starts any command; its output goes to a file whose content `output` returns."""
+        log = self._folder / f"process{len(self._running)}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(words, env=self._environment, stdout=file, stderr=subprocess.STDOUT, **options)
+        process.log = log
+        self._running.append(process)
+        return process
+
+    def stop(self, process: subprocess.Popen, number: int = signal.SIGINT, timeout: float = 60.0) -> int:
+        """Sends a signal and waits for the end."""
+        process.send_signal(number)
+        return process.wait(timeout)
+
+    def close(self) -> None:
+        for process in self._running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGINT)
+        for process in self._running:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+@pytest.fixture
+def domain() -> int:
+    return 1 + next(_domains) % 100
+
+
+@pytest.fixture
+def processes(domain, tmp_path):
+    running = Processes(domain, tmp_path)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def probe(domain):
+    probe = Probe(domain)
+    yield probe
+    probe.close()
+
+
+@pytest.fixture
+def fast_learner() -> dict[str, object]:
+    """Parameters of a learner that is small and quick."""
+    return {name.replace(".", "__"): value for name, value in FAST_LEARNER.items()}

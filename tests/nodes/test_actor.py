@@ -1,0 +1,145 @@
+"""The actor over DDS: exploring, holding, taking over policies and refusing bad ones. The test plays arm and learner."""
+
+import signal
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray
+
+from sql_ros.core.export import export_policy
+from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.nodes.messages import TransitionCodec, policy_to_msg, state_to_msg
+from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+
+pytestmark = pytest.mark.stack
+
+
+def _policy(task, version: int, seed: int = 0) -> bytes:
+    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed)
+    return export_policy(learner, task.spec, version, "")[0]
+
+
+def _newest(reports) -> dict[str, str]:
+    statuses = [s for r in reports for s in r.status if s.name == "actor: control"]
+    return {entry.key: entry.value for entry in statuses[-1].values} if statuses else {}
+
+
+@pytest.fixture
+def arm(probe, task):
+    """A still arm at its neutral pose; `tell(ns)` publishes its state with a stamp."""
+    publisher = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
+    neutral, zero = np.array(task.robot.neutral_position), np.zeros(7)
+
+    def tell(stamp_ns: int, position=neutral):
+        publisher.publish(state_to_msg(stamp_ns, task.robot.joints, position, zero, zero))
+
+    tell.publisher = publisher
+    return tell
+
+
+def test_each_new_state_gets_one_answer_and_a_repeated_state_the_same_answer(processes, probe, arm, task):
+    commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0)
+    probe.wait(lambda: arm.publisher.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
+
+    def answered(stamp: int, offset: float = 0.0):
+        arm(stamp, np.array(task.robot.neutral_position) + offset)
+        probe.wait(lambda: commands and commands[-1].layout.dim[1].label == f"answers {stamp}")
+        return list(commands[-1].data)
+
+    first = answered(1_000_000)
+    assert answered(1_000_000) == first
+    assert answered(51_000_000, offset=0.05) != first
+
+
+def test_policies_take_over_in_turn_and_bad_ones_are_refused_and_counted(processes, probe, arm, task):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    processes.node("actor")
+    probe.wait(lambda: policies.get_subscription_count())
+    policies.publish(policy_to_msg(_policy(task, 1)))
+    probe.wait(lambda: _newest(reports).get("policy_version") == "1")
+    altered = policy_to_msg(_policy(task, 2))
+    altered.data[1000] ^= 1
+    policies.publish(altered)
+    probe.wait(lambda: _newest(reports).get("fault/policy_refused") == "1")
+    policies.publish(policy_to_msg(b"not a policy"))
+    probe.wait(lambda: _newest(reports).get("fault/policy_refused") == "2")
+    assert _newest(reports)["policy_version"] == "1"
+    policies.publish(policy_to_msg(_policy(task, 3)))
+    probe.wait(lambda: _newest(reports).get("policy_version") == "3")
+
+
+def test_a_late_actor_gets_the_newest_policy(processes, probe, task):
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    for version in (1, 2):
+        policies.publish(policy_to_msg(_policy(task, version)))
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("actor")
+    probe.wait(lambda: _newest(reports).get("policy_version") == "2")
+
+
+def test_without_leave_to_explore_it_holds_until_a_policy_comes(processes, probe, arm, task):
+    commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    processes.node("actor", explores=False, max_state_age_s=10.0)
+    probe.wait(lambda: arm.publisher.get_subscription_count())
+
+    def said(wanted):
+        arm(probe.node.get_clock().now().nanoseconds)
+        return wanted()
+
+    probe.wait(lambda: said(lambda: len(commands) > 20))
+    assert all(np.all(np.array(command.data) == 0) for command in commands)
+    policies.publish(policy_to_msg(_policy(task, 1)))
+    probe.wait(lambda: said(lambda: np.any(np.array(commands[-1].data) != 0)))
+
+
+def test_a_state_that_grows_old_is_a_hold_and_said(processes, probe, arm):
+    commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("actor", max_state_age_s=0.2)
+    probe.wait(lambda: arm.publisher.get_subscription_count())
+    away = np.full(7, 0.5)
+
+    def moves() -> bool:
+        arm(probe.node.get_clock().now().nanoseconds, away)
+        return bool(commands) and np.any(np.array(commands[-1].data) != 0)
+
+    probe.wait(moves)  # on its way to the start pose
+    probe.wait(lambda: np.all(np.array(commands[-1].data) == 0), what="hold once states stop")
+    probe.wait(lambda: int(_newest(reports).get("holds", "0")) > 0)
+    assert int(_newest(reports)["fault/state_too_old"]) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_last_command_before_the_end_is_a_hold(processes, probe, arm, number):
+    commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    actor = processes.node("actor", max_state_age_s=10.0)
+    probe.wait(lambda: arm.publisher.get_subscription_count())
+
+    def moves() -> bool:
+        arm(probe.node.get_clock().now().nanoseconds, np.full(7, 0.5))
+        return bool(commands) and np.any(np.array(commands[-1].data) != 0)
+
+    probe.wait(moves)
+    assert processes.stop(actor, number) == 0
+    probe.spin_for(0.5)
+    assert np.all(np.array(commands[-1].data) == 0)
+
+
+def test_transitions_are_numbered_without_a_gap(processes, probe, task):
+    entries = []
+    codec = TransitionCodec(task.spec)
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    processes.node("sim_bridge", realtime_factor=0.0)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0, learner_patience_s=0.0)
+    probe.wait(lambda: len(entries) > 250)
+    assert [entry.sequence for entry in entries] == list(range(1, len(entries) + 1))
+    assert [entry.episode for entry in entries] == [index // 100 for index in range(len(entries))]
+    assert [entry.step for entry in entries] == [index % 100 for index in range(len(entries))]
+    assert [entry.transition.truncated for entry in entries] == [index % 100 == 99 for index in range(len(entries))]
+    assert len({entry.run for entry in entries}) == 1
+    assert {entry.policy_version for entry in entries} == {0}

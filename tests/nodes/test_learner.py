@@ -1,0 +1,104 @@
+"""The learner over DDS: what it accepts, what it drops and counts, and that it goes on where it stopped."""
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
+
+from sql_ros.core.checkpoint import checkpoints, load_checkpoint
+from sql_ros.core.policy import Policy
+from sql_ros.core.replay import Transition
+from sql_ros.nodes.messages import ReplayEntry, TransitionCodec, policy_from_msg, progress_from_msg
+from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+
+pytestmark = pytest.mark.stack
+
+
+class Actor:
+    """Publishes made-up transitions, 20 to an episode."""
+
+    def __init__(self, probe, task, run: int = 7) -> None:
+        self._codec, self._rng, self._size, self.run = TransitionCodec(task.spec), np.random.default_rng(0), task.spec, run
+        self.publisher = probe.node.create_publisher(Float64MultiArray, "replay", REPLAY)
+
+    def message(self, sequence: int) -> Float64MultiArray:
+        observation, following = self._rng.normal(size=(2, self._size.observation_size)).astype(np.float32)
+        action = self._rng.uniform(-1, 1, self._size.action_size).astype(np.float32)
+        transition = Transition(observation, action, float(sequence), following, False, sequence % 20 == 0)
+        return self._codec.to_msg(ReplayEntry(self.run, sequence // 20, sequence % 20, sequence, 0, transition))
+
+    def send(self, first: int, last: int) -> None:
+        for sequence in range(first, last + 1):
+            self.publisher.publish(self.message(sequence))
+
+
+def _values(reports) -> dict[str, str]:
+    statuses = [s for r in reports for s in r.status if s.name == "learner: training"]
+    return {entry.key: entry.value for entry in statuses[-1].values} if statuses else {}
+
+
+def test_policies_of_rising_version_follow_from_transitions(processes, probe, task, fast_learner):
+    actor, policies, progress = Actor(probe, task), [], []
+    probe.node.create_subscription(UInt8MultiArray, "policy", lambda m: policies.append(policy_from_msg(m)), LATCHED)
+    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
+    processes.node("learner", realtime_factor=0.0, **fast_learner)
+    actor.send(1, 200)  # before anyone listens: the replay topic keeps them
+    probe.wait(lambda: progress and progress[-1].sequence == 200)
+    probe.wait(lambda: progress[-1].updates == 50)
+    assert (progress[-1].run, progress[-1].transitions) == (7, 200)
+    probe.wait(lambda: len(policies) == progress[-1].policy_version == 5)  # one per episode after the warm-up of 100
+    infos = [Policy(data, task.spec).info for data in policies]
+    assert [info.version for info in infos] == [1, 2, 3, 4, 5]
+    assert [info.updates for info in infos] == [10, 20, 30, 40, 50]
+    assert [info.lineage for info in infos[1:]] == [info.weights_sha256 for info in infos[:-1]]
+
+
+def test_wrong_transitions_are_dropped_repeated_ones_ignored_and_gaps_counted(processes, probe, task, fast_learner):
+    actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("learner", **fast_learner)
+    probe.wait(actor.publisher.get_subscription_count)
+    actor.send(1, 10)
+    actor.send(5, 10)
+    actor.send(14, 15)
+    short = actor.message(16)
+    short.data = short.data[:-1]
+    actor.publisher.publish(short)
+    actor.publisher.publish(Float64MultiArray(data=[1.0, 2.0]))
+    expected = {"transitions": "12", "fault/transition_repeated": "6", "fault/transition_gap": "1", "fault/transition_dropped": "2"}
+    probe.wait(lambda: expected.items() <= _values(reports).items(), what=str(expected))
+
+
+def test_a_stopped_learner_goes_on_from_its_checkpoint_without_a_gap(processes, probe, task, fast_learner, tmp_path):
+    actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
+    first = processes.node("learner", run_dir=tmp_path, **fast_learner)
+    actor.send(1, 150)
+    probe.wait(lambda: _values(reports).get("updates") == "25")
+    assert processes.stop(first) == 0
+    state, manifest = load_checkpoint(tmp_path / "checkpoints")
+    assert (manifest["added"], manifest["updates"], manifest["extra"]) == (150, 25, {"sequences": {"7": 150}})
+    assert state["replay"]["reward"].tolist() == list(range(1, 151))
+
+    blind = processes.node("learner", run_dir=tmp_path, **fast_learner)
+    assert blind.wait(60) == 2
+    assert "give resume:=true to continue it" in blind.log.read_text()
+
+    actor.send(151, 200)
+    reports.clear()
+    processes.node("learner", run_dir=tmp_path, resume=True, **fast_learner)
+    expected = {"transitions": "200", "updates": "50", "fault/transition_repeated": "150"}
+    probe.wait(lambda: expected.items() <= _values(reports).items(), what=str(expected))
+    assert "fault/transition_gap" not in _values(reports)
+
+
+def test_a_killed_learner_has_the_checkpoint_before(processes, probe, task, fast_learner, tmp_path):
+    actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
+    learner = processes.node("learner", run_dir=tmp_path, checkpoint_period_s=1.0, **fast_learner)
+    actor.send(1, 150)
+    probe.wait(lambda: checkpoints(tmp_path / "checkpoints"))
+    learner.kill()
+    learner.wait()
+    added = load_checkpoint(tmp_path / "checkpoints")[1]["added"]
+    reports.clear()
+    processes.node("learner", run_dir=tmp_path, resume=True, **fast_learner)
+    probe.wait(lambda: _values(reports).get("transitions") == "150")  # what came after the checkpoint is still on the topic
+    assert 0 < added <= 150

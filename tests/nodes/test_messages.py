@@ -1,0 +1,184 @@
+"""Every layout there and back, and every way in which a message can be wrong."""
+
+import array
+import dataclasses
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
+
+from sql_ros.core.errors import MessageError
+from sql_ros.core.replay import Transition
+from sql_ros.nodes.messages import (
+    Progress,
+    ReplayEntry,
+    StateReader,
+    TransitionCodec,
+    command_from_msg,
+    command_to_msg,
+    episode_from_msg,
+    episode_to_msg,
+    policy_from_msg,
+    policy_to_msg,
+    progress_from_msg,
+    progress_to_msg,
+    state_to_msg,
+)
+from sql_ros.robot.actor import EpisodeSummary
+
+JOINTS = ("j0", "j1")
+
+
+def _state(names=("j0", "j1"), position=(1.0, 2.0), velocity=(3.0, 4.0), effort=(5.0, 6.0)) -> JointState:
+    return JointState(name=list(names), position=list(position), velocity=list(velocity), effort=list(effort))
+
+
+def test_a_state_is_mapped_by_name_and_foreign_joints_are_ignored():
+    reader = StateReader(JOINTS)
+    message = _state(("head_pan", "j1", "torso", "j0"), (9, 2, 9, 1), (9, 4, 9, 3), (9, 6, 9, 5))
+    message.header.stamp.sec, message.header.stamp.nanosec = 3, 7
+    stamp, position, velocity, effort = reader.read(message)
+    assert stamp == 3_000_000_007
+    assert (position.tolist(), velocity.tolist(), effort.tolist()) == ([1, 2], [3, 4], [5, 6])
+    assert reader.read(_state())[1].tolist() == [1, 2]  # another order on the same topic
+
+
+def test_a_state_survives_the_way_there_and_back():
+    values = [np.array([0.1, -0.2]), np.array([1.0, 2.0]), np.array([-3.0, 4.0])]
+    stamp, *back = StateReader(JOINTS).read(state_to_msg(12_345_678_901, JOINTS, *values))
+    assert stamp == 12_345_678_901
+    for sent, received in zip(values, back):
+        np.testing.assert_array_equal(sent, received)
+
+
+def test_a_state_without_effort_reads_as_zero_effort():
+    assert StateReader(JOINTS).read(_state(effort=()))[3].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (_state(names=("j0", "wrist")), "lacks j1; it has j0, wrist"),
+        (_state(names=(), position=(), velocity=(), effort=()), "lacks j0, j1; it has no names"),
+        (_state(position=(1.0,)), "has 1 values of position, expected one per name: 2"),
+        (_state(velocity=()), "has 0 values of velocity, expected one per name: 2"),
+        (_state(position=(1.0, np.nan)), "position that is not finite"),
+        (_state(effort=(np.inf, 0.0)), "effort that is not finite"),
+    ],
+)
+def test_a_wrong_state_is_refused(message, text):
+    with pytest.raises(MessageError) as error:
+        StateReader(JOINTS).read(message)
+    assert text in str(error.value)
+
+
+def test_a_command_survives_the_way_there_and_back():
+    values, answers = command_from_msg(command_to_msg(np.array([0.5, -0.5]), "velocity", JOINTS, 42), "velocity", JOINTS)
+    assert (values.tolist(), answers) == ([0.5, -0.5], 42)
+
+
+def test_a_bare_command_as_typed_by_hand_is_taken():
+    values, answers = command_from_msg(Float64MultiArray(data=[1.0, 2.0]), "velocity", JOINTS)
+    assert (values.tolist(), answers) == ([1.0, 2.0], None)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (Float64MultiArray(data=[1.0]), "command has 1 values, expected 2: j0, j1"),
+        (Float64MultiArray(data=[1.0, np.nan]), "command is not finite"),
+        (command_to_msg(np.zeros(2), "torque", JOINTS, 1), "labelled 'torque j0 j1', expected 'velocity j0 j1'"),
+        (command_to_msg(np.zeros(2), "velocity", ("j1", "j0"), 1), "labelled 'velocity j1 j0', expected 'velocity j0 j1'"),
+    ],
+)
+def test_a_wrong_command_is_refused(message, text):
+    with pytest.raises(MessageError) as error:
+        command_from_msg(message, "velocity", JOINTS)
+    assert text in str(error.value)
+
+
+@pytest.fixture
+def codec(small_spec) -> TransitionCodec:
+    return TransitionCodec(small_spec)
+
+
+@pytest.fixture
+def entry() -> ReplayEntry:
+    transition = Transition(
+        np.array([1, 2, 3], np.float32), np.array([0.5, -1], np.float32), -2.5, np.array([4, 5, 6], np.float32), False, True
+    )
+    return ReplayEntry(1_795_238_905_360_123, 3, 4, 2**40, 6, transition)
+
+
+def test_a_transition_survives_the_way_there_and_back_to_the_bit(codec, entry):
+    back = codec.from_msg(codec.to_msg(entry))
+    assert dataclasses.replace(back, transition=entry.transition) == entry
+    for name, value in vars(entry.transition).items():
+        np.testing.assert_array_equal(getattr(back.transition, name), value)
+
+
+def test_a_transition_describes_itself(codec, entry, small_spec):
+    labels = [dimension.label for dimension in codec.to_msg(entry).layout.dim]
+    assert labels[0].endswith("truncated observation[3] action[2] next_observation[3]")
+    assert labels[1] == f"schema {small_spec.schema_hash}"
+
+
+def _altered(codec, entry, index=None, value=None, cut=None, labels=None) -> Float64MultiArray:
+    message = codec.to_msg(entry)
+    data = array.array("d", message.data)
+    if index is not None:
+        data[index] = value
+    dim = message.layout.dim if labels is None else [MultiArrayDimension(label=label) for label in labels]
+    return Float64MultiArray(layout=MultiArrayLayout(dim=dim), data=data[:cut])
+
+
+@pytest.mark.parametrize(
+    ("alteration", "text"),
+    [
+        ({"cut": -1}, "transition has 15 values, expected 16 (2 x 3 observation + 2 action + 8)"),
+        ({"cut": 0}, "transition has 0 values"),
+        ({"index": 9, "value": np.nan}, "not finite at [9]"),
+        ({"index": 5, "value": np.inf}, "not finite at [5]"),
+        ({"index": 3, "value": 0.5}, "whole numbers"),
+        ({"index": 3, "value": 0.0}, "sequence from 1"),
+        ({"index": 1, "value": -1.0}, "whole numbers"),
+        ({"index": 6, "value": 0.5}, "expected 0 or 1"),
+        ({"index": 11, "value": 1.5}, "expected [-1, 1]"),
+        ({"labels": []}, "another version"),
+        ({"labels": ["sql_ros.transition/2 x", "schema 0"]}, "another version"),
+    ],
+)
+def test_a_wrong_transition_is_refused(codec, entry, alteration, text):
+    with pytest.raises(MessageError) as error:
+        codec.from_msg(_altered(codec, entry, **alteration))
+    assert text in str(error.value)
+
+
+def test_a_transition_of_another_task_is_refused(codec, entry, small_spec):
+    foreign = TransitionCodec(dataclasses.replace(small_spec, control_rate_hz=50.0))
+    with pytest.raises(MessageError, match="actor and learner disagree on the task"):
+        codec.from_msg(foreign.to_msg(entry))
+
+
+def test_a_policy_survives_and_an_altered_one_is_refused():
+    message = policy_to_msg(b"some bytes")
+    assert policy_from_msg(message) == b"some bytes"
+    altered = UInt8MultiArray(layout=message.layout, data=b"some bites")
+    with pytest.raises(MessageError, match=r"has SHA-256 .* but is labelled"):
+        policy_from_msg(altered)
+    with pytest.raises(MessageError, match="has labels"):
+        policy_from_msg(UInt8MultiArray(data=b"some bytes"))
+
+
+def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
+    progress = Progress(2**52, 2, 3, 4, 5)
+    assert progress_from_msg(progress_to_msg(progress)) == progress
+    summary = EpisodeSummary(1, 100, 120, -3.25, True, 0.015, 7)
+    assert episode_from_msg(episode_to_msg(summary)) == summary
+    with pytest.raises(MessageError, match="has labels"):
+        progress_from_msg(UInt64MultiArray(data=[1, 2]))
+    message = episode_to_msg(summary)
+    message.data = message.data[:-1]
+    with pytest.raises(MessageError, match="has 6 values, expected 7"):
+        episode_from_msg(message)

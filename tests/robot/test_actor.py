@@ -1,0 +1,82 @@
+"""The actor's transitions: what is paired with what, and when an episode ends."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from sql_ros.robot.actor import Actor
+from sql_ros.robot.tasks.reach import Task
+from sql_ros.runs.rollout import SimulatedArm
+
+
+@pytest.fixture
+def short(task) -> Task:
+    return Task(task.spec.task, dataclasses.replace(task.config, episode_s=0.5), task.robot)
+
+
+def _run(task: Task, actor: Actor, steps: int):
+    arm = SimulatedArm(task)
+    return [arm.follow(actor) for _ in range(steps)]
+
+
+def test_transitions_follow_each_other_without_a_gap(short):
+    transitions = [step.transition for step in _run(short, Actor(short, seed=0), 80) if step.transition]
+    assert len(transitions) > 10
+    for before, after in itertools.pairwise(transitions):
+        if not before.truncated:
+            np.testing.assert_array_equal(before.next_observation, after.observation)
+
+
+def test_an_episode_cut_for_time_is_truncated_and_not_terminated(short):
+    steps = [step for step in _run(short, Actor(short, seed=0), 80) if step.transition]
+    last = [step for step in steps if step.summary]
+    assert last
+    assert all(step.transition.truncated and not step.transition.terminated for step in last)
+    assert all(step.step_index == short.episode_steps - 1 for step in last)
+    assert not any(step.transition.truncated for step in steps if not step.summary)
+
+
+def test_the_action_stored_is_the_one_that_was_sent(short):
+    """A filter that changes the command changes the action of the transition."""
+    narrow = dataclasses.replace(short.robot, velocity_limit=(0.2,) * 7)
+    task = Task(short.spec.task, short.config, narrow)
+    actor, arm = Actor(task, seed=0), SimulatedArm(task)
+    command, seen = None, 0
+    for _ in range(200):
+        step = arm.follow(actor)
+        if step.transition:
+            np.testing.assert_allclose(step.transition.action * 0.8, command, atol=1e-6)
+            assert np.abs(step.transition.action).max() <= 0.25 + 1e-6
+            seen += 1
+        command = step.command
+    assert seen > 5
+    assert actor.safety.interventions["velocity"] > 0
+
+
+def test_the_same_seed_gives_the_same_transitions(short):
+    first, second = (
+        [step.transition.next_observation for step in _run(short, Actor(short, seed=4), 60) if step.transition] for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_without_a_policy_and_without_leave_to_explore_it_holds(short):
+    steps = _run(short, Actor(short, seed=0, explores=False), 30)
+    assert all(step.transition is None for step in steps)
+    assert all((step.command == 0).all() for step in steps)
+
+
+def test_an_interrupted_episode_gives_no_transition_across_the_gap(short):
+    actor, arm = Actor(short, seed=0), SimulatedArm(short)
+    while arm.follow(actor).transition is None:
+        pass
+    assert (actor.interrupt(arm.state()) == 0).all()
+    assert arm.follow(actor).transition is None
+
+
+def test_robot_time_counts_the_way_to_the_start_pose(short):
+    summary = next(step.summary for step in _run(short, Actor(short, seed=0), 80) if step.summary)
+    assert summary.steps == short.episode_steps
+    assert summary.robot_steps > summary.steps

@@ -1,0 +1,89 @@
+"""The task `sawyer_reach` as pure functions."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.arm import Arm
+from sql_ros.robot.config import load_robot
+from sql_ros.robot.tasks import load_task
+from sql_ros.robot.tasks.reach import Episode, Task
+
+
+@pytest.fixture(scope="module")
+def state(task):
+    arm = Arm(task.robot)
+    return arm.state(0, np.array(task.robot.neutral_position), np.full(7, 0.1), np.zeros(7))
+
+
+def test_the_observation_is_labelled_component_by_component(task, state):
+    episode = Episode(np.zeros(7), [*state.tool_position, 0.1, -0.2, 0.3])
+    observation = task.observe(state, episode)
+    named = dict(zip(task.spec.observation, observation.tolist()))
+    assert observation.shape == (task.spec.observation_size,) == (20,)
+    assert observation.dtype == np.float32
+    assert named["position/right_j3"] == pytest.approx(2.18)
+    assert named["velocity/right_j0"] == pytest.approx(0.1)
+    assert named["tool/x"] == pytest.approx(0.4496, abs=1e-4)  # the oracle's neutral pose
+    assert named["to_target/z"] == pytest.approx(0.3)
+
+
+def test_reward_rises_all_the_way_to_the_target(task, state):
+    action = np.zeros(7, np.float32)
+    rewards = [task.reward(state, action, Episode(np.zeros(7), [*state.tool_position, d, 0, 0])) for d in (0.5, 0.2, 0.05, 0.02, 0.01, 0.0)]
+    assert rewards == sorted(rewards)
+
+
+def test_action_is_not_free(task, state):
+    episode = Episode(np.zeros(7), state.tool_position)
+    free, full = (task.reward(state, np.full(7, a, np.float32), episode) for a in (0.0, 1.0))
+    assert free - full == pytest.approx(task.config.action_cost)
+
+
+def test_reached_means_within_the_tolerance(task, state):
+    inside, outside = (Episode(np.zeros(7), [*state.tool_position, 0, d, 0]) for d in (0.0199, 0.0201))
+    assert task.is_reached(state, inside)
+    assert not task.is_reached(state, outside)
+    assert not task.is_terminated(state, inside)
+
+
+def test_episodes_are_drawn_inside_their_boxes_and_from_the_seed(task):
+    first, again = (task.begin(np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first.target, again.target)
+    for seed in range(100):
+        episode = task.begin(np.random.default_rng(seed))
+        assert (episode.target >= task.config.target_lower).all()
+        assert (episode.target <= task.config.target_upper).all()
+        assert np.abs(episode.start - task.robot.neutral_position).max() <= task.config.start_spread_rad
+
+
+def test_the_schema_hash_changes_with_everything_that_crosses_a_process_boundary(task):
+    other = Task(task.spec.task, dataclasses.replace(task.config, action_scale=(0.5,) * 7), task.robot)
+    assert other.spec.schema_hash != task.spec.schema_hash
+    assert load_task("sawyer_reach").spec.schema_hash == task.spec.schema_hash
+
+
+def test_an_unknown_task_names_those_there_are():
+    with pytest.raises(ConfigError, match=r"'sawyer_dance' is neither a file nor one of: .*sawyer_reach"):
+        load_task("sawyer_dance")
+
+
+def test_an_unknown_kind_or_key_in_a_task_file_is_named(tmp_path, task):
+    path = tmp_path / "mine.yaml"
+    path.write_text("kind: juggle\n")
+    with pytest.raises(ConfigError, match="kind 'juggle' is not one of: reach"):
+        load_task(str(path))
+    path.write_text("kind: reach\ntolerance_mm: 20\n")
+    with pytest.raises(ConfigError, match="unknown key 'tolerance_mm'"):
+        load_task(str(path))
+
+
+def test_a_robot_file_with_a_limit_missing_is_refused(tmp_path):
+    from sql_ros.share import share_folder
+
+    text = (share_folder() / "config/robots/sawyer.yaml").read_text().replace("effort_limit: [80.0, 80.0,", "effort_limit: [80.0,")
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="'effort_limit' has 6 entries, expected one per joint: 7"):
+        load_robot(str(tmp_path / "odd.yaml"))

@@ -1,0 +1,30 @@
+"""Evaluation: the same episodes for every policy, and an early end when asked for."""
+
+import pytest
+
+from sql_ros.core.export import export_policy
+from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.policy import Policy
+from sql_ros.runs.evaluation import Evaluator
+
+
+@pytest.fixture(scope="module")
+def policy(task) -> Policy:
+    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed=0)
+    return Policy(export_policy(learner, task.spec, 1, "")[0], task.spec)
+
+
+def test_an_episode_does_not_depend_on_those_before_it(task, policy):
+    evaluator = Evaluator(task, seed=5)
+    whole = evaluator.evaluate(policy, 4)
+    assert len(set(whole.returns)) == 4
+    assert evaluator.evaluate(policy, 4).returns == whole.returns
+    assert Evaluator(task, seed=5).evaluate(policy, 2).returns == whole.returns[:2]
+    assert Evaluator(task, seed=6).evaluate(policy, 2).returns != whole.returns[:2]
+
+
+def test_an_evaluation_ends_when_its_listener_has_heard_enough(task, policy):
+    heard = []
+    result = Evaluator(task, seed=5).evaluate(policy, 10, lambda index, success: heard.append(index) or index < 2)
+    assert heard == [0, 1, 2]
+    assert len(result.successes) == 3

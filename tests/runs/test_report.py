@@ -1,0 +1,84 @@
+"""What a run leaves behind."""
+
+import json
+
+import pytest
+
+from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.runs.evaluation import Evaluation
+from sql_ros.runs.progress import MetricsFile, RunProgress
+from sql_ros.runs.report import point_latest, write_report
+from sql_ros.runs.view import rows
+
+
+@pytest.fixture
+def progress() -> RunProgress:
+    progress = RunProgress(control_rate_hz=20.0)
+    for index in range(30):
+        progress.add(EpisodeSummary(index, 100, 120, -100.0 + index, index >= 20, 0.5 / (index + 1), index // 10))
+    progress.evaluations.append((2.0, 500, 2, Evaluation([True, False], [1.0, -1.0], [0.01, 0.05])))
+    progress.updates, progress.transitions = 1000, 3000
+    return progress
+
+
+def test_robot_minutes_count_every_control_step(progress):
+    assert progress.robot_minutes == 30 * 120 / 20 / 60
+
+
+def test_recent_success_is_that_of_the_last_twenty_episodes(progress):
+    assert progress.recent_success == 0.5
+
+
+def test_the_report_names_the_result_the_command_and_the_files(progress, task, tmp_path):
+    evaluation = progress.evaluations[0][3]
+    figures = write_report(tmp_path, task, progress, None, evaluation, command="make it so", seed=4, evaluation_seed=1000, ending="It ended.")
+    text = (tmp_path / "report.md").read_text()
+    for part in ("**1 of 2**", "It ended.", "make it so", "arm.png", "curves.png", "mujoco"):
+        assert part in text
+    for name in ("arm.png", "curves.png"):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    content = json.loads((tmp_path / "figures.json").read_text())
+    assert content["figures"] == figures
+    assert (content["command"], content["seed"]) == ("make it so", 4)
+    assert figures["success_rate"] == 0.5
+    assert figures["robot_minutes"] == 3.0
+
+
+def test_a_report_before_the_first_policy_says_so(progress, task, tmp_path):
+    figures = write_report(tmp_path, task, progress, None, None, command="x", seed=0, evaluation_seed=1000, ending="Stopped.")
+    assert "was not evaluated" in (tmp_path / "report.md").read_text()
+    assert figures["success_rate"] == 0.0
+
+
+def test_latest_points_to_the_newest_run_and_spares_a_real_folder(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        point_latest(tmp_path / name)
+        assert (tmp_path / "latest").resolve() == tmp_path / name
+    other = tmp_path / "other"
+    (other / "latest").mkdir(parents=True)
+    (other / "run").mkdir()
+    point_latest(other / "run")
+    assert not (other / "latest").is_symlink()
+
+
+def test_metrics_are_one_json_object_a_line(tmp_path):
+    metrics = MetricsFile(tmp_path / "metrics.jsonl")
+    metrics.write("episode", 1.23456, success=True)
+    metrics.write("evaluation", 2.0, success_rate=0.5)
+    metrics.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0] == {"kind": "episode", "wall_s": 1.235, "success": True}
+    assert lines[1]["kind"] == "evaluation"
+
+
+def test_the_view_shows_what_a_person_wants_to_know(progress):
+    shown = dict(rows(progress))
+    assert shown["episode"] == "30"
+    assert shown["success, last 20"] == "50 %"
+    assert shown["evaluation"] == "version 2: 1 of 2 reached"
+    assert shown["control period"] == "waiting for the actor"
+    progress.control = {"period_p50_ms": "1.2", "period_p99_ms": "3.4", "missed_deadlines": "5", "policy_version": "6"}
+    shown = dict(rows(progress))
+    assert shown["control period"].startswith("1.2 / 3.4 ms")
+    assert (shown["missed deadlines"], shown["policy in use"]) == ("5", "6 (newest 0)")

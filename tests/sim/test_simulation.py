@@ -1,0 +1,103 @@
+"""The simulated arm behaves like the real one's command interface."""
+
+import numpy as np
+import pytest
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.config import load_robot
+from sql_ros.sim.simulation import Simulation
+
+ROBOT = load_robot("sawyer")
+NEUTRAL = np.array(ROBOT.neutral_position)
+
+
+@pytest.fixture
+def sim() -> Simulation:
+    return Simulation("sim/scenes/sawyer_reach.xml", ROBOT)
+
+
+def _drive(sim: Simulation, mode: str, values: np.ndarray, seconds: float) -> None:
+    for _ in range(round(seconds / 0.05)):
+        sim.command(mode, values)
+        sim.advance(25)
+
+
+def test_zero_torque_floats_against_gravity(sim):
+    _drive(sim, "torque", np.zeros(7), 1.0)
+    np.testing.assert_allclose(sim.measure().position, NEUTRAL, atol=2e-3)
+
+
+def test_torque_is_added_to_gravity_compensation(sim):
+    _drive(sim, "torque", np.array([0, 0, 0, 0, 0, 0, 0.2]), 0.5)
+    assert sim.measure().position[6] > NEUTRAL[6] + 0.05
+
+
+def test_velocity_commands_are_followed(sim):
+    velocity = np.array([0.3, -0.2, 0.2, 0.1, -0.4, 0.3, 0.5])
+    _drive(sim, "velocity", velocity, 0.5)
+    np.testing.assert_allclose(sim.measure().velocity, velocity, atol=0.03)
+
+
+def test_position_commands_are_reached_and_held(sim):
+    goal = NEUTRAL + 0.2
+    _drive(sim, "position", goal, 3.0)
+    np.testing.assert_allclose(sim.measure().position, goal, atol=5e-3)
+
+
+def test_a_command_times_out_into_a_position_hold(sim):
+    """Commands stop: the arm keeps moving for 0.2 s at most, then stands and keeps standing."""
+    _drive(sim, "velocity", np.full(7, 0.4), 0.3)
+    sim.advance(75)  # with the 25 steps since the last command, 0.2 s: the time-out
+    assert sim.mode == "velocity"
+    sim.advance(100)
+    assert sim.mode == "position"
+    stopped = sim.measure().position.copy()
+    sim.advance(500)
+    np.testing.assert_allclose(sim.measure().position, stopped, atol=0.02)
+    assert np.abs(sim.measure().velocity).max() < 0.02
+
+
+def test_commands_are_clipped_to_the_limits(sim):
+    _drive(sim, "velocity", np.array([100.0, 0, 0, 0, 0, 0, 0]), 0.4)
+    assert sim.measure().velocity[0] <= ROBOT.velocity_limit[0] + 0.02
+
+
+def test_time_is_monotonic_across_a_reset(sim):
+    sim.advance(50)
+    before = sim.time_ns
+    sim.reset(NEUTRAL + 0.1)
+    assert sim.time_ns == before == 100_000_000
+    np.testing.assert_array_equal(sim.measure().position, NEUTRAL + 0.1)
+
+
+def test_a_reset_world_forgets_everything_but_time(sim):
+    def trace():
+        sim.reset(NEUTRAL)
+        rows = []
+        for step in range(40):
+            sim.command("velocity", np.sin(step + np.arange(7.0)))
+            sim.advance(25)
+            rows.append(sim.measure().position.copy())
+        return np.array(rows)
+
+    first = trace()
+    _drive(sim, "torque", np.ones(7), 0.5)
+    np.testing.assert_array_equal(first, trace())
+
+
+@pytest.mark.parametrize("values", [np.zeros(6), np.full(7, np.nan)])
+def test_a_bad_command_is_refused(sim, values):
+    with pytest.raises(ValueError, match="expected 7 finite values"):
+        sim.command("velocity", values)
+
+
+def test_a_rate_that_does_not_fit_the_physics_is_refused_with_both_numbers(sim):
+    assert sim.physics_steps(20.0) == 25
+    with pytest.raises(ConfigError, match=r"0\.0142857 s is 7\.14286 physics steps of 0\.002 s"):
+        sim.physics_steps(70.0)
+
+
+def test_a_scene_without_the_arm_is_refused(tmp_path):
+    (tmp_path / "empty.xml").write_text("<mujoco/>")
+    with pytest.raises(ConfigError, match="right_j0"):
+        Simulation(str(tmp_path / "empty.xml"), ROBOT)

@@ -1,0 +1,101 @@
+"""The command line without ROS: help that teaches, evaluation, figures, errors of one line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sql_ros.cli.main import main
+from sql_ros.core.export import export_policy
+from sql_ros.core.learner import AlgorithmConfig, Learner
+
+
+@pytest.fixture(scope="module")
+def policy_file(task, tmp_path_factory):
+    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed=0)
+    path = tmp_path_factory.mktemp("policy") / "policy.onnx"
+    path.write_bytes(export_policy(learner, task.spec, 1, "")[0])
+    return path
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["eval"], ["bench"], ["doctor"], ["params"]])
+def test_help_teaches_by_example(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert f"  sql-ros {command[0] if command else 'up sawyer_stack'}" in text
+
+
+def test_eval_writes_flat_figures(policy_file, tmp_path, capsys):
+    target = tmp_path / "deep" / "eval.json"
+    assert main(["eval", "--policy", str(policy_file), "--episodes", "2", "--seed", "3", "--json", str(target)]) == 0
+    content = json.loads(target.read_text())
+    assert set(content) == {"command", "seed", "versions", "figures"}
+    assert content["seed"] == 3
+    assert content["figures"]["success_rate"] == 0.0  # an untrained policy
+    assert content["figures"]["episodes"] == 2
+    assert content["figures"]["wall_s"] > 0
+    assert all(isinstance(value, float) for value in content["figures"].values())
+    assert "0 of 2 episodes" in capsys.readouterr().out
+
+
+def test_eval_is_the_same_every_time(policy_file, tmp_path):
+    results = []
+    for name in ("a", "b"):
+        main(["eval", "--policy", str(policy_file), "--episodes", "2", "--json", str(tmp_path / name)])
+        figures = json.loads((tmp_path / name).read_text())["figures"]
+        results.append({key: value for key, value in figures.items() if key != "wall_s"})
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["eval", "--policy", "/nowhere.onnx"], "cannot read the policy"),
+        (["eval", "--policy", __file__], "ONNX Runtime cannot load the policy"),
+        (["up", "baxter_stack"], "unknown stack 'baxter_stack', expected one of: sawyer_stack"),
+        (["up", "sawyer_stack", "seed=3"], "'seed=3' is not of the form name:=value"),
+        (["params", "lerner"], "unknown node 'lerner', expected one of: learner"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sql-ros {arguments[0]}: ")
+    assert text in line
+
+
+def test_up_lists_its_arguments(capsys):
+    assert main(["up", "sawyer_stack", "--show-args"]) == 0
+    text = capsys.readouterr().out
+    assert "realtime_factor:=" in text
+    assert "the MuJoCo bridge stands in for the arm" in text
+
+
+def test_params_lists_type_default_range_and_description(capsys):
+    assert main(["params", "learner"]) == 0
+    assert "algorithm.temperature                float = 0.05 (>= 1e-06): alpha" in capsys.readouterr().out
+
+
+@pytest.mark.stack
+def test_the_doctor_finds_this_machine_ready():
+    result = subprocess.run([sys.executable, "-m", "sql_ros.cli.main", "doctor"], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "[ok  ] DDS discovery" in result.stdout
+    assert "Ready: sql-ros up sawyer_stack" in result.stdout
+
+
+@pytest.mark.stack
+def test_bench_reports_the_figures_that_scripts_read(tmp_path):
+    for words, names in (
+        (["lockstep"], {"lockstep_steps_per_s"}),
+        (["period", "--rates", "50"], {"period_p50_ms_50", "period_p99_ms_50", "period_max_ms_50", "missed_fraction_50"}),
+    ):
+        target = tmp_path / f"{words[0]}.json"
+        command = [sys.executable, "-m", "sql_ros.cli.main", "bench", *words, "--seconds", "2", "--json", str(target)]
+        subprocess.run(command, check=True, timeout=120, capture_output=True)
+        figures = json.loads(target.read_text())["figures"]
+        assert set(figures) == names
+        assert all(value >= 0 for value in figures.values())

@@ -1,0 +1,129 @@
+"""The one description behind `ros2 launch` and `sql-ros up`, and the launch file that reads it."""
+
+import ast
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, ros_arguments, sawyer_stack
+
+ROOT = Path(__file__).parents[1]
+LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
+
+
+def _nodes(**arguments: str) -> dict[str, object]:
+    return {process.executable: process for process in sawyer_stack(arguments).processes}
+
+
+def test_training_in_simulation_is_four_processes_in_lockstep():
+    nodes = _nodes()
+    assert set(nodes) == {"learner", "sim_bridge", "actor", "monitor"}
+    assert {name: node.parameters["realtime_factor"] for name, node in nodes.items() if name != "monitor"} == {
+        "learner": 0.0,
+        "sim_bridge": 0.0,
+        "actor": 0.0,
+    }
+    assert nodes["actor"].remappings == {"commands": "sim_bridge/commands"}
+    assert nodes["actor"].parameters["use_sim_time"] is True
+    assert nodes["learner"].parameters["trainer.warmup_transitions"] == 1000  # from config/sawyer_stack.yaml
+
+
+def test_a_real_arm_has_no_simulation_and_its_own_time_and_topic():
+    nodes = _nodes(sim="false", command_topic="my_controller/commands")
+    assert set(nodes) == {"learner", "actor", "monitor"}
+    assert nodes["actor"].parameters["realtime_factor"] == 1.0
+    assert nodes["actor"].parameters["use_sim_time"] is False
+    assert nodes["actor"].remappings == {"commands": "my_controller/commands"}
+
+
+def test_playing_needs_no_learner(tmp_path):
+    policy = tmp_path / "policy.onnx"
+    policy.write_bytes(b"")
+    nodes = _nodes(mode="play", policy=str(policy))
+    assert set(nodes) == {"sim_bridge", "actor", "monitor"}
+    assert nodes["actor"].parameters["policy"] == str(policy)
+    assert nodes["actor"].parameters["realtime_factor"] == 1.0
+
+
+def test_launch_arguments_win_over_the_params_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    seed: 5\nlearner:\n  ros__parameters:\n    seed: 6\n    algorithm: {temperature: 0.5}\n")
+    nodes = _nodes(params_file=str(path), seed="7")
+    assert nodes["learner"].parameters["seed"] == 7
+    assert nodes["learner"].parameters["algorithm.temperature"] == 0.5
+
+
+@pytest.mark.parametrize("content", ["learner: {threads: 1}", "learner:\n  ros__parameters: 3", "- 1", "a: b: c"])
+def test_a_params_file_of_another_form_is_refused(tmp_path, content):
+    path = tmp_path / "odd.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"odd\.yaml"):
+        sawyer_stack({"params_file": str(path)})
+
+
+def test_strings_reach_ros_as_strings():
+    stack = sawyer_stack({"namespace": "arm", "log_level": "warn", "run_dir": "/tmp/it's"})
+    (learner,) = (p for p in stack.processes if p.executable == "learner")
+    arguments = ros_arguments(learner, stack)
+    assert arguments[:5] == ["--ros-args", "-r", "__node:=learner", "--log-level", "warn"]
+    assert "__ns:=/arm" in arguments
+    assert "run_dir:='/tmp/it''s'" in arguments
+    assert "algorithm.hidden_sizes:=[128, 128]" in arguments
+    assert "resume:=false" in arguments
+
+
+def test_the_launch_file_declares_the_arguments_that_the_issue_names():
+    names = {argument.name for argument in SAWYER_STACK_ARGUMENTS}
+    wanted = "sim task mode policy realtime_factor namespace params_file use_sim_time run_dir seed log_level"
+    assert set(wanted.split()) <= names
+    assert all(len(argument.description) > 5 for argument in SAWYER_STACK_ARGUMENTS)
+
+
+def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
+    """Structure only: launch_ros is not to be had everywhere. Where it is, the test below executes the file."""
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    imported = {(n.module, a.name) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+    assert imported == {
+        ("launch", "LaunchDescription"),
+        ("launch.actions", "DeclareLaunchArgument"),
+        ("launch.actions", "OpaqueFunction"),
+        ("launch.actions", "Shutdown"),
+        ("launch.substitutions", "LaunchConfiguration"),
+        ("launch_ros.actions", "Node"),
+        ("launch_ros.parameter_descriptions", "ParameterValue"),
+        ("sql_ros.stack", "SAWYER_STACK_ARGUMENTS"),
+        ("sql_ros.stack", "sawyer_stack"),
+    }
+    (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")
+    keywords = {keyword.arg for keyword in node.keywords}
+    assert {"package", "executable", "name", "namespace", "parameters", "remappings", "on_exit"} <= keywords
+    assert any(isinstance(n, ast.FunctionDef) and n.name == "generate_launch_description" for n in tree.body)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; the structural test stands in")
+def test_the_launch_file_starts_what_the_description_says():
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    from launch import LaunchContext
+
+    spec = importlib.util.spec_from_file_location("sawyer_stack_launch", LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    description, context = module.generate_launch_description(), LaunchContext()
+    declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
+    assert {d.name: d.description for d in declared} == {a.name: a.description for a in SAWYER_STACK_ARGUMENTS}
+    for argument in declared:
+        argument.execute(context)
+    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    nodes = function.execute(context)
+    assert [node.node_executable for node in nodes] == [process.executable for process in sawyer_stack({}).processes]
+
+
+def test_every_executable_of_the_stack_is_installed_where_launch_looks():
+    for process in sawyer_stack({}).processes:
+        script = ROOT / "scripts" / process.executable
+        assert script.stat().st_mode & 0o111
+        assert 'sql_ros.nodes.$(basename "$0")_node' in script.read_text()
+        assert (ROOT / "sql_ros" / "nodes" / f"{process.executable}_node.py").is_file()
