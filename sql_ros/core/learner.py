@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sql_ros.core.config import Config, option
 from sql_ros.core.losses import q_loss, q_target, sampler_loss, soft_value
-from sql_ros.core.networks import StateActionNetwork, TwinQ
+from sql_ros.core.networks import SamplingNetwork, TwinQ
 from sql_ros.core.proposals import mixture_proposal, uniform_proposal
 from sql_ros.core.replay import Batch
 
@@ -66,7 +66,7 @@ class Learner:
         self._generator = torch.Generator().manual_seed(seed)
         hidden = config.hidden_sizes
         self.q = TwinQ(observation_size, action_size, hidden, config.q_networks, self._generator)
-        self.sampler = StateActionNetwork(observation_size, action_size, hidden, action_size, self._generator)
+        self.sampler = SamplingNetwork(observation_size, action_size, hidden, self._generator)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self._q_optimizer = torch.optim.Adam(self.q.parameters(), lr=config.q_learning_rate, fused=True)
         self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=config.sampler_learning_rate, fused=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sql_ros.core.networks import StateActionNetwork, TwinQ
+from sql_ros.core.networks import SamplingNetwork, TwinQ
 from sql_ros.core.proposals import log_tanh_jacobian
 from sql_ros.core.stein import stein_direction
 
@@ -58,7 +58,7 @@ def score_of_particles(q: Callable[[Tensor], Tensor], pre_tanh: Tensor, temperat
     return score
 
 
-def sampler_loss(sampler: StateActionNetwork, q: TwinQ, observation: Tensor, noise: Tensor, fixed_count: int, temperature: float) -> Tensor:
+def sampler_loss(sampler: SamplingNetwork, q: TwinQ, observation: Tensor, noise: Tensor, fixed_count: int, temperature: float) -> Tensor:
     """A scalar whose gradient moves the sampling network along the Stein direction.
 
     Kernel, score and update all live before the tanh, so that the fixed point is exp(Q / alpha) on the box; the published code mixes

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sql_ros.core.losses import q_loss, q_target, sampler_loss, score_of_particles, soft_value
-from sql_ros.core.networks import StateActionNetwork, TwinQ
+from sql_ros.core.networks import SamplingNetwork, TwinQ
 from sql_ros.core.proposals import log_volume, mixture_proposal, uniform_proposal
 
 
@@ -66,9 +66,9 @@ def test_truncated_transitions_bootstrap_and_terminated_ones_do_not():
     torch.testing.assert_close(q_target(reward, terminated, value, 0.9), torch.tensor([10.0, 1.0]))
 
 
-def _networks() -> tuple[StateActionNetwork, TwinQ]:
+def _networks() -> tuple[SamplingNetwork, TwinQ]:
     generator = _generator()
-    return StateActionNetwork(3, 2, (16, 16), 2, generator), TwinQ(3, 2, (16, 16), 2, generator)
+    return SamplingNetwork(3, 2, (16, 16), generator), TwinQ(3, 2, (16, 16), 2, generator)
 
 
 def test_q_loss_is_half_the_mean_square_summed_over_members():
