@@ -26,7 +26,6 @@ def _nodes(context):
             remappings=list(process.remappings.items()),
             arguments=["--ros-args", "--log-level", stack.log_level],
             output="screen",
-            emulate_tty=True,
             sigterm_timeout=str(process.seconds_to_stop),
             sigkill_timeout=str(process.seconds_to_stop),
             on_exit=[Shutdown(reason=f"{process.executable} ended")] if process.ends_stack else None,

@@ -131,7 +131,7 @@ def _eval(args: argparse.Namespace) -> int:
     from sql_ros.core.errors import ConfigError
     from sql_ros.core.policy import Policy
     from sql_ros.robot.tasks import load_task
-    from sql_ros.runs.evaluation import Evaluator
+    from sql_ros.runs.evaluation import Evaluation, Evaluator
     from sql_ros.runs.figures import write_figures
 
     task = load_task(args.task)
@@ -141,8 +141,8 @@ def _eval(args: argparse.Namespace) -> int:
         raise ConfigError(f"cannot read the policy: {error}") from None
     began = time.monotonic()
 
-    def show(index: int, success: bool) -> bool:
-        print("." if success else "x", end="\n" if (index + 1) % 50 == 0 else "", flush=True)
+    def show(so_far: Evaluation) -> bool:
+        print("." if so_far.successes[-1] else "x", end="\n" if len(so_far.successes) % 50 == 0 else "", flush=True)
         return True
 
     result = Evaluator(task, args.seed, deterministic=not args.sample).evaluate(policy, args.episodes, show)

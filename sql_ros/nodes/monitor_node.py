@@ -31,7 +31,7 @@ from sql_ros.runs.progress import MetricsFile, RunProgress
 from sql_ros.runs.report import point_latest, write_report
 from sql_ros.runs.view import View
 
-SAMPLE = 20  # episodes that every evaluated policy plays; the rest only when all but one of these succeeded
+SAMPLE = 20  # episodes that every evaluated policy plays
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class MonitorNode(Node):
         self._evaluator = Evaluator(self.task, self.config.evaluation_seed)
         self._newest: Policy | None = None
         self._best: tuple[Policy, Evaluation] | None = None
-        self._ending = "The run was stopped."
+        self._ending = ""
         self._rate: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates
         self._policy_arrived = threading.Event()
         self.create_subscription(Float64MultiArray, "actor/episodes", self._on_episode, REPLAY)
@@ -86,12 +86,18 @@ class MonitorNode(Node):
 
     def stop(self) -> None:
         """Ends the threads and writes the report."""
-        self.finished.set()
+        self._end("The run was stopped.")
         self._policy_arrived.set()
         for thread in self._threads:
             thread.join()
         if self._run_dir is not None:
             self._conclude(self._run_dir)
+
+    def _end(self, reason: str) -> None:
+        """The run is over, for the first reason given; what comes in later does not count."""
+        if not self.finished.is_set():
+            self._ending, self.progress.ended = reason, time.monotonic()
+            self.finished.set()
 
     # --- callbacks: decode and store ---
 
@@ -100,6 +106,8 @@ class MonitorNode(Node):
             episode = episode_from_msg(message)
         except MessageError as error:
             self.get_logger().warning(str(error))
+            return
+        if self.finished.is_set():
             return
         self.progress.add(episode)
         if self._metrics:
@@ -113,14 +121,15 @@ class MonitorNode(Node):
         except MessageError as error:
             self.get_logger().warning(str(error))
             return
+        if self.finished.is_set():
+            return
         p = self.progress
         p.transitions, p.updates, p.policy_version = news.transitions, news.updates, news.policy_version
         self._rate.append((time.monotonic(), p.updates))
         (then, before), (now, after) = self._rate[0], self._rate[-1]
         p.updates_per_s = (after - before) / (now - then) if now > then else 0.0
         if self.config.most_transitions and p.transitions >= self.config.most_transitions:
-            self._ending = f"The run ended after {p.transitions} transitions, as asked for."
-            self.finished.set()
+            self._end(f"The run ended after {p.transitions} transitions, as asked for.")
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
         try:
@@ -155,37 +164,30 @@ class MonitorNode(Node):
                 evaluated = policy.info.version
                 self._evaluate(policy)
 
-    def _evaluate(self, policy: Policy) -> Evaluation:
-        total = self.config.evaluation_episodes
-        allowed = total - int(-(-self.config.success_threshold * total // 1))  # failures at which the threshold is still met
-        failures = [0]
-
-        def goes_on(index: int, success: bool) -> bool:
-            failures[0] += not success
-            self.progress.evaluating = f"version {policy.info.version}: {index + 1 - failures[0]} of {index + 1} so far"
-            sampled = index + 1 < SAMPLE or failures[0] <= max(allowed * SAMPLE // total, 1)
-            return sampled and (index + 1 < SAMPLE or failures[0] <= allowed) and not self.finished.is_set()
-
-        p, (minutes, updates) = self.progress, (self.progress.robot_minutes, policy.info.updates)
-        result = self._evaluator.evaluate(policy, total, goes_on)
+    def _evaluate(self, policy: Policy) -> None:
+        p, minutes = self.progress, self.progress.robot_minutes
+        result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
         p.evaluating = ""
-        p.evaluations.append((minutes, updates, policy.info.version, result))
+        p.evaluations.append((minutes, policy.info.updates, policy.info.version, result))
         if self._metrics:
-            self._metrics.write(
-                "evaluation", p.wall_s, policy_version=policy.info.version, robot_minutes=minutes, updates=updates, **result.figures()
-            )
-        if len(result.successes) == total and (self._best is None or result.success_rate >= self._best[1].success_rate):
+            about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
+            self._metrics.write("evaluation", p.wall_s, **about, **result.figures())
+        complete = len(result.successes) == self.config.evaluation_episodes
+        if complete and (self._best is None or result.success_rate >= self._best[1].success_rate):
             self._best = (policy, result)
             self._end_on_success(policy, result)
-        return result
+
+    def _goes_on(self, policy: Policy, so_far: Evaluation) -> bool:
+        """A sample is played in full, the rest only while the threshold can still be met."""
+        reached, played = sum(so_far.successes), len(so_far.successes)
+        self.progress.evaluating = f"version {policy.info.version}: {reached} of {played} so far"
+        allowed = self.config.evaluation_episodes * (1.0 - self.config.success_threshold) + 1e-9
+        return not self.finished.is_set() and (played < SAMPLE or played - reached <= allowed)
 
     def _end_on_success(self, policy: Policy, result: Evaluation) -> None:
         if result.success_rate >= self.config.success_threshold and self.config.stops_on_success:
-            self._ending = (
-                f"The run ended by itself: policy version {policy.info.version} passed the threshold of "
-                f"{100 * self.config.success_threshold:g} %."
-            )
-            self.finished.set()
+            threshold = f"{100 * self.config.success_threshold:g} %"
+            self._end(f"The run ended by itself: policy version {policy.info.version} passed the threshold of {threshold}.")
 
     def _report(self) -> Status:
         values = {"evaluations": len(self.progress.evaluations), "recent_success": f"{self.progress.recent_success:.3f}"}

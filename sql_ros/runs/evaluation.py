@@ -50,18 +50,18 @@ class Evaluator:
         self._task, self._seed, self._deterministic = task, seed, deterministic
         self._arm = SimulatedArm(task)
 
-    def evaluate(self, policy: Policy, episodes: int, on_episode: Callable[[int, bool], bool] = lambda i, s: True) -> Evaluation:
+    def evaluate(self, policy: Policy, episodes: int, goes_on: Callable[[Evaluation], bool] = lambda so_far: True) -> Evaluation:
         """Runs the episodes to their end.
 
         Args:
             policy: of the task.
             episodes: how many.
-            on_episode: called with index and success after each; returning False ends the evaluation early.
+            goes_on: called after each with the results so far; returning False ends the evaluation early.
         """
         result = Evaluation([], [], [])
         for index in range(episodes):
             self._episode(policy, index, result)
-            if not on_episode(index, result.successes[-1]):
+            if not goes_on(result):
                 break
         return result
 

@@ -44,10 +44,12 @@ class RunProgress:
     training: dict[str, str] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
 
+    ended: float | None = None  # steady time of the end [s]
+
     @property
     def wall_s(self) -> float:
-        """Since the beginning [s]."""
-        return time.monotonic() - self.started
+        """From the beginning to the end, or to now [s]."""
+        return (self.ended or time.monotonic()) - self.started
 
     @property
     def robot_minutes(self) -> float:

@@ -25,6 +25,6 @@ def test_an_episode_does_not_depend_on_those_before_it(task, policy):
 
 def test_an_evaluation_ends_when_its_listener_has_heard_enough(task, policy):
     heard = []
-    result = Evaluator(task, seed=5).evaluate(policy, 10, lambda index, success: heard.append(index) or index < 2)
-    assert heard == [0, 1, 2]
+    result = Evaluator(task, seed=5).evaluate(policy, 10, lambda so_far: heard.append(len(so_far.returns)) or heard[-1] < 3)
+    assert heard == [1, 2, 3]
     assert len(result.successes) == 3
