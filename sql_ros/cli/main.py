@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     up.add_argument("stack", help="name of the stack: sawyer_stack")
     up.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
     up.add_argument("--resume", metavar="RUN_DIR", help="short for run_dir:=RUN_DIR resume:=true")
+    up.add_argument("--json", type=Path, metavar="FILE", help="copy the run's figures.json there")
     up.add_argument("-s", "--show-args", action="store_true", help="list the arguments and end")
     up.set_defaults(run=_up)
 
@@ -101,7 +103,12 @@ def _up(args: argparse.Namespace) -> int:
         given[name] = value
     if args.resume:
         given |= {"run_dir": args.resume, "resume": "true"}
-    return run_stack(describe(given), command_line())
+    stack = describe(given)
+    code = run_stack(stack, command_line())
+    if args.json and not code:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(stack.run_dir / "figures.json", args.json)
+    return code
 
 
 # --- eval ---

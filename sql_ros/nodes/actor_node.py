@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -22,7 +21,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError, MessageError, PolicyError
+from sql_ros.core.errors import MessageError, PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, WARN, Diagnostics, Status
 from sql_ros.nodes.messages import (
@@ -35,7 +34,7 @@ from sql_ros.nodes.messages import (
     policy_from_msg,
     progress_from_msg,
 )
-from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.parameters import declare_configs, read_policy
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.actor import Actor, Step
@@ -73,7 +72,7 @@ class ActorNode(Node):
         self.trains = self.config.mode == "train"
         self.actor = Actor(self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains)
         if self.config.policy:
-            self.actor.policy = self._read_policy(Path(self.config.policy))
+            self.actor.policy = read_policy(self.config.policy, self.task.spec)
         self._arm, self._reader = Arm(self.task.robot), StateReader(self.task.robot.joints)
         self._codec = TransitionCodec(self.task.spec)
         self.finished = threading.Event()
@@ -158,14 +157,6 @@ class ActorNode(Node):
     def _policy_version(self) -> int:
         policy = self.actor.policy
         return policy.info.version if policy else 0
-
-    def _read_policy(self, path: Path) -> Policy:
-        try:
-            return Policy(path.read_bytes(), self.task.spec)
-        except OSError as error:
-            raise ConfigError(f"parameter 'policy': cannot read {path}: {error}") from None
-        except PolicyError as error:
-            raise ConfigError(f"parameter 'policy': {path}: {error}") from None
 
     # --- lockstep: one answer per published state ---
 

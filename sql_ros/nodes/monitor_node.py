@@ -22,7 +22,7 @@ from sql_ros.core.errors import ConfigError, MessageError, PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
-from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.parameters import declare_configs, read_policy
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.robot.tasks import load_task
@@ -64,7 +64,7 @@ class MonitorNode(Node):
         self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
         self._metrics = self._open_metrics()
         self._evaluator = Evaluator(self.task, self.config.evaluation_seed)
-        self._newest: Policy | None = None
+        self._newest = read_policy(self.config.policy, self.task.spec) if self.config.policy else None
         self._best: tuple[Policy, Evaluation] | None = None
         self._ending = ""
         self._rate: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates

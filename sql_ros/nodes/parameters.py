@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from sql_ros.core.config import Config, config_from_mapping
-from sql_ros.core.errors import ConfigError
+from sql_ros.core.errors import ConfigError, PolicyError
+from sql_ros.core.policy import Policy
+from sql_ros.core.spec import TaskSpec
 
 RCLPY_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -47,6 +50,18 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
             node.declare_parameter(name, config.as_dict()[field.name], _descriptor(field), ignore_override=True)
         results.append(config)
     return results
+
+
+def read_policy(path: str, spec: TaskSpec) -> Policy:
+    """The policy file that the parameter `policy` names.
+
+    Raises:
+        ConfigError: it cannot be read, or must not be used with this task.
+    """
+    try:
+        return Policy(Path(path).read_bytes(), spec)
+    except (OSError, PolicyError) as error:
+        raise ConfigError(f"parameter 'policy': cannot use {path}: {error}") from None
 
 
 def _join(prefix: str, name: str) -> str:

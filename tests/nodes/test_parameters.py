@@ -12,7 +12,7 @@ pytestmark = pytest.mark.stack
         ("actor", {"max_state_age_s": -1.0}, "'max_state_age_s' must be at least 0.001, got -1.0"),
         ("actor", {"mode": "dance"}, "'mode' must be one of train, play, got 'dance'"),
         ("actor", {"task": "sawyer_dance"}, "'sawyer_dance' is neither a file nor one of: sawyer_reach"),
-        ("actor", {"policy": "/nowhere/policy.onnx"}, "cannot read /nowhere/policy.onnx"),
+        ("actor", {"policy": "/nowhere/policy.onnx"}, "parameter 'policy': cannot use /nowhere/policy.onnx"),
         ("sim_bridge", {"state_rate_hz": 70.0}, "physics steps of 0.002 s, expected a whole number"),
         ("learner", {"algorithm__temperature": 0.0}, "'temperature' must be at least 1e-06, got 0.0"),
         ("learner", {"algorithm__tempreature": 0.1}, "unknown parameter 'algorithm.tempreature'"),

@@ -1,16 +1,21 @@
 """The whole stack as a user starts it: `sql-ros up`. Determinism, what a run leaves behind, resuming, and that it learns."""
 
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray
 
 from sql_ros.core.checkpoint import load_checkpoint
+from sql_ros.core.export import export_policy
+from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.nodes.messages import TransitionCodec
 from sql_ros.nodes.qos import REPLAY
 
@@ -96,14 +101,38 @@ def test_a_killed_learner_ends_the_stack_with_its_log(processes, probe, quick, t
     folder = tmp_path / "mine"
     stack = _up(processes, run_dir=folder, params_file=quick)
     probe.wait(lambda: (folder / "metrics.jsonl").is_file() and _lines(folder, "episode"), timeout=120)
-    import subprocess
-
     found = subprocess.run(["pgrep", "-f", f"learner_node.*{folder}"], capture_output=True, text=True, check=True)
     for pid in found.stdout.split():
-        __import__("os").kill(int(pid), signal.SIGKILL)
+        os.kill(int(pid), signal.SIGKILL)
     assert stack.wait(90) == 128 + signal.SIGKILL
     assert "learner ended with exit code -9" in stack.log.read_text()
     assert (folder / "report.md").is_file()
+
+
+def test_a_policy_plays_without_a_learner(processes, probe, task, tmp_path):
+    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed=0)
+    policy, folder = tmp_path / "policy.onnx", tmp_path / "played"
+    policy.write_bytes(export_policy(learner, task.spec, 9, "")[0])
+    stack = _up(processes, mode="play", policy=policy, run_dir=folder, realtime_factor=0)
+    probe.wait(lambda: (folder / "metrics.jsonl").is_file() and len(_lines(folder, "episode")) >= 3, timeout=60)
+    assert processes.stop(stack) == 0
+    assert {line["policy_version"] for line in _lines(folder, "episode")} == {9}
+    assert "policy: version 9" in (folder / "report.md").read_text()
+
+
+def test_paced_training_reports_the_ratio_it_reached(processes, probe, quick, tmp_path):
+    """Not in lockstep: the arm does not wait for the learner, ten times faster than real time."""
+    reports, folder = probe.listen(DiagnosticArray, "/diagnostics", 10), tmp_path / "paced"
+    stack = _up(processes, run_dir=folder, params_file=quick, realtime_factor=10)
+
+    def values() -> dict[str, float]:
+        statuses = [s for r in reports for s in r.status if s.name == "learner: training"]
+        return {e.key: float(e.value) for e in statuses[-1].values} if statuses else {}
+
+    probe.wait(lambda: values().get("updates", 0) > 50 and values()["policy_version"] > 0, timeout=90)
+    assert processes.stop(stack) == 0
+    assert 0.2 < values()["updates_per_transition"] <= 0.5
+    assert _lines(folder, "episode")
 
 
 @pytest.mark.parametrize(
