@@ -35,7 +35,7 @@ from sql_ros.nodes.messages import (
     progress_from_msg,
 )
 from sql_ros.nodes.parameters import declare_configs, read_policy
-from sql_ros.nodes.process import run_node
+from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
@@ -75,7 +75,7 @@ class ActorNode(Node):
             self.actor.policy = read_policy(self.config.policy, self.task.spec)
         self._arm, self._reader = Arm(self.task.robot), StateReader(self.task.robot.joints)
         self._codec = TransitionCodec(self.task.spec)
-        self.finished = threading.Event()
+        self.finished, self.failure = threading.Event(), None
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
         self._newest: tuple[float, JointState] | None = None  # steady time of arrival, state; real time
@@ -97,9 +97,9 @@ class ActorNode(Node):
         self._diagnostics = Diagnostics(self, "control", self._report)
         self._silent_since = time.monotonic()
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._threads = [threading.Thread(target=self._install_policies, name="policies")]
+        self._threads = [NodeThread(self, self._install_policies, "policies")]
         if not self.lockstep:
-            self._threads.append(threading.Thread(target=self._control, name="control"))
+            self._threads.append(NodeThread(self, self._control, "control"))
 
     def start(self) -> None:
         """Starts the control loop."""
@@ -163,9 +163,11 @@ class ActorNode(Node):
     def _answer(self, message: JointState) -> None:
         """Answers a state; one seen before, which the simulation repeats when it waits, gets the same answer again."""
         state = self._read(message)
-        if state is None or self.finished.is_set():
+        if state is None:
             return
         with self._lock:
+            if self.finished.is_set():
+                return
             if self._answered is None or state.stamp_ns != self._answered[0].stamp_ns:
                 step = self.actor.step(state)
                 self.meter.tick()
@@ -187,7 +189,7 @@ class ActorNode(Node):
         So runs in lockstep are the same to the bit. A learner that is silent for too long is not waited for.
         """
         with self._lock:
-            if self._waits_since is None or self._answered is None:
+            if self._waits_since is None or self._answered is None or self.finished.is_set():
                 return
             waited = time.monotonic() - self._waits_since
             if not self._learner_is_level():
@@ -218,16 +220,10 @@ class ActorNode(Node):
 
     def _control(self) -> None:
         """Body of the control thread; whatever happens in it, `stop` sends a hold as the last command."""
-        try:
-            pacer = Pacer(self.meter.period_s)
-            while not self.finished.is_set():
-                pacer.wait()
-                self._tick()
-        except Exception as error:
-            self.get_logger().fatal(f"the control loop stopped: {error!r}")
-            raise
-        finally:
-            self.finished.set()
+        pacer = Pacer(self.meter.period_s)
+        while not self.finished.is_set():
+            pacer.wait()
+            self._tick()
 
     def _tick(self) -> None:
         """One control step with the newest state; too old a state is a hold, and the arm is left alone before the first."""

@@ -24,7 +24,7 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
 from sql_ros.nodes.parameters import declare_configs
-from sql_ros.nodes.process import run_node
+from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.robot.tasks import load_task
 
@@ -60,7 +60,7 @@ class LearnerNode(Node):
         self._last: dict[int, int] = {}  # last sequence number of every actor process
         self._restore()
         self._codec = TransitionCodec(task.spec)
-        self.finished = threading.Event()
+        self.finished, self.failure = threading.Event(), None
         self._inbox: deque[ReplayEntry] = deque()
         self._changed = threading.Condition()
         self._acknowledged = (0, 0)  # run and sequence last trained on
@@ -68,7 +68,7 @@ class LearnerNode(Node):
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
         self.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
         self._diagnostics = Diagnostics(self, "training", self._report)
-        self._thread = threading.Thread(target=self._run, name="gradients")
+        self._thread = NodeThread(self, self._train, "gradients")
 
     def start(self) -> None:
         """Starts training."""
@@ -96,14 +96,6 @@ class LearnerNode(Node):
             self._changed.notify_all()
 
     # --- the gradient thread ---
-
-    def _run(self) -> None:
-        try:
-            self._train()
-        except Exception as error:
-            self.get_logger().fatal(f"training stopped: {error!r}")
-            self.finished.set()
-            raise
 
     def _train(self) -> None:
         """In lockstep one transition, then its updates; otherwise all that arrived, then one update."""

@@ -23,7 +23,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
 from sql_ros.nodes.parameters import declare_configs, read_policy
-from sql_ros.nodes.process import run_node
+from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluation, Evaluator
@@ -59,7 +59,7 @@ class MonitorNode(Node):
         super().__init__("monitor", automatically_declare_parameters_from_overrides=True)
         (self.config,) = declare_configs(self, {"": MonitorConfig})
         self.task = load_task(self.config.task)
-        self.finished = threading.Event()
+        self.finished, self.failure = threading.Event(), None
         self.progress = RunProgress(self.task.config.control_rate_hz)
         self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
         self._metrics = self._open_metrics()
@@ -75,8 +75,8 @@ class MonitorNode(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         Diagnostics(self, "evaluation", self._report)
         self._threads = [
-            threading.Thread(target=self._evaluate_for_ever, name="evaluation"),
-            threading.Thread(target=self._show_for_ever, name="view"),
+            NodeThread(self, self._evaluate_for_ever, "evaluation"),
+            NodeThread(self, self._show_for_ever, "view"),
         ]
 
     def start(self) -> None:

@@ -20,9 +20,15 @@ CONFIG_EXIT_CODE = 2
 
 
 class Runnable(Protocol):
-    """A node with threads of its own: `start` after construction, `stop` before destruction, `finished` when it wants to end."""
+    """A node with threads of its own: `start` after construction, `stop` before destruction.
+
+    Attributes:
+        finished: set when the node wants to end, or must.
+        failure: why it must.
+    """
 
     finished: threading.Event
+    failure: Exception | None
 
     def start(self) -> None:
         """Starts the node's threads."""
@@ -34,6 +40,24 @@ class Runnable(Protocol):
         """Rclpy's."""
 
 
+class NodeThread(threading.Thread):
+    """A thread of a node; an exception in it ends the node instead of leaving it half alive."""
+
+    def __init__(self, node: Runnable, body: Callable[[], None], name: str) -> None:
+        super().__init__(name=name)
+        self._node, self._body = node, body
+
+    def run(self) -> None:
+        """Runs the body."""
+        try:
+            self._body()
+        except ExternalShutdownException:
+            pass
+        except Exception as error:
+            self._node.failure = error
+            self._node.finished.set()
+
+
 def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int:
     """Runs a node until SIGINT, SIGTERM or until it sets `finished`.
 
@@ -41,6 +65,9 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
 
     Returns:
         The exit code: 0, or 2 with one line on stderr when the node could not be configured.
+
+    Raises:
+        Exception: what failed in one of the node's threads or callbacks, after the node was stopped.
     """
     logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
     if "ROS_SECURITY_ENABLE" not in os.environ:
@@ -69,8 +96,7 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
     """Spins in a thread of its own; the main thread waits for a reason to end, then closes in the one order that does not abort."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)  # type: ignore[arg-type]
-    faults: list[Exception] = []
-    spinning = threading.Thread(target=_spin_quietly, args=(executor, node, faults), name="executor")
+    spinning = NodeThread(node, executor.spin, "executor")
     spinning.start()
     try:
         node.start()
@@ -80,15 +106,5 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
         node.stop()
         executor.shutdown()
         spinning.join()
-    if faults:
-        raise faults[0]
-
-
-def _spin_quietly(executor: SingleThreadedExecutor, node: Runnable, faults: list[Exception]) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        pass
-    except Exception as error:  # a callback failed: the node must not live on deaf
-        faults.append(error)
-        node.finished.set()
+    if node.failure is not None:
+        raise node.failure

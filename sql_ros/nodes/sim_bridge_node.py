@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ from sql_ros.core.errors import MessageError
 from sql_ros.nodes.diagnostics import OK, WARN, Diagnostics, Status
 from sql_ros.nodes.messages import clock_to_msg, command_from_msg, state_to_msg
 from sql_ros.nodes.parameters import declare_configs
-from sql_ros.nodes.process import run_node
+from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import RELIABLE
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.pacing import Pacer
@@ -63,11 +64,11 @@ class SimBridgeNode(Node):
         rate = task.config.control_rate_hz if self.lockstep else self.config.state_rate_hz
         self._physics_steps = self._sim.physics_steps(rate)
         self._period = 1.0 / rate
-        self.finished = threading.Event()
+        self.finished, self.failure = threading.Event(), None
         self._paused = False
         self._steps = 0
         self._published = 0.0  # steady time of the last state
-        self._command: Vector | None = None  # newest, not yet taken by the paced thread
+        self._command: deque[Vector] = deque(maxlen=1)  # newest, not yet taken by the paced thread
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
@@ -76,7 +77,7 @@ class SimBridgeNode(Node):
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
         self._diagnostics = Diagnostics(self, "simulation", self._report)
-        self._thread = threading.Thread(target=self._run_paced, name="simulation")
+        self._thread = NodeThread(self, self._run_paced, "simulation")
         if self.lockstep:
             self.create_timer(REPEAT_S, self._repeat_state, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -100,7 +101,7 @@ class SimBridgeNode(Node):
             self._diagnostics.fault("command_dropped", str(error))
             return
         if not self.lockstep:
-            self._command = values
+            self._command.append(values)
         elif not self._paused and answers in (None, self._sim.time_ns):
             self._sim.command(self._mode, values)
             self._advance()
@@ -136,22 +137,16 @@ class SimBridgeNode(Node):
 
     def _run_paced(self) -> None:
         """Body of the paced thread."""
-        try:
-            pacer = Pacer(self._period / self.config.realtime_factor)
-            while not self.finished.is_set():
-                pacer.wait()
-                self._tick()
-        except Exception as error:
-            self.get_logger().fatal(f"the simulation stopped: {error!r}")
-            self.finished.set()
-            raise
+        pacer = Pacer(self._period / self.config.realtime_factor)
+        while not self.finished.is_set():
+            pacer.wait()
+            self._tick()
 
     def _tick(self) -> None:
         while not self._requests.empty():
             self._requests.get()()
-        command, self._command = self._command, None
-        if command is not None:
-            self._sim.command(self._mode, command)
+        if self._command:
+            self._sim.command(self._mode, self._command.pop())
         if not self._paused:
             self._advance()
 
