@@ -19,7 +19,7 @@ def state(task):
 
 
 def test_the_observation_is_labelled_component_by_component(task, state):
-    episode = Episode(np.zeros(7), [*state.tool_position, 0.1, -0.2, 0.3])
+    episode = Episode(np.zeros(7), state.tool_position + np.array([0.1, -0.2, 0.3]))
     observation = task.observe(state, episode)
     named = dict(zip(task.spec.observation, observation.tolist()))
     assert observation.shape == (task.spec.observation_size,) == (20,)
@@ -32,7 +32,10 @@ def test_the_observation_is_labelled_component_by_component(task, state):
 
 def test_reward_rises_all_the_way_to_the_target(task, state):
     action = np.zeros(7, np.float32)
-    rewards = [task.reward(state, action, Episode(np.zeros(7), [*state.tool_position, d, 0, 0])) for d in (0.5, 0.2, 0.05, 0.02, 0.01, 0.0)]
+    rewards = [
+        task.reward(state, action, Episode(np.zeros(7), state.tool_position + np.array([d, 0, 0])))
+        for d in (0.5, 0.2, 0.05, 0.02, 0.01, 0.0)
+    ]
     assert rewards == sorted(rewards)
 
 
@@ -43,7 +46,7 @@ def test_action_is_not_free(task, state):
 
 
 def test_reached_means_within_the_tolerance(task, state):
-    inside, outside = (Episode(np.zeros(7), [*state.tool_position, 0, d, 0]) for d in (0.0199, 0.0201))
+    inside, outside = (Episode(np.zeros(7), state.tool_position + np.array([0, d, 0])) for d in (0.0199, 0.0201))
     assert task.is_reached(state, inside)
     assert not task.is_reached(state, outside)
     assert not task.is_terminated(state, inside)
