@@ -15,7 +15,7 @@ from sql_ros.core.spec import TaskSpec
 
 FORMAT = "sql_ros.policy/1"
 LARGEST_FILE = 64 * 1024 * 1024  # bytes
-CANDIDATES = 32  # drawn by the deterministic mode, of which the one with the highest Q acts
+CANDIDATES = 16  # drawn by the deterministic mode, of which the one with the highest Q acts
 
 
 @dataclass(frozen=True)

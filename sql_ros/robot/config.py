@@ -23,6 +23,8 @@ class RobotConfig(Config):
     velocity_limit: tuple[float, ...] = option(description="largest speed [rad/s]", minimum=0.0)
     acceleration_limit: tuple[float, ...] = option(description="largest acceleration [rad/s^2]", minimum=0.0)
     effort_limit: tuple[float, ...] = option(description="largest torque [N m]", minimum=0.0)
+    torque_stiffness: tuple[float, ...] = option(description="towards a start pose in torque mode [N m/rad]", minimum=0.0)
+    torque_damping: tuple[float, ...] = option(description="the same, and braking [N m s/rad]", minimum=0.0)
     servo_stiffness: tuple[float, ...] = option(description="simulated position servo [N m/rad]", minimum=0.0)
     servo_damping: tuple[float, ...] = option(description="simulated position and velocity servo [N m s/rad]", minimum=0.0)
     position_margin_rad: float = option(0.05, "kept free before each position limit [rad]", minimum=0.0)

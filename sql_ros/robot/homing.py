@@ -9,7 +9,6 @@ from sql_ros.robot.config import RobotConfig
 
 APPROACH_PER_S = 3.0  # speed per distance: slows down exponentially
 SPEED_FRACTION = 0.5  # of the velocity limit
-STIFFNESS, DAMPING = 30.0, 5.0  # N m/rad and N m s/rad, torque mode
 ARRIVED_RAD, AT_REST_RAD_S = 0.05, 0.1
 LONGEST_S = 10.0  # then the episode starts from wherever the arm is
 
@@ -19,7 +18,8 @@ def command_towards(pose: Vector, state: RobotState, mode: str, robot: RobotConf
     away = pose - state.position
     if mode == "torque":
         effort = np.array(robot.effort_limit)
-        return np.clip(STIFFNESS * away - DAMPING * state.velocity, -effort, effort)
+        stiffness, damping = np.array(robot.torque_stiffness), np.array(robot.torque_damping)
+        return np.clip(stiffness * away - damping * state.velocity, -effort, effort)
     fastest = SPEED_FRACTION * np.array(robot.velocity_limit)
     velocity = np.clip(APPROACH_PER_S * away, -fastest, fastest)
     return velocity if mode == "velocity" else state.position + velocity * period_s

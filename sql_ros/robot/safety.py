@@ -27,7 +27,7 @@ class SafetyFilter:
         self._speed = np.array(config.velocity_limit)
         self._acceleration = np.array(config.acceleration_limit)
         self._effort = np.array(config.effort_limit)
-        self._braking = np.array(config.servo_damping)
+        self._braking = np.array(config.torque_damping)
         self.interventions: Counter[str] = Counter()
 
     def hold(self, state: RobotState) -> Vector:

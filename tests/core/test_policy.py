@@ -11,7 +11,7 @@ import torch
 from sql_ros.core.errors import PolicyError
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
-from sql_ros.core.policy import Policy
+from sql_ros.core.policy import CANDIDATES, Policy
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_sampling_draws_from_the_given_generator(exported, small_spec):
 
 def test_the_best_candidate_has_the_highest_q(exported, small_spec):
     policy, observation = Policy(exported, small_spec), np.ones(3, np.float32)
-    noise = np.random.default_rng(9).standard_normal((32, 2), np.float32)
+    noise = np.random.default_rng(9).standard_normal((CANDIDATES, 2), np.float32)
     action, q = policy.candidates(observation, noise)
     np.testing.assert_array_equal(policy.best(observation, np.random.default_rng(9)), action[q.argmax()])
 

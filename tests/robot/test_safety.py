@@ -89,3 +89,18 @@ def test_a_policy_that_pushes_against_the_limits_never_breaks_them_in_simulation
             sim.advance(5)
             assert (sim.measure().position > robot.position_lower).all()
             assert (sim.measure().position < robot.position_upper).all()
+
+
+@pytest.mark.parametrize("mode", ["velocity", "position", "torque"])
+def test_holding_brings_a_moving_arm_to_rest(mode):
+    """At 20 Hz, the slowest control rate in use, with the command held in between."""
+    sim = Simulation("sim/robots/sawyer.xml", ROBOT)
+    safety = SafetyFilter(ROBOT, mode, PERIOD)
+    for _ in range(6):
+        sim.command("velocity", np.full(N, 0.4))
+        sim.advance(25)
+    for _ in range(40):
+        m = sim.measure()
+        sim.command(mode, safety.hold(ARM.state(0, m.position, m.velocity, m.effort)))
+        sim.advance(25)
+    assert np.abs(sim.measure().velocity).max() < 0.05
