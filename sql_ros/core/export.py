@@ -16,11 +16,14 @@ from sql_ros.core.spec import TaskSpec
 
 
 class _Candidates(nn.Module):
-    """observation (1, S), noise (K, A) -> action (K, A), q (K,)."""
+    """observation (1, S), noise (K, A) -> action (K, A), q (K,).
+
+    Q is that of the target networks, the slow copy: as the judge of candidates it is steadier from one policy to the next.
+    """
 
     def __init__(self, learner: Learner) -> None:
         super().__init__()
-        self.sampler, self.q = learner.sampler, learner.q
+        self.sampler, self.q = learner.sampler, learner.q_target
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         action = torch.tanh(self.sampler(observation, noise.unsqueeze(0)))

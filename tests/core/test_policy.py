@@ -16,7 +16,10 @@ from sql_ros.core.policy import CANDIDATES, Policy
 
 @pytest.fixture(scope="module")
 def learner() -> Learner:
-    return Learner(AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25), 3, 2, seed=3)
+    learner = Learner(AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25), 3, 2, seed=3)
+    for parameter in learner.q.parameters():  # the target is what is exported, not its trained twin
+        parameter.data.add_(0.1)
+    return learner
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def test_onnx_gives_what_torch_gives(learner, exported, small_spec, rng):
         action, q = policy.candidates(observation, noise)
         with torch.no_grad():
             expected = torch.tanh(learner.sampler(torch.from_numpy(observation)[None], torch.from_numpy(noise)[None]))
-            expected_q = learner.q(torch.from_numpy(observation)[None], expected)
+            expected_q = learner.q_target(torch.from_numpy(observation)[None], expected)
         np.testing.assert_allclose(action, expected[0].numpy(), atol=1e-5)
         np.testing.assert_allclose(q, expected_q[0].numpy(), atol=1e-5)
 
