@@ -28,7 +28,7 @@ def _nodes(context):
             output="screen",
             sigterm_timeout=str(process.seconds_to_stop),
             sigkill_timeout=str(process.seconds_to_stop),
-            on_exit=[Shutdown(reason=f"{process.executable} ended")] if process.ends_stack else None,
+            on_exit=[Shutdown(reason=f"{process.executable} ended")],
         )
         for process in stack.processes
     ]

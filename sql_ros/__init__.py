@@ -4,9 +4,15 @@
 ``nodes``, ``cli`` -> ``runs`` -> ``robot``, ``sim``, ``envs`` -> ``core``.
 """
 
+import ctypes
 import os
 
-if "DISPLAY" not in os.environ:
-    os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported; without a display its default cannot render
+if "DISPLAY" not in os.environ and "MUJOCO_GL" not in os.environ:
+    # read when mujoco is first imported: without a display its default cannot render, and without the library its import fails
+    try:
+        ctypes.CDLL("libEGL.so.1")
+        os.environ["MUJOCO_GL"] = "egl"
+    except OSError:
+        pass
 
 __version__ = "0.1.0"

@@ -34,13 +34,15 @@ class NodeProcess:
     executable: str
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str] = field(default_factory=dict)
-    ends_stack: bool = False  # when this process ends, all others are asked to end
     seconds_to_stop: float = 10.0  # after SIGINT
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Processes to start in order and to stop in reverse: the arm is held first, the report is written last."""
+    """Processes to start in order; when one ends, all are to end.
+
+    `sql-ros up` stops them in reverse, so that the arm is held first and the report is written last; `ros2 launch` stops all at once.
+    """
 
     processes: tuple[NodeProcess, ...]
     namespace: str
@@ -91,16 +93,16 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
         raise ConfigError("mode:=play needs a policy, e.g. policy:=runs/latest/policy.onnx")
     if args["policy"] and not Path(args["policy"]).is_file():
         raise ConfigError(f"policy:={args['policy']}: no such file")
-    run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").absolute()
+    run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").resolve()
     task = str(Path(args["task"]).absolute()) if "/" in args["task"] else args["task"]
     shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": task}
-    policy = str(Path(args["policy"]).absolute()) if args["policy"] else ""
+    policy = str(Path(args["policy"]).resolve()) if args["policy"] else ""
     watched = {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy, "most_transitions": most}
-    processes = [NodeProcess("monitor", watched, ends_stack=True, seconds_to_stop=30.0)]
+    processes = [NodeProcess("monitor", watched, seconds_to_stop=30.0)]
     if train:
         resume = args["resume"] == "true"
         learner = {**shared, "realtime_factor": factor, "seed": seed, "run_dir": str(run_dir), "resume": resume}
-        processes.append(NodeProcess("learner", learner, ends_stack=True, seconds_to_stop=30.0))
+        processes.append(NodeProcess("learner", learner, seconds_to_stop=30.0))
     if sim:
         processes.append(NodeProcess("sim_bridge", {"task": task, "use_sim_time": False, "realtime_factor": factor}))
     acting = {**shared, "mode": args["mode"], "policy": policy, "realtime_factor": factor, "seed": seed}

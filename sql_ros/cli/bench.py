@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from sql_ros.core.config import read_yaml
 from sql_ros.core.errors import ConfigError
-from sql_ros.robot.tasks import load_task
+from sql_ros.share import find_file
 
 SETTLE_S = 3.0  # discovery and the first steps are left out
 
@@ -28,11 +28,10 @@ def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
 
 def measure_period(task: str, rate_hz: float, seconds: float, seed: int) -> dict[str, float]:
     """Control period of the paced actor [ms], beside the paced bridge."""
-    config = load_task(task).config
+    values = read_yaml(find_file(task, "config/tasks"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{Path(task).stem}.yaml"
-        changed = dataclasses.replace(config, control_rate_hz=rate_hz)
-        path.write_text(yaml.safe_dump({"kind": "reach", **changed.as_dict()}))
+        path.write_text(yaml.safe_dump({**values, "control_rate_hz": rate_hz}))
         last = _run(str(path), ["realtime_factor:=1.0"], seconds, seed)[-1]
     names = {"period_p50_ms": "p50", "period_p99_ms": "p99", "period_max_ms": "max"}
     figures = {f"period_{short}_ms_{rate_hz:g}": last[name] for name, short in names.items()}

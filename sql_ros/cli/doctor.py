@@ -152,8 +152,6 @@ def _rendering() -> Finding:
     load = "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>')"
     code = load + "; r = mujoco.Renderer(m, 8, 8); r.update_scene(mujoco.MjData(m)); r.render()"
     environment = dict(os.environ)
-    if "DISPLAY" not in environment:
-        environment.setdefault("MUJOCO_GL", "egl")
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False)
     backend = environment.get("MUJOCO_GL", "default")
     advice = "apt install libegl1 libgl1-mesa-dri (or libosmesa6 with MUJOCO_GL=osmesa); without it reports have a drawing instead"

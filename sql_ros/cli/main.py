@@ -16,7 +16,12 @@ CONFIG_EXIT_CODE = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; wrong input is one line on stderr and exit code 2."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if args.name == "up":  # argparse takes no name:=value after an option
+        args.arguments, rest = args.arguments + [item for item in rest if ":=" in item], [item for item in rest if ":=" not in item]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(args.run(args))
     except SqlRosError as error:

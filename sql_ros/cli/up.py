@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ class _Child:
 
 
 def run_stack(stack: Stack, command: str) -> int:
-    """Runs until a process that ends the stack ends, another fails, or SIGINT or SIGTERM arrives; then stops all by SIGINT.
+    """Runs until a process ends, or SIGINT, SIGTERM or SIGHUP arrives; then stops all by SIGINT. Its own death does too.
 
     The monitor keeps the terminal; what the others print goes to `<run_dir>/log/<node>.log`.
 
@@ -34,7 +35,7 @@ def run_stack(stack: Stack, command: str) -> int:
         The exit code: that of the first process that failed, otherwise 0.
     """
     asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda signum, _: asked.append(signum))
     children = [_start(process, stack, command) for process in stack.processes]
     first = _await_end(children, asked)
@@ -54,10 +55,22 @@ def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("ab")
     # a session of its own: Ctrl-C in the terminal reaches this process alone, which then ends the others in order
-    handle = subprocess.Popen(words, stdout=output, stderr=_errors(output), env=_environment(stack), start_new_session=True)
+    handle = subprocess.Popen(
+        words,
+        stdout=output,
+        stderr=_errors(output),
+        env=_environment(stack),
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
+    )
     if output is not None:
         output.close()
     return _Child(process, handle, log)
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGINT when this process dies, however it dies (Linux, prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _errors(output: IO[bytes] | None) -> int | None:
@@ -75,7 +88,7 @@ def _await_end(children: list[_Child], asked: list[int]) -> _Child | None:
     while not asked:
         for child in children:
             code = child.handle.poll()
-            if code is not None and (code or child.process.ends_stack):
+            if code is not None:
                 return child
         time.sleep(0.1)
     return None

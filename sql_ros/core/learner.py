@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sql_ros.core.config import Config, option
+from sql_ros.core.errors import ConfigError
 from sql_ros.core.losses import q_loss, q_target, sampler_loss, soft_value
 from sql_ros.core.networks import SamplingNetwork, TwinQ
 from sql_ros.core.proposals import mixture_proposal, uniform_proposal
@@ -33,13 +34,20 @@ class AlgorithmConfig(Config):
         "mixture", "where V is probed: around the sampler's particles with a uniform floor, or uniformly (paper)",
         choices=("mixture", "uniform"),
     )  # fmt: skip
-    value_particles: int = option(16, "actions per state for the soft value, K in Eq. 10 (paper: 50)", minimum=2)
+    value_particles: int = option(16, "actions per state for the soft value, K in Eq. 10 (paper: 50)", minimum=3)
     uniform_particles: int = option(4, "how many of them are uniform with the mixture proposal", minimum=1)
     fixed_particles: int = option(16, "particles per state that carry the score (paper: 32)", minimum=2)
     updated_particles: int = option(16, "particles per state that are moved (paper: 32)", minimum=1)
     target_update: str = option("polyak", "how the target follows Q: polyak, or hard copies (paper)", choices=("polyak", "hard"))
     target_rate: float = option(0.005, "share of Q that enters the target per update (polyak)", minimum=0.0, maximum=1.0)
     target_period: int = option(1000, "updates between two copies (hard)", minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value_proposal == "mixture" and self.uniform_particles > self.value_particles - 2:
+            raise ConfigError(
+                f"'uniform_particles' is {self.uniform_particles}, expected at most value_particles - 2 = {self.value_particles - 2}"
+            )
 
     def temperature_at(self, updates: int) -> float:
         """Alpha after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
@@ -80,7 +88,7 @@ class Learner:
         """One gradient step on Q, one on the sampling network, one step of the target.
 
         Returns:
-            Scalars that describe the update, detached: q_loss, q_mean, value_mean, target_mean.
+            Scalars that describe the update, detached: q_loss, value_mean, target_mean.
         """
         observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
         value = self._next_value(torch.from_numpy(batch.next_observation))
@@ -102,8 +110,7 @@ class Learner:
         if config.value_proposal == "uniform":
             action, log_density = uniform_proposal(batch, config.value_particles, self.action_size, self._generator)
         else:
-            local = max(config.value_particles - config.uniform_particles, 2)
-            centre = self.sampler(observation, self._noise(batch, local))
+            centre = self.sampler(observation, self._noise(batch, config.value_particles - config.uniform_particles))
             action, log_density = mixture_proposal(centre, config.uniform_particles, self._generator)
         return soft_value(self.q_target(observation, action), log_density, self.temperature)
 

@@ -48,7 +48,7 @@ def mixture_proposal(centre: Tensor, uniform_count: int, generator: torch.Genera
     floor, _ = uniform_proposal(batch, uniform_count, size, generator)
     action = torch.cat([torch.tanh(local), floor], dim=1).clamp(-LARGEST_ACTION, LARGEST_ACTION)  # (B, K + U, A)
     point = torch.atanh(action)
-    # log of the mean over k of N(u; u_k, diag h^2), by |x - y|^2 = |x|^2 + |y|^2 - 2 x.y
+    # log of the mean over k of N(u; u_k, diag h^2)
     scaled_point, scaled_centre = point / spread, centre / spread
     squared = torch.cdist(scaled_point, scaled_centre).square()  # (B, K + U, K)
     log_norm = size / 2 * math.log(2 * math.pi) + spread.log().sum(-1)  # (B, 1)

@@ -51,6 +51,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.size = 0
         self.added = 0  # since the beginning of time, also those overwritten
+        self._next = 0  # row of the next one
         self._arrays: dict[str, Array] = {
             "observation": np.empty((capacity, observation_size), np.float32),
             "action": np.empty((capacity, action_size), np.float32),
@@ -66,9 +67,9 @@ class ReplayBuffer:
 
     def add(self, transition: Transition) -> None:
         """Appends one transition, over the oldest one when full."""
-        index = self.added % self.capacity
         for name, array in self._arrays.items():
-            array[index] = getattr(transition, name)
+            array[self._next] = getattr(transition, name)
+        self._next = (self._next + 1) % self.capacity
         self.added += 1
         self.size = min(self.size + 1, self.capacity)
 
@@ -92,5 +93,7 @@ class ReplayBuffer:
             if arrays[name].shape != (size, *array.shape[1:]) or size > self.capacity:
                 expected = (f"up to {self.capacity}", *array.shape[1:])
                 raise CheckpointError(f"replay '{name}' has shape {arrays[name].shape}, expected {expected}: another task?")
-            array[:size] = arrays[name]
+            # a full ring that comes into a larger one is unrolled, oldest first
+            array[:size] = arrays[name] if size in (added, self.capacity) else np.roll(arrays[name], -(added % size), axis=0)
         self.size, self.added = size, added
+        self._next = added % self.capacity if size in (added, self.capacity) else size

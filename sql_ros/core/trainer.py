@@ -65,8 +65,8 @@ class Trainer:
         """One gradient step from a fresh batch."""
         tensors = self.learner.step(self.replay.sample(self.learner.config.batch_size, self._rng))
         if self.learner.updates % 50 == 1:
-            self.metrics = {name: float(tensor) for name, tensor in tensors.items()}
-            self.metrics["temperature"] = self.learner.temperature
+            # one assignment of a whole dict: the diagnostics of the node read it from another thread
+            self.metrics = {**{name: float(tensor) for name, tensor in tensors.items()}, "temperature": self.learner.temperature}
 
     def export(self) -> bytes:
         """The present policy as an ONNX file, under the next version number."""

@@ -60,7 +60,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         """Applies an action (A,) in [-1, 1] for one control period."""
         mode = self.task.spec.command_mode
         origin = self._state.position if mode == "position" else 0.0
-        wished = origin + self._scale * np.asarray(action, np.float64)
+        wished = origin + self._scale * np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         command = self._safety.admit(wished, self._state)
         applied = np.clip((command - origin) / self._scale, -1.0, 1.0).astype(np.float32)
         self._sim.command(mode, command)

@@ -78,7 +78,7 @@ class ActorNode(Node):
         self.finished, self.failure = threading.Event(), None
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
-        self._newest: tuple[float, JointState] | None = None  # steady time of arrival, state; real time
+        self._newest: tuple[float, RobotState] | None = None  # steady time of arrival, last good state
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
         self._waits_since: float | None = None  # steady time since when that command is held back for the learner
         self._lock = threading.Lock()  # of the two above
@@ -113,24 +113,28 @@ class ActorNode(Node):
         for thread in self._threads:
             thread.join()
         with self._lock:
-            state = self._read(self._newest[1]) if self._newest else self._answered and self._answered[0]
-            if state is not None:
-                self._send(self.actor.interrupt(state), state)
+            if self._newest is not None:
+                state = self._newest[1]
+                self._send(self.actor.interrupt(state, fresh=False), state)
 
     # --- callbacks ---
 
     def _on_joint_states(self, message: JointState) -> None:
+        try:
+            state = self._arm.state(*self._reader.read(message))
+        except MessageError as error:
+            self._diagnostics.fault("state_dropped", str(error))
+            return
         self._silent_since = time.monotonic()
+        self._newest = (self._silent_since, state)
         if self.lockstep:
-            self._answer(message)
-        else:
-            self._newest = (self._silent_since, message)
+            self._answer(state)
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
         try:
             self._policies.put(policy_from_msg(message))
         except MessageError as error:
-            self._diagnostics.fault("policy_refused", str(error))
+            self._refuse(str(error))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
@@ -147,11 +151,17 @@ class ActorNode(Node):
             try:
                 policy = Policy(data, self.task.spec)
             except PolicyError as error:
-                self._diagnostics.fault("policy_refused", f"{error}; version {self._policy_version} stays in use")
+                self._refuse(f"{error}; version {self._policy_version} stays in use")
                 continue
             self.actor.policy = policy
             self._handled_version = policy.info.version
             self._release()
+
+    def _refuse(self, reason: str) -> None:
+        """Keeps the policy in use; the refused one counts as handled, so that lockstep goes on."""
+        self._diagnostics.fault("policy_refused", reason)
+        self._handled_version += 1
+        self._release()
 
     @property
     def _policy_version(self) -> int:
@@ -160,11 +170,8 @@ class ActorNode(Node):
 
     # --- lockstep: one answer per published state ---
 
-    def _answer(self, message: JointState) -> None:
+    def _answer(self, state: RobotState) -> None:
         """Answers a state; one seen before, which the simulation repeats when it waits, gets the same answer again."""
-        state = self._read(message)
-        if state is None:
-            return
         with self._lock:
             if self.finished.is_set():
                 return
@@ -227,27 +234,19 @@ class ActorNode(Node):
 
     def _tick(self) -> None:
         """One control step with the newest state; too old a state is a hold, and the arm is left alone before the first."""
-        newest = self._newest
-        state = self._read(newest[1]) if newest else None
-        if newest is None or state is None:
+        if self._newest is None:
             return
-        age = time.monotonic() - newest[0]
+        arrived, state = self._newest
+        age = time.monotonic() - arrived
         if age > self.config.max_state_age_s:
             self._holds += 1
             self._diagnostics.fault("state_too_old", f"{age:.3f} s, at most {self.config.max_state_age_s} s: holding")
-            self._send(self.actor.interrupt(state), state)
+            self._send(self.actor.interrupt(state, fresh=False), state)
             return
         step = self.actor.step(state)
         self._send(step.command, state)
         self.meter.tick()
         self._publish(step)
-
-    def _read(self, message: JointState) -> RobotState | None:
-        try:
-            return self._arm.state(*self._reader.read(message))
-        except MessageError as error:
-            self._diagnostics.fault("state_dropped", str(error))
-            return None
 
     def _send(self, command: Vector, state: RobotState) -> None:
         spec = self.task.spec
@@ -271,9 +270,10 @@ class ActorNode(Node):
             "control_steps": self.meter.count,
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "holds": self._holds,
+            "episodes_given_up": self.actor.given_up,
             "transitions": self._sequence,
             "policy_version": self._policy_version,
-            **{f"safety/{kind}": count for kind, count in self.actor.safety.interventions.items()},
+            **{f"safety/{kind}": count for kind, count in dict(self.actor.safety.interventions).items()},
         }
         if self.actor.is_idle:
             return WARN, "holding: no policy, and exploring is not allowed", values

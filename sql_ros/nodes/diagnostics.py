@@ -42,7 +42,7 @@ class Diagnostics:
     def publish(self) -> None:
         """Publishes now."""
         level, message, values = self._report()
-        entries = {**values, **{f"fault/{kind}": count for kind, count in self.faults.items()}}
+        entries = {**values, **{f"fault/{kind}": count for kind, count in dict(self.faults).items()}}
         status = DiagnosticStatus(
             level=level,
             name=f"{self._node.get_name()}: {self._component}",

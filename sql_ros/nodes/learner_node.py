@@ -137,6 +137,7 @@ class LearnerNode(Node):
     def _add(self, entry: ReplayEntry) -> bool:
         """Drops what came before, counts gaps; says whether this was the end of an episode."""
         last = self._last.get(entry.run, 0)
+        self._acknowledged = (entry.run, max(entry.sequence, last))
         if entry.sequence <= last:
             self._diagnostics.faults["transition_repeated"] += 1
             return False
@@ -144,7 +145,6 @@ class LearnerNode(Node):
             lost = entry.sequence - last - 1
             self._diagnostics.fault("transition_gap", f"{lost} lost before sequence {entry.sequence} of actor process {entry.run}")
         self._last[entry.run] = entry.sequence
-        self._acknowledged = (entry.run, entry.sequence)
         self.trainer.add(entry.transition)
         return entry.transition.terminated or entry.transition.truncated
 

@@ -203,8 +203,10 @@ class TransitionCodec:
         if len(values) != self._count:
             parts = f"2 x {self._sizes[0]} observation + {self._sizes[1]} action + {len(TRANSITION_FIELDS)}"
             raise MessageError(f"transition has {len(values)} values, expected {self._count} ({parts})")
-        if not np.isfinite(values).all():
-            raise MessageError(f"transition has values that are not finite at {np.flatnonzero(~np.isfinite(values)).tolist()}")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(values.astype(np.float32))  # what the buffer keeps
+        if not finite.all():
+            raise MessageError(f"transition has values that are not finite as float32 at {np.flatnonzero(~finite).tolist()}")
         return self._unpack(values)
 
     def _unpack(self, values: Vector) -> ReplayEntry:

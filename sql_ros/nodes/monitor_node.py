@@ -31,6 +31,7 @@ from sql_ros.runs.progress import MetricsFile, RunProgress
 from sql_ros.runs.report import point_latest, write_report
 from sql_ros.runs.view import View
 
+LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
 SAMPLE = 20  # episodes that every evaluated policy plays
 
 
@@ -62,9 +63,9 @@ class MonitorNode(Node):
         self.finished, self.failure = threading.Event(), None
         self.progress = RunProgress(self.task.config.control_rate_hz)
         self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
+        self._newest = read_policy(self.config.policy, self.task.spec) if self.config.policy else None
         self._metrics = self._open_metrics()
         self._evaluator = Evaluator(self.task, self.config.evaluation_seed)
-        self._newest = read_policy(self.config.policy, self.task.spec) if self.config.policy else None
         self._best: tuple[Policy, Evaluation] | None = None
         self._ending = ""
         self._rate: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates
@@ -124,6 +125,8 @@ class MonitorNode(Node):
         if self.finished.is_set():
             return
         p = self.progress
+        if p.first_updates is None:
+            p.first_updates = news.updates
         p.transitions, p.updates, p.policy_version = news.transitions, news.updates, news.policy_version
         self._rate.append((time.monotonic(), p.updates))
         (then, before), (now, after) = self._rate[0], self._rate[-1]
@@ -207,8 +210,10 @@ class MonitorNode(Node):
             return None
         try:
             self._run_dir.mkdir(parents=True, exist_ok=True)
+            self.progress.resume(self._run_dir / "metrics.jsonl")
             metrics = MetricsFile(self._run_dir / "metrics.jsonl")
-            point_latest(self._run_dir)
+            if self.config.mode == "train":
+                point_latest(self._run_dir)
         except OSError as error:
             raise ConfigError(f"run_dir {self._run_dir} cannot be written: {error}") from None
         return metrics
@@ -218,7 +223,8 @@ class MonitorNode(Node):
         policy, result = self._best or (self._newest, None)
         if policy is not None and result is None:
             print(f"evaluating policy version {policy.info.version} for the report ...", flush=True)
-            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes)
+            deadline = time.monotonic() + LAST_EVALUATION_S
+            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
         if policy is not None:
             (run_dir / "policy.onnx").write_bytes(policy.data)
         command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"

@@ -59,7 +59,7 @@ class NodeThread(threading.Thread):
 
 
 def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int:
-    """Runs a node until SIGINT, SIGTERM or until it sets `finished`.
+    """Runs a node until SIGINT, SIGTERM, SIGHUP or until it sets `finished`.
 
     Signals are taken here and not by rclpy, so that `stop` can still publish.
 
@@ -73,7 +73,7 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
     if "ROS_SECURITY_ENABLE" not in os.environ:
         os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
     rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     node = None

@@ -108,7 +108,7 @@ class SimBridgeNode(Node):
 
     def _on_reset_world(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         neutral = np.array(self._robot.neutral_position)
-        return self._answer(response, lambda: self._sim.reset(neutral), "arm at its neutral pose, at rest; time goes on")
+        return self._answer(response, lambda: (self._sim.reset(neutral), self._advance()), "arm at its neutral pose, at rest; time goes on")
 
     def _on_set_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         return self._answer(response, lambda: setattr(self, "_paused", request.data), "paused" if request.data else "running")

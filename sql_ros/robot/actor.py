@@ -14,6 +14,8 @@ from sql_ros.robot.homing import LONGEST_S, command_towards, has_arrived
 from sql_ros.robot.safety import SafetyFilter
 from sql_ros.robot.tasks.reach import Episode, Task
 
+JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
+
 
 @dataclass(frozen=True)
 class EpisodeSummary:
@@ -75,6 +77,7 @@ class Actor:
     Attributes:
         policy: in use; replace it by one assignment between two steps.
         safety: the filter every command passes.
+        given_up: episodes that were interrupted.
     """
 
     def __init__(self, task: Task, seed: int, *, deterministic: bool = False, explores: bool = True) -> None:
@@ -88,11 +91,15 @@ class Actor:
         self._index = 0
         self._moved = 0  # control steps on the way to the start pose
         self._running: _Running | None = None
+        self.given_up = 0
+        self._last_state: RobotState | None = None
+        self._fastest = np.array(task.robot.velocity_limit)
         self.episode = task.begin(self._rng)
 
     def begin(self, episode: Episode) -> None:
         """Starts an episode right where the arm is (a simulation was put there), instead of moving to its start pose first."""
         self.episode, self._running, self._moved = episode, None, round(LONGEST_S / self._period)
+        self._last_state = None
 
     @property
     def is_idle(self) -> bool:
@@ -105,6 +112,8 @@ class Actor:
         Args:
             state: of the arm now, one control period after the last call.
         """
+        if self._jumped(state):
+            self._give_up()
         if self._running is None:
             return self._approach(state)
         running, index = self._running, self._index
@@ -115,10 +124,25 @@ class Actor:
             return Step(self._way_to_start(state), transition, summary, *made)
         return Step(self._act(running, state, transition.next_observation), transition, None, *made)
 
-    def interrupt(self, state: RobotState) -> Vector:
+    def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
-        self._running = None
-        return self.safety.hold(state)
+        self._give_up()
+        return self.safety.hold(state, fresh=fresh)
+
+    def _give_up(self) -> None:
+        """Starts over from the way to the start pose; the steps made still count as robot time."""
+        if self._running is not None:
+            self.given_up += 1
+            self._moved += self._running.steps
+            self._running = None
+
+    def _jumped(self, state: RobotState) -> bool:
+        """The arm is where it cannot have moved to since the last state: it was reset, or the state is wrong."""
+        last, self._last_state = self._last_state, state
+        if last is None:
+            return False
+        elapsed = (state.stamp_ns - last.stamp_ns) * 1e-9
+        return bool((np.abs(state.position - last.position) > JUMP_RAD + 1.5 * elapsed * self._fastest).any())
 
     def _approach(self, state: RobotState) -> Step:
         """On the way to the start pose, or there: then the first action of the episode."""
@@ -144,7 +168,7 @@ class Actor:
         else:
             wished = (policy.best if self._deterministic else policy.sample)(observation, self._rng).astype(np.float64)
         origin = state.position if self.task.config.command_mode == "position" else 0.0
-        command = self.safety.admit(origin + self._scale * wished, state)
+        command = self.safety.admit(origin + self._scale * np.clip(wished, -1.0, 1.0), state)
         running.observation = observation
         running.action = np.clip((command - origin) / self._scale, -1.0, 1.0).astype(np.float32)
         running.policy_version = policy.info.version if policy else 0

@@ -9,12 +9,16 @@ import numpy as np
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 
+BRAKING_PER_S = 10.0  # torque mode: deceleration per speed, stable at 20 Hz with the command held in between
+
 
 class SafetyFilter:
     """Sends the nearest command that keeps every joint inside its limits, and counts what it had to change.
 
-    Position limits are kept by braking distance: towards a limit a joint may be only so fast that it still stops before the margin
-    at its acceleration limit, v <= sqrt(2 a d). A command with a non-finite value becomes a hold.
+    Position limits are kept by braking distance: towards a limit a joint may be only so fast that, after one more control period at this
+    speed, it still stops before the margin at its acceleration limit: v T + v^2 / (2 a) <= d. In torque mode the torque is bounded so that
+    the speed predicted from the joint's own inertia stays in that range; coupling between joints makes this approximate. A command
+    with a non-finite value becomes a hold.
 
     Attributes:
         interventions: how often, by kind: "non_finite", "velocity", "position", "effort".
@@ -27,46 +31,46 @@ class SafetyFilter:
         self._speed = np.array(config.velocity_limit)
         self._acceleration = np.array(config.acceleration_limit)
         self._effort = np.array(config.effort_limit)
-        self._braking = np.array(config.torque_damping)
+        self._inertia = np.array(config.joint_inertia)
         self.interventions: Counter[str] = Counter()
 
-    def hold(self, state: RobotState) -> Vector:
-        """The safest command of the mode, (N,): stay here (position), stop (velocity), brake (torque)."""
+    def hold(self, state: RobotState, *, fresh: bool = True) -> Vector:
+        """The safest command of the mode, (N,): stay here (position), stop (velocity), brake (torque).
+
+        Args:
+            state: of the arm, the last known.
+            fresh: measured just now, and another one will follow. Otherwise braking would be a constant torque of the velocity that
+                once was: no torque then, beside the arm's own gravity compensation.
+        """
         if self._mode == "position":
-            return np.clip(state.position, self._lower, self._upper)
-        if self._mode == "velocity":
+            return state.position.copy()
+        if self._mode == "velocity" or not fresh:
             return np.zeros_like(state.velocity)
-        return np.clip(-self._braking * state.velocity, -self._effort, self._effort)
+        return np.clip(-BRAKING_PER_S * self._inertia * state.velocity, -self._effort, self._effort)
 
     def admit(self, command: Vector, state: RobotState) -> Vector:
         """The nearest admissible command, (N,) in the unit of the mode."""
         if not np.isfinite(command).all():
             self.interventions["non_finite"] += 1
             return self.hold(state)
-        if self._mode == "torque":
-            return self._admit_torque(command, state)
-        lowest, highest = self._velocity_range(state)
+        slowest, fastest = self._velocity_range(state)
         if self._mode == "velocity":
-            return self._clip("velocity", command, lowest, highest)
-        reachable = self._clip("velocity", command, state.position + lowest * self._period, state.position + highest * self._period)
-        return self._clip("position", reachable, self._lower, self._upper)
+            return self._clip("velocity", command, slowest, fastest)
+        if self._mode == "position":
+            inside = self._clip("position", command, self._lower, self._upper)
+            return self._clip("velocity", inside, state.position + slowest * self._period, state.position + fastest * self._period)
+        push, pull = (self._inertia * (limit - state.velocity) / self._period for limit in (slowest, fastest))
+        return self._clip("effort", self._clip("velocity", command, push, pull), -self._effort, self._effort)
 
     def _velocity_range(self, state: RobotState) -> tuple[Vector, Vector]:
         """Velocities (N,) from which every joint can still stop before its position limit."""
-        room_below, room_above = state.position - self._lower, self._upper - state.position
-        slowest = -np.minimum(self._speed, np.sqrt(2 * self._acceleration * np.maximum(room_below, 0.0)))
-        fastest = np.minimum(self._speed, np.sqrt(2 * self._acceleration * np.maximum(room_above, 0.0)))
-        return slowest, fastest
+        return -self._fastest_towards(state.position - self._lower), self._fastest_towards(self._upper - state.position)
 
-    def _admit_torque(self, command: Vector, state: RobotState) -> Vector:
-        """Torques within the effort limit; a joint too fast for what is left of its range is braked instead."""
-        slowest, fastest = self._velocity_range(state)
-        excess = state.velocity - np.clip(state.velocity, slowest, fastest)
-        pushes = (excess != 0.0) & (command * excess >= 0.0)
-        if pushes.any():
-            self.interventions["position"] += 1
-            command = np.where(pushes, -self._braking * excess, command)
-        return self._clip("effort", command, -self._effort, self._effort)
+    def _fastest_towards(self, room: Vector) -> Vector:
+        """The positive root of v T + v^2 / (2 a) = room, at most the velocity limit; 0 where there is no room."""
+        a, period = self._acceleration, self._period
+        stoppable: Vector = a * (np.sqrt(period**2 + 2 * np.maximum(room, 0.0) / a) - period)
+        return np.asarray(np.minimum(self._speed, stoppable))
 
     def _clip(self, kind: str, command: Vector, lowest: Vector, highest: Vector) -> Vector:
         clipped = np.clip(command, lowest, highest)

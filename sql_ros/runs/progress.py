@@ -38,6 +38,7 @@ class RunProgress:
     evaluating: str = ""
     transitions: int = 0
     updates: int = 0
+    first_updates: int | None = None  # of the learner when this session began
     policy_version: int = 0
     updates_per_s: float = 0.0
     control: dict[str, str] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class RunProgress:
 
     @property
     def wall_s(self) -> float:
-        """From the beginning to the end, or to now [s]."""
+        """From the beginning of this session to its end, or to now [s]."""
         return (self.ended or time.monotonic()) - self.started
 
     @property
@@ -61,6 +62,18 @@ class RunProgress:
         """Success rate of the last `RECENT` training episodes; the policy samples in training."""
         recent = self.episodes[-RECENT:]
         return float(np.mean([episode.success for episode in recent])) if recent else 0.0
+
+    def resume(self, metrics: Path) -> None:
+        """Counts robot time on from the metrics of an earlier session, if there are any."""
+        if metrics.is_file():
+            lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+            minutes = [line["robot_minutes"] for line in lines if line["kind"] == "episode"]
+            self.robot_steps = round(minutes[-1] * 60.0 * self.control_rate_hz) if minutes else 0
+
+    @property
+    def mean_updates_per_s(self) -> float:
+        """Over this session."""
+        return (self.updates - (self.first_updates or 0)) / self.wall_s
 
     def add(self, episode: EpisodeSummary) -> None:
         """Counts a finished episode."""

@@ -15,7 +15,9 @@ from sql_ros.runs.progress import RunProgress
 
 
 def point_latest(run_dir: Path) -> None:
-    """Lets `latest` beside a run's folder point to it."""
+    """Lets `latest` beside a run's folder point to it; a run whose own name is latest stays as it is."""
+    if run_dir.name == "latest":
+        return
     draft = run_dir.parent / f".latest-{os.getpid()}"
     draft.unlink(missing_ok=True)
     draft.symlink_to(run_dir.name)
@@ -61,7 +63,7 @@ def write_report(
         "wall_s": progress.wall_s,
         "transitions": float(progress.transitions),
         "updates": float(progress.updates),
-        "updates_per_s": progress.updates / progress.wall_s,
+        "updates_per_s": progress.mean_updates_per_s,
         "training_episodes": float(len(progress.episodes)),
         "success_rate": 0.0,
     }

@@ -35,6 +35,27 @@ def test_truncation_is_not_stored_as_termination(rng):
     assert replay.sample(5, rng).terminated.max() == 0.0
 
 
+def test_a_full_ring_restored_into_a_larger_one_goes_on_after_its_newest_transition(rng):
+    replay, larger = ReplayBuffer(4, 3, 2), ReplayBuffer(8, 3, 2)
+    for number in range(6):
+        replay.add(_transition(number))
+    larger.restore(replay.arrays(), replay.added)
+    for number in range(6, 9):
+        larger.add(_transition(number))
+    assert larger.arrays()["reward"].tolist() == [2, 3, 4, 5, 6, 7, 8]
+    assert (larger.size, larger.added) == (7, 9)
+
+
+def test_a_full_ring_restored_into_its_like_overwrites_the_oldest_next():
+    replay, like = ReplayBuffer(4, 3, 2), ReplayBuffer(4, 3, 2)
+    for number in range(6):
+        replay.add(_transition(number))
+    like.restore(replay.arrays(), replay.added)
+    for ring in (replay, like):
+        ring.add(_transition(6))
+    assert replay.arrays()["reward"].tolist() == like.arrays()["reward"].tolist()
+
+
 def test_memory_is_four_bytes_per_number():
     assert ReplayBuffer(1000, 20, 7).nbytes == 1000 * 4 * (2 * 20 + 7 + 2)
 

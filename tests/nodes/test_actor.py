@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray, UInt8MultiArray
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
-from sql_ros.nodes.messages import TransitionCodec, policy_to_msg, state_to_msg
+from sql_ros.nodes.messages import Progress, TransitionCodec, policy_to_msg, progress_to_msg, state_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 
 pytestmark = pytest.mark.stack
@@ -112,6 +112,44 @@ def test_a_state_that_grows_old_is_a_hold_and_said(processes, probe, arm):
     probe.wait(lambda: np.all(np.array(commands[-1].data) == 0), what="hold once states stop")
     probe.wait(lambda: int(_newest(reports).get("holds", "0")) > 0)
     assert int(_newest(reports)["fault/state_too_old"]) > 0
+
+
+def test_states_that_lack_a_joint_lead_to_a_hold(processes, probe, arm, task):
+    """A gripper's publisher on the same topic, say: the loop must not fall silent with the last velocity in force."""
+    commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("actor", max_state_age_s=0.2)
+    probe.wait(lambda: arm.publisher.get_subscription_count())
+
+    def moves() -> bool:
+        arm(probe.node.get_clock().now().nanoseconds, np.full(7, 0.5))
+        return bool(commands) and np.any(np.array(commands[-1].data) != 0)
+
+    probe.wait(moves)
+
+    def holds() -> bool:
+        arm.publisher.publish(JointState(name=["finger"], position=[0.0], velocity=[0.0], effort=[0.0]))
+        return np.all(np.array(commands[-1].data) == 0)
+
+    probe.wait(holds)
+    sent = len(commands)
+    probe.wait(lambda: holds() and len(commands) > sent + 5)
+    probe.wait(lambda: int(_newest(reports).get("fault/state_dropped", "0")) > 0)
+
+
+def test_in_lockstep_a_refused_policy_does_not_stop_the_arm(processes, probe, task):
+    entries, progress = [], probe.node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+    codec = TransitionCodec(task.spec)
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    processes.node("sim_bridge", realtime_factor=0.0)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0)
+    probe.wait(lambda: len(entries) == 100 and policies.get_subscription_count() and progress.get_subscription_count())
+    probe.spin_for(0.5)
+    assert len(entries) == 100  # it waits for the learner, whom this test plays
+    policies.publish(policy_to_msg(b"nonsense"))
+    progress.publish(progress_to_msg(Progress(entries[-1].run, 100, 100, 1, 1)))
+    probe.wait(lambda: len(entries) == 200, timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -85,6 +85,9 @@ def test_a_stopped_learner_goes_on_from_its_checkpoint_without_a_gap(processes, 
     actor.send(151, 200)
     reports.clear()
     processes.node("learner", run_dir=tmp_path, resume=True, **fast_learner)
+    progress = []
+    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
+    probe.wait(lambda: progress and (progress[-1].run, progress[-1].sequence) == (7, 200))
     expected = {"transitions": "200", "updates": "50", "fault/transition_repeated": "150"}
     probe.wait(lambda: expected.items() <= _values(reports).items(), what=str(expected))
     assert "fault/transition_gap" not in _values(reports)

@@ -138,8 +138,9 @@ def _altered(codec, entry, index=None, value=None, cut=None, labels=None) -> Flo
     [
         ({"cut": -1}, "transition has 15 values, expected 16 (2 x 3 observation + 2 action + 8)"),
         ({"cut": 0}, "transition has 0 values"),
-        ({"index": 9, "value": np.nan}, "not finite at [9]"),
-        ({"index": 5, "value": np.inf}, "not finite at [5]"),
+        ({"index": 9, "value": np.nan}, "not finite as float32 at [9]"),
+        ({"index": 5, "value": np.inf}, "not finite as float32 at [5]"),
+        ({"index": 9, "value": 1e39}, "not finite as float32 at [9]"),
         ({"index": 3, "value": 0.5}, "whole numbers"),
         ({"index": 3, "value": 0.0}, "sequence from 1"),
         ({"index": 1, "value": -1.0}, "whole numbers"),

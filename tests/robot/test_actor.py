@@ -76,6 +76,29 @@ def test_an_interrupted_episode_gives_no_transition_across_the_gap(short):
     assert arm.follow(actor).transition is None
 
 
+def test_an_arm_that_was_put_elsewhere_gives_no_transition_across_the_jump(short):
+    actor, arm = Actor(short, seed=0), SimulatedArm(short)
+    while arm.follow(actor).transition is None:
+        pass
+    arm.sim.reset(arm.state().position + 0.5)
+    assert arm.follow(actor).transition is None
+    assert actor.given_up == 1
+
+
+def test_actions_beyond_the_box_are_cut_to_it(short):
+    class Wild:
+        info = type("Info", (), {"version": 1})
+
+        def sample(self, observation, rng):
+            return np.full(7, 5.0, np.float32)
+
+    actor, arm = Actor(short, seed=0), SimulatedArm(short)
+    actor.policy = Wild()
+    commands = [step.command for step in (arm.follow(actor) for _ in range(60)) if step.transition and not step.summary]
+    assert commands
+    assert np.max(commands) == pytest.approx(0.8)
+
+
 def test_robot_time_counts_the_way_to_the_start_pose(short):
     summary = next(step.summary for step in _run(short, Actor(short, seed=0), 80) if step.summary)
     assert summary.steps == short.episode_steps

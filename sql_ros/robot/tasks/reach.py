@@ -22,7 +22,7 @@ class TaskConfig(Config):
     scene: str = option(description="MJCF of arm and objects, relative to the share folder")
     control_rate_hz: float = option(description="control steps per second", minimum=0.1, maximum=1000.0)
     command_mode: str = option(description="what an action becomes", choices=COMMAND_MODES)
-    action_scale: tuple[float, ...] = option(description="command at action 1, per joint", minimum=0.0)
+    action_scale: tuple[float, ...] = option(description="command at action 1, per joint", minimum=1e-6)
     episode_s: float = option(description="an episode is cut (truncated) after this time [s]", minimum=0.01)
     start_spread_rad: float = option(description="start poses: neutral +- this, uniform per joint [rad]", minimum=0.0)
     target_lower: tuple[float, ...] = option(description="corner of the box of targets [m]")
