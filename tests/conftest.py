@@ -7,6 +7,8 @@ os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="sql_ros_logs_"))
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -24,10 +26,26 @@ def task() -> Task:
 @pytest.fixture(scope="session")
 def small_spec() -> TaskSpec:
     """Three observations, two joints."""
-    return TaskSpec("small", ("a", "b", "c"), ("j0", "j1"), "velocity", (1.0, 2.0), 20.0)
+    return TaskSpec("small", ("a", "b", "c"), (0.0, 0.5, 0.0), (1.0, 0.1, 10.0), ("j0", "j1"), "velocity", (1.0, 2.0), 20.0)
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The same draws in every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def untrained(task: Task) -> Callable[..., bytes]:
+    """Exports an untrained policy of `sawyer_reach`: untrained(version=1, seed=0)."""
+
+    from sql_ros.core.export import export_policy
+    from sql_ros.core.learner import AlgorithmConfig, Learner
+    from sql_ros.core.networks import Scaling
+
+    def export(version: int = 1, seed: int = 0) -> bytes:
+        scaling = Scaling(task.spec.observation_offset, task.spec.observation_scale)
+        learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), scaling, task.spec.action_size, seed)
+        return export_policy(learner, task.spec, version, "")[0]
+
+    return export

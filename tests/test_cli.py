@@ -7,15 +7,12 @@ import sys
 import pytest
 
 from sql_ros.cli.main import main
-from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
 
 
 @pytest.fixture(scope="module")
-def policy_file(task, tmp_path_factory):
-    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed=0)
+def policy_file(untrained, tmp_path_factory):
     path = tmp_path_factory.mktemp("policy") / "policy.onnx"
-    path.write_bytes(export_policy(learner, task.spec, 1, "")[0])
+    path.write_bytes(untrained())
     return path
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.losses import q_loss, q_target, sampler_loss, soft_value
-from sql_ros.core.networks import SamplingNetwork, TwinQ
+from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
 from sql_ros.core.proposals import mixture_proposal, uniform_proposal
 from sql_ros.core.replay import Batch
 
@@ -62,19 +62,19 @@ class Learner:
 
     Args:
         config: the hyperparameters.
-        observation_size: S.
+        scaling: of the observations, (S,).
         action_size: A.
         seed: of the weights and of every random draw in `step`.
     """
 
-    def __init__(self, config: AlgorithmConfig, observation_size: int, action_size: int, seed: int) -> None:
+    def __init__(self, config: AlgorithmConfig, scaling: Scaling, action_size: int, seed: int) -> None:
         self.config = config
-        self.observation_size, self.action_size = observation_size, action_size
+        self.action_size = action_size
         self.updates = 0
         self._generator = torch.Generator().manual_seed(seed)
         hidden = config.hidden_sizes
-        self.q = TwinQ(observation_size, action_size, hidden, config.q_networks, self._generator)
-        self.sampler = SamplingNetwork(observation_size, action_size, hidden, self._generator)
+        self.q = TwinQ(scaling, action_size, hidden, config.q_networks, self._generator)
+        self.sampler = SamplingNetwork(scaling, action_size, hidden, self._generator)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self._q_optimizer = torch.optim.Adam(self.q.parameters(), lr=config.q_learning_rate, fused=True)
         self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=config.sampler_learning_rate, fused=True)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 
+class Scaling(NamedTuple):
+    """Brings observations in SI units near 1: (o - offset) / scale, each (S,)."""
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
 class StateActionNetwork(nn.Module):
     """A ReLU network on states and K vectors per state.
 
-    The first layer is W_s s + W_a a + b, so that the part of the observation is computed once per state, not once per particle.
+    The first layer, after the scaling of the state, is W_s s + W_a a + b, so that the part of the observation is computed once per state, not
+    once per particle.
 
     Args:
-        state_size: S.
+        scaling: of the state, (S,).
         vector_size: size of what accompanies the state: an action or a noise vector, A.
         hidden_sizes: width of each hidden layer.
         output_size: components of the output, O.
@@ -22,10 +31,14 @@ class StateActionNetwork(nn.Module):
     """
 
     def __init__(
-        self, state_size: int, vector_size: int, hidden_sizes: tuple[int, ...], output_size: int, generator: torch.Generator
+        self, scaling: Scaling, vector_size: int, hidden_sizes: tuple[int, ...], output_size: int, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.from_state = nn.Linear(state_size, hidden_sizes[0])
+        self.offset: Tensor
+        self.gain: Tensor
+        self.register_buffer("offset", torch.tensor(scaling.offset))
+        self.register_buffer("gain", 1.0 / torch.tensor(scaling.scale))
+        self.from_state = nn.Linear(len(scaling.offset), hidden_sizes[0])
         self.from_vector = nn.Linear(vector_size, hidden_sizes[0], bias=False)
         widths = [*hidden_sizes, output_size]
         self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in itertools.pairwise(widths))
@@ -37,7 +50,7 @@ class StateActionNetwork(nn.Module):
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps states (B, S) and vectors (B, K, A) to (B, K, O)."""
-        hidden: Tensor = self.from_state(state).unsqueeze(-2) + self.from_vector(vector)  # (B, K, H)
+        hidden: Tensor = self.from_state((state - self.offset) * self.gain).unsqueeze(-2) + self.from_vector(vector)  # (B, K, H)
         for layer in self.layers:
             hidden = layer(torch.relu(hidden))
         return hidden
@@ -51,8 +64,8 @@ class SamplingNetwork(StateActionNetwork):
     seeds. With W the sampler starts as N(0, I) and found them in all.
     """
 
-    def __init__(self, observation_size: int, action_size: int, hidden_sizes: tuple[int, ...], generator: torch.Generator) -> None:
-        super().__init__(observation_size, action_size, hidden_sizes, action_size, generator)
+    def __init__(self, scaling: Scaling, action_size: int, hidden_sizes: tuple[int, ...], generator: torch.Generator) -> None:
+        super().__init__(scaling, action_size, hidden_sizes, action_size, generator)
         self.direct = nn.Linear(action_size, action_size, bias=False)
         nn.init.eye_(self.direct.weight)
 
@@ -65,11 +78,9 @@ class SamplingNetwork(StateActionNetwork):
 class TwinQ(nn.Module):
     """Independent Q-networks; their minimum counters overestimation (a departure from [SQL17], as in the authors' 2018 port)."""
 
-    def __init__(
-        self, observation_size: int, action_size: int, hidden_sizes: tuple[int, ...], count: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, scaling: Scaling, action_size: int, hidden_sizes: tuple[int, ...], count: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.members = nn.ModuleList(StateActionNetwork(observation_size, action_size, hidden_sizes, 1, generator) for _ in range(count))
+        self.members = nn.ModuleList(StateActionNetwork(scaling, action_size, hidden_sizes, 1, generator) for _ in range(count))
 
     def each(self, observation: Tensor, action: Tensor) -> list[Tensor]:
         """Q of every member: observations (B, S), actions (B, K, A) -> list of (B, K)."""

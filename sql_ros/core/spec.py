@@ -18,6 +18,9 @@ class TaskSpec:
     Attributes:
         task: name of the task, e.g. "sawyer_reach".
         observation: one label per component, (S,).
+        observation_offset: what the networks subtract from each component before they divide by its scale, (S,), in its unit.
+        observation_scale: the size of a difference that matters in each component, (S,): observations travel in SI units, networks see
+            them near 1. With metres left as metres `sawyer_reach` took three times the transitions.
         joints: names of the joints in command order, (N,); the action has one component per joint, A = N.
         command_mode: what an action becomes: "position" [rad], "velocity" [rad/s] or "torque" [N m].
         action_scale: command at action 1, per joint (N,), in the unit of the command mode.
@@ -26,6 +29,8 @@ class TaskSpec:
 
     task: str
     observation: tuple[str, ...]
+    observation_offset: tuple[float, ...]
+    observation_scale: tuple[float, ...]
     joints: tuple[str, ...]
     command_mode: str
     action_scale: tuple[float, ...]

@@ -13,6 +13,7 @@ from sql_ros.core.config import Config, option
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import ReplayBuffer, Transition
 from sql_ros.core.spec import TaskSpec
 
@@ -39,7 +40,7 @@ class Trainer:
     def __init__(self, spec: TaskSpec, config: TrainerConfig, algorithm: AlgorithmConfig, seed: int) -> None:
         self.spec, self.config, self.seed = spec, config, seed
         self.replay = ReplayBuffer(config.replay_capacity, spec.observation_size, spec.action_size)
-        self.learner = Learner(algorithm, spec.observation_size, spec.action_size, seed)
+        self.learner = Learner(algorithm, Scaling(spec.observation_offset, spec.observation_scale), spec.action_size, seed)
         self.metrics: dict[str, float] = {}
         self.policy_version = 0
         self._lineage = ""  # SHA-256 of the weights of the policy exported before

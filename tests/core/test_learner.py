@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import Batch
+
+ONE = Scaling((0.0,), (1.0,))
 
 
 def _batch(rng: np.random.Generator, size: int = 64) -> Batch:
@@ -26,7 +29,7 @@ def test_q_of_a_bandit_that_repeats_is_the_geometric_sum_of_its_soft_values(rng,
     config = AlgorithmConfig(
         temperature=alpha, discount=discount, hidden_sizes=(64, 64), value_proposal=proposal, target_rate=0.05, q_learning_rate=3e-3
     )  # fmt: skip
-    learner = Learner(config, 1, 1, seed=0)
+    learner = Learner(config, ONE, 1, seed=0)
     for _ in range(1200):
         learner.step(_batch(rng))
     grid = np.linspace(-1, 1, 4001)
@@ -39,7 +42,7 @@ def test_q_of_a_bandit_that_repeats_is_the_geometric_sum_of_its_soft_values(rng,
 
 
 def test_hard_copies_come_exactly_when_they_are_due(rng):
-    learner = Learner(AlgorithmConfig(target_update="hard", target_period=3, hidden_sizes=(8, 8)), 1, 1, seed=0)
+    learner = Learner(AlgorithmConfig(target_update="hard", target_period=3, hidden_sizes=(8, 8)), ONE, 1, seed=0)
     before = copy.deepcopy(learner.q_target.state_dict())
     for update in (1, 2):
         learner.step(_batch(rng))
@@ -49,7 +52,7 @@ def test_hard_copies_come_exactly_when_they_are_due(rng):
 
 
 def test_polyak_moves_the_target_by_its_rate(rng):
-    learner = Learner(AlgorithmConfig(target_rate=0.25, hidden_sizes=(8, 8)), 1, 1, seed=0)
+    learner = Learner(AlgorithmConfig(target_rate=0.25, hidden_sizes=(8, 8)), ONE, 1, seed=0)
     before = copy.deepcopy(learner.q_target.state_dict())
     learner.step(_batch(rng))
     for name, after in learner.q_target.state_dict().items():
@@ -58,7 +61,7 @@ def test_polyak_moves_the_target_by_its_rate(rng):
 
 def test_a_restored_learner_makes_the_same_next_step_to_the_bit(rng):
     config = AlgorithmConfig(hidden_sizes=(16, 16))
-    learner, other = Learner(config, 1, 1, seed=0), Learner(config, 1, 1, seed=1)
+    learner, other = Learner(config, ONE, 1, seed=0), Learner(config, ONE, 1, seed=1)
     for _ in range(5):
         learner.step(_batch(rng))
     other.load_state_dict(copy.deepcopy(learner.state_dict()))
@@ -74,3 +77,13 @@ def test_temperature_is_annealed_log_linearly():
     assert config.temperature_at(50) == pytest.approx(0.1)
     assert config.temperature_at(1000) == pytest.approx(0.01)
     assert AlgorithmConfig(temperature=0.3).temperature_at(1000) == 0.3
+
+
+def test_networks_see_observations_scaled():
+    """A learner told of millimetres and one told of metres give the same Q for the same situation."""
+    metres = Learner(AlgorithmConfig(hidden_sizes=(8, 8)), Scaling((0.5,), (0.1,)), 1, seed=0)
+    millimetres = Learner(AlgorithmConfig(hidden_sizes=(8, 8)), Scaling((500.0,), (100.0,)), 1, seed=0)
+    action = torch.tensor([[[0.3]]])
+    expected = metres.q(torch.tensor([[0.62]]), action)
+    torch.testing.assert_close(millimetres.q(torch.tensor([[620.0]]), action), expected)
+    assert not torch.allclose(metres.q(torch.tensor([[0.5]]), action), expected)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from sql_ros.core.losses import q_loss, q_target, sampler_loss, score_of_particles, soft_value
-from sql_ros.core.networks import SamplingNetwork, TwinQ
+from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
 from sql_ros.core.proposals import log_volume, mixture_proposal, uniform_proposal
+
+PLAIN = Scaling((0.0,) * 3, (1.0,) * 3)
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -68,7 +70,7 @@ def test_truncated_transitions_bootstrap_and_terminated_ones_do_not():
 
 def _networks() -> tuple[SamplingNetwork, TwinQ]:
     generator = _generator()
-    return SamplingNetwork(3, 2, (16, 16), generator), TwinQ(3, 2, (16, 16), 2, generator)
+    return SamplingNetwork(PLAIN, 2, (16, 16), generator), TwinQ(PLAIN, 2, (16, 16), 2, generator)
 
 
 def test_q_loss_is_half_the_mean_square_summed_over_members():

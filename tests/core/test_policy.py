@@ -11,12 +11,13 @@ import torch
 from sql_ros.core.errors import PolicyError
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.networks import Scaling
 from sql_ros.core.policy import CANDIDATES, Policy
 
 
 @pytest.fixture(scope="module")
 def learner() -> Learner:
-    learner = Learner(AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25), 3, 2, seed=3)
+    learner = Learner(AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25), Scaling((0.0, 0.5, 0.0), (1.0, 0.1, 10.0)), 2, seed=3)
     for parameter in learner.q.parameters():  # the target is what is exported, not its trained twin
         parameter.data.add_(0.1)
     return learner

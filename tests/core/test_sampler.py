@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sql_ros.core.losses import sampler_loss
-from sql_ros.core.networks import SamplingNetwork
+from sql_ros.core.networks import SamplingNetwork, Scaling
 
 
 class _Energy(torch.nn.Module):
@@ -21,7 +21,7 @@ class _Energy(torch.nn.Module):
 def _train(q, size: int, temperature: float = 1.0, updates: int = 1500, seed: int = 0) -> torch.Tensor:
     """Samples (20000, A) of a sampler trained on one energy."""
     torch.manual_seed(seed)
-    sampler = SamplingNetwork(1, size, (64, 64), torch.Generator().manual_seed(seed))
+    sampler = SamplingNetwork(Scaling((0.0,), (1.0,)), size, (64, 64), torch.Generator().manual_seed(seed))
     optimizer = torch.optim.Adam(sampler.parameters(), lr=2e-3)
     for update in range(updates):
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - update / updates)

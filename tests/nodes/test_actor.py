@@ -8,17 +8,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.nodes.messages import Progress, TransitionCodec, policy_to_msg, progress_to_msg, state_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 
 pytestmark = pytest.mark.stack
-
-
-def _policy(task, version: int, seed: int = 0) -> bytes:
-    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed)
-    return export_policy(learner, task.spec, version, "")[0]
 
 
 def _newest(reports) -> dict[str, str]:
@@ -54,34 +47,34 @@ def test_each_new_state_gets_one_answer_and_a_repeated_state_the_same_answer(pro
     assert answered(51_000_000, offset=0.05) != first
 
 
-def test_policies_take_over_in_turn_and_bad_ones_are_refused_and_counted(processes, probe, arm, task):
+def test_policies_take_over_in_turn_and_bad_ones_are_refused_and_counted(processes, probe, arm, untrained):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
     processes.node("actor")
     probe.wait(lambda: policies.get_subscription_count())
-    policies.publish(policy_to_msg(_policy(task, 1)))
+    policies.publish(policy_to_msg(untrained(1)))
     probe.wait(lambda: _newest(reports).get("policy_version") == "1")
-    altered = policy_to_msg(_policy(task, 2))
+    altered = policy_to_msg(untrained(2))
     altered.data[1000] ^= 1
     policies.publish(altered)
     probe.wait(lambda: _newest(reports).get("fault/policy_refused") == "1")
     policies.publish(policy_to_msg(b"not a policy"))
     probe.wait(lambda: _newest(reports).get("fault/policy_refused") == "2")
     assert _newest(reports)["policy_version"] == "1"
-    policies.publish(policy_to_msg(_policy(task, 3)))
+    policies.publish(policy_to_msg(untrained(3)))
     probe.wait(lambda: _newest(reports).get("policy_version") == "3")
 
 
-def test_a_late_actor_gets_the_newest_policy(processes, probe, task):
+def test_a_late_actor_gets_the_newest_policy(processes, probe, untrained):
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
     for version in (1, 2):
-        policies.publish(policy_to_msg(_policy(task, version)))
+        policies.publish(policy_to_msg(untrained(version)))
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("actor")
     probe.wait(lambda: _newest(reports).get("policy_version") == "2")
 
 
-def test_without_leave_to_explore_it_holds_until_a_policy_comes(processes, probe, arm, task):
+def test_without_leave_to_explore_it_holds_until_a_policy_comes(processes, probe, arm, untrained):
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
     processes.node("actor", explores=False, max_state_age_s=10.0)
@@ -93,7 +86,7 @@ def test_without_leave_to_explore_it_holds_until_a_policy_comes(processes, probe
 
     probe.wait(lambda: said(lambda: len(commands) > 20))
     assert all(np.all(np.array(command.data) == 0) for command in commands)
-    policies.publish(policy_to_msg(_policy(task, 1)))
+    policies.publish(policy_to_msg(untrained(1)))
     probe.wait(lambda: said(lambda: np.any(np.array(commands[-1].data) != 0)))
 
 

@@ -2,16 +2,13 @@
 
 import pytest
 
-from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.policy import Policy
 from sql_ros.runs.evaluation import Evaluator
 
 
 @pytest.fixture(scope="module")
-def policy(task) -> Policy:
-    learner = Learner(AlgorithmConfig(hidden_sizes=(16, 16)), task.spec.observation_size, task.spec.action_size, seed=0)
-    return Policy(export_policy(learner, task.spec, 1, "")[0], task.spec)
+def policy(task, untrained) -> Policy:
+    return Policy(untrained(), task.spec)
 
 
 def test_an_episode_does_not_depend_on_those_before_it(task, policy):

@@ -13,6 +13,8 @@ from sql_ros.core.spec import COMMAND_MODES, TaskSpec
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 
+TOOL_SCALE_M, TO_TARGET_SCALE_M = 0.3, 0.1  # differences that matter, for the networks
+
 
 @dataclass(frozen=True)
 class TaskConfig(Config):
@@ -30,7 +32,7 @@ class TaskConfig(Config):
     tolerance_m: float = option(description="a target counts as reached within this distance [m]", minimum=0.0)
     hold_s: float = option(description="success: within the tolerance for so long without a break [s]", minimum=0.0)
     distance_cost: float = option(4.0, "reward lost per metre of distance and step", minimum=0.0)
-    precision_bonus: float = option(0.5, "reward gained per step right at the target", minimum=0.0)
+    precision_bonus: float = option(1.0, "reward gained per step right at the target", minimum=0.0)
     action_cost: float = option(0.02, "reward lost per step at full action in every joint", minimum=0.0)
 
 
@@ -63,9 +65,12 @@ class Task:
         joints = robot.joints
         labels = [f"position/{j}" for j in joints] + [f"velocity/{j}" for j in joints]
         labels += [f"tool/{axis}" for axis in "xyz"] + [f"to_target/{axis}" for axis in "xyz"]
+        centre = [(low + high) / 2 for low, high in zip(config.target_lower, config.target_upper)]
         self.spec = TaskSpec(
             task=name,
             observation=tuple(labels),
+            observation_offset=(*robot.neutral_position, *[0.0] * len(joints), *centre, 0.0, 0.0, 0.0),
+            observation_scale=(*[1.0] * 2 * len(joints), *[TOOL_SCALE_M] * 3, *[TO_TARGET_SCALE_M] * 3),
             joints=joints,
             command_mode=config.command_mode,
             action_scale=config.action_scale,
