@@ -19,8 +19,8 @@ class Scaling(NamedTuple):
 class StateActionNetwork(nn.Module):
     """A ReLU network on states and K vectors per state.
 
-    The first layer, after the scaling of the state, is W_s s + W_a a + b, so that the part of the observation is computed once per state, not
-    once per particle.
+    The first layer, after the scaling of the state, is W_s s + W_a a + b, so that the part of the observation is computed once per state,
+    not once per particle.
 
     Args:
         scaling: of the state, (S,).
