@@ -24,7 +24,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         task: name of a file in config/tasks/, or a path.
         render_mode: None, or "rgb_array" for pictures of 480 x 640.
 
-    `info` holds "is_success" (the goal was held long enough in this episode) and "distance" [m]. Truncation by time is left to this
+    `info` holds "distance" [m] and "is_success": up to now the goal has been held long enough, which at the end of an episode is its
+    success. Truncation by time is left to this
     environment, since the task states it; it is never termination.
     """
 
@@ -44,7 +45,6 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._scale = np.array(spec.action_scale)
         self._renderer: mujoco.Renderer | None = None
         self._steps = self._streak = 0
-        self._success = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Puts the arm at a start pose drawn from the seed; no options."""
@@ -52,7 +52,6 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._episode = self.task.begin(self.np_random)
         self._sim.reset(self._episode.start)
         self._steps = self._streak = 0
-        self._success = False
         self._state = self._measure()
         return self.task.observe(self._state, self._episode), self._info()
 
@@ -68,7 +67,6 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._state = self._measure()
         self._steps += 1
         self._streak = self._streak + 1 if self.task.is_reached(self._state, self._episode) else 0
-        self._success |= self._streak >= self.task.hold_steps
         terminated = self.task.is_terminated(self._state, self._episode)
         truncated = not terminated and self._steps >= self.task.episode_steps
         reward = self.task.reward(self._state, applied, self._episode)
@@ -96,4 +94,4 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         return self._arm.state(measured.stamp_ns, measured.position, measured.velocity, measured.effort)
 
     def _info(self) -> dict[str, Any]:
-        return {"is_success": self._success, "distance": self.task.distance(self._state, self._episode)}
+        return {"is_success": self._streak >= self.task.hold_steps, "distance": self.task.distance(self._state, self._episode)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ class EpisodeSummary:
         steps: transitions made.
         robot_steps: control steps including the way to the start pose.
         undiscounted_return: sum of rewards.
-        success: the goal was held as long as the task asks, at any time in the episode.
+        success: when the episode ended, the goal had been held as long as the task asks.
         distance: to the goal in the last state [m].
         policy_version: that acted last; 0 stands for uniform exploration.
     """
@@ -61,8 +61,7 @@ class _Running:
     policy_version: int
     steps: int = 0
     total_reward: float = 0.0
-    streak: int = 0
-    success: bool = field(default=False)
+    streak: int = 0  # steps at the goal without a break, up to now
 
 
 class Actor:
@@ -181,7 +180,6 @@ class Actor:
         running.steps += 1
         running.total_reward += reward
         running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
-        running.success |= running.streak >= self.task.hold_steps
         return Transition(
             observation=running.observation,
             action=running.action,
@@ -198,7 +196,7 @@ class Actor:
             steps=running.steps,
             robot_steps=running.steps + self._moved,
             undiscounted_return=running.total_reward,
-            success=running.success,
+            success=running.streak >= self.task.hold_steps,
             distance=self.task.distance(state, self.episode),
             policy_version=running.policy_version,
         )

@@ -23,7 +23,7 @@ class Evaluation:
 
     @property
     def success_rate(self) -> float:
-        """Share of episodes in which the goal was held as long as the task asks."""
+        """Share of episodes at whose end the goal had been held as long as the task asks."""
         return float(np.mean(self.successes))
 
     def figures(self) -> dict[str, float]:

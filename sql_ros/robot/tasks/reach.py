@@ -30,7 +30,7 @@ class TaskConfig(Config):
     target_lower: tuple[float, ...] = option(description="corner of the box of targets [m]")
     target_upper: tuple[float, ...] = option(description="opposite corner [m]")
     tolerance_m: float = option(description="a target counts as reached within this distance [m]", minimum=0.0)
-    hold_s: float = option(description="success: within the tolerance for so long without a break [s]", minimum=0.0)
+    hold_s: float = option(description="success: within the tolerance throughout the last so many seconds [s]", minimum=0.0)
     distance_cost: float = option(4.0, "reward lost per metre of distance and step", minimum=0.0)
     precision_bonus: float = option(1.0, "reward gained per step right at the target", minimum=0.0)
     action_cost: float = option(0.02, "reward lost per step at full action in every joint", minimum=0.0)
@@ -103,7 +103,7 @@ class Task:
         return float(np.linalg.norm(episode.target - state.tool_position))
 
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
-        """Within the tolerance at this instant; `hold_steps` of these in a row are a success."""
+        """Within the tolerance at this instant; `hold_steps` of these in a row at the end of an episode are a success."""
         return self.distance(state, episode) < self.config.tolerance_m
 
     def is_terminated(self, state: RobotState, episode: Episode) -> bool:
