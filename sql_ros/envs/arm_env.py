@@ -25,8 +25,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         render_mode: None, or "rgb_array" for pictures of 480 x 640.
 
     `info` holds "distance" [m] and "is_success": up to now the goal has been held long enough, which at the end of an episode is its
-    success. Truncation by time is left to this
-    environment, since the task states it; it is never termination.
+    success. Truncation by time is left to this environment, since the task states it; it is never termination.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
