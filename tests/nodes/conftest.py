@@ -35,6 +35,7 @@ class Probe:
         self.node = rclpy.create_node("probe", context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
+        self._clients: dict = {}
 
     def listen(self, kind, topic: str, qos) -> list:
         """All messages of a topic from now on."""
@@ -56,13 +57,25 @@ class Probe:
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.05)
 
+    def _client(self, kind, name: str):
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        return self._clients[name]
+
     def call(self, kind, name: str, request):
-        """Calls a service."""
-        client = self.node.create_client(kind, name)
+        """Calls a service, again where no answer comes.
+
+        A server that is ready may not have matched the way back to a new client yet, and its first answer is then lost; clients are kept, so
+        this concerns the first call of a service only.
+        """
+        client = self._client(kind, name)
         self.wait(client.service_is_ready, what=name)
-        future = client.call_async(request)
-        self.wait(future.done, what=name)
-        return future.result()
+        for _ in range(10):
+            future, deadline = client.call_async(request), time.monotonic() + 5.0
+            self.wait(lambda: future.done() or time.monotonic() > deadline, what=name)  # noqa: B023  (used at once)
+            if future.done():
+                return future.result()
+        raise AssertionError(f"no answer from {name}")
 
     def close(self) -> None:
         self._executor.shutdown()
