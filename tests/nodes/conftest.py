@@ -65,8 +65,8 @@ class Probe:
     def call(self, kind, name: str, request):
         """Calls a service, again where no answer comes.
 
-        A server that is ready may not have matched the way back to a new client yet, and its first answer is then lost; clients are kept, so
-        this concerns the first call of a service only.
+        A server that is ready may not have matched the way back to a new client yet, and its first answer is then lost; clients are
+        kept, so this concerns the first call of a service only.
         """
         client = self._client(kind, name)
         self.wait(client.service_is_ready, what=name)
