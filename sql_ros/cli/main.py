@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 from sql_ros import __version__
-from sql_ros.core.errors import SqlRosError
-
-CONFIG_EXIT_CODE = 2
+from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
 
 
 def main(argv: list[str] | None = None) -> int:

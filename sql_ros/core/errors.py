@@ -11,6 +11,8 @@
 A message says what came, what was expected and where to look.
 """
 
+CONFIG_EXIT_CODE = 2  # of a node or a command that was configured wrongly
+
 
 class SqlRosError(Exception):
     """Base of all errors raised on purpose by sql_ros."""

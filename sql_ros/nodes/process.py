@@ -14,9 +14,8 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from sql_ros.core.errors import SqlRosError
+from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
 
-CONFIG_EXIT_CODE = 2
 CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node has stopped
 
 
