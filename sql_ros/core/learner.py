@@ -91,7 +91,7 @@ class Learner:
             Scalars that describe the update, detached: q_loss, value_mean, target_mean.
         """
         observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
-        value = self._next_value(torch.from_numpy(batch.next_observation))
+        value = self.value(torch.from_numpy(batch.next_observation))
         target = q_target(torch.from_numpy(batch.reward), torch.from_numpy(batch.terminated), value, self.config.discount)
         loss = q_loss(self.q, observation, action, target)
         _descend(self._q_optimizer, loss)
@@ -104,8 +104,13 @@ class Learner:
         return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean()}
 
     @torch.no_grad()
-    def _next_value(self, observation: Tensor) -> Tensor:
-        """V of the target network: (B, S) -> (B,)."""
+    def sample(self, observation: Tensor, count: int) -> Tensor:
+        """Draws K actions of the present policy per state: (B, S) -> (B, K, A) in [-1, 1]."""
+        return torch.tanh(self.sampler(observation, self._noise(len(observation), count)))
+
+    @torch.no_grad()
+    def value(self, observation: Tensor) -> Tensor:
+        """Estimates V of the target network: (B, S) -> (B,)."""
         config, batch = self.config, len(observation)
         if config.value_proposal == "uniform":
             action, log_density = uniform_proposal(batch, config.value_particles, self.action_size, self._generator)
