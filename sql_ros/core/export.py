@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from sql_ros.core.learner import Learner
 from sql_ros.core.policy import FORMAT
 from sql_ros.core.spec import TaskSpec
+from sql_ros.core.squash import squash
 
 
 class _Candidates(nn.Module):
-    """observation (1, S), noise (K, A) -> action (K, A), q (K,).
+    """observation (1, S), noise (K, noise size) -> action (K, A), q (K,).
 
     Q is that of the target networks, the slow copy: as the judge of candidates it is steadier from one policy to the next.
     """
@@ -26,7 +27,7 @@ class _Candidates(nn.Module):
         self.sampler, self.q = learner.sampler, learner.q_target
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        action = torch.tanh(self.sampler(observation, noise.unsqueeze(0)))
+        action = squash(self.sampler(observation, noise.unsqueeze(0)))
         return action.squeeze(0), self.q(observation, action).squeeze(0)
 
 
@@ -42,7 +43,7 @@ def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) 
     Returns:
         The file's bytes and the SHA-256 of its weights.
     """
-    example = (torch.zeros(1, spec.observation_size), torch.zeros(2, spec.action_size))
+    example = (torch.zeros(1, spec.observation_size), torch.zeros(2, learner.sampler.noise_size))
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older exporter (dynamo=False) takes 0.03 s a call, the newer one 3 s

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.losses import q_loss, q_target, sampler_loss, soft_value
+from sql_ros.core.losses import boltzmann_entropy, fitting_loss, importance_weights, q_loss, q_target, soft_value, stein_loss
+from sql_ros.core.mixture import Mixture, MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
-from sql_ros.core.proposals import mixture_proposal, uniform_proposal
+from sql_ros.core.proposals import particle_proposal, uniform_latent, uniform_proposal, with_uniform_floor
 from sql_ros.core.replay import Batch
+from sql_ros.core.squash import squash
 
 
 @dataclass(frozen=True)
@@ -22,35 +24,48 @@ class AlgorithmConfig(Config):
     """What soft Q-learning needs to know. The paper's own values are named where ours differ."""
 
     temperature: float = option(0.05, "alpha: reward per nat of entropy; the policy is exp(Q / alpha)", minimum=1e-6)
+    temperature_mode: str = option(
+        "schedule", "alpha by the schedule below, or tuned until the policy has the target entropy", choices=("schedule", "tuned")
+    )
     final_temperature: float = option(0.05, "alpha at the end of the annealing, log-linear in updates", minimum=1e-6)
     annealing_updates: int = option(0, "updates over which alpha goes from first to last; 0: constant at temperature", minimum=0)
+    target_entropy: float = option(-1.0, "of the policy, tuned mode: nats per component of the action; uniform: 0.693", maximum=0.69)
+    temperature_learning_rate: float = option(3e-4, "Adam step size of log alpha, tuned mode", minimum=0.0)
     discount: float = option(0.97, "gamma", minimum=0.0, maximum=1.0)
     hidden_sizes: tuple[int, ...] = option((128, 128), "width of each hidden layer of both networks (paper: 200, 200)", minimum=1)
     q_networks: int = option(2, "independent Q-networks, their minimum is used (paper: 1)", minimum=1, maximum=10)
+    layer_norm: bool = option(False, "normalise the hidden layers of the Q-networks (paper: no)")
     q_learning_rate: float = option(1e-3, "Adam step size of the Q-networks", minimum=0.0)
-    sampler_learning_rate: float = option(1e-3, "Adam step size of the sampling network (paper: 1e-4)", minimum=0.0)
     batch_size: int = option(128, "transitions per update (paper: 64)", minimum=1)
-    value_proposal: str = option(
-        "mixture", "where V is probed: around the sampler's particles with a uniform floor, or uniformly (paper)",
-        choices=("mixture", "uniform"),
-    )  # fmt: skip
     value_particles: int = option(16, "actions per state for the soft value, K in Eq. 10 (paper: 50)", minimum=3)
-    uniform_particles: int = option(4, "how many of them are uniform with the mixture proposal", minimum=1)
-    fixed_particles: int = option(16, "particles per state that carry the score (paper: 32)", minimum=2)
-    updated_particles: int = option(16, "particles per state that are moved (paper: 32)", minimum=1)
+    value_proposal: str = option(
+        "sampler", "where V is probed: where the sampler is, with a uniform floor, or uniformly (paper)", choices=("sampler", "uniform")
+    )
+    uniform_particles: int = option(4, "how many of them are uniform with the proposal 'sampler'", minimum=1)
+    sampler: str = option(
+        "mixture", "a mixture of known density fitted by the weights of V, or amortized SVGD (paper)", choices=("mixture", "stein")
+    )
+    sampler_learning_rate: float = option(1e-3, "Adam step size of the sampling network (paper: 1e-4)", minimum=0.0)
+    mixture_components: int = option(8, "Gaussians per state, sampler 'mixture'", minimum=1, maximum=256)
+    fixed_particles: int = option(16, "particles per state that carry the score, sampler 'stein' (paper: 32)", minimum=2)
+    updated_particles: int = option(16, "particles per state that are moved, sampler 'stein' (paper: 32)", minimum=1)
+    bandwidth: str = option(
+        "median", "of the kernel: one per state (paper) or one per state and dimension", choices=("median", "per_dimension")
+    )
+    noise_skip: bool = option(True, "sampler 'stein' starts as its noise: u = W xi + f(s, xi) (paper: no W)")
     target_update: str = option("polyak", "how the target follows Q: polyak, or hard copies (paper)", choices=("polyak", "hard"))
     target_rate: float = option(0.005, "share of Q that enters the target per update (polyak)", minimum=0.0, maximum=1.0)
     target_period: int = option(1000, "updates between two copies (hard)", minimum=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.value_proposal == "mixture" and self.uniform_particles > self.value_particles - 2:
+        if self.value_proposal == "sampler" and self.uniform_particles > self.value_particles - 2:
             raise ConfigError(
                 f"'uniform_particles' is {self.uniform_particles}, expected at most value_particles - 2 = {self.value_particles - 2}"
             )
 
     def temperature_at(self, updates: int) -> float:
-        """Alpha after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
+        """Alpha of the schedule after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
         if self.annealing_updates == 0:
             return self.temperature
         progress = min(updates / self.annealing_updates, 1.0)
@@ -73,55 +88,96 @@ class Learner:
         self.updates = 0
         self._generator = torch.Generator().manual_seed(seed)
         hidden = config.hidden_sizes
-        self.q = TwinQ(scaling, action_size, hidden, config.q_networks, self._generator)
-        self.sampler = SamplingNetwork(scaling, action_size, hidden, self._generator)
+        self.q = TwinQ(scaling, action_size, hidden, config.q_networks, self._generator, layer_norm=config.layer_norm)
+        self.sampler: MixtureNetwork | SamplingNetwork
+        if config.sampler == "mixture":
+            self.sampler = MixtureNetwork(scaling, action_size, hidden, config.mixture_components, self._generator)
+        else:
+            self.sampler = SamplingNetwork(scaling, action_size, hidden, self._generator, skip=config.noise_skip)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
+        self._log_temperature = torch.tensor(config.temperature).log().requires_grad_(True)
         self._q_optimizer = torch.optim.Adam(self.q.parameters(), lr=config.q_learning_rate, fused=True)
         self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=config.sampler_learning_rate, fused=True)
+        self._temperature_optimizer = torch.optim.Adam([self._log_temperature], lr=config.temperature_learning_rate, fused=True)
 
     @property
     def temperature(self) -> float:
         """Alpha of the next update."""
+        if self.config.temperature_mode == "tuned":
+            return self._log_temperature.exp().item()
         return self.config.temperature_at(self.updates)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step on Q, one on the sampling network, one step of the target.
+        """One gradient step on Q, one on the sampling network, one of the temperature if it is tuned, one step of the target.
 
         Returns:
-            Scalars that describe the update, detached: q_loss, value_mean, target_mean.
+            Scalars that describe the update, detached: q_loss, value_mean, target_mean, entropy.
         """
-        observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
-        value = self.value(torch.from_numpy(batch.next_observation))
-        target = q_target(torch.from_numpy(batch.reward), torch.from_numpy(batch.terminated), value, self.config.discount)
-        loss = q_loss(self.q, observation, action, target)
-        _descend(self._q_optimizer, loss)
-        particles = self.config.fixed_particles + self.config.updated_particles
-        noise = self._noise(len(observation), particles)
-        surrogate = sampler_loss(self.sampler, self.q, observation, noise, self.config.fixed_particles, self.temperature)
-        _descend(self._sampler_optimizer, surrogate)
+        tensors = {name: torch.from_numpy(array) for name, array in vars(batch).items()}
+        metrics = self._update(self.temperature, **tensors)
         self.updates += 1
         self._follow()
-        return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean()}
+        return metrics
+
+    def _update(
+        self, temperature: float, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor, terminated: Tensor
+    ) -> dict[str, Tensor]:
+        """The gradient steps."""
+        mixture = self.sampler.distribution(next_observation) if isinstance(self.sampler, MixtureNetwork) else None
+        latent, log_density = self._propose(next_observation, mixture)
+        with torch.no_grad():
+            next_q = self.q_target(next_observation, squash(latent))
+        value = soft_value(next_q, log_density, temperature)
+        weights = importance_weights(next_q, log_density, temperature)
+        target = q_target(reward, terminated, value, self.config.discount)
+        loss = q_loss(self.q, observation, action, target)
+        _descend(self._q_optimizer, loss)
+        if mixture is not None:
+            sampler_loss = fitting_loss(mixture.log_density(latent), weights)
+        else:
+            sampler_loss = self._stein_loss(observation, temperature)
+        _descend(self._sampler_optimizer, sampler_loss)
+        entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
+        if self.config.temperature_mode == "tuned":
+            # alpha falls while the policy is more random than asked for
+            _descend(self._temperature_optimizer, self._log_temperature * (entropy - self.config.target_entropy * self.action_size))
+        return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean(), "entropy": entropy}
+
+    def _stein_loss(self, observation: Tensor, temperature: float) -> Tensor:
+        config = self.config
+        noise = self._noise(len(observation), config.fixed_particles + config.updated_particles)
+        by_dimension = config.bandwidth == "per_dimension"
+        return stein_loss(self.sampler, self.q, observation, noise, config.fixed_particles, temperature, per_dimension=by_dimension)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def sample(self, observation: Tensor, count: int) -> Tensor:
         """Draws K actions of the present policy per state: (B, S) -> (B, K, A) in [-1, 1]."""
-        return torch.tanh(self.sampler(observation, self._noise(len(observation), count)))
+        return squash(self.sampler(observation, self._noise(len(observation), count)))
 
     @torch.no_grad()
     def value(self, observation: Tensor) -> Tensor:
         """Estimates V of the target network: (B, S) -> (B,)."""
-        config, batch = self.config, len(observation)
+        mixture = self.sampler.distribution(observation) if isinstance(self.sampler, MixtureNetwork) else None
+        latent, log_density = self._propose(observation, mixture)
+        return soft_value(self.q_target(observation, squash(latent)), log_density, self.temperature)
+
+    @torch.no_grad()
+    def _propose(self, observation: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
+        """Latents (B, K, A) at which V is probed and the log density of their actions (B, K)."""
+        config, batch, size = self.config, len(observation), self.action_size
         if config.value_proposal == "uniform":
-            action, log_density = uniform_proposal(batch, config.value_particles, self.action_size, self._generator)
-        else:
-            centre = self.sampler(observation, self._noise(batch, config.value_particles - config.uniform_particles))
-            action, log_density = mixture_proposal(centre, config.uniform_particles, self._generator)
-        return soft_value(self.q_target(observation, action), log_density, self.temperature)
+            return uniform_proposal(batch, config.value_particles, size, self._generator)
+        noise = self._noise(batch, config.value_particles - config.uniform_particles)
+        if mixture is None:
+            return particle_proposal(self.sampler(observation, noise), config.uniform_particles, self._generator)
+        mixture = mixture.detach()
+        floor = uniform_latent(batch, config.uniform_particles, size, self._generator)
+        latent = torch.cat([mixture.draw(noise), floor], dim=1)
+        return latent, with_uniform_floor(mixture.log_density(latent), config.uniform_particles / config.value_particles, size)
 
     def _noise(self, batch: int, count: int) -> Tensor:
-        """Xi ~ N(0, I), (B, K, A)."""
-        return torch.randn(batch, count, self.action_size, generator=self._generator)
+        """Xi ~ N(0, I), (B, K, noise size)."""
+        return torch.randn(batch, count, self.sampler.noise_size, generator=self._generator)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -139,8 +195,10 @@ class Learner:
             "q": self.q.state_dict(),
             "q_target": self.q_target.state_dict(),
             "sampler": self.sampler.state_dict(),
+            "log_temperature": self._log_temperature.detach().clone(),
             "q_optimizer": self._q_optimizer.state_dict(),
             "sampler_optimizer": self._sampler_optimizer.state_dict(),
+            "temperature_optimizer": self._temperature_optimizer.state_dict(),
             "generator": self._generator.get_state(),
             "updates": self.updates,
         }
@@ -150,8 +208,11 @@ class Learner:
         self.q.load_state_dict(state["q"])
         self.q_target.load_state_dict(state["q_target"])
         self.sampler.load_state_dict(state["sampler"])
+        with torch.no_grad():
+            self._log_temperature.copy_(state["log_temperature"])
         self._q_optimizer.load_state_dict(state["q_optimizer"])
         self._sampler_optimizer.load_state_dict(state["sampler_optimizer"])
+        self._temperature_optimizer.load_state_dict(state["temperature_optimizer"])
         self._generator.set_state(state["generator"])
         self.updates = int(state["updates"])
 

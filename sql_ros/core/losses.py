@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from sql_ros.core.networks import SamplingNetwork, TwinQ
-from sql_ros.core.proposals import log_tanh_jacobian
+from sql_ros.core.squash import log_standard_normal, squash
 from sql_ros.core.stein import stein_direction
 
+Temperature = float | Tensor
 
-def soft_value(q: Tensor, log_density: Tensor, temperature: float) -> Tensor:
+
+def soft_value(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tensor:
     """V(s) = alpha log int exp(Q(s, a) / alpha) da, by importance sampling.
 
     Args:
@@ -26,6 +28,19 @@ def soft_value(q: Tensor, log_density: Tensor, temperature: float) -> Tensor:
     """
     # [SQL17] Eq. 10
     return temperature * (torch.logsumexp(q / temperature - log_density, dim=1) - math.log(q.shape[1]))
+
+
+def importance_weights(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tensor:
+    """The share of each action in the sum of [SQL17] Eq. 10: (B, K), summing to 1. Mean of f under exp(Q / alpha) / Z = weighted mean."""
+    return torch.softmax(q / temperature - log_density, dim=1)
+
+
+def boltzmann_entropy(q: Tensor, value: Tensor, weights: Tensor, temperature: Temperature) -> Tensor:
+    """Differential entropy of the policy exp((Q - V) / alpha) on the box [nats].
+
+    H = -E log pi = (V - E Q) / alpha, the mean by `importance_weights`: (B, K), (B,), (B, K) -> (B,).
+    """
+    return (value - (weights * q).sum(1)) / temperature
 
 
 def q_target(reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
@@ -41,27 +56,49 @@ def q_loss(networks: TwinQ, observation: Tensor, action: Tensor, target: Tensor)
     return torch.stack(losses).sum()
 
 
-def score_of_particles(q: Callable[[Tensor], Tensor], pre_tanh: Tensor, temperature: float) -> Tensor:
-    """Gradient of log p(u) where a = tanh(u) has density exp(Q / alpha) / Z: the Jacobian belongs to the density of u.
+def fitting_loss(log_policy: Tensor, weights: Tensor) -> Tensor:
+    """KL(exp(Q / alpha) / Z || pi) up to a constant, by the very weights that give V: for a sampler of known density.
+
+    A departure from [SQL17] Eq. 13 and 14 with the same fixed point. It needs neither the gradient of Q nor particles of its own, it sees
+    how much mass a mode deserves, and it covers every mode that a probe found.
+
+    Args:
+        log_policy: log density of the sampler at the actions where V was probed, (B, K).
+        weights: `importance_weights` of these actions, without gradient, (B, K).
+    """
+    return -(weights * log_policy).sum(1).mean()
+
+
+def score_of_particles(q: Callable[[Tensor], Tensor], latent: Tensor, temperature: Temperature) -> Tensor:
+    """Gradient of log p(u) where a = squash(u) has density exp(Q / alpha) / Z: the Jacobian belongs to the density of u.
 
     Args:
         q: maps actions (B, K, A) to (B, K).
-        pre_tanh: u, (B, K, A).
+        latent: u, (B, K, A).
         temperature: alpha.
 
     Returns:
         (B, K, A), detached.
     """
-    point = pre_tanh.detach().requires_grad_(True)
-    log_density = q(torch.tanh(point)) / temperature + log_tanh_jacobian(point)  # (B, K)
+    point = latent.detach().requires_grad_(True)
+    log_density = q(squash(point)) / temperature + log_standard_normal(point)  # (B, K)
     score: Tensor = torch.autograd.grad(log_density.sum(), point)[0]
     return score
 
 
-def sampler_loss(sampler: SamplingNetwork, q: TwinQ, observation: Tensor, noise: Tensor, fixed_count: int, temperature: float) -> Tensor:
+def stein_loss(
+    sampler: SamplingNetwork,
+    q: TwinQ,
+    observation: Tensor,
+    noise: Tensor,
+    fixed_count: int,
+    temperature: Temperature,
+    *,
+    per_dimension: bool = False,
+) -> Tensor:
     """A scalar whose gradient moves the sampling network along the Stein direction.
 
-    Kernel, score and update all live before the tanh, so that the fixed point is exp(Q / alpha) on the box; the published code mixes
+    Kernel, score and update all live before the squash, so that the fixed point is exp(Q / alpha) on the box; the published code mixes
     the two spaces and is off by a third in the variance where Q is constant.
 
     Args:
@@ -71,12 +108,13 @@ def sampler_loss(sampler: SamplingNetwork, q: TwinQ, observation: Tensor, noise:
         noise: (B, K + M, A); the first `fixed_count` = K rows become fixed particles, the other M are updated ([SQL17] App. C.1).
         fixed_count: K >= 2.
         temperature: alpha.
+        per_dimension: a kernel bandwidth per dimension.
     """
     with torch.no_grad():
         fixed = sampler(observation, noise[:, :fixed_count])  # (B, K, A)
     updated = sampler(observation, noise[:, fixed_count:])  # (B, M, A)
     score = score_of_particles(lambda action: q(observation, action), fixed, temperature)
-    direction = stein_direction(score, fixed, updated.detach())  # (B, M, A)
+    direction = stein_direction(score, fixed, updated.detach(), per_dimension=per_dimension)  # (B, M, A)
     # [SQL17] Eq. 14, as a loss: its gradient is -E[direction . df/dphi]
     loss: Tensor = -(direction * updated).sum(-1).mean()
     return loss

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from sql_ros.core.errors import PolicyError
 from sql_ros.core.spec import TaskSpec
 
-FORMAT = "sql_ros.policy/1"
+FORMAT = "sql_ros.policy/2"
 LARGEST_FILE = 64 * 1024 * 1024  # bytes
 CANDIDATES = 4  # drawn by the deterministic mode, the one with the highest Q acts; more lean harder on the errors of a young Q
 
@@ -52,11 +52,12 @@ class Policy:
         self.info = _read_info(self._session, data, spec)
         self._sampling_only = ort.RunOptions()
         self._sampling_only.only_execute_path_to_fetches = True  # leaves out Q where only the action is asked for
+        self.noise_size = _noise_size(self._session)
         self._check_output()
 
     def sample(self, observation: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Draws one action: observation (S,) -> (A,) in [-1, 1], distributed as exp(Q / alpha) as far as the network learned it."""
-        noise = rng.standard_normal((1, self.spec.action_size), np.float32)
+        noise = rng.standard_normal((1, self.noise_size), np.float32)
         feed = {"observation": observation[None], "noise": noise}
         (action,) = self._session.run(["action"], feed, self._sampling_only)
         return np.asarray(action[0], np.float32)
@@ -64,13 +65,13 @@ class Policy:
     def candidates(
         self, observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Actions (K, A) and their Q (K,) for an observation (S,) and noise (K, A)."""
+        """Actions (K, A) and their Q (K,) for an observation (S,) and standard normal noise (K, noise size)."""
         action, q = self._session.run(["action", "q"], {"observation": observation[None], "noise": noise})
         return action, q
 
     def best(self, observation: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """The deterministic mode: of `CANDIDATES` samples the one with the highest Q, (S,) -> (A,)."""
-        noise = rng.standard_normal((CANDIDATES, self.spec.action_size), np.float32)
+        noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
         action, q = self.candidates(observation, noise)
         return np.asarray(action[int(np.argmax(q))], np.float32)
 
@@ -79,16 +80,27 @@ class Policy:
         size = self.spec.action_size
         observation = np.zeros(self.spec.observation_size, np.float32)
         try:
-            action, q = self.candidates(observation, np.zeros((CANDIDATES, size), np.float32))
+            action, q = self.candidates(observation, np.zeros((CANDIDATES, self.noise_size), np.float32))
             self.sample(observation, np.random.default_rng(0))
         except Exception as error:  # see __init__
-            raise PolicyError(f"the policy does not take observations ({len(observation)},) and noise (K, {size}): {error}") from None
+            raise PolicyError(
+                f"the policy does not take observations ({len(observation)},) and noise (K, {self.noise_size}): {error}"
+            ) from None
         if action.shape != (CANDIDATES, size) or q.shape != (CANDIDATES,):
             raise PolicyError(f"policy gives actions {action.shape} and Q {q.shape}, expected ({CANDIDATES}, {size}) and ({CANDIDATES},)")
         if not (np.isfinite(action).all() and np.isfinite(q).all()):
             raise PolicyError("policy gives non-finite output for a zero observation")
         if np.abs(action).max() > 1.0:
             raise PolicyError(f"policy gives actions up to {np.abs(action).max()}, expected [-1, 1]")
+
+
+def _noise_size(session: ort.InferenceSession) -> int:
+    """Standard normal numbers that one action takes: A, or one more where the sampler also chooses a component."""
+    shapes = {item.name: item.shape for item in session.get_inputs()}
+    shape = shapes.get("noise")
+    if shape is None or len(shape) != 2 or not isinstance(shape[1], int):
+        raise PolicyError(f"policy has the inputs {shapes}, expected 'observation' and 'noise' of shape (K, noise size)")
+    return shape[1]
 
 
 def _session_options() -> ort.SessionOptions:

@@ -8,43 +8,50 @@ import torch
 from torch import Tensor
 
 SMALLEST_BANDWIDTH = 1e-3
+SMALLEST_SPREAD = 1e-2  # of the particles in one dimension, for the bandwidth per dimension
 
 
-def rbf_kernel(fixed: Tensor, updated: Tensor) -> tuple[Tensor, Tensor]:
-    """The RBF kernel between two sets of particles and its gradient, bandwidth by the median rule per state.
+def rbf_kernel(fixed: Tensor, updated: Tensor, *, per_dimension: bool = False) -> tuple[Tensor, Tensor]:
+    """The kernel k(x, y) = exp(-sum_d (x_d - y_d)^2 / h_d) between two sets of particles.
 
-    k(x, y) = exp(-|x - y|^2 / h), h = median of |x - y|^2 over all pairs / log K, at least `SMALLEST_BANDWIDTH` ([SVGD16] Sec. 5;
-    [SQL17] App. D states d^2 / (2 log(M + 1)) with d the median distance, the same up to a factor near 2).
+    The median rule, per state: h = median of |x - y|^2 over all pairs / log K, at least `SMALLEST_BANDWIDTH` ([SVGD16] Sec. 5; [SQL17]
+    App. D states d^2 / (2 log(M + 1)) with d the median distance, the same up to a factor near 2). Per dimension: the same rule after
+    every dimension is divided by the standard deviation of the fixed particles in it.
 
     Args:
         fixed: (B, K, A), K >= 2.
         updated: (B, M, A).
+        per_dimension: one bandwidth per dimension instead of one per state.
 
     Returns:
-        kernel (B, K, M) and its gradient with respect to the fixed particles (B, K, M, A).
+        kernel (B, K, M) and bandwidth h, (B, 1, A) or (B, 1, 1).
     """
-    difference = fixed.unsqueeze(2) - updated.unsqueeze(1)  # (B, K, M, A)
-    squared = difference.square().sum(-1)  # (B, K, M)
+    spread = fixed.std(dim=1, keepdim=True).clamp_min(SMALLEST_SPREAD) if per_dimension else fixed.new_ones(len(fixed), 1, 1)
+    x, y = fixed / spread, updated / spread
+    # |x - y|^2 = |x|^2 + |y|^2 - 2 x y: one product instead of a difference of size (B, K, M, A)
+    squares = x.square().sum(-1, keepdim=True) + y.square().sum(-1).unsqueeze(1)  # (B, K, M)
+    squared = torch.baddbmm(squares, x, y.transpose(1, 2), alpha=-2.0).clamp_min(0.0)
     median = squared.flatten(1).median(dim=1).values  # (B,)
     bandwidth = (median / math.log(fixed.shape[1])).clamp_min(SMALLEST_BANDWIDTH).view(-1, 1, 1)
-    kernel = torch.exp(-squared / bandwidth)
-    gradient = (-2.0 * kernel / bandwidth).unsqueeze(-1) * difference
-    return kernel, gradient
+    return torch.exp(-squared / bandwidth), bandwidth * spread.square()
 
 
-def stein_direction(score: Tensor, fixed: Tensor, updated: Tensor) -> Tensor:
+def stein_direction(score: Tensor, fixed: Tensor, updated: Tensor, *, per_dimension: bool = False) -> Tensor:
     """The direction that decreases KL(q || p) fastest in the kernel's function space, at the updated particles.
 
     Args:
         score: gradient of log p at the fixed particles, (B, K, A).
         fixed: (B, K, A), samples of the present q.
         updated: (B, M, A).
+        per_dimension: see `rbf_kernel`.
 
     Returns:
         (B, M, A). For p = exp(Q / alpha) this is the Delta f of [SQL17] Eq. 13 divided by alpha.
     """
-    kernel, gradient = rbf_kernel(fixed, updated)
+    kernel, bandwidth = rbf_kernel(fixed, updated, per_dimension=per_dimension)
+    to_updated = kernel.transpose(1, 2)  # (B, M, K)
     # [SQL17] Eq. 13, both terms divided by alpha
-    attraction = torch.einsum("bkm,bka->bma", kernel, score)  # (B, M, A)
-    repulsion = gradient.sum(1)  # (B, M, A)
+    attraction = to_updated @ score  # (B, M, A)
+    # sum over k of grad_x k(x_k, y_m) = -2 k (x_k - y_m) / h
+    repulsion = -2.0 / bandwidth * (to_updated @ fixed - kernel.sum(1).unsqueeze(-1) * updated)  # (B, M, A)
     return (attraction + repulsion) / fixed.shape[1]

@@ -22,12 +22,13 @@ def _batch(rng: np.random.Generator, size: int = 64) -> Batch:
     return Batch(observation, action, reward, following, np.zeros(size, np.float32))
 
 
-@pytest.mark.parametrize("proposal", ["uniform", "mixture"])
-def test_q_of_a_bandit_that_repeats_is_the_geometric_sum_of_its_soft_values(rng, proposal):
+@pytest.mark.parametrize(("sampler", "proposal"), [("mixture", "sampler"), ("stein", "sampler"), ("stein", "uniform")])
+def test_q_of_a_bandit_that_repeats_is_the_geometric_sum_of_its_soft_values(rng, sampler, proposal):
     """r = -4 (a - 1/2)^2 whatever the state: V = v + gamma V with v = alpha log int exp(r / alpha) da, Q = r + gamma V."""
     alpha, discount = 0.5, 0.5
     config = AlgorithmConfig(
-        temperature=alpha, discount=discount, hidden_sizes=(64, 64), value_proposal=proposal, target_rate=0.05, q_learning_rate=3e-3
+        temperature=alpha, discount=discount, hidden_sizes=(64, 64), value_proposal=proposal, sampler=sampler, target_rate=0.05,
+        q_learning_rate=3e-3,
     )  # fmt: skip
     learner = Learner(config, ONE, 1, seed=0)
     for _ in range(1200):

@@ -13,11 +13,13 @@ from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.policy import CANDIDATES, Policy
+from sql_ros.core.squash import squash
 
 
-@pytest.fixture(scope="module")
-def learner() -> Learner:
-    learner = Learner(AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25), Scaling((0.0, 0.5, 0.0), (1.0, 0.1, 10.0)), 2, seed=3)
+@pytest.fixture(scope="module", params=["mixture", "stein"])
+def learner(request) -> Learner:
+    config = AlgorithmConfig(hidden_sizes=(32, 32), temperature=0.25, sampler=request.param, layer_norm=request.param == "stein")
+    learner = Learner(config, Scaling((0.0, 0.5, 0.0), (1.0, 0.1, 10.0)), 2, seed=3)
     for parameter in learner.q.parameters():  # the target is what is exported, not its trained twin
         parameter.data.add_(0.1)
     return learner
@@ -32,10 +34,10 @@ def test_onnx_gives_what_torch_gives(learner, exported, small_spec, rng):
     policy = Policy(exported, small_spec)
     for count in (1, 5, 64):
         observation = rng.normal(size=3).astype(np.float32) * 3
-        noise = rng.normal(size=(count, 2)).astype(np.float32)
+        noise = rng.normal(size=(count, policy.noise_size)).astype(np.float32)
         action, q = policy.candidates(observation, noise)
         with torch.no_grad():
-            expected = torch.tanh(learner.sampler(torch.from_numpy(observation)[None], torch.from_numpy(noise)[None]))
+            expected = squash(learner.sampler(torch.from_numpy(observation)[None], torch.from_numpy(noise)[None]))
             expected_q = learner.q_target(torch.from_numpy(observation)[None], expected)
         np.testing.assert_allclose(action, expected[0].numpy(), atol=1e-5)
         np.testing.assert_allclose(q, expected_q[0].numpy(), atol=1e-5)
@@ -57,7 +59,7 @@ def test_sampling_draws_from_the_given_generator(exported, small_spec):
 
 def test_the_best_candidate_has_the_highest_q(exported, small_spec):
     policy, observation = Policy(exported, small_spec), np.ones(3, np.float32)
-    noise = np.random.default_rng(9).standard_normal((CANDIDATES, 2), np.float32)
+    noise = np.random.default_rng(9).standard_normal((CANDIDATES, policy.noise_size), np.float32)
     action, q = policy.candidates(observation, noise)
     np.testing.assert_array_equal(policy.best(observation, np.random.default_rng(9)), action[q.argmax()])
 
@@ -100,7 +102,7 @@ def _with_weights(data: bytes, value: float) -> bytes:
         (lambda data: data[: len(data) // 2], "cannot load"),
         (lambda data: b"no onnx at all", "cannot load"),
         (lambda data: b"", "cannot load"),
-        (lambda data: _with_metadata(data, format="sql_ros.policy/99"), "format 'sql_ros.policy/99', expected 'sql_ros.policy/1'"),
+        (lambda data: _with_metadata(data, format="sql_ros.policy/99"), "format 'sql_ros.policy/99', expected 'sql_ros.policy/2'"),
         (lambda data: _with_metadata(data, version="many"), "broken metadata"),
         (lambda data: _with_metadata(data, spec="{"), "broken metadata"),
         (lambda data: _with_metadata(data, spec=json.dumps([1])), "broken metadata|another interface"),

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from sql_ros.core.losses import sampler_loss
+from sql_ros.core.losses import stein_loss
 from sql_ros.core.networks import SamplingNetwork, Scaling
+from sql_ros.core.squash import squash
 
 
 class _Energy(torch.nn.Module):
@@ -26,10 +27,10 @@ def _train(q, size: int, temperature: float = 1.0, updates: int = 1500, seed: in
     for update in range(updates):
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - update / updates)
         optimizer.zero_grad()
-        sampler_loss(sampler, _Energy(q), torch.zeros(4, 1), torch.randn(4, 64, size), 32, temperature).backward()
+        stein_loss(sampler, _Energy(q), torch.zeros(4, 1), torch.randn(4, 64, size), 32, temperature).backward()
         optimizer.step()
     with torch.no_grad():
-        return torch.tanh(sampler(torch.zeros(1, 1), torch.randn(1, 20000, size)))[0]
+        return squash(sampler(torch.zeros(1, 1), torch.randn(1, 20000, size)))[0]
 
 
 def test_constant_q_gives_uniform_actions():

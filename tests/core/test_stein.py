@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from sql_ros.core.stein import SMALLEST_BANDWIDTH, rbf_kernel, stein_direction
@@ -11,33 +12,42 @@ def _particles(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def test_kernel_gradient_equals_autograd():
+def test_kernel_is_the_rbf_of_the_median_rule():
     fixed, updated = _particles(3, 5, 2), _particles(3, 4, 2) + 0.1
-    kernel, gradient = rbf_kernel(fixed, updated)
+    kernel, bandwidth = rbf_kernel(fixed, updated)
     squared = (fixed.unsqueeze(2) - updated.unsqueeze(1)).square().sum(-1)
-    bandwidth = squared.flatten(1).median(dim=1).values / math.log(5)
-    point = fixed.clone().requires_grad_(True)
-    again = torch.exp(-(point.unsqueeze(2) - updated.unsqueeze(1)).square().sum(-1) / bandwidth.view(-1, 1, 1))
-    torch.testing.assert_close(kernel, again.detach())
-    for m in range(4):
-        (expected,) = torch.autograd.grad(again[:, :, m].sum(), point, retain_graph=True)
-        torch.testing.assert_close(gradient[:, :, m], expected)
+    expected = squared.flatten(1).median(dim=1).values / math.log(5)
+    torch.testing.assert_close(bandwidth, expected.view(3, 1, 1))
+    torch.testing.assert_close(kernel, torch.exp(-squared / bandwidth))
+
+
+def test_bandwidth_per_dimension_makes_the_kernel_blind_to_units():
+    fixed, updated, units = _particles(3, 5, 2), _particles(3, 4, 2) + 0.1, torch.tensor([1.0, 100.0])
+    kernel, bandwidth = rbf_kernel(fixed, updated, per_dimension=True)
+    other, wider = rbf_kernel(fixed * units, updated * units, per_dimension=True)
+    torch.testing.assert_close(other, kernel)
+    torch.testing.assert_close(wider, bandwidth * units.square())
 
 
 def test_bandwidth_has_a_floor_where_all_particles_coincide():
-    kernel, gradient = rbf_kernel(torch.zeros(1, 4, 2), torch.full((1, 3, 2), 1e-4))
-    expected = math.exp(-2e-8 / SMALLEST_BANDWIDTH)
-    torch.testing.assert_close(kernel, torch.full((1, 4, 3), expected))
-    assert torch.isfinite(gradient).all()
+    kernel, bandwidth = rbf_kernel(torch.zeros(1, 4, 2), torch.full((1, 3, 2), 1e-4))
+    torch.testing.assert_close(kernel, torch.full((1, 4, 3), math.exp(-2e-8 / SMALLEST_BANDWIDTH)))
+    assert bandwidth.item() == pytest.approx(SMALLEST_BANDWIDTH)
 
 
-def test_direction_is_the_mean_of_attraction_and_repulsion():
-    fixed, updated, score = _particles(1, 3, 2), _particles(1, 2, 2) - 0.5, _particles(1, 3, 2) * 2
-    kernel, gradient = rbf_kernel(fixed, updated)
-    direction = stein_direction(score, fixed, updated)
-    for m in range(2):
-        expected = sum(kernel[0, j, m] * score[0, j] + gradient[0, j, m] for j in range(3)) / 3
-        torch.testing.assert_close(direction[0, m], expected)
+@pytest.mark.parametrize("per_dimension", [False, True])
+def test_direction_is_the_mean_of_attraction_and_of_the_kernels_gradient(per_dimension):
+    """Against the definition, the gradient of the kernel by autograd."""
+    fixed, updated, score = _particles(2, 5, 3), _particles(2, 4, 3) - 0.5, _particles(2, 5, 3) * 2
+    kernel, bandwidth = rbf_kernel(fixed, updated, per_dimension=per_dimension)
+    point = fixed.clone().requires_grad_(True)
+    again = torch.exp(-((point.unsqueeze(2) - updated.unsqueeze(1)).square() / bandwidth.unsqueeze(1)).sum(-1))
+    torch.testing.assert_close(kernel, again.detach())
+    direction = stein_direction(score, fixed, updated, per_dimension=per_dimension)
+    for m in range(4):
+        (gradient,) = torch.autograd.grad(again[:, :, m].sum(), point, retain_graph=True)
+        expected = (kernel[:, :, m, None] * score + gradient).mean(1)
+        torch.testing.assert_close(direction[:, m], expected)
 
 
 def test_particles_that_follow_the_direction_take_on_mean_and_variance_of_a_gaussian():
