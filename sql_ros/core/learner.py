@@ -12,7 +12,7 @@ from torch import Tensor
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.losses import boltzmann_entropy, fitting_loss, importance_weights, q_loss, q_target, soft_value, stein_loss
-from sql_ros.core.mixture import Mixture, MixtureNetwork
+from sql_ros.core.mixture import MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
 from sql_ros.core.proposals import particle_proposal, uniform_latent, uniform_proposal, with_uniform_floor
 from sql_ros.core.replay import Batch
@@ -46,9 +46,12 @@ class AlgorithmConfig(Config):
         "mixture", "a mixture of known density fitted by the weights of V, or amortized SVGD (paper)", choices=("mixture", "stein")
     )
     sampler_learning_rate: float = option(1e-3, "Adam step size of the sampling network (paper: 1e-4)", minimum=0.0)
-    mixture_components: int = option(8, "Gaussians per state, sampler 'mixture'", minimum=1, maximum=256)
+    mixture_components: int = option(16, "Gaussians per state, sampler 'mixture'", minimum=1, maximum=256)
     fixed_particles: int = option(16, "particles per state that carry the score, sampler 'stein' (paper: 32)", minimum=2)
     updated_particles: int = option(16, "particles per state that are moved, sampler 'stein' (paper: 32)", minimum=1)
+    particle_precision: str = option(
+        "float32", "in which the target Q-networks are evaluated at the value particles", choices=("float32", "bfloat16")
+    )
     bandwidth: str = option(
         "median", "of the kernel: one per state (paper) or one per state and dimension", choices=("median", "per_dimension")
     )
@@ -95,6 +98,11 @@ class Learner:
         else:
             self.sampler = SamplingNetwork(scaling, action_size, hidden, self._generator, skip=config.noise_skip)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
+        self._probe = copy.deepcopy(self.q_target)  # the target as it is evaluated at the value particles
+        if config.particle_precision == "bfloat16":
+            self._probe.hidden_layers_to(torch.bfloat16)
+        else:
+            self._probe = self.q_target
         self._log_temperature = torch.tensor(config.temperature).log().requires_grad_(True)
         self._q_optimizer = torch.optim.Adam(self.q.parameters(), lr=config.q_learning_rate, fused=True)
         self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=config.sampler_learning_rate, fused=True)
@@ -123,19 +131,15 @@ class Learner:
         self, temperature: float, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor, terminated: Tensor
     ) -> dict[str, Tensor]:
         """The gradient steps."""
-        mixture = self.sampler.distribution(next_observation) if isinstance(self.sampler, MixtureNetwork) else None
-        latent, log_density = self._propose(next_observation, mixture)
+        latent, log_density, log_policy = self._propose(next_observation)
         with torch.no_grad():
-            next_q = self.q_target(next_observation, squash(latent))
+            next_q = self._probe(next_observation, squash(latent))
         value = soft_value(next_q, log_density, temperature)
         weights = importance_weights(next_q, log_density, temperature)
         target = q_target(reward, terminated, value, self.config.discount)
         loss = q_loss(self.q, observation, action, target)
         _descend(self._q_optimizer, loss)
-        if mixture is not None:
-            sampler_loss = fitting_loss(mixture.log_density(latent), weights)
-        else:
-            sampler_loss = self._stein_loss(observation, temperature)
+        sampler_loss = self._stein_loss(observation, temperature) if log_policy is None else fitting_loss(log_policy, weights)
         _descend(self._sampler_optimizer, sampler_loss)
         entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
         if self.config.temperature_mode == "tuned":
@@ -157,23 +161,31 @@ class Learner:
     @torch.no_grad()
     def value(self, observation: Tensor) -> Tensor:
         """Estimates V of the target network: (B, S) -> (B,)."""
-        mixture = self.sampler.distribution(observation) if isinstance(self.sampler, MixtureNetwork) else None
-        latent, log_density = self._propose(observation, mixture)
+        latent, log_density, _ = self._propose(observation)
         return soft_value(self.q_target(observation, squash(latent)), log_density, self.temperature)
 
-    @torch.no_grad()
-    def _propose(self, observation: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
-        """Latents (B, K, A) at which V is probed and the log density of their actions (B, K)."""
+    def _propose(self, observation: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Where V is probed.
+
+        Returns:
+            latents (B, K, A), the log density of their actions (B, K), and where the sampler has one, its own log density there, with
+            gradient (B, K).
+        """
         config, batch, size = self.config, len(observation), self.action_size
+        sampler, generator = self.sampler, self._generator
+        mixture = sampler.distribution(observation) if isinstance(sampler, MixtureNetwork) else None
         if config.value_proposal == "uniform":
-            return uniform_proposal(batch, config.value_particles, size, self._generator)
+            latent, log_density = uniform_proposal(batch, config.value_particles, size, generator)
+            return latent, log_density, None if mixture is None else mixture.log_density(latent)
         noise = self._noise(batch, config.value_particles - config.uniform_particles)
         if mixture is None:
-            return particle_proposal(self.sampler(observation, noise), config.uniform_particles, self._generator)
-        mixture = mixture.detach()
-        floor = uniform_latent(batch, config.uniform_particles, size, self._generator)
-        latent = torch.cat([mixture.draw(noise), floor], dim=1)
-        return latent, with_uniform_floor(mixture.log_density(latent), config.uniform_particles / config.value_particles, size)
+            with torch.no_grad():
+                return *particle_proposal(sampler(observation, noise), config.uniform_particles, generator), None
+        with torch.no_grad():
+            latent = torch.cat([mixture.draw(noise), uniform_latent(batch, config.uniform_particles, size, generator)], dim=1)
+        log_policy = mixture.log_density(latent)
+        share = config.uniform_particles / config.value_particles
+        return latent, with_uniform_floor(log_policy.detach(), share, size), log_policy
 
     def _noise(self, batch: int, count: int) -> Tensor:
         """Xi ~ N(0, I), (B, K, noise size)."""
@@ -188,6 +200,8 @@ class Learner:
             torch._foreach_lerp_(theirs, ours, self.config.target_rate)
         elif self.updates % self.config.target_period == 0:
             torch._foreach_copy_(theirs, ours)
+        if self._probe is not self.q_target:
+            torch._foreach_copy_(list(self._probe.parameters()), theirs)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything `step` depends on: nested dicts of tensors and plain numbers."""

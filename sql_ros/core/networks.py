@@ -62,7 +62,7 @@ class StateActionNetwork(nn.Module):
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps states (B, S) and vectors (B, K, A) to (B, K, O)."""
         assert self.from_vector is not None, "this network takes no vectors"
-        hidden = self.from_vector(vector)  # (B, K, H)
+        hidden = self.from_vector(vector.to(self.from_vector.weight.dtype))  # (B, K, H)
         hidden += self._first(state).unsqueeze(-2)  # in place: particle tensors are large, passes over them are what costs
         return self._rest(hidden)
 
@@ -71,13 +71,18 @@ class StateActionNetwork(nn.Module):
         return self._rest(self._first(state))
 
     def _first(self, state: Tensor) -> Tensor:
-        output: Tensor = self.from_state((state - self.offset) * self.gain)
+        scaled = (state - self.offset) * self.gain
+        output: Tensor = self.from_state(scaled.to(self.from_state.weight.dtype))
         return output
 
     def _rest(self, hidden: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers):
-            hidden = layer(norm(hidden).relu_())
+            hidden = layer(norm(hidden).relu_().to(layer.weight.dtype))
         return hidden
+
+    def hidden_layers(self) -> list[nn.Module]:
+        """All modules but the last layer."""
+        return [module for module in (self.from_state, self.from_vector, *self.norms, *self.layers[:-1]) if module is not None]
 
 
 class SamplingNetwork(StateActionNetwork):
@@ -132,3 +137,10 @@ class TwinQ(nn.Module):
         for value in values[1:]:
             smallest = torch.minimum(smallest, value)
         return smallest
+
+    def hidden_layers_to(self, dtype: torch.dtype) -> None:
+        """Computes in another precision up to the last layers, whose sums over units keep their own."""
+        for member in self.members:
+            assert isinstance(member, StateActionNetwork)
+            for module in member.hidden_layers():
+                module.to(dtype)

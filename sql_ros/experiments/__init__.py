@@ -1,0 +1,1 @@
+"""Experiments without ROS: learning curves on Gymnasium environments, comparisons and ablations."""

@@ -1,0 +1,97 @@
+"""A learning curve, and the evaluation each of its points comes from: the same for every method that is compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sql_ros.experiments.gym_task import Vector, to_env
+
+EVALUATION_SEED = 10_000  # of the first evaluation episode, the next has the next; training seeds stay far below
+
+Act = Callable[[Vector], Vector]  # observation (S,) -> action (A,) in [-1, 1]
+
+
+@dataclass
+class Curve:
+    """Points of one run, lists of equal length; `successes` is empty where the environment knows no success.
+
+    Attributes:
+        steps: transitions collected in training.
+        returns: mean undiscounted return of the evaluation episodes.
+        successes: share of the evaluation episodes whose last `info` said is_success.
+        updates: gradient steps made.
+        train_s: wall time of training, evaluation left out [s].
+        train_cpu_s: processor time of training, evaluation left out [s]; on a busy machine the more honest one.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    returns: list[float] = field(default_factory=list)
+    successes: list[float] = field(default_factory=list)
+    updates: list[int] = field(default_factory=list)
+    train_s: list[float] = field(default_factory=list)
+    train_cpu_s: list[float] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Plain lists, ready for JSON."""
+        return asdict(self)
+
+
+class CurveRecorder:
+    """Adds points to a curve, its clocks stopped while an evaluation runs.
+
+    Args:
+        env: a second environment, for evaluation alone.
+        episodes: per evaluation.
+    """
+
+    def __init__(self, env: Any, episodes: int) -> None:
+        self.curve = Curve()
+        self._env, self._episodes = env, episodes
+        self._wall_s = self._cpu_s = 0.0
+        self._start_clocks()
+
+    def add(self, steps: int, updates: int, act: Act) -> None:
+        """Evaluates and appends a point."""
+        self._wall_s += time.perf_counter() - self._wall_start
+        self._cpu_s += time.process_time() - self._cpu_start
+        mean_return, success = evaluate(self._env, act, self._episodes)
+        self.curve.steps.append(steps)
+        self.curve.returns.append(mean_return)
+        if success is not None:
+            self.curve.successes.append(success)
+        self.curve.updates.append(updates)
+        self.curve.train_s.append(self._wall_s)
+        self.curve.train_cpu_s.append(self._cpu_s)
+        self._start_clocks()
+
+    def _start_clocks(self) -> None:
+        self._wall_start, self._cpu_start = time.perf_counter(), time.process_time()
+
+
+def evaluate(env: Any, act: Act, episodes: int) -> tuple[float, float | None]:
+    """Mean undiscounted return over episodes with fixed seeds, and the success rate where `info` has is_success."""
+    returns: list[float] = []
+    successes: list[float] = []
+    for episode in range(episodes):
+        total, info = run_episode(env, act, EVALUATION_SEED + episode)
+        returns.append(total)
+        if "is_success" in info:
+            successes.append(float(info["is_success"]))
+    return float(np.mean(returns)), float(np.mean(successes)) if successes else None
+
+
+def run_episode(env: Any, act: Act, seed: int) -> tuple[float, dict[str, Any]]:
+    """One episode from a seed: its undiscounted return and the last info."""
+    observation, info = env.reset(seed=seed)
+    total, ended = 0.0, False
+    while not ended:
+        action = to_env(act(np.asarray(observation, np.float32)), env.action_space)
+        observation, reward, terminated, truncated, info = env.step(action)
+        total += float(reward)
+        ended = terminated or truncated
+    return total, info

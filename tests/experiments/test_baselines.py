@@ -1,0 +1,41 @@
+"""SAC and DDPG of stable-baselines3 under our conditions."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.experiments.baselines import ScaledEnv, train_baseline
+from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_training import train
+
+
+@pytest.mark.parametrize("method", ["sac", "ddpg"])
+def test_a_baseline_is_evaluated_at_the_same_points_after_as_many_updates(method, line, small, pace):
+    pytest.importorskip("stable_baselines3")
+    theirs = train_baseline(method, line, 60, 0, small, pace, evaluate_every=25, evaluation_episodes=2)
+    ours = train(line, 60, 0, small, pace, evaluate_every=25, evaluation_episodes=2)
+    assert theirs.steps == ours.steps
+    assert np.abs(np.subtract(theirs.updates, ours.updates)).max() <= 1  # SB3 calls back before the update of a step
+    assert len(theirs.successes) == len(theirs.returns)
+
+
+def test_a_baseline_sees_the_observations_of_an_arm_scaled():
+    env = make_env("sql_ros/SawyerReach-v0")
+    raw, _ = env.reset(seed=0)
+    scaled, _ = ScaledEnv(env).reset(seed=0)
+    spec = env.unwrapped.task.spec
+    np.testing.assert_allclose(scaled, (raw - np.array(spec.observation_offset)) / np.array(spec.observation_scale), rtol=1e-5)
+
+
+def test_an_unknown_baseline_is_refused(line, small, pace):
+    pytest.importorskip("stable_baselines3")
+    with pytest.raises(ConfigError, match="'td3', expected one of: sac, ddpg"):
+        train_baseline("td3", line, 10, 0, small, pace, evaluate_every=5, evaluation_episodes=1)
+
+
+def test_without_stable_baselines3_the_error_says_what_to_install(line, small, pace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    with pytest.raises(ConfigError, match=r"sql_ros\[bench\]"):
+        train_baseline("sac", line, 10, 0, small, pace, evaluate_every=5, evaluation_episodes=1)

@@ -1,0 +1,66 @@
+"""The one learner on a Gymnasium environment."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sql_ros.core.trainer import Trainer
+from sql_ros.experiments.curve import evaluate
+from sql_ros.experiments.gym_task import make_env, spec_of
+from sql_ros.experiments.gym_training import Walk, train
+
+
+def test_it_learns_where_the_reward_is(line, small, pace):
+    curve = train(line, 300, 0, small, pace, evaluate_every=300, evaluation_episodes=5)
+    rng = np.random.default_rng(0)
+    uniform, _ = evaluate(make_env(line), lambda _: rng.uniform(-1.0, 1.0, 1).astype(np.float32), 20)
+    assert uniform < -2.0  # five times the mean distance of 0.625
+    assert curve.returns[-1] > -0.75
+    assert curve.successes[-1] >= 0.6
+
+
+def test_a_point_is_made_at_every_evaluation_and_at_the_last_step(line, small, pace):
+    seen = []
+    curve = train(
+        line,
+        50,
+        0,
+        small,
+        replace(pace, updates_per_transition=2.0),
+        evaluate_every=20,
+        evaluation_episodes=1,
+        progress=lambda trainer, curve: seen.append((trainer.learner.updates, len(curve.steps))),
+    )
+    assert curve.steps == [20, 40, 50]
+    assert curve.updates == [0, 40, 60]
+    assert seen == [(0, 1), (40, 2), (60, 3)]
+    assert len(curve.returns) == len(curve.successes) == len(curve.train_s) == len(curve.train_cpu_s) == 3
+    assert curve.train_s == sorted(curve.train_s)
+
+
+def test_evaluating_more_often_does_not_change_what_is_learned(line, small, pace):
+    often, rarely = (train(line, 60, 3, small, pace, evaluate_every=every, evaluation_episodes=2) for every in (10, 60))
+    assert often.returns[-1] == rarely.returns[-1]
+
+
+def test_another_seed_gives_another_run(line, small, pace):
+    first, second = (train(line, 40, seed, small, pace, evaluate_every=40, evaluation_episodes=2) for seed in (0, 1))
+    assert first.returns != second.returns
+
+
+def test_an_episode_cut_for_time_is_truncated_not_terminated_and_the_next_begins_elsewhere(line, small, pace):
+    env = make_env(line)
+    walk = Walk(env, Trainer(spec_of(env), pace, small, 0), 0)
+    transitions = [walk.step() for _ in range(10)]
+    assert [item.truncated for item in transitions] == [False, False, False, False, True] * 2
+    assert not any(item.terminated for item in transitions)
+    np.testing.assert_array_equal(transitions[4].next_observation, transitions[4].observation)  # the state stays, also at the end
+    assert not np.array_equal(transitions[5].observation, transitions[4].next_observation)
+
+
+def test_warm_up_actions_are_uniform_on_the_unit_box(line, small, pace):
+    env = make_env(line)
+    walk = Walk(env, Trainer(spec_of(env), pace, small, 0), 0)
+    actions = np.array([walk.step().action[0] for _ in range(2000)])
+    assert np.abs(actions).max() <= 1.0
+    assert abs(actions.var() - 1.0 / 3.0) < 0.03
