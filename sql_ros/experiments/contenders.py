@@ -63,9 +63,9 @@ class Contender:
 
 PROBLEMS: dict[str, Problem] = {
     "sql_ros/SawyerReach-v0": Problem(6000, 1000, 10),
-    "Swimmer-v5": Problem(10_000, 2000, 3, GYM),
-    "HalfCheetah-v5": Problem(10_000, 2000, 3, GYM),
-    "Hopper-v5": Problem(10_000, 2000, 3, GYM),
+    "Swimmer-v5": Problem(6000, 1000, 3, GYM),
+    "HalfCheetah-v5": Problem(6000, 1000, 3, GYM),
+    "Hopper-v5": Problem(6000, 1000, 3, GYM),
 }
 
 # [SQL17] App. D.1 as far as two cores allow. Cut: widths 200 -> 128, K of the value 50 -> 16 and particles 32 + 32 -> 8 + 8 (both as in
@@ -97,6 +97,7 @@ CONTENDERS: dict[str, Contender] = {
     "2 updates per step": Contender(pace={"updates_per_transition": 2.0}),
     "hard target": Contender(algorithm={"target_update": "hard", "target_period": 1000}),
     "tuned temperature": Contender(algorithm={"temperature_mode": "tuned"}),
+    "bfloat16 particles": Contender(algorithm={"particle_precision": "bfloat16"}),
 }
 
 
