@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import warnings
@@ -24,7 +25,7 @@ class _Candidates(nn.Module):
 
     def __init__(self, learner: Learner) -> None:
         super().__init__()
-        self.sampler, self.q = learner.sampler, learner.q_target
+        self.sampler, self.q = copy.deepcopy(learner.sampler).cpu(), copy.deepcopy(learner.q_target).cpu()
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         action = squash(self.sampler(observation, noise.unsqueeze(0)))

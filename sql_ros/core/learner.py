@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +12,13 @@ import torch
 from torch import Tensor
 
 from sql_ros.core.config import Config, option
+from sql_ros.core.cuda_graph import GraphedUpdate
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.losses import boltzmann_entropy, fitting_loss, importance_weights, q_loss, q_target, soft_value, stein_loss
 from sql_ros.core.mixture import MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
-from sql_ros.core.proposals import particle_proposal, uniform_latent, uniform_proposal, with_uniform_floor
+from sql_ros.core.particle_q import ParticleQ
+from sql_ros.core.proposals import mixture_proposal, particle_proposal, uniform_proposal
 from sql_ros.core.replay import Batch
 from sql_ros.core.squash import squash
 
@@ -59,6 +63,7 @@ class AlgorithmConfig(Config):
     target_update: str = option("polyak", "how the target follows Q: polyak, or hard copies (paper)", choices=("polyak", "hard"))
     target_rate: float = option(0.005, "share of Q that enters the target per update (polyak)", minimum=0.0, maximum=1.0)
     target_period: int = option(1000, "updates between two copies (hard)", minimum=1)
+    device: str = option("cpu", "where the learner computes", choices=("cpu", "cuda"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,30 +88,42 @@ class Learner:
         scaling: of the observations, (S,).
         action_size: A.
         seed: of the weights and of every random draw in `step`.
+
+    Raises:
+        ConfigError: the device is "cuda" and this torch finds none.
     """
 
     def __init__(self, config: AlgorithmConfig, scaling: Scaling, action_size: int, seed: int) -> None:
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                "'device' is 'cuda', but torch finds no CUDA device: run nvidia-smi, install a CUDA build of torch, or use 'cpu'"
+            )
         self.config = config
         self.action_size = action_size
         self.updates = 0
-        self._generator = torch.Generator().manual_seed(seed)
+        self._device = torch.device(config.device)
+        first = torch.Generator().manual_seed(seed)
         hidden = config.hidden_sizes
-        self.q = TwinQ(scaling, action_size, hidden, config.q_networks, self._generator, layer_norm=config.layer_norm)
+        self.q = TwinQ(scaling, action_size, hidden, config.q_networks, first, layer_norm=config.layer_norm).to(self._device)
         self.sampler: MixtureNetwork | SamplingNetwork
         if config.sampler == "mixture":
-            self.sampler = MixtureNetwork(scaling, action_size, hidden, config.mixture_components, self._generator)
+            self.sampler = MixtureNetwork(scaling, action_size, hidden, config.mixture_components, first).to(self._device)
         else:
-            self.sampler = SamplingNetwork(scaling, action_size, hidden, self._generator, skip=config.noise_skip)
+            self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=config.noise_skip).to(self._device)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
-        self._probe = copy.deepcopy(self.q_target)  # the target as it is evaluated at the value particles
-        if config.particle_precision == "bfloat16":
-            self._probe.hidden_layers_to(torch.bfloat16)
-        else:
-            self._probe = self.q_target
-        self._log_temperature = torch.tensor(config.temperature).log().requires_grad_(True)
-        self._q_optimizer = torch.optim.Adam(self.q.parameters(), lr=config.q_learning_rate, fused=True)
-        self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=config.sampler_learning_rate, fused=True)
-        self._temperature_optimizer = torch.optim.Adam([self._log_temperature], lr=config.temperature_learning_rate, fused=True)
+        self._probe = ParticleQ(self.q_target, getattr(torch, config.particle_precision))
+        self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
+        groups = [
+            {"params": list(self.q.parameters()), "lr": config.q_learning_rate},
+            {"params": list(self.sampler.parameters()), "lr": config.sampler_learning_rate},
+        ]
+        on_gpu = self._device.type == "cuda"
+        self._optimizer = torch.optim.Adam(groups, fused=True, capturable=on_gpu)
+        self._temperature_optimizer = torch.optim.Adam(
+            [self._log_temperature], lr=config.temperature_learning_rate, fused=True, capturable=on_gpu
+        )
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._run_update = GraphedUpdate(self._update, self._generator) if on_gpu else self._update
 
     @property
     def temperature(self) -> float:
@@ -115,39 +132,42 @@ class Learner:
             return self._log_temperature.exp().item()
         return self.config.temperature_at(self.updates)
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
+    def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One gradient step on Q, one on the sampling network, one of the temperature if it is tuned, one step of the target.
 
         Returns:
-            Scalars that describe the update, detached: q_loss, value_mean, target_mean, entropy.
+            Scalars that describe the update, detached: q_loss, value_mean, target_mean, entropy. Read them before the next step.
         """
-        tensors = {name: torch.from_numpy(array) for name, array in vars(batch).items()}
-        metrics = self._update(self.temperature, **tensors)
+        config = self.config
+        if config.annealing_updates:
+            self._follow_schedule()
+        metrics = self._run_update({name: torch.from_numpy(array).to(self._device) for name, array in vars(batch).items()})
         self.updates += 1
-        self._follow()
+        if config.target_update == "hard" and self.updates % config.target_period == 0:
+            self._copy_to_target()
         return metrics
 
-    def _update(
-        self, temperature: float, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor, terminated: Tensor
-    ) -> dict[str, Tensor]:
-        """The gradient steps."""
+    def _update(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """All of a step that a GPU can replay: no branch here depends on what is in a tensor."""
+        config, next_observation = self.config, batch["next_observation"]
+        temperature = self._log_temperature.detach().exp()
         latent, log_density, log_policy = self._propose(next_observation)
-        with torch.no_grad():
-            next_q = self._probe(next_observation, squash(latent))
+        next_q = self._probe(next_observation, squash(latent))
         value = soft_value(next_q, log_density, temperature)
         weights = importance_weights(next_q, log_density, temperature)
-        target = q_target(reward, terminated, value, self.config.discount)
-        loss = q_loss(self.q, observation, action, target)
-        _descend(self._q_optimizer, loss)
-        sampler_loss = self._stein_loss(observation, temperature) if log_policy is None else fitting_loss(log_policy, weights)
-        _descend(self._sampler_optimizer, sampler_loss)
+        target = q_target(batch["reward"], batch["terminated"], value, config.discount)
+        loss = q_loss(self.q, batch["observation"], batch["action"], target)
+        sampler_loss = self._stein_loss(batch["observation"], temperature) if log_policy is None else fitting_loss(log_policy, weights)
+        _descend(self._optimizer, loss + sampler_loss)  # no parameter is in both
         entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
-        if self.config.temperature_mode == "tuned":
+        if config.temperature_mode == "tuned":
             # alpha falls while the policy is more random than asked for
-            _descend(self._temperature_optimizer, self._log_temperature * (entropy - self.config.target_entropy * self.action_size))
+            _descend(self._temperature_optimizer, self._log_temperature * (entropy - config.target_entropy * self.action_size))
+        if config.target_update == "polyak":
+            self._move_target()
         return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean(), "entropy": entropy}
 
-    def _stein_loss(self, observation: Tensor, temperature: float) -> Tensor:
+    def _stein_loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
         config = self.config
         noise = self._noise(len(observation), config.fixed_particles + config.updated_particles)
         by_dimension = config.bandwidth == "per_dimension"
@@ -156,13 +176,14 @@ class Learner:
     @torch.no_grad()
     def sample(self, observation: Tensor, count: int) -> Tensor:
         """Draws K actions of the present policy per state: (B, S) -> (B, K, A) in [-1, 1]."""
-        return squash(self.sampler(observation, self._noise(len(observation), count)))
+        return squash(self.sampler(observation.to(self._device), self._noise(len(observation), count)))
 
     @torch.no_grad()
     def value(self, observation: Tensor) -> Tensor:
         """Estimates V of the target network: (B, S) -> (B,)."""
+        observation = observation.to(self._device)
         latent, log_density, _ = self._propose(observation)
-        return soft_value(self.q_target(observation, squash(latent)), log_density, self.temperature)
+        return soft_value(self._probe(observation, squash(latent)), log_density, self.temperature)
 
     def _propose(self, observation: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Where V is probed.
@@ -171,37 +192,39 @@ class Learner:
             latents (B, K, A), the log density of their actions (B, K), and where the sampler has one, its own log density there, with
             gradient (B, K).
         """
-        config, batch, size = self.config, len(observation), self.action_size
-        sampler, generator = self.sampler, self._generator
+        config, batch, sampler = self.config, len(observation), self.sampler
         mixture = sampler.distribution(observation) if isinstance(sampler, MixtureNetwork) else None
         if config.value_proposal == "uniform":
-            latent, log_density = uniform_proposal(batch, config.value_particles, size, generator)
+            latent, log_density = uniform_proposal(batch, config.value_particles, self.action_size, self._generator)
             return latent, log_density, None if mixture is None else mixture.log_density(latent)
         noise = self._noise(batch, config.value_particles - config.uniform_particles)
-        if mixture is None:
-            with torch.no_grad():
-                return *particle_proposal(sampler(observation, noise), config.uniform_particles, generator), None
+        if mixture is not None:
+            return mixture_proposal(mixture, noise, config.uniform_particles, self._generator)
         with torch.no_grad():
-            latent = torch.cat([mixture.draw(noise), uniform_latent(batch, config.uniform_particles, size, generator)], dim=1)
-        log_policy = mixture.log_density(latent)
-        share = config.uniform_particles / config.value_particles
-        return latent, with_uniform_floor(log_policy.detach(), share, size), log_policy
+            return *particle_proposal(sampler(observation, noise), config.uniform_particles, self._generator), None
 
     def _noise(self, batch: int, count: int) -> Tensor:
         """Xi ~ N(0, I), (B, K, noise size)."""
-        return torch.randn(batch, count, self.sampler.noise_size, generator=self._generator)
+        return torch.randn(batch, count, self.sampler.noise_size, generator=self._generator, device=self._device)
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the target towards Q, or copies it."""
-        ours: list[Tensor] = list(self.q.parameters())
-        theirs: list[Tensor] = list(self.q_target.parameters())
-        if self.config.target_update == "polyak":
-            torch._foreach_lerp_(theirs, ours, self.config.target_rate)
-        elif self.updates % self.config.target_period == 0:
-            torch._foreach_copy_(theirs, ours)
-        if self._probe is not self.q_target:
-            torch._foreach_copy_(list(self._probe.parameters()), theirs)
+    def _follow_schedule(self) -> None:
+        if self.config.temperature_mode == "schedule":
+            self._log_temperature.fill_(math.log(self.config.temperature_at(self.updates)))
+
+    @torch.no_grad()
+    def _move_target(self) -> None:
+        """Polyak: a share of Q enters the target."""
+        torch._foreach_lerp_(*self._target_and_q(), self.config.target_rate)
+        self._probe.follow()
+
+    @torch.no_grad()
+    def _copy_to_target(self) -> None:
+        torch._foreach_copy_(*self._target_and_q())
+        self._probe.follow()
+
+    def _target_and_q(self) -> tuple[list[Tensor], list[Tensor]]:
+        return list(self.q_target.parameters()), list(self.q.parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything `step` depends on: nested dicts of tensors and plain numbers."""
@@ -210,8 +233,7 @@ class Learner:
             "q_target": self.q_target.state_dict(),
             "sampler": self.sampler.state_dict(),
             "log_temperature": self._log_temperature.detach().clone(),
-            "q_optimizer": self._q_optimizer.state_dict(),
-            "sampler_optimizer": self._sampler_optimizer.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
             "temperature_optimizer": self._temperature_optimizer.state_dict(),
             "generator": self._generator.get_state(),
             "updates": self.updates,
@@ -221,14 +243,15 @@ class Learner:
         """Takes what `state_dict` gave: the next `step` is the one that would have followed, to the bit."""
         self.q.load_state_dict(state["q"])
         self.q_target.load_state_dict(state["q_target"])
+        self._probe.follow()
         self.sampler.load_state_dict(state["sampler"])
         with torch.no_grad():
             self._log_temperature.copy_(state["log_temperature"])
-        self._q_optimizer.load_state_dict(state["q_optimizer"])
-        self._sampler_optimizer.load_state_dict(state["sampler_optimizer"])
+        self._optimizer.load_state_dict(state["optimizer"])
         self._temperature_optimizer.load_state_dict(state["temperature_optimizer"])
         self._generator.set_state(state["generator"])
         self.updates = int(state["updates"])
+        self._follow_schedule()
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -52,8 +52,8 @@ def q_target(reward: Tensor, terminated: Tensor, next_value: Tensor, discount: f
 def q_loss(networks: TwinQ, observation: Tensor, action: Tensor, target: Tensor) -> Tensor:
     """Half the mean squared soft Bellman error, summed over the members: (B, S), (B, A), (B,) -> scalar."""
     # [SQL17] Eq. 11
-    losses = [0.5 * (q.squeeze(1) - target).square().mean() for q in networks.each(observation, action.unsqueeze(1))]
-    return torch.stack(losses).sum()
+    q = networks.each(observation, action.unsqueeze(1)).squeeze(-1)  # (N, B)
+    return 0.5 * (q - target).square().mean(1).sum()
 
 
 def fitting_loss(log_policy: Tensor, weights: Tensor) -> Tensor:

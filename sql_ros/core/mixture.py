@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sql_ros.core.networks import Scaling, StateActionNetwork
+from sql_ros.core.networks import Scaling, StackedLinear, StateActionNetwork
 from sql_ros.core.squash import log_squash_jacobian
 
 WIDEST_LOG_SCALE = 4.0  # of a component: standard deviations between exp(-4) and exp(4)
@@ -73,16 +73,17 @@ class MixtureNetwork(StateActionNetwork):
     def _spread_components(self, generator: torch.Generator) -> None:
         """Starts near N(0, I) for every state, that is, with uniform actions."""
         head = self.layers[-1]
-        assert isinstance(head, torch.nn.Linear)
+        assert isinstance(head, StackedLinear)
+        assert head.bias is not None
         head.weight.mul_(0.1)
-        _, mean, log_scale, _ = torch.split(head.bias, self._sizes)
+        _, mean, log_scale, _ = torch.split(head.bias.view(-1), self._sizes)
         mean.copy_(math.sqrt(1.0 - FIRST_VARIANCE) * torch.randn(mean.shape, generator=generator))
         log_scale.fill_(0.5 * math.log(FIRST_VARIANCE))
 
     def distribution(self, observation: Tensor) -> Mixture:
         """The mixture of every state: (B, S)."""
         shape = (len(observation), self.components, self.action_size)
-        logit, mean, log_scale, below = torch.split(self.of_state(observation), self._sizes, dim=-1)
+        logit, mean, log_scale, below = torch.split(self.of_state(observation).squeeze(0), self._sizes, dim=-1)
         bounded = WIDEST_LOG_SCALE * torch.tanh(log_scale / WIDEST_LOG_SCALE)
         shear = self._identity + (below @ self._placement).view(-1, self.action_size, self.action_size)
         return Mixture(torch.log_softmax(logit, dim=-1), mean.view(shape), bounded.view(shape), shear)
@@ -93,10 +94,14 @@ class MixtureNetwork(StateActionNetwork):
 
 
 def _solve_unit_lower(factor: Tensor, right: Tensor) -> Tensor:
-    """U with R u = y by forward substitution, R (B, A, A), y (B, K, A): A steps for all at once, of operators that ONNX has."""
+    """U with R u = y for unit lower triangular R: (B, A, A), (B, K, A) -> (B, K, A)."""
+    if not torch.onnx.is_in_onnx_export():
+        solved: Tensor = torch.linalg.solve_triangular(factor, right.transpose(1, 2), upper=False, unitriangular=True)
+        return solved.transpose(1, 2)
+    # ONNX has no such operator: forward substitution
     solution = right[..., :1]
     for row in range(1, right.shape[-1]):
-        known = torch.bmm(solution, factor[:, row, :row].unsqueeze(-1))  # (B, K, 1)
+        known = solution @ factor[:, row, :row].unsqueeze(-1)  # (B, K, 1)
         solution = torch.cat([solution, right[..., row : row + 1] - known], dim=-1)
     return solution
 

@@ -1,8 +1,9 @@
-"""The Q-network and the sampling network: states and actions (or noise) enter by linear maps of their own that are added."""
+"""The Q-networks and the sampling network: states and actions (or noise) enter by linear maps of their own that are added."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,18 +17,49 @@ class Scaling(NamedTuple):
     scale: tuple[float, ...]
 
 
-class StateActionNetwork(nn.Module):
-    """A ReLU network on states and K vectors per state.
+class StackedLinear(nn.Module):
+    """N independent linear maps as one batched product: (N, R, in) -> (N, R, out). Xavier uniform weights, biases zero."""
 
-    The first layer, after the scaling of the state, is W_s s + W_a a + b, so that the part of the observation is computed once per state,
-    not once per particle.
+    def __init__(self, members: int, inputs: int, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        bound = math.sqrt(6.0 / (inputs + outputs))
+        self.weight = nn.Parameter((2.0 * torch.rand(members, inputs, outputs, generator=generator) - 1.0) * bound)
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Maps (N, R, in) to (N, R, out)."""
+        if len(self.weight) == 1:  # a batch of one product costs more than one product
+            return torch.addmm(self.bias[0, 0], rows.squeeze(0), self.weight[0]).unsqueeze(0)
+        return torch.baddbmm(self.bias, rows, self.weight)
+
+
+class StackedLayerNorm(nn.Module):
+    """Normalises rows, with gain and bias per member: (N, R, H) -> (N, R, H)."""
+
+    def __init__(self, members: int, size: int) -> None:
+        super().__init__()
+        self._shape = (size,)
+        self.gain = nn.Parameter(torch.ones(members, 1, size))
+        self.bias = nn.Parameter(torch.zeros(members, 1, size))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Maps (N, R, H) to (N, R, H)."""
+        return torch.addcmul(self.bias, nn.functional.layer_norm(rows, self._shape), self.gain)
+
+
+class StateActionNetwork(nn.Module):
+    """N independent ReLU networks on states and K vectors per state.
+
+    The first layer, after the scaling of the state, is W_s s + W_a a + b, so that for many vectors per state the part of the observation
+    is computed once per state, not once per particle.
 
     Args:
         scaling: of the state, (S,).
         vector_size: size of what accompanies the state: an action or a noise vector, A; 0: nothing does.
-        hidden_sizes: width of each hidden layer.
+        hidden_sizes: width of each hidden layer, H.
         output_size: components of the output, O.
-        generator: source of the initial weights (Xavier uniform, biases zero).
+        generator: source of the initial weights.
+        members: how many networks, N.
         layer_norm: normalise each hidden layer before its ReLU.
     """
 
@@ -39,50 +71,48 @@ class StateActionNetwork(nn.Module):
         output_size: int,
         generator: torch.Generator,
         *,
+        members: int = 1,
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.offset: Tensor
-        self.gain: Tensor
+        self.inverse_scale: Tensor
         self.register_buffer("offset", torch.tensor(scaling.offset))
-        self.register_buffer("gain", 1.0 / torch.tensor(scaling.scale))
-        self.from_state = nn.Linear(len(scaling.offset), hidden_sizes[0])
-        self.from_vector = nn.Linear(vector_size, hidden_sizes[0], bias=False) if vector_size else None
-        widths = [*hidden_sizes, output_size]
-        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in itertools.pairwise(widths))
-        self.norms = nn.ModuleList(nn.LayerNorm(n) if layer_norm else nn.Identity() for n in hidden_sizes)
-        for name, parameter in self.named_parameters():
-            if name.startswith("norms"):
-                continue
-            if name.endswith("weight"):
-                nn.init.xavier_uniform_(parameter, generator=generator)
-            else:
-                nn.init.zeros_(parameter)
+        self.register_buffer("inverse_scale", 1.0 / torch.tensor(scaling.scale))
+        self.members, self.state_size = members, len(scaling.offset)
+        self.first = StackedLinear(members, self.state_size + vector_size, hidden_sizes[0], generator)
+        widths = itertools.pairwise([*hidden_sizes, output_size])
+        self.layers = nn.ModuleList(StackedLinear(members, n, m, generator) for n, m in widths)
+        self.norms = nn.ModuleList(StackedLayerNorm(members, n) if layer_norm else nn.Identity() for n in hidden_sizes)
 
-    def forward(self, state: Tensor, vector: Tensor) -> Tensor:
-        """Maps states (B, S) and vectors (B, K, A) to (B, K, O)."""
-        assert self.from_vector is not None, "this network takes no vectors"
-        hidden = self.from_vector(vector.to(self.from_vector.weight.dtype))  # (B, K, H)
-        hidden += self._first(state).unsqueeze(-2)  # in place: particle tensors are large, passes over them are what costs
-        return self._rest(hidden)
+    def of_pairs(self, state: Tensor, vector: Tensor) -> Tensor:
+        """Maps states (B, S) and vectors (B, K, A) to (N, B, K, O)."""
+        batch, count, size = vector.shape
+        if count == 1:
+            rows = torch.cat([self.scaled(state), vector.squeeze(1)], dim=-1)
+            return self._rest(self.first(rows.expand(self.members, -1, -1))).unsqueeze(2)
+        rows = vector.reshape(1, batch * count, size).expand(self.members, -1, -1)
+        hidden = torch.bmm(rows, self.first.weight[:, self.state_size :]).view(self.members, batch, count, -1)
+        hidden = hidden + self.first_of_state(state).unsqueeze(2)
+        return self._rest(hidden.view(self.members, batch * count, -1)).view(self.members, batch, count, -1)
 
     def of_state(self, state: Tensor) -> Tensor:
-        """Maps states (B, S) alone to (B, O)."""
-        return self._rest(self._first(state))
+        """Maps states (B, S) alone to (N, B, O)."""
+        return self._rest(self.first_of_state(state))
 
-    def _first(self, state: Tensor) -> Tensor:
-        scaled = (state - self.offset) * self.gain
-        output: Tensor = self.from_state(scaled.to(self.from_state.weight.dtype))
-        return output
+    def scaled(self, state: Tensor) -> Tensor:
+        """The state as the first layer sees it, (B, S)."""
+        return (state - self.offset) * self.inverse_scale
+
+    def first_of_state(self, state: Tensor) -> Tensor:
+        """W_s s + b: (B, S) -> (N, B, H)."""
+        rows = self.scaled(state).expand(self.members, -1, -1)
+        return torch.baddbmm(self.first.bias, rows, self.first.weight[:, : self.state_size])
 
     def _rest(self, hidden: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers):
-            hidden = layer(norm(hidden).relu_().to(layer.weight.dtype))
+            hidden = layer(torch.relu(norm(hidden)))
         return hidden
-
-    def hidden_layers(self) -> list[nn.Module]:
-        """All modules but the last layer."""
-        return [module for module in (self.from_state, self.from_vector, *self.norms, *self.layers[:-1]) if module is not None]
 
 
 class SamplingNetwork(StateActionNetwork):
@@ -104,11 +134,11 @@ class SamplingNetwork(StateActionNetwork):
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps observations (B, S) and noise (B, K, A) to latents (B, K, A)."""
-        latent = super().forward(state, vector)
+        latent = self.of_pairs(state, vector).squeeze(0)
         return latent if self.direct is None else latent + self.direct(vector)
 
 
-class TwinQ(nn.Module):
+class TwinQ(StateActionNetwork):
     """Independent Q-networks; their minimum counters overestimation (a departure from [SQL17], as in the authors' 2018 port)."""
 
     def __init__(
@@ -121,26 +151,12 @@ class TwinQ(nn.Module):
         *,
         layer_norm: bool = False,
     ) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(
-            StateActionNetwork(scaling, action_size, hidden_sizes, 1, generator, layer_norm=layer_norm) for _ in range(count)
-        )
+        super().__init__(scaling, action_size, hidden_sizes, 1, generator, members=count, layer_norm=layer_norm)
 
-    def each(self, observation: Tensor, action: Tensor) -> list[Tensor]:
-        """Q of every member: observations (B, S), actions (B, K, A) -> list of (B, K)."""
-        return [member(observation, action).squeeze(-1) for member in self.members]
+    def each(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q of every member: observations (B, S), actions (B, K, A) -> (N, B, K)."""
+        return self.of_pairs(observation, action).squeeze(-1)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """The smallest Q of the members: observations (B, S), actions (B, K, A) -> (B, K)."""
-        values = self.each(observation, action)
-        smallest = values[0]
-        for value in values[1:]:
-            smallest = torch.minimum(smallest, value)
-        return smallest
-
-    def hidden_layers_to(self, dtype: torch.dtype) -> None:
-        """Computes in another precision up to the last layers, whose sums over units keep their own."""
-        for member in self.members:
-            assert isinstance(member, StateActionNetwork)
-            for module in member.hidden_layers():
-                module.to(dtype)
+        return self.each(observation, action).amin(0)

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from sql_ros.core.mixture import Mixture
 from sql_ros.core.squash import log_squash_jacobian, log_volume
 
 SMALLEST_SPREAD = 0.05  # of the density around a particle, before the squash
@@ -30,6 +31,29 @@ def with_uniform_floor(log_density: Tensor, share: float, action_size: int) -> T
     """Log density of a mixture of a proposal and, with weight `share` in (0, 1], the uniform one: it bounds every importance weight."""
     floor = torch.full_like(log_density, math.log(share) - log_volume(action_size))
     return torch.logaddexp(log_density + math.log1p(-share), floor) if share < 1.0 else floor
+
+
+def mixture_proposal(mixture: Mixture, noise: Tensor, uniform_count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Actions of a sampler of known density, mixed with a uniform floor; a departure from [SQL17].
+
+    With uniform actions alone the estimate of V is off by tens of nats in seven dimensions once Q is sharp.
+
+    Args:
+        mixture: the sampler's distribution in each state.
+        noise: standard normal, (B, K, A + 1).
+        uniform_count: uniform actions per state, U >= 1.
+        generator: of the uniform actions.
+
+    Returns:
+        latents (B, K + U, A), the log density of their actions under the proposal (B, K + U), and under the mixture alone, with its
+        gradient (B, K + U).
+    """
+    batch, count, size = noise.shape[0], noise.shape[1], noise.shape[2] - 1
+    with torch.no_grad():
+        latent = torch.cat([mixture.draw(noise), uniform_latent(batch, uniform_count, size, generator)], dim=1)
+    log_mixture = mixture.log_density(latent)
+    share = uniform_count / (count + uniform_count)
+    return latent, with_uniform_floor(log_mixture.detach(), share, size), log_mixture
 
 
 def particle_proposal(centre: Tensor, uniform_count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def _networks() -> tuple[SamplingNetwork, TwinQ]:
 def test_q_loss_is_half_the_mean_square_summed_over_members():
     _, q = _networks()
     observation, action, target = torch.randn(5, 3), torch.rand(5, 2), torch.randn(5)
-    expected = sum(0.5 * (m(observation, action.unsqueeze(1)).view(5) - target).square().mean() for m in q.members)
+    expected = sum(0.5 * (member.view(5) - target).square().mean() for member in q.each(observation, action.unsqueeze(1)))
     torch.testing.assert_close(q_loss(q, observation, action, target), expected)
 
 
