@@ -36,7 +36,7 @@ class Problem:
     batch: int = 256
     width: int = 256
     value_particles: int = 16
-    kernel_particles: int = 32
+    kernel_particles: int = 16
     observation_size: int = 20
     action_size: int = 7
     transitions: int = 100_000

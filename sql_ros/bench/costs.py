@@ -40,7 +40,13 @@ def buffer_costs(
     rng = np.random.default_rng(seed)
     row = rng.standard_normal(observation_size).astype(np.float32)
     action = rng.uniform(-1, 1, action_size).astype(np.float32)
-    rows = {"observation": row, "action": action, "reward": np.float32(0), "next_observation": row, "terminated": np.float32(0)}
+    rows: dict[str, Any] = {
+        "observation": row,
+        "action": action,
+        "reward": np.float32(0),
+        "next_observation": row,
+        "terminated": np.float32(0),
+    }
     replay.restore({name: np.broadcast_to(value, (capacity, *np.shape(value))) for name, value in rows.items()}, capacity)
     transition = Transition(row, action, 0.0, row, False, False)
     return BufferCosts(
@@ -76,7 +82,8 @@ def peak_update_bytes(problem: Problem, settings: Mapping[str, Any], threads: in
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ConfigError(f"measuring memory failed: {result.stderr.strip() or 'exit code ' + str(result.returncode)}")
-    return json.loads(result.stdout.splitlines()[-1])
+    peak: int | None = json.loads(result.stdout.splitlines()[-1])
+    return peak
 
 
 def _status_bytes(key: str) -> int | None:

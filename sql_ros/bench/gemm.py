@@ -74,7 +74,7 @@ class Product(NamedTuple):
         return str(self.factors[0].dtype).removeprefix("torch.")
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator below autograd, forward and backward, and notes the products.
 
     The backward pass on the CPU runs in the thread that called it and is seen too. Not seen: products inside one fused operator, such
@@ -82,7 +82,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.products: list[Product] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,12 @@ from sql_ros.bench import gemm
 from sql_ros.bench.contenders import Contender, Problem, ours, port, sac
 from sql_ros.bench.costs import BufferCosts, buffer_costs, peak_update_bytes
 
-OURS: dict[str, dict[str, Any]] = {"ours": {}}  # name -> fields of AlgorithmConfig that depart from the defaults
+OURS: dict[str, dict[str, Any]] = {  # name -> fields of AlgorithmConfig that depart from the defaults
+    "ours": {},
+    "ours_float32": {"particle_precision": "float32"},
+    "ours_bfloat16": {"particle_precision": "bfloat16"},
+    "ours_stein": {"sampler": "stein"},
+}
 CALM_PREEMPTIONS_PER_S = 30.0  # more: another process had the cores, and a product on two threads waits a scheduler's slice for the other
 WARM_UP_UPDATES = 5
 WARM_UP_SHARE = 0.2  # of a repeat
@@ -69,7 +75,7 @@ def measure_learner(
     batch: int = 256,
     width: int = 256,
     value_particles: int = 16,
-    kernel_particles: int = 32,
+    kernel_particles: int = 16,
     observation_size: int = 20,
     action_size: int = 7,
     threads: int = 2,
@@ -103,7 +109,7 @@ def measure_learner(
         crowd = [ours(problem, name, settings) for name, settings in variants.items()]
         crowd += [port(problem), *([sac(problem)] if with_sb3 else [])]
         counts = {contender.name: _updates_in(contender, seconds_per_repeat) for contender in crowd}
-        products = {contender.name: gemm.record(lambda run=contender.run: run(1)) for contender in crowd}
+        products = {contender.name: gemm.record(partial(contender.run, 1)) for contender in crowd}
         taken, start = _preemptions(), time.monotonic()
         seconds, limits = _rounds(crowd, counts, products, repeats)
         preemptions_per_s = (_preemptions() - taken) / (time.monotonic() - start)

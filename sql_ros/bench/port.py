@@ -38,7 +38,8 @@ class AddedInputs(nn.Module):
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps (..., S) and (..., A), whose leading dimensions broadcast, to (..., O)."""
         first = torch.relu(self.from_state(state) + self.from_vector(vector))
-        return self.output(torch.relu(self.hidden(first)))
+        output: Tensor = self.output(torch.relu(self.hidden(first)))
+        return output
 
 
 def kernel(fixed: Tensor, updated: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,12 +90,12 @@ class PublishedSql:
         observation = torch.from_numpy(batch.observation)
         q_loss = self._q_loss(batch, observation)
         self._q_optimizer.zero_grad()
-        q_loss.backward()
+        q_loss.backward()  # type: ignore[no-untyped-call]
         self._q_optimizer.step()
         updated, direction = self._stein(observation)
         self._sampler_optimizer.zero_grad()
         # [SQL17] Eq. 14: the direction goes through the network, uphill
-        updated.backward(gradient=-direction)
+        updated.backward(gradient=-direction)  # type: ignore[no-untyped-call]
         self._sampler_optimizer.step()
         self.updates += 1
         if self.updates % TARGET_PERIOD == 0:
@@ -104,7 +105,8 @@ class PublishedSql:
     def act(self, observation: Tensor, count: int) -> Tensor:
         """Actions of the present policy: (B, S) -> (B, K, A) in (-1, 1)."""
         noise = torch.randn(len(observation), count, self.action_size, generator=self._generator)
-        return torch.tanh(self.sampler(observation[:, None, :], noise))
+        action: Tensor = self.sampler(observation[:, None, :], noise)
+        return torch.tanh(action)
 
     def _q_loss(self, batch: Batch, observation: Tensor) -> Tensor:
         with torch.no_grad():
@@ -116,7 +118,8 @@ class PublishedSql:
             target = self.reward_scale * torch.from_numpy(batch.reward) + bootstrap
         # [SQL17] Eq. 11
         q = self.q(observation, torch.from_numpy(batch.action)).squeeze(-1)
-        return 0.5 * (target - q).pow(2).mean()
+        loss: Tensor = 0.5 * (target - q).pow(2).mean()
+        return loss
 
     def _stein(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """The updated particles, with their graph, and the direction in which each should move: both (B, M, A)."""

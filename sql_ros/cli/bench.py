@@ -1,7 +1,8 @@
-"""`sql-ros bench`: the real stack, measured from its own /diagnostics."""
+"""`sql-ros bench`: the real stack, measured from its own /diagnostics, and the learner beside others."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -17,6 +18,67 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.share import find_file
 
 SETTLE_S = 3.0  # discovery and the first steps are left out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what the command takes."""
+    parser.add_argument("what", choices=("learner", "lockstep", "period"), help="what to measure")
+    parser.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
+    parser.add_argument("--seconds", default=10.0, type=float, help="per measurement of lockstep and period (default: %(default)s)")
+    parser.add_argument("--rates", default=[20.0, 100.0], type=float, nargs="+", metavar="HZ", help="control rates of period")
+    parser.add_argument("--seed", default=0, type=int, help="(default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    learner = parser.add_argument_group("learner")
+    learner.add_argument("--batch", default=256, type=int, help="(default: %(default)s)")
+    learner.add_argument("--width", default=256, type=int, help="of both hidden layers (default: %(default)s)")
+    learner.add_argument("--value-particles", default=16, type=int, help="(default: %(default)s)")
+    learner.add_argument(
+        "--kernel-particles", default=16, type=int, help="half fixed, half updated, where SVGD is used (default: %(default)s)"
+    )
+    learner.add_argument("--threads", default=2, type=int, help="of torch (default: %(default)s)")
+    learner.add_argument("--repeats", default=9, type=int, help="(default: %(default)s)")
+    learner.add_argument("--no-sb3", action="store_true", help="leave stable-baselines3 out")
+    learner.add_argument("--sweep", action="store_true", help="also the cost along particles and batch")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    from sql_ros.runs.figures import write_figures
+
+    figures: dict[str, float] = {}
+    if args.what == "learner":
+        figures = _measure_learner(args)
+    elif args.what == "lockstep":
+        figures = measure_lockstep(args.task, args.seconds, args.seed)
+    else:
+        for rate in args.rates:
+            figures.update(measure_period(args.task, rate, args.seconds, args.seed))
+    if args.what != "learner":
+        for name, value in figures.items():
+            print(f"  {name:32s} {value:.6g}")
+    if args.json:
+        write_figures(args.json, figures, args.seed)
+    return 0
+
+
+def _measure_learner(args: argparse.Namespace) -> dict[str, float]:
+    from sql_ros.bench import learner, report, sweep
+    from sql_ros.bench.contenders import Problem
+    from sql_ros.core.memory import keep_freed_memory
+
+    keep_freed_memory()
+    result = learner.measure_learner(
+        args.batch, args.width, args.value_particles, args.kernel_particles, threads=args.threads, repeats=args.repeats, seed=args.seed,
+        variants=learner.OURS, with_sb3=not args.no_sb3,
+    )  # fmt: skip
+    print(report.table(result))
+    figures = report.figures(result)
+    if args.sweep:
+        problem = Problem(args.batch, args.width, args.value_particles, args.kernel_particles, seed=args.seed)
+        lines = sweep.sweep(problem, threads=args.threads)
+        print("\n" + sweep.sweep_table(lines))
+        figures |= sweep.sweep_figures(lines)
+    return figures
 
 
 def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 from sql_ros import __version__
+from sql_ros.cli import bench as bench_cli
+from sql_ros.cli import experiment as experiment_cli
+from sql_ros.cli import verify as verify_cli
 from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
 
 
@@ -38,13 +41,16 @@ def _parser() -> argparse.ArgumentParser:
   sql-ros doctor                                    what works on this machine, and what to do about what does not
   sql-ros up sawyer_stack                           train the simulated Sawyer until it reaches its goals
   sql-ros eval --policy runs/latest/policy.onnx     how good is the result?
-  sql-ros up sawyer_stack mode:=play policy:=runs/latest/policy.onnx realtime_factor:=1""",
+  sql-ros up sawyer_stack mode:=play policy:=runs/latest/policy.onnx realtime_factor:=1
+  sql-ros verify                                    is the mathematics right? a row per check""",
     )
     parser.add_argument("--version", action="version", version=f"sql_ros {__version__}")
     commands = parser.add_subparsers(dest="name", required=True, metavar="command")
     _add_up(commands)
     _add_eval(commands)
     _add_bench(commands)
+    _add_verify(commands)
+    _add_experiment(commands)
     _add_doctor(commands)
     _add_params(commands)
     return parser
@@ -165,41 +171,46 @@ def _eval(args: argparse.Namespace) -> int:
     return 0
 
 
-# --- bench ---
+# --- bench, verify, experiment ---
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = _command(
         commands,
         "bench",
-        "measure this machine: lockstep rate, control periods",
-        """  sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
+        "measure this machine: gradient steps, lockstep rate, control periods",
+        """  sql-ros bench learner --json learner.json            updates per second beside the published update and SAC
+  sql-ros bench learner --sweep                        and how the cost grows with particles and batch
+  sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
   sql-ros bench period --rates 20 100 --seconds 10     control period of the paced actor: p50, p99, maximum""",
     )
-    bench.add_argument("what", choices=("lockstep", "period"), help="what to measure")
-    bench.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
-    bench.add_argument("--seconds", default=10.0, type=float, help="per measurement (default: %(default)s)")
-    bench.add_argument("--rates", default=[20.0, 100.0], type=float, nargs="+", metavar="HZ", help="control rates of period")
-    bench.add_argument("--seed", default=0, type=_natural, help="(default: %(default)s)")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    bench.set_defaults(run=_bench)
+    bench_cli.add_arguments(bench)
+    bench.set_defaults(run=bench_cli.run)
 
 
-def _bench(args: argparse.Namespace) -> int:
-    from sql_ros.cli.bench import measure_lockstep, measure_period
-    from sql_ros.runs.figures import write_figures
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verify = _command(
+        commands,
+        "verify",
+        "check the mathematics against exact answers: densities, values, fixed points, bounds",
+        """  sql-ros verify                                       everything, some twenty minutes, exit code 1 if a check fails
+  sql-ros verify exact temperature                     some suites
+  sql-ros verify samplers --all --out verified         with the paper's variants beside ours, and a picture""",
+    )
+    verify_cli.add_arguments(verify)
+    verify.set_defaults(run=verify_cli.run)
 
-    figures: dict[str, float] = {}
-    if args.what == "lockstep":
-        figures = measure_lockstep(args.task, args.seconds, args.seed)
-    else:
-        for rate in args.rates:
-            figures.update(measure_period(args.task, rate, args.seconds, args.seed))
-    for name, value in figures.items():
-        print(f"  {name:32s} {value:.6g}")
-    if args.json:
-        write_figures(args.json, figures, args.seed)
-    return 0
+
+def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    experiment = _command(
+        commands,
+        "experiment",
+        "compare algorithms over environments and seeds, and write a report (needs the extra 'bench')",
+        """  sql-ros experiment ablation --out runs/ablation --jobs 2
+  sql-ros experiment ablation --out runs/small --envs Hopper-v5 --contenders ours "sb3 sac" --seeds 0 --steps 3000""",
+    )
+    experiment_cli.add_arguments(experiment)
+    experiment.set_defaults(run=experiment_cli.run)
 
 
 # --- doctor and params ---

@@ -88,7 +88,7 @@ def score_of_particles(q: Callable[[Tensor], Tensor], latent: Tensor, temperatur
 
 def stein_loss(
     sampler: SamplingNetwork,
-    q: TwinQ,
+    q: Callable[[Tensor, Tensor], Tensor],
     observation: Tensor,
     noise: Tensor,
     fixed_count: int,
@@ -103,7 +103,7 @@ def stein_loss(
 
     Args:
         sampler: observations (B, S), noise (B, K, A) -> u (B, K, A).
-        q: the energy; it gets no gradient.
+        q: the energy, e.g. `TwinQ`: observations (B, S), actions (B, K, A) -> (B, K); it gets no gradient.
         observation: (B, S).
         noise: (B, K + M, A); the first `fixed_count` = K rows become fixed particles, the other M are updated ([SQL17] App. C.1).
         fixed_count: K >= 2.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -21,9 +20,8 @@ import torch
 from sql_ros.core import learner
 from sql_ros.core.errors import ConfigError
 from sql_ros.experiments.ablation_plan import Run, plan
-from sql_ros.experiments.ablation_report import write_report
 from sql_ros.experiments.baselines import train_baseline
-from sql_ros.experiments.contenders import CONTENDERS, PROBLEMS, settings
+from sql_ros.experiments.contenders import CONTENDERS, settings
 from sql_ros.experiments.curve import Curve, CurveRecorder
 from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import train
@@ -150,24 +148,3 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_suffix(f".{os.getpid()}.part")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The module as a command; exit code 1 if a run failed."""
-    parser = argparse.ArgumentParser(description="Compare soft Q-learning with single changes of it and with stable-baselines3.")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; what is there is not made again")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes of one thread (default: %(default)s)")
-    parser.add_argument("--envs", nargs="+", default=[], metavar="ID", help=f"of: {', '.join(PROBLEMS)} (default: all)")
-    parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help=f"of: {', '.join(CONTENDERS)} (default: all)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="(default: 0 1 2)")
-    parser.add_argument("--steps", type=int, default=0, help="transitions per run (default: of each environment)")
-    parser.add_argument("--report-only", action="store_true", help="make no runs, report on those there are")
-    args = parser.parse_args(argv)
-    chosen = plan(args.envs, args.contenders, args.seeds, args.steps)
-    failures = [] if args.report_only else run(args.out, args.jobs, chosen)
-    write_report(args.out)
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -19,6 +19,7 @@ class Check:
         value: what came out.
         limit: what it may be.
         kind: on which side of the limit the value has to lie, "at most" or "at least".
+        judged: False: stands beside for comparison and need not pass, e.g. the paper's variant of what ours does.
     """
 
     group: str
@@ -26,6 +27,7 @@ class Check:
     value: float
     limit: float
     kind: str = "at most"
+    judged: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -88,3 +88,42 @@ def test_networks_see_observations_scaled():
     expected = metres.q(torch.tensor([[0.62]]), action)
     torch.testing.assert_close(millimetres.q(torch.tensor([[620.0]]), action), expected)
     assert not torch.allclose(metres.q(torch.tensor([[0.5]]), action), expected)
+
+
+def test_a_tuned_temperature_brings_the_policy_to_its_target_entropy(rng):
+    """r = -4 (a - 1/2)^2 and no future: the right alpha is known by quadrature."""
+    grid = (np.arange(4000) + 0.5) / 2000 - 1
+    energy = -4 * (grid - 0.5) ** 2
+
+    def entropy(alpha: float) -> float:
+        log_z = np.log(np.exp(energy / alpha).mean() * 2)
+        return float(log_z - (np.exp(energy / alpha - log_z) * energy / alpha).mean() * 2)
+
+    config = AlgorithmConfig(
+        temperature=3.0, temperature_mode="tuned", target_entropy=-0.2, temperature_learning_rate=1e-2, discount=0.0, hidden_sizes=(64, 64),
+        batch_size=64, q_learning_rate=3e-3,
+    )  # fmt: skip
+    learner = Learner(config, ONE, 1, seed=0)
+    for _ in range(1200):
+        metrics = learner.step(_batch(rng))
+    assert entropy(learner.temperature) == pytest.approx(-0.2, abs=0.08)
+    assert metrics["entropy"].item() == pytest.approx(-0.2, abs=0.08)
+
+
+def test_a_schedule_from_the_configuration_wins_over_that_of_a_checkpoint():
+    warm, cold = AlgorithmConfig(temperature=1.0, hidden_sizes=(8, 8)), AlgorithmConfig(temperature=0.1, hidden_sizes=(8, 8))
+    learner = Learner(cold, ONE, 1, seed=0)
+    learner.load_state_dict(Learner(warm, ONE, 1, seed=0).state_dict())
+    assert learner.temperature == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("sampler", ["mixture", "stein"])
+def test_the_policy_takes_on_the_boltzmann_density_of_its_q(rng, sampler):
+    """r = -4 (a - 1/2)^2 at alpha 0.5: nearly a Gaussian of mean 1/2 and deviation 1/4, cut at 1."""
+    config = AlgorithmConfig(temperature=0.5, discount=0.0, hidden_sizes=(64, 64), sampler=sampler, q_learning_rate=3e-3)
+    learner = Learner(config, ONE, 1, seed=0)
+    for _ in range(1000):
+        learner.step(_batch(rng))
+    action = learner.sample(torch.zeros(1, 1), 20_000)
+    assert action.mean().item() == pytest.approx(0.4855, abs=0.05)
+    assert action.std().item() == pytest.approx(0.2350, abs=0.04)

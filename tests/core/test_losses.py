@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.losses import q_loss, q_target, score_of_particles, soft_value, stein_loss
+from sql_ros.core.losses import (
+    boltzmann_entropy,
+    fitting_loss,
+    importance_weights,
+    q_loss,
+    q_target,
+    score_of_particles,
+    soft_value,
+    stein_loss,
+)
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
-from sql_ros.core.proposals import particle_proposal, uniform_proposal
-from sql_ros.core.squash import log_volume, squash
+from sql_ros.core.proposals import particle_proposal, uniform_proposal, with_uniform_floor
+from sql_ros.core.squash import log_squash_jacobian, log_volume, squash
 
 PLAIN = Scaling((0.0,) * 3, (1.0,) * 3)
 
@@ -107,3 +116,54 @@ def test_score_stays_finite_where_the_squash_saturates():
     point = torch.tensor([[[-60.0], [60.0]]])
     score = score_of_particles(lambda action: action.sum(-1), point, 0.1)
     assert torch.isfinite(score).all()
+
+
+def _gaussian_probes(size: int, deviation: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Q = -|a|^2 / (2 s^2), probed where an exact sampler would: latents of the wider N(0, 2 s^2), their log density on the box."""
+    latent = deviation * 1.4 * torch.randn(2000, 64, size, generator=_generator())
+    log_density = torch.distributions.Normal(0, deviation * 1.4).log_prob(latent).sum(-1) - log_squash_jacobian(latent)
+    return -(squash(latent) / deviation).square().sum(-1) / 2, log_density, latent
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_entropy_of_a_gaussian_policy_is_the_textbooks(size):
+    """s = 0.1 lies inside the box with all its mass: H = A / 2 log(2 pi e s^2)."""
+    q, log_density, _ = _gaussian_probes(size, 0.1)
+    value = soft_value(q, log_density, 1.0)
+    entropy = boltzmann_entropy(q, value, importance_weights(q, log_density, 1.0), 1.0).mean().item()
+    assert entropy == pytest.approx(size / 2 * math.log(2 * math.pi * math.e * 0.01), abs=0.05 * size)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 10.0])
+def test_entropy_of_a_constant_q_is_the_log_volume(temperature):
+    latent, log_density = uniform_proposal(4, 16, 7, _generator())
+    q = torch.full(latent.shape[:2], -3.0)
+    value = soft_value(q, log_density, temperature)
+    entropy = boltzmann_entropy(q, value, importance_weights(q, log_density, temperature), temperature)
+    torch.testing.assert_close(entropy, torch.full((4,), log_volume(7)), atol=1e-4, rtol=0)
+
+
+def test_importance_weights_turn_the_proposal_into_the_boltzmann_policy():
+    q, log_density, latent = _gaussian_probes(1, 0.1)
+    weights = importance_weights(q, log_density, 1.0)
+    torch.testing.assert_close(weights.sum(1), torch.ones(2000))
+    variance = (weights * squash(latent).squeeze(-1).square()).sum(1).mean().item()
+    assert variance == pytest.approx(0.01, rel=0.06)
+
+
+def test_fitting_loss_is_least_where_the_policy_is_the_boltzmann_policy():
+    q, log_density, latent = _gaussian_probes(1, 0.1)
+    weights = importance_weights(q, log_density, 1.0)
+
+    def loss(deviation: float) -> float:
+        log_policy = torch.distributions.Normal(0, deviation).log_prob(squash(latent)).sum(-1)
+        return fitting_loss(log_policy, weights).item()
+
+    assert loss(0.1) < min(loss(0.09), loss(0.111))
+
+
+def test_floor_bounds_the_importance_weights():
+    log_density = torch.tensor([[-200.0, 3.0]])
+    floored = with_uniform_floor(log_density, 0.25, 7)
+    torch.testing.assert_close(floored[0, 0].item(), math.log(0.25) - log_volume(7))
+    assert floored[0, 1].item() == pytest.approx(3.0 + math.log(0.75), abs=1e-3)

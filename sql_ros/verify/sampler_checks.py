@@ -1,0 +1,75 @@
+"""Trained samplers against exact Boltzmann densities, in one and two dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sql_ros.verify.checks import Check
+from sql_ros.verify.energies import Energy, family, histogram, mode_error, total_variation
+from sql_ros.verify.samplers import KINDS, Progress, Situation, TrainedSampler
+from sql_ros.verify.tabular import Array
+from sql_ros.verify.value_checks import Truth
+
+TEMPERATURES = (0.1, 1.0, 10.0)
+DRAWS = {1: 1_000_000, 2: 4_000_000}  # the histogram's own noise: total variation 0.003 and 0.013 where the density is uniform
+LARGEST_VARIATION = {1: 0.05, 2: 0.10}
+LARGEST_MODE_ERROR = 0.2
+PICTURE_DRAWS = 400_000
+VARIANCE_ERROR = 0.03  # of uniform actions, relative to 1/3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sampler in one situation."""
+
+    kind: str
+    energy: Energy
+    temperature: float
+    variation: float
+    mode_error: float
+    variance: float
+
+
+def compare(kind: str, size: int, updates: int, seed: int, progress: Progress, draws: int = 0) -> tuple[TrainedSampler, list[Comparison]]:
+    """Trains a sampler on the whole family and compares it in every situation."""
+    pairs = [(energy, temperature) for energy in family(size) for temperature in TEMPERATURES]
+    sampler = TrainedSampler(kind, [Situation(energy.q, temperature) for energy, temperature in pairs], size, updates, seed, progress)
+    found = []
+    for index, (energy, temperature) in enumerate(pairs):
+        action = sampler.sample(index, draws or DRAWS[size])
+        variation, masses = total_variation(energy, temperature, action), mode_error(energy, temperature, action)
+        found.append(Comparison(kind, energy, temperature, variation, masses, float(action.var(dim=0).mean())))
+    return sampler, found
+
+
+def sampler_checks(size: int, found: list[Comparison]) -> list[Check]:
+    """The limits hold for the mixture; other kinds stand beside it."""
+    checks = []
+    for item in found:
+        group = f"sampler '{item.kind}', A = {size}"
+        judged = item.kind == KINDS[0]
+        name = f"{item.energy.name}, alpha {item.temperature:g}"
+        checks.append(Check(group, f"{name}: total variation", item.variation, LARGEST_VARIATION[size], judged=judged))
+        checks.append(Check(group, f"{name}: largest error of a mode's mass", item.mode_error, LARGEST_MODE_ERROR, judged=judged))
+        if item.energy.name == "constant":
+            error = abs(item.variance * 3.0 - 1.0)
+            checks.append(Check(group, f"{name}: error of the variance 1/3", error, VARIANCE_ERROR, judged=judged))
+    return checks
+
+
+def truths(found: list[Comparison]) -> list[Truth]:
+    """Exact V and entropy of every situation, by quadrature."""
+    exact = []
+    for item in found:
+        value, entropy = item.energy.value_and_entropy(item.temperature)
+        exact.append(Truth(f"{item.energy.name}, alpha {item.temperature:g}", value / item.temperature, entropy))
+    return exact
+
+
+def picture_of(sampler: TrainedSampler, found: list[Comparison], temperature: float) -> dict[str, tuple[Array, Array]]:
+    """Exact masses and histogram, (BINS, BINS) each, of every energy at a temperature."""
+    return {
+        item.energy.name: (item.energy.masses(temperature), histogram(item.energy.size, sampler.sample(index, PICTURE_DRAWS)))
+        for index, item in enumerate(found)
+        if item.temperature == temperature
+    }
