@@ -15,6 +15,7 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
 ]
 REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "rich>=13.0"]
 LEARNER = ["torch==2.13.0", "onnx>=1.16", "safetensors>=0.4"]
+BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8"]  # what the learner is compared with, and on
 TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
 
 setup(
@@ -38,7 +39,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=["setuptools", *ROBOT],
-    extras_require={"ros": ROS, "report": REPORT, "learner": LEARNER, "test": TEST, "all": ROS + REPORT + LEARNER},
+    extras_require={"ros": ROS, "report": REPORT, "learner": LEARNER, "bench": BENCH, "test": TEST, "all": ROS + REPORT + LEARNER},
     entry_points={"console_scripts": ["sql-ros = sql_ros.cli.main:main"]},
     zip_safe=False,
 )

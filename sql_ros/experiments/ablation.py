@@ -19,6 +19,7 @@ import torch
 
 from sql_ros.core import learner
 from sql_ros.core.errors import ConfigError
+from sql_ros.core.memory import keep_freed_memory
 from sql_ros.experiments.ablation_plan import Run, plan
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.contenders import CONTENDERS, settings
@@ -95,6 +96,7 @@ def _methods(runs: list[Run]) -> set[str]:
 
 def _prepare(methods: set[str]) -> None:
     """Start of a worker: one thread, and everything imported that a run imports late."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     if methods & {"sac", "ddpg"}:
         import stable_baselines3  # noqa: F401

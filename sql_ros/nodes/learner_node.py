@@ -20,6 +20,7 @@ from sql_ros.core.checkpoint import checkpoints
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import CheckpointError, ConfigError, MessageError
 from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.memory import keep_freed_memory
 from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
@@ -54,6 +55,7 @@ class LearnerNode(Node):
         self.config, trainer, algorithm = declare_configs(self, kinds)
         task = load_task(self.config.task)
         torch.set_num_threads(self.config.threads)
+        keep_freed_memory()
         self.lockstep = self.config.realtime_factor == 0.0
         self.trainer = Trainer(task.spec, trainer, algorithm, self.config.seed)
         self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None

@@ -11,7 +11,7 @@ from typing import Mapping
 
 from sql_ros import __version__
 
-PACKAGES = ("numpy", "mujoco", "onnxruntime", "torch", "gymnasium", "onnx", "safetensors", "ros-rclpy")
+PACKAGES = ("numpy", "mujoco", "onnxruntime", "torch", "gymnasium", "onnx", "safetensors", "ros-rclpy", "stable-baselines3")
 
 
 def versions() -> dict[str, str]:

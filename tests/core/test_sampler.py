@@ -1,4 +1,4 @@
-"""The amortized sampler against the Boltzmann density it must sample: exp(Q / alpha) on the box."""
+"""Amortized SVGD against the Boltzmann density it must sample, exp(Q / alpha) on the box; the mixture: tests/verify."""
 
 import pytest
 import torch

@@ -1,0 +1,30 @@
+"""Freed memory stays with a process that asked for it."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys, torch
+from sql_ros.core.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+def fill():
+    blocks = [torch.ones(1 << 20) for _ in range(4)]  # 4 MiB each
+for _ in range(3):
+    fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_updates_stop_faulting_pages_in():
+    def faults(mode: str) -> int:
+        return int(subprocess.run([sys.executable, "-c", CODE, mode], capture_output=True, text=True, check=True).stdout)
+
+    assert faults("keep") < 100 < faults("give back")
