@@ -16,7 +16,7 @@ def policy_file(untrained, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["eval"], ["bench"], ["doctor"], ["params"]])
+@pytest.mark.parametrize("command", [[], ["up"], ["eval"], ["bench"], ["verify"], ["experiment"], ["doctor"], ["params"]])
 def test_help_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
@@ -54,6 +54,7 @@ def test_eval_is_the_same_every_time(policy_file, tmp_path):
         (["eval", "--policy", __file__], "ONNX Runtime cannot load the policy"),
         (["up", "baxter_stack"], "unknown stack 'baxter_stack', expected one of: sawyer_stack"),
         (["up", "sawyer_stack", "seed=3"], "'seed=3' is not of the form name:=value"),
+        (["verify", "nothing"], "unknown suite 'nothing', expected one of: exact, samplers"),
         (["params", "lerner"], "unknown node 'lerner', expected one of: learner"),
     ],
 )
@@ -96,3 +97,38 @@ def test_bench_reports_the_figures_that_scripts_read(tmp_path):
         figures = json.loads(target.read_text())["figures"]
         assert set(figures) == names
         assert all(value >= 0 for value in figures.values())
+
+
+def test_verify_prints_a_row_per_check_and_writes_its_results(tmp_path, capsys):
+    assert main(["verify", "exact", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "ok " in text
+    assert "FAIL" not in text
+    content = json.loads((tmp_path / "verify.json").read_text())
+    assert content["figures"]["failed"] == 0.0
+    assert text.count("<=") + text.count(">=") == content["figures"]["checks"] == len(content["checks"])
+
+
+def test_verify_ends_with_an_error_when_a_check_fails(monkeypatch, capsys):
+    from sql_ros.verify import suite
+    from sql_ros.verify.checks import Check
+
+    monkeypatch.setitem(suite.SUITES, "exact", lambda findings, *_: findings.checks.append(Check("group", "too large", 2.0, 1.0)))
+    assert main(["verify", "exact"]) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_bench_learner_writes_the_figures_that_scripts_read(tmp_path, capsys):
+    target = tmp_path / "learner.json"
+    sizes = ["--batch", "8", "--width", "16", "--value-particles", "6", "--kernel-particles", "4", "--threads", "1", "--repeats", "1"]
+    assert main(["bench", "learner", *sizes, "--json", str(target)]) == 0
+    figures = json.loads(target.read_text())["figures"]
+    assert {"ratio_vs_sb3_sac", "ratio_vs_port", "gemm_fraction", "updates_per_s"} <= set(figures)
+    assert "| ours " in capsys.readouterr().out
+
+
+def test_experiment_reports_on_the_runs_it_made(tmp_path):
+    arguments = ["--out", str(tmp_path), "--envs", "Hopper-v5", "--contenders", "uniform", "--seeds", "0", "--steps", "20"]
+    assert main(["experiment", "ablation", *arguments]) == 0
+    assert "Hopper-v5" in (tmp_path / "ablation.md").read_text()
+    assert (tmp_path / "ablation.png").stat().st_size > 1000

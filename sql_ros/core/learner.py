@@ -45,7 +45,7 @@ class AlgorithmConfig(Config):
     value_proposal: str = option(
         "sampler", "where V is probed: where the sampler is, with a uniform floor, or uniformly (paper)", choices=("sampler", "uniform")
     )
-    uniform_particles: int = option(4, "how many of them are uniform with the proposal 'sampler'", minimum=1)
+    uniform_particles: int = option(2, "how many of them are uniform with the proposal 'sampler'", minimum=1)
     sampler: str = option(
         "mixture", "a mixture of known density fitted by the weights of V, or amortized SVGD (paper)", choices=("mixture", "stein")
     )

@@ -98,6 +98,7 @@ CONTENDERS: dict[str, Contender] = {
     "hard target": Contender(algorithm={"target_update": "hard", "target_period": 1000}),
     "tuned temperature": Contender(algorithm={"temperature_mode": "tuned"}),
     "bfloat16 particles": Contender(algorithm={"particle_precision": "bfloat16"}),
+    "16 value particles": Contender(algorithm={"value_particles": 16}),
 }
 
 
