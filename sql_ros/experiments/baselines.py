@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from sql_ros.bench.sb3 import require_sb3
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.trainer import TrainerConfig
@@ -65,18 +66,6 @@ class ScaledEnv(gymnasium.ObservationWrapper):
         """Scales one observation, (S,) -> (S,)."""
         scaled: Vector = ((observation - self._offset) / self._scale).astype(np.float32)
         return scaled
-
-
-def require_sb3() -> None:
-    """Imports what the baselines need.
-
-    Raises:
-        ConfigError: stable-baselines3 is not installed.
-    """
-    try:
-        import stable_baselines3  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"stable-baselines3 is missing ({error}): pip install 'sql_ros[bench]'") from None
 
 
 def _build(method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmConfig, pace: TrainerConfig) -> Any:

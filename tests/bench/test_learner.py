@@ -47,14 +47,12 @@ def test_figures_without_sac_are_all_finite():
 
 
 def test_figures_with_sac_compare_ours_to_it():
-    pytest.importorskip("stable_baselines3")
     values = figures(_measure())
     assert set([*ALWAYS, *SHARES, "ratio_vs_sb3_sac", "updates_per_s_sb3_sac", "gflop_per_update_sb3_sac"]) <= set(values)
     assert all(math.isfinite(value) and value >= 0 for value in values.values())
 
 
 def test_sacs_own_steps_change_its_critic_and_draw_from_the_transitions_given():
-    pytest.importorskip("stable_baselines3")
     model = sb3.build_sac(TINY.arrays(), TINY.width, TINY.batch, seed=0)
     before = [parameter.clone() for parameter in model.critic.parameters()]
     assert math.isfinite(sb3.seconds_per_update(model, 2, TINY.batch))

@@ -96,6 +96,15 @@ def _with_weights(data: bytes, value: float) -> bytes:
     return model.SerializeToString()
 
 
+def _without_noise(data: bytes) -> bytes:
+    model = onnx.load_from_string(data)
+    for item in model.graph.input:
+        item.name = "dither" if item.name == "noise" else item.name
+    for node in model.graph.node:
+        node.input[:] = ["dither" if name == "noise" else name for name in node.input]
+    return model.SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -107,6 +116,7 @@ def _with_weights(data: bytes, value: float) -> bytes:
         (lambda data: _with_metadata(data, spec="{"), "broken metadata"),
         (lambda data: _with_metadata(data, spec=json.dumps([1])), "broken metadata|another interface"),
         (lambda data: _with_weights(data, np.nan), "non-finite"),
+        (_without_noise, "expected 'observation' and 'noise' of shape"),
     ],
 )
 def test_a_damaged_policy_is_refused(exported, small_spec, damage, message):

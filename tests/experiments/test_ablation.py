@@ -61,5 +61,5 @@ def test_a_run_of_another_length_is_not_mixed_in(tmp_path):
     item = Run("Hopper-v5", "ours", 0)
     item.path(tmp_path).parent.mkdir(parents=True)
     item.path(tmp_path).write_text('{"curve": {"steps": [30]}}')
-    with pytest.raises(ConfigError, match="30 transitions, expected 10000"):
+    with pytest.raises(ConfigError, match="30 transitions, expected 6000"):
         run(tmp_path, 1, [item])

@@ -13,7 +13,6 @@ from sql_ros.experiments.gym_training import train
 
 @pytest.mark.parametrize("method", ["sac", "ddpg"])
 def test_a_baseline_is_evaluated_at_the_same_points_after_as_many_updates(method, line, small, pace):
-    pytest.importorskip("stable_baselines3")
     theirs = train_baseline(method, line, 60, 0, small, pace, evaluate_every=25, evaluation_episodes=2)
     ours = train(line, 60, 0, small, pace, evaluate_every=25, evaluation_episodes=2)
     assert theirs.steps == ours.steps
@@ -30,7 +29,6 @@ def test_a_baseline_sees_the_observations_of_an_arm_scaled():
 
 
 def test_an_unknown_baseline_is_refused(line, small, pace):
-    pytest.importorskip("stable_baselines3")
     with pytest.raises(ConfigError, match="'td3', expected one of: sac, ddpg"):
         train_baseline("td3", line, 10, 0, small, pace, evaluate_every=5, evaluation_episodes=1)
 
