@@ -23,7 +23,7 @@ OURS: dict[str, dict[str, Any]] = {  # name -> fields of AlgorithmConfig that de
     "ours_bfloat16": {"particle_precision": "bfloat16"},
     "ours_stein": {"sampler": "stein"},
 }
-CALM_PREEMPTIONS_PER_S = 30.0  # more: another process had the cores, and a product on two threads waits a scheduler's slice for the other
+CALM_PREEMPTIONS_PER_S = 60.0  # more: another process had the cores, and a product on two threads waits a scheduler's slice for the other
 WARM_UP_UPDATES = 5
 WARM_UP_SHARE = 0.2  # of a repeat
 

@@ -40,8 +40,8 @@ class AlgorithmConfig(Config):
     q_networks: int = option(2, "independent Q-networks, their minimum is used (paper: 1)", minimum=1, maximum=10)
     layer_norm: bool = option(False, "normalise the hidden layers of the Q-networks (paper: no)")
     q_learning_rate: float = option(1e-3, "Adam step size of the Q-networks", minimum=0.0)
-    batch_size: int = option(128, "transitions per update (paper: 64)", minimum=1)
-    value_particles: int = option(16, "actions per state for the soft value, K in Eq. 10 (paper: 50)", minimum=3)
+    batch_size: int = option(64, "transitions per update (paper: 64)", minimum=1)
+    value_particles: int = option(8, "actions per state for the soft value, K in Eq. 10 (paper: 50)", minimum=3)
     value_proposal: str = option(
         "sampler", "where V is probed: where the sampler is, with a uniform floor, or uniformly (paper)", choices=("sampler", "uniform")
     )

@@ -18,7 +18,10 @@ from sql_ros.verify.tabular import Array, policy_of, soft_q_iteration, soft_valu
 Progress = Callable[[str], None]
 UPDATES = 3000
 # one Q-network: the minimum of two is low by a share of their disagreement, which the backup adds up to several hundredths of a unit in V
-SETTINGS: dict[str, Any] = {"hidden_sizes": (64, 64), "batch_size": 256, "target_rate": 0.02, "q_learning_rate": 3e-3, "q_networks": 1}
+SETTINGS: dict[str, Any] = {
+    "hidden_sizes": (64, 64), "batch_size": 256, "target_rate": 0.02, "q_learning_rate": 3e-3, "q_networks": 1,
+    "value_particles": 16, "uniform_particles": 2,
+}  # fmt: skip
 TEST_STATES = 64
 REPEATS = 32  # estimates of V per state, so that what is left is bias
 PARTICLES = 8192  # of the policy per state

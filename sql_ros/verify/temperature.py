@@ -47,7 +47,7 @@ def tuned_temperature(size: int, updates: int, seed: int, progress: Progress) ->
     exact = exact_temperature(TARGET)
     config = AlgorithmConfig(
         temperature=10.0 * exact, temperature_mode="tuned", target_entropy=TARGET, temperature_learning_rate=5e-3, discount=0.0,
-        hidden_sizes=(128, 128), batch_size=128, q_learning_rate=2e-3, q_networks=1,
+        hidden_sizes=(128, 128), batch_size=128, q_learning_rate=2e-3, q_networks=1, value_particles=16, uniform_particles=2,
     )  # fmt: skip
     learner, rng = Learner(config, Scaling((0.0,), (1.0,)), size, seed), np.random.default_rng(seed)
     tail: list[float] = []
