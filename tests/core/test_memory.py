@@ -23,8 +23,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_updates_stop_faulting_pages_in():
+def test_far_fewer_pages_are_faulted_in():
     def faults(mode: str) -> int:
         return int(subprocess.run([sys.executable, "-c", CODE, mode], capture_output=True, text=True, check=True).stdout)
 
-    assert faults("keep") < 100 < faults("give back")
+    assert 2 * faults("keep") < faults("give back")
