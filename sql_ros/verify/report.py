@@ -101,7 +101,9 @@ def _draw(densities: dict[float, dict[str, dict[str, tuple[Array, Array]]]], pat
     figure, grid = plt.subplots(len(blocks), len(names), figsize=(1.45 * len(names), 1.42 * len(blocks)), squeeze=False)
     for row_axes, (label, images) in zip(grid, blocks):
         for axes, name in zip(row_axes, names):
-            axes.imshow(images[name].T, origin="lower", cmap="magma", extent=(-1, 1, -1, 1), vmin=0.0, vmax=np.quantile(images[name], 0.999))
+            axes.imshow(
+                images[name].T, origin="lower", cmap="magma", extent=(-1, 1, -1, 1), vmin=0.0, vmax=np.quantile(images[name], 0.999)
+            )
             axes.set_xticks([])
             axes.set_yticks([])
         row_axes[0].set_ylabel(label, fontsize=8)
