@@ -132,3 +132,11 @@ def test_experiment_reports_on_the_runs_it_made(tmp_path):
     assert main(["experiment", "ablation", *arguments]) == 0
     assert "Hopper-v5" in (tmp_path / "ablation.md").read_text()
     assert (tmp_path / "ablation.png").stat().st_size > 1000
+
+
+def test_verify_offers_the_suites_there_are():
+    """The command names them itself, since the suites import torch."""
+    from sql_ros.cli import verify
+    from sql_ros.verify import suite
+
+    assert tuple(suite.SUITES) == verify.SUITES

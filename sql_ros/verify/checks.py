@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sql_ros.core.errors import ConfigError
 
 KINDS = ("at most", "at least")
+
+Progress = Callable[[str], None]  # told a line from time to time
 
 
 @dataclass(frozen=True)

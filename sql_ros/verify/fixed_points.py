@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,11 @@ import torch
 
 from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.networks import Scaling
-from sql_ros.verify.checks import Check
+from sql_ros.verify.checks import Check, Progress
 from sql_ros.verify.lqr import SoftLqr
 from sql_ros.verify.problems import Draw, Fork, regulator_with_one_action, regulator_with_two_actions, transitions_of
 from sql_ros.verify.tabular import Array, policy_of, soft_q_iteration, soft_value
 
-Progress = Callable[[str], None]
 UPDATES = 3000
 # one Q-network: the minimum of two is low by a share of their disagreement, which the backup adds up to several hundredths of a unit in V
 SETTINGS: dict[str, Any] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sql_ros.verify.checks import Check
+from sql_ros.verify.checks import Check, Progress
 from sql_ros.verify.energies import Energy, family, histogram, mode_error, total_variation
-from sql_ros.verify.samplers import KINDS, Progress, Situation, TrainedSampler
+from sql_ros.verify.samplers import KINDS, Situation, TrainedSampler
 from sql_ros.verify.tabular import Array
 from sql_ros.verify.value_checks import Truth
 

@@ -13,6 +13,7 @@ from sql_ros.core.mixture import MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling
 from sql_ros.core.proposals import mixture_proposal, particle_proposal, uniform_proposal
 from sql_ros.core.squash import squash
+from sql_ros.verify.checks import Progress
 
 KINDS = ("mixture", "stein", "stein, skip", "stein, skip, bandwidth per dimension")  # the second is the paper's plain variant
 COMPONENTS = 32  # of the mixture
@@ -20,8 +21,6 @@ HIDDEN = (128, 128)
 REPEATS = 8  # of every state in a batch
 PARTICLES, UNIFORM = 16, 4  # per state, as in the learner; Stein: this many fixed and this many updated
 LEARNING_RATE = 2e-3  # falls to zero
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

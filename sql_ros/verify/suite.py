@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sql_ros.verify.checks import Check
+from sql_ros.verify.checks import Check, Progress
 from sql_ros.verify.composition import composition_checks
 from sql_ros.verify.fixed_points import fork, regulators
 from sql_ros.verify.sampler_checks import compare, picture_of, sampler_checks, truths
-from sql_ros.verify.samplers import KINDS, Progress
+from sql_ros.verify.samplers import KINDS
 from sql_ros.verify.tabular import Array
 from sql_ros.verify.tabular_checks import tabular_checks
 from sql_ros.verify.temperature import tuned_temperature

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import Batch
-from sql_ros.verify.checks import Check
-from sql_ros.verify.samplers import Progress
+from sql_ros.verify.checks import Check, Progress
 
 GROUP = "tuned temperature"
 STEEPNESS, CENTRE = 4.0, 0.2

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sql_ros.core.losses import boltzmann_entropy, importance_weights, soft_value
-from sql_ros.verify.checks import Check
-from sql_ros.verify.samplers import Progress, Situation, TrainedSampler
+from sql_ros.verify.checks import Check, Progress
+from sql_ros.verify.samplers import Situation, TrainedSampler
 
 CENTRE = 0.3
 DEVIATIONS = (0.3, 0.1)
