@@ -8,10 +8,16 @@ from sql_ros.core.config import Config, config_from_yaml, option
 from sql_ros.core.errors import ConfigError
 from sql_ros.share import find_file
 
+INTERFACES = ("forward", "trajectory", "intera")
+PER_JOINT = (
+    "neutral_position", "position_lower", "position_upper", "velocity_limit", "acceleration_limit", "effort_limit", "joint_inertia",
+    "servo_stiffness", "servo_damping",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class RobotConfig(Config):
-    """Joints in command order with their limits; every tuple has one entry per joint, (N,)."""
+    """Joints in command order with their limits; what is per joint is (N,)."""
 
     name: str = option(description="name of the arm")
     model: str = option(description="MJCF of the arm, relative to the share folder")
@@ -28,12 +34,26 @@ class RobotConfig(Config):
     servo_damping: tuple[float, ...] = option(description="simulated position and velocity servo [N m s/rad]", minimum=0.0)
     position_margin_rad: float = option(0.05, "kept free before each position limit [rad]", minimum=0.0)
     command_timeout_s: float = option(0.2, "without a command for so long the arm holds its position [s]", minimum=0.0, maximum=1.0)
+    latency_s: float = option(0.0, "from the measurement of a state to the effect of its command, beyond one period [s]", minimum=0.0)
+    limit_fraction: float = option(0.9, "share of the limits of speed, acceleration and tip speed that is used", minimum=0.01, maximum=1.0)
+    tip_speed_limit_m_s: float = option(1.5, "largest speed of the tool [m/s]", minimum=0.001)
+    clearance_m: float = option(0.02, "kept free between the arm, itself and what is around it [m]", minimum=0.001)
+    guarded_points: tuple[str, ...] = option((), "sites or bodies that the boxes below are about; empty: the tool")
+    workspace: tuple[float, ...] = option((), "box that they stay in: x y z of two corners in the base frame [m]; empty: none")
+    keep_out: tuple[tuple[float, ...], ...] = option((), "boxes that they stay out of, each x y z of two corners in the base frame [m]")
+    interface: str = option("forward", "how the arm takes commands: ros2_control's forward controller or trajectory "
+                            "controller (position mode), or Intera's JointCommand", choices=INTERFACES)  # fmt: skip
+    command_topic: str = option("forward_velocity_controller/commands", "where the real arm listens")
+    state_topic: str = option("joint_states", "where the real arm says its joint states")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in vars(self).items():
-            if isinstance(value, tuple) and len(value) != len(self.joints):
-                raise ConfigError(f"'{name}' has {len(value)} entries, expected one per joint: {len(self.joints)}")
+        for name in PER_JOINT:
+            if len(getattr(self, name)) != len(self.joints):
+                raise ConfigError(f"'{name}' has {len(getattr(self, name))} entries, expected one per joint: {len(self.joints)}")
+        for name, box in [("workspace", self.workspace)] * bool(self.workspace) + [("keep_out", box) for box in self.keep_out]:
+            if len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:])):
+                raise ConfigError(f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the upper corner")
 
 
 def load_robot(name: str) -> RobotConfig:
