@@ -69,11 +69,11 @@ class Policy:
         action, q = self._session.run(["action", "q"], {"observation": observation[None], "noise": noise})
         return action, q
 
-    def best(self, observation: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """The deterministic mode: of `CANDIDATES` samples the one with the highest Q, (S,) -> (A,)."""
+    def ranked(self, observation: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """The deterministic mode: `CANDIDATES` samples, the one with the highest Q first, (S,) -> (K, A)."""
         noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
         action, q = self.candidates(observation, noise)
-        return np.asarray(action[int(np.argmax(q))], np.float32)
+        return np.asarray(action[np.argsort(-q, kind="stable")], np.float32)
 
     def _check_output(self) -> None:
         """Runs once before anyone depends on it: shapes, finite numbers; and warms ONNX Runtime up."""

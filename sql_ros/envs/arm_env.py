@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sql_ros.robot.arm import Arm, RobotState
-from sql_ros.robot.safety import SafetyFilter
+from sql_ros.robot.drive import Drive
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -40,8 +40,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._arm = Arm(self.task.robot)
         self._sim = Simulation(self.task.config.scene, self.task.robot)
         self._period = self._sim.physics_steps(self.task.config.control_rate_hz)
-        self._safety = SafetyFilter(self.task.robot, spec.command_mode, 1.0 / spec.control_rate_hz)
-        self._scale = np.array(spec.action_scale)
+        self._drive = Drive(self.task)
         self._renderer: mujoco.Renderer | None = None
         self._steps = self._streak = 0
 
@@ -50,18 +49,15 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         super().reset(seed=seed)
         self._episode = self.task.begin(self.np_random)
         self._sim.reset(self._episode.start)
+        self._drive.safety.forget()
         self._steps = self._streak = 0
         self._state = self._measure()
         return self.task.observe(self._state, self._episode), self._info()
 
     def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Applies an action (A,) in [-1, 1] for one control period."""
-        mode = self.task.spec.command_mode
-        origin = self._state.position if mode == "position" else 0.0
-        wished = origin + self._scale * np.clip(np.asarray(action, np.float64), -1.0, 1.0)
-        command = self._safety.admit(wished, self._state)
-        applied = np.clip((command - origin) / self._scale, -1.0, 1.0).astype(np.float32)
-        self._sim.command(mode, command)
+        command, applied = self._drive.act(action, self._state)
+        self._sim.command(self.task.spec.command_mode, command, 1.0 / self.task.spec.control_rate_hz)
         self._sim.advance(self._period)
         self._state = self._measure()
         self._steps += 1

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.homing import LONGEST_S, command_towards, has_arrived
-from sql_ros.robot.safety import SafetyFilter
+from sql_ros.robot.drive import Action, Drive
+from sql_ros.robot.homing import LONGEST_S, has_arrived
 from sql_ros.robot.tasks.reach import Episode, Task
 
+CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
 JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
 
 
@@ -50,14 +51,15 @@ class Step:
     episode_index: int = 0
     step_index: int = 0
     policy_version: int = 0
+    fault: str = ""  # why the command is a hold: "policy_non_finite"
 
 
 @dataclass
 class _Running:
     """An episode under way."""
 
-    observation: npt.NDArray[np.float32]
-    action: npt.NDArray[np.float32]
+    observation: Action
+    action: Action
     policy_version: int
     steps: int = 0
     total_reward: float = 0.0
@@ -72,6 +74,7 @@ class Actor:
         seed: of start poses, targets, exploration and the policy's noise.
         deterministic: choose the best of many candidates instead of sampling one.
         explores: act uniformly while there is no policy; otherwise hold.
+        drive: of the task; one's own by default. Building one takes a moment, so those who make many actors share it.
 
     Attributes:
         policy: in use; replace it by one assignment between two steps.
@@ -79,19 +82,20 @@ class Actor:
         given_up: episodes that were interrupted.
     """
 
-    def __init__(self, task: Task, seed: int, *, deterministic: bool = False, explores: bool = True) -> None:
+    def __init__(self, task: Task, seed: int, *, deterministic: bool = False, explores: bool = True, drive: Drive | None = None) -> None:
         self.task = task
         self.policy: Policy | None = None
         self._period = 1.0 / task.config.control_rate_hz
-        self.safety = SafetyFilter(task.robot, task.config.command_mode, self._period)
+        self._drive = drive or Drive(task)
+        self.safety = self._drive.safety
         self._deterministic, self._explores = deterministic, explores
         self._rng = np.random.default_rng(seed)
-        self._scale = np.array(task.config.action_scale)
         self._index = 0
         self._moved = 0  # control steps on the way to the start pose
         self._running: _Running | None = None
         self.given_up = 0
         self._last_state: RobotState | None = None
+        self._doubts = False  # the policy's last output was not finite
         self._fastest = np.array(task.robot.velocity_limit)
         self.episode = task.begin(self._rng)
 
@@ -99,6 +103,7 @@ class Actor:
         """Starts an episode right where the arm is (a simulation was put there), instead of moving to its start pose first."""
         self.episode, self._running, self._moved = episode, None, round(LONGEST_S / self._period)
         self._last_state = None
+        self.safety.forget()
 
     @property
     def is_idle(self) -> bool:
@@ -113,15 +118,17 @@ class Actor:
         """
         if self._jumped(state):
             self._give_up()
+            self.safety.forget()
         if self._running is None:
-            return self._approach(state)
+            return self._retry(state) if self._doubts else self._approach(state)
         running, index = self._running, self._index
         transition = self._complete(running, state)
         made = (index, running.steps - 1, running.policy_version)
         if transition.terminated or transition.truncated:
             summary = self._finish(running, state)
             return Step(self._way_to_start(state), transition, summary, *made)
-        return Step(self._act(running, state, transition.next_observation), transition, None, *made)
+        command, fault = self._act(running, state, transition.next_observation)
+        return Step(command, transition, None, *made, fault=fault)
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
@@ -151,27 +158,45 @@ class Actor:
         if not arrived:
             return Step(self._way_to_start(state))
         observation = self.task.observe(state, self.episode)
-        self._running = _Running(observation, np.zeros(len(self._scale), np.float32), 0)
-        return Step(self._act(self._running, state, observation))
+        self._running = _Running(observation, np.zeros(self.task.spec.action_size, np.float32), 0)
+        command, fault = self._act(self._running, state, observation)
+        return Step(command, fault=fault)
+
+    def _retry(self, state: RobotState) -> Step:
+        """Holds until the policy gives finite actions again; then the way to the start pose begins."""
+        wished = next(self._candidates(self.policy, self.task.observe(state, self.episode)))
+        self._doubts = not np.isfinite(wished).all()
+        return Step(self.safety.hold(state), fault="policy_non_finite" if self._doubts else "")
 
     def _way_to_start(self, state: RobotState) -> Vector:
         self._moved += 1
-        command = command_towards(self.episode.start, state, self.task.config.command_mode, self.task.robot, self._period)
-        return self.safety.admit(command, state)
+        return self._drive.approach(self.episode.start, state)
 
-    def _act(self, running: _Running, state: RobotState, observation: npt.NDArray[np.float32]) -> Vector:
-        """Chooses an action for the observation, filters it, and remembers what was really sent."""
+    def _act(self, running: _Running, state: RobotState, observation: Action) -> tuple[Vector, str]:
+        """Chooses an action for the observation, filters it, and remembers what was really sent; or holds, and says why."""
         policy = self.policy  # one read: the node may swap it at any time
-        if policy is None:
-            wished = self._rng.uniform(-1.0, 1.0, len(self._scale))
-        else:
-            wished = (policy.best if self._deterministic else policy.sample)(observation, self._rng).astype(np.float64)
-        origin = state.position if self.task.config.command_mode == "position" else 0.0
-        command = self.safety.admit(origin + self._scale * np.clip(wished, -1.0, 1.0), state)
+        candidates = self._candidates(policy, observation)
+        wished = next(candidates)
+        if not np.isfinite(wished).all():
+            self._give_up()
+            self._doubts = True
+            return self.safety.hold(state), "policy_non_finite"
+        self._doubts = False
+        command, running.action = self._drive.act(wished, state, lambda: candidates)
         running.observation = observation
-        running.action = np.clip((command - origin) / self._scale, -1.0, 1.0).astype(np.float32)
         running.policy_version = policy.info.version if policy else 0
-        return command
+        return command, ""
+
+    def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
+        """Actions (A,) in order of preference, drawn one by one as they are asked for."""
+        if policy is None:
+            for _ in range(CANDIDATES):
+                yield self._rng.uniform(-1.0, 1.0, self.task.spec.action_size).astype(np.float32)
+        elif self._deterministic:
+            yield from policy.ranked(observation, self._rng)
+        else:
+            for _ in range(CANDIDATES):
+                yield policy.sample(observation, self._rng)
 
     def _complete(self, running: _Running, state: RobotState) -> Transition:
         """The transition from the last state to this one."""

@@ -3,77 +3,295 @@
 from __future__ import annotations
 
 from collections import Counter
+from ctypes import c_int
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import daqp
 import numpy as np
 
 from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.clearance import HORIZON_M, Clearance
 from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.dynamics import Dynamics
 
-BRAKING_PER_S = 10.0  # torque mode: deceleration per speed, stable at 20 Hz with the command held in between
+TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates in this time; beyond that, what is measured counts
+TRACKING_RAD_S = 0.2  # and by so much anyhow
+TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
+TIP_SLACK, TIP_ROUNDS = 0.02, 4  # how nearly and in how many steps the limit of tool speed is approached
+SOLVED = 1  # exit flag of daqp
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What the filter makes of a command.
+
+    Attributes:
+        command: to send, (N,) in the unit of the mode.
+        velocity: of the joints that it asks for, (N,) [rad/s].
+        kinds: of limits that changed it; empty: it passed as it was.
+        correction: largest change, in shares of the velocity limits.
+    """
+
+    command: Vector
+    velocity: Vector
+    kinds: frozenset[str]
+    correction: float
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """A limit of place forbids where the command leads; limits of speed and acceleration only delay it."""
+        return bool(self.kinds - {"velocity", "acceleration", "effort"})
+
+
+class _Now(NamedTuple):
+    """Where the next period starts: positions (N,), and velocities (N,) last asked for, as far as the arm follows them."""
+
+    start: Vector
+    last: Vector
 
 
 class SafetyFilter:
-    """Sends the nearest command that keeps every joint inside its limits, and counts what it had to change.
+    """Sends the nearest command after which the arm can still stop without breaking any limit, and counts what it had to change.
 
-    Position limits are kept by braking distance: towards a limit a joint may be only so fast that, after one more control period at this
-    speed, it still stops before the margin at its acceleration limit: v T + v^2 / (2 a) <= d. In torque mode the torque is bounded so that
-    the speed predicted from the joint's own inertia stays in that range; coupling between joints makes this approximate. A command
-    with a non-finite value becomes a hold.
+    Every command stands for joint velocities v during the next period T: those of a velocity command, those that lead from the last
+    position command to the next, or those that a torque leads to by the arm's mass matrix. From v the arm can brake along a straight
+    line in joint space, every joint by the same share at a time, as fast as the slowest joint allows: t(v) = max |v| / a. Admitted is v if
+
+    - no joint is faster than its limit or changes its speed by more than a T;
+    - the line q + v (T + t(v) / 2) ends before every position margin;
+    - along this line nothing comes nearer than the clearance: shapes of the arm to each other and to the scene, guarded points to
+      the walls of the workspace and to keep-out boxes (`Clearance.conflict`); what is nearer already may not come nearer still;
+    - the tool is no faster than its limit.
+
+    Braking as decided one period before is always admitted, so there is always something to send. The nearest v by speed, acceleration and
+    position limits is a clip; where it approaches something, a small quadratic programme finds the nearest that slides along it; what
+    does not pass even so is mixed with braking. A command with a non-finite value becomes a hold.
+
+    Call it once per period. Limits are used by the share `limit_fraction` of the robot's config.
+
+    Args:
+        config: the arm and its limits.
+        command_mode: "position", "velocity" or "torque".
+        period_s: control period T [s].
+        scene: MJCF with the arm and what stands around it; empty: the arm's own.
 
     Attributes:
-        interventions: how often, by kind: "non_finite", "velocity", "position", "effort".
+        interventions: how often, by kind: "non_finite", "velocity", "acceleration", "position", "tip_speed", "self_collision",
+            "collision", "workspace", "keep_out", "effort", and "braking" where only that was left.
     """
 
-    def __init__(self, config: RobotConfig, command_mode: str, period_s: float) -> None:
+    def __init__(self, config: RobotConfig, command_mode: str, period_s: float, scene: str = "") -> None:
         self._mode, self._period = command_mode, period_s
         self._lower = np.array(config.position_lower) + config.position_margin_rad
         self._upper = np.array(config.position_upper) - config.position_margin_rad
-        self._speed = np.array(config.velocity_limit)
-        self._acceleration = np.array(config.acceleration_limit)
+        self._speed = config.limit_fraction * np.array(config.velocity_limit)
+        self._acceleration = config.limit_fraction * np.array(config.acceleration_limit)
+        self._change = self._acceleration * period_s
+        self._tip_speed = config.limit_fraction * config.tip_speed_limit_m_s
         self._effort = np.array(config.effort_limit)
-        self._inertia = np.array(config.joint_inertia)
+        self._latency = config.latency_s
+        self._clearance = Clearance(config, scene or config.model)
+        self._dynamics = Dynamics(config, scene or config.model, period_s) if command_mode == "torque" else None
+        self._sense = np.zeros(0, c_int)
         self.interventions: Counter[str] = Counter()
+        self.forget()
+
+    def forget(self) -> None:
+        """The arm was put elsewhere, or did something else for a while: the next command starts from what is measured."""
+        self._last: Vector | None = None  # velocities last sent
+        self._reference: Vector | None = None  # position last sent, position mode
+
+    # --- what is asked of it ---
+
+    def admit(self, command: Vector, state: RobotState) -> Vector:
+        """The nearest admissible command, (N,) in the unit of the mode; takes it as sent."""
+        return self.send(self.consider(command, state))
+
+    def steer(self, velocity: Vector, state: RobotState) -> Vector:
+        """The command of the mode that comes nearest to joint velocities (N,) [rad/s]; takes it as sent."""
+        now = self._present(state)
+        nearest, kinds = self._nearest(velocity, *now)
+        return self.send(self._admission(nearest, velocity, now, kinds))
+
+    def consider(self, command: Vector, state: RobotState) -> Admission:
+        """What would be sent for a command; nothing is counted, nothing taken as sent."""
+        now = self._present(state)
+        start, last = now
+        if not np.isfinite(command).all():
+            return self._admission(self._braked(last), last, now, frozenset({"non_finite"}))
+        if self._dynamics is not None:
+            wish = self._dynamics.velocity_after(command, state.position, state.velocity)
+        else:
+            wish = command if self._mode == "velocity" else (command - start) / self._period
+        nearest, kinds = self._nearest(wish, start, last)
+        return self._admission(nearest, wish, now, kinds, command)
+
+    def send(self, admission: Admission) -> Vector:
+        """Counts what was changed and takes the command as sent."""
+        for kind in admission.kinds:
+            self.interventions[kind] += 1
+        self._last = admission.velocity
+        if self._mode == "position":
+            self._reference = admission.command
+        return admission.command
 
     def hold(self, state: RobotState, *, fresh: bool = True) -> Vector:
-        """The safest command of the mode, (N,): stay here (position), stop (velocity), brake (torque).
+        """The safest command of the mode, (N,): brake along the line last admitted, then stay.
 
         Args:
             state: of the arm, the last known.
-            fresh: measured just now, and another one will follow. Otherwise braking would be a constant torque of the velocity that
-                once was: no torque then, beside the arm's own gravity compensation.
+            fresh: measured just now, and another one will follow. Otherwise torque is left to the arm's own gravity compensation: braking
+                would be a constant torque of the velocity that once was. Velocity and position commands brake by what was sent last.
         """
-        if self._mode == "position":
-            return state.position.copy()
-        if self._mode == "velocity" or not fresh:
-            return np.zeros_like(state.velocity)
-        return np.clip(-BRAKING_PER_S * self._inertia * state.velocity, -self._effort, self._effort)
+        now = self._present(state) if fresh else self._remembered(state)
+        start, last = now
+        if self._mode == "torque" and not fresh:
+            self._last = None
+            return np.zeros_like(start)
+        return self.send(self._admission(self._braked(last), last, now, frozenset()))
 
-    def admit(self, command: Vector, state: RobotState) -> Vector:
-        """The nearest admissible command, (N,) in the unit of the mode."""
-        if not np.isfinite(command).all():
-            self.interventions["non_finite"] += 1
-            return self.hold(state)
-        slowest, fastest = self._velocity_range(state)
+    def is_stoppable(self, state: RobotState) -> bool:
+        """From this state, moving as measured, braking breaks no limit."""
+        v = state.velocity
+        first = self._clearance.look(state.position)
+        required = np.full(self._clearance.count, self._clearance.margin)
+        return self._objection(v, state.position, required, self._clearance.tip_jacobian(), first) == ""
+
+    # --- the next velocity ---
+
+    def _present(self, state: RobotState) -> _Now:
+        lag = self._acceleration * TRACKING_S + TRACKING_RAD_S
+        if self._dynamics is not None:
+            return _Now(state.position, state.velocity)
+        measured = state.velocity
+        last = measured if self._last is None else np.clip(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
-            return self._clip("velocity", command, slowest, fastest)
-        if self._mode == "position":
-            inside = self._clip("position", command, self._lower, self._upper)
-            return self._clip("velocity", inside, state.position + slowest * self._period, state.position + fastest * self._period)
-        push, pull = (self._inertia * (limit - state.velocity) / self._period for limit in (slowest, fastest))
-        return self._clip("effort", self._clip("velocity", command, push, pull), -self._effort, self._effort)
+            return _Now(state.position + self._latency * last, last)
+        reference = self._reference
+        if reference is None or (np.abs(reference - state.position) > TRACKING_S * lag + TRACKING_S * self._speed).any():
+            return _Now(state.position, last)
+        return _Now(reference, last)
 
-    def _velocity_range(self, state: RobotState) -> tuple[Vector, Vector]:
-        """Velocities (N,) from which every joint can still stop before its position limit."""
-        return -self._fastest_towards(state.position - self._lower), self._fastest_towards(self._upper - state.position)
+    def _remembered(self, state: RobotState) -> _Now:
+        """The same without a fresh state."""
+        start = state.position if self._reference is None else self._reference
+        return _Now(start, np.zeros_like(start) if self._last is None else self._last)
 
-    def _fastest_towards(self, room: Vector) -> Vector:
-        """The positive root of v T + v^2 / (2 a) = room, at most the velocity limit; 0 where there is no room."""
+    def _nearest(self, wish: Vector, start: Vector, last: Vector) -> tuple[Vector, frozenset[str]]:
+        """The admissible velocity nearest to the one wished for, and the kinds of limits in between."""
+        kinds = set()
+        slowest, fastest = last - self._change, last + self._change
+        legal = np.clip(wish, -self._speed, self._speed)
+        soft = np.clip(legal, slowest, fastest)
+        velocity = self._clip_to_room(soft, start, slowest, fastest)
+        for kind, before, after in (("velocity", wish, legal), ("acceleration", legal, soft), ("position", soft, velocity)):
+            if (before != after).any():
+                kinds.add(kind)
+        distance = self._clearance.look(start)
+        required = np.minimum(self._clearance.margin, distance)
+        jacobian = self._clearance.tip_jacobian()
+        velocity, more = self._slide(velocity, distance, jacobian, slowest, fastest)
+        kinds |= more
+        brake = self._braked(last)
+        for share in (1.0, 0.5, 0.25):
+            mixed = velocity if share == 1.0 else brake + share * (velocity - brake)
+            if self._mode == "torque":  # there only by the end of the period: it arrives on a line that starts further back
+                objection = self._objection(mixed, start + 0.5 * self._period * (last - mixed), required, jacobian)
+            else:
+                objection = self._objection(mixed, start, required, jacobian, distance)
+            if not objection:
+                return mixed, frozenset(kinds)
+            kinds.add(objection)
+        kinds.add("braking")
+        return brake, frozenset(kinds)
+
+    def _clip_to_room(self, velocity: Vector, start: Vector, slowest: Vector, fastest: Vector) -> Vector:
+        """So slow that the arm stops before every position margin: v T + v^2 / (2 a) and v (T + t / 2) at most the room left."""
+        below, above = np.maximum(start - self._lower, 0.0), np.maximum(self._upper - start, 0.0)
+        lowest, highest = -self._stoppable(below), self._stoppable(above)
+        velocity = np.clip(np.clip(velocity, lowest, highest), slowest, fastest)
+        reach = self._period + 0.5 * self._stop_time(velocity)
+        return np.clip(np.clip(velocity, -below / reach, above / reach), slowest, fastest)
+
+    def _stoppable(self, room: Vector) -> Vector:
+        """The positive root of v T + v^2 / (2 a) = room."""
         a, period = self._acceleration, self._period
-        stoppable: Vector = a * (np.sqrt(period**2 + 2 * np.maximum(room, 0.0) / a) - period)
-        return np.asarray(np.minimum(self._speed, stoppable))
+        return np.asarray(a * (np.sqrt(period**2 + 2 * room / a) - period))
 
-    def _clip(self, kind: str, command: Vector, lowest: Vector, highest: Vector) -> Vector:
-        clipped = np.clip(command, lowest, highest)
-        if (clipped != command).any():
-            self.interventions[kind] += 1
-        return clipped
+    def _slide(self, velocity: Vector, distance: Vector, jacobian: Vector, slowest: Vector, fastest: Vector) -> tuple[Vector, set[str]]:
+        """The nearest velocity that, to first order, stops before everything near; at the pose last looked at."""
+        reach = self._period + 0.5 * self._stop_time(velocity)
+        near = self._clearance.closing(velocity) * reach > distance - self._clearance.margin
+        gradients, which = self._clearance.rows(distance, HORIZON_M) if near.any() else (np.empty((0, len(velocity))), np.empty(0, np.intp))
+        rows, bounds = -gradients, np.maximum(distance[which] - self._clearance.margin, 0.0) / reach
+        kinds = {str(self._clearance.kinds[index]) for index in which[rows @ velocity > bounds]}
+        wish = velocity
+        for _ in range(TIP_ROUNDS):
+            tip = jacobian @ velocity
+            speed = float(np.sqrt(tip @ tip))
+            if speed > self._tip_speed * (1.0 + TIP_SLACK):  # a plane that touches the ball of allowed velocities
+                kinds.add("tip_speed")
+                rows, bounds = np.vstack((rows, tip / speed @ jacobian)), np.append(bounds, self._tip_speed)
+            elif not (rows @ velocity > bounds + 1e-9).any():
+                break
+            velocity = self._solve(wish, rows, bounds, slowest, fastest)
+        return velocity, kinds
+
+    def _solve(self, velocity: Vector, rows: Vector, bounds: Vector, slowest: Vector, fastest: Vector) -> Vector:
+        """The velocity nearest to the given one, in shares of the limits, with rows @ v <= bounds; the given one if there is none."""
+        scale, count = self._speed, len(velocity)
+        if len(self._sense) != count + len(rows):
+            self._sense = np.zeros(count + len(rows), c_int)
+        self._sense[:] = 0
+        limits = np.minimum(fastest, np.maximum(self._speed, slowest)), np.maximum(slowest, np.minimum(-self._speed, fastest))
+        solution, _, flag, _ = daqp.solve(
+            np.eye(count), -velocity / scale, np.ascontiguousarray(rows * scale), np.concatenate((limits[0] / scale, bounds)),
+            np.concatenate((limits[1] / scale, np.full(len(rows), -1e30))), self._sense,
+        )  # fmt: skip
+        return np.asarray(solution) * scale if flag == SOLVED else velocity
+
+    def _objection(self, velocity: Vector, start: Vector, required: Vector, jacobian: Vector, first: Vector | None = None) -> str:
+        """The kind of the limit that braking from this velocity would break, or ""."""
+        duration = self._period + 0.5 * self._stop_time(velocity)
+        end = start + velocity * duration
+        slack = 1e-9
+        outside = (end > self._upper + slack) & (velocity > 0) | (end < self._lower - slack) & (velocity < 0)
+        if outside.any():
+            return "position"
+        fastest = (self._tip_speed * (1 + 2 * TIP_SLACK)) ** 2
+        first = self._clearance.look(start) if first is None else first
+        if np.square(jacobian @ velocity).sum() > fastest:
+            return "tip_speed"
+        if self._period * np.abs(velocity).max() > TURNED_RAD:
+            jacobian = self._clearance.tip_jacobian(start + self._period * velocity)
+            if np.square(jacobian @ velocity).sum() > fastest:
+                return "tip_speed"
+        return self._clearance.conflict(start, velocity, duration, required, first)
+
+    def _stop_time(self, velocity: Vector) -> float:
+        """Until the slowest joint has stopped, all braking by the same share at a time [s]."""
+        return float((np.abs(velocity) / self._acceleration).max())
+
+    def _braked(self, last: Vector) -> Vector:
+        """One period of braking."""
+        time = self._stop_time(last)
+        return last * (1.0 - self._period / time) if time > self._period else np.zeros_like(last)
+
+    # --- from velocities to the command of the mode ---
+
+    def _admission(self, velocity: Vector, wish: Vector, now: _Now, kinds: frozenset[str], command: Vector | None = None) -> Admission:
+        if not kinds and command is not None:
+            sent = command
+        elif self._mode == "velocity":
+            sent = velocity
+        elif self._dynamics is None:
+            sent = now.start + velocity * self._period
+        else:
+            sent = self._dynamics.torque_for(velocity, *now)
+        if self._dynamics is not None:
+            gravity = self._dynamics.gravity(now.start)
+            clipped = np.clip(sent, -self._effort - gravity, self._effort - gravity)
+            if (clipped != sent).any():
+                kinds, sent = kinds | {"effort"}, clipped
+        return Admission(sent, velocity, kinds, float((np.abs(velocity - wish) / self._speed).max()))

@@ -9,6 +9,7 @@ import numpy as np
 
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
+from sql_ros.robot.drive import Drive
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.runs.rollout import SimulatedArm
 
@@ -48,7 +49,7 @@ class Evaluator:
 
     def __init__(self, task: Task, seed: int, *, deterministic: bool = True) -> None:
         self._task, self._seed, self._deterministic = task, seed, deterministic
-        self._arm = SimulatedArm(task)
+        self._arm, self._drive = SimulatedArm(task), Drive(task)
 
     def evaluate(self, policy: Policy, episodes: int, goes_on: Callable[[Evaluation], bool] = lambda so_far: True) -> Evaluation:
         """Runs the episodes to their end.
@@ -66,7 +67,7 @@ class Evaluator:
         return result
 
     def _episode(self, policy: Policy, index: int, result: Evaluation) -> None:
-        actor = Actor(self._task, seed=self._seed + index, deterministic=self._deterministic, explores=False)
+        actor = Actor(self._task, seed=self._seed + index, deterministic=self._deterministic, explores=False, drive=self._drive)
         actor.policy = policy
         self._arm.begin(actor, self._task.begin(np.random.default_rng([self._seed, index])))
         while (summary := self._arm.follow(actor).summary) is None:

@@ -15,6 +15,7 @@ class SimulatedArm:
         self.sim = Simulation(task.config.scene, task.robot)
         self._arm = Arm(task.robot)
         self._mode = task.config.command_mode
+        self._period_s = 1.0 / task.config.control_rate_hz
         self._period = self.sim.physics_steps(task.config.control_rate_hz)
 
     def state(self) -> RobotState:
@@ -25,7 +26,7 @@ class SimulatedArm:
     def follow(self, actor: Actor) -> Step:
         """One control step: the actor sees the state, its command is applied for one period."""
         step = actor.step(self.state())
-        self.sim.command(self._mode, step.command)
+        self.sim.command(self._mode, step.command, self._period_s)
         self.sim.advance(self._period)
         return step
 

@@ -45,7 +45,7 @@ class Simulation:
         try:
             self.model = mujoco.MjModel.from_xml_path(str(path))
             self._position_address = np.array([self.model.joint(name).qposadr[0] for name in robot.joints])
-            self._velocity_address = np.array([self.model.joint(name).dofadr[0] for name in robot.joints])
+            self.velocity_address = np.array([self.model.joint(name).dofadr[0] for name in robot.joints])
             self._actuators = np.array([self.model.actuator(name).id for name in robot.joints])
         except (ValueError, KeyError) as error:
             raise ConfigError(f"scene {path}: {error}") from None
@@ -57,8 +57,14 @@ class Simulation:
             "velocity": (-np.array(robot.velocity_limit), np.array(robot.velocity_limit)),
             "torque": (-np.array(robot.effort_limit), np.array(robot.effort_limit)),
         }
+        # largest change of a servo's setpoint in one physics step
+        step_s = self.model.opt.timestep
+        self._fastest = step_s * np.array(robot.velocity_limit)
+        self._slew = {"position": self._fastest, "velocity": step_s * np.array(robot.acceleration_limit)}
         self._timeout_steps = max(round(robot.command_timeout_s * 1e9 / self._step_ns), 1)
         self._expires = 0  # physics step at which the present command times out
+        self._damping = np.array(robot.servo_damping)
+        self._target = self._setpoint = np.zeros(len(robot.joints))  # of the servos, now and at last
         self.mode = ""
         self.reset(np.array(robot.neutral_position))
 
@@ -69,8 +75,13 @@ class Simulation:
         self._hold()
         mujoco.mj_forward(self.model, self.data)
 
-    def command(self, mode: str, values: Vector) -> None:
+    def command(self, mode: str, values: Vector, over_s: float = 0.0) -> None:
         """Takes a command (N,): "position" [rad], "velocity" [rad/s] or "torque" [N m]; clips it to the robot's limits.
+
+        Args:
+            mode: what the values are.
+            values: (N,).
+            over_s: a position is gone to in this time, as a trajectory's point says; 0: as fast as the joints may [s].
 
         Raises:
             ValueError: unknown mode, wrong length, or a value that is not finite; the command before stays in force.
@@ -80,16 +91,19 @@ class Simulation:
         if len(values) != len(self._actuators) or not np.isfinite(values).all():
             raise ValueError(f"command {values}, expected {len(self._actuators)} finite values")
         self._apply(mode, np.clip(values, *self._limits[mode]))
+        if mode == "position":
+            steps = max(over_s / self.model.opt.timestep, 1.0)
+            evenly = np.abs(self._target - self._setpoint) / steps
+            self._slew["position"] = np.minimum(evenly, self._fastest) if over_s else self._fastest
         self._expires = self._steps + self._timeout_steps
 
     def advance(self, physics_steps: int) -> None:
         """Runs the physics; where the command times out in between, the rest of the time is a position hold."""
         before_timeout = min(max(self._expires - self._steps, 0), physics_steps) if self._expires >= 0 else physics_steps
-        if before_timeout:
-            mujoco.mj_step(self.model, self.data, before_timeout)
+        self._step(before_timeout)
         if before_timeout < physics_steps:
             self._hold()
-            mujoco.mj_step(self.model, self.data, physics_steps - before_timeout)
+            self._step(physics_steps - before_timeout)
         self._steps += physics_steps
 
     def physics_steps(self, rate_hz: float) -> int:
@@ -110,8 +124,8 @@ class Simulation:
         return Measurement(
             stamp_ns=self.time_ns,
             position=self.data.qpos[self._position_address],
-            velocity=self.data.qvel[self._velocity_address],
-            effort=self.data.qfrc_actuator[self._velocity_address],
+            velocity=self.data.qvel[self.velocity_address],
+            effort=self.data.qfrc_actuator[self.velocity_address],
         )
 
     @property
@@ -119,21 +133,61 @@ class Simulation:
         """Simulated time since construction [ns], monotonic across resets."""
         return self._steps * self._step_ns
 
+    def tool_jacobian(self) -> Vector:
+        """Of the position of the tool, (3, N) [m/rad]."""
+        jacobian = np.zeros((3, self.model.nv))
+        mujoco.mj_jacSite(self.model, self.data, jacobian, None, self.model.site(self.robot.tool).id)
+        return np.asarray(jacobian[:, self.velocity_address])
+
     def place(self, body: str, position: Vector) -> None:
         """Moves a mocap body, such as the marker of a goal, to a position [m] (3,)."""
         self.data.mocap_pos[self.model.body(body).mocapid[0]] = position
 
+    def _step(self, count: int) -> None:
+        """Physics; what a servo follows moves to the command no faster than the joints may, as in an arm's own controller.
+
+        A velocity servo also gives the torque that this acceleration takes, or the joints would pull each other along.
+        """
+        setpoint = self._setpoint
+        while count and self.mode in self._slew and (setpoint != self._target).any():
+            farthest = self._slew[self.mode]
+            moved = np.clip(self._target, setpoint - farthest, setpoint + farthest)
+            self.data.ctrl[self._actuators] = moved
+            if self.mode == "velocity":
+                self.data.ctrl[self._actuators] += self._inertia_torque((moved - setpoint) / self.model.opt.timestep) / self._damping
+            mujoco.mj_step(self.model, self.data)
+            setpoint = moved
+            count -= 1
+        self._setpoint = setpoint
+        if count:
+            self.data.ctrl[self._actuators] = self._target
+            mujoco.mj_step(self.model, self.data, count)
+
+    def _inertia_torque(self, acceleration: Vector) -> Vector:
+        """M a of the arm's joints (N,) [N m]."""
+        whole, torque = np.zeros((2, self.model.nv))
+        whole[self.velocity_address] = acceleration
+        mujoco.mj_mulM(self.model, self.data, torque, whole)
+        return np.asarray(torque[self.velocity_address])
+
     def _hold(self) -> None:
         """A position hold where the arm is, until the next command."""
         self._apply("position", np.clip(self.data.qpos[self._position_address], *self._limits["position"]))
+        self._setpoint = self._target
         self._expires = -1
 
     def _apply(self, mode: str, values: Vector) -> None:
         if mode != self.mode:
-            stiffness, damping = np.array(self.robot.servo_stiffness), np.array(self.robot.servo_damping)
-            gain = {"torque": np.ones_like(damping), "velocity": damping, "position": stiffness}[mode]
+            stiffness = np.array(self.robot.servo_stiffness)
+            gain = {"torque": np.ones_like(stiffness), "velocity": self._damping, "position": stiffness}[mode]
             self.model.actuator_gainprm[self._actuators, 0] = gain
             self.model.actuator_biasprm[self._actuators, 1] = -stiffness if mode == "position" else 0.0
-            self.model.actuator_biasprm[self._actuators, 2] = 0.0 if mode == "torque" else -damping
-            self.mode = mode
-        self.data.ctrl[self._actuators] = values
+            self.model.actuator_biasprm[self._actuators, 2] = 0.0 if mode == "torque" else -self._damping
+            self.mode, self._setpoint = mode, self._here(mode)
+        self._target = values
+
+    def _here(self, mode: str) -> Vector:
+        """Where what a servo follows begins: at what the joints do now."""
+        if mode == "velocity":
+            return np.asarray(self.data.qvel[self.velocity_address])
+        return np.asarray(np.clip(self.data.qpos[self._position_address], *self._limits["position"]))

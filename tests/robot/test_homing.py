@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.actor import Actor
-from sql_ros.robot.homing import LONGEST_S, command_towards, has_arrived
+from sql_ros.robot.drive import Drive
+from sql_ros.robot.homing import LONGEST_S, has_arrived
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.runs.rollout import SimulatedArm
 
@@ -21,11 +22,11 @@ def _task(task: Task, mode: str) -> Task:
 def test_the_arm_arrives_at_rest(task, mode):
     moved = _task(task, mode)
     arm, pose = SimulatedArm(moved), np.array([0.5, -0.78, -0.5, 1.78, 0.5, 0.97, 2.8])
-    steps = 0
+    drive, steps = Drive(moved), 0
     while not has_arrived(pose, arm.state()):
-        command = command_towards(pose, arm.state(), mode, task.robot, 0.05)
+        command = drive.approach(pose, arm.state())
         assert mode != "velocity" or (np.abs(command) <= np.array(task.robot.velocity_limit) / 2).all()
-        arm.sim.command(mode, command)
+        arm.sim.command(mode, command, 0.05)
         arm.sim.advance(25)
         steps += 1
         assert steps < LONGEST_S / 0.05

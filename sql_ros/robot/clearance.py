@@ -1,0 +1,274 @@
+"""How far the arm is from itself, from what stands around it and from the walls of its boxes, now and along a motion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.share import share_folder
+
+HORIZON_M = 0.15  # larger distances are not measured
+MOST_LOOKS = 24  # along one motion; a motion that needs more passes too near to something
+FIXED_M = 1e-3  # two shapes whose distance never varies by more belong together: no motion can bring them nearer
+SAMPLES = 500  # random poses in which that, and how far shapes can be from the axes, is found out
+REACH_GROWTH = 1.05  # for poses not among them
+TOUCHING_STEP_M = 1e-3  # how far a point may move between two looks where shapes touch already
+KINDS = ("self_collision", "collision", "workspace", "keep_out")
+
+
+class Clearance:
+    """Distances between collision shapes by MuJoCo, without stepping any physics.
+
+    One constraint per pair of shapes that the arm can move against each other, then one per guarded point and wall of the workspace, then
+    one per guarded point and keep-out box. Objects that are no part of the arm and can move (bodies with joints of their own) are left out:
+    the filter does not know where they are.
+
+    Args:
+        config: the arm, its margin and boxes.
+        scene: MJCF with the arm and what stands around it, relative to the share folder.
+
+    Raises:
+        ConfigError: the scene cannot be read or lacks a joint or a point of the config.
+    """
+
+    def __init__(self, config: RobotConfig, scene: str) -> None:
+        self.model, joints = load_scene(config, scene)
+        try:
+            self._points = [_body_point(self.model, name) for name in config.guarded_points or (config.tool,)]
+        except KeyError as error:
+            raise ConfigError(f"robot '{config.name}', scene {scene}: {error}") from None
+        self._tool = self.model.site(config.tool).id
+        self._position_address = np.array([joint.qposadr[0] for joint in joints])
+        self._velocity_address = np.array([joint.dofadr[0] for joint in joints])
+        self.data = mujoco.MjData(self.model)
+        self.margin = config.clearance_m
+        self._workspace = np.array(config.workspace).reshape(-1, 2, 3)
+        self._keep_out = np.array(config.keep_out).reshape(-1, 2, 3)
+        poses = np.random.default_rng(0).uniform(config.position_lower, config.position_upper, (SAMPLES, len(joints)))
+        self._pairs = self._find_pairs(poses)
+        self._table = np.full((self.model.ngeom, self.model.ngeom), -1)
+        self._table[self._pairs[:, 0], self._pairs[:, 1]] = self._table[self._pairs[:, 1], self._pairs[:, 0]] = np.arange(len(self._pairs))
+        walls, boxes = 6 * len(self._workspace), len(self._keep_out)
+        own = [int(self._arm_joints(self.model.geom_bodyid[one]).any()) for one in self._pairs[:, 0]]
+        kinds = [KINDS[1 - mine] for mine in own] + ["workspace"] * walls * len(self._points) + ["keep_out"] * boxes * len(self._points)
+        self.kinds, self.count = np.array(kinds), len(kinds)
+        self._measure_up_to(HORIZON_M)
+        self._reach = self._find_reach(
+            poses, np.repeat(np.arange(len(self._points)), walls), np.repeat(np.arange(len(self._points)), boxes)
+        )
+
+    def look(self, position: Vector) -> Vector:
+        """Distances of all constraints (C,) [m] at joint positions (N,) [rad]; `HORIZON_M` where they are more."""
+        model, data = self.model, self.data
+        data.qpos[self._position_address] = position
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_collision(model, data)
+        distance = np.full(self.count, HORIZON_M)
+        contacts = data.contact
+        shapes, known = contacts.geom, len(self._pairs)
+        for index, near in zip(self._table[shapes[:, 0], shapes[:, 1]].tolist(), contacts.dist.tolist()):
+            if index >= 0 and near < distance[index]:
+                distance[index] = near
+        if self.count > known:
+            points = np.array([self._point(point) for point in self._points])
+            np.minimum(np.concatenate((self._walls(points), self._boxes(points)), None), HORIZON_M, out=distance[known:])
+        return distance
+
+    def closing(self, velocity: Vector) -> Vector:
+        """Upper bound (C,) [m/s] of the speed at which distances shrink at joint velocities (N,) [rad/s], in any pose."""
+        return np.asarray(self._reach @ np.abs(velocity))
+
+    def rows(self, distance: Vector, within: float) -> tuple[Vector, npt.NDArray[np.intp]]:
+        """How constraints nearer than `within` [m] change with the joints, at the pose last looked at.
+
+        Returns:
+            gradients (R, N) [m/rad] and the constraints (R,) they belong to; a pair that touches at several points has a row for each.
+        """
+        model, data, pairs = self.model, self.data, len(self._pairs)
+        gradients, which = [], []
+        ids = self._table[data.contact.geom[:, 0], data.contact.geom[:, 1]]
+        for index in np.flatnonzero((ids >= 0) & (data.contact.dist < within)):
+            contact = data.contact[index]
+            first, second = model.geom_bodyid[contact.geom]
+            gradients.append(contact.frame[:3] @ (self._jacobian(contact.pos, second) - self._jacobian(contact.pos, first)))
+            which.append(ids[index])
+        for index in np.flatnonzero(distance[pairs:] < within):
+            point, normal = self._facing(int(index))
+            gradients.append(normal @ self._jacobian(self._point(point), point[0]))
+            which.append(pairs + index)
+        return np.array(gradients).reshape(len(which), len(self._velocity_address)), np.array(which, np.intp)
+
+    def tip_jacobian(self, position: Vector | None = None) -> Vector:
+        """Of the position of the tool, (3, N) [m/rad], at joint positions (N,) [rad]; by default at the pose last looked at."""
+        if position is not None:
+            self.data.qpos[self._position_address] = position
+            mujoco.mj_kinematics(self.model, self.data)
+            mujoco.mj_comPos(self.model, self.data)
+        jacobian = np.zeros((3, self.model.nv))
+        mujoco.mj_jacSite(self.model, self.data, jacobian, None, self._tool)
+        return np.asarray(jacobian[:, self._velocity_address])
+
+    def conflict(self, position: Vector, velocity: Vector, duration: float, required: Vector, first: Vector | None = None) -> str:
+        """Looks along a straight motion and says what it comes too near to.
+
+        After a look with distance d every point may move on by d - r / 2, so that between two looks the distance stays above half of what
+        is required, r; at the looks and at the end it is at least r (conservative advancement).
+
+        Args:
+            position: where the motion starts (N,) [rad].
+            velocity: of the joints (N,) [rad/s].
+            duration: of the motion [s].
+            required: distance to keep, per constraint (C,) [m].
+            first: the distances at the start, if they are known (C,) [m].
+
+        Returns:
+            The kind of the constraint, or "".
+        """
+        closing = self.closing(velocity) + 1e-9
+        floor = np.where(required > 0.0, 0.5 * required, required - TOUCHING_STEP_M)
+        elapsed = 0.0
+        for _ in range(MOST_LOOKS):
+            distance = self.look(position + velocity * elapsed) if first is None else first
+            first = None
+            spare = distance - required
+            if spare.min(initial=0.0) < 0.0:
+                return str(self.kinds[np.argmin(spare)])
+            if elapsed >= duration or (spare >= closing * (duration - elapsed)).all():
+                return ""
+            times = (distance - floor) / closing
+            elapsed = min(elapsed + float(times.min()), duration)
+        return str(self.kinds[np.argmin(times)])
+
+    # --- shapes ---
+
+    def _measure_up_to(self, distance: float) -> None:
+        """Makes MuJoCo list pairs up to a distance [m]; its midphase is for the margins that the model was compiled with."""
+        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+        self.model.geom_margin[:] = self.model.body_margin[:] = distance
+
+    def _arm_joints(self, body: int) -> npt.NDArray[np.bool_]:
+        """Which joints of the arm move a body, (N,)."""
+        dofs = _dofs(self.model, body)
+        return np.array([address in dofs for address in self._velocity_address])
+
+    def _find_pairs(self, poses: Vector) -> npt.NDArray[np.intp]:
+        """Pairs of shapes (P, 2) that may collide and that the arm can move against each other, the one nearer to its base first."""
+        model = self.model
+        self._measure_up_to(10.0)
+        least, largest = np.full((2, model.ngeom, model.ngeom), 10.0)
+        largest *= -1.0
+        for position in poses[: SAMPLES // 5]:
+            self.data.qpos[self._position_address] = position
+            mujoco.mj_fwdPosition(model, self.data)
+            contacts = self.data.contact
+            np.minimum.at(least, tuple(contacts.geom.T), contacts.dist)
+            np.maximum.at(largest, tuple(contacts.geom.T), contacts.dist)
+        varying = (largest - least > FIXED_M) & (largest > self.margin)
+        joints = [self._arm_joints(body) for body in model.geom_bodyid]
+        free = [len(_dofs(model, body)) > mine.sum() for body, mine in zip(model.geom_bodyid, joints)]
+        found = [(one, two) for one, two in np.argwhere(varying) if (joints[one] != joints[two]).any() and not (free[one] or free[two])]
+        ordered = [(one, two) if joints[one].sum() <= joints[two].sum() else (two, one) for one, two in found]
+        return np.array(ordered, np.intp).reshape(-1, 2)
+
+    def _find_reach(self, poses: Vector, *points: npt.NDArray[np.intp]) -> Vector:
+        """How far the second shape of a pair, or a point, can be from the axis of each joint that moves it, (C, N) [m]."""
+        model, data = self.model, self.data
+        bodies = [body for body, _ in self._points]
+        index = np.concatenate(points)
+        axes = [model.dof_jntid[address] for address in self._velocity_address]
+        farthest, marks = np.zeros((len(self._pairs), len(axes))), np.zeros((len(bodies), len(axes)))
+        for position in poses:
+            data.qpos[self._position_address] = position
+            mujoco.mj_kinematics(model, data)
+            anchor, axis = data.xanchor[axes], data.xaxis[axes]
+            np.maximum(farthest, _from_axes(data.geom_xpos[self._pairs[:, 1]], anchor, axis), out=farthest)
+            np.maximum(marks, _from_axes(np.array([self._point(point) for point in self._points]), anchor, axis), out=marks)
+        farthest = REACH_GROWTH * (farthest + model.geom_rbound[self._pairs[:, 1]][:, None])
+        between = [self._arm_joints(model.geom_bodyid[two]) & ~self._arm_joints(model.geom_bodyid[one]) for one, two in self._pairs]
+        moved = np.array([self._arm_joints(body) for body in bodies])
+        reach: Vector = np.concatenate((farthest * np.array(between).reshape(farthest.shape), (REACH_GROWTH * marks * moved)[index]))
+        return reach
+
+    # --- points and boxes ---
+
+    def _point(self, point: tuple[int, Vector]) -> Vector:
+        body, offset = point
+        return np.asarray(self.data.xpos[body] + self.data.xmat[body].reshape(3, 3) @ offset)
+
+    def _walls(self, points: Vector) -> Vector:
+        """Distances from points (P, 3) to the walls of the workspace, (P, 6) or (P, 0)."""
+        inside = [part for low, high in self._workspace for part in (points - low, high - points)]
+        return np.asarray(np.concatenate(inside, 1)) if inside else np.empty((len(points), 0))
+
+    def _boxes(self, points: Vector) -> Vector:
+        """Signed distances from points (P, 3) to the keep-out boxes, (P, B)."""
+        beyond = np.maximum(self._keep_out[:, 0] - points[:, None], points[:, None] - self._keep_out[:, 1])
+        outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=-1)
+        return np.asarray(np.where(outside > 0.0, outside, beyond.max(-1, initial=-np.inf)))
+
+    def _facing(self, index: int) -> tuple[tuple[int, Vector], Vector]:
+        """The point of a wall or box constraint, and the direction in which its distance grows (3,)."""
+        walls = 6 * len(self._workspace)
+        if index < walls * len(self._points):
+            axis = index % walls
+            return self._points[index // walls], np.eye(3)[axis % 3] * (1.0 if axis < 3 else -1.0)
+        number, box = divmod(index - walls * len(self._points), len(self._keep_out))
+        point = self._point(self._points[number])
+        low, high = self._keep_out[box]
+        away = point - np.clip(point, low, high)
+        if not away.any():
+            beyond = np.concatenate((low - point, point - high))
+            axis = int(np.argmax(beyond))
+            away = np.eye(3)[axis % 3] * (-1.0 if axis < 3 else 1.0)
+        return self._points[number], away / np.linalg.norm(away)
+
+    def _jacobian(self, point: Vector, body: int) -> Vector:
+        jacobian = np.zeros((3, self.model.nv))
+        mujoco.mj_jac(self.model, self.data, jacobian, None, point, body)
+        return np.asarray(jacobian[:, self._velocity_address])
+
+
+def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[Any]]:
+    """The MJCF with the arm in it, and the arm's joints in command order.
+
+    Raises:
+        ConfigError: it cannot be read, or lacks a joint or the tool site.
+    """
+    path = share_folder() / scene
+    try:
+        model = mujoco.MjModel.from_xml_path(str(path))
+        model.site(config.tool)
+        return model, [model.joint(name) for name in config.joints]
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"robot '{config.name}', MJCF {path}: {error}") from None
+
+
+def _body_point(model: mujoco.MjModel, name: str) -> tuple[int, Vector]:
+    """A site or a body by name, as body and offset (3,) in its frame."""
+    names = [model.site(i).name for i in range(model.nsite)]
+    if name in names:
+        site = model.site(name)
+        return int(site.bodyid[0]), np.array(site.pos)
+    return int(model.body(name).id), np.zeros(3)
+
+
+def _from_axes(points: Vector, anchors: Vector, axes: Vector) -> Vector:
+    """Distances of points (P, 3) from lines through anchors (N, 3) along axes (N, 3), (P, N)."""
+    return np.asarray(np.linalg.norm(np.cross(points[:, None] - anchors, axes), axis=-1))
+
+
+def _dofs(model: mujoco.MjModel, body: int) -> set[int]:
+    """Degrees of freedom that move a body."""
+    dofs: set[int] = set()
+    while body:
+        first, count = model.body_dofadr[body], model.body_dofnum[body]
+        dofs |= set(range(first, first + count))
+        body = model.body_parentid[body]
+    return dofs

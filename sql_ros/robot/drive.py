@@ -1,0 +1,66 @@
+"""From actions to commands: scale, choose among candidates, filter. The actor and the Gymnasium environment share this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.homing import approach
+from sql_ros.robot.safety import Admission, SafetyFilter
+from sql_ros.robot.tasks.reach import Task
+
+Action = npt.NDArray[np.float32]
+
+
+class Drive:
+    """Drives an arm as a task says, through the safety filter.
+
+    Args:
+        task: gives arm, command mode, scale, rate and scene.
+
+    Attributes:
+        safety: the filter that every command passes.
+    """
+
+    def __init__(self, task: Task) -> None:
+        config = task.config
+        self._mode = config.command_mode
+        self._scale = np.array(config.action_scale)
+        self._robot = task.robot
+        self.safety = SafetyFilter(task.robot, config.command_mode, 1.0 / config.control_rate_hz, config.scene)
+
+    def act(self, action: Action, state: RobotState, others: Callable[[], Iterable[Action]] | None = None) -> tuple[Vector, Action]:
+        """The command (N,) for an action (A,) in [-1, 1], and the action that it amounts to after the filter.
+
+        Args:
+            action: that the policy wants.
+            state: of the arm.
+            others: further candidates, asked for where a limit of place (joint position, something near, tool speed) forbids what the first
+                one wants. One that is allowed goes before any that would have to be changed (safety-first sampling), else the one that
+                needs the least correction.
+        """
+        chosen = self._consider(action, state)
+        if chosen.is_elsewhere and others is not None:
+            self.safety.interventions["resampled"] += 1
+            for candidate in others():
+                admission = self._consider(candidate, state)
+                if (admission.is_elsewhere, admission.correction) < (chosen.is_elsewhere, chosen.correction):
+                    chosen = admission
+                if not chosen.is_elsewhere:
+                    break
+        command = self.safety.send(chosen)
+        return command, np.clip((command - self._origin(state)) / self._scale, -1.0, 1.0).astype(np.float32)
+
+    def approach(self, pose: Vector, state: RobotState) -> Vector:
+        """The command (N,) on the way to a pose [rad] (N,)."""
+        return self.safety.steer(approach(pose, state, self._robot), state)
+
+    def _consider(self, action: Action, state: RobotState) -> Admission:
+        return self.safety.consider(self._origin(state) + self._scale * np.clip(np.asarray(action, np.float64), -1.0, 1.0), state)
+
+    def _origin(self, state: RobotState) -> Vector | float:
+        """What an action is counted from: a position command from where the arm is, others from 0."""
+        return state.position if self._mode == "position" else 0.0

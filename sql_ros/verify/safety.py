@@ -1,0 +1,168 @@
+"""The safety filter in closed loop with MuJoCo: random and adversarial commands from random admissible states, every limit watched.
+
+What is watched comes from the simulation alone, contacts included, and from the numbers of the config: nothing that the filter computes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sql_ros.robot.arm import Arm, RobotState, Vector
+from sql_ros.robot.clearance import Clearance
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.safety import SafetyFilter
+from sql_ros.sim.simulation import Simulation
+
+EPISODE_S = 3.0  # then another state is drawn
+WATCH_S = 0.01  # positions, speeds, efforts and contacts are looked at so often
+
+
+@dataclass
+class Tally:
+    """What was seen.
+
+    Attributes:
+        commands: that were given to the filter.
+        violations: of each limit.
+        worst: largest share of each limit that was reached; of clearance: how near, as margin over distance left.
+        interventions: of the filter, by kind.
+    """
+
+    commands: int = 0
+    violations: Counter[str] = field(default_factory=Counter)
+    worst: dict[str, float] = field(default_factory=dict)
+    interventions: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Takes another one in."""
+        self.commands += other.commands
+        self.violations += other.violations
+        self.interventions += other.interventions
+        for kind, share in other.worst.items():
+            self.worst[kind] = max(share, self.worst.get(kind, 0.0))
+
+    def see(self, kind: str, share: float) -> None:
+        """A limit was used by a share; above 1 it was broken."""
+        self.worst[kind] = max(share, self.worst.get(kind, 0.0))
+        self.violations[kind] += share > 1.0
+
+
+class Trial:
+    """One arm in one scene in one command mode at one rate, driven by hostile commands.
+
+    Args:
+        robot: the arm, with its boxes.
+        scene: MJCF of arm and surroundings.
+        mode: command mode.
+        rate_hz: of control.
+        seed: of states and commands.
+    """
+
+    def __init__(self, robot: RobotConfig, scene: str, mode: str, rate_hz: float, seed: int) -> None:
+        self._robot, self._mode, self._period = robot, mode, 1.0 / rate_hz
+        self._sim, self._arm = Simulation(scene, robot), Arm(robot)
+        self._filter = SafetyFilter(robot, mode, self._period, scene)
+        self._adversary = Clearance(robot, scene)  # looks for ways to hit something
+        self._rng = np.random.default_rng(seed)
+        self._chunk = self._sim.physics_steps(max(1.0 / WATCH_S, rate_hz))
+        self._chunks = self._sim.physics_steps(rate_hz) // self._chunk
+        self._speed = np.array(robot.velocity_limit)
+        self._points = [self._sim.model.site(robot.tool).id]
+
+    def run(self, commands: int) -> Tally:
+        """Gives so many commands."""
+        tally = Tally()
+        while tally.commands < commands:
+            self._place()
+            policy = self._policies()[self._rng.integers(len(self._policies()))]
+            for step in range(max(round(EPISODE_S / self._period), 10)):
+                self._step(policy, tally, step == 0)
+                tally.commands += 1
+                if tally.commands >= commands:
+                    break
+        tally.interventions += self._filter.interventions
+        return tally
+
+    def _state(self) -> RobotState:
+        m = self._sim.measure()
+        return self._arm.state(m.stamp_ns, m.position, m.velocity, m.effort)
+
+    def _place(self) -> None:
+        """A random state from which the arm can stop."""
+        robot, rng = self._robot, self._rng
+        self._filter.forget()
+        while True:
+            margin = robot.position_margin_rad
+            position = rng.uniform(np.array(robot.position_lower) + margin, np.array(robot.position_upper) - margin)
+            self._sim.reset(position)
+            # a position servo that begins where the arm is brakes it: such a trial begins at rest
+            moving = 0.0 if self._mode == "position" else rng.choice([0.0, 0.3, 0.9])
+            velocity = rng.uniform(-1.0, 1.0, len(position)) * self._speed * moving
+            self._sim.data.qvel[self._sim.velocity_address] = velocity
+            if self._filter.is_stoppable(self._state()):
+                return
+
+    def _policies(self) -> list[Callable[[RobotState], Vector]]:
+        """Each gives joint velocities to strive for, in shares of the limits."""
+        rng, n = self._rng, len(self._speed)
+        held = rng.uniform(-1.5, 1.5, n)
+        signs = rng.choice([-1.0, 1.0], n)
+        return [
+            lambda state: rng.uniform(-1.0, 1.0, n),
+            lambda state: held,
+            lambda state: 1e3 * signs,
+            lambda state: 100.0 * rng.choice([-1.0, 1.0], n),
+            lambda state: np.sign(state.velocity + 1e-3 * signs) * 2.0,
+            self._towards_contact,
+            lambda state: self._towards_contact(state) + 0.5 * rng.standard_normal(n),
+            lambda state: np.where(rng.random(n) < 0.1, rng.choice([np.nan, np.inf, -np.inf, 1e300], n), held),
+        ]
+
+    def _towards_contact(self, state: RobotState) -> Vector:
+        """As fast as it goes towards what is nearest."""
+        distance = self._adversary.look(state.position)
+        gradients, which = self._adversary.rows(distance, 10.0)
+        if not len(which):
+            return np.asarray(self._rng.choice([-1.0, 1.0], len(self._speed)))
+        nearest = gradients[np.argsort(distance[which])[:3]]
+        return np.asarray(-2.0 * np.sign(self._rng.dirichlet(np.ones(len(nearest))) @ nearest))
+
+    def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, first: bool) -> None:
+        state = self._state()
+        share = policy(state)
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self._mode == "velocity":
+                wish = share * self._speed
+            elif self._mode == "position":
+                wish = state.position + share * self._speed * self._period * self._rng.choice([1.0, 3.0])
+            else:
+                wish = share * np.array(self._robot.effort_limit)
+        self._sim.command(self._mode, self._filter.admit(wish, state), self._period)
+        for _ in range(self._chunks):
+            self._sim.advance(self._chunk)
+            self._watch(tally)
+        if not first or self._mode != "velocity":  # in its first period the simulated servo takes up an arm that was set moving
+            change = np.abs(self._sim.measure().velocity - state.velocity) / self._period
+            tally.see("acceleration", float((change / self._robot.acceleration_limit).max()))
+
+    def _watch(self, tally: Tally) -> None:
+        robot, sim = self._robot, self._sim
+        m = sim.measure()
+        middle = 0.5 * (np.array(robot.position_upper) + robot.position_lower)
+        tally.see("position", float((np.abs(m.position - middle) / (np.array(robot.position_upper) - middle)).max()))
+        tally.see("velocity", float((np.abs(m.velocity) / self._speed).max()))
+        tally.see("effort", float((np.abs(m.effort) / robot.effort_limit).max()) - 1e-9)
+        jacobian = sim.tool_jacobian()
+        tally.see("tip_speed", float(np.linalg.norm(jacobian @ m.velocity)) / robot.tip_speed_limit_m_s)
+        tally.see("contact", 2.0 * sim.data.ncon)
+        tool = sim.data.site_xpos[sim.model.site(robot.tool).id]
+        if robot.workspace:
+            low, high = np.array(robot.workspace).reshape(2, 3)
+            tally.see("workspace", float((np.abs(tool - (low + high) / 2) / ((high - low) / 2)).max()))
+        for box in robot.keep_out:
+            low, high = np.array(box).reshape(2, 3)
+            tally.see("keep_out", 2.0 * float(((tool > low) & (tool < high)).all()))
