@@ -7,3 +7,8 @@ gymnasium.register(
     entry_point="sql_ros.envs.arm_env:ArmEnv",
     kwargs={"task": "sawyer_reach"},
 )
+gymnasium.register(
+    id="sql_ros/UR5eReach-v0",
+    entry_point="sql_ros.envs.arm_env:ArmEnv",
+    kwargs={"task": "ur5e_reach"},
+)
