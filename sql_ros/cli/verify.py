@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-SUITES = ("exact", "samplers", "values", "temperature", "fixed_points")  # of sql_ros.verify.suite, which imports torch
+SUITES = ("exact", "samplers", "values", "temperature", "fixed_points", "safety")  # of sql_ros.verify.suite, which imports torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -51,11 +51,11 @@ class Clearance:
         self._workspace = np.array(config.workspace).reshape(-1, 2, 3)
         self._keep_out = np.array(config.keep_out).reshape(-1, 2, 3)
         poses = np.random.default_rng(0).uniform(config.position_lower, config.position_upper, (SAMPLES, len(joints)))
-        self._pairs = self._find_pairs(poses)
+        self.pairs = self._find_pairs(poses)
         self._table = np.full((self.model.ngeom, self.model.ngeom), -1)
-        self._table[self._pairs[:, 0], self._pairs[:, 1]] = self._table[self._pairs[:, 1], self._pairs[:, 0]] = np.arange(len(self._pairs))
+        self._table[self.pairs[:, 0], self.pairs[:, 1]] = self._table[self.pairs[:, 1], self.pairs[:, 0]] = np.arange(len(self.pairs))
         walls, boxes = 6 * len(self._workspace), len(self._keep_out)
-        own = [int(self._arm_joints(self.model.geom_bodyid[one]).any()) for one in self._pairs[:, 0]]
+        own = [int(self._arm_joints(self.model.geom_bodyid[one]).any()) for one in self.pairs[:, 0]]
         kinds = [KINDS[1 - mine] for mine in own] + ["workspace"] * walls * len(self._points) + ["keep_out"] * boxes * len(self._points)
         self.kinds, self.count = np.array(kinds), len(kinds)
         self._measure_up_to(HORIZON_M)
@@ -72,7 +72,7 @@ class Clearance:
         mujoco.mj_collision(model, data)
         distance = np.full(self.count, HORIZON_M)
         contacts = data.contact
-        shapes, known = contacts.geom, len(self._pairs)
+        shapes, known = contacts.geom, len(self.pairs)
         for index, near in zip(self._table[shapes[:, 0], shapes[:, 1]].tolist(), contacts.dist.tolist()):
             if index >= 0 and near < distance[index]:
                 distance[index] = near
@@ -91,7 +91,7 @@ class Clearance:
         Returns:
             gradients (R, N) [m/rad] and the constraints (R,) they belong to; a pair that touches at several points has a row for each.
         """
-        model, data, pairs = self.model, self.data, len(self._pairs)
+        model, data, pairs = self.model, self.data, len(self.pairs)
         gradients, which = [], []
         ids = self._table[data.contact.geom[:, 0], data.contact.geom[:, 1]]
         for index in np.flatnonzero((ids >= 0) & (data.contact.dist < within)):
@@ -183,15 +183,15 @@ class Clearance:
         bodies = [body for body, _ in self._points]
         index = np.concatenate(points)
         axes = [model.dof_jntid[address] for address in self._velocity_address]
-        farthest, marks = np.zeros((len(self._pairs), len(axes))), np.zeros((len(bodies), len(axes)))
+        farthest, marks = np.zeros((len(self.pairs), len(axes))), np.zeros((len(bodies), len(axes)))
         for position in poses:
             data.qpos[self._position_address] = position
             mujoco.mj_kinematics(model, data)
             anchor, axis = data.xanchor[axes], data.xaxis[axes]
-            np.maximum(farthest, _from_axes(data.geom_xpos[self._pairs[:, 1]], anchor, axis), out=farthest)
+            np.maximum(farthest, _from_axes(data.geom_xpos[self.pairs[:, 1]], anchor, axis), out=farthest)
             np.maximum(marks, _from_axes(np.array([self._point(point) for point in self._points]), anchor, axis), out=marks)
-        farthest = REACH_GROWTH * (farthest + model.geom_rbound[self._pairs[:, 1]][:, None])
-        between = [self._arm_joints(model.geom_bodyid[two]) & ~self._arm_joints(model.geom_bodyid[one]) for one, two in self._pairs]
+        farthest = REACH_GROWTH * (farthest + model.geom_rbound[self.pairs[:, 1]][:, None])
+        between = [self._arm_joints(model.geom_bodyid[two]) & ~self._arm_joints(model.geom_bodyid[one]) for one, two in self.pairs]
         moved = np.array([self._arm_joints(body) for body in bodies])
         reach: Vector = np.concatenate((farthest * np.array(between).reshape(farthest.shape), (REACH_GROWTH * marks * moved)[index]))
         return reach

@@ -10,7 +10,7 @@ from sql_ros.share import find_file
 
 INTERFACES = ("forward", "trajectory", "intera")
 PER_JOINT = (
-    "neutral_position", "position_lower", "position_upper", "velocity_limit", "acceleration_limit", "effort_limit", "joint_inertia",
+    "neutral_position", "position_lower", "position_upper", "velocity_limit", "acceleration_limit", "effort_limit",
     "servo_stiffness", "servo_damping",
 )  # fmt: skip
 
@@ -29,7 +29,6 @@ class RobotConfig(Config):
     velocity_limit: tuple[float, ...] = option(description="largest speed [rad/s]", minimum=0.0)
     acceleration_limit: tuple[float, ...] = option(description="largest acceleration [rad/s^2]", minimum=0.0)
     effort_limit: tuple[float, ...] = option(description="largest torque [N m]", minimum=0.0)
-    joint_inertia: tuple[float, ...] = option(description="of each joint at the neutral pose, for torque mode [kg m^2]", minimum=0.0)
     servo_stiffness: tuple[float, ...] = option(description="simulated position servo [N m/rad]", minimum=0.0)
     servo_damping: tuple[float, ...] = option(description="simulated position and velocity servo [N m s/rad]", minimum=0.0)
     position_margin_rad: float = option(0.05, "kept free before each position limit [rad]", minimum=0.0)

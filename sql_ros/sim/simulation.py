@@ -50,7 +50,7 @@ class Simulation:
         except (ValueError, KeyError) as error:
             raise ConfigError(f"scene {path}: {error}") from None
         self.data = mujoco.MjData(self.model)
-        self._step_ns = round(self.model.opt.timestep * 1e9)
+        self._step_ns: int = round(self.model.opt.timestep * 1e9)
         self._steps = 0
         self._limits = {
             "position": (np.array(robot.position_lower), np.array(robot.position_upper)),

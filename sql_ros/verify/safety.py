@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sql_ros.core.spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.clearance import Clearance
-from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.config import RobotConfig, load_robot
 from sql_ros.robot.safety import SafetyFilter
 from sql_ros.sim.simulation import Simulation
+from sql_ros.verify.checks import Check, Progress
 
+RATES_HZ = (20.0, 100.0, 500.0)
 EPISODE_S = 3.0  # then another state is drawn
+TAKE_UP_S = 0.05  # so long the simulated velocity servo takes to take up an arm that was set moving: accelerations do not count
 WATCH_S = 0.01  # positions, speeds, efforts and contacts are looked at so often
 
 
@@ -28,7 +33,7 @@ class Tally:
     Attributes:
         commands: that were given to the filter.
         violations: of each limit.
-        worst: largest share of each limit that was reached; of clearance: how near, as margin over distance left.
+        worst: largest share of each limit that was reached; "contact" and "keep_out" are 0 or more than 1.
         interventions: of the filter, by kind.
     """
 
@@ -65,7 +70,7 @@ class Trial:
     def __init__(self, robot: RobotConfig, scene: str, mode: str, rate_hz: float, seed: int) -> None:
         self._robot, self._mode, self._period = robot, mode, 1.0 / rate_hz
         self._sim, self._arm = Simulation(scene, robot), Arm(robot)
-        self._filter = SafetyFilter(robot, mode, self._period, scene)
+        self.filter = SafetyFilter(robot, mode, self._period, scene)
         self._adversary = Clearance(robot, scene)  # looks for ways to hit something
         self._rng = np.random.default_rng(seed)
         self._chunk = self._sim.physics_steps(max(1.0 / WATCH_S, rate_hz))
@@ -80,11 +85,11 @@ class Trial:
             self._place()
             policy = self._policies()[self._rng.integers(len(self._policies()))]
             for step in range(max(round(EPISODE_S / self._period), 10)):
-                self._step(policy, tally, step == 0)
+                self._step(policy, tally, step * self._period)
                 tally.commands += 1
                 if tally.commands >= commands:
                     break
-        tally.interventions += self._filter.interventions
+        tally.interventions += self.filter.interventions
         return tally
 
     def _state(self) -> RobotState:
@@ -94,7 +99,7 @@ class Trial:
     def _place(self) -> None:
         """A random state from which the arm can stop."""
         robot, rng = self._robot, self._rng
-        self._filter.forget()
+        self.filter.forget()
         while True:
             margin = robot.position_margin_rad
             position = rng.uniform(np.array(robot.position_lower) + margin, np.array(robot.position_upper) - margin)
@@ -103,7 +108,7 @@ class Trial:
             moving = 0.0 if self._mode == "position" else rng.choice([0.0, 0.3, 0.9])
             velocity = rng.uniform(-1.0, 1.0, len(position)) * self._speed * moving
             self._sim.data.qvel[self._sim.velocity_address] = velocity
-            if self._filter.is_stoppable(self._state()):
+            if self.filter.is_stoppable(self._state()):
                 return
 
     def _policies(self) -> list[Callable[[RobotState], Vector]]:
@@ -131,7 +136,7 @@ class Trial:
         nearest = gradients[np.argsort(distance[which])[:3]]
         return np.asarray(-2.0 * np.sign(self._rng.dirichlet(np.ones(len(nearest))) @ nearest))
 
-    def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, first: bool) -> None:
+    def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, since_s: float) -> None:
         state = self._state()
         share = policy(state)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -141,11 +146,11 @@ class Trial:
                 wish = state.position + share * self._speed * self._period * self._rng.choice([1.0, 3.0])
             else:
                 wish = share * np.array(self._robot.effort_limit)
-        self._sim.command(self._mode, self._filter.admit(wish, state), self._period)
+        self._sim.command(self._mode, self.filter.admit(wish, state), self._period)
         for _ in range(self._chunks):
             self._sim.advance(self._chunk)
             self._watch(tally)
-        if not first or self._mode != "velocity":  # in its first period the simulated servo takes up an arm that was set moving
+        if self._mode != "velocity" or since_s >= TAKE_UP_S:
             change = np.abs(self._sim.measure().velocity - state.velocity) / self._period
             tally.see("acceleration", float((change / self._robot.acceleration_limit).max()))
 
@@ -166,3 +171,50 @@ class Trial:
         for box in robot.keep_out:
             low, high = np.array(box).reshape(2, 3)
             tally.see("keep_out", 2.0 * float(((tool > low) & (tool < high)).all()))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm and what stands around it."""
+
+    name: str
+    robot: RobotConfig
+    scene: str
+
+
+def cells() -> list[Cell]:
+    """The arms that are shipped in their scenes, and a Sawyer with a workspace and a box to keep out of."""
+    sawyer, scene = load_robot("sawyer"), "sim/scenes/sawyer_reach.xml"
+    boxed = replace(sawyer, workspace=(-0.9, -0.9, -0.3, 1.1, 0.9, 1.2), keep_out=((0.3, 0.2, -0.1, 0.6, 0.5, 0.4),))
+    return [
+        Cell("sawyer", sawyer, scene),
+        Cell("sawyer with boxes", boxed, scene),
+        Cell("ur5e", load_robot("ur5e"), "sim/scenes/ur5e_reach.xml"),
+    ]
+
+
+def safety_checks(commands: int, seed: int, progress: Progress, jobs: int) -> list[Check]:
+    """Every cell, command mode and rate, with as many commands each, so that there are `commands` in all."""
+    trials = [(cell, mode, rate) for cell in cells() for mode in COMMAND_MODES for rate in RATES_HZ]
+    each = -(-commands // len(trials))
+    tallies: dict[tuple[str, str], Tally] = {}
+    with ProcessPoolExecutor(jobs) as pool:
+        runs = {pool.submit(_tally, *trial, each, seed): trial for trial in trials}
+        for run in as_completed(runs):
+            cell, mode, rate = runs[run]
+            tally = run.result()
+            tallies.setdefault((cell.name, mode), Tally()).add(tally)
+            worst = ", ".join(f"{kind} {share:.3f}" for kind, share in sorted(tally.worst.items()))
+            progress(f"{cell.name}, {mode} at {rate:g} Hz, {tally.commands} commands, largest share of each limit: {worst}")
+    checks = []
+    for (cell_name, mode), tally in sorted(tallies.items()):
+        group = f"safety, {cell_name}, {mode}"
+        checks.append(Check(group, "hostile commands", tally.commands, each * len(RATES_HZ), "at least"))
+        checks.append(Check(group, "commands that had to be changed", sum(tally.interventions.values()), 1, "at least"))
+        checks += [Check(group, f"violations of {kind}", float(tally.violations[kind]), 0.0) for kind in tally.worst]
+        checks += [Check(group, f"largest share of {kind}", share, 1.0) for kind, share in tally.worst.items()]
+    return checks
+
+
+def _tally(cell: Cell, mode: str, rate_hz: float, commands: int, seed: int) -> Tally:
+    return Trial(cell.robot, cell.scene, mode, rate_hz, seed).run(commands)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sql_ros.verify.checks import Check, Progress
 from sql_ros.verify.composition import composition_checks
 from sql_ros.verify.fixed_points import fork, regulators
+from sql_ros.verify.safety import safety_checks
 from sql_ros.verify.sampler_checks import compare, picture_of, sampler_checks, truths
 from sql_ros.verify.samplers import KINDS
 from sql_ros.verify.tabular import Array
@@ -37,6 +39,8 @@ class Effort:
     gaussian: int = 3000
     temperature: int = 4000
     fixed_point: int = 6000
+    commands: int = 1_000_000  # given to the safety filter
+    jobs: int = os.cpu_count() or 1
     draws: int = 0  # of a trained sampler; 0: as many as its histogram needs
 
 
@@ -80,12 +84,18 @@ def fixed_points(findings: Findings, effort: Effort, seed: int, progress: Progre
     findings.checks += fork(seed, effort.fixed_point, SLOW_TARGET, progress)
 
 
+def safety(findings: Findings, effort: Effort, seed: int, progress: Progress) -> None:
+    """The safety filter in closed loop with MuJoCo against hostile commands, in every command mode."""
+    findings.checks += safety_checks(effort.commands, seed, progress, effort.jobs)
+
+
 SUITES: dict[str, Callable[[Findings, Effort, int, Progress], None]] = {
     "exact": exact,
     "samplers": samplers,
     "values": values,
     "temperature": temperature,
     "fixed_points": fixed_points,
+    "safety": safety,
 }
 
 

@@ -124,12 +124,6 @@ def test_limits_are_the_same_in_the_model_and_in_the_config(model, robot):
     assert np.all(model.jnt_actfrclimited)
 
 
-def test_the_joint_inertia_of_the_config_is_that_of_the_model(model, robot):
-    inertia = np.zeros((6, 6))
-    mujoco.mj_fullM(model, at(model, robot.neutral_position), inertia)
-    assert np.diag(inertia) == pytest.approx(robot.joint_inertia, rel=0.02)
-
-
 @pytest.mark.parametrize("xml", [UR5E_XML, SCENE_XML], ids=["robot", "scene"])
 def test_motors_drive_the_six_joints_in_the_order_of_commands(xml, robot):
     model = mujoco.MjModel.from_xml_path(str(xml))
@@ -185,11 +179,10 @@ def test_the_position_servo_follows_a_ramp_at_twenty_commands_per_second(sim, ro
     behind = []
     for k in range(1, 41):
         goal = start + direction * min(steps * k, most)
-        sim.command("position", goal)
+        sim.command("position", goal, 0.05)
         sim.advance(25)
         behind.append(direction * (goal - sim.measure().position))
-    assert np.max(behind) < 0.025  # the first command asks for the whole speed from rest
-    assert np.max(behind[3:20]) < 0.012
+    assert np.max(behind) < 0.05  # 53 ms behind at 0.8 rad/s: damping over stiffness
     assert np.min(behind) > -0.003  # hardly any overshoot where the ramp stops
     assert np.abs(behind[-1]).max() < 1e-3
 
