@@ -6,7 +6,8 @@ kind             begins with                                                ends
 stop             a call of stop, or an emergency stop                       reset, refused while any of the others is in force
 emergency_stop   a true of the emergency stop                               its false; the latched stop stays
 stop_lock        a true of the lock; its silence, where one is required     the next false
-robot            the robot says it is stopped, in error or not enabled      the robot says it is well
+robot            the robot says it is stopped, in error or not enabled;     the robot says it is well
+                 its silence, where it is to speak
 enable_silent    no fresh true of the switch, where one is required         the next true
 ===============  =========================================================  ===================================================
 
@@ -34,7 +35,7 @@ class StopLatch:
         self._pressed = False
         self._locked, self._lock_heard = False, -float("inf")
         self._enabled = -float("inf")  # time of the last true
-        self._robot = ""
+        self._robot, self._robot_heard, self._robot_timeout = "", -float("inf"), 0.0
 
     def stop(self, why: str) -> None:
         """Latches a stop; the first reason stays."""
@@ -54,9 +55,13 @@ class StopLatch:
         """Takes the state of the deadman's switch."""
         self._enabled = now if enabled else -float("inf")
 
-    def robot(self, why: str) -> None:
+    def expect_robot(self, timeout_s: float) -> None:
+        """From now on the robot has to speak at least so often; 0: it need not."""
+        self._robot, self._robot_heard, self._robot_timeout = "", -float("inf"), timeout_s
+
+    def robot(self, why: str, now: float) -> None:
         """Takes what the robot says: why it does not move, empty if it can."""
-        self._robot = why
+        self._robot, self._robot_heard = why, now
 
     def reset(self, now: float) -> tuple[bool, str]:
         """Ends a latched stop, if nothing else stops the arm; returns success and a message."""
@@ -70,7 +75,8 @@ class StopLatch:
         """Kind to description of all that stops the arm now; empty if nothing does."""
         silent = self._enable_timeout > 0 and now - self._enabled > self._enable_timeout
         lock_silent = self._lock_timeout > 0 and now - self._lock_heard > self._lock_timeout
-        if not (silent or lock_silent or self._locked or self._latched or self._pressed or self._robot):
+        robot_silent = self._robot_timeout > 0 and now - self._robot_heard > self._robot_timeout
+        if not (silent or lock_silent or robot_silent or self._locked or self._latched or self._pressed or self._robot):
             return NO_REASONS
         reasons = {}
         if self._pressed:
@@ -79,8 +85,8 @@ class StopLatch:
             reasons["stop"] = f"{self._latched}; ~/reset releases it"
         if self._locked or lock_silent:
             reasons["stop_lock"] = "the stop lock is closed" if self._locked else self._silence("stop lock", self._lock_heard, now)
-        if self._robot:
-            reasons["robot"] = self._robot
+        if self._robot or robot_silent:
+            reasons["robot"] = self._silence("robot", self._robot_heard, now) if robot_silent else self._robot
         if silent:
             reasons["enable_silent"] = self._silence("enable switch", self._enabled, now)
         return reasons

@@ -100,6 +100,10 @@ class StateWatch:
             reasons[distrust[0]] = distrust[1]
         return reasons
 
+    def is_sound(self, now: float) -> bool:
+        """The state kept is good and recent."""
+        return not self.reasons(now)
+
     def _has_jumped(self, last: RobotState, state: RobotState) -> bool:
         elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
         return bool((np.abs(state.position - last.position) > JUMP_RAD + elapsed * self._fastest).any())
@@ -132,6 +136,11 @@ class Holds:
                 self.counts[kind] += 1
                 lines.append(f"holding, {kind}: {why}")
         return lines
+
+    def forget(self) -> None:
+        """Nothing is in force any more, said nowhere; the counts stay."""
+        self.present = NO_REASONS
+        self._since.clear()
 
     def gravest(self) -> tuple[str, str] | None:
         """Kind and description of the one to name first."""
