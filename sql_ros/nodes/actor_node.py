@@ -223,7 +223,7 @@ class ActorNode(ManagedNode):
         So runs in lockstep are the same to the bit. A learner that is silent for too long is not waited for.
         """
         with self._lock:
-            if self._waits_since is None or self._answered is None or self.ended.is_set():
+            if self.ended.is_set() or self._waits_since is None or self._answered is None:
                 return
             waited = time.monotonic() - self._waits_since
             if self._stops():
