@@ -10,7 +10,6 @@ cost as much as the physics; of the guard only stops from outside apply.
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 import time
@@ -21,8 +20,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import option
-from sql_ros.core.errors import ConfigError, MessageError, PolicyError
-from sql_ros.core.policy import Policy
+from sql_ros.core.errors import ConfigError, MessageError
 from sql_ros.nodes.adapters import make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
@@ -35,10 +33,10 @@ from sql_ros.nodes.messages import (
     StateReader,
     TransitionCodec,
     episode_to_msg,
-    policy_from_msg,
     progress_from_msg,
 )
 from sql_ros.nodes.parameters import read_policy
+from sql_ros.nodes.policy_intake import PolicyIntake
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.actor import Actor, Step
@@ -91,8 +89,8 @@ class ActorNode(ManagedNode):
             self.actor.policy = read_policy(self.config.policy, self.task.spec)
         self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
         self._adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
-        self._progress, self._handled_version = Progress(0, 0, 0, 0, 0), 0
-        self._policies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._progress = Progress(0, 0, 0, 0, 0)
+        self._policies = PolicyIntake(self.actor, self._diagnostics, self._release)
         self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
         self._sent = 0
         self._commands = self.create_publisher(self._adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
@@ -102,7 +100,7 @@ class ActorNode(ManagedNode):
         speaks = not self.config.dry_run
         self._robot = InteraRobot(self, self._guard.on_condition, speaks=speaks) if robot.interface == "intera" else None
         self.create_subscription(JointState, "joint_states", self._on_joint_states, RELIABLE if self.lockstep else SENSOR)
-        self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
+        self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -116,7 +114,7 @@ class ActorNode(ManagedNode):
         self._heard = time.monotonic()
         if self._robot is not None:
             self._robot.enable(self.task.robot.command_timeout_s)
-        self._threads = [NodeThread(self, self._install_policies, "policies")]
+        self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
         if not self.lockstep:
             self._threads.append(NodeThread(self, self._control, "control"))
         for thread in self._threads:
@@ -124,7 +122,7 @@ class ActorNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Ends the control loop; the last command is a hold."""
-        self._policies.put(None)
+        self._policies.finish()
         for thread in self._threads:
             thread.join()
         with self._lock:
@@ -153,12 +151,6 @@ class ActorNode(ManagedNode):
             self._guard.watch.good(state, self._heard)
             self._newest = self._guard.watch.state
 
-    def _on_policy(self, message: UInt8MultiArray) -> None:
-        try:
-            self._policies.put(policy_from_msg(message))
-        except MessageError as error:
-            self._refuse(str(error))
-
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
             self._progress = progress_from_msg(message)
@@ -166,30 +158,6 @@ class ActorNode(ManagedNode):
             self._diagnostics.fault("progress_dropped", str(error))
             return
         self._release()
-
-    # --- policies: checked and warmed up off the control path, swapped by one assignment ---
-
-    def _install_policies(self) -> None:
-        while (data := self._policies.get()) is not None:
-            try:
-                policy = Policy(data, self.task.spec)
-            except PolicyError as error:
-                self._refuse(f"{error}; version {self._policy_version} stays in use")
-                continue
-            self.actor.policy = policy
-            self._handled_version = policy.info.version
-            self._release()
-
-    def _refuse(self, reason: str) -> None:
-        """Keeps the policy in use; the refused one counts as handled, so that lockstep goes on."""
-        self._diagnostics.fault("policy_refused", reason)
-        self._handled_version += 1
-        self._release()
-
-    @property
-    def _policy_version(self) -> int:
-        policy = self.actor.policy
-        return policy.info.version if policy else 0
 
     # --- lockstep: one answer per published state ---
 
@@ -246,7 +214,7 @@ class ActorNode(ManagedNode):
     def _learner_is_level(self) -> bool:
         progress = self._progress
         level = progress.run == self._run and progress.sequence >= self._sequence
-        return level and self._handled_version >= progress.policy_version
+        return level and self._policies.handled_version >= progress.policy_version
 
     def _look_around(self) -> None:
         """Says what is waited for."""
@@ -308,7 +276,7 @@ class ActorNode(ManagedNode):
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "episodes_given_up": self.actor.given_up,
             "transitions": self._sequence,
-            "policy_version": self._policy_version,
+            "policy_version": self._policies.version,
             **self._guard.values(),
             **{f"safety/{kind}": count for kind, count in dict(self.actor.safety.interventions).items()},
         }
@@ -320,7 +288,7 @@ class ActorNode(ManagedNode):
             return (*held, values)
         if self.actor.is_idle:
             return WARN, "holding, policy_missing: no policy, and exploring is not allowed", values
-        return OK, "acting" if self._policy_version else "exploring", values
+        return OK, "acting" if self._policies.version else "exploring", values
 
 
 def main() -> int:

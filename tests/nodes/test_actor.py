@@ -103,8 +103,10 @@ def test_a_state_that_grows_old_is_a_hold_and_said(processes, probe, arm):
 
     probe.wait(moves)  # on its way to the start pose
     probe.wait(lambda: np.all(np.array(commands[-1].data) == 0), what="hold once states stop")
-    probe.wait(lambda: int(_newest(reports).get("holds", "0")) > 0)
-    assert _newest(reports)["hold/state_too_old"] == "1"  # counted once, not at every step
+    probe.wait(lambda: int(_newest(reports).get("holds", "0")) > 20)
+    assert (
+        1 <= int(_newest(reports)["hold/state_too_old"]) <= 3
+    )  # counted when it begins (again, should this machine stall), not at every step
 
 
 def test_states_that_lack_a_joint_lead_to_a_hold(processes, probe, arm, task):
