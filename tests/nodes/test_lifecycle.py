@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -54,6 +55,8 @@ def test_a_node_goes_round_its_states_twice_and_says_so(processes, probe, fast_l
         if state != "active":
             reports.clear()
             probe.wait(lambda: _message(reports, node) == state)  # noqa: B023  (used at once)
+        made = {"actor": "commands", "sim_bridge": "joint_states", "learner": "policy"}[node]
+        probe.wait(lambda: len(probe.node.get_publishers_info_by_topic(made)) == (state != "unconfigured"))  # noqa: B023
     assert processes.stop(process) == 0
     assert "rror" not in process.log.read_text()
 
@@ -102,6 +105,42 @@ def test_a_failing_configure_says_why_and_can_be_repeated(processes, probe, untr
     assert _change(probe, "actor", CONFIGURE)
     assert _change(probe, "actor", ACTIVATE)
     assert _state(probe, "actor") == "active"
+
+
+HALF_WAY = """
+import sys
+from std_srvs.srv import Trigger
+from sql_ros.core.errors import ConfigError
+from sql_ros.nodes.managed import ManagedConfig, ManagedNode
+from sql_ros.nodes.process import run_node
+
+class HalfWay(ManagedNode):
+    def __init__(self):
+        super().__init__("half_way", "nothing", {"": ManagedConfig})
+
+    def configure(self):
+        self.create_service(Trigger, "~/made", lambda request, response: response)
+        raise ERROR("broken on purpose")
+
+sys.exit(run_node(HalfWay))
+"""
+
+
+@pytest.mark.parametrize("error", ["ConfigError", "RuntimeError"])
+def test_what_a_failing_configure_has_made_goes_again(processes, probe, error):
+    node = processes.start([sys.executable, "-c", HALF_WAY.replace("ERROR", error), "--ros-args", "-p", "autostart:=false"])
+    for count in (1, 2):
+        assert not _change(probe, "half_way", CONFIGURE)
+        assert _state(probe, "half_way") == "unconfigured"
+        probe.wait(lambda: "/half_way/made" not in dict(probe.node.get_service_names_and_types_by_node("half_way", "/")))
+        assert node.log.read_text().count(f"cannot configure: {error}: broken on purpose") == count
+
+
+@pytest.mark.parametrize(("error", "code"), [("ConfigError", 2), ("RuntimeError", 1)])
+def test_with_autostart_a_failing_configure_ends_the_process(processes, error, code):
+    node = processes.start([sys.executable, "-c", HALF_WAY.replace("ERROR", error)])
+    assert node.wait(60) == code
+    assert f"{error}: broken on purpose" in node.log.read_text()
 
 
 def test_an_error_nobody_expected_leaves_it_unconfigured_and_usable(processes, probe, fast_learner, tmp_path):
