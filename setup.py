@@ -12,6 +12,8 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
     "ros-std-srvs~=5.3.0",
     "ros-diagnostic-msgs~=5.3.0",
     "ros-rosgraph-msgs~=2.0.0",
+    "ros-lifecycle-msgs~=2.0.0",
+    "ros-trajectory-msgs~=5.3.0",
 ]
 REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "rich>=13.0"]
 LEARNER = ["torch==2.13.0", "onnx>=1.16", "safetensors>=0.4"]

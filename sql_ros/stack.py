@@ -68,7 +68,9 @@ SAWYER_STACK_ARGUMENTS = (
     Argument("most_transitions", "0", "end the run after so many transitions, learned or not; 0: no limit"),
     Argument("seed", "0", "of weights, exploration, start poses and targets"),
     Argument("log_level", "info", "of all nodes", ("debug", "info", "warn", "error", "fatal")),
-    Argument("command_topic", "forward_velocity_controller/commands", "where a real arm's controller listens; not used in simulation"),
+    Argument("command_topic", "", "where a real arm listens; empty: command_topic of its config/robots/ file; not used in simulation"),
+    Argument("dry_run", "false", "send nothing to the arm: what would be sent goes to actor/dry_run_commands", BOOLEANS),
+    Argument("autostart", "true", "nodes configure and activate by themselves; false: they wait for change_state", BOOLEANS),
 )
 
 
@@ -86,9 +88,11 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     args["realtime_factor"] = args["realtime_factor"] or ("0" if sim and train else "1")
     factor, seed = _number(args, "realtime_factor"), _whole(args, "seed")
     most = _whole(args, "most_transitions")
-    load_task(args["task"])  # an unknown task ends here, before any process starts
+    robot = load_task(args["task"]).robot  # an unknown task ends here, before any process starts
     if not sim and factor != 1.0:
         raise ConfigError(f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does: leave it out")
+    if args["dry_run"] == "true" and factor == 0.0:
+        raise ConfigError("dry_run:=true in lockstep, where the simulation waits for commands: give realtime_factor:=1")
     if not train and not args["policy"]:
         raise ConfigError("mode:=play needs a policy, e.g. policy:=runs/latest/policy.onnx")
     if args["policy"] and not Path(args["policy"]).is_file():
@@ -96,17 +100,21 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").resolve()
     task = str(Path(args["task"]).absolute()) if "/" in args["task"] else args["task"]
     shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": task}
+    managed = {"task": task, "realtime_factor": factor, "autostart": args["autostart"] == "true"}
     policy = str(Path(args["policy"]).resolve()) if args["policy"] else ""
     watched = {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy, "most_transitions": most}
     processes = [NodeProcess("monitor", watched, seconds_to_stop=30.0)]
     if train:
         resume = args["resume"] == "true"
-        learner = {**shared, "realtime_factor": factor, "seed": seed, "run_dir": str(run_dir), "resume": resume}
+        learner = {**shared, **managed, "seed": seed, "run_dir": str(run_dir), "resume": resume}
         processes.append(NodeProcess("learner", learner, seconds_to_stop=30.0))
     if sim:
-        processes.append(NodeProcess("sim_bridge", {"task": task, "use_sim_time": False, "realtime_factor": factor}))
-    acting = {**shared, "mode": args["mode"], "policy": policy, "realtime_factor": factor, "seed": seed}
-    processes.append(NodeProcess("actor", acting, {"commands": "sim_bridge/commands" if sim else args["command_topic"]}))
+        processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False}))
+    acting = {**shared, **managed, "mode": args["mode"], "policy": policy, "seed": seed, "dry_run": args["dry_run"] == "true"}
+    topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
+    if not sim and robot.state_topic != "joint_states":
+        topics["joint_states"] = robot.state_topic
+    processes.append(NodeProcess("actor", acting, topics))
     defaults = _read_params(args["params_file"])
     merged = [replace(p, parameters={**defaults["/**"], **defaults[p.executable], **p.parameters}) for p in processes]
     return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)

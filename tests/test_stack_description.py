@@ -5,6 +5,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.stack import SAWYER_STACK_ARGUMENTS, ros_arguments, sawyer_stack
@@ -36,6 +37,25 @@ def test_a_real_arm_has_no_simulation_and_its_own_time_and_topic():
     assert nodes["actor"].parameters["realtime_factor"] == 1.0
     assert nodes["actor"].parameters["use_sim_time"] is False
     assert nodes["actor"].remappings == {"commands": "my_controller/commands"}
+
+
+def test_a_real_arm_says_itself_where_it_listens_and_speaks(tmp_path):
+    robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text()) | {"command_topic": "/arm/go", "state_topic": "/arm/states"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
+    task = yaml.safe_load((ROOT / "config/tasks/sawyer_reach.yaml").read_text()) | {"robot": str(tmp_path / "mine.yaml")}
+    (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))
+    asked = {"task": str(tmp_path / "reach.yaml")}
+    assert _nodes(sim="false", **asked)["actor"].remappings == {"commands": "/arm/go", "joint_states": "/arm/states"}
+    assert _nodes(**asked)["actor"].remappings == {"commands": "sim_bridge/commands"}
+    assert _nodes(sim="false", command_topic="/other", **asked)["actor"].remappings["commands"] == "/other"
+
+
+def test_autostart_and_dry_run_reach_the_nodes_they_are_for():
+    nodes = _nodes(autostart="false", dry_run="true", realtime_factor="1")
+    assert {name for name, node in nodes.items() if node.parameters.get("autostart") is False} == {"learner", "sim_bridge", "actor"}
+    assert {name for name, node in nodes.items() if node.parameters.get("dry_run")} == {"actor"}
+    with pytest.raises(ConfigError, match="dry_run:=true in lockstep"):
+        _nodes(dry_run="true")
 
 
 def test_playing_needs_no_learner(tmp_path):

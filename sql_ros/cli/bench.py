@@ -144,7 +144,8 @@ def _listen(seconds: float) -> list[dict[str, float]]:
         for status in message.status:
             if status.name == "actor: control":
                 numbers = {entry.key: float(entry.value) for entry in status.values}
-                seen.append({**numbers, "received_s": time.monotonic()})
+                if numbers:  # none before it is active
+                    seen.append({**numbers, "received_s": time.monotonic()})
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     deadline = time.monotonic() + seconds + SETTLE_S + 20.0

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.checkpoint import checkpoints
-from sql_ros.core.config import Config, option
+from sql_ros.core.config import option
 from sql_ros.core.errors import CheckpointError, ConfigError, MessageError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.memory import keep_freed_memory
 from sql_ros.core.trainer import Trainer, TrainerConfig
-from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
+from sql_ros.nodes.diagnostics import ERROR, OK, Status
+from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
-from sql_ros.nodes.parameters import declare_configs
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.robot.tasks import load_task
@@ -33,7 +32,7 @@ PROGRESS_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True)
-class LearnerConfig(Config):
+class LearnerConfig(ManagedConfig):
     """Parameters of the learner node itself; those of the algorithm have the prefixes `trainer` and `algorithm`."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
@@ -46,45 +45,50 @@ class LearnerConfig(Config):
     threads: int = option(2, "torch threads", minimum=1, maximum=256)
 
 
-class LearnerNode(Node):
+class LearnerNode(ManagedNode):
     """Wires `core.trainer.Trainer` to topics."""
 
     def __init__(self) -> None:
-        super().__init__("learner", automatically_declare_parameters_from_overrides=True)
-        kinds = {"": LearnerConfig, "trainer": TrainerConfig, "algorithm": AlgorithmConfig}
-        self.config, trainer, algorithm = declare_configs(self, kinds)
+        super().__init__("learner", "training", {"": LearnerConfig, "trainer": TrainerConfig, "algorithm": AlgorithmConfig})
+        self.config: LearnerConfig = self.configs[0]
+        self.lockstep = self.config.realtime_factor == 0.0
+        self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
+        self._saved = False  # a checkpoint of this process is there: configured again, it goes on from that
+        self._inbox: deque[ReplayEntry] = deque()
+        self._changed = threading.Condition()
+
+    def configure(self) -> None:
+        """Builds networks and buffer, or loads them; see `ManagedNode`."""
         task = load_task(self.config.task)
         torch.set_num_threads(self.config.threads)
         keep_freed_memory()
-        self.lockstep = self.config.realtime_factor == 0.0
-        self.trainer = Trainer(task.spec, trainer, algorithm, self.config.seed)
-        self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
+        self.trainer = Trainer(task.spec, self.configs[1], self.configs[2], self.config.seed)
         self._last: dict[int, int] = {}  # last sequence number of every actor process
         self._restore()
         self._codec = TransitionCodec(task.spec)
-        self.finished, self.failure = threading.Event(), None
-        self._inbox: deque[ReplayEntry] = deque()
-        self._changed = threading.Condition()
         self._acknowledged = (0, 0)  # run and sequence last trained on
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
         self.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
-        self._diagnostics = Diagnostics(self, "training", self._report)
-        self._thread = NodeThread(self, self._train, "gradients")
 
-    def start(self) -> None:
+    def activate(self) -> None:
         """Starts training."""
+        self._thread = NodeThread(self, self._train, "gradients")
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends training and writes a last checkpoint, with every transition that has arrived."""
-        self.finished.set()
+    def deactivate(self) -> None:
+        """Ends training and writes a checkpoint, with every transition that has arrived."""
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
         while self._inbox:
             self._add(self._inbox.popleft())
         self._save()
+
+    def cleanup(self) -> None:
+        """Lets go of the buffer, the largest thing there is."""
+        self._inbox.clear()
+        self.__dict__.pop("trainer", None)
 
     def _on_replay(self, message: Float64MultiArray) -> None:
         """Hop 4: decodes and stores."""
@@ -105,10 +109,10 @@ class LearnerNode(Node):
         next_policy, next_progress, next_checkpoint = now, now, now + self.config.checkpoint_period_s
         if self.trainer.learner.updates:
             self._publish_policy()  # a resumed run acts at once
-        while not self.finished.is_set():
+        while not self.ended.is_set():
             ended = self._take_transitions(block=self.trainer.updates_due <= 0)
             updated = 0
-            while self.trainer.updates_due > 0 and not self.finished.is_set() and (self.lockstep or not updated):
+            while self.trainer.updates_due > 0 and not self.ended.is_set() and (self.lockstep or not updated):
                 self.trainer.update()  # hop 5
                 updated += 1
             now = time.monotonic()
@@ -126,7 +130,7 @@ class LearnerNode(Node):
         """Moves arrived transitions into the buffer, in lockstep one at a time; says whether an episode ended."""
         if block:
             with self._changed:
-                if not self._inbox and not self.finished.is_set():
+                if not self._inbox and not self.ended.is_set():
                     self._changed.wait(PROGRESS_PERIOD_S)
         ended = False
         while self._inbox:
@@ -165,7 +169,7 @@ class LearnerNode(Node):
         if self._folder is None:
             if self.config.resume:
                 raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
-        elif self.config.resume:
+        elif self.config.resume or self._saved:
             extra = self.trainer.load(self._folder)
             self._last = {int(run): int(sequence) for run, sequence in dict(extra["sequences"]).items()}  # type: ignore[call-overload]
             added, updates = self.trainer.replay.added, self.trainer.learner.updates
@@ -178,10 +182,12 @@ class LearnerNode(Node):
             return
         try:
             self.trainer.save(self._folder, {"sequences": {str(run): last for run, last in self._last.items()}})
+            self._saved = True
         except CheckpointError as error:
             self._diagnostics.fault("checkpoint_failed", str(error))
 
-    def _report(self) -> Status:
+    def report(self) -> Status:
+        """For /diagnostics, while active."""
         trainer = self.trainer
         values = {
             "transitions": trainer.replay.added,

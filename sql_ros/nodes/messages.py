@@ -5,7 +5,7 @@ topic                 type                    content
 ====================  ======================  =====================================================================
 joint_states          JointState              the arm; mapped by joint name, further joints are ignored
 ~/commands            Float64MultiArray       one value per joint in command order; dim 0 labels mode and joints, dim 1
-                                              (optional) the stamp of the state it answers
+                                              (optional) the stamp of the state it answers; other types: `adapters.py`
 replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
 learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`
@@ -66,6 +66,10 @@ class Progress:
     policy_version: int  # newest published
 
 
+class ForeignStateError(MessageError):
+    """A JointState with none of the arm's joints: somebody else's, such as a gripper's."""
+
+
 # --- joint states ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -93,12 +97,14 @@ class StateReader:
     def __init__(self, joints: Sequence[str]) -> None:
         self._joints = list(joints)
         self._names: list[str] | None = None
+        self._foreign: list[str] | None = None  # names of the last message that was somebody else's
         self._index = np.empty(0, np.intp)
 
     def read(self, message: JointState) -> tuple[int, Vector, Vector, Vector]:
         """Stamp [ns], position, velocity and effort (N,); a topic without effort gives zeros.
 
         Raises:
+            ForeignStateError: none of the joints is in it.
             MessageError: a joint is missing, lengths differ, or a value is not finite.
         """
         if message.name != self._names:
@@ -110,7 +116,10 @@ class StateReader:
         return stamp.sec * 1_000_000_000 + stamp.nanosec, position, velocity, effort
 
     def _learn_names(self, names: list[str]) -> None:
-        missing = [joint for joint in self._joints if joint not in names]
+        missing = [] if names == self._foreign else [joint for joint in self._joints if joint not in names]
+        if names == self._foreign or len(missing) == len(self._joints):
+            self._foreign = names
+            raise ForeignStateError(f"joint_states lacks {', '.join(self._joints)}; it has {', '.join(names) or 'no names'}")
         if missing:
             raise MessageError(f"joint_states lacks {', '.join(missing)}; it has {', '.join(names) or 'no names'}")
         self._index = np.array([names.index(joint) for joint in self._joints])
@@ -158,12 +167,21 @@ def command_from_msg(message: Float64MultiArray, mode: str, joints: Sequence[str
     expected = f"{mode} {' '.join(joints)}"
     if labels and labels[0] and labels[0] != expected:
         raise MessageError(f"command is labelled '{labels[0]}', expected '{expected}'")
-    if len(labels) < 2:
-        return values, None
-    word, _, stamp = labels[1].partition(" ")
+    return values, read_answers(labels[1]) if len(labels) > 1 else None
+
+
+def read_answers(label: str) -> int | None:
+    """The stamp [ns] in "answers <stamp>"; None for an empty label.
+
+    Raises:
+        MessageError: a label of another form.
+    """
+    if not label:
+        return None
+    word, _, stamp = label.partition(" ")
     if word != "answers" or not stamp.isdecimal():
-        raise MessageError(f"command has label '{labels[1]}', expected 'answers <stamp in ns>'")
-    return values, int(stamp)
+        raise MessageError(f"command has label '{label}', expected 'answers <stamp in ns>'")
+    return int(stamp)
 
 
 # --- replay ---------------------------------------------------------------------------------------------------------------------------

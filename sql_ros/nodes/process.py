@@ -20,7 +20,7 @@ CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node h
 
 
 class Runnable(Protocol):
-    """A node with threads of its own: `start` after construction, `stop` before destruction.
+    """A node with threads of its own: `start` after construction, before it is spun, `stop` before destruction.
 
     Attributes:
         finished: set when the node wants to end, or must.
@@ -31,7 +31,11 @@ class Runnable(Protocol):
     failure: Exception | None
 
     def start(self) -> None:
-        """Starts the node's threads."""
+        """Starts the node's threads.
+
+        Raises:
+            SqlRosError: it cannot, for a reason that is the user's to mend.
+        """
 
     def stop(self) -> None:
         """Sends the last safe command, writes what must last, joins the threads. Publishing still works."""
@@ -109,15 +113,18 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)  # type: ignore[arg-type]
     spinning = NodeThread(node, executor.spin, "executor")
-    spinning.start()
     try:
         node.start()
+        spinning.start()
         while not (stopping.is_set() or node.finished.is_set()):
             stopping.wait(0.1)
     finally:
-        node.stop()
-        _end_within(CLEAN_END_S, int(node.failure is not None))
-        executor.shutdown()
-        spinning.join()
+        try:
+            node.stop()
+        finally:
+            _end_within(CLEAN_END_S, int(node.failure is not None))
+            executor.shutdown()
+            if spinning.is_alive():
+                spinning.join()
     if node.failure is not None:
         raise node.failure

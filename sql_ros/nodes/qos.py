@@ -2,8 +2,9 @@
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-# the newest value counts, a lost one is replaced by the next: joint states of a real arm
-SENSOR = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# the newest value counts, a lost one is replaced by the next: joint states of a real arm; a gripper's on the same topic, right after the
+# arm's, must not push these out before they are read
+SENSOR = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 # none may be lost between processes that are up: states and commands in lockstep, progress, episodes
 RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE)
 # a late joiner gets the newest: the policy

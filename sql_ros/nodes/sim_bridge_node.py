@@ -1,6 +1,7 @@
 """The simulated arm behind the topics and services of a real one.
 
-Publishes `joint_states` and, once per step, `/clock`; takes `~/commands`; offers `~/reset_world`, `~/set_pause`, `~/step_simulation`.
+Publishes `joint_states` and, once per step, `/clock`; takes `~/commands` of the type that the arm's interface has (`adapters.py`); offers
+`~/reset_world`, `~/set_pause`, `~/step_simulation`. No physics is stepped and nothing published before it is activated.
 
 Two clocks: paced (`realtime_factor` > 0), a thread that publishes at `state_rate_hz`; and lockstep (`realtime_factor` 0): one control
 period per command, stepped only once the command for the published state has arrived, right in its callback, since a hand-over between
@@ -20,17 +21,17 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from sql_ros.core.config import Config, option
+from sql_ros.core.config import option
 from sql_ros.core.errors import MessageError
-from sql_ros.nodes.diagnostics import OK, WARN, Diagnostics, Status
-from sql_ros.nodes.messages import clock_to_msg, command_from_msg, state_to_msg
-from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.adapters import make_adapter
+from sql_ros.nodes.diagnostics import OK, WARN, Status
+from sql_ros.nodes.intera import SimulatedInteraRobot
+from sql_ros.nodes.managed import ManagedConfig, ManagedNode
+from sql_ros.nodes.messages import clock_to_msg, state_to_msg
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import RELIABLE
 from sql_ros.robot.arm import Vector
@@ -43,7 +44,7 @@ SERVICE_DEADLINE_S = 2.0
 
 
 @dataclass(frozen=True)
-class SimBridgeConfig(Config):
+class SimBridgeConfig(ManagedConfig):
     """Parameters of the simulation bridge."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path: gives scene, arm and command mode")
@@ -51,20 +52,23 @@ class SimBridgeConfig(Config):
     state_rate_hz: float = option(100.0, "joint_states per simulated second when paced", minimum=1.0, maximum=1000.0)
 
 
-class SimBridgeNode(Node):
+class SimBridgeNode(ManagedNode):
     """One thread owns the simulation: the executor's in lockstep, its own when paced."""
 
     def __init__(self) -> None:
-        super().__init__("sim_bridge", automatically_declare_parameters_from_overrides=True)
-        (self.config,) = declare_configs(self, {"": SimBridgeConfig})
+        super().__init__("sim_bridge", "simulation", {"": SimBridgeConfig})
+        self.config: SimBridgeConfig = self.configs[0]
+        self.lockstep = self.config.realtime_factor == 0.0
+
+    def configure(self) -> None:
+        """Loads the scene; creates topics and services. See `ManagedNode`."""
         task = load_task(self.config.task)
         self._robot, self._mode = task.robot, task.config.command_mode
         self._sim = Simulation(task.config.scene, task.robot)
-        self.lockstep = self.config.realtime_factor == 0.0
         rate = task.config.control_rate_hz if self.lockstep else self.config.state_rate_hz
         self._physics_steps = self._sim.physics_steps(rate)
         self._period = 1.0 / rate
-        self.finished, self.failure = threading.Event(), None
+        self._adapter = make_adapter(task.robot, self._mode, self._period)
         self._paused = False
         self._steps = 0
         self._published = 0.0  # steady time of the last state
@@ -72,31 +76,35 @@ class SimBridgeNode(Node):
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
-        self.create_subscription(Float64MultiArray, "~/commands", self._on_command, RELIABLE)
+        self.create_subscription(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
         self.create_service(Trigger, "~/reset_world", self._on_reset_world)
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
-        self._diagnostics = Diagnostics(self, "simulation", self._report)
-        self._thread = NodeThread(self, self._run_paced, "simulation")
-        if self.lockstep:
-            self.create_timer(REPEAT_S, self._repeat_state, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._condition = SimulatedInteraRobot(self) if task.robot.interface == "intera" else None
+        self.create_timer(REPEAT_S, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def start(self) -> None:
+    def activate(self) -> None:
         """Starts the simulation; in lockstep the executor's thread steps it."""
+        self._command.clear()
         if not self.lockstep:
+            self._thread = NodeThread(self, self._run_paced, "simulation")
             self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the simulation."""
-        self.finished.set()
-        if self._thread.is_alive():
+    def deactivate(self) -> None:
+        """Ends the simulation; the arm goes on with a hold, should it be activated again."""
+        if not self.lockstep:
             self._thread.join()
+        self._sim.command("position", self._sim.measure().position)
 
     # --- callbacks ---
 
-    def _on_command(self, message: Float64MultiArray) -> None:
+    def _on_command(self, message: Any) -> None:
+        if self.ended.is_set():
+            return
         try:
-            values, answers = command_from_msg(message, self._mode, self._robot.joints)
+            values, answers = self._adapter.from_msg(message)
+            if self._condition is not None and not self._condition.enabled:
+                raise MessageError("the robot is not enabled and moves on no command")
         except MessageError as error:
             self._diagnostics.fault("command_dropped", str(error))
             return
@@ -114,13 +122,16 @@ class SimBridgeNode(Node):
         return self._answer(response, lambda: setattr(self, "_paused", request.data), "paused" if request.data else "running")
 
     def _on_step_simulation(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self._paused:
+        if not self._paused and not self.ended.is_set():
             response.success, response.message = False, "the simulation is running: pause it first (~/set_pause)"
             return response
         return self._answer(response, self._advance, f"one step of {self._period:.6g} s")
 
     def _answer(self, response: Any, work: Callable[[], None], message: str) -> Any:
         """Works on the simulation in the thread that owns it: this one in lockstep, else the paced one, waited for but not for ever."""
+        if self.ended.is_set():
+            response.success, response.message = False, f"the node is {self.phase}: activate it first"
+            return response
         if self.lockstep:
             work()
             self._publish_state()
@@ -138,7 +149,7 @@ class SimBridgeNode(Node):
     def _run_paced(self) -> None:
         """Body of the paced thread."""
         pacer = Pacer(self._period / self.config.realtime_factor)
-        while not self.finished.is_set():
+        while not self.ended.is_set():
             pacer.wait()
             self._tick()
 
@@ -150,9 +161,11 @@ class SimBridgeNode(Node):
         if not self._paused:
             self._advance()
 
-    def _repeat_state(self) -> None:
-        """Nobody answered: the other side may have come late."""
-        if time.monotonic() - self._published >= REPEAT_S:
+    def _repeat(self) -> None:
+        """The robot's condition; and in lockstep, where nobody answered, the state: the other side may have come late."""
+        if self._condition is not None:
+            self._condition.report()
+        if self.lockstep and not self.ended.is_set() and time.monotonic() - self._published >= REPEAT_S:
             self._publish_state()
 
     def _advance(self) -> None:
@@ -166,7 +179,8 @@ class SimBridgeNode(Node):
         measured = self._sim.measure()
         self._states.publish(state_to_msg(measured.stamp_ns, self._robot.joints, measured.position, measured.velocity, measured.effort))
 
-    def _report(self) -> Status:
+    def report(self) -> Status:
+        """For /diagnostics, while active."""
         values = {"steps": self._steps, "time_s": self._sim.time_ns * 1e-9, "paused": self._paused, "lockstep": self.lockstep}
         return (WARN, "paused", values) if self._paused else (OK, "stepping", values)
 

@@ -52,11 +52,13 @@ class Pacer:
         self._period = period_s
         self._deadline = time.perf_counter() + period_s
 
-    def wait(self) -> None:
-        """Until the next deadline."""
-        now = time.perf_counter()
-        if now < self._deadline:
-            time.sleep(self._deadline - now)
-        elif now > self._deadline + self._period:
+    def wait(self) -> float:
+        """Until the next deadline; returns how much later than that it woke [s]."""
+        deadline, now = self._deadline, time.perf_counter()
+        if now < deadline:
+            time.sleep(deadline - now)
+            now = time.perf_counter()
+        elif now > deadline + self._period:
             self._deadline = now
         self._deadline += self._period
+        return now - deadline

@@ -103,8 +103,10 @@ def test_a_state_that_grows_old_is_a_hold_and_said(processes, probe, arm):
 
     probe.wait(moves)  # on its way to the start pose
     probe.wait(lambda: np.all(np.array(commands[-1].data) == 0), what="hold once states stop")
-    probe.wait(lambda: int(_newest(reports).get("holds", "0")) > 0)
-    assert int(_newest(reports)["fault/state_too_old"]) > 0
+    probe.wait(lambda: int(_newest(reports).get("holds", "0")) > 20)
+    assert (
+        1 <= int(_newest(reports)["hold/state_too_old"]) <= 3
+    )  # counted when it begins (again, should this machine stall), not at every step
 
 
 def test_states_that_lack_a_joint_lead_to_a_hold(processes, probe, arm, task):
@@ -127,7 +129,7 @@ def test_states_that_lack_a_joint_lead_to_a_hold(processes, probe, arm, task):
     probe.wait(holds)
     sent = len(commands)
     probe.wait(lambda: holds() and len(commands) > sent + 5)
-    probe.wait(lambda: int(_newest(reports).get("fault/state_dropped", "0")) > 0)
+    probe.wait(lambda: int(_newest(reports).get("fault/state_foreign", "0")) > 0)
 
 
 def test_in_lockstep_a_refused_policy_does_not_stop_the_arm(processes, probe, task):

@@ -1,0 +1,127 @@
+"""How commands look to an arm: an adapter per `interface` of config/robots/*.yaml; the bridge uses it the other way round.
+
+===========  ================================  ====================================================================================
+interface    type on `commands`                arm
+===========  ================================  ====================================================================================
+forward      std_msgs/Float64MultiArray        ros2_control's forward_command_controller, in every mode
+trajectory   trajectory_msgs/JointTrajectory   ros2_control's joint_trajectory_controller, position mode: one point, a period ahead
+intera       intera_core_msgs/JointCommand     Rethink's arms, through a bridge to their ROS 1, in every mode; see `nodes/intera.py`
+===========  ================================  ====================================================================================
+
+`to_msg` makes a command of values (N,), `from_msg` checks one and raises `MessageError`. In lockstep the simulation steps on exactly the
+command that answers its state: the label "answers <stamp in ns>" travels in a layout or in header.frame_id, where arms ignore it.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from std_msgs.msg import Float64MultiArray, Header
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.nodes.messages import command_from_msg, command_to_msg, read_answers
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+
+
+class Adapter(Protocol):
+    """One interface of an arm.
+
+    Attributes:
+        kind: message type of a command.
+    """
+
+    kind: type[Any]
+
+    def to_msg(self, values: Vector, answers_ns: int) -> Any:
+        """A command (N,) in the unit of the mode, which answers the state of that stamp."""
+
+    def from_msg(self, message: Any) -> tuple[Vector, int | None]:
+        """The command (N,) and the stamp of the state it answers [ns], None where it does not say.
+
+        Raises:
+            MessageError: it does not fit the arm or its mode.
+        """
+
+
+def make_adapter(robot: RobotConfig, mode: str, period_s: float) -> Adapter:
+    """The adapter of an arm.
+
+    Args:
+        robot: names the interface.
+        mode: command mode of the task.
+        period_s: of control [s].
+
+    Raises:
+        ConfigError: the interface cannot take this mode, or its messages are not installed.
+    """
+    if robot.interface == "trajectory":
+        if mode != "position":
+            raise ConfigError(f"robot '{robot.name}' has interface trajectory, which needs command_mode position, but the task has {mode}")
+        return TrajectoryAdapter(robot.joints, period_s)
+    if robot.interface == "intera":
+        from sql_ros.nodes.intera import InteraAdapter
+
+        return InteraAdapter(robot.joints, mode)
+    return ForwardAdapter(robot.joints, mode)
+
+
+class ForwardAdapter:
+    """Values in command order; controllers read the data and ignore the labels."""
+
+    kind = Float64MultiArray
+
+    def __init__(self, joints: Sequence[str], mode: str) -> None:
+        self._joints, self._mode = joints, mode
+
+    def to_msg(self, values: Vector, answers_ns: int) -> Float64MultiArray:
+        """See `Adapter`."""
+        return command_to_msg(values, self._mode, self._joints, answers_ns)
+
+    def from_msg(self, message: Float64MultiArray) -> tuple[Vector, int | None]:
+        """See `Adapter`."""
+        return command_from_msg(message, self._mode, self._joints)
+
+
+class TrajectoryAdapter:
+    """A trajectory of one point, to be reached one control period after it arrives (stamp 0: now)."""
+
+    kind = JointTrajectory
+
+    def __init__(self, joints: Sequence[str], period_s: float) -> None:
+        self._joints = list(joints)
+        nanoseconds = round(period_s * 1e9)
+        self._period = Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+    def to_msg(self, values: Vector, answers_ns: int) -> JointTrajectory:
+        """See `Adapter`."""
+        point = JointTrajectoryPoint(positions=array.array("d", values.tobytes()), time_from_start=self._period)
+        return JointTrajectory(header=Header(frame_id=f"answers {answers_ns}"), joint_names=self._joints, points=[point])
+
+    def from_msg(self, message: JointTrajectory) -> tuple[Vector, int | None]:
+        """See `Adapter`."""
+        if len(message.points) != 1:
+            raise MessageError(f"trajectory has {len(message.points)} points, expected 1")
+        values = by_name(message.joint_names, message.points[0].positions, self._joints)
+        return values, read_answers(message.header.frame_id)
+
+
+def by_name(names: Sequence[str], values: Sequence[float], joints: Sequence[str]) -> Vector:
+    """Values (N,) in the order of `joints`.
+
+    Raises:
+        MessageError: other joints, another number of values, or a value that is not finite.
+    """
+    if sorted(names) != sorted(joints):
+        raise MessageError(f"command is for {', '.join(names) or 'no joints'}, expected {', '.join(joints)}")
+    if len(values) != len(names):
+        raise MessageError(f"command has {len(values)} values, expected {len(names)}: {', '.join(names)}")
+    ordered = np.array([values[list(names).index(joint)] for joint in joints], np.float64)
+    if not np.isfinite(ordered).all():
+        raise MessageError(f"command is not finite: {ordered}")
+    return ordered

@@ -1,0 +1,123 @@
+"""Everything that may hold the arm, wired to topics and services: `robot/watchdog.py` and `robot/latch.py` decide.
+
+=====================  ============  ===========================================================================================
+`~/stop`               Trigger       latches a stop
+`~/reset`              Trigger       the only end of a latched stop, refused while its cause is there
+`~/emergency_stop`     Bool          true: pressed, latches a stop
+`~/stop_lock`          Bool          true: locked, as twist_mux has it; with `lock_timeout_s` silence locks too
+`~/enable`             Bool          a deadman's switch: with `enable_timeout_s` only a fresh true lets the arm move
+=====================  ============  ===========================================================================================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rclpy.node import Node
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from sql_ros.core.config import option
+from sql_ros.nodes.diagnostics import ERROR, WARN
+from sql_ros.nodes.managed import ManagedConfig
+from sql_ros.nodes.qos import RELIABLE
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.intera import Condition
+from sql_ros.robot.latch import StopLatch
+from sql_ros.robot.watchdog import NO_REASONS, Holds, StateWatch
+
+ROBOT_TIMEOUT_S = 1.0  # of an Intera robot's own reports, which come at 100 Hz
+STOPPED = ("stop", "emergency_stop")
+FAULTS = {"policy_non_finite": "the policy's output is not finite"}  # of a `robot.actor.Step`
+
+
+@dataclass(frozen=True)
+class GuardConfig(ManagedConfig):
+    """Parameters of what may hold the arm."""
+
+    max_state_age_s: float = option(0.1, "an older state leads to a hold [s of the steady clock]", minimum=0.001)
+    max_lateness_s: float = option(0.1, "a control step that wakes later than this is a hold [s of the steady clock]", minimum=0.0001)
+    lock_timeout_s: float = option(0.0, "silence of ~/stop_lock for longer counts as locked; 0: no lock is required [s]", minimum=0.0)
+    enable_timeout_s: float = option(0.0, "~/enable must be refreshed with true within this; 0: not required [s]", minimum=0.0)
+
+
+class Guard:
+    """One per process, so that a latched stop outlives deactivation and cleanup.
+
+    Attributes:
+        latch: stops from outside.
+        watch: of the states; from `wire` on.
+        holds: the book of reasons.
+        held: control steps that were a hold.
+    """
+
+    def __init__(self, node: Node, config: GuardConfig) -> None:
+        self._node, self._config = node, config
+        self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
+        self.holds = Holds()
+        self.held = 0
+
+    def wire(self, robot: RobotConfig) -> None:
+        """Creates subscriptions and services, and a watch for this arm."""
+        self.watch = StateWatch(self._config.max_state_age_s, robot.velocity_limit)
+        self.latch.expect_robot(ROBOT_TIMEOUT_S if robot.interface == "intera" else 0.0)
+        node = self._node
+        node.create_service(Trigger, "~/stop", self._on_stop)
+        node.create_service(Trigger, "~/reset", self._on_reset)
+        node.create_subscription(Bool, "~/emergency_stop", lambda message: self.latch.emergency_stop(message.data), RELIABLE)
+        node.create_subscription(Bool, "~/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
+        node.create_subscription(Bool, "~/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
+
+    def forget(self) -> None:
+        """A new activation: states and reasons of the last one do not count; a latched stop does."""
+        self.watch.forget()
+        self.holds.forget()
+
+    def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
+        """Why this control step must be a hold, by kind; empty if it need not."""
+        stops, states = self.latch.reasons(now), self.watch.reasons(now)
+        late = lateness_s > self._config.max_lateness_s
+        if not (stops or states or late or is_idle):
+            return NO_REASONS
+        reasons = {**stops, **states}
+        if is_idle:
+            reasons["policy_missing"] = "no policy, and exploring is not allowed"
+        if late:
+            reasons["loop_late"] = f"the control loop woke {lateness_s:.3f} s late, at most {self._config.max_lateness_s} s"
+        return reasons
+
+    def note(self, reasons: Mapping[str, str], now: float) -> None:
+        """Logs what begins and ends, counts."""
+        self.held += bool(reasons)
+        for line in self.holds.note(reasons, now):
+            log = self._node.get_logger()
+            log.warning(line) if line.startswith("holding") else log.info(line)
+
+    def status(self) -> tuple[bytes, str] | None:
+        """Level and message for /diagnostics; None while nothing holds the arm."""
+        gravest = self.holds.gravest()
+        if gravest is None:
+            return None
+        kind, why = gravest
+        return ERROR if kind in STOPPED else WARN, f"holding, {kind}: {why}"
+
+    def values(self) -> dict[str, int]:
+        """Occurrences by kind, for /diagnostics."""
+        return {"holds": self.held, **{f"hold/{kind}": count for kind, count in dict(self.holds.counts).items()}}
+
+    def on_condition(self, condition: Condition) -> None:
+        """Takes what an Intera robot says of itself; its emergency stop latches."""
+        if condition.estop_pressed:
+            self.latch.stop("the robot's emergency stop was pressed")
+        self.latch.robot(condition.complaint, time.monotonic())
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.latch.stop("~/stop was called")
+        response.success, response.message = True, "stopped; ~/reset releases it"
+        return response
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self.latch.reset(time.monotonic())
+        return response

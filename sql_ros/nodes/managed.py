@@ -1,0 +1,180 @@
+"""The life of a managed node (REP-2002 states): what learner, actor and sim_bridge share.
+
+============  =====================================  ==========================================================================
+transition    what the node adds                     what this base sees to
+============  =====================================  ==========================================================================
+(made)        parameters are declared                they can be read, and /diagnostics says "unconfigured"
+configure     `configure`: loads, creates entities   an error is one line, and all that was made goes again
+activate      `activate`: threads, motion            with `autostart` both happen by themselves when the process starts
+deactivate    `deactivate`: the safe command last    also when the process ends, whatever the reason
+cleanup       `cleanup`: lets go of what was loaded  every publisher, subscription, service and timer of `configure` is destroyed
+============  =====================================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from sql_ros.core.config import Config, option
+from sql_ros.core.errors import SqlRosError
+from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
+from sql_ros.nodes.parameters import declare_configs
+
+DONE, REFUSED, BROKEN = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
+
+
+@dataclass(frozen=True)
+class ManagedConfig(Config):
+    """Parameters that every managed node has."""
+
+    autostart: bool = option(True, "configure and activate when the process starts; false: wait for change_state")
+
+
+class ManagedNode(LifecycleNode):
+    """A node that loads nothing before `configure` and moves nothing before `activate`.
+
+    Args:
+        name: of the node.
+        component: of its diagnostics, see `Diagnostics`.
+        configs: as for `declare_configs`; the first is a `ManagedConfig`.
+
+    Attributes:
+        finished: the process is to end.
+        failure: why it must.
+        phase: "unconfigured", "inactive" or "active".
+        ended: not set while the node is active or becomes so; for its threads.
+    """
+
+    def __init__(self, name: str, component: str, configs: dict[str, type[Config]]) -> None:
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        self.configs: list[Any] = declare_configs(self, configs)
+        self.finished, self.ended = threading.Event(), threading.Event()
+        self.ended.set()
+        self.failure: Exception | None = None
+        self.phase = "unconfigured"
+        self._error: Exception | None = None  # why the last transition failed
+        self._starting = False  # `start` is at work and raises what fails
+        self._changing = threading.RLock()  # a transition is under way: the executor's, or the main thread's at start and end
+        self._diagnostics = Diagnostics(self, component, self._status)
+        self._permanent = self._entities()
+
+    # --- what a node adds ---
+
+    def configure(self) -> None:
+        """Loads what the parameters name and creates publishers, subscriptions and services.
+
+        Raises:
+            SqlRosError: something is wrong with it.
+        """
+
+    def activate(self) -> None:
+        """Starts threads; from here on things move."""
+
+    def deactivate(self) -> None:
+        """Ends threads (`ended` is set); the safe command last."""
+
+    def cleanup(self) -> None:
+        """Lets go of what `configure` loaded; it may have failed half-way."""
+
+    def report(self) -> Status:
+        """For /diagnostics, while active."""
+        raise NotImplementedError
+
+    # --- the process ---
+
+    def start(self) -> None:
+        """Configures and activates, if `autostart` says so.
+
+        Raises:
+            SqlRosError: that was not possible.
+        """
+        if not self.configs[0].autostart:
+            return
+        self._starting = True
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != DONE and self._error is not None:
+                raise self._error
+        self._starting = False
+
+    def stop(self) -> None:
+        """The process ends: deactivates, wherever the node is in its life."""
+        with self._changing:
+            if self.phase == "active":
+                self._end_activation()
+
+    # --- the transitions, as rclpy calls them ---
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unconfigured to inactive; a failure leaves it unconfigured, with nothing made."""
+        return self._attempt("configure", "inactive", self.configure, self._remove)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Inactive to active."""
+        self.ended.clear()
+        return self._attempt("activate", "active", self.activate, self._end_activation)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Active to inactive."""
+        return self._attempt("deactivate", "inactive", self._end_activation)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Inactive to unconfigured."""
+        return self._attempt("cleanup", "unconfigured", self._remove)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """To finalized: the process ends."""
+        self.stop()
+        self.finished.set()
+        return DONE
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an error nobody expected: everything is removed, and the node can be configured again."""
+        with self._changing:
+            self._remove()
+            self.phase = "unconfigured"
+        return DONE
+
+    def _attempt(self, what: str, phase: str, work: Callable[[], None], undo: Callable[[], None] | None = None) -> TransitionCallbackReturn:
+        """An expected error is undone and refuses the transition; any other, or one without undo, leads to `on_error`."""
+        with self._changing:
+            try:
+                work()
+            except Exception as error:  # rclpy would drop it without a word
+                self._error = error
+                if not self._starting:
+                    self.get_logger().error(f"cannot {what}: {type(error).__name__}: {error}")
+                if undo is None or not isinstance(error, SqlRosError):
+                    return BROKEN
+                undo()
+                return REFUSED
+            self._error, self.phase = None, phase
+            return DONE
+
+    def _end_activation(self) -> None:
+        self.ended.set()
+        self.phase = "inactive"
+        self.deactivate()
+
+    def _remove(self) -> None:
+        """Destroys every entity that was not there when the node was made."""
+        self.cleanup()
+        destroy = (self.destroy_publisher, self.destroy_subscription, self.destroy_service, self.destroy_timer)
+        for before, now, remove in zip(self._permanent, self._entities(), destroy):
+            for entity in now:
+                if entity not in before:
+                    remove(entity)
+
+    def _entities(self) -> list[list[Any]]:
+        return [list(self.publishers), list(self.subscriptions), list(self.services), list(self.timers)]
+
+    def _status(self) -> Status:
+        if self.phase == "active":
+            return self.report()
+        if self._error is not None:
+            return ERROR, f"{self.phase}: {self._error}", {}
+        return OK, self.phase, {}

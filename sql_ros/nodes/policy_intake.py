@@ -1,0 +1,67 @@
+"""Hop 7 of the walk: policies from a topic, checked and warmed up off the control path, taken over by one assignment."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+from std_msgs.msg import UInt8MultiArray
+
+from sql_ros.core.errors import MessageError, PolicyError
+from sql_ros.core.policy import Policy
+from sql_ros.nodes.diagnostics import Diagnostics
+from sql_ros.nodes.messages import policy_from_msg
+from sql_ros.robot.actor import Actor
+
+
+class PolicyIntake:
+    """Gives an actor the policies that arrive; a bad one is refused and counted, the one in use stays.
+
+    Args:
+        actor: whose `policy` is replaced between two steps.
+        diagnostics: counts.
+        on_handled: called after each policy, taken or refused.
+
+    Attributes:
+        handled_version: of the last policy taken or refused: lockstep waits for it.
+    """
+
+    def __init__(self, actor: Actor, diagnostics: Diagnostics, on_handled: Callable[[], None]) -> None:
+        self._actor, self._diagnostics, self._on_handled = actor, diagnostics, on_handled
+        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.handled_version = 0
+
+    @property
+    def version(self) -> int:
+        """Of the policy in use; 0 while there is none."""
+        policy = self._actor.policy
+        return policy.info.version if policy else 0
+
+    def on_policy(self, message: UInt8MultiArray) -> None:
+        """The callback: decodes and stores."""
+        try:
+            self._waiting.put(policy_from_msg(message))
+        except MessageError as error:
+            self._refuse(str(error))
+
+    def install_policies(self) -> None:
+        """Body of the thread `policies`, until `finish`."""
+        while (data := self._waiting.get()) is not None:
+            try:
+                policy = Policy(data, self._actor.task.spec)
+            except PolicyError as error:
+                self._refuse(f"{error}; version {self.version} stays in use")
+                continue
+            self._actor.policy = policy
+            self.handled_version = policy.info.version
+            self._on_handled()
+
+    def finish(self) -> None:
+        """Ends the thread, after what has arrived."""
+        self._waiting.put(None)
+
+    def _refuse(self, reason: str) -> None:
+        """The refused policy counts as handled, so that lockstep goes on."""
+        self._diagnostics.fault("policy_refused", reason)
+        self.handled_version += 1
+        self._on_handled()

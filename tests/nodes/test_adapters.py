@@ -1,0 +1,149 @@
+"""Interfaces of arms: layouts there and back, what is refused, and that an arm moves through them."""
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.nodes.adapters import ForwardAdapter, TrajectoryAdapter, make_adapter
+from sql_ros.nodes.messages import state_to_msg
+from sql_ros.nodes.qos import RELIABLE
+from sql_ros.share import share_folder
+
+JOINTS = ("j0", "j1")
+HAS_INTERA = importlib.util.find_spec("intera_core_msgs") is not None
+
+
+@pytest.mark.parametrize("adapter", [ForwardAdapter(JOINTS, "position"), TrajectoryAdapter(JOINTS, 0.05)], ids=["forward", "trajectory"])
+def test_a_command_survives_the_way_there_and_back(adapter):
+    message = adapter.to_msg(np.array([0.5, -0.5]), 42)
+    assert isinstance(message, adapter.kind)
+    values, answers = adapter.from_msg(message)
+    assert (values.tolist(), answers) == ([0.5, -0.5], 42)
+
+
+def test_a_trajectory_is_one_point_a_period_ahead_of_now():
+    message = TrajectoryAdapter(JOINTS, 0.05).to_msg(np.array([0.5, -0.5]), 42)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)  # joint_trajectory_controller starts at once
+    assert list(message.joint_names) == list(JOINTS)
+    (point,) = message.points
+    assert (point.time_from_start.sec, point.time_from_start.nanosec) == (0, 50_000_000)
+    assert list(point.positions) == [0.5, -0.5]
+    assert not len(point.velocities) + len(point.accelerations) + len(point.effort)
+
+
+def test_a_trajectory_is_read_by_name_and_may_answer_nothing():
+    message = TrajectoryAdapter(("j1", "j0"), 0.05).to_msg(np.array([1.0, 2.0]), 42)
+    message.header.frame_id = ""
+    values, answers = TrajectoryAdapter(JOINTS, 0.05).from_msg(message)
+    assert (values.tolist(), answers) == ([2.0, 1.0], None)
+
+
+@pytest.mark.parametrize(
+    ("alter", "text"),
+    [
+        (lambda m: m.points.clear(), "trajectory has 0 points, expected 1"),
+        (lambda m: setattr(m, "joint_names", ["j0", "wrist"]), "command is for j0, wrist, expected j0, j1"),
+        (lambda m: setattr(m.points[0], "positions", [1.0]), "command has 1 values, expected 2"),
+        (lambda m: setattr(m.points[0], "positions", [1.0, np.nan]), "command is not finite"),
+        (lambda m: setattr(m.header, "frame_id", "base"), "command has label 'base'"),
+    ],
+)
+def test_a_wrong_trajectory_is_refused(alter, text):
+    adapter = TrajectoryAdapter(JOINTS, 0.05)
+    message = adapter.to_msg(np.zeros(2), 1)
+    alter(message)
+    with pytest.raises(MessageError) as error:
+        adapter.from_msg(message)
+    assert text in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["velocity", "torque"])
+def test_a_trajectory_takes_positions_only(task, mode):
+    robot = dataclasses.replace(task.robot, interface="trajectory")
+    with pytest.raises(ConfigError, match=f"needs command_mode position, but the task has {mode}"):
+        make_adapter(robot, mode, 0.05)
+
+
+@pytest.mark.skipif(HAS_INTERA, reason="intera_core_msgs is installed")
+def test_without_its_messages_the_intera_interface_says_what_to_install(task):
+    with pytest.raises(ConfigError, match="needs the ROS 2 package intera_core_msgs"):
+        make_adapter(dataclasses.replace(task.robot, interface="intera"), "velocity", 0.05)
+
+
+@pytest.mark.skipif(not HAS_INTERA, reason="intera_core_msgs is not installed")
+@pytest.mark.parametrize("mode", ["position", "velocity", "torque"])
+def test_an_intera_command_survives_the_way_there_and_back(task, mode):
+    adapter = make_adapter(dataclasses.replace(task.robot, interface="intera"), mode, 0.05)
+    message = adapter.to_msg(np.arange(7.0), 42)
+    assert message.header.stamp.sec > 1_700_000_000  # this PC's clock
+    values, answers = adapter.from_msg(message)
+    assert (values.tolist(), answers) == (list(range(7)), 42)
+    message.mode = 4
+    with pytest.raises(MessageError, match="command has mode 4"):
+        adapter.from_msg(message)
+
+
+# --- over DDS ---
+
+
+@pytest.fixture
+def describe(tmp_path):
+    """A task file like sawyer_reach, in another mode, for an arm with another interface."""
+
+    def write(interface: str, mode: str, scale: float) -> str:
+        robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text()) | {"interface": interface}
+        (tmp_path / f"{interface}.yaml").write_text(yaml.safe_dump(robot))
+        task = yaml.safe_load((share_folder() / "config/tasks/sawyer_reach.yaml").read_text())
+        task |= {"robot": str(tmp_path / f"{interface}.yaml"), "command_mode": mode, "action_scale": [scale] * 7}
+        (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))
+        return str(tmp_path / "reach.yaml")
+
+    return write
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("factor", [0.0, 5.0], ids=["lockstep", "paced"])
+def test_an_arm_moves_through_trajectories(processes, probe, describe, factor):
+    task = describe("trajectory", "position", 0.04)
+    states, commands = probe.listen(JointState, "joint_states", RELIABLE), probe.listen(JointTrajectory, "sim_bridge/commands", RELIABLE)
+    replay = probe.listen(Float64MultiArray, "replay", RELIABLE)
+    processes.node("sim_bridge", task=task, realtime_factor=factor)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, task=task, realtime_factor=factor, learner_patience_s=0.0)
+    probe.wait(lambda: len(commands) > 30 and np.ptp([state.position for state in states], axis=0).max() > 0.05)
+    probe.wait(lambda: len(replay) > 20)
+
+
+@pytest.mark.stack
+def test_a_task_that_the_interface_cannot_take_is_one_line(processes, describe):
+    for node in ("actor", "sim_bridge"):
+        process = processes.node(node, task=describe("trajectory", "velocity", 0.8))
+        assert process.wait(60) == 2
+        assert "interface trajectory, which needs command_mode position" in process.log.read_text()
+
+
+@pytest.mark.stack
+def test_states_in_any_order_with_further_joints_are_understood(processes, probe, task):
+    publisher = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
+    commands, reports = probe.listen(Float64MultiArray, "commands", RELIABLE), probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("actor", max_state_age_s=0.5)
+    names, rng = ["head_pan", *task.robot.joints, "torso_t0"], np.random.default_rng(0)
+    away = dict(zip(task.robot.joints, np.array(task.robot.neutral_position) + np.linspace(-1, 1, 7)))
+
+    def told() -> bool:
+        order = list(rng.permutation(names))
+        position, zero = np.array([away.get(name, 9.9) for name in order]), np.zeros(9)
+        publisher.publish(state_to_msg(probe.node.get_clock().now().nanoseconds, order, position, zero, zero))
+        return len(commands) > 20
+
+    probe.wait(told)
+    signs = np.sign(np.array(commands[-1].data))
+    assert signs[0] > 0 > signs[-1]  # each joint on its way back to neutral
+    assert not [e for r in reports for s in r.status for e in s.values if e.key == "fault/state_dropped"]

@@ -1,0 +1,354 @@
+"""Everything that holds the arm, broken on purpose over DDS. The test plays the arm, its states and the people around it."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray
+from std_srvs.srv import Trigger
+
+from sql_ros.nodes.messages import state_to_msg
+from sql_ros.nodes.qos import RELIABLE
+from sql_ros.robot.actor import Step
+
+pytestmark = pytest.mark.stack
+AWAY = 0.5  # rad from where the actor wants to go: it moves
+
+
+class Scene:
+    """An arm that stands still whatever it is told, and what the actor says."""
+
+    def __init__(self, probe, processes, task, command=None, **parameters) -> None:
+        self.probe, self.joints = probe, task.robot.joints
+        self.states = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
+        self.commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+        self.reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+        self.position = np.full(7, AWAY)
+        self.actor = processes.start(command) if command else processes.node("actor", **{"max_state_age_s": 0.3, **parameters})
+        probe.wait(self.states.get_subscription_count)
+
+    def tell(self, **altered) -> None:
+        """Publishes a good state, or one altered."""
+        zero = np.zeros(7)
+        message = state_to_msg(self.probe.node.get_clock().now().nanoseconds, self.joints, self.position, zero, zero)
+        for name, value in altered.items():
+            setattr(message, name, value)
+        self.states.publish(message)
+
+    def until(self, condition, what: str = "", **altered) -> None:
+        """Goes on publishing until a condition holds."""
+
+        def said():
+            self.tell(**altered)
+            return condition()
+
+        self.probe.wait(said, timeout=20, what=what)
+
+    def moves(self) -> bool:
+        return bool(self.commands) and bool(np.any(np.array(self.commands[-1].data) != 0))
+
+    def holds(self) -> bool:
+        """The newest command is a hold, and not an old one."""
+        self.commands.clear()
+        self.probe.spin_for(0.12)
+        return bool(self.commands) and all(np.all(np.array(command.data) == 0) for command in self.commands)
+
+    def status(self):
+        return next((s for r in reversed(self.reports) for s in r.status if s.name == "actor: control"), DiagnosticStatus())
+
+    def count(self, kind: str) -> int:
+        return int({entry.key: entry.value for entry in self.status().values}.get(f"hold/{kind}", "0"))
+
+    def log(self) -> str:
+        return self.actor.log.read_text()
+
+    def check(self, kind: str, **altered) -> None:
+        """What is sent now leads to this hold; good states end it; said once each way."""
+        self.until(self.holds, f"hold: {kind}", **altered)
+        self.until(lambda: self.count(kind) >= 1 and f"holding, {kind}: " in self.status().message, f"{kind} reported", **altered)
+        assert self.status().level == DiagnosticStatus.WARN
+        self.until(self.moves, "motion again")
+        self.check_said_once(kind)
+
+    def check_said_once(self, kind: str) -> None:
+        """Logged when it began and when it ended, not at every step; a machine that stalls may add an occurrence of its own."""
+        self.until(lambda: self.log().count(f"holding, {kind}: ") == self.log().count(f"{kind} is over"))
+        assert 1 <= self.log().count(f"holding, {kind}: ") <= 3
+
+
+@pytest.fixture
+def scene(probe, processes, task):
+    scene = Scene(probe, processes, task)
+    scene.until(scene.moves)
+    return scene
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"name": [f"right_j{i}" for i in range(6)] + ["finger"]},
+        {"position": [AWAY] * 6},
+        {"velocity": []},
+        {"position": [AWAY] * 6 + [float("nan")]},
+        {"effort": [float("inf")] * 7},
+    ],
+    ids=["some joints", "short", "no velocity", "nan", "inf"],
+)
+def test_a_state_that_cannot_be_used_is_a_hold_until_a_good_one(scene, altered):
+    scene.check("state_bad", **altered)
+
+
+def test_joints_renamed_to_nothing_known_end_in_a_state_too_old(scene):
+    scene.check("state_too_old", name=[f"left_j{i}" for i in range(7)])
+    assert any(e.key == "fault/state_foreign" and int(e.value) > 0 for e in scene.status().values)
+
+
+def test_somebody_elses_states_beside_the_arms_change_nothing(scene):
+    gripper = JointState(name=["finger"], position=[0.0], velocity=[0.0], effort=[0.0])
+    scene.commands.clear()
+
+    def both() -> bool:
+        scene.states.publish(gripper)
+        return len(scene.commands) > 20
+
+    scene.until(both)
+    assert all(np.any(np.array(command.data) != 0) for command in scene.commands)
+
+
+def test_stamps_that_stand_still_are_a_hold_until_they_advance(scene):
+    now = scene.probe.node.get_clock().now().to_msg()
+    header = JointState().header
+    header.stamp = now
+    scene.check("stamps_frozen", header=header)
+
+
+def test_a_jump_that_no_arm_can_make_is_a_hold_until_the_states_agree(scene):
+    sign = [1]
+
+    def flicker() -> None:
+        sign[0] = -sign[0]
+        scene.position = np.full(7, AWAY + 0.2 * sign[0])
+
+    def held() -> bool:
+        flicker()
+        return scene.count("state_jumped") >= 1 and "holding, state_jumped" in scene.status().message and scene.holds()
+
+    scene.until(held)
+    scene.until(scene.moves)
+    scene.check_said_once("state_jumped")
+
+
+def test_a_control_loop_that_wakes_late_holds_for_that_step(scene):
+    """The process is stopped for a while, as by a debugger or a swapping machine; states are fresh again before its next step counts."""
+    os.kill(scene.actor.pid, signal.SIGSTOP)
+    scene.probe.spin_for(0.5)
+    os.kill(scene.actor.pid, signal.SIGCONT)
+    scene.until(lambda: scene.count("loop_late") >= 1)
+    scene.until(scene.moves)
+    scene.check_said_once("loop_late")
+
+
+def test_no_policy_is_a_hold_with_its_reason(probe, processes, task):
+    scene = Scene(probe, processes, task, explores=False)
+    scene.until(lambda: scene.holds() and "holding, policy_missing" in scene.status().message)
+    assert scene.count("policy_missing") == 1
+
+
+# --- stop and enable ---
+
+
+def test_a_stop_latches_until_it_is_reset(scene):
+    assert scene.probe.call(Trigger, "actor/stop", Trigger.Request()).success
+    scene.until(scene.holds)
+    scene.until(lambda: scene.status().level == DiagnosticStatus.ERROR and "holding, stop: ~/stop was called" in scene.status().message)
+    scene.until(scene.holds)
+    assert scene.probe.call(Trigger, "actor/reset", Trigger.Request()).success
+    scene.until(scene.moves)
+
+
+def test_an_emergency_stop_latches_and_its_release_alone_moves_nothing(scene):
+    button = scene.probe.node.create_publisher(Bool, "actor/emergency_stop", RELIABLE)
+    scene.until(button.get_subscription_count)
+    button.publish(Bool(data=True))
+    scene.until(scene.holds)
+    refused = scene.probe.call(Trigger, "actor/reset", Trigger.Request())
+    assert (refused.success, refused.message) == (False, "still stopped: the emergency stop is pressed")
+    button.publish(Bool(data=False))
+    scene.until(lambda: scene.status().level == DiagnosticStatus.ERROR and "holding, stop" in scene.status().message)
+    assert scene.holds() or not scene.commands
+    assert scene.probe.call(Trigger, "actor/reset", Trigger.Request()).success
+    scene.until(scene.moves)
+
+
+def test_a_lock_holds_while_it_is_true_and_latches_nothing(scene):
+    lock = scene.probe.node.create_publisher(Bool, "actor/stop_lock", RELIABLE)
+    scene.until(lock.get_subscription_count)
+    lock.publish(Bool(data=True))
+    scene.until(scene.holds)
+    assert not scene.probe.call(Trigger, "actor/reset", Trigger.Request()).success
+    lock.publish(Bool(data=False))
+    scene.until(scene.moves)
+
+
+@pytest.mark.parametrize(
+    ("topic", "parameter", "kind", "free"),
+    [("enable", "enable_timeout_s", "enable_silent", True), ("stop_lock", "lock_timeout_s", "stop_lock", False)],
+)
+def test_a_required_switch_must_be_heard_again_and_again(probe, processes, task, topic, parameter, kind, free):
+    scene = Scene(probe, processes, task, **{parameter: 0.3})
+    switch = probe.node.create_publisher(Bool, f"actor/{topic}", RELIABLE)
+    scene.until(lambda: switch.get_subscription_count() and scene.holds())  # never heard
+
+    def heard() -> bool:
+        switch.publish(Bool(data=free))
+        return scene.moves()
+
+    scene.until(heard)
+    scene.until(scene.holds)  # silent
+    scene.until(lambda: f"holding, {kind}" in scene.status().message)
+    scene.until(heard)
+    switch.publish(Bool(data=not free))
+    scene.until(scene.holds)
+
+
+def test_a_stop_outlives_deactivation(scene):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    assert scene.probe.call(Trigger, "actor/stop", Trigger.Request()).success
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE):
+        scene.probe.call(ChangeState, "actor/change_state", ChangeState.Request(transition=Transition(id=transition)))
+    scene.probe.call(ChangeState, "actor/change_state", ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
+    scene.until(scene.holds)
+    scene.until(lambda: "holding, stop" in scene.status().message)
+
+
+def test_in_lockstep_a_stopped_arm_is_answered_with_holds(processes, probe):
+    states, commands = probe.listen(JointState, "joint_states", RELIABLE), probe.listen(Float64MultiArray, "sim_bridge/commands", RELIABLE)
+    processes.node("sim_bridge", realtime_factor=0.0)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0, learner_patience_s=0.0)
+    probe.wait(lambda: states and np.abs(states[-1].velocity).max() > 0.1)
+    assert probe.call(Trigger, "actor/stop", Trigger.Request()).success
+    probe.wait(lambda: np.abs(states[-1].velocity).max() < 0.01)
+    commands.clear()
+    probe.wait(lambda: len(commands) > 20)  # time goes on
+    assert all(np.all(np.array(command.data) == 0) for command in commands)
+    assert probe.call(Trigger, "actor/reset", Trigger.Request()).success
+    probe.wait(lambda: np.abs(states[-1].velocity).max() > 0.1)
+
+
+# --- the end of the actor ---
+
+
+def test_a_killed_actor_leaves_an_arm_that_comes_to_rest_by_itself(processes, probe, task):
+    """No last command here: the arm's own command timeout has to do it."""
+    states = probe.listen(JointState, "joint_states", RELIABLE)
+    processes.node("sim_bridge")
+    actor = processes.node("actor", {"commands": "sim_bridge/commands"})
+    probe.wait(lambda: states and np.abs(states[-1].velocity).max() > 0.2)
+    actor.kill()
+    actor.wait()
+    probe.spin_for(0.05)
+
+    def seconds(state) -> float:
+        return state.header.stamp.sec + state.header.stamp.nanosec * 1e-9
+
+    killed = seconds(states[-1])
+    probe.wait(lambda: seconds(states[-1]) > killed + 2.0)
+    still = [seconds(s) for s in states if seconds(s) > killed + task.robot.command_timeout_s and np.abs(s.velocity).max() < 0.02]
+    assert still[0] - killed < task.robot.command_timeout_s + 0.3
+    assert all(np.abs(s.velocity).max() < 0.02 for s in states if seconds(s) > killed + 1.0)
+
+
+BROKEN = """
+import sys
+from sql_ros.nodes.actor_node import ActorNode, run_node
+from sql_ros.robot.actor import Actor
+
+class BrokenNode(ActorNode):
+    def configure(self):
+        super().configure()
+        work, count = self.actor.step, [0]
+        def step(state):
+            count[0] += 1
+            if count[0] > 20:
+                {deed}
+            return work(state)
+        self.actor.step = step
+
+sys.exit(run_node(BrokenNode))
+"""
+
+
+def _broken(deed: str) -> list[str]:
+    """The command of an actor to which something happens in its twentieth step."""
+    return [sys.executable, "-c", BROKEN.format(deed=deed), "--ros-args", "-p", "max_state_age_s:=0.3"]
+
+
+def test_an_error_in_the_control_loop_ends_the_actor_with_a_hold(probe, processes, task):
+    scene = Scene(probe, processes, task, command=_broken("raise RuntimeError('broken on purpose')"))
+    seen = []
+
+    def ended() -> bool:
+        seen.append(scene.moves())
+        return scene.actor.poll() is not None
+
+    scene.until(ended)
+    probe.spin_for(0.3)
+    assert any(seen)
+    assert not scene.moves()
+    assert scene.actor.returncode != 0
+    assert "broken on purpose" in scene.log()
+
+
+@pytest.mark.skipif("fault" not in Step.__dataclass_fields__, reason="Step has no field fault yet")
+def test_a_policy_whose_output_is_not_finite_is_a_hold_until_it_is_finite_again(probe, processes, task):
+    deed = """import numpy
+                info = type("Info", (), {"version": 1})
+                value = float("nan") if count[0] < 60 else 0.3
+                draw = lambda self, observation, rng: numpy.full(7, value, numpy.float32)
+                self.actor.policy = type("Odd", (), {"info": info, "sample": draw})()
+                self.actor.episode.start[:] = state.position"""
+    scene = Scene(probe, processes, task, command=_broken(deed))
+    scene.until(lambda: "policy_non_finite is over" in scene.log())
+    scene.until(scene.moves)
+    scene.until(lambda: scene.count("policy_non_finite") >= 1)
+    scene.check_said_once("policy_non_finite")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_last_command_of_an_actor_that_is_told_to_end_is_a_hold(scene, processes, number):
+    assert processes.stop(scene.actor, number) == 0
+    scene.probe.spin_for(0.3)
+    assert not scene.moves()
+
+
+# --- dry run ---
+
+
+def test_a_dry_run_sends_nothing_and_says_what_it_would_have(processes, probe, task):
+    would = probe.listen(Float64MultiArray, "actor/dry_run_commands", RELIABLE)
+    scene = Scene(probe, processes, task, dry_run=True)
+    scene.until(lambda: len(would) > 10 and np.any(np.array(would[-1].data) != 0))
+    assert not probe.node.get_publishers_info_by_topic("commands")
+    assert not scene.commands
+    scene.until(lambda: scene.status().message == "dry run" and scene.status().level == DiagnosticStatus.WARN)
+    assert int({e.key: e.value for e in scene.status().values}["dry_run_commands"]) > 5
+    assert not probe.node.get_publishers_info_by_topic("replay") or not _entries(probe, scene)
+
+
+def _entries(probe, scene) -> list:
+    entries = probe.listen(Float64MultiArray, "replay", RELIABLE)
+    end = len(scene.reports) + 2
+    scene.until(lambda: len(scene.reports) >= end)
+    return entries
+
+
+def test_a_dry_run_in_lockstep_is_refused(processes):
+    actor = processes.node("actor", dry_run=True, realtime_factor=0.0)
+    assert actor.wait(60) == 2
+    assert "in lockstep" in actor.log.read_text()

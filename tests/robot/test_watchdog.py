@@ -1,0 +1,122 @@
+"""Every condition is broken on purpose, and ends as it says it does."""
+
+import numpy as np
+import pytest
+
+from sql_ros.robot.arm import RobotState
+from sql_ros.robot.watchdog import TRUST_AFTER, Holds, StateWatch
+
+MAX_AGE = 0.1
+
+
+def _state(time_s: float, position: float = 0.0) -> RobotState:
+    return RobotState(round(time_s * 1e9), np.full(2, position), np.zeros(2), np.zeros(2), np.zeros(3), np.eye(3))
+
+
+@pytest.fixture
+def watch() -> StateWatch:
+    """Has had a state every 10 ms up to 1 s; stamps are on the same clock as arrivals."""
+    watch = StateWatch(MAX_AGE, [1.0, 2.0])
+    for tick in range(101):
+        watch.good(_state(tick / 100), tick / 100)
+    return watch
+
+
+def test_fresh_states_are_no_reason_to_hold(watch):
+    assert not watch.reasons(1.099)
+    assert watch.state.stamp_ns == 10**9
+
+
+def test_before_the_first_state_there_is_nothing_to_hold():
+    assert not StateWatch(MAX_AGE, [1.0]).reasons(100.0)
+
+
+def test_a_state_grows_too_old_and_a_good_one_ends_it(watch):
+    assert set(watch.reasons(1.101)) == {"state_too_old"}
+    assert "0.101 s old, at most 0.1 s" in watch.reasons(1.101)["state_too_old"]
+    watch.good(_state(1.2), 1.2)
+    assert not watch.reasons(1.2)
+
+
+def test_a_bad_state_is_a_reason_at_once_and_until_a_good_one(watch):
+    watch.bad("joint_states lacks j1")
+    assert watch.reasons(1.0) == {"state_bad": "joint_states lacks j1"}
+    assert not StateWatch(MAX_AGE, [1.0]).state
+    watch.good(_state(1.01), 1.01)
+    assert not watch.reasons(1.01)
+
+
+def test_stamps_that_stand_still_are_told_from_silence_and_the_next_later_one_ends_it(watch):
+    for tick in range(1, 12):
+        watch.good(_state(1.0), 1.0 + tick / 100)
+    assert set(watch.reasons(1.11)) == {"stamps_frozen"}
+    watch.good(_state(1.12), 1.12)
+    assert not watch.reasons(1.12)
+
+
+def test_one_repeated_stamp_is_no_reason(watch):
+    watch.good(_state(1.0), 1.01)
+    assert not watch.reasons(1.01)
+
+
+def test_a_stamp_that_steps_back_is_a_reason_until_stamps_have_advanced(watch):
+    watch.good(_state(0.5), 1.01)
+    for tick in range(1, TRUST_AFTER):
+        watch.good(_state(0.5 + tick / 100), 1.01 + tick / 100)
+        assert "went back by 0.500 s" in watch.reasons(1.01 + tick / 100)["stamps_frozen"]
+    assert watch.state.stamp_ns == 10**9  # none of these was trusted
+    watch.good(_state(0.6), 1.05)
+    assert not watch.reasons(1.05)
+    assert watch.state.stamp_ns == 600_000_000
+
+
+def test_two_clocks_in_turn_are_never_trusted(watch):
+    for tick in range(1, 50):
+        watch.good(_state(1.0 + tick / 100 - (tick % 2) * 5), 1.0 + tick / 100)
+        assert "stamps_frozen" in watch.reasons(1.0 + tick / 100)
+
+
+def test_a_jump_is_a_reason_until_three_states_agree_with_each_other(watch):
+    watch.good(_state(1.01, 0.3), 1.01)
+    assert watch.reasons(1.01) == {"state_jumped": "a joint jumped by 0.300 rad, no arm can"}
+    assert watch.state.position.tolist() == [0.0, 0.0]  # what is held is where the arm was
+    for tick in range(2, 1 + TRUST_AFTER):
+        watch.good(_state(1.0 + tick / 100, 0.3), 1.0 + tick / 100)
+        assert "state_jumped" in watch.reasons(1.0 + tick / 100)
+    watch.good(_state(1.04, 0.3), 1.04)
+    assert not watch.reasons(1.04)
+    assert watch.state.position.tolist() == [0.3, 0.3]
+
+
+def test_a_state_that_flickers_is_not_trusted_again(watch):
+    for tick in range(1, 20):
+        watch.good(_state(1.0 + tick / 100, 0.3 * (tick % 2)), 1.0 + tick / 100)
+        assert "state_jumped" in watch.reasons(1.0 + tick / 100)
+
+
+def test_full_speed_is_no_jump_and_a_long_gap_gives_no_licence(watch):
+    for tick in range(1, 50):
+        watch.good(_state(1.0 + tick / 20, tick / 20), 1.0 + tick / 20)
+        assert not watch.reasons(1.0 + tick / 20)
+    watch.good(_state(1000.0, 3.45), 3.5)  # a stamp far ahead must not make any position plausible
+    assert "state_jumped" in watch.reasons(3.5)
+
+
+def test_a_reason_is_said_when_it_begins_and_when_it_ends_and_counted_once():
+    holds = Holds()
+    assert holds.note({"a": "why"}, 1.0) == ["holding, a: why"]
+    assert holds.note({"a": "still"}, 1.1) == []
+    assert holds.note({"a": "still", "b": "too"}, 1.2) == ["holding, b: too"]
+    assert holds.note({}, 1.5) == ["a is over after 0.500 s", "b is over after 0.300 s"]
+    assert holds.note({}, 1.6) == []
+    holds.note({"a": "again"}, 2.0)
+    assert holds.counts == {"a": 2, "b": 1}
+
+
+def test_the_gravest_reason_is_named_first():
+    holds = Holds()
+    assert holds.gravest() is None
+    holds.note({"state_bad": "x", "stop": "y"}, 0.0)
+    assert holds.gravest() == ("stop", "y")
+    holds.note({"state_bad": "x"}, 0.1)
+    assert holds.gravest() == ("state_bad", "x")
