@@ -127,7 +127,15 @@ class ActorNode(ManagedNode):
             thread.join()
         with self._lock:
             if self._newest is not None:
-                self._send(self.actor.interrupt(self._newest, fresh=False), self._newest)
+                self._brake(self._newest)
+
+    def _brake(self, state: RobotState) -> None:
+        """Holds until the last command is rest itself; in lockstep at once, since the simulation stands still."""
+        self._send(self.actor.interrupt(state, fresh=False), state)
+        while not self.actor.safety.is_at_rest:
+            if not self.lockstep:
+                time.sleep(self.meter.period_s)
+            self._send(self.actor.interrupt(state, fresh=False), state)
 
     # --- callbacks ---
 
@@ -173,6 +181,8 @@ class ActorNode(ManagedNode):
             elif self._answered is None or state.stamp_ns != self._answered[0].stamp_ns:
                 step = self.actor.step(state)
                 self.meter.tick()
+                if step.fault:
+                    self._guard.note({step.fault: FAULTS[step.fault]}, time.monotonic())
                 self._answered = (state, step.command)
                 if step.summary is not None and self.trains:
                     self._waits_since = time.monotonic()
@@ -248,8 +258,7 @@ class ActorNode(ManagedNode):
             self._send(step.command, state)
             self.meter.tick()
             self._publish(step)
-            fault = getattr(step, "fault", "")
-            reasons = {fault: FAULTS.get(fault, fault)} if fault else NO_REASONS
+            reasons = {step.fault: FAULTS[step.fault]} if step.fault else NO_REASONS
         self._guard.note(reasons, now)
 
     def _send(self, command: Vector, state: RobotState) -> None:

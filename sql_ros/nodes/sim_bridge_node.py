@@ -67,7 +67,7 @@ class SimBridgeNode(ManagedNode):
         self._sim = Simulation(task.config.scene, task.robot)
         rate = task.config.control_rate_hz if self.lockstep else self.config.state_rate_hz
         self._physics_steps = self._sim.physics_steps(rate)
-        self._period = 1.0 / rate
+        self._period, self._command_period = 1.0 / rate, 1.0 / task.config.control_rate_hz
         self._adapter = make_adapter(task.robot, self._mode, self._period)
         self._paused = False
         self._steps = 0
@@ -111,7 +111,7 @@ class SimBridgeNode(ManagedNode):
         if not self.lockstep:
             self._command.append(values)
         elif not self._paused and answers in (None, self._sim.time_ns):
-            self._sim.command(self._mode, values)
+            self._sim.command(self._mode, values, self._command_period)
             self._advance()
 
     def _on_reset_world(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -157,7 +157,7 @@ class SimBridgeNode(ManagedNode):
         while not self._requests.empty():
             self._requests.get()()
         if self._command:
-            self._sim.command(self._mode, self._command.pop())
+            self._sim.command(self._mode, self._command.pop(), self._command_period)
         if not self._paused:
             self._advance()
 

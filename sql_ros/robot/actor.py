@@ -9,13 +9,12 @@ import numpy as np
 
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
-from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.drive import Action, Drive
 from sql_ros.robot.homing import LONGEST_S, has_arrived
 from sql_ros.robot.tasks.reach import Episode, Task
 
 CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
-JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
 
 
 @dataclass(frozen=True)
@@ -145,10 +144,7 @@ class Actor:
     def _jumped(self, state: RobotState) -> bool:
         """The arm is where it cannot have moved to since the last state: it was reset, or the state is wrong."""
         last, self._last_state = self._last_state, state
-        if last is None:
-            return False
-        elapsed = (state.stamp_ns - last.stamp_ns) * 1e-9
-        return bool((np.abs(state.position - last.position) > JUMP_RAD + 1.5 * elapsed * self._fastest).any())
+        return last is not None and has_jumped(last, state, self._fastest)
 
     def _approach(self, state: RobotState) -> Step:
         """On the way to the start pose, or there: then the first action of the episode."""

@@ -13,6 +13,8 @@ from sql_ros.robot.config import RobotConfig
 from sql_ros.share import share_folder
 
 Vector = npt.NDArray[np.float64]
+JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
+LONGEST_GAP_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class RobotState:
     effort: Vector
     tool_position: Vector
     tool_rotation: Vector
+
+
+def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> bool:
+    """The arm is where it cannot have moved to since the last state, at one and a half times its velocity limits (N,) [rad/s].
+
+    A gap of more than `LONGEST_GAP_S`, by the stamps, gives it no more room.
+    """
+    elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
+    return bool((np.abs(state.position - last.position) > JUMP_RAD + 1.5 * elapsed * velocity_limit).any())
 
 
 class Arm:

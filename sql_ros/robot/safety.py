@@ -151,6 +151,11 @@ class SafetyFilter:
             return np.zeros_like(start)
         return self.send(self._admission(self._braked(last), last, now, frozenset()))
 
+    @property
+    def is_at_rest(self) -> bool:
+        """What was sent last asks for no motion."""
+        return self._last is None or not self._last.any()
+
     def is_stoppable(self, state: RobotState) -> bool:
         """From this state, moving as measured, braking breaks no limit."""
         v = state.velocity

@@ -25,11 +25,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.robot.actor import JUMP_RAD
-from sql_ros.robot.arm import RobotState
+from sql_ros.robot.arm import RobotState, has_jumped
 
 TRUST_AFTER = 3  # plausible states in a row, once one was not
-LONGEST_GAP_S = 0.5  # between two states; a longer one, by their stamps, gives the arm no more room to have moved
 NO_REASONS: Mapping[str, str] = {}
 MOST_SEVERE_FIRST = ("emergency_stop", "stop", "stop_lock", "robot", "enable_silent")  # then the others
 
@@ -46,7 +44,7 @@ class StateWatch:
     """
 
     def __init__(self, max_age_s: float, fastest: npt.ArrayLike) -> None:
-        self._max_age, self._fastest = max_age_s, 1.5 * np.asarray(fastest, np.float64)
+        self._max_age, self._fastest = max_age_s, np.asarray(fastest, np.float64)
         self.forget()
 
     def forget(self) -> None:
@@ -67,7 +65,7 @@ class StateWatch:
             self._distrust = ("stamps_frozen", f"the stamp of the state went back by {back:.3f} s", TRUST_AFTER)
             return
         self._advanced = now
-        if last is not None and self._has_jumped(last, state):
+        if last is not None and has_jumped(last, state, self._fastest):
             largest = float(np.abs(state.position - last.position).max())
             self._distrust = ("state_jumped", f"a joint jumped by {largest:.3f} rad, no arm can", TRUST_AFTER)
             return
@@ -103,10 +101,6 @@ class StateWatch:
     def is_sound(self, now: float) -> bool:
         """The state kept is good and recent."""
         return not self.reasons(now)
-
-    def _has_jumped(self, last: RobotState, state: RobotState) -> bool:
-        elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
-        return bool((np.abs(state.position - last.position) > JUMP_RAD + elapsed * self._fastest).any())
 
 
 class Holds:
