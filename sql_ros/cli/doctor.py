@@ -104,8 +104,8 @@ def _share() -> Finding:
 def _ros() -> Finding:
     advice = "source a ROS 2 workspace (source /opt/ros/jazzy/setup.bash), or take the wheels: pip install '.[ros]'"
     try:
-        import rclpy.lifecycle
-        import trajectory_msgs.msg  # noqa: F401  (that they can be imported is the question)
+        import rclpy.lifecycle  # noqa: F401  (that they can be imported is the question)
+        import trajectory_msgs.msg  # noqa: F401
     except Exception as error:  # see _package
         return Finding(False, "ROS 2", f"rclpy and its messages cannot be imported ({error})", advice)
     try:
