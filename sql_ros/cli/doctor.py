@@ -104,9 +104,10 @@ def _share() -> Finding:
 def _ros() -> Finding:
     advice = "source a ROS 2 workspace (source /opt/ros/jazzy/setup.bash), or take the wheels: pip install '.[ros]'"
     try:
-        import rclpy  # noqa: F401  (that it can be imported is the question)
+        import rclpy.lifecycle  # noqa: F401  (that they can be imported is the question)
+        import trajectory_msgs.msg  # noqa: F401
     except Exception as error:  # see _package
-        return Finding(False, "ROS 2", f"rclpy cannot be imported ({error})", advice)
+        return Finding(False, "ROS 2", f"rclpy and its messages cannot be imported ({error})", advice)
     try:
         wheel = metadata.version("ros-rclpy")
         origin = f"PyPI wheels, rclpy {wheel} ({'Jazzy' if wheel.startswith('7.') else 'Kilted or later'})"
