@@ -11,23 +11,22 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from sql_ros.core.config import read_yaml
 from sql_ros.core.errors import ConfigError
-from sql_ros.share import find_file
 
+Report = dict[str, float | str]
 SETTLE_S = 3.0  # discovery and the first steps are left out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
-    parser.add_argument("what", choices=("learner", "lockstep", "period"), help="what to measure")
+    parser.add_argument("what", choices=("learner", "actor", "lockstep"), help="what to measure")
     parser.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
-    parser.add_argument("--seconds", default=10.0, type=float, help="per measurement of lockstep and period (default: %(default)s)")
-    parser.add_argument("--rates", default=[20.0, 100.0], type=float, nargs="+", metavar="HZ", help="control rates of period")
+    parser.add_argument("--seconds", default=10.0, type=float, help="per measurement of actor and lockstep (default: %(default)s)")
     parser.add_argument("--seed", default=0, type=int, help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    actor = parser.add_argument_group("actor")
+    actor.add_argument("--rates", default=[20.0, 100.0, 500.0, 1000.0], type=float, nargs="+", metavar="HZ", help="control rates")
+    actor.add_argument("--priority", default=50, type=int, help="SCHED_FIFO priority to ask for; 0: none (default: %(default)s)")
     learner = parser.add_argument_group("learner")
     learner.add_argument("--batch", default=256, type=int, help="(default: %(default)s)")
     learner.add_argument("--width", default=256, type=int, help="of both hidden layers (default: %(default)s)")
@@ -51,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
     elif args.what == "lockstep":
         figures = measure_lockstep(args.task, args.seconds, args.seed)
     else:
-        for rate in args.rates:
-            figures.update(measure_period(args.task, rate, args.seconds, args.seed))
-    if args.what != "learner":
+        from sql_ros.cli.bench_actor import header, measure_actor
+
+        print(header(), flush=True)
+        figures = measure_actor(args.task, args.rates, args.seconds, args.seed, args.priority, _run, lambda line: print(line, flush=True))
+    if args.what == "lockstep":
         for name, value in figures.items():
             print(f"  {name:32s} {value:.6g}")
     if args.json:
@@ -83,53 +84,48 @@ def _measure_learner(args: argparse.Namespace) -> dict[str, float]:
 
 def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
     """Control steps per second of actor and bridge in lockstep, exploring uniformly, without a learner."""
-    values = _run(task, ["realtime_factor:=0.0"], seconds, seed)
-    steps = values[-1]["control_steps"] - values[0]["control_steps"]
-    return {"lockstep_steps_per_s": steps / (values[-1]["received_s"] - values[0]["received_s"])}
+    lockstep = ["-p", "realtime_factor:=0.0"]
+    actor = [*lockstep, "-p", f"seed:={seed}", "-p", "learner_patience_s:=0.0", "-r", "commands:=sim_bridge/commands"]
+    values, _ = _run(task, {"sim_bridge": lockstep, "actor": actor}, seconds)
+    steps = float(values[-1]["control_steps"]) - float(values[0]["control_steps"])
+    return {"lockstep_steps_per_s": steps / (float(values[-1]["received_s"]) - float(values[0]["received_s"]))}
 
 
-def measure_period(task: str, rate_hz: float, seconds: float, seed: int) -> dict[str, float]:
-    """Control period of the paced actor [ms], beside the paced bridge."""
-    values = read_yaml(find_file(task, "config/tasks"))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{Path(task).stem}.yaml"
-        path.write_text(yaml.safe_dump({**values, "control_rate_hz": rate_hz}))
-        last = _run(str(path), ["realtime_factor:=1.0"], seconds, seed)[-1]
-    names = {"period_p50_ms": "p50", "period_p99_ms": "p99", "period_max_ms": "max"}
-    figures = {f"period_{short}_ms_{rate_hz:g}": last[name] for name, short in names.items()}
-    return {**figures, f"missed_fraction_{rate_hz:g}": last["missed_deadlines"] / max(last["control_steps"], 1)}
+def _run(task: str, nodes: dict[str, list[str]], seconds: float) -> tuple[list[Report], dict[str, float]]:
+    """Starts nodes with their ROS arguments in a domain of their own.
 
-
-def _run(task: str, factor: list[str], seconds: float, seed: int) -> list[dict[str, float]]:
-    """Starts bridge and actor in a domain of their own; returns the actor's control diagnostics, one per second."""
+    Returns:
+        the actor's control diagnostics, one per second, and the CPU time that each node took meanwhile [s].
+    """
     domain = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     environment = {**os.environ, **domain}
-    common = ["-p", f"task:='{task}'", "-p", factor[0]]
     with tempfile.TemporaryDirectory() as logs:
         environment["ROS_LOG_DIR"] = logs
-        commands = {
-            "sim_bridge": ["-p", "state_rate_hz:=100.0", "--ros-args"],
-            "actor": ["-p", f"seed:={seed}", "-p", "learner_patience_s:=0.0", "-r", "commands:=sim_bridge/commands"],
-        }
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", *common, *extra],
+        children = {
+            name: subprocess.Popen(
+                [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", "-p", f"task:='{task}'", *arguments],
                 env=environment,
                 stderr=subprocess.DEVNULL,
             )
-            for name, extra in commands.items()
-        ]
+            for name, arguments in nodes.items()
+        }
         try:
             os.environ.update(domain)
-            return _listen(seconds)
+            return _listen(seconds, {name: child.pid for name, child in children.items()})
         finally:
-            for child in children:
+            for child in children.values():
                 child.send_signal(signal.SIGINT)
-            for child in children:
+            for child in children.values():
                 child.wait(20)
 
 
-def _listen(seconds: float) -> list[dict[str, float]]:
+def _cpu_seconds(pid: int) -> float:
+    """User and system time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _listen(seconds: float, pids: dict[str, int]) -> tuple[list[Report], dict[str, float]]:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
@@ -138,28 +134,39 @@ def _listen(seconds: float) -> list[dict[str, float]]:
     node = rclpy.create_node("bench", context=context)
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    seen: list[dict[str, float]] = []
+    seen: list[Report] = []
+    cpu: dict[str, float] = {}
 
     def on_diagnostics(message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "actor: control":
-                numbers = {entry.key: float(entry.value) for entry in status.values}
-                if numbers:  # none before it is active
-                    seen.append({**numbers, "received_s": time.monotonic()})
+                values = {entry.key: _number(entry.value) for entry in status.values}
+                if values:  # none before it is active
+                    seen.append({**values, "received_s": time.monotonic()})
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     deadline = time.monotonic() + seconds + SETTLE_S + 20.0
     settled: float | None = None
     while time.monotonic() < deadline:
         executor.spin_once(timeout_sec=0.1)
-        if settled is None and seen and seen[-1]["control_steps"] > 0:
+        if settled is None and seen and float(seen[-1]["control_steps"]) > 0:
             settled = time.monotonic() + SETTLE_S
+        if settled is not None and not cpu and time.monotonic() >= settled:
+            cpu = {name: _cpu_seconds(pid) for name, pid in pids.items()}
         if settled is not None and time.monotonic() > settled + seconds:
             break
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
-    kept = [values for values in seen if settled is not None and values["received_s"] >= settled]
+    cpu = {name: _cpu_seconds(pids[name]) - before for name, before in cpu.items()}
+    kept = [values for values in seen if settled is not None and float(values["received_s"]) >= settled]
     if len(kept) < 2:
         raise ConfigError("the actor reported no control steps: does `sql-ros doctor` find that DDS discovery works?")
-    return kept
+    return kept, cpu
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

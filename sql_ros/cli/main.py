@@ -178,11 +178,11 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bench = _command(
         commands,
         "bench",
-        "measure this machine: gradient steps, lockstep rate, control periods",
+        "measure this machine: gradient steps, lockstep rate, punctuality of the control loop",
         """  sql-ros bench learner --json learner.json            updates per second beside the published update and SAC
   sql-ros bench learner --sweep                        and how the cost grows with particles and batch
   sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
-  sql-ros bench period --rates 20 100 --seconds 10     control period of the paced actor: p50, p99, maximum""",
+  sql-ros bench actor --seconds 60 --json actor.json   is the control loop on time, alone and beside a training learner""",
     )
     bench_cli.add_arguments(bench)
     bench.set_defaults(run=bench_cli.run)

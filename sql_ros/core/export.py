@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import warnings
 
 import onnx
 import torch
-from torch import Tensor, nn
 
+from sql_ros.core.acting import Candidates
 from sql_ros.core.learner import Learner
 from sql_ros.core.policy import FORMAT
 from sql_ros.core.spec import TaskSpec
-from sql_ros.core.squash import squash
-
-
-class _Candidates(nn.Module):
-    """observation (1, S), noise (K, noise size) -> action (K, A), q (K,).
-
-    Q is that of the target networks, the slow copy: as the judge of candidates it is steadier from one policy to the next.
-    """
-
-    def __init__(self, learner: Learner) -> None:
-        super().__init__()
-        self.sampler, self.q = copy.deepcopy(learner.sampler).cpu(), copy.deepcopy(learner.q_target).cpu()
-
-    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        action = squash(self.sampler(observation, noise.unsqueeze(0)))
-        return action.squeeze(0), self.q(observation, action).squeeze(0)
 
 
 def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) -> tuple[bytes, str]:
@@ -49,7 +32,7 @@ def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older exporter (dynamo=False) takes 0.03 s a call, the newer one 3 s
         torch.onnx.export(
-            _Candidates(learner), example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
+            Candidates(learner.sampler, learner.q_target).cpu(), example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
             input_names=["observation", "noise"], output_names=["action", "q"],
             dynamic_axes={"noise": {0: "candidates"}, "action": {0: "candidates"}, "q": {0: "candidates"}},
         )  # fmt: skip

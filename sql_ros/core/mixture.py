@@ -46,7 +46,8 @@ class Mixture(NamedTuple):
         steps = self.log_weight.exp().cumsum(-1)[:, None, :-1]  # (B, 1, C - 1)
         chosen = (level > steps).to(torch.int64).sum(-1, keepdim=True).expand(white.shape)  # (B, K, A)
         y = self.mean.gather(1, chosen) + self.log_scale.gather(1, chosen).exp() * white
-        return _solve_unit_lower(self.shear, y)
+        solved: Tensor = torch.linalg.solve_triangular(self.shear, y.transpose(1, 2), upper=False, unitriangular=True)  # R u = y
+        return solved.transpose(1, 2)
 
 
 class MixtureNetwork(StateActionNetwork):
@@ -91,19 +92,6 @@ class MixtureNetwork(StateActionNetwork):
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps observations (B, S) and noise (B, K, A + 1) to latents (B, K, A)."""
         return self.distribution(state).draw(vector)
-
-
-def _solve_unit_lower(factor: Tensor, right: Tensor) -> Tensor:
-    """U with R u = y for unit lower triangular R: (B, A, A), (B, K, A) -> (B, K, A)."""
-    if not torch.onnx.is_in_onnx_export():
-        solved: Tensor = torch.linalg.solve_triangular(factor, right.transpose(1, 2), upper=False, unitriangular=True)
-        return solved.transpose(1, 2)
-    # ONNX has no such operator: forward substitution
-    solution = right[..., :1]
-    for row in range(1, right.shape[-1]):
-        known = solution @ factor[:, row, :row].unsqueeze(-1)  # (B, K, 1)
-        solution = torch.cat([solution, right[..., row : row + 1] - known], dim=-1)
-    return solution
 
 
 def _placement_below_diagonal(size: int) -> Tensor:

@@ -3,9 +3,9 @@
 Hop 1, 2, 3 and 7 of the walk: a state arrives, `robot.actor` answers it, the command and the finished transition are published, a new
 policy takes over between two steps.
 
-In real time the control loop is a thread of its own at `control_rate_hz` and callbacks only store; `guard.py` says at every step whether
-the arm must be held. In lockstep there is no rate to keep: each state is answered in its callback, since a hand-over between threads would
-cost as much as the physics; of the guard only stops from outside apply.
+In real time a step at `control_rate_hz` is made as the state arrives that it is due with, so that the arm is answered without delay; a
+thread of its own makes those for which none came. `guard.py` says at every step whether the arm must be held. In lockstep there is no rate
+to keep: every state is answered in its callback; of the guard only stops from outside apply.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
-from sql_ros.robot.pacing import Pacer, PeriodMeter
+from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
+from sql_ros.robot.realtime import RealtimeConfig, claim, settle
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
@@ -49,7 +50,7 @@ WARN_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
-class ActorConfig(GuardConfig):
+class ActorConfig(RealtimeConfig, GuardConfig):
     """Parameters of the actor."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
@@ -75,7 +76,7 @@ class ActorNode(ManagedNode):
         self._guard = Guard(self, self.config)
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
-        self._lock = threading.Lock()  # of what lockstep remembers
+        self._lock = threading.Lock()  # a control step is made by one thread at a time; of what lockstep remembers
         self._threads: list[NodeThread] = []
 
     def configure(self) -> None:
@@ -92,6 +93,7 @@ class ActorNode(ManagedNode):
         self._progress = Progress(0, 0, 0, 0, 0)
         self._policies = PolicyIntake(self.actor, self._diagnostics, self._release)
         self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
+        self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
         self._sent = 0
         self._commands = self.create_publisher(self._adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
@@ -109,11 +111,19 @@ class ActorNode(ManagedNode):
         self._guard.forget()
         self.meter.forget()
         self._newest: RobotState | None = None  # the last that may be acted on
+        self._answered_arrival = 0.0  # of the last state whose latency was measured
+        self._arrived = 0.0  # steady time at which it did
+        self._schedule = Schedule(self.meter.period_s)
+        self._every = 0.0  # time between two states, smoothed [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
         self._waits_since: float | None = None  # steady time since when that command is held back for the learner
         self._heard = time.monotonic()
         if self._robot is not None:
             self._robot.enable(self.task.robot.command_timeout_s)
+        settle()
+        self.realtime = claim(self.config)
+        for what, outcome in self.realtime.items():
+            (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
         self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
         if not self.lockstep:
             self._threads.append(NodeThread(self, self._control, "control"))
@@ -142,6 +152,7 @@ class ActorNode(ManagedNode):
     def _on_joint_states(self, message: JointState) -> None:
         if self.ended.is_set():
             return
+        arrived = time.monotonic()
         try:
             state = self._arm.state(*self._reader.read(message))
         except ForeignStateError as error:
@@ -151,13 +162,17 @@ class ActorNode(ManagedNode):
             self._diagnostics.faults["state_dropped"] += 1
             self._guard.watch.bad(str(error))
             return
-        self._heard = time.monotonic()
+        interval, self._heard = arrived - self._heard, arrived
         if self.lockstep:
             self._newest = state
             self._answer(state)
         else:
-            self._guard.watch.good(state, self._heard)
-            self._newest = self._guard.watch.state
+            self._every += 0.05 * (interval - self._every) if self._every else interval
+            self._guard.watch.good(state, arrived)
+            self._arrived, self._newest = arrived, self._guard.watch.state
+            with self._lock:
+                if self._schedule.is_due(arrived, self._every) and not self.ended.is_set():
+                    self._tick(by_state=True)
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
@@ -243,23 +258,36 @@ class ActorNode(ManagedNode):
 
     def _control(self) -> None:
         """Body of the control thread; whatever happens in it, `deactivate` sends a hold as the last command."""
-        pacer = Pacer(self.meter.period_s)
         while not self.ended.is_set():
-            self._tick(pacer.wait())
+            due = self._schedule.sleep()
+            with self._lock:
+                if due == self._schedule.due:  # no state came
+                    self._tick(by_state=False)
 
-    def _tick(self, lateness_s: float) -> None:
+    def _tick(self, *, by_state: bool) -> None:
         """One control step with the newest state, a hold if the guard says so; the arm is left alone before the first state."""
-        now, state = time.monotonic(), self._newest
-        reasons = self._guard.reasons(now, lateness_s, self.actor.is_idle)
+        now, due, state, arrived = time.monotonic(), self._schedule.due, self._newest, self._arrived
+        self._schedule.stepped(now, by_state=by_state)
+        reasons = self._guard.reasons(now, now - due, self.actor.is_idle)
         if state is not None and reasons:
             self._send(self.actor.interrupt(state, fresh=self._guard.watch.is_sound(now)), state)
         elif state is not None:
             step = self.actor.step(state)
             self._send(step.command, state)
-            self.meter.tick()
+            self._measure(step, arrived, due)
             self._publish(step)
             reasons = {step.fault: FAULTS[step.fault]} if step.fault else NO_REASONS
         self._guard.note(reasons, now)
+
+    def _measure(self, step: Step, arrived: float, due: float) -> None:
+        """How punctual this command was; a state that no newer one had replaced is late by design and not counted twice."""
+        now = time.monotonic()
+        self.meter.tick(now - due)
+        if arrived != self._answered_arrival:
+            self._answered_arrival = arrived
+            self.latency.add(now - arrived)
+        if step.inference_s:
+            self.inference.add(step.inference_s)
 
     def _send(self, command: Vector, state: RobotState) -> None:
         self._sent += 1
@@ -275,12 +303,16 @@ class ActorNode(ManagedNode):
 
     def report(self) -> Status:
         """For /diagnostics, while active."""
-        p50, p99, largest = self.meter.quantiles()
+        p50, p99, largest = self.meter.periods.quantiles(0.5, 0.99, 1.0)
         values = {
             "period_target_ms": f"{1e3 * self.meter.period_s:.3f}",
             "period_p50_ms": f"{1e3 * p50:.3f}",
             "period_p99_ms": f"{1e3 * p99:.3f}",
             "period_max_ms": f"{1e3 * largest:.3f}",
+            **_microseconds("jitter", self.meter.jitter, 0.5, 0.99, 0.999, 1.0),
+            **_microseconds("latency", self.latency, 0.5, 0.99, 0.999, 1.0),
+            **_microseconds("inference", self.inference, 0.5, 0.99),
+            **{f"realtime/{what}": outcome for what, outcome in self.realtime.items()},
             "control_steps": self.meter.count,
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "episodes_given_up": self.actor.given_up,
@@ -298,6 +330,11 @@ class ActorNode(ManagedNode):
         if self.actor.is_idle:
             return WARN, "holding, policy_missing: no policy, and exploring is not allowed", values
         return OK, "acting" if self._policies.version else "exploring", values
+
+
+def _microseconds(name: str, samples: Samples, *shares: float) -> dict[str, str]:
+    values = samples.quantiles(*shares)
+    return {f"{name}_{'max' if share == 1 else f'p{100 * share:g}'}_us": f"{1e6 * value:.1f}" for share, value in zip(shares, values)}
 
 
 def main() -> int:

@@ -36,6 +36,7 @@ from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import RELIABLE
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.pacing import Pacer
+from sql_ros.robot.realtime import RealtimeConfig, claim, settle
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -44,7 +45,7 @@ SERVICE_DEADLINE_S = 2.0
 
 
 @dataclass(frozen=True)
-class SimBridgeConfig(ManagedConfig):
+class SimBridgeConfig(RealtimeConfig, ManagedConfig):
     """Parameters of the simulation bridge."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path: gives scene, arm and command mode")
@@ -86,6 +87,9 @@ class SimBridgeNode(ManagedNode):
     def activate(self) -> None:
         """Starts the simulation; in lockstep the executor's thread steps it."""
         self._command.clear()
+        settle()
+        for what, outcome in claim(self.config).items():
+            (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
         if not self.lockstep:
             self._thread = NodeThread(self, self._run_paced, "simulation")
             self._thread.start()

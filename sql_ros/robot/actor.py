@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -51,6 +52,7 @@ class Step:
     step_index: int = 0
     policy_version: int = 0
     fault: str = ""  # why the command is a hold: "policy_non_finite"
+    inference_s: float = 0.0  # that the policy took to give its first action; 0 where it was not asked [s]
 
 
 @dataclass
@@ -94,6 +96,7 @@ class Actor:
         self._running: _Running | None = None
         self.given_up = 0
         self._last_state: RobotState | None = None
+        self._inference_s = 0.0
         self._doubts = False  # the policy's last output was not finite
         self._fastest = np.array(task.robot.velocity_limit)
         self.episode = task.begin(self._rng)
@@ -127,7 +130,7 @@ class Actor:
             summary = self._finish(running, state)
             return Step(self._way_to_start(state), transition, summary, *made)
         command, fault = self._act(running, state, transition.next_observation)
-        return Step(command, transition, None, *made, fault=fault)
+        return Step(command, transition, None, *made, fault=fault, inference_s=self._inference_s)
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
@@ -156,7 +159,7 @@ class Actor:
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation, np.zeros(self.task.spec.action_size, np.float32), 0)
         command, fault = self._act(self._running, state, observation)
-        return Step(command, fault=fault)
+        return Step(command, fault=fault, inference_s=self._inference_s)
 
     def _retry(self, state: RobotState) -> Step:
         """Holds until the policy gives finite actions again; then the way to the start pose begins."""
@@ -172,7 +175,9 @@ class Actor:
         """Chooses an action for the observation, filters it, and remembers what was really sent; or holds, and says why."""
         policy = self.policy  # one read: the node may swap it at any time
         candidates = self._candidates(policy, observation)
+        began = time.perf_counter()
         wished = next(candidates)
+        self._inference_s = time.perf_counter() - began if policy else 0.0
         if not np.isfinite(wished).all():
             self._give_up()
             self._doubts = True

@@ -6,43 +6,64 @@ import time
 
 import numpy as np
 
+KEPT_S = 60.0  # what quantiles are about: the last minute
+GRACE_SHARE, MOST_GRACE_S = 0.25, 2e-3  # of a period, that a step waits for its state
+FOLLOW_SHARE, FOLLOW_MOST = 0.05, 0.02  # of its distance from the state, and of a period, by which a deadline is moved at a time
 
-class PeriodMeter:
-    """Remembers the last periods between control steps.
+
+class Samples:
+    """The last values of something, for quantiles.
 
     Args:
-        period_s: what a period should be [s].
         capacity: how many are kept.
     """
 
-    def __init__(self, period_s: float, capacity: int = 20_000) -> None:
-        self.period_s = period_s
-        self.missed = 0  # periods longer than two: a command later than one period
+    def __init__(self, capacity: int) -> None:
         self.count = 0
-        self._periods = np.zeros(capacity)
+        self._values = np.zeros(max(capacity, 1))
+
+    def add(self, value: float) -> None:
+        """Keeps a value, in place of the oldest."""
+        self._values[self.count % len(self._values)] = value
+        self.count += 1
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """Of the values kept; zeros while there are none."""
+        kept = self._values[: min(self.count, len(self._values))]
+        return [float(value) for value in np.quantile(kept, shares)] if len(kept) else [0.0] * len(shares)
+
+
+class PeriodMeter:
+    """Remembers how far the last periods between control steps were from what they should be.
+
+    Args:
+        period_s: what a period should be [s].
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self.period_s = period_s
+        self.missed = 0  # commands later than one period after their deadline
+        self.periods = Samples(round(KEPT_S / period_s))
+        self.jitter = Samples(round(KEPT_S / period_s))  # absolute error of the period
         self._last: float | None = None
 
-    def tick(self) -> None:
-        """To be called once per control step."""
+    @property
+    def count(self) -> int:
+        """Periods so far."""
+        return self.periods.count
+
+    def tick(self, lateness_s: float = 0.0) -> None:
+        """To be called once per control step, with how much later than its deadline the command left [s]."""
         now = time.perf_counter()
         if self._last is not None:
-            period = now - self._last
-            self._periods[self.count % len(self._periods)] = period
-            self.count += 1
-            self.missed += period > 2 * self.period_s
+            self.periods.add(now - self._last)
+            self.jitter.add(abs(now - self._last - self.period_s))
+        self.missed += int(lateness_s / self.period_s)
         self._last = now
 
     def forget(self) -> None:
         """The loop paused on purpose: the next period does not count."""
         self._last = None
-
-    def quantiles(self) -> tuple[float, float, float]:
-        """p50, p99 and maximum of the periods kept [s]; zeros while there are none."""
-        kept = self._periods[: min(self.count, len(self._periods))]
-        if not len(kept):
-            return 0.0, 0.0, 0.0
-        p50, p99, largest = np.quantile(kept, (0.5, 0.99, 1.0))
-        return float(p50), float(p99), float(largest)
 
 
 class Pacer:
@@ -52,13 +73,50 @@ class Pacer:
         self._period = period_s
         self._deadline = time.perf_counter() + period_s
 
-    def wait(self) -> float:
-        """Until the next deadline; returns how much later than that it woke [s]."""
-        deadline, now = self._deadline, time.perf_counter()
-        if now < deadline:
-            time.sleep(deadline - now)
-            now = time.perf_counter()
-        elif now > deadline + self._period:
+    def wait(self) -> None:
+        """Until the next deadline."""
+        now = time.perf_counter()
+        if now < self._deadline:
+            time.sleep(self._deadline - now)
+        elif now > self._deadline + self._period:
             self._deadline = now
         self._deadline += self._period
-        return now - deadline
+
+
+class Schedule:
+    """When control steps are due: with the state that comes nearest to the deadline, or without one, a little later.
+
+    A state that is answered as it arrives is as fresh as can be; a clock of the loop's own would find it up to a period old.
+    Deadlines drift along with the states, whose clock is another one.
+
+    Args:
+        period_s: of control [s].
+
+    Attributes:
+        due: the next deadline, on the clock of `time.perf_counter` [s].
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period = period_s
+        self._grace = min(GRACE_SHARE * period_s, MOST_GRACE_S)
+        self.due = time.perf_counter() + period_s
+
+    def is_due(self, arrived: float, every_s: float) -> bool:
+        """A state that arrived then is the one for the next step; states come so often [s]."""
+        return arrived >= self.due - 0.5 * min(every_s, self._period)
+
+    def sleep(self) -> float:
+        """Until the next step is overdue; returns the deadline this is about, which has changed if a state came meanwhile."""
+        due = self.due
+        time.sleep(max(due + self._grace - time.perf_counter(), 0.0))
+        return due
+
+    def stepped(self, now: float, *, by_state: bool) -> None:
+        """A step began: the next one is due a period later. Deadlines missed by more than a period are given up."""
+        away = now - self.due
+        if abs(away) > self._period:
+            self.due = now
+        elif by_state:
+            most = FOLLOW_MOST * self._period
+            self.due += min(max(FOLLOW_SHARE * away, -most), most)
+        self.due += self._period

@@ -87,6 +87,8 @@ def _strain(check: Check) -> float:
     """How near the limit: above 1 it fails."""
     if check.kind == "at least":
         return check.limit / check.value if check.value > 0 else np.inf
+    if check.limit == 0.0:
+        return np.inf if check.value else 0.0
     return check.value / check.limit if check.value == check.value else np.inf
 
 

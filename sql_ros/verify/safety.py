@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
+import mujoco
 import numpy as np
 
 from sql_ros.core.spec import COMMAND_MODES
@@ -103,13 +104,26 @@ class Trial:
         while True:
             margin = robot.position_margin_rad
             position = rng.uniform(np.array(robot.position_lower) + margin, np.array(robot.position_upper) - margin)
-            self._sim.reset(position)
+            self._sim.reset(position)  # with the kinematics that the last check below needs
             # a position servo that begins where the arm is brakes it: such a trial begins at rest
             moving = 0.0 if self._mode == "position" else rng.choice([0.0, 0.3, 0.9])
             velocity = rng.uniform(-1.0, 1.0, len(position)) * self._speed * moving
             self._sim.data.qvel[self._sim.velocity_address] = velocity
-            if self.filter.is_stoppable(self._state()):
+            if self.filter.is_stoppable(self._state()) and not self._runs_through_something():
                 return
+
+    def _runs_through_something(self) -> bool:
+        """The axis of a shape of the arm lies inside a box; MuJoCo finds a capsule so deep in a box to be outside of it."""
+        model, data = self._sim.model, self._sim.data
+        boxes = [geom for geom in range(model.ngeom) if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_BOX and model.geom_contype[geom]]
+        for geom in np.unique(self._adversary.pairs[:, 1]):
+            half = model.geom_size[geom, 1] * (model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_SPHERE)
+            axis = data.geom_xpos[geom] + np.linspace(-half, half, 41)[:, None] * data.geom_xmat[geom].reshape(3, 3)[:, 2]
+            for box in boxes:
+                inside = (axis - data.geom_xpos[box]) @ data.geom_xmat[box].reshape(3, 3)
+                if box != geom and (np.abs(inside) < model.geom_size[box]).all(1).any():
+                    return True
+        return False
 
     def _policies(self) -> list[Callable[[RobotState], Vector]]:
         """Each gives joint velocities to strive for, in shares of the limits."""

@@ -13,7 +13,6 @@ from std_srvs.srv import Trigger
 
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE
-from sql_ros.robot.actor import Step
 
 pytestmark = pytest.mark.stack
 AWAY = 0.5  # rad from where the actor wants to go: it moves
@@ -305,7 +304,6 @@ def test_an_error_in_the_control_loop_ends_the_actor_with_a_hold(probe, processe
     assert "broken on purpose" in scene.log()
 
 
-@pytest.mark.skipif("fault" not in Step.__dataclass_fields__, reason="Step has no field fault yet")
 def test_a_policy_whose_output_is_not_finite_is_a_hold_until_it_is_finite_again(probe, processes, task):
     deed = """import numpy
                 info = type("Info", (), {"version": 1})

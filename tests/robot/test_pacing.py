@@ -1,9 +1,12 @@
-"""Counting periods; how long they take is measured by `sql-ros bench period`, not tested."""
+"""Counting periods; how long they take is measured by `sql-ros bench actor`, not tested."""
+
+import itertools
 
 import numpy as np
+import pytest
 
 from sql_ros.robot import pacing
-from sql_ros.robot.pacing import Pacer, PeriodMeter
+from sql_ros.robot.pacing import Pacer, PeriodMeter, Samples, Schedule
 
 
 class Clock:
@@ -21,15 +24,51 @@ class Clock:
         self.now += seconds
 
 
-def test_a_period_longer_than_two_is_a_missed_deadline(monkeypatch):
+def test_a_command_later_than_a_period_after_its_deadline_is_missed_and_so_is_every_deadline_given_up(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(pacing, "time", clock)
-    meter = PeriodMeter(0.01, capacity=4)
-    for step in (0.0, 0.01, 0.01, 0.0201, 0.01):
+    meter = PeriodMeter(0.01)
+    for step, lateness in ((0.0, 0.0), (0.01, 0.002), (0.01, 0.0099), (0.0201, 0.0101), (0.03, 0.035)):
         clock.now += step
-        meter.tick()
-    assert (meter.count, meter.missed) == (4, 1)
-    np.testing.assert_allclose(meter.quantiles(), [0.01, 0.0198, 0.0201], atol=1e-4)
+        meter.tick(lateness)
+    assert (meter.count, meter.missed) == (4, 1 + 3)
+    np.testing.assert_allclose(meter.periods.quantiles(0.0, 1.0), [0.01, 0.03])
+    np.testing.assert_allclose(meter.jitter.quantiles(0.0, 1.0), [0.0, 0.02], atol=1e-12)
+
+
+def test_quantiles_are_of_the_last_values_kept():
+    samples = Samples(3)
+    assert samples.quantiles(0.5, 1.0) == [0.0, 0.0]
+    for value in (100.0, 1.0, 2.0, 3.0):
+        samples.add(value)
+    assert samples.quantiles(0.0, 0.5, 1.0) == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.0021, 0.005, 0.0099])
+def test_steps_are_due_with_the_state_nearest_to_the_deadline_and_come_to_follow_it(monkeypatch, offset):
+    clock = Clock()
+    monkeypatch.setattr(pacing, "time", clock)
+    schedule, steps = Schedule(0.05), []
+    for k in range(4000):  # states every 10 ms by a clock that runs 0.1 % slow
+        clock.now = 100.0 + offset + 0.01001 * k
+        if schedule.is_due(clock.now, 0.01):
+            steps.append((k, clock.now - schedule.due))
+            schedule.stepped(clock.now, by_state=True)
+    assert {after - before for (before, _), (after, _) in itertools.pairwise(steps[5:])} == {5}
+    assert abs(steps[-1][1]) < 0.002
+
+
+def test_without_a_state_a_step_is_overdue_a_little_after_its_deadline_and_long_gaps_give_deadlines_up(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(pacing, "time", clock)
+    schedule = Schedule(0.1)
+    assert schedule.sleep() == pytest.approx(100.1)
+    assert clock.now == pytest.approx(100.102)
+    schedule.stepped(clock.now, by_state=False)
+    assert schedule.due == pytest.approx(100.2)
+    clock.now = 101.0
+    schedule.stepped(clock.now, by_state=False)
+    assert schedule.due == pytest.approx(101.1)
 
 
 def test_a_pause_on_purpose_does_not_count(monkeypatch):
@@ -40,7 +79,7 @@ def test_a_pause_on_purpose_does_not_count(monkeypatch):
     meter.forget()
     clock.now += 5.0
     meter.tick()
-    assert (meter.count, meter.missed, meter.quantiles()) == (0, 0, (0.0, 0.0, 0.0))
+    assert (meter.count, meter.missed) == (0, 0)
 
 
 def test_deadlines_are_absolute_and_a_lost_one_is_not_caught_up_with_a_burst(monkeypatch):

@@ -1,0 +1,126 @@
+"""`sql-ros bench actor`: is the control loop on time, beside a learner that trains on the same cores and swaps its policy every second?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from sql_ros.core.config import read_yaml
+from sql_ros.share import find_file, share_folder
+
+Running = Callable[[str, dict[str, list[str]], float], tuple[list[dict[str, float | str]], dict[str, float]]]
+MOST_UPDATES_PER_S = 400.0  # more than two cores make: so the learner never rests
+QUANTILES = ("p50", "p99", "p99.9", "max")
+
+
+def measure_actor(
+    task: str, rates_hz: Sequence[float], seconds: float, seed: int, priority: int, run: Running, show: Callable[[str], None]
+) -> dict[str, float]:
+    """At every rate in real time, alone and with a learner: jitter, latency, inference, missed deadlines, CPU.
+
+    Args:
+        task: name of a file in config/tasks/, or a path.
+        rates_hz: control rates; states come at the same rate.
+        seconds: per measurement, at most 60 (what the actor remembers).
+        seed: of everything.
+        priority: SCHED_FIFO priority asked for by the actor and the simulated arm, which stands for another computer; 0: none.
+        run: starts nodes with parameters and returns the actor's diagnostics and the CPU time of each [s].
+        show: told a line per measurement.
+    """
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for rate in rates_hz:
+            path = _task_at(task, rate, Path(folder))
+            policy = _untrained_policy(path, Path(folder), seed)
+            for suffix, learns in (("", True), ("_alone", False)):
+                values, cpu = run(path, _parameters(rate, policy, seed, priority, learns), seconds)
+                name = f"{rate:g}{suffix}"
+                new = _figures(values, cpu, rate)
+                figures |= {f"{figure}_{name}": value for figure, value in new.items()}
+                show(_line(rate, learns, new, values[-1]))
+    fastest = f"{max(rates_hz):g}"
+    return {**figures, "inference_p99_us": figures[f"inference_p99_us_{fastest}"]}
+
+
+def header() -> str:
+    """Over the lines of `measure_actor`."""
+    columns = f"{'jitter p50/p99/p99.9/max us':>30s} {'state to command p50/p99 us':>28s} {'inference p99':>14s} {'missed':>9s}"
+    return f"{'Hz':>5s} {'learner':>8s} {columns} {'CPU actor/arm/learner':>22s} {'policies':>9s} SCHED_FIFO"
+
+
+def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, float | str]) -> str:
+    jitter = "/".join(f"{new[f'jitter_{q}_us']:.0f}" for q in QUANTILES)
+    latency = "/".join(f"{new[f'latency_{q}_us']:.0f}" for q in QUANTILES[:2])
+    cpu = "/".join(f"{100 * new.get(f'cpu_{name}', 0.0):.0f} %" for name in ("actor", "sim_bridge", "learner"))
+    word = "beside" if learns else "no"
+    missed = f"{100 * new['missed_fraction']:.3f} %"
+    granted = last.get("realtime/SCHED_FIFO", "not asked for")
+    return (
+        f"{rate:5g} {word:>8s} {jitter:>30s} {latency:>28s} {new['inference_p99_us']:14.0f} {missed:>9s} {cpu:>22s} "
+        f"{new['swaps']:9.0f} {granted}"
+    )
+
+
+def _figures(values: list[dict[str, float | str]], cpu: dict[str, float], rate: float) -> dict[str, float]:
+    """From the first to the last of the actor's reports."""
+    first, last = ({key: float(value) for key, value in report.items() if not isinstance(value, str)} for report in (values[0], values[-1]))
+    elapsed = last["received_s"] - first["received_s"]
+    steps = last["control_steps"] - first["control_steps"]
+    taken = {f"jitter_{q}_us": last[f"jitter_{q}_us"] for q in QUANTILES} | {f"latency_{q}_us": last[f"latency_{q}_us"] for q in QUANTILES}
+    return {
+        **taken,
+        "inference_p50_us": last["inference_p50_us"],
+        "inference_p99_us": last["inference_p99_us"],
+        "missed_fraction": (last["missed_deadlines"] - first["missed_deadlines"]) / max(steps, 1.0),
+        "holds": last["holds"] - first["holds"],
+        "steps_per_s": steps / elapsed,
+        "swaps": last["policy_version"] - first["policy_version"],
+        **{f"cpu_{name}": seconds / elapsed for name, seconds in cpu.items()},
+    }
+
+
+def _parameters(rate: float, policy: str, seed: int, priority: int, learns: bool) -> dict[str, list[str]]:
+    realtime = ["-p", f"realtime_priority:={priority}", "-p", f"lock_memory:={str(priority > 0).lower()}"]
+    nodes = {
+        "sim_bridge": ["-p", f"state_rate_hz:={rate}", *realtime],
+        "actor": ["-p", f"seed:={seed}", "-p", f"policy:={policy}", "-r", "commands:=sim_bridge/commands", *realtime],
+    }
+    if learns:
+        ratio = max(MOST_UPDATES_PER_S / rate, 1.0)
+        trainer = ["-p", "trainer.warmup_transitions:=100", "-p", f"trainer.updates_per_transition:={ratio}"]
+        nodes["learner"] = ["-p", f"seed:={seed}", "-p", "policy_period_s:=1.0", "-p", "threads:=1", *trainer]
+    return nodes
+
+
+def _task_at(task: str, rate: float, folder: Path) -> str:
+    """The task at another control rate, its scene with physics steps short enough for it."""
+    import mujoco
+
+    values = read_yaml(find_file(task, "config/tasks"))
+    spec = mujoco.MjSpec.from_file(str(share_folder() / values["scene"]))
+    if 1.0 / rate < spec.option.timestep:
+        spec.option.timestep = 1.0 / rate
+        spec.compile()
+        scene = folder / f"scene_{rate:g}.xml"
+        scene.write_text(spec.to_xml())
+        values["scene"] = str(scene)
+    path = folder / f"{Path(task).stem}_{rate:g}.yaml"
+    path.write_text(yaml.safe_dump({**values, "control_rate_hz": rate}))
+    return str(path)
+
+
+def _untrained_policy(task: str, folder: Path, seed: int) -> str:
+    """A policy of the shipped size, so that the actor has one from the start."""
+    from sql_ros.core.export import export_policy
+    from sql_ros.core.learner import AlgorithmConfig, Learner
+    from sql_ros.core.networks import Scaling
+    from sql_ros.robot.tasks import load_task
+
+    spec = load_task(task).spec
+    learner = Learner(AlgorithmConfig(), Scaling(spec.observation_offset, spec.observation_scale), spec.action_size, seed)
+    path = folder / f"{spec.task}.onnx"
+    path.write_bytes(export_policy(learner, spec, 1, "")[0])
+    return str(path)

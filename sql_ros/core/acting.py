@@ -1,0 +1,130 @@
+"""The trained networks in the form in which they act: one state, K noise vectors, and as few operators as that takes.
+
+ONNX Runtime spends about a microsecond on every operator, more than on the arithmetic of these small networks. The batched form that the
+learner trains came to more than 300 of them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sql_ros.core.mixture import WIDEST_LOG_SCALE, MixtureNetwork
+from sql_ros.core.networks import SamplingNetwork, StackedLayerNorm, StateActionNetwork, TwinQ
+from sql_ros.core.squash import squash
+
+
+class Chain(nn.Module):
+    """One member of a `StateActionNetwork` as plain layers, the scaling of the state inside the first."""
+
+    def __init__(self, network: StateActionNetwork, member: int) -> None:
+        super().__init__()
+        first, size = network.first, network.state_size
+        scaled = first.weight[member, :size] * network.inverse_scale[:, None]
+        bias = first.bias[member, 0] - network.offset @ scaled
+        self.of_state = _constant(scaled)
+        self.bias = _constant(bias)
+        self.of_vector = _constant(first.weight[member, size:])
+        self.norms = nn.ModuleList(_norm(norm, member) for norm in network.norms)
+        self.weights = nn.ParameterList(_constant(layer.weight[member]) for layer in network.layers)  # type: ignore[index]
+        self.biases = nn.ParameterList(_constant(layer.bias[member, 0]) for layer in network.layers)  # type: ignore[index]
+
+    def forward(self, state: Tensor, vector: Tensor | None = None) -> Tensor:
+        """Maps a state (1, S) and vectors (K, A) to (K, O), or a state alone to (1, O)."""
+        hidden = torch.addmm(self.bias, state, self.of_state)
+        if vector is not None:
+            hidden = hidden + vector @ self.of_vector
+        for norm, weight, bias in zip(self.norms, self.weights, self.biases):
+            hidden = torch.addmm(bias, torch.relu(norm(hidden)), weight)
+        return hidden
+
+
+class ActingMixture(nn.Module):
+    """`MixtureNetwork` for one state: observation (1, S), noise (K, A + 1) -> latents (K, A)."""
+
+    def __init__(self, network: MixtureNetwork) -> None:
+        super().__init__()
+        size, components = network.action_size, network.components
+        self.size, self.components = size, components
+        self.trunk = Chain(network, 0)
+        weight, bias = self.trunk.weights[-1], self.trunk.biases[-1]
+        # the last layer apart: logits, means, log scales, and M = (R - 1)^T row by row
+        sizes = [components, components * size, components * size, size * (size - 1) // 2]
+        parts = torch.split(weight, sizes, dim=1), torch.split(bias, sizes)
+        place = network._placement.view(-1, size, size).transpose(1, 2).reshape(-1, size * size)
+        heads = [*zip(parts[0][:3], parts[1][:3]), (parts[0][3] @ place, parts[1][3] @ place)]
+        self.heads = nn.ParameterList(_constant(value) for head in heads for value in head)
+        self.trunk.weights, self.trunk.biases = self.trunk.weights[:-1], self.trunk.biases[:-1]
+        self.last_norm = self.trunk.norms[-1]
+        self.sums = _constant(torch.triu(torch.ones(components, components))[:, :-1])  # cumulative, without the last
+        self.between = _constant(torch.eye(components)[1:] - torch.eye(components)[:-1])
+        self.lowest = _constant(torch.eye(components)[:1])
+
+    def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """As `Mixture.draw`, in matrix products."""
+        hidden = torch.relu(self.last_norm(self.trunk(observation)))
+        logit, mean, log_scale, shear = (
+            torch.addmm(bias, hidden, weight) for weight, bias in zip(self.heads[::2], self.heads[1::2])
+        )  # (1, ...)
+        white, choice = noise[:, :-1], noise[:, -1:]
+        level = 0.5 + 0.5 * torch.erf(choice * math.sqrt(0.5))  # uniform on [0, 1], (K, 1)
+        above = (level > torch.softmax(logit, dim=-1) @ self.sums).to(level.dtype)  # (K, C - 1)
+        chosen = self.lowest + above @ self.between  # one-hot (K, C)
+        scale = torch.exp(WIDEST_LOG_SCALE * torch.tanh(chosen @ log_scale.view(self.components, self.size) / WIDEST_LOG_SCALE))
+        latent = chosen @ mean.view(self.components, self.size) + scale * white  # y
+        # u (1 + M) = y, and (1 + M)^-1 = (1 - M)(1 + M^2)(1 + M^4)..., which ends: M is nilpotent
+        power, order = shear.view(self.size, self.size), 1
+        latent = latent - latent @ power
+        while 2 * order < self.size:
+            power, order = power @ power, 2 * order
+            latent = latent + latent @ power
+        return latent
+
+
+class ActingStein(nn.Module):
+    """`SamplingNetwork` for one state: observation (1, S), noise (K, A) -> latents (K, A)."""
+
+    def __init__(self, network: SamplingNetwork) -> None:
+        super().__init__()
+        self.chain = Chain(network, 0)
+        self.direct = None if network.direct is None else _constant(network.direct.weight.T)
+
+    def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """As the network's own."""
+        latent: Tensor = self.chain(observation, noise)
+        return latent if self.direct is None else latent + noise @ self.direct
+
+
+class Candidates(nn.Module):
+    """observation (1, S), noise (K, noise size) -> action (K, A), q (K,).
+
+    Q is that of the target networks, the slow copy: as the judge of candidates it is steadier from one policy to the next.
+    """
+
+    def __init__(self, sampler: MixtureNetwork | SamplingNetwork, q: TwinQ) -> None:
+        super().__init__()
+        self.sampler = ActingMixture(sampler) if isinstance(sampler, MixtureNetwork) else ActingStein(sampler)
+        self.q = nn.ModuleList(Chain(q, member) for member in range(q.members))
+
+    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """What the exported graph computes."""
+        action = squash(self.sampler(observation, noise))
+        smallest = self.q[0](observation, action)
+        for chain in self.q[1:]:
+            smallest = torch.minimum(smallest, chain(observation, action))
+        return action, smallest.squeeze(1)
+
+
+def _constant(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.detach().clone().contiguous(), requires_grad=False)
+
+
+def _norm(norm: nn.Module, member: int) -> nn.Module:
+    if not isinstance(norm, StackedLayerNorm):
+        return nn.Identity()
+    plain = nn.LayerNorm(norm.gain.shape[-1])
+    plain.weight.data.copy_(norm.gain[member, 0])
+    plain.bias.data.copy_(norm.bias[member, 0])
+    return plain
