@@ -59,6 +59,7 @@ class Clearance:
         kinds = [KINDS[1 - mine] for mine in own] + ["workspace"] * walls * len(self._points) + ["keep_out"] * boxes * len(self._points)
         self.kinds, self.count = np.array(kinds), len(kinds)
         self._measure_up_to(HORIZON_M)
+        self._seen = np.zeros(len(joints)), np.full(self.count, -np.inf)  # pose and distances of the last look
         self._reach = self._find_reach(
             poses, np.repeat(np.arange(len(self._points)), walls), np.repeat(np.arange(len(self._points)), boxes)
         )
@@ -79,14 +80,20 @@ class Clearance:
         if self.count > known:
             points = np.array([self._point(point) for point in self._points])
             np.minimum(np.concatenate((self._walls(points), self._boxes(points)), None), HORIZON_M, out=distance[known:])
+        self._seen = np.array(position), distance
         return distance
+
+    def at_least(self, position: Vector) -> Vector:
+        """A lower bound of all distances (C,) [m] at a pose, from the last look: what no motion from there can have used up."""
+        pose, distance = self._seen
+        return np.asarray(distance - self._reach @ np.abs(position - pose))
 
     def closing(self, velocity: Vector) -> Vector:
         """Upper bound (C,) [m/s] of the speed at which distances shrink at joint velocities (N,) [rad/s], in any pose."""
         return np.asarray(self._reach @ np.abs(velocity))
 
-    def rows(self, distance: Vector, within: float) -> tuple[Vector, npt.NDArray[np.intp]]:
-        """How constraints nearer than `within` [m] change with the joints, at the pose last looked at.
+    def rows(self, wanted: npt.NDArray[np.bool_]) -> tuple[Vector, npt.NDArray[np.intp]]:
+        """How those of the constraints (C,) that are wanted change with the joints, at the pose last looked at; within the horizon only.
 
         Returns:
             gradients (R, N) [m/rad] and the constraints (R,) they belong to; a pair that touches at several points has a row for each.
@@ -94,12 +101,12 @@ class Clearance:
         model, data, pairs = self.model, self.data, len(self.pairs)
         gradients, which = [], []
         ids = self._table[data.contact.geom[:, 0], data.contact.geom[:, 1]]
-        for index in np.flatnonzero((ids >= 0) & (data.contact.dist < within)):
+        for index in np.flatnonzero((ids >= 0) & np.append(wanted, False)[ids]):
             contact = data.contact[index]
             first, second = model.geom_bodyid[contact.geom]
             gradients.append(contact.frame[:3] @ (self._jacobian(contact.pos, second) - self._jacobian(contact.pos, first)))
             which.append(ids[index])
-        for index in np.flatnonzero(distance[pairs:] < within):
+        for index in np.flatnonzero(wanted[pairs:]):
             point, normal = self._facing(int(index))
             gradients.append(normal @ self._jacobian(self._point(point), point[0]))
             which.append(pairs + index)

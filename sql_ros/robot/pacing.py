@@ -116,7 +116,7 @@ class Schedule:
         away = now - self.due
         if abs(away) > self._period:
             self.due = now
-        elif by_state:
+        else:  # where none came in time, states come later than was thought
             most = FOLLOW_MOST * self._period
-            self.due += min(max(FOLLOW_SHARE * away, -most), most)
+            self.due += min(max(FOLLOW_SHARE * away, -most), most) if by_state else most
         self.due += self._period

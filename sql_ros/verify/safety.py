@@ -144,7 +144,7 @@ class Trial:
     def _towards_contact(self, state: RobotState) -> Vector:
         """As fast as it goes towards what is nearest."""
         distance = self._adversary.look(state.position)
-        gradients, which = self._adversary.rows(distance, 10.0)
+        gradients, which = self._adversary.rows(np.ones(self._adversary.count, bool))
         if not len(which):
             return np.asarray(self._rng.choice([-1.0, 1.0], len(self._speed)))
         nearest = gradients[np.argsort(distance[which])[:3]]

@@ -64,7 +64,7 @@ def test_gradients_are_those_of_the_distances(rng):
     checked = 0
     for position in _poses(rng, 100):
         distance = clearance.look(position)
-        gradients, which = clearance.rows(distance, 0.1)
+        gradients, which = clearance.rows(distance < 0.1)
         for gradient, index in zip(gradients, which):
             if not 0.01 < distance[index] < 0.1 or (which == index).sum() > 1:
                 continue
