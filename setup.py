@@ -4,7 +4,7 @@ from glob import glob
 
 from setuptools import find_packages, setup
 
-ROBOT = ["numpy>=1.26", "PyYAML>=6.0", "mujoco>=3.3", "onnxruntime>=1.17"]
+ROBOT = ["numpy>=1.26", "PyYAML>=6.0", "mujoco>=3.3", "onnxruntime>=1.17", "daqp>=0.6"]
 ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 installation
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-std-msgs~=5.3.0",

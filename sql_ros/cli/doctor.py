@@ -64,6 +64,7 @@ PACKAGES = (
     ("numpy", "install the package: pip install ."),
     ("mujoco", "install the package: pip install ."),
     ("onnxruntime", "install the package: pip install ."),
+    ("daqp", "install the package: pip install ."),
     ("torch", "needed by the learner, not on the robot's PC: make setup, or pip install '.[learner]' with the CPU index in the Makefile"),
     ("onnx", "needed by the learner: pip install '.[learner]'"),
     ("safetensors", "needed by the learner: pip install '.[learner]'"),
