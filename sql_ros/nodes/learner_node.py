@@ -42,7 +42,7 @@ class LearnerConfig(ManagedConfig):
     realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
     policy_period_s: float = option(2.0, "between two policies when not in lockstep (there: one per episode) [s]", minimum=0.0)
     checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
-    threads: int = option(2, "torch threads", minimum=1, maximum=256)
+    threads: int = option(1, "torch threads; two stall each other where another process has a core", minimum=1, maximum=256)
 
 
 class LearnerNode(ManagedNode):

@@ -169,7 +169,7 @@ class SafetyFilter:
     def _present(self, state: RobotState) -> _Now:
         lag = self._acceleration * TRACKING_S + TRACKING_RAD_S
         if self._dynamics is not None:
-            return _Now(state.position, state.velocity)
+            return _Now(state.position + self._latency * state.velocity, state.velocity)
         measured = state.velocity
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
@@ -272,12 +272,12 @@ class SafetyFilter:
         if len(self._sense) != count + len(rows):
             self._sense = np.zeros(count + len(rows), c_int)
         self._sense[:] = 0
-        limits = np.minimum(fastest, np.maximum(self._speed, slowest)), np.maximum(slowest, np.minimum(-self._speed, fastest))
+        highest, lowest = np.minimum(fastest, np.maximum(self._speed, slowest)), np.maximum(slowest, np.minimum(-self._speed, fastest))
         solution, _, flag, _ = daqp.solve(
-            np.eye(count), -velocity / scale, np.ascontiguousarray(rows * scale), np.concatenate((limits[0] / scale, bounds)),
-            np.concatenate((limits[1] / scale, np.full(len(rows), -1e30))), self._sense,
+            np.eye(count), -velocity / scale, np.ascontiguousarray(rows * scale), np.concatenate((highest / scale, bounds)),
+            np.concatenate((lowest / scale, np.full(len(rows), -1e30))), self._sense,
         )  # fmt: skip
-        return np.asarray(solution) * scale if flag == SOLVED else velocity
+        return _within(np.asarray(solution) * scale, lowest, highest) if flag == SOLVED else velocity  # daqp keeps bounds up to 1e-6
 
     def _objection(self, velocity: Vector, start: Vector, required: Vector, jacobian: Vector, first: Vector | None = None) -> str:
         """The kind of the limit that braking from this velocity would break, or ""."""

@@ -34,18 +34,20 @@ def _learner(size: int, **settings) -> Learner:
     ],
 )
 def test_candidates_are_those_of_the_trained_networks(size, settings):
+    """In double precision: in single, a stiff mixture turns rounding into differences of 1e-4."""
     learner = _learner(size, **settings)
-    acting = Candidates(learner.sampler, learner.q_target)
+    sampler, q_target = learner.sampler.double(), learner.q_target.double()
+    acting = Candidates(sampler, q_target).double()
     generator = torch.Generator().manual_seed(3)
     for _ in range(20):
-        observation = torch.randn(1, 4, generator=generator) * 3
-        noise = torch.randn(50, learner.sampler.noise_size, generator=generator)
+        observation = 3 * torch.randn(1, 4, generator=generator, dtype=torch.float64)
+        noise = torch.randn(50, sampler.noise_size, generator=generator, dtype=torch.float64)
         with torch.no_grad():
             action, q = acting(observation, noise)
-            expected = squash(learner.sampler(observation, noise[None]))
-            expected_q = learner.q_target(observation, action[None])
-        torch.testing.assert_close(action, expected[0], atol=2e-4, rtol=0)
-        torch.testing.assert_close(q, expected_q[0], atol=1e-4, rtol=1e-4)
+            expected = squash(sampler(observation, noise[None]))
+            expected_q = q_target(observation, action[None])
+        torch.testing.assert_close(action, expected[0], atol=1e-9, rtol=0)
+        torch.testing.assert_close(q, expected_q[0], atol=1e-9, rtol=1e-9)
 
 
 def test_what_acts_is_a_copy():
