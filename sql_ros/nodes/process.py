@@ -112,7 +112,14 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
     """Spins in a thread of its own; the main thread waits for a reason to end, then closes in the one order that does not abort."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)  # type: ignore[arg-type]
-    spinning = NodeThread(node, executor.spin, "executor")
+    closing = threading.Event()
+
+    def spin() -> None:
+        """As `executor.spin`, but ended before the executor is shut down: it would pull its guards away from under a wait."""
+        while not closing.is_set():
+            executor.spin_once()
+
+    spinning = NodeThread(node, spin, "executor")
     try:
         node.start()
         spinning.start()
@@ -123,8 +130,10 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
             node.stop()
         finally:
             _end_within(CLEAN_END_S, int(node.failure is not None))
-            executor.shutdown()
+            closing.set()
+            executor.wake()
             if spinning.is_alive():
                 spinning.join()
+            executor.shutdown()
     if node.failure is not None:
         raise node.failure

@@ -111,9 +111,12 @@ class Processes:
         return process
 
     def stop(self, process: subprocess.Popen, number: int = signal.SIGINT, timeout: float = 60.0) -> int:
-        """Sends a signal and waits for the end."""
+        """Sends a signal and waits for the end; what a process said that did not end well is shown with the failing test."""
         process.send_signal(number)
-        return process.wait(timeout)
+        code = process.wait(timeout)
+        if code:
+            print(process.log.read_text(errors="replace"))
+        return code
 
     def close(self) -> None:
         for process in self._running:
