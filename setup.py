@@ -9,6 +9,7 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-std-msgs~=5.3.0",
     "ros-sensor-msgs~=5.3.0",
+    "ros-geometry-msgs~=5.3.0",
     "ros-std-srvs~=5.3.0",
     "ros-diagnostic-msgs~=5.3.0",
     "ros-rosgraph-msgs~=2.0.0",

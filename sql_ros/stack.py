@@ -109,7 +109,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
         learner = {**shared, **managed, "seed": seed, "run_dir": str(run_dir), "resume": resume}
         processes.append(NodeProcess("learner", learner, seconds_to_stop=30.0))
     if sim:
-        processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False}))
+        processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False, "seed": seed}))
     acting = {**shared, **managed, "mode": args["mode"], "policy": policy, "seed": seed, "dry_run": args["dry_run"] == "true"}
     topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
     if not sim and robot.state_topic != "joint_states":

@@ -12,3 +12,8 @@ gymnasium.register(
     entry_point="sql_ros.envs.arm_env:ArmEnv",
     kwargs={"task": "ur5e_reach"},
 )
+gymnasium.register(
+    id="sql_ros/SawyerStack-v0",
+    entry_point="sql_ros.envs.arm_env:ArmEnv",
+    kwargs={"task": "sawyer_stack"},
+)

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
@@ -48,7 +48,9 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         """Puts the arm at a start pose drawn from the seed; no options."""
         super().reset(seed=seed)
         self._episode = self.task.begin(self.np_random)
+        self._sim.vary(self.task.config.variation, self.np_random)
         self._sim.reset(self._episode.start)
+        self._sim.place("goal", self._episode.target)
         self._drive.safety.forget()
         self._steps = self._streak = 0
         self._state = self._measure()
@@ -57,15 +59,28 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Applies an action (A,) in [-1, 1] for one control period."""
         command, applied = self._drive.act(action, self._state)
-        self._sim.command(self.task.spec.command_mode, command, 1.0 / self.task.spec.control_rate_hz)
-        self._sim.advance(self._period)
-        self._state = self._measure()
+        self._apply(command)
         self._steps += 1
         self._streak = self._streak + 1 if self.task.is_reached(self._state, self._episode) else 0
         terminated = self.task.is_terminated(self._state, self._episode)
         truncated = not terminated and self._steps >= self.task.episode_steps
-        reward = self.task.reward(self._state, applied, self._episode)
-        return self.task.observe(self._state, self._episode), reward, terminated, truncated, self._info()
+        reward, observation = self.task.reward(self._state, applied, self._episode), self.task.observe(self._state, self._episode)
+        if truncated:
+            self._release()
+        return observation, reward, terminated, truncated, self._info()
+
+    def _release(self) -> None:
+        """Leaves the arm alone for as long as the task says; what is not at the goal then is no success."""
+        for _ in range(self.task.release_steps):
+            self._apply(self._drive.release(self._state))
+        if not self.task.is_reached(self._state, self._episode):
+            self._streak = 0
+
+    def _apply(self, command: Vector) -> None:
+        """One control period."""
+        self._sim.command(self.task.spec.command_mode, command, 1.0 / self.task.spec.control_rate_hz)
+        self._sim.advance(self._period)
+        self._state = self._measure()
 
     def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
         """A picture (480, 640, 3) of the scene, if made with render_mode="rgb_array"."""
@@ -73,7 +88,6 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
             return None
         if self._renderer is None:
             self._renderer = mujoco.Renderer(self._sim.model, height=480, width=640)
-        self._sim.place("goal", self._episode.target)
         mujoco.mj_kinematics(self._sim.model, self._sim.data)
         self._renderer.update_scene(self._sim.data, camera="overview")
         return self._renderer.render()

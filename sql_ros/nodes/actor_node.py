@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
@@ -34,6 +35,7 @@ from sql_ros.nodes.messages import (
     TransitionCodec,
     episode_to_msg,
     progress_from_msg,
+    target_to_msg,
 )
 from sql_ros.nodes.parameters import read_policy
 from sql_ros.nodes.policy_intake import PolicyIntake
@@ -98,6 +100,7 @@ class ActorNode(ManagedNode):
         self._commands = self.create_publisher(self._adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
+        self._targets = self.create_publisher(PoseStamped, "target", LATCHED)
         self._guard.wire(robot)
         speaks = not self.config.dry_run
         self._robot = InteraRobot(self, self._guard.on_condition, speaks=speaks) if robot.interface == "intera" else None
@@ -298,6 +301,8 @@ class ActorNode(ManagedNode):
             self._sequence += 1
             entry = ReplayEntry(self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, step.transition)
             self._replay.publish(self._codec.to_msg(entry))
+        if step.begun:
+            self._targets.publish(target_to_msg(self.actor.episode.target, self._newest.stamp_ns if self._newest else 0))
         if step.summary is not None:
             self._episodes.publish(episode_to_msg(step.summary))
 

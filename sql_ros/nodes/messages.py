@@ -10,6 +10,7 @@ replay                Float64MultiArray       one transition: `TRANSITION_FIELDS
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
 learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
+target                PoseStamped             of the episode that begins, in the base frame; a simulation puts its goal there
 ====================  ======================  =====================================================================
 
 `<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite, an unknown version,
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
@@ -40,6 +42,7 @@ from sql_ros.robot.arm import Vector
 
 TRANSITION_FIELDS = ("run", "episode", "step", "sequence", "policy_version", "reward", "terminated", "truncated")
 PROGRESS_FIELDS = ("run", "sequence", "transitions", "updates", "policy_version")
+BASE_FRAME = "base"
 EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
 
 
@@ -317,3 +320,30 @@ def _check_layout(message: Any, kind: str, fields: Sequence[str]) -> None:
 def _doubles(values: npt.ArrayLike) -> array.array[float]:
     """As rclpy takes it fastest."""
     return array.array("d", np.asarray(values, np.float64).tobytes())
+
+
+# --- targets ---
+
+
+def target_to_msg(position: Vector, stamp_ns: int) -> PoseStamped:
+    """A target [m] (3,), upright in the frame `base`."""
+    message = PoseStamped()
+    message.header.frame_id = BASE_FRAME
+    message.header.stamp = stamp_to_msg(stamp_ns)
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = (float(value) for value in position)
+    message.pose.orientation.w = 1.0
+    return message
+
+
+def target_from_msg(message: PoseStamped) -> Vector:
+    """The position [m] (3,).
+
+    Raises:
+        MessageError: another frame, or a value that is not finite.
+    """
+    if message.header.frame_id not in ("", BASE_FRAME):
+        raise MessageError(f"target in frame '{message.header.frame_id}', expected '{BASE_FRAME}'")
+    position = np.array([message.pose.position.x, message.pose.position.y, message.pose.position.z])
+    if not np.isfinite(position).all():
+        raise MessageError(f"target {position} is not finite")
+    return position

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
@@ -31,9 +32,9 @@ from sql_ros.nodes.adapters import make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.intera import SimulatedInteraRobot
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
-from sql_ros.nodes.messages import clock_to_msg, state_to_msg
+from sql_ros.nodes.messages import clock_to_msg, state_to_msg, target_from_msg
 from sql_ros.nodes.process import NodeThread, run_node
-from sql_ros.nodes.qos import RELIABLE
+from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.pacing import Pacer
 from sql_ros.robot.realtime import RealtimeConfig, claim, settle
@@ -50,6 +51,7 @@ class SimBridgeConfig(RealtimeConfig, ManagedConfig):
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path: gives scene, arm and command mode")
     realtime_factor: float = option(1.0, "simulated seconds per second; 0: lockstep, as fast as possible", minimum=0.0, maximum=100.0)
+    seed: int = option(0, "of what the task lets vary from episode to episode", minimum=0)
     state_rate_hz: float = option(100.0, "joint_states per simulated second when paced", minimum=1.0, maximum=1000.0)
 
 
@@ -70,6 +72,7 @@ class SimBridgeNode(ManagedNode):
         self._physics_steps = self._sim.physics_steps(rate)
         self._period, self._command_period = 1.0 / rate, 1.0 / task.config.control_rate_hz
         self._adapter = make_adapter(task.robot, self._mode, self._period)
+        self._variation, self._rng = task.config.variation, np.random.default_rng(self.config.seed)
         self._paused = False
         self._steps = 0
         self._published = 0.0  # steady time of the last state
@@ -78,6 +81,7 @@ class SimBridgeNode(ManagedNode):
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
         self.create_subscription(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
+        self.create_subscription(PoseStamped, "target", self._on_target, LATCHED)
         self.create_service(Trigger, "~/reset_world", self._on_reset_world)
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
@@ -117,6 +121,22 @@ class SimBridgeNode(ManagedNode):
         elif not self._paused and answers in (None, self._sim.time_ns):
             self._sim.command(self._mode, values, self._command_period)
             self._advance()
+
+    def _on_target(self, message: PoseStamped) -> None:
+        """An episode begins: the goal is put where the actor has it, and the arm differs from its model anew."""
+        if self.ended.is_set():
+            return
+        try:
+            target = target_from_msg(message)
+        except MessageError as error:
+            self._diagnostics.fault("target_dropped", str(error))
+            return
+
+        def work() -> None:
+            self._sim.vary(self._variation, self._rng)
+            self._sim.place("goal", target)
+
+        work() if self.lockstep else self._requests.put(work)
 
     def _on_reset_world(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         neutral = np.array(self._robot.neutral_position)

@@ -13,7 +13,7 @@ from sql_ros.core.replay import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.drive import Action, Drive
 from sql_ros.robot.homing import LONGEST_S, has_arrived
-from sql_ros.robot.tasks.reach import Episode, Task
+from sql_ros.robot.task import Episode, Task
 
 CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
 
@@ -27,7 +27,7 @@ class EpisodeSummary:
         steps: transitions made.
         robot_steps: control steps including the way to the start pose.
         undiscounted_return: sum of rewards.
-        success: when the episode ended, the goal had been held as long as the task asks.
+        success: when the episode ended, the goal had been held as long as the task asks, and still was when the arm had been left alone.
         distance: to the goal in the last state [m].
         policy_version: that acted last; 0 stands for uniform exploration.
     """
@@ -48,6 +48,7 @@ class Step:
     command: Vector
     transition: Transition | None = None
     summary: EpisodeSummary | None = None
+    begun: bool = False  # an episode begins with it
     episode_index: int = 0
     step_index: int = 0
     policy_version: int = 0
@@ -93,6 +94,8 @@ class Actor:
         self._rng = np.random.default_rng(seed)
         self._index = 0
         self._moved = 0  # control steps on the way to the start pose
+        self._rested = 0  # of these, at rest there
+        self._released = 0  # control steps since the end of the episode, while the arm is left alone
         self._running: _Running | None = None
         self.given_up = 0
         self._last_state: RobotState | None = None
@@ -104,6 +107,7 @@ class Actor:
     def begin(self, episode: Episode) -> None:
         """Starts an episode right where the arm is (a simulation was put there), instead of moving to its start pose first."""
         self.episode, self._running, self._moved = episode, None, round(LONGEST_S / self._period)
+        self._released = 0
         self._last_state = None
         self.safety.forget()
 
@@ -124,13 +128,18 @@ class Actor:
         if self._running is None:
             return self._retry(state) if self._doubts else self._approach(state)
         running, index = self._running, self._index
+        if self._released:
+            return self._release(running, state)
         transition = self._complete(running, state)
         made = (index, running.steps - 1, running.policy_version)
+        if transition.truncated and self.task.release_steps:
+            self._released = 1
+            return Step(self._drive.release(state), transition, None, False, *made)
         if transition.terminated or transition.truncated:
-            summary = self._finish(running, state)
-            return Step(self._way_to_start(state), transition, summary, *made)
+            summary = self._finish(running, state, running.streak >= self.task.hold_steps)
+            return Step(self._way_to_start(state), transition, summary, False, *made)
         command, fault = self._act(running, state, transition.next_observation)
-        return Step(command, transition, None, *made, fault=fault, inference_s=self._inference_s)
+        return Step(command, transition, None, False, *made, fault=fault, inference_s=self._inference_s)
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
@@ -141,8 +150,8 @@ class Actor:
         """Starts over from the way to the start pose; the steps made still count as robot time."""
         if self._running is not None:
             self.given_up += 1
-            self._moved += self._running.steps
-            self._running = None
+            self._moved += self._running.steps + self._released
+            self._running, self._released = None, 0
 
     def _jumped(self, state: RobotState) -> bool:
         """The arm is where it cannot have moved to since the last state: it was reset, or the state is wrong."""
@@ -151,15 +160,25 @@ class Actor:
 
     def _approach(self, state: RobotState) -> Step:
         """On the way to the start pose, or there: then the first action of the episode."""
-        arrived = has_arrived(self.episode.start, state) or self._moved * self._period >= LONGEST_S
+        arrived = has_arrived(self.episode.start, state)
+        self._rested = self._rested + 1 if arrived else 0
         if self.is_idle:
             return Step(self.safety.hold(state))
-        if not arrived:
+        if self._rested <= self.task.rest_steps and self._moved * self._period < LONGEST_S:
             return Step(self._way_to_start(state))
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation, np.zeros(self.task.spec.action_size, np.float32), 0)
         command, fault = self._act(self._running, state, observation)
-        return Step(command, fault=fault, inference_s=self._inference_s)
+        return Step(command, begun=True, fault=fault, inference_s=self._inference_s)
+
+    def _release(self, running: _Running, state: RobotState) -> Step:
+        """After the episode the arm is left alone; what is then still at the goal is a success."""
+        if self._released < self.task.release_steps:
+            self._released += 1
+            return Step(self._drive.release(state))
+        lasting = running.streak >= self.task.hold_steps and self.task.is_reached(state, self.episode)
+        summary = self._finish(running, state, lasting)
+        return Step(self._way_to_start(state), None, summary)
 
     def _retry(self, state: RobotState) -> Step:
         """Holds until the policy gives finite actions again; then the way to the start pose begins."""
@@ -215,18 +234,18 @@ class Actor:
             truncated=not terminated and running.steps >= self.task.episode_steps,
         )
 
-    def _finish(self, running: _Running, state: RobotState) -> EpisodeSummary:
+    def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
         """Closes the episode and draws the next."""
         summary = EpisodeSummary(
             index=self._index,
             steps=running.steps,
-            robot_steps=running.steps + self._moved,
+            robot_steps=running.steps + self._moved + self._released,
             undiscounted_return=running.total_reward,
-            success=running.streak >= self.task.hold_steps,
+            success=success,
             distance=self.task.distance(state, self.episode),
             policy_version=running.policy_version,
         )
-        self._running, self._moved = None, 0
+        self._running, self._moved, self._rested, self._released = None, 0, 0, 0
         self._index += 1
         self.episode = self.task.begin(self._rng)
         return summary

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.config import RobotConfig
-from sql_ros.share import share_folder
+from sql_ros.robot.model import load_model
 
 Vector = npt.NDArray[np.float64]
 JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
 LONGEST_GAP_S = 0.5
+SOLVER_STEPS, SOLVED, LONGEST_STEP_RAD = 200, 1e-4, 0.3  # of the inverse kinematics; m and rad
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Arm:
     def __init__(self, config: RobotConfig) -> None:
         self.config = config
         self.size = len(config.joints)
-        path = share_folder() / config.model
+        self._model = load_model(config.model)
         try:
-            self._model = mujoco.MjModel.from_xml_path(str(path))
             self._address = np.array([self._model.joint(name).qposadr[0] for name in config.joints])
+            self._dofs = np.array([self._model.joint(name).dofadr[0] for name in config.joints])
             self._site = self._model.site(config.tool).id
-        except (ValueError, KeyError) as error:
-            raise ConfigError(f"robot '{config.name}', model {path}: {error}") from None
+        except KeyError as error:
+            raise ConfigError(f"robot '{config.name}', model {config.model}: {error}") from None
         self._data = mujoco.MjData(self._model)
 
     def state(self, stamp_ns: int, position: Vector, velocity: Vector, effort: Vector) -> RobotState:
@@ -78,3 +79,39 @@ class Arm:
             tool_position=self._data.site_xpos[self._site].copy(),
             tool_rotation=self._data.site_xmat[self._site].reshape(3, 3).copy(),
         )
+
+    def jacobian(self, position: Vector) -> Vector:
+        """Of the tool at joint positions (N,): linear, then angular velocity per joint velocity, base frame, (6, N)."""
+        self._data.qpos[self._address] = position
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)
+        whole = np.zeros((6, self._model.nv))
+        mujoco.mj_jacSite(self._model, self._data, whole[:3], whole[3:], self._site)
+        return np.asarray(whole[:, self._dofs])
+
+    def solve(self, tool_position: Vector, tool_rotation: Vector, start: Vector) -> Vector:
+        """Inverse kinematics by Gauss-Newton steps from joint positions `start` (N,): joint positions (N,) [rad] for a pose of the tool.
+
+        Args:
+            tool_position: in the base frame (3,) [m].
+            tool_rotation: (3, 3).
+            start: the nearest solution to it is looked for, whatever the joint limits say.
+
+        Raises:
+            ValueError: it did not come within 0.1 mm and 0.1 mrad: the pose is out of reach.
+        """
+        position = np.array(start, np.float64)
+        for _ in range(SOLVER_STEPS):
+            jacobian = self.jacobian(position)
+            turn = np.zeros(3)
+            quaternions = np.zeros((2, 4))
+            mujoco.mju_mat2Quat(quaternions[0], np.ascontiguousarray(tool_rotation, np.float64).ravel())
+            mujoco.mju_mat2Quat(quaternions[1], self._data.site_xmat[self._site])
+            mujoco.mju_subQuat(turn, quaternions[0], quaternions[1])  # in the frame of the tool
+            turn = self._data.site_xmat[self._site].reshape(3, 3) @ turn
+            error = np.concatenate((tool_position - self._data.site_xpos[self._site], turn))
+            if np.abs(error).max() < SOLVED:
+                return position
+            step = np.linalg.pinv(jacobian, rcond=1e-3) @ error
+            position += step / max(1.0, float(np.abs(step).max()) / LONGEST_STEP_RAD)
+        raise ValueError(f"no joint positions found for the tool at {np.round(tool_position, 3)}: out of reach of '{self.config.name}'")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
-from sql_ros.share import share_folder
+from sql_ros.robot.model import load_model
 
 HORIZON_M = 0.15  # larger distances are not measured
 MOST_LOOKS = 24  # along one motion; a motion that needs more passes too near to something
@@ -48,6 +48,7 @@ class Clearance:
         self._velocity_address = np.array([joint.dofadr[0] for joint in joints])
         self.data = mujoco.MjData(self.model)
         self.margin = config.clearance_m
+        self._may_touch = self._bodies(config.may_touch)
         self._workspace = np.array(config.workspace).reshape(-1, 2, 3)
         self._keep_out = np.array(config.keep_out).reshape(-1, 2, 3)
         poses = np.random.default_rng(0).uniform(config.position_lower, config.position_upper, (SAMPLES, len(joints)))
@@ -160,6 +161,14 @@ class Clearance:
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
         self.model.geom_margin[:] = self.model.body_margin[:] = distance
 
+    def _bodies(self, pairs: tuple[tuple[str, ...], ...]) -> set[frozenset[str]]:
+        for name in {name for pair in pairs for name in pair}:
+            try:
+                self.model.body(name)
+            except KeyError:
+                raise ConfigError(f"'may_touch' names the body '{name}', which the scene does not have") from None
+        return {frozenset(pair) for pair in pairs}
+
     def _arm_joints(self, body: int) -> npt.NDArray[np.bool_]:
         """Which joints of the arm move a body, (N,)."""
         dofs = _dofs(self.model, body)
@@ -181,6 +190,8 @@ class Clearance:
         joints = [self._arm_joints(body) for body in model.geom_bodyid]
         free = [len(_dofs(model, body)) > mine.sum() for body, mine in zip(model.geom_bodyid, joints)]
         found = [(one, two) for one, two in np.argwhere(varying) if (joints[one] != joints[two]).any() and not (free[one] or free[two])]
+        bodies = [model.body(body).name for body in model.geom_bodyid]
+        found = [(one, two) for one, two in found if frozenset((bodies[one], bodies[two])) not in self._may_touch]
         ordered = [(one, two) if joints[one].sum() <= joints[two].sum() else (two, one) for one, two in found]
         return np.array(ordered, np.intp).reshape(-1, 2)
 
@@ -248,13 +259,12 @@ def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[An
     Raises:
         ConfigError: it cannot be read, or lacks a joint or the tool site.
     """
-    path = share_folder() / scene
+    model = load_model(scene)
     try:
-        model = mujoco.MjModel.from_xml_path(str(path))
         model.site(config.tool)
         return model, [model.joint(name) for name in config.joints]
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f"robot '{config.name}', MJCF {path}: {error}") from None
+    except KeyError as error:
+        raise ConfigError(f"robot '{config.name}', MJCF {scene}: {error}") from None
 
 
 def _body_point(model: mujoco.MjModel, name: str) -> tuple[int, Vector]:

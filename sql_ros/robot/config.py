@@ -39,6 +39,7 @@ class RobotConfig(Config):
     clearance_m: float = option(0.02, "kept free between the arm, itself and what is around it [m]", minimum=0.001)
     guarded_points: tuple[str, ...] = option((), "sites or bodies that the boxes below are about; empty: the tool")
     workspace: tuple[float, ...] = option((), "box that they stay in: x y z of two corners in the base frame [m]; empty: none")
+    may_touch: tuple[tuple[str, ...], ...] = option((), "pairs of bodies that are meant to touch: no distance is kept between them")
     keep_out: tuple[tuple[float, ...], ...] = option((), "boxes that they stay out of, each x y z of two corners in the base frame [m]")
     interface: str = option("forward", "how the arm takes commands: ros2_control's forward controller or trajectory "
                             "controller (position mode), or Intera's JointCommand", choices=INTERFACES)  # fmt: skip

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.homing import approach
+from sql_ros.robot.homing import approach, spring
 from sql_ros.robot.safety import Admission, SafetyFilter
-from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.task import Task
 
 Action = npt.NDArray[np.float32]
 
@@ -56,7 +56,15 @@ class Drive:
 
     def approach(self, pose: Vector, state: RobotState) -> Vector:
         """The command (N,) on the way to a pose [rad] (N,)."""
+        if self._mode == "torque":
+            return self.safety.admit(spring(pose, state), state)
         return self.safety.steer(approach(pose, state, self._robot), state)
+
+    def release(self, state: RobotState) -> Vector:
+        """The command (N,) that leaves the arm alone: no torque, or no motion."""
+        if self._mode == "torque":
+            return self.safety.admit(np.zeros(len(state.position)), state)
+        return self.safety.hold(state)
 
     def _consider(self, action: Action, state: RobotState) -> Admission:
         return self.safety.consider(self._origin(state) + self._scale * np.clip(np.asarray(action, np.float64), -1.0, 1.0), state)

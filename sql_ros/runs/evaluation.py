@@ -10,7 +10,7 @@ import numpy as np
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.drive import Drive
-from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.task import Task
 from sql_ros.runs.rollout import SimulatedArm
 
 
@@ -69,7 +69,7 @@ class Evaluator:
     def _episode(self, policy: Policy, index: int, result: Evaluation) -> None:
         actor = Actor(self._task, seed=self._seed + index, deterministic=self._deterministic, explores=False, drive=self._drive)
         actor.policy = policy
-        self._arm.begin(actor, self._task.begin(np.random.default_rng([self._seed, index])))
+        self._arm.begin(actor, self._task.begin(np.random.default_rng([self._seed, index])), self._seed + index)
         while (summary := self._arm.follow(actor).summary) is None:
             pass
         result.successes.append(summary.success)

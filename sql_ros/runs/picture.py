@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
-from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.task import Task
 from sql_ros.runs.rollout import SimulatedArm
 
 matplotlib.use("Agg")

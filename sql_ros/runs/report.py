@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sql_ros.core.policy import Policy
-from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.task import Task
 from sql_ros.runs.curves import draw_curves
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.figures import versions, write_figures

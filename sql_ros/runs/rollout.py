@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState
-from sql_ros.robot.tasks.reach import Episode, Task
+from sql_ros.robot.task import Episode, Task
 from sql_ros.sim.simulation import Simulation
 
 
@@ -14,7 +16,7 @@ class SimulatedArm:
     def __init__(self, task: Task) -> None:
         self.sim = Simulation(task.config.scene, task.robot)
         self._arm = Arm(task.robot)
-        self._mode = task.config.command_mode
+        self._mode, self._variation = task.config.command_mode, task.config.variation
         self._period_s = 1.0 / task.config.control_rate_hz
         self._period = self.sim.physics_steps(task.config.control_rate_hz)
 
@@ -30,7 +32,9 @@ class SimulatedArm:
         self.sim.advance(self._period)
         return step
 
-    def begin(self, actor: Actor, episode: Episode) -> None:
-        """Puts the arm at the start of an episode."""
+    def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
+        """Puts the arm at the start of an episode; the seed is that of what the task lets vary."""
+        self.sim.vary(self._variation, np.random.default_rng(seed))
         self.sim.reset(episode.start)
+        self.sim.place("goal", episode.target)
         actor.begin(episode)

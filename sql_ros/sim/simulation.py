@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import mujoco
@@ -11,7 +12,8 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.spec import COMMAND_MODES
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
-from sql_ros.share import share_folder
+from sql_ros.robot.model import load_model
+from sql_ros.robot.task import Variation
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,17 @@ class Simulation:
 
     def __init__(self, scene: str, robot: RobotConfig) -> None:
         self.robot = robot
-        path = share_folder() / scene
+        self.model = load_model(scene)
         try:
-            self.model = mujoco.MjModel.from_xml_path(str(path))
             self._position_address = np.array([self.model.joint(name).qposadr[0] for name in robot.joints])
             self.velocity_address = np.array([self.model.joint(name).dofadr[0] for name in robot.joints])
             self._actuators = np.array([self.model.actuator(name).id for name in robot.joints])
-        except (ValueError, KeyError) as error:
-            raise ConfigError(f"scene {path}: {error}") from None
+        except KeyError as error:
+            raise ConfigError(f"scene {scene}: {error}") from None
+        self._nominal = self.model.geom_friction.copy(), self.model.dof_damping.copy(), self.model.dof_armature.copy()
+        self._torque_share = 1.0
+        self._delay = 0  # commands by which the present one is late
+        self._late: deque[tuple[str, Vector, float]] = deque()
         self.data = mujoco.MjData(self.model)
         self._step_ns: int = round(self.model.opt.timestep * 1e9)
         self._steps = 0
@@ -90,12 +95,28 @@ class Simulation:
             raise ValueError(f"command mode {mode!r}, expected one of {', '.join(COMMAND_MODES)}")
         if len(values) != len(self._actuators) or not np.isfinite(values).all():
             raise ValueError(f"command {values}, expected {len(self._actuators)} finite values")
-        self._apply(mode, np.clip(values, *self._limits[mode]))
+        self._expires = self._steps + self._timeout_steps
+        self._late.append((mode, np.clip(values, *self._limits[mode]), over_s))
+        if len(self._late) <= self._delay:
+            return
+        mode, values, over_s = self._late.popleft()
+        self._apply(mode, values * self._torque_share if mode == "torque" else values)
         if mode == "position":
             steps = max(over_s / self.model.opt.timestep, 1.0)
             evenly = np.abs(self._target - self._setpoint) / steps
             self._slew["position"] = np.minimum(evenly, self._fastest) if over_s else self._fastest
-        self._expires = self._steps + self._timeout_steps
+
+    def vary(self, variation: Variation, rng: np.random.Generator) -> None:
+        """Draws an arm that differs from its model, and how late commands come; before that differs by nothing but what is drawn now."""
+        for values, nominal, share in zip(
+            (self.model.geom_friction, self.model.dof_damping, self.model.dof_armature),
+            self._nominal,
+            (variation.friction, variation.damping, variation.armature),
+        ):
+            values[:] = nominal * (1.0 + share * rng.uniform(-1.0, 1.0))
+        self._torque_share = 1.0 + variation.torque * float(rng.uniform(-1.0, 1.0))
+        self._delay = int(rng.integers(variation.delay_steps + 1))
+        self._late.clear()
 
     def advance(self, physics_steps: int) -> None:
         """Runs the physics; where the command times out in between, the rest of the time is a position hold."""

@@ -13,7 +13,7 @@ import pkgutil
 from sql_ros.core.config import config_from_mapping, read_yaml
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.config import load_robot
-from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.task import Task
 from sql_ros.share import find_file
 
 
