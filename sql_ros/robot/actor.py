@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from sql_ros.robot.homing import LONGEST_S, has_arrived
 from sql_ros.robot.task import Episode, Task
 
 CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
+CANDIDATE_S, SEARCH_SHARE = 0.5e-3, 0.1  # what one may cost, near something, and the share of a period that the search may take
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Actor:
         self._drive = drive or Drive(task)
         self.safety = self._drive.safety
         self._deterministic, self._explores = deterministic, explores
+        self._most_candidates = min(max(round(SEARCH_SHARE * self._period / CANDIDATE_S), 1), CANDIDATES)
         self._rng = np.random.default_rng(seed)
         self._index = 0
         self._moved = 0  # control steps on the way to the start pose
@@ -210,12 +213,12 @@ class Actor:
     def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
         """Actions (A,) in order of preference, drawn one by one as they are asked for."""
         if policy is None:
-            for _ in range(CANDIDATES):
+            for _ in range(self._most_candidates):
                 yield self._rng.uniform(-1.0, 1.0, self.task.spec.action_size).astype(np.float32)
         elif self._deterministic:
-            yield from policy.ranked(observation, self._rng)
+            yield from islice(policy.ranked(observation, self._rng), self._most_candidates)
         else:
-            for _ in range(CANDIDATES):
+            for _ in range(self._most_candidates):
                 yield policy.sample(observation, self._rng)
 
     def _complete(self, running: _Running, state: RobotState) -> Transition:

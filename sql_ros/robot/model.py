@@ -25,7 +25,9 @@ def load_model(scene: str) -> mujoco.MjModel:
         for text in spec.texts:
             if text.name == HELD:
                 held, body = text.data.split()
-                spec.body(body).add_frame().attach_body(mujoco.MjSpec.from_file(str(share_folder() / held)).worldbody.first_body(), f"{HELD}/", "")
+                spec.body(body).add_frame().attach_body(
+                    mujoco.MjSpec.from_file(str(share_folder() / held)).worldbody.first_body(), f"{HELD}/", ""
+                )
         return spec.compile()
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"MJCF {path}: {error}") from None

@@ -19,6 +19,7 @@ TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates i
 TRACKING_RAD_S = 0.2  # and by so much anyhow
 ROUNDING_RAD = 1e-9
 TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
+SLIDE_M = 1e-3  # where something is near the programme keeps so much more than the clearance, for what its straight lines leave out
 TIP_SLACK, TIP_ROUNDS = 0.02, 4  # how nearly and in how many steps the limit of tool speed is approached
 SOLVED = 1  # exit flag of daqp
 
@@ -202,7 +203,7 @@ class SafetyFilter:
         velocity, more = self._slide(velocity, distance, jacobian, slowest, fastest)
         kinds |= more
         brake = self._braked(last)
-        for share in (1.0, 0.5, 0.25):
+        for share in (1.0, 0.5):
             mixed = velocity if share == 1.0 else brake + share * (velocity - brake)
             if self._mode == "torque":  # there only by the end of the period: it arrives on a line that starts further back
                 objection = self._objection(mixed, start + 0.5 * self._period * (last - mixed), required, jacobian)
@@ -250,9 +251,10 @@ class SafetyFilter:
     def _slide(self, velocity: Vector, distance: Vector, jacobian: Vector, slowest: Vector, fastest: Vector) -> tuple[Vector, set[str]]:
         """The nearest velocity that, to first order, stops before everything near; at the pose last looked at."""
         reach = self._period + 0.5 * self._stop_time(velocity)
-        near = self._clearance.closing(velocity) * reach > distance - self._clearance.margin
+        margin = self._clearance.margin + SLIDE_M
+        near = self._clearance.closing(velocity) * reach > distance - margin
         gradients, which = self._clearance.rows(near) if near.any() else (np.empty((0, len(velocity))), np.empty(0, np.intp))
-        rows, bounds = -gradients, np.maximum(distance[which] - self._clearance.margin, 0.0) / reach
+        rows, bounds = -gradients, np.maximum(distance[which] - margin, 0.0) / reach
         kinds = {str(self._clearance.kinds[index]) for index in which[rows @ velocity > bounds]}
         wish = velocity
         for _ in range(TIP_ROUNDS):
