@@ -14,7 +14,8 @@ def load_model(scene: str) -> mujoco.MjModel:
     """Compiles an MJCF, relative to the share folder.
 
     MJCF can include an arm, but cannot put anything into its hand. So a scene may say
-    `<custom><text name="held" data="sim/objects/brick.xml right_hand"/></custom>`: the first body of that file becomes a child of that body.
+    `<custom><text name="held" data="sim/objects/brick.xml right_hand"/></custom>`: the first body of that file becomes a child of that
+    body of the arm, and all its names get the prefix "held/".
 
     Raises:
         ConfigError: it cannot be read.

@@ -29,8 +29,10 @@ class Samples:
         self.count += 1
 
     def quantiles(self, *shares: float) -> list[float]:
-        """Of the values kept; zeros while there are none. Beyond `SORTED` values by a part of them: sorting a minute at 1 kHz would
-        make the control step late that it is about. The largest (share 1) is that of all.
+        """Of the values kept; zeros while there are none.
+
+        Beyond `SORTED` values by a part of them: sorting a minute at 1 kHz would make the very step late that it is about. The largest
+        (share 1) is that of all.
         """
         kept = self._values[: min(self.count, len(self._values))]
         if not len(kept):

@@ -20,7 +20,7 @@ class Variation:
     """How far the simulated arm may differ from its model in an episode, drawn uniformly; 0: not at all.
 
     Attributes:
-        friction, damping, armature, torque: share by which contact friction, joint damping, drive inertia and what a torque command really gives
+        friction, damping, armature, torque: share by which contact friction, joint damping, drive inertia and what a torque really gives
             may be more or less.
         delay_steps: control steps by which commands may come late, at most.
     """
@@ -46,11 +46,15 @@ class TaskConfig(Config):
     target_lower: tuple[float, ...] = option(description="corner of the box of targets [m]")
     target_upper: tuple[float, ...] = option(description="opposite corner [m]")
     hold_s: float = option(0.05, "success: at the goal throughout the last so many seconds [s]", minimum=0.0)
-    release_s: float = option(0.0, "after an episode the arm is left alone for so long, and then still has to be at the goal [s]", minimum=0.0)
+    release_s: float = option(
+        0.0, "after an episode the arm is left alone for so long, and then still has to be at the goal [s]", minimum=0.0
+    )
     rest_s: float = option(0.0, "the arm rests at the start pose for so long before an episode begins [s]", minimum=0.0)
     tool: str = option("", "site whose pose the task sees; empty: the robot's")
     tip_speed_limit_m_s: float = option(0.0, "largest speed of that; 0: the robot's [m/s]", minimum=0.0)
-    may_touch: tuple[tuple[str, ...], ...] = option((), "pairs of bodies that are meant to touch: the safety filter keeps no distance between them")
+    may_touch: tuple[tuple[str, ...], ...] = option(
+        (), "pairs of bodies that are meant to touch: the safety filter keeps no distance between them"
+    )
     vary_friction: float = option(0.0, "in simulation, per episode: contact friction +- this share", minimum=0.0, maximum=0.9)
     vary_damping: float = option(0.0, "joint damping +- this share", minimum=0.0, maximum=0.9)
     vary_armature: float = option(0.0, "inertia of the drives +- this share", minimum=0.0, maximum=0.9)
@@ -108,7 +112,6 @@ class Task(ABC):
         rate = config.control_rate_hz
         self.episode_steps, self.hold_steps = (max(round(time * rate), 1) for time in (config.episode_s, config.hold_s))
         self.release_steps, self.rest_steps = (round(time * rate) for time in (config.release_s, config.rest_s))
-
 
     def _spec(self, labels: tuple[str, ...], offset: tuple[float, ...], scale: tuple[float, ...]) -> TaskSpec:
         """With joint positions and velocities before what a task adds."""

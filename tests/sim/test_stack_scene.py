@@ -55,7 +55,8 @@ def test_an_aligned_brick_is_pressed_on_by_a_plausible_force():
 @pytest.mark.parametrize("aside", [(0.001, 0.001), (0.002, 0.0), (0.0, -0.002)])
 def test_a_brick_that_is_a_little_aside_slides_into_place(aside):
     force, rest = _pressed(aside)
-    assert force is not None and force < 9.0
+    assert force is not None
+    assert force < 9.0
     assert np.hypot(*rest[:2]) < 0.0005
 
 

@@ -1,8 +1,9 @@
 """Stack: press the brick in the hand onto another one. Observation, reward and limits are those that taught a real Sawyer in two hours.
 
-Source: `shared/facts/soft_q_learning.md`, section 4 (the Sawyer scripts of 2018). Differences: positions are counted from the target and angles
-from the aligned brick, so that a target that moves means the same; the force F_z is what the commanded torques press with, at the
-target's pose, since a wrench sensor is nothing that every arm has, and its weight, unpublished in which unit, is a choice.
+Source: `shared/facts/soft_q_learning.md`, section 4 (the Sawyer scripts of 2018). Differences: positions are counted from the target and
+angles from the aligned brick, so that a target that moves means the same; the force F_z is what the commanded torques press with, at the
+target's pose, since not every arm has a wrench sensor, and its weight is a choice: its unit was never published. Rewards are counted in
+tens, so that values are of the size that the networks begin with.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class TaskConfig(task.TaskConfig):
     torque_cost: float = option(0.001, "reward lost per (N m)^2", minimum=0.0)
     angle_cost: float = option(3.0, "reward lost per radian", minimum=0.0)
     distance_cost: float = option(10.0, "reward lost per metre, beside the logarithm", minimum=0.0)
+    reward_scale: float = option(0.1, "of all of the reward; the temperature goes with it", minimum=0.0)
     fine_bonus: float = option(0.0, "reward per step right at the seat, with a width of fine_scale_m; none in the source", minimum=0.0)
     fine_scale_m: float = option(0.004, "width of the fine bonus [m]", minimum=1e-5)
 
@@ -71,7 +73,7 @@ class Task(task.Task):
             reward += config.stage_bonus + config.press_bonus * press
             if distance < ALIGNED[0] and angle < ALIGNED[1]:
                 reward += config.stage_bonus + config.fine_bonus * float(np.exp(-squared / config.fine_scale_m**2))
-        return reward
+        return config.reward_scale * reward
 
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
         """Seated, by height, position aside and angle."""
