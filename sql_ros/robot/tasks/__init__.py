@@ -1,8 +1,7 @@
 """Tasks: what is observed, what is rewarded, when an episode begins and ends, as pure functions of the robot's state.
 
-A task is one module here with a class `Task`, one scene under sim/scenes/ and one file under config/tasks/ whose `kind` names the module.
-A class `Task` has `config`, `robot`, `spec` and the methods of `reach.Task`; the actor, the simulation and the Gymnasium environment call
-nothing else.
+A task is one module here with `TaskConfig` and `Task`, made from those of `robot.task`, one scene under sim/scenes/ and one file under
+config/tasks/ whose `kind` names the module.
 """
 
 from __future__ import annotations
