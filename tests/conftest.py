@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sql_ros.core.spec import TaskSpec
-from sql_ros.robot.task import Task
+from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.tasks import load_task
 
 

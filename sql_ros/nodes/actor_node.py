@@ -10,6 +10,7 @@ to keep: every state is answered in its callback; of the guard only stops from o
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -127,15 +128,18 @@ class ActorNode(ManagedNode):
         self.realtime = claim(self.config)
         for what, outcome in self.realtime.items():
             (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
+        self._outbox: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
         if not self.lockstep:
             self._threads.append(NodeThread(self, self._control, "control"))
+            self._threads.append(NodeThread(self, self._deliver, "delivery"))
         for thread in self._threads:
             thread.start()
 
     def deactivate(self) -> None:
         """Ends the control loop; the last command is a hold."""
         self._policies.finish()
+        self._outbox.put(None)
         for thread in self._threads:
             thread.join()
         with self._lock:
@@ -278,9 +282,15 @@ class ActorNode(ManagedNode):
             step = self.actor.step(state)
             self._send(step.command, state)
             self._measure(step, arrived, due)
-            self._publish(step)
+            if step.transition is not None or step.summary is not None or step.target is not None:
+                self._outbox.put(step)
             reasons = {step.fault: FAULTS[step.fault]} if step.fault else NO_REASONS
         self._guard.note(reasons, now)
+
+    def _deliver(self) -> None:
+        """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
+        while (step := self._outbox.get()) is not None:
+            self._publish(step)
 
     def _measure(self, step: Step, arrived: float, due: float) -> None:
         """How punctual this command was; a state that no newer one had replaced is late by design and not counted twice."""
@@ -301,8 +311,8 @@ class ActorNode(ManagedNode):
             self._sequence += 1
             entry = ReplayEntry(self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, step.transition)
             self._replay.publish(self._codec.to_msg(entry))
-        if step.begun:
-            self._targets.publish(target_to_msg(self.actor.episode.target, self._newest.stamp_ns if self._newest else 0))
+        if step.target is not None:
+            self._targets.publish(target_to_msg(step.target, self._newest.stamp_ns if self._newest else 0))
         if step.summary is not None:
             self._episodes.publish(episode_to_msg(step.summary))
 

@@ -50,7 +50,7 @@ class Step:
     command: Vector
     transition: Transition | None = None
     summary: EpisodeSummary | None = None
-    begun: bool = False  # an episode begins with it
+    target: Vector | None = None  # of the episode that begins with it
     episode_index: int = 0
     step_index: int = 0
     policy_version: int = 0
@@ -137,12 +137,12 @@ class Actor:
         made = (index, running.steps - 1, running.policy_version)
         if transition.truncated and self.task.release_steps:
             self._released = 1
-            return Step(self._drive.release(state), transition, None, False, *made)
+            return Step(self._drive.release(state), transition, None, None, *made)
         if transition.terminated or transition.truncated:
             summary = self._finish(running, state, running.streak >= self.task.hold_steps)
-            return Step(self._way_to_start(state), transition, summary, False, *made)
+            return Step(self._way_to_start(state), transition, summary, None, *made)
         command, fault = self._act(running, state, transition.next_observation)
-        return Step(command, transition, None, False, *made, fault=fault, inference_s=self._inference_s)
+        return Step(command, transition, None, None, *made, fault=fault, inference_s=self._inference_s)
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
@@ -172,7 +172,7 @@ class Actor:
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation, np.zeros(self.task.spec.action_size, np.float32), 0)
         command, fault = self._act(self._running, state, observation)
-        return Step(command, begun=True, fault=fault, inference_s=self._inference_s)
+        return Step(command, target=self.episode.target, fault=fault, inference_s=self._inference_s)
 
     def _release(self, running: _Running, state: RobotState) -> Step:
         """After the episode the arm is left alone; what is then still at the goal is a success."""

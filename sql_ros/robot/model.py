@@ -25,10 +25,15 @@ def load_model(scene: str) -> mujoco.MjModel:
         spec = mujoco.MjSpec.from_file(str(path))
         for text in spec.texts:
             if text.name == HELD:
-                held, body = text.data.split()
-                spec.body(body).add_frame().attach_body(
-                    mujoco.MjSpec.from_file(str(share_folder() / held)).worldbody.first_body(), f"{HELD}/", ""
-                )
+                _put_into_hand(spec, text.data)
         return spec.compile()
-    except (ValueError, AttributeError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(f"MJCF {path}: {error}") from None
+
+
+def _put_into_hand(spec: mujoco.MjSpec, line: str) -> None:
+    words = line.split()
+    if len(words) != 2 or spec.body(words[1]) is None:
+        raise ValueError(f"the custom text '{HELD}' is '{line}', expected the file of an MJCF and a body of the arm")
+    held = mujoco.MjSpec.from_file(str(share_folder() / words[0]))
+    spec.body(words[1]).add_frame().attach_body(held.worldbody.first_body(), f"{HELD}/", "")

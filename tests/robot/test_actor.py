@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.actor import Actor
-from sql_ros.robot.task import Task
+from sql_ros.robot.tasks.reach import Task
 from sql_ros.runs.rollout import SimulatedArm
 
 

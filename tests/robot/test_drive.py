@@ -7,7 +7,7 @@ import pytest
 
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.drive import Drive
-from sql_ros.robot.task import Task
+from sql_ros.robot.tasks.reach import Task
 
 SCALES = {"velocity": 0.8, "position": 0.04, "torque": 2.0}
 

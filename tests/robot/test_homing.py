@@ -8,7 +8,7 @@ import pytest
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.homing import LONGEST_S, has_arrived
-from sql_ros.robot.task import Task
+from sql_ros.robot.tasks.reach import Task
 from sql_ros.runs.rollout import SimulatedArm
 
 SCALES = {"velocity": 0.8, "position": 0.04, "torque": 2.0}

@@ -127,7 +127,7 @@ def test_a_seated_brick_that_stays_is_a_success_and_the_release_is_no_transition
     assert sum(step.transition is not None for step in steps) == task.episode_steps == 2
     assert len(steps) == 1 + task.episode_steps + task.release_steps
     assert steps[-1].summary.robot_steps >= task.episode_steps + task.release_steps
-    assert [step.begun for step in steps] == [True] + [False] * (len(steps) - 1)
+    assert [step.target is not None for step in steps] == [True] + [False] * (len(steps) - 1)
 
 
 def test_a_brick_that_comes_off_when_the_arm_is_left_alone_is_none():

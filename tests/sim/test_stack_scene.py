@@ -79,24 +79,29 @@ def test_the_policy_can_press_hard_enough():
     """The largest force straight down within the torques of action 1."""
     pose = ARM.solve(SEAT, np.eye(3), np.array(TASK.robot.neutral_position))
     per_newton = np.abs(ARM.jacobian(pose).T @ np.array([0, 0, -1.0, 0, 0, 0]))
-    assert (np.array(TASK.config.action_scale) / per_newton).min() > 9.0
+    assert (np.array(TASK.config.action_scale) / np.maximum(per_newton, 1e-9)).min() > 9.0
 
 
 def test_nothing_tunnels_at_full_torque():
-    """Dropped from above with all torques that drive the brick down, unfiltered: it never comes lower than its seat."""
+    """Driven straight down from 10 cm above, unfiltered, with as much torque as actions can give: it hits, and comes no lower than its seat."""
     pose = ARM.solve(SEAT + np.array([0.0, 0.0, 0.10]), np.eye(3), np.array(TASK.robot.neutral_position))
     sim, scale = Simulation(TASK.config.scene, TASK.robot), np.array(TASK.config.action_scale)
     sim.reset(pose)
-    lowest = np.inf
+    heights, fastest = [], 0.0
     for _ in range(1000):
         measured = sim.measure()
         state = ARM.state(0, measured.position, measured.velocity, measured.effort)
-        sim.command("torque", scale * np.sign(ARM.jacobian(measured.position).T @ np.array([0, 0, -1.0, 0, 0, 0])))
+        jacobian = ARM.jacobian(measured.position)
+        speed, rotation = jacobian @ measured.velocity, state.tool_rotation
+        turn = 0.5 * np.array([rotation[1, 2] - rotation[2, 1], rotation[2, 0] - rotation[0, 2], rotation[0, 1] - rotation[1, 0]])
+        aside = 2000.0 * (SEAT - state.tool_position)[:2] - 40.0 * speed[:2]
+        push = np.concatenate((aside, [-100.0], 100.0 * turn - 3.0 * speed[3:]))
+        sim.command("torque", np.clip(jacobian.T @ push, -scale, scale))
         sim.advance(1)
-        aside = np.abs(state.tool_position[:2] - SEAT[:2])
-        if (aside < 0.01).all():
-            lowest = min(lowest, state.tool_position[2] - SEAT[2])
-    assert -0.002 < lowest < 0.05
+        fastest = max(fastest, -float(speed[2]))
+        heights.append(state.tool_position[2] - SEAT[2])
+    assert fastest > 0.3
+    assert -0.002 < min(heights) < 0.008
 
 
 def test_the_actors_brick_is_the_simulations():
