@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from sql_ros.core.spec import TaskSpec
-from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.tasks import load_task
+from sql_ros.robot.tasks.reach import Task
 
 
 @pytest.fixture(scope="session")

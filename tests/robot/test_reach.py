@@ -8,8 +8,8 @@ import pytest
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import load_robot
-from sql_ros.robot.tasks.reach import Episode, Task
 from sql_ros.robot.tasks import load_task
+from sql_ros.robot.tasks.reach import Episode, Task
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.tasks import load_task
+from sql_ros.robot.tasks.reach import Task
 from sql_ros.sim.simulation import Simulation
 
 

@@ -83,7 +83,7 @@ def test_the_policy_can_press_hard_enough():
 
 
 def test_nothing_tunnels_at_full_torque():
-    """Driven straight down from 10 cm above, unfiltered, with as much torque as actions can give: it hits, and comes no lower than its seat."""
+    """Driven straight down from 10 cm above, unfiltered, with all the torque of action 1: it hits, and comes no lower than its seat."""
     pose = ARM.solve(SEAT + np.array([0.0, 0.0, 0.10]), np.eye(3), np.array(TASK.robot.neutral_position))
     sim, scale = Simulation(TASK.config.scene, TASK.robot), np.array(TASK.config.action_scale)
     sim.reset(pose)
@@ -111,3 +111,9 @@ def test_the_actors_brick_is_the_simulations():
     state = ARM.state(0, pose, np.zeros(7), np.zeros(7))
     np.testing.assert_allclose(sim.data.body("held/brick").xpos, state.tool_position, atol=1e-12)
     np.testing.assert_allclose(sim.data.body("held/brick").xmat.reshape(3, 3), state.tool_rotation, atol=1e-12)
+
+
+def test_a_brick_fits_one_stud_farther_but_not_in_between():
+    """As real ones do."""
+    assert _pressed((0.0, 0.016))[0] is not None
+    assert _pressed((0.0, 0.0124), most_n=15.0)[0] is None

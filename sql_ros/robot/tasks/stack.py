@@ -73,7 +73,7 @@ class Task(task.Task):
             reward += config.stage_bonus + config.press_bonus * press
             if distance < ALIGNED[0] and angle < ALIGNED[1]:
                 reward += config.stage_bonus + config.fine_bonus * float(np.exp(-squared / config.fine_scale_m**2))
-        return config.reward_scale * reward
+        return float(config.reward_scale * reward)
 
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
         """Seated, by height, position aside and angle."""
