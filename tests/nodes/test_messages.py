@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
 
@@ -24,6 +25,8 @@ from sql_ros.nodes.messages import (
     progress_from_msg,
     progress_to_msg,
     state_to_msg,
+    target_from_msg,
+    target_to_msg,
 )
 from sql_ros.robot.actor import EpisodeSummary
 
@@ -183,3 +186,18 @@ def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
     message.data = message.data[:-1]
     with pytest.raises(MessageError, match="has 6 values, expected 7"):
         episode_from_msg(message)
+
+
+def test_a_target_survives_the_way_there_and_back():
+    message = target_to_msg(np.array([0.6, 0.1, -0.07]), 1_500_000_000)
+    assert (message.header.frame_id, message.header.stamp.sec, message.pose.orientation.w) == ("base", 1, 1.0)
+    np.testing.assert_array_equal(target_from_msg(message), [0.6, 0.1, -0.07])
+
+
+def test_a_target_in_another_frame_or_not_finite_is_refused():
+    foreign, broken = PoseStamped(), PoseStamped()
+    foreign.header.frame_id = "map"
+    broken.pose.position.x = float("nan")
+    for message, text in ((foreign, "target in frame 'map', expected 'base'"), (broken, "not finite")):
+        with pytest.raises(MessageError, match=text):
+            target_from_msg(message)

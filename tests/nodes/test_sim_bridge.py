@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from sql_ros.nodes.messages import command_to_msg
-from sql_ros.nodes.qos import RELIABLE
+from sql_ros.nodes.messages import command_to_msg, target_to_msg
+from sql_ros.nodes.qos import LATCHED, RELIABLE
+from sql_ros.robot.arm import Arm
+from sql_ros.robot.tasks import load_task
 
 pytestmark = pytest.mark.stack
 JOINTS = [f"right_j{i}" for i in range(7)]
@@ -120,3 +123,29 @@ def test_paced_it_runs_by_itself_and_holds_when_commands_stop(processes, probe):
     assert 200_000_000 <= _stamp(states[-1]) - silent_since < 2_000_000_000
     stamps = [_stamp(state) for state in states]
     assert set(np.diff(stamps)) == {10_000_000}
+
+
+def test_the_goal_is_where_the_last_target_says(processes, probe):
+    """The lower brick is put right under the one in the hand: pressed down, that comes no lower; a target that is none is counted."""
+    task = load_task("sawyer_stack")
+    arm, neutral = Arm(task.robot), np.array(task.robot.neutral_position)
+    states = probe.listen(JointState, "joint_states", RELIABLE)
+    publisher = probe.node.create_publisher(Float64MultiArray, "sim_bridge/commands", RELIABLE)
+    targets = probe.node.create_publisher(PoseStamped, "target", LATCHED)
+    diagnostics = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("sim_bridge", realtime_factor=0.0, task="sawyer_stack")
+    probe.wait(lambda: states and publisher.get_subscription_count() and targets.get_subscription_count())
+    height = arm.state(0, neutral, np.zeros(7), np.zeros(7)).tool_position[2]
+    foreign = PoseStamped()
+    foreign.header.frame_id = "map"
+    targets.publish(foreign)
+    targets.publish(target_to_msg(np.array([0.45, 0.16, height - 0.01]), 0))
+    probe.wait(lambda: [v for m in diagnostics for s in m.status for v in s.values if v.key == "fault/target_dropped" and v.value == "1"])
+    for _ in range(20):
+        position = np.array(states[-1].position)
+        before = _stamp(states[-1])
+        force = arm.jacobian(position).T @ np.array([0.0, 0.0, -8.0, 0.0, 0.0, 0.0])
+        publisher.publish(command_to_msg(force, "torque", JOINTS, before))
+        probe.wait(lambda: _stamp(states[-1]) > before)  # noqa: B023  (used at once)
+    lowest = arm.state(0, np.array(states[-1].position), np.zeros(7), np.zeros(7)).tool_position[2]
+    assert height - 0.015 < lowest < height

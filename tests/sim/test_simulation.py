@@ -5,6 +5,7 @@ import pytest
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.config import load_robot
+from sql_ros.robot.task import Variation
 from sql_ros.sim.simulation import Simulation
 
 ROBOT = load_robot("sawyer")
@@ -101,3 +102,38 @@ def test_a_scene_without_the_arm_is_refused(tmp_path):
     (tmp_path / "empty.xml").write_text("<mujoco/>")
     with pytest.raises(ConfigError, match="right_j0"):
         Simulation(str(tmp_path / "empty.xml"), ROBOT)
+
+
+def _turns(sim: Simulation, variation: Variation, seed: int) -> float:
+    """How far a torque turns the last joint from rest in 0.2 s."""
+    sim.reset(NEUTRAL)
+    sim.vary(variation, np.random.default_rng(seed))
+    _drive(sim, "torque", np.array([0, 0, 0, 0, 0, 0, 1.0]), 0.2)
+    return float(sim.measure().position[6] - NEUTRAL[6])
+
+
+@pytest.mark.parametrize("what", [{"torque": 0.5}, {"damping": 0.5}, {"armature": 0.5}, {"delay_steps": 3}])
+def test_the_arm_can_differ_from_its_model_and_be_itself_again(sim, what):
+    own = _turns(sim, Variation(), 0)
+    others = [_turns(sim, Variation(**what), seed) for seed in range(8)]
+    assert max(others) - min(others) > 0.05 * own
+    assert _turns(sim, Variation(), 0) == pytest.approx(own)
+    assert others[3] == _turns(sim, Variation(**what), 3)
+
+
+def test_a_late_command_is_late_by_whole_control_steps(sim):
+    sim.reset(NEUTRAL)
+    seed = next(seed for seed in range(50) if _delay(sim, seed) == 2)
+    sim.vary(Variation(delay_steps=2), np.random.default_rng(seed))
+    moved = []
+    for _ in range(4):
+        sim.command("torque", np.array([0, 0, 0, 0, 0, 0, 1.0]))
+        sim.advance(25)
+        moved.append(sim.measure().position[6] - NEUTRAL[6])
+    assert np.abs(moved[:2]).max() < 1e-3
+    assert moved[2] > 1e-3
+
+
+def _delay(sim: Simulation, seed: int) -> int:
+    sim.vary(Variation(delay_steps=2), np.random.default_rng(seed))
+    return sim._delay
