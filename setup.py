@@ -34,7 +34,9 @@ setup(
         ("share/sql_ros/launch", glob("launch/*.launch.py")),
         ("share/sql_ros/config", glob("config/*.yaml")),
         ("share/sql_ros/config/robots", glob("config/robots/*.yaml")),
+        ("share/sql_ros/config/params", glob("config/params/*.yaml")),
         ("share/sql_ros/config/tasks", glob("config/tasks/*.yaml")),
+        ("share/sql_ros/sim/objects", glob("sim/objects/*.xml")),
         ("share/sql_ros/sim/robots", glob("sim/robots/*.xml")),
         ("share/sql_ros/sim/scenes", glob("sim/scenes/*.xml")),
         # ros2 run and ros2 launch look for executables here; pip does not put console scripts there

@@ -61,7 +61,7 @@ SAWYER_STACK_ARGUMENTS = (
         "realtime_factor", "", "simulated seconds per second, 0: lockstep, as fast as possible; empty: 0 to train in simulation, else 1"
     ),
     Argument("namespace", "", "of all nodes"),
-    Argument("params_file", "", "YAML with ros__parameters per node; empty: config/sawyer_stack.yaml"),
+    Argument("params_file", "", "YAML with ros__parameters per node; empty: config/sawyer_stack.yaml and the task's own in config/params/"),
     Argument("use_sim_time", "", "nodes take their time from /clock; empty: true in simulation, false on a real arm", ("", *BOOLEANS)),
     Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-<task>-seed<seed>"),
     Argument("resume", "false", "continue from the newest checkpoint in run_dir", BOOLEANS),
@@ -115,7 +115,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     if not sim and robot.state_topic != "joint_states":
         topics["joint_states"] = robot.state_topic
     processes.append(NodeProcess("actor", acting, topics))
-    defaults = _read_params(args["params_file"])
+    defaults = _read_params(args["params_file"], Path(args["task"]).stem)
     merged = [replace(p, parameters={**defaults["/**"], **defaults[p.executable], **p.parameters}) for p in processes]
     return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)
 
@@ -159,12 +159,23 @@ def _whole(args: Mapping[str, str], name: str) -> int:
     return int(args[name])
 
 
-def _read_params(name: str) -> dict[str, dict[str, Any]]:
+def _read_params(name: str, task: str) -> dict[str, dict[str, Any]]:
     """Parameters per section of a params file, nested keys joined by dots; what launch arguments set wins over them.
 
+    Where none is named: those of the stack, and over them what config/params/<task>.yaml says, if there is one.
     Sections must be nodes of this stack: rcl would ignore any other in silence.
     """
-    path = find_file(name or str(share_folder() / "config" / "sawyer_stack.yaml"), "config")
+    if name:
+        return _read_sections(find_file(name, "config"))
+    sections = _read_sections(share_folder() / "config" / "sawyer_stack.yaml")
+    own = share_folder() / "config" / "params" / f"{task}.yaml"
+    if own.is_file():
+        for section, values in _read_sections(own).items():
+            sections[section] |= values
+    return sections
+
+
+def _read_sections(path: Path) -> dict[str, dict[str, Any]]:
     sections: dict[str, dict[str, Any]] = {section: {} for section in ("/**", "learner", "actor", "sim_bridge", "monitor")}
     for section, content in read_yaml(path).items():
         if section not in sections:

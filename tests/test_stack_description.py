@@ -147,3 +147,13 @@ def test_every_executable_of_the_stack_is_installed_where_launch_looks():
         assert script.stat().st_mode & 0o111
         assert 'sql_ros.nodes.$(basename "$0")_node' in script.read_text()
         assert (ROOT / "sql_ros" / "nodes" / f"{process.executable}_node.py").is_file()
+
+
+def test_a_task_may_bring_parameters_of_its_own_which_a_params_file_replaces(tmp_path):
+    own = _nodes(task="sawyer_stack")["learner"].parameters
+    base = _nodes()["learner"].parameters
+    assert own["algorithm.final_temperature"] < base["algorithm.final_temperature"]
+    assert own["algorithm.batch_size"] == base["algorithm.batch_size"]
+    path = tmp_path / "mine.yaml"
+    path.write_text("learner:\n  ros__parameters:\n    algorithm: {temperature: 0.5}\n")
+    assert "algorithm.final_temperature" not in _nodes(task="sawyer_stack", params_file=str(path))["learner"].parameters

@@ -39,7 +39,7 @@ class Effort:
     gaussian: int = 3000
     temperature: int = 4000
     fixed_point: int = 6000
-    commands: int = 3_000_000  # given to the safety filter, a third of them in each command mode
+    commands: int = 1_000_000  # given to the safety filter
     jobs: int = os.cpu_count() or 1
     draws: int = 0  # of a trained sampler; 0: as many as its histogram needs
 
