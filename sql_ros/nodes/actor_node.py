@@ -45,7 +45,7 @@ from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
-from sql_ros.robot.realtime import RealtimeConfig, claim, settle
+from sql_ros.robot.realtime import RealtimeConfig, claim, settle, step_back
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
@@ -289,6 +289,7 @@ class ActorNode(ManagedNode):
 
     def _deliver(self) -> None:
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
+        step_back()
         while (step := self._outbox.get()) is not None:
             self._publish(step)
 

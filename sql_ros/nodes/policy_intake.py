@@ -12,6 +12,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.messages import policy_from_msg
 from sql_ros.robot.actor import Actor
+from sql_ros.robot.realtime import step_back
 
 
 class PolicyIntake:
@@ -46,6 +47,7 @@ class PolicyIntake:
 
     def install_policies(self) -> None:
         """Body of the thread `policies`, until `finish`."""
+        step_back()
         while (data := self._waiting.get()) is not None:
             try:
                 policy = Policy(data, self._actor.task.spec)

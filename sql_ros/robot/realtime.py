@@ -44,6 +44,13 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
     return outcome
 
 
+def step_back() -> None:
+    """Lowers the calling thread below the control loop, for work that can wait: it keeps what was claimed, but one step of priority."""
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        priority = max(os.sched_getparam(0).sched_priority - 1, os.sched_get_priority_min(os.SCHED_FIFO))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+
+
 def settle() -> None:
     """Before a loop starts: what is there by now will stay, so the garbage collector need not look at it again and again."""
     gc.collect()

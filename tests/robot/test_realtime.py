@@ -8,17 +8,19 @@ import pytest
 
 SCRIPT = """
 import json, os, sys, threading
-from sql_ros.robot.realtime import RealtimeConfig, claim, settle
+from sql_ros.robot.realtime import RealtimeConfig, claim, settle, step_back
 before = threading.Thread(target=threading.Event().wait, daemon=True)
 before.start()
 settle()
 outcome = claim(RealtimeConfig(**json.loads(sys.argv[1])))
 after = threading.Thread(target=threading.Event().wait, daemon=True)
 after.start()
+step_back()
 threads = [int(name) for name in os.listdir("/proc/self/task")]
 print(json.dumps({
     "outcome": outcome,
     "policies": [os.sched_getscheduler(thread) for thread in threads],
+    "priorities": [os.sched_getparam(thread).sched_priority for thread in threads],
     "cpus": [sorted(os.sched_getaffinity(thread)) for thread in threads],
     "locked_kb": [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmLck")],
     "fifo": os.SCHED_FIFO,
@@ -49,6 +51,7 @@ def test_what_is_granted_holds_for_all_threads_and_a_refusal_is_told(wanted, nam
     assert len(found["policies"]) >= 3
     if name == "SCHED_FIFO":
         assert {policy == found["fifo"] for policy in found["policies"]} == {granted}
+        assert sorted(found["priorities"]) == [9, *[10] * (len(found["priorities"]) - 1)] if granted else not any(found["priorities"])
     elif name == "cpu":
         assert not granted or all(cpus == [0] for cpus in found["cpus"])
     else:
