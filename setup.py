@@ -36,6 +36,8 @@ setup(
         ("share/sql_ros/config/robots", glob("config/robots/*.yaml")),
         ("share/sql_ros/config/params", glob("config/params/*.yaml")),
         ("share/sql_ros/config/tasks", glob("config/tasks/*.yaml")),
+        ("share/sql_ros/config/trials", glob("config/trials/*.yaml")),
+        ("share/sql_ros/config/policies", glob("config/policies/*.onnx")),
         ("share/sql_ros/sim/objects", glob("sim/objects/*.xml")),
         ("share/sql_ros/sim/robots", glob("sim/robots/*.xml")),
         ("share/sql_ros/sim/scenes", glob("sim/scenes/*.xml")),

@@ -55,8 +55,13 @@ BOOLEANS = ("true", "false")
 SAWYER_STACK_ARGUMENTS = (
     Argument("sim", "true", "true: the MuJoCo bridge stands in for the arm; false: the real arm's topics", BOOLEANS),
     Argument("task", "sawyer_reach", "name of a file in config/tasks/, or a path"),
-    Argument("mode", "train", "train: learn while acting; play: act with a given or published policy", ("train", "play")),
-    Argument("policy", "", "ONNX file to start with, e.g. runs/latest/policy.onnx; needed for play"),
+    Argument(
+        "mode",
+        "train",
+        "train: learn while acting; play: act with a given policy; trials: try it against perturbations",
+        ("train", "play", "trials"),
+    ),
+    Argument("policy", "", "ONNX file to start with, e.g. runs/latest/policy.onnx; needed for play and trials"),
     Argument(
         "realtime_factor", "", "simulated seconds per second, 0: lockstep, as fast as possible; empty: 0 to train in simulation, else 1"
     ),
@@ -70,12 +75,15 @@ SAWYER_STACK_ARGUMENTS = (
     Argument("log_level", "info", "of all nodes", ("debug", "info", "warn", "error", "fatal")),
     Argument("command_topic", "", "where a real arm listens; empty: command_topic of its config/robots/ file; not used in simulation"),
     Argument("dry_run", "false", "send nothing to the arm: what would be sent goes to actor/dry_run_commands", BOOLEANS),
+    Argument("protocol", "standard", "of the trials: name of a file in config/trials/, or a path"),
+    Argument("repeats", "0", "trials per kind and size; 0: as the protocol says"),
+    Argument("by_hand", "", "trials: an operator pushes; empty: true on a real arm, false in simulation", ("", *BOOLEANS)),
     Argument("autostart", "true", "nodes configure and activate by themselves; false: they wait for change_state", BOOLEANS),
 )
 
 
 def sawyer_stack(given: Mapping[str, str]) -> Stack:
-    """The learner, the actor, the simulated arm (or none) and the monitor.
+    """The learner, the actor, the simulated arm (or none) and the monitor; for trials the simulated arm (or none) and their node.
 
     Args:
         given: launch arguments by name; those not given take their defaults.
@@ -85,7 +93,9 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     """
     args = _checked(given)
     sim, train = args["sim"] == "true", args["mode"] == "train"
-    args["realtime_factor"] = args["realtime_factor"] or ("0" if sim and train else "1")
+    tries = args["mode"] == "trials"
+    by_hand = args["by_hand"] == "true" if args["by_hand"] else not sim
+    args["realtime_factor"] = args["realtime_factor"] or ("0" if sim and (train or tries) and not by_hand else "1")
     factor, seed = _number(args, "realtime_factor"), _whole(args, "seed")
     most = _whole(args, "most_transitions")
     robot = load_task(args["task"]).robot  # an unknown task ends here, before any process starts
@@ -94,7 +104,9 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     if args["dry_run"] == "true" and factor == 0.0:
         raise ConfigError("dry_run:=true in lockstep, where the simulation waits for commands: give realtime_factor:=1")
     if not train and not args["policy"]:
-        raise ConfigError("mode:=play needs a policy, e.g. policy:=runs/latest/policy.onnx")
+        raise ConfigError(f"mode:={args['mode']} needs a policy, e.g. policy:=runs/latest/policy.onnx")
+    if tries and not sim and not by_hand:
+        raise ConfigError("by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes")
     if args["policy"] and not Path(args["policy"]).is_file():
         raise ConfigError(f"policy:={args['policy']}: no such file")
     run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").resolve()
@@ -103,7 +115,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     managed = {"task": task, "realtime_factor": factor, "autostart": args["autostart"] == "true"}
     policy = str(Path(args["policy"]).resolve()) if args["policy"] else ""
     watched = {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy, "most_transitions": most}
-    processes = [NodeProcess("monitor", watched, seconds_to_stop=30.0)]
+    processes = [] if tries else [NodeProcess("monitor", watched, seconds_to_stop=30.0)]
     if train:
         resume = args["resume"] == "true"
         learner = {**shared, **managed, "seed": seed, "run_dir": str(run_dir), "resume": resume}
@@ -114,8 +126,13 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
     if not sim and robot.state_topic != "joint_states":
         topics["joint_states"] = robot.state_topic
-    processes.append(NodeProcess("actor", acting, topics))
+    if tries:
+        trying = {"protocol": args["protocol"], "repeats": _whole(args, "repeats"), "by_hand": by_hand, "csv": str(run_dir / "trials.csv")}
+        processes.append(NodeProcess("trials", {**acting, **trying, "mode": "play"}, {**topics, "disturb": "sim_bridge/disturb"}))
+    else:
+        processes.append(NodeProcess("actor", acting, topics))
     defaults = _read_params(args["params_file"], Path(args["task"]).stem)
+    defaults["trials"] = {**defaults["actor"], **defaults["trials"]}  # it is an actor
     merged = [replace(p, parameters={**defaults["/**"], **defaults[p.executable], **p.parameters}) for p in processes]
     return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)
 
@@ -176,7 +193,7 @@ def _read_params(name: str, task: str) -> dict[str, dict[str, Any]]:
 
 
 def _read_sections(path: Path) -> dict[str, dict[str, Any]]:
-    sections: dict[str, dict[str, Any]] = {section: {} for section in ("/**", "learner", "actor", "sim_bridge", "monitor")}
+    sections: dict[str, dict[str, Any]] = {section: {} for section in ("/**", "learner", "actor", "sim_bridge", "monitor", "trials")}
     for section, content in read_yaml(path).items():
         if section not in sections:
             raise ConfigError(f"{path}: section '{section}' is no node of this stack, expected one of: {', '.join(sections)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from sql_ros import __version__
 from sql_ros.cli import bench as bench_cli
 from sql_ros.cli import experiment as experiment_cli
+from sql_ros.cli import trials as trials_cli
 from sql_ros.cli import verify as verify_cli
 from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", required=True, metavar="command")
     _add_up(commands)
     _add_eval(commands)
+    _add_trials(commands)
     _add_bench(commands)
     _add_verify(commands)
     _add_experiment(commands)
@@ -171,7 +173,20 @@ def _eval(args: argparse.Namespace) -> int:
     return 0
 
 
-# --- bench, verify, experiment ---
+# --- trials, bench, verify, experiment ---
+
+
+def _add_trials(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    trials = _command(
+        commands,
+        "trials",
+        "push, load and mislead an arm at work, and measure how it recovers",
+        """  sql-ros trials --policy config/policies/sawyer_stack.onnx                        through the stack, simulated
+  sql-ros trials --policy sql=a.onnx --policy sac=b.onnx --repeats 20 --out both    two policies on the same draws
+  sql-ros trials --policy a.onnx --real                                            the real arm: it says whom to push, and when""",
+    )
+    trials_cli.add_arguments(trials)
+    trials.set_defaults(run=trials_cli.run)
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

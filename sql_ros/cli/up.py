@@ -14,6 +14,8 @@ from typing import IO
 
 from sql_ros.stack import NodeProcess, Stack, ros_arguments
 
+TALKING = ("monitor", "trials")  # keep the terminal
+
 
 @dataclass
 class _Child:
@@ -25,7 +27,7 @@ class _Child:
 def run_stack(stack: Stack, command: str) -> int:
     """Runs until a process ends, or SIGINT, SIGTERM or SIGHUP arrives; then stops all by SIGINT. Its own death does too.
 
-    The monitor keeps the terminal; what the others print goes to `<run_dir>/log/<node>.log`.
+    The monitor, or the trials, keep the terminal; what the others print goes to `<run_dir>/log/<node>.log`.
 
     Args:
         stack: what to run.
@@ -50,7 +52,7 @@ def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:
         process = replace(process, parameters={**process.parameters, "command": command})
     words = [sys.executable, "-m", f"sql_ros.nodes.{process.executable}_node", *ros_arguments(process, stack)]
     log, output = None, None
-    if process.executable != "monitor":
+    if process.executable not in TALKING:
         log = stack.run_dir / "log" / f"{process.executable}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("ab")

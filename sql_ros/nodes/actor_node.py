@@ -71,8 +71,8 @@ class ActorConfig(RealtimeConfig, GuardConfig):
 class ActorNode(ManagedNode):
     """Wires `robot.actor.Actor` to topics."""
 
-    def __init__(self) -> None:
-        super().__init__("actor", "control", {"": ActorConfig})
+    def __init__(self, name: str = "actor", config: type[ActorConfig] = ActorConfig) -> None:
+        super().__init__(name, "control", {"": config})
         self.config: ActorConfig = self.configs[0]
         self.lockstep = self.config.realtime_factor == 0.0
         self.trains = self.config.mode == "train"
@@ -88,9 +88,7 @@ class ActorNode(ManagedNode):
             raise ConfigError("parameter 'dry_run' is true, but in lockstep (realtime_factor 0) the simulation waits for commands")
         self.task = load_task(self.config.task)
         robot, rate = self.task.robot, self.task.config.control_rate_hz
-        self.actor = Actor(self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains)
-        if self.config.policy:
-            self.actor.policy = read_policy(self.config.policy, self.task.spec)
+        self.actor = self.make_actor()
         self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
         self._adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
         self._progress = Progress(0, 0, 0, 0, 0)
@@ -109,6 +107,20 @@ class ActorNode(ManagedNode):
         self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def make_actor(self) -> Actor:
+        """Who acts.
+
+        Raises:
+            SqlRosError: it cannot be made.
+        """
+        actor = Actor(self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains)
+        if self.config.policy:
+            actor.policy = read_policy(self.config.policy, self.task.spec)
+        return actor
+
+    def stepped(self) -> None:
+        """The actor made a control step: called in the thread that made it, after its command went out."""
 
     def activate(self) -> None:
         """Starts the control loop."""
@@ -214,7 +226,8 @@ class ActorNode(ManagedNode):
             if self._waits_since is None:
                 self._send(self._answered[1], state)
             if step is not None:
-                self._publish(step)  # after the command: the simulation steps meanwhile
+                self.deliver(step)  # after the command: the simulation steps meanwhile
+                self.stepped()
         self._release()
 
     def _release(self) -> None:
@@ -281,6 +294,7 @@ class ActorNode(ManagedNode):
         elif state is not None:
             step = self.actor.step(state)
             self._send(step.command, state)
+            self.stepped()
             self._measure(step, arrived, due)
             if step.transition is not None or step.summary is not None or step.target is not None:
                 self._outbox.put(step)
@@ -291,7 +305,7 @@ class ActorNode(ManagedNode):
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
         step_back()
         while (step := self._outbox.get()) is not None:
-            self._publish(step)
+            self.deliver(step)
 
     def _measure(self, step: Step, arrived: float, due: float) -> None:
         """How punctual this command was; a state that no newer one had replaced is late by design and not counted twice."""
@@ -307,7 +321,8 @@ class ActorNode(ManagedNode):
         self._sent += 1
         self._commands.publish(self._adapter.to_msg(command, state.stamp_ns))
 
-    def _publish(self, step: Step) -> None:
+    def deliver(self, step: Step) -> None:
+        """Publishes what a control step gave beside its command; in real time in a thread of its own, later."""
         if step.transition is not None and self.trains and not self.config.dry_run:  # in a dry run the arm did not do it
             self._sequence += 1
             entry = ReplayEntry(self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, step.transition)

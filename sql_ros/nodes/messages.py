@@ -11,6 +11,8 @@ policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA
 learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
 target                PoseStamped             of the episode that begins, in the base frame; a simulation puts its goal there
+sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels its kind and the body: done to the simulated arm at once
+trials/prompt         String                  what an operator is to do now; empty: nothing
 ====================  ======================  =====================================================================
 
 `<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite, an unknown version,
@@ -39,10 +41,12 @@ from sql_ros.core.replay import Transition
 from sql_ros.core.spec import TaskSpec
 from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.robot.arm import Vector
+from sql_ros.robot.disturbance import Disturbance
 
 TRANSITION_FIELDS = ("run", "episode", "step", "sequence", "policy_version", "reward", "terminated", "truncated")
 PROGRESS_FIELDS = ("run", "sequence", "transitions", "updates", "policy_version")
 BASE_FRAME = "base"
+DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
 EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
 
 
@@ -347,3 +351,32 @@ def target_from_msg(message: PoseStamped) -> Vector:
     if not np.isfinite(position).all():
         raise MessageError(f"target {position} is not finite")
     return position
+
+
+# --- disturbances ---
+
+
+def disturbance_to_msg(disturbance: Disturbance) -> Float64MultiArray:
+    """See `DISTURBANCE_FIELDS`; the vector is a force [N] or a position [m] in the frame `base`."""
+    layout = _layout("sql_ros.disturbance/1", DISTURBANCE_FIELDS)
+    layout.dim.append(MultiArrayDimension(label=f"{disturbance.kind} {disturbance.body}".strip(), size=1, stride=1))
+    values = (disturbance.size, *disturbance.vector, disturbance.duration_s, disturbance.ramp_s)
+    return Float64MultiArray(layout=layout, data=_doubles(values))
+
+
+def disturbance_from_msg(message: Float64MultiArray) -> Disturbance:
+    """Raises MessageError on another version, length, an unknown kind, or a value that is not finite."""
+    labels = [dimension.label for dimension in message.layout.dim]
+    expected = f"sql_ros.disturbance/1 {' '.join(DISTURBANCE_FIELDS)}"
+    if len(labels) != 2 or labels[0] != expected:
+        raise MessageError(f"disturbance has labels {labels}, expected '{expected}' and '<kind> <body>'")
+    if len(message.data) != len(DISTURBANCE_FIELDS) or not np.isfinite(message.data).all():
+        raise MessageError(f"disturbance has the values {list(message.data)}, expected {len(DISTURBANCE_FIELDS)} finite ones")
+    kind, _, body = labels[1].partition(" ")
+    size, x, y, z, duration_s, ramp_s = message.data
+    if min(duration_s, ramp_s) < 0.0:
+        raise MessageError(f"disturbance lasts {duration_s} s and {ramp_s} s on the way down, expected 0 or more")
+    try:
+        return Disturbance(kind, size, body, (x, y, z), duration_s, ramp_s)
+    except ValueError as error:
+        raise MessageError(str(error)) from None

@@ -1,7 +1,8 @@
 """The simulated arm behind the topics and services of a real one.
 
-Publishes `joint_states` and, once per step, `/clock`; takes `~/commands` of the type that the arm's interface has (`adapters.py`); offers
-`~/reset_world`, `~/set_pause`, `~/step_simulation`. No physics is stepped and nothing published before it is activated.
+Publishes `joint_states` and, once per step, `/clock`; takes `~/commands` of the type that the arm's interface has (`adapters.py`) and
+`~/disturb`, what may be done to an arm at work (`robot/disturbance.py`); offers `~/reset_world`, `~/set_pause`, `~/step_simulation`. No
+physics is stepped and nothing published before it is activated.
 
 Two clocks: paced (`realtime_factor` > 0), a thread that publishes at `state_rate_hz`; and lockstep (`realtime_factor` 0): one control
 period per command, stepped only once the command for the published state has arrived, right in its callback, since a hand-over between
@@ -24,6 +25,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from sql_ros.core.config import option
@@ -32,7 +34,7 @@ from sql_ros.nodes.adapters import make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.intera import SimulatedInteraRobot
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
-from sql_ros.nodes.messages import clock_to_msg, state_to_msg, target_from_msg
+from sql_ros.nodes.messages import clock_to_msg, disturbance_from_msg, state_to_msg, target_from_msg
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.arm import Vector
@@ -74,7 +76,7 @@ class SimBridgeNode(ManagedNode):
         self._adapter = make_adapter(task.robot, self._mode, self._period)
         self._variation, self._rng = task.config.variation, np.random.default_rng(self.config.seed)
         self._paused = False
-        self._steps = 0
+        self._steps = self._disturbances = 0
         self._published = 0.0  # steady time of the last state
         self._command: deque[Vector] = deque(maxlen=1)  # newest, not yet taken by the paced thread
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -82,6 +84,7 @@ class SimBridgeNode(ManagedNode):
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
         self.create_subscription(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
         self.create_subscription(PoseStamped, "target", self._on_target, LATCHED)
+        self.create_subscription(Float64MultiArray, "~/disturb", self._on_disturb, RELIABLE)
         self.create_service(Trigger, "~/reset_world", self._on_reset_world)
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
@@ -135,6 +138,25 @@ class SimBridgeNode(ManagedNode):
         def work() -> None:
             self._sim.vary(self._variation, self._rng)
             self._sim.place("goal", target)
+
+        work() if self.lockstep else self._requests.put(work)
+
+    def _on_disturb(self, message: Float64MultiArray) -> None:
+        """Something is done to the arm: a push, a payload, ...; see `robot/disturbance.py`."""
+        if self.ended.is_set():
+            return
+        try:
+            disturbance = disturbance_from_msg(message)
+        except MessageError as error:
+            self._diagnostics.fault("disturbance_dropped", str(error))
+            return
+
+        def work() -> None:
+            try:
+                self._sim.disturb(disturbance)
+                self._disturbances += 1
+            except ValueError as error:
+                self._diagnostics.fault("disturbance_dropped", str(error))
 
         work() if self.lockstep else self._requests.put(work)
 
@@ -195,6 +217,11 @@ class SimBridgeNode(ManagedNode):
     def _advance(self) -> None:
         self._sim.advance(self._physics_steps)
         self._steps += 1
+        while self._sim.loses_state():
+            if not self.lockstep:
+                return
+            self._sim.advance(self._physics_steps)  # nobody will answer a state that did not arrive
+            self._steps += 1
         self._clock_ticks.publish(clock_to_msg(self._sim.time_ns))
         self._publish_state()
 
@@ -205,7 +232,13 @@ class SimBridgeNode(ManagedNode):
 
     def report(self) -> Status:
         """For /diagnostics, while active."""
-        values = {"steps": self._steps, "time_s": self._sim.time_ns * 1e-9, "paused": self._paused, "lockstep": self.lockstep}
+        values = {
+            "steps": self._steps,
+            "disturbances": self._disturbances,
+            "time_s": self._sim.time_ns * 1e-9,
+            "paused": self._paused,
+            "lockstep": self.lockstep,
+        }
         return (WARN, "paused", values) if self._paused else (OK, "stepping", values)
 
 

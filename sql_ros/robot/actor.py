@@ -234,8 +234,12 @@ class Actor:
             reward=reward,
             next_observation=self.task.observe(state, self.episode),
             terminated=terminated,
-            truncated=not terminated and running.steps >= self.task.episode_steps,
+            truncated=not terminated and self._is_over(running.steps, state),
         )
+
+    def _is_over(self, steps: int, state: RobotState) -> bool:
+        """The episode's time is up with this state."""
+        return steps >= self.task.episode_steps
 
     def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
         """Closes the episode and draws the next."""
@@ -250,5 +254,9 @@ class Actor:
         )
         self._running, self._moved, self._rested, self._released = None, 0, 0, 0
         self._index += 1
-        self.episode = self.task.begin(self._rng)
+        self.episode = self._next_episode(summary)
         return summary
+
+    def _next_episode(self, summary: EpisodeSummary) -> Episode:
+        """Drawn when one was finished."""
+        return self.task.begin(self._rng)

@@ -7,6 +7,7 @@ import numpy as np
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.task import Episode, Task
+from sql_ros.robot.trials import Row, TrialActor
 from sql_ros.sim.simulation import Simulation
 
 
@@ -31,6 +32,20 @@ class SimulatedArm:
         self.sim.command(self._mode, step.command, self._period_s)
         self.sim.advance(self._period)
         return step
+
+    def try_once(self, actor: TrialActor) -> Row | None:
+        """One trial of the actor's session, from its start pose; None: it was interrupted and is to be made again."""
+        trial, made = actor.session.trial, len(actor.session.rows)
+        if trial is None:
+            return None
+        self.begin(actor, trial.episode, trial.repeat)
+        while len(actor.session.rows) == made:
+            self.follow(actor)
+            if actor.wish is not None:
+                self.sim.disturb(actor.wish)
+            while self.sim.loses_state():
+                self.sim.advance(self._period)
+        return actor.session.rows[-1]
 
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
         """Puts the arm at the start of an episode; the seed is that of what the task lets vary."""

@@ -12,8 +12,11 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.spec import COMMAND_MODES
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.model import load_model
 from sql_ros.robot.task import Variation
+
+PUSH_CHUNK_S = 0.005  # the force of a push is brought up to date this often
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,12 @@ class Simulation:
         except KeyError as error:
             raise ConfigError(f"scene {scene}: {error}") from None
         self._nominal = self.model.geom_friction.copy(), self.model.dof_damping.copy(), self.model.dof_armature.copy()
+        self._nominal_mass = self.model.body_mass.copy()
+        self._hand: int = self.model.site(robot.tool).bodyid[0] if robot.tool else 0
         self._torque_share = 1.0
         self._delay = 0  # commands by which the present one is late
+        self._lost_share, self._losing = 0.0, np.random.default_rng(0)
+        self._push: tuple[Disturbance, int] | None = None  # and the physics step at which it began
         self._late: deque[tuple[str, Vector, float]] = deque()
         self.data = mujoco.MjData(self.model)
         self._step_ns: int = round(self.model.opt.timestep * 1e9)
@@ -66,6 +73,7 @@ class Simulation:
         step_s = self.model.opt.timestep
         self._fastest = step_s * np.array(robot.velocity_limit)
         self._slew = {"position": self._fastest, "velocity": step_s * np.array(robot.acceleration_limit)}
+        self._chunk = max(round(PUSH_CHUNK_S / step_s), 1)
         self._timeout_steps = max(round(robot.command_timeout_s * 1e9 / self._step_ns), 1)
         self._expires = 0  # physics step at which the present command times out
         self._damping = np.array(robot.servo_damping)
@@ -117,15 +125,78 @@ class Simulation:
         self._torque_share = 1.0 + variation.torque * float(rng.uniform(-1.0, 1.0))
         self._delay = int(rng.integers(variation.delay_steps + 1))
         self._late.clear()
+        self.model.body_mass[:] = self._nominal_mass
+        self.data.xfrc_applied[:] = 0.0
+        self._lost_share, self._push = 0.0, None
+
+    def disturb(self, disturbance: Disturbance) -> None:
+        """Does something to the arm; what lasts, lasts until the next `vary`.
+
+        Raises:
+            ValueError: the scene has no body of that name, or a size is out of all reason.
+        """
+        kind, size = disturbance.kind, disturbance.size
+        if not 0.0 <= size < 1e4:
+            raise ValueError(f"a {kind} of {size}, expected a size from 0 to 10000")
+        if kind == "push":
+            self._body(disturbance.body)
+            self._push = disturbance, self._steps
+        elif kind == "payload":  # its weight comes with it: the arm's own gravity compensation does not know of it
+            self.model.body_mass[self._hand] = self._nominal_mass[self._hand] + size
+            self._refresh_forces()
+        elif kind == "friction":
+            self.model.geom_friction *= size
+        elif kind == "damping":
+            self.model.dof_damping *= size
+        elif kind == "delay":
+            self._delay = round(size)
+        elif kind == "lost_states":
+            self._lost_share, self._losing = size, np.random.default_rng(self._steps)
+        elif kind == "moved_target":
+            self.place("goal", np.array(disturbance.vector))
+
+    def loses_state(self) -> bool:
+        """Whether the state of this moment is lost on its way, as `disturb` says; the same draws for the same time."""
+        return bool(self._lost_share) and bool(self._losing.random() < self._lost_share)
 
     def advance(self, physics_steps: int) -> None:
         """Runs the physics; where the command times out in between, the rest of the time is a position hold."""
+        while physics_steps:
+            count = min(physics_steps, self._chunk) if self._push else physics_steps
+            if self._push:
+                self._refresh_forces()
+            self._advance(count)
+            physics_steps -= count
+
+    def _advance(self, physics_steps: int) -> None:
         before_timeout = min(max(self._expires - self._steps, 0), physics_steps) if self._expires >= 0 else physics_steps
         self._step(before_timeout)
         if before_timeout < physics_steps:
             self._hold()
             self._step(physics_steps - before_timeout)
         self._steps += physics_steps
+
+    def _refresh_forces(self) -> None:
+        """Sets the forces from outside: a push at its present strength, and the weight of a payload."""
+        forces = self.data.xfrc_applied
+        forces[:] = 0.0
+        payload = self.model.body_mass[self._hand] - self._nominal_mass[self._hand]
+        forces[self._hand, :3] += payload * self.model.opt.gravity
+        if self._push is None:
+            return
+        push, began = self._push
+        left = push.duration_s + push.ramp_s - (self._steps - began) * self.model.opt.timestep
+        strength = min(left / push.ramp_s, 1.0) if push.ramp_s else float(left > 0.0)
+        if left <= 0.0:
+            self._push = None
+            return
+        forces[self._body(push.body), :3] += strength * np.array(push.vector)
+
+    def _body(self, name: str) -> int:
+        try:
+            return int(self.model.body(name).id)
+        except KeyError:
+            raise ValueError(f"the scene has no body '{name}'") from None
 
     def physics_steps(self, rate_hz: float) -> int:
         """Physics steps in one period of a rate.

@@ -1,0 +1,367 @@
+"""Perturbation trials: a seeded protocol of things done to an arm at work, and an actor whose episodes are these trials.
+
+Pure: states come in, commands and wishes (a `Disturbance` for a simulation, a prompt for an operator) go out. The same `TrialActor` runs in
+one process with a simulation, in the stack beside the bridge, and on a real arm.
+
+The recovery time of a trial counts from the end of its disturbance (from the beginning of the episode, where something is different all the
+time) until the arm is at the goal for good. Every trial of a kind and size has the same draws for every policy, so policies can be compared
+in pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sql_ros.core.config import Config, config_from_yaml, option
+from sql_ros.core.errors import ConfigError
+from sql_ros.core.policy import Policy
+from sql_ros.robot.actor import Actor, EpisodeSummary, Step
+from sql_ros.robot.arm import Arm, RobotState, Vector
+from sql_ros.robot.disturbance import Disturbance
+from sql_ros.robot.drive import Drive
+from sql_ros.robot.push_watch import PushWatch
+from sql_ros.robot.task import Episode, Task
+from sql_ros.share import find_file
+
+BROKEN_BELOW = 0.5  # share of successes at which the sizes of a kind go up no further
+SETTLED_STEPS = 5  # of an episode, before which nothing is done to the arm
+BY_HAND = ("undisturbed", "push", "displaced", "payload")  # what an operator and a real arm can do
+MOST_DRAWS, CLEAR_M = 1000, 0.05  # of a start pose, and its height over the target
+PATIENCE_S = 60.0  # for an operator's push, then the trial begins anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig(Config):
+    """The keys of a config/trials/*.yaml: the sizes of every kind, growing; none: not tried."""
+
+    repeats: int = option(10, "trials per kind and size", minimum=1)
+    undisturbed: tuple[float, ...] = option((0.0,), "size has no meaning here", minimum=0.0)
+    push_n: tuple[float, ...] = option((), "force [N]", minimum=0.0)
+    displaced_rad: tuple[float, ...] = option((), "start pose: largest distance of a joint from neutral [rad]", minimum=0.0)
+    payload_kg: tuple[float, ...] = option((), "in the hand, unknown to gravity compensation [kg]", minimum=0.0)
+    friction_factor: tuple[float, ...] = option((), "of contact friction, or 1 / this", minimum=1.0)
+    damping_factor: tuple[float, ...] = option((), "of joint damping, or 1 / this", minimum=1.0)
+    delay_steps: tuple[float, ...] = option((), "control steps by which commands are late", minimum=0.0, maximum=20.0)
+    lost_share: tuple[float, ...] = option((), "of state messages", minimum=0.0, maximum=0.95)
+    moved_m: tuple[float, ...] = option((), "the target sideways, while the arm is at work [m]", minimum=0.0)
+    push_s: float = option(0.3, "a push lasts at full force [s]", minimum=0.0)
+    push_ramp_s: float = option(0.1, "and this long on the way down [s]", minimum=0.0)
+    push_bodies: tuple[str, ...] = option(("right_l5",), "that are pushed, one of them per trial")
+    at_s: tuple[float, ...] = option((1.0, 6.0), "pushes and moves come at some time between these of the episode [s]", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.at_s) != 2 or self.at_s[0] > self.at_s[1]:
+            raise ConfigError(f"'at_s' is {self.at_s}, expected two times, the earlier first")
+        for kind, sizes in self.sizes().items():
+            if list(sizes) != sorted(sizes):
+                raise ConfigError(f"'{_KEYS[kind]}' is {sizes}, expected growing sizes")
+
+    def sizes(self) -> dict[str, tuple[float, ...]]:
+        """By kind, those with any."""
+        return {kind: getattr(self, key) for kind, key in _KEYS.items() if getattr(self, key)}
+
+
+_KEYS = {
+    "undisturbed": "undisturbed",
+    "push": "push_n",
+    "displaced": "displaced_rad",
+    "payload": "payload_kg",
+    "friction": "friction_factor",
+    "damping": "damping_factor",
+    "delay": "delay_steps",
+    "lost_states": "lost_share",
+    "moved_target": "moved_m",
+}
+UNITS = {
+    "undisturbed": "", "push": "N", "displaced": "rad", "payload": "kg", "friction": "x", "damping": "x", "delay": "steps",
+    "lost_states": "of all", "moved_target": "m",
+}  # fmt: skip
+
+
+def load_protocol(name: str, repeats: int = 0) -> ProtocolConfig:
+    """A protocol by the name of a file in config/trials/, or a path.
+
+    Args:
+        name: of the protocol.
+        repeats: trials per kind and size; 0: as the file says.
+
+    Raises:
+        ConfigError: no such file, or something is wrong with it.
+    """
+    config = config_from_yaml(ProtocolConfig, find_file(name, "config/trials"))
+    return replace(config, repeats=repeats) if repeats else config
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial, drawn: where the episode begins, what is done to the arm, and when [s of the episode]."""
+
+    kind: str
+    size: float
+    repeat: int
+    seed: int
+    episode: Episode
+    disturbance: Disturbance | None
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a trial gave, in SI units; `recovery_s` is nan where it did not recover."""
+
+    kind: str
+    size: float
+    repeat: int
+    seed: int
+    success: bool
+    recovery_s: float
+    deviation_m: float  # largest distance from the target since the disturbance
+    interventions: int  # of the safety filter
+    policy_sha256: str
+
+
+def draw(task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: float, repeat: int, seed: int) -> Trial:
+    """The trial of a kind and size; depends on these numbers and the seed only.
+
+    Args:
+        task: gives start poses and targets.
+        drive: of the task: its safety filter says which poses the arm may be taken to.
+        config: of the protocol.
+        kind: a key of `UNITS`.
+        size: in the kind's unit.
+        repeat: from 0.
+        seed: of the session.
+
+    Raises:
+        ConfigError: no pose that far from neutral is allowed.
+    """
+    rng = np.random.default_rng([seed, list(_KEYS).index(kind), round(1e4 * size), repeat])
+    episode = task.begin(rng)
+    disturbance, at_s, (earliest, latest) = None, 0.0, config.at_s
+    if kind == "push":
+        direction = rng.standard_normal(3)
+        x, y, z = (float(size * value) for value in direction / np.linalg.norm(direction))
+        body = config.push_bodies[int(rng.integers(len(config.push_bodies)))]
+        disturbance, at_s = (
+            Disturbance(kind, size, body, (x, y, z), config.push_s, config.push_ramp_s),
+            float(rng.uniform(earliest, latest)),
+        )
+    elif kind == "moved_target":
+        angle = float(rng.uniform(0.0, 2.0 * math.pi))
+        x, y, z = (float(v) for v in episode.target + size * np.array([math.cos(angle), math.sin(angle), 0.0]))
+        disturbance, at_s = Disturbance(kind, size, vector=(x, y, z)), float(rng.uniform(earliest, latest))
+    elif kind == "displaced":
+        episode = replace(episode, start=_far(task, drive, size, episode.target, rng))
+    elif kind in ("friction", "damping"):
+        disturbance = Disturbance(kind, float(size if rng.random() < 0.5 else 1.0 / size))
+    elif kind != "undisturbed":
+        disturbance = Disturbance(kind, size)
+    return Trial(kind, size, repeat, seed, episode, disturbance, at_s)
+
+
+def _far(task: Task, drive: Drive, size: float, target: Vector, rng: np.random.Generator) -> Vector:
+    """A start pose with one joint between half and all of `size` from neutral, the others anywhere within, clear of everything."""
+    robot, arm = task.robot, Arm(task.robot)
+    at_rest = np.zeros(len(robot.joints))
+    for _ in range(MOST_DRAWS):
+        offset = rng.uniform(-size, size, len(robot.joints))
+        offset[int(rng.integers(len(offset)))] = rng.choice([-1.0, 1.0]) * rng.uniform(0.5 * size, size)
+        state = arm.state(0, np.array(robot.neutral_position) + offset, at_rest, at_rest)
+        if drive.safety.is_stoppable(state) and state.tool_position[2] > target[2] + CLEAR_M:
+            return state.position
+    raise ConfigError(f"no start pose {size} rad from neutral is clear of arm, table and workspace: give a smaller displaced_rad")
+
+
+class Session:
+    """Which trial is next, and what those before gave.
+
+    Args:
+        task: of the arm.
+        drive: of the task.
+        config: the protocol.
+        seed: of every draw.
+        policy_sha256: for the rows.
+        by_hand: only what an operator and a real arm can do.
+
+    Attributes:
+        rows: of the trials made.
+        trial: under way; None: the session is over.
+        broken: size at which fewer than half succeeded, by kind.
+        aborted: somebody ended it early.
+    """
+
+    def __init__(
+        self, task: Task, drive: Drive, config: ProtocolConfig, seed: int, policy_sha256: str = "", *, by_hand: bool = False
+    ) -> None:
+        self._task, self._drive, self._config, self._seed, self._sha256 = task, drive, config, seed, policy_sha256
+        self._kinds = {kind: sizes for kind, sizes in config.sizes().items() if kind in BY_HAND or not by_hand}
+        self.rows: list[Row] = []
+        self.broken: dict[str, float] = {}
+        self.aborted = False
+        self._plan = self._trials()
+        self.trial: Trial | None = next(self._plan, None)
+
+    @property
+    def most_trials(self) -> int:
+        """If no kind breaks."""
+        return self._config.repeats * sum(len(sizes) for sizes in self._kinds.values())
+
+    def close(self, success: bool, recovery_s: float, deviation_m: float, interventions: int) -> Row:
+        """Notes what the trial under way gave; the next one is under way then."""
+        assert self.trial is not None
+        t = self.trial
+        recovery_s = recovery_s if success else math.nan
+        row = Row(t.kind, t.size, t.repeat, t.seed, success, recovery_s, deviation_m, interventions, self._sha256)
+        self.rows.append(row)
+        self.trial = next(self._plan, None)
+        return row
+
+    def skip(self) -> None:
+        """Goes on to the next trial; the present one leaves no row."""
+        self.trial = next(self._plan, None)
+
+    def abort(self) -> None:
+        """Ends the session; the rows stay."""
+        self.trial, self.aborted = None, True
+
+    def _trials(self) -> Iterator[Trial]:
+        for kind, sizes in self._kinds.items():
+            for size in sizes:
+                for repeat in range(self._config.repeats):
+                    yield draw(self._task, self._drive, self._config, kind, size, repeat, self._seed)
+                made = [row.success for row in self.rows if (row.kind, row.size) == (kind, size)]
+                if made and np.mean(made) < BROKEN_BELOW:
+                    self.broken[kind] = size
+                    break
+
+
+class TrialActor(Actor):
+    """An actor whose episodes are the trials of a session; a trial interrupted by a stop begins anew.
+
+    Args:
+        task: of the policy.
+        policy: that is tried, in its deterministic mode.
+        session: what to do.
+        by_hand: an operator does what a simulation would: pushes are asked for, waited for and recognised.
+        drive: of the task.
+
+    Attributes:
+        wish: what the simulation is to do now, after this step; None: nothing.
+        prompt: what the operator is to do now; empty: nothing.
+    """
+
+    def __init__(self, task: Task, policy: Policy, session: Session, *, by_hand: bool = False, drive: Drive) -> None:
+        super().__init__(task, 0, deterministic=True, explores=False, drive=drive)
+        self.policy, self.session, self._by_hand = policy, session, by_hand
+        self.wish: Disturbance | None = None
+        self.prompt = ""
+        self._prepare()
+
+    def step(self, state: RobotState) -> Step:
+        """As `Actor.step`; sets `wish` and `prompt`."""
+        self.wish = None
+        if self.session.trial is None:
+            return Step(self.safety.hold(state))
+        self._state = state
+        step = super().step(state)
+        if step.target is not None:
+            self._enter(state)
+        if self._running is not None and self.session.trial is not None:
+            self._watch_state(state, self.session.trial, step)
+        return step
+
+    def skip(self) -> None:
+        """Leaves the trial under way out."""
+        self._give_up()
+        self.session.skip()
+        self._prepare()
+
+    def repeat(self) -> None:
+        """Begins the trial under way anew."""
+        self._give_up()
+        self._prepare()
+
+    def abort(self) -> None:
+        """Ends the session: from here on the arm is held."""
+        self._give_up()
+        self.session.abort()
+        self.prompt = ""
+
+    def begin(self, episode: Episode) -> None:
+        """As `Actor.begin`; of the trial under way."""
+        super().begin(episode)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """The trial under way is to begin: on the way to its start pose."""
+        self.prompt = ""
+        self._done = False  # the disturbance came
+        if self.session.trial is not None:
+            self.episode = self.session.trial.episode
+            if self._by_hand and self.session.trial.kind == "payload":
+                self.prompt = f"put {self.session.trial.size:g} kg in the hand, clear of the arm's way"
+
+    def _enter(self, state: RobotState) -> None:
+        """The episode of the trial begins with this state."""
+        self._entered_ns = self._from_ns = state.stamp_ns
+        self._last_away_ns = state.stamp_ns
+        self._deviation = 0.0
+        self._interventions = sum(self.safety.interventions.values())
+        self._done, self._prompted_ns = False, 0
+        self._push = PushWatch()
+        self.prompt = ""
+
+    def _watch_state(self, state: RobotState, trial: Trial, step: Step) -> None:
+        at_s = 1e-9 * (state.stamp_ns - self._entered_ns)
+        period_ns = round(1e9 / self.task.config.control_rate_hz)
+        if not self._done and trial.disturbance is not None and at_s >= max(trial.at_s, 1e-9 * SETTLED_STEPS * period_ns):
+            self._disturb(state, trial, trial.disturbance, step)
+        if not self.task.is_reached(state, self.episode):
+            self._last_away_ns = state.stamp_ns
+        if self._done or trial.at_s == 0.0:
+            self._deviation = max(self._deviation, self.task.distance(state, self.episode))
+
+    def _disturb(self, state: RobotState, trial: Trial, disturbance: Disturbance, step: Step) -> None:
+        if self._by_hand and disturbance.kind == "push":
+            if not self._prompted_ns:
+                self.prompt = _words(disturbance)
+                self._prompted_ns = state.stamp_ns
+            if self._push.sees(state, step.command if self.task.spec.command_mode == "torque" else None):
+                self.prompt, self._done, self._from_ns = "", True, state.stamp_ns
+            elif 1e-9 * (state.stamp_ns - self._prompted_ns) > PATIENCE_S:
+                self.repeat()
+            return
+        self._done = True
+        if self._by_hand:
+            return  # a payload was put there before
+        self.wish = disturbance
+        if disturbance.kind == "moved_target":
+            self.episode = replace(self.episode, target=np.array(disturbance.vector))
+        if trial.at_s:
+            self._from_ns = state.stamp_ns + round(1e9 * (disturbance.duration_s + disturbance.ramp_s))
+
+    def _is_over(self, steps: int, state: RobotState) -> bool:
+        """By time; where an operator is waited for, the episode's time begins with the push."""
+        if self._by_hand and self._prompted_ns:
+            return self._done and 1e-9 * (state.stamp_ns - self._from_ns) >= self.task.config.episode_s
+        return super()._is_over(steps, state)
+
+    def _next_episode(self, summary: EpisodeSummary) -> Episode:
+        """Closes the trial; the episode of the next one."""
+        recovery_s = max(1e-9 * (self._last_away_ns - self._from_ns), 0.0)
+        interventions = sum(self.safety.interventions.values()) - self._interventions
+        self.session.close(summary.success, recovery_s, self._deviation, interventions)
+        self._prepare()
+        return self.episode
+
+
+def _words(push: Disturbance) -> str:
+    """For an operator who stands where x points away from the robot's base and y to its left."""
+    axis = int(np.argmax(np.abs(push.vector)))
+    where = (("back towards the base", "away from the base"), ("to the robot's right", "to the robot's left"), ("down", "up"))
+    return f"push {push.body} {where[axis][push.vector[axis] > 0]}, with about {push.size:g} N for {push.duration_s:g} s, then let go"
