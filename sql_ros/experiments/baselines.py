@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,7 @@ from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.trainer import TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of
+from sql_ros.experiments.gym_training import Wrap
 
 DDPG_NOISE = 0.1  # standard deviation of the normal exploration noise, in units of the action
 
@@ -27,6 +29,9 @@ def train_baseline(
     *,
     evaluate_every: int,
     evaluation_episodes: int,
+    evaluate_first: int = 0,
+    wrap: Wrap = lambda env: env,
+    progress: Callable[[Any, Curve], None] | None = None,
 ) -> Curve:
     """Trains "sac" or "ddpg" of stable-baselines3; arguments as in `gym_training.train`.
 
@@ -36,9 +41,9 @@ def train_baseline(
     Raises:
         ConfigError: stable-baselines3 is not installed, or the environment does not fit.
     """
-    model = _build(method, ScaledEnv(make_env(env_id)), steps, seed, algorithm, pace)
+    model = _build(method, ScaledEnv(wrap(make_env(env_id))), steps, seed, algorithm, pace)
     evaluation = make_env(env_id)
-    recorder = CurveRecorder(evaluation, evaluation_episodes)
+    recorder = CurveRecorder(evaluation, evaluation_episodes, evaluate_first)
     act = _deterministic(model, ScaledEnv(evaluation))
 
     def on_step(scope: dict[str, Any], _: dict[str, Any]) -> bool:
@@ -46,10 +51,14 @@ def train_baseline(
         made = model.num_timesteps
         if made % evaluate_every == 0 and made < steps:
             recorder.add(made, model._n_updates, act)
+            if progress:
+                progress(model, recorder.curve)
         return True
 
     model.learn(steps, callback=on_step)
     recorder.add(steps, model._n_updates, act)
+    if progress:
+        progress(model, recorder.curve)
     return recorder.curve
 
 

@@ -16,7 +16,8 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of, to_env
 
-Progress = Callable[[Trainer, Curve], None]  # told after each evaluation; may export or save the trainer
+Progress = Callable[[Trainer, Curve], bool | None]  # told after each evaluation; may export or save the trainer; True ends the run
+Wrap = Callable[[Any], Any]  # puts something around the environment that is trained in
 
 
 def train(
@@ -28,7 +29,9 @@ def train(
     *,
     evaluate_every: int,
     evaluation_episodes: int,
+    evaluate_first: int = 0,
     progress: Progress | None = None,
+    wrap: Wrap = lambda env: env,
 ) -> Curve:
     """Trains for a number of transitions and evaluates on the way.
 
@@ -40,23 +43,25 @@ def train(
         pace: warm-up (uniform actions), updates per transition, memory.
         evaluate_every: transitions between two evaluations; the last step is always evaluated.
         evaluation_episodes: per evaluation, deterministic mode, the same seeds each time.
-        progress: told after each evaluation.
+        evaluate_first: see `CurveRecorder`.
+        progress: told after each evaluation; returning True ends the run.
+        wrap: put around the environment that is trained in.
 
     Raises:
         ConfigError: the environment cannot be made or has other spaces.
     """
-    env = make_env(env_id)
+    env = wrap(make_env(env_id))
     trainer = Trainer(spec_of(env), pace, algorithm, seed)
     walk = Walk(env, trainer, seed)
-    recorder = CurveRecorder(make_env(env_id), evaluation_episodes)
+    recorder = CurveRecorder(make_env(env_id), evaluation_episodes, evaluate_first)
     for step in range(1, steps + 1):
         trainer.add(walk.step())
         while trainer.updates_due > 0:
             trainer.update()
         if step % evaluate_every == 0 or step == steps:
             recorder.add(step, trainer.learner.updates, deterministic(trainer.learner))
-            if progress:
-                progress(trainer, recorder.curve)
+            if progress and progress(trainer, recorder.curve):
+                break
     return recorder.curve
 
 

@@ -12,7 +12,14 @@ LAYERS = {"core": 0, "robot": 1, "sim": 2, "envs": 3, "runs": 3, "bench": 3, "ve
 TOP = {"share": 0, "stack": 4}  # modules beside the rooms: share sees core.errors alone, stack is read by launch files and cli
 ROS = {"rclpy", "std_msgs", "sensor_msgs", "std_srvs", "diagnostic_msgs", "rcl_interfaces", "builtin_interfaces", "rosgraph_msgs"}
 ROS |= {"lifecycle_msgs", "trajectory_msgs", "intera_core_msgs"}
-ROBOT_PC = ["nodes/actor_node.py", "nodes/sim_bridge_node.py", "robot/safety.py", "core/policy.py", "runs/evaluation.py"]
+ROBOT_PC = [
+    "nodes/actor_node.py",
+    "nodes/trials_node.py",
+    "nodes/sim_bridge_node.py",
+    "robot/safety.py",
+    "core/policy.py",
+    "runs/evaluation.py",
+]
 
 
 def _imports(path: Path) -> set[str]:

@@ -13,7 +13,7 @@ from sql_ros.experiments.gym_training import Walk, train
 def test_it_learns_where_the_reward_is(line, small, pace):
     curve = train(line, 600, 0, small, pace, evaluate_every=600, evaluation_episodes=5)
     rng = np.random.default_rng(0)
-    uniform, _ = evaluate(make_env(line), lambda _: rng.uniform(-1.0, 1.0, 1).astype(np.float32), 20)
+    uniform, _, _ = evaluate(make_env(line), lambda _: rng.uniform(-1.0, 1.0, 1).astype(np.float32), 20)
     assert uniform < -2.0  # five times the mean distance of 0.625
     assert curve.returns[-1] > -0.75
     assert curve.successes[-1] >= 0.6

@@ -1,0 +1,180 @@
+"""Stacking: soft Q-learning beside SAC and DDPG, success against minutes of robot time, every run a file of its own.
+
+Robot time counts every control step from the first one, and for every episode what an arm takes between two: the way back to a start pose,
+the rest there, the release. That is measured once, with the actor and the simulated arm, and is the same for everyone.
+
+The settings of soft Q-learning are those of the stack (config/sawyer_stack.yaml and config/params/sawyer_stack.yaml); the others take from
+them what they share, as `baselines.py` says. A run ends early when it has converged.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from sql_ros.core.config import config_from_mapping
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.memory import keep_freed_memory
+from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.experiments.ablation import write_json
+from sql_ros.experiments.baselines import train_baseline
+from sql_ros.experiments.curve import Curve
+from sql_ros.experiments.gym_training import train
+from sql_ros.robot.actor import Actor
+from sql_ros.robot.tasks import load_task
+from sql_ros.runs.figures import versions
+from sql_ros.runs.rollout import SimulatedArm
+from sql_ros.stack import sawyer_stack
+
+TASK, ENV = "sawyer_stack", "sql_ros/SawyerStack-v0"
+METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG"}
+CONSISTENT = 0.95
+EVALUATION_EPISODES, EVALUATION_FIRST = 100, 10
+
+
+class EpisodeLog(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Notes which training episodes succeeded: `log` holds [transitions so far, success]."""
+
+    def __init__(self, env: Any, log: list[tuple[int, bool]]) -> None:
+        super().__init__(env)
+        self._log, self._made = log, 0
+
+    def step(self, action: Any) -> Any:
+        """As the environment."""
+        result = self.env.step(action)
+        self._made += 1
+        if result[2] or result[3]:
+            self._log.append((self._made, bool(result[4]["is_success"])))
+        return result
+
+
+@dataclass
+class RunResult:
+    """A run as its file holds it.
+
+    Attributes:
+        method, seed: of the run.
+        overhead_s: robot time per episode beside its steps [s].
+        episode_steps, control_rate_hz: of the task.
+        episodes: [transitions so far, success] of every training episode.
+        curve: evaluations.
+    """
+
+    method: str
+    seed: int
+    overhead_s: float
+    episode_steps: int
+    control_rate_hz: float
+    episodes: list[tuple[int, bool]] = field(default_factory=list)
+    curve: dict[str, list[float]] = field(default_factory=dict)
+
+    def minutes(self, transitions: float) -> float:
+        """Robot time [min] after so many transitions."""
+        return transitions * (1.0 / self.control_rate_hz + self.overhead_s / self.episode_steps) / 60.0
+
+    def milestones(self) -> dict[str, float]:
+        """Robot minutes of the first success in training, of the first evaluation with 95 of 100, of the first two in a row with all."""
+        first = next((self.minutes(made) for made, success in self.episodes if success), float("inf"))
+        full = [share if count == EVALUATION_EPISODES else 0.0 for share, count in zip(self.curve["successes"], self.curve["episodes"])]
+        at = [self.minutes(made) for made in self.curve["steps"]]
+        consistent = next((minute for minute, share in zip(at, full) if share >= CONSISTENT), float("inf"))
+        both = (minute for minute, before, share in zip(at[1:], full, full[1:]) if before == share == 1.0)
+        return {"first_success_min": first, "consistent_min": consistent, "converged_min": next(both, float("inf"))}
+
+
+def make_runs(out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int) -> None:
+    """Makes the runs that have no file yet, in worker processes of one thread; prints a line for each."""
+    missing = [(method, seed) for seed in seeds for method in methods if not _file(out, method, seed).is_file()]
+    print(f"{len(missing)} of {len(methods) * len(seeds)} runs to make, {jobs} at a time", flush=True)
+    if not missing:
+        return
+    overhead_s = measure_overhead()
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        work = [pool.submit(make_run, out, method, seed, steps, evaluate_every, overhead_s) for method, seed in missing]
+        for count, future in enumerate(as_completed(work), start=1):
+            print(f"{count}/{len(missing)} {future.result()}", flush=True)
+
+
+def measure_overhead() -> float:
+    """Robot time that an episode takes beside its steps, mean of ten by uniform actions [s]."""
+    task = load_task(TASK)
+    actor, arm = Actor(task, seed=0), SimulatedArm(task)
+    beside: list[int] = []
+    while len(beside) < 10:
+        summary = arm.follow(actor).summary
+        if summary is not None:
+            beside.append(summary.robot_steps - summary.steps)
+    return float(np.mean(beside)) / task.config.control_rate_hz
+
+
+def make_run(out: Path, method: str, seed: int, steps: int, evaluate_every: int, overhead_s: float) -> str:
+    """One run, from nothing to its file, with its policy beside it where it is soft Q-learning's; returns a line on it."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    task = load_task(TASK)
+    result = RunResult(method, seed, overhead_s, task.episode_steps, task.config.control_rate_hz)
+    path = _file(out, method, seed)
+    algorithm, pace = settings()
+
+    def progress(trainer: Any, curve: Curve) -> bool:
+        minutes = result.minutes(curve.steps[-1])
+        share = f"{curve.successes[-1]:.2f} of {curve.episodes[-1]}"
+        print(f"{method} seed {seed}: {minutes:.1f} min, return {curve.returns[-1]:.1f}, success {share}", flush=True)
+        if isinstance(trainer, Trainer):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".onnx").write_bytes(trainer.export())
+        result.curve = curve.as_dict()
+        return bool(np.isfinite(result.milestones()["converged_min"]))
+
+    points: dict[str, Any] = {
+        "evaluate_every": evaluate_every,
+        "evaluation_episodes": EVALUATION_EPISODES,
+        "evaluate_first": EVALUATION_FIRST,
+        "progress": progress,
+        "wrap": partial(EpisodeLog, log=result.episodes),
+    }
+    if method == "sql":
+        train(ENV, steps, seed, algorithm, pace, **points)
+    else:
+        train_baseline(method, ENV, steps, seed, algorithm, pace, **points)
+    content = {**vars(result), "algorithm": algorithm.as_dict(), "trainer": pace.as_dict(), "versions": versions()}
+    write_json(path, content)
+    return f"{method} seed {seed}: {result.milestones()}"
+
+
+def settings() -> tuple[AlgorithmConfig, TrainerConfig]:
+    """Those of the learner in the stack for this task."""
+    (learner,) = (p for p in sawyer_stack({"task": TASK}).processes if p.executable == "learner")
+    chosen: dict[str, dict[str, Any]] = {"algorithm": {}, "trainer": {}}
+    for name, value in learner.parameters.items():
+        section, _, key = name.partition(".")
+        if section in chosen and key:
+            chosen[section][key] = value
+    where = f"parameters of task {TASK}"
+    return (
+        config_from_mapping(AlgorithmConfig, chosen["algorithm"], where),
+        config_from_mapping(TrainerConfig, chosen["trainer"], where),
+    )
+
+
+def read_runs(out: Path) -> list[RunResult]:
+    """The runs that are there, in order."""
+    runs = []
+    for path in sorted((out / "runs").glob("*.json")):
+        content = json.loads(path.read_text())
+        names = RunResult.__dataclass_fields__
+        runs.append(RunResult(**{name: value for name, value in content.items() if name in names}))
+    return runs
+
+
+def _file(out: Path, method: str, seed: int) -> Path:
+    return out / "runs" / f"{method}-seed{seed}.json"

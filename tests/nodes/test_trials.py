@@ -1,0 +1,115 @@
+"""Trials through the real stack: the node, the bridge that plays the arm, an operator who is a script."""
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
+from std_srvs.srv import Trigger
+
+from sql_ros.nodes.messages import disturbance_to_msg
+from sql_ros.nodes.qos import LATCHED, RELIABLE
+from sql_ros.robot.disturbance import Disturbance
+
+pytestmark = pytest.mark.stack
+POLICY = Path(__file__).parents[2] / "config" / "policies" / "sawyer_stack.onnx"
+TOPICS = {"commands": "sim_bridge/commands", "disturb": "sim_bridge/disturb"}
+
+
+@pytest.fixture
+def protocol(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "protocol.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _start(processes, tmp_path, protocol: str, **parameters):
+    """Bridge and trials in lockstep."""
+    processes.node("sim_bridge", task="sawyer_stack", realtime_factor=0.0)
+    table = tmp_path / "rows" / "trials.csv"
+    options = {"task": "sawyer_stack", "realtime_factor": 0.0, "policy": POLICY, "protocol": protocol, "csv": table, **parameters}
+    return processes.node("trials", TOPICS, **options), table
+
+
+def test_a_session_through_the_bridge_does_what_it_says_and_ends(processes, probe, tmp_path, protocol):
+    diagnostics = probe.listen(DiagnosticArray, "/diagnostics", 50)
+    text = "repeats: 1\npush_n: [20]\npayload_kg: [0.1]\nlost_share: [0.1]\nmoved_m: [0.005]\ndelay_steps: [0]\n"
+    trials, table = _start(processes, tmp_path, protocol(text))
+    probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
+    assert trials.returncode == 0, trials.log.read_text()
+    rows = _rows(table)
+    assert [row["kind"] for row in rows] == ["undisturbed", "push", "payload", "delay", "lost_states", "moved_target"]
+    assert sum(row["success"] == "True" for row in rows) >= 4
+    assert all(len(row["policy_sha256"]) == 64 for row in rows)
+    values = [{e.key: e.value for e in s.values} for m in diagnostics for s in m.status if s.name == "sim_bridge: simulation"]
+    assert max(int(value.get("disturbances", 0)) for value in values) == 5
+
+
+def test_an_operator_is_asked_to_push_and_the_push_is_recognised(processes, probe, tmp_path, protocol):
+    prompts = probe.listen(String, "trials/prompt", LATCHED)
+    hand = probe.node.create_publisher(Float64MultiArray, "sim_bridge/disturb", RELIABLE)
+    trials, table = _start(processes, tmp_path, protocol("repeats: 1\nundisturbed: []\npush_n: [30]\nat_s: [4.0, 4.0]\n"), by_hand=True)
+    probe.wait(lambda: prompts and "push" in prompts[-1].data and hand.get_subscription_count(), timeout=120.0)
+    assert trials.poll() is None
+    hand.publish(disturbance_to_msg(Disturbance("push", 60.0, "right_l3", (0.0, 60.0, 0.0), 0.4, 0.1)))
+    probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
+    assert prompts[-1].data == "" or "push" not in prompts[-1].data
+    (row,) = _rows(table)
+    assert (row["kind"], row["size"]) == ("push", "30.0")
+
+
+def test_an_aborted_session_keeps_what_was_measured_and_leaves_the_arm_held(processes, probe, tmp_path, protocol):
+    commands = probe.listen(Float64MultiArray, "sim_bridge/commands", RELIABLE)
+    trials, table = _start(processes, tmp_path, protocol("repeats: 50\n"))
+    probe.wait(lambda: table.exists() and len(_rows(table)) >= 2, timeout=120.0)
+    assert "number" in probe.call(Trigger, "trials/skip", Trigger.Request()).message
+    assert probe.call(Trigger, "trials/repeat", Trigger.Request()).success
+    answer = probe.call(Trigger, "trials/abort", Trigger.Request())
+    assert answer.message == "the session is over"
+    probe.wait(lambda: trials.poll() is not None, what="the end of the session")
+    assert trials.returncode == 0, trials.log.read_text()
+    assert 2 <= len(_rows(table)) < 50
+    assert not any(commands[-1].data)
+
+
+def test_what_cannot_be_done_to_the_arm_is_counted(processes, probe):
+    diagnostics = probe.listen(DiagnosticArray, "/diagnostics", 50)
+    hand = probe.node.create_publisher(Float64MultiArray, "sim_bridge/disturb", RELIABLE)
+    processes.node("sim_bridge", task="sawyer_stack", realtime_factor=0.0)
+    probe.wait(hand.get_subscription_count)
+    good = disturbance_to_msg(Disturbance("push", 10.0, "nobody", (1.0, 0.0, 0.0), 0.1))
+    hand.publish(good)
+    good.layout.dim[1] = MultiArrayDimension(label="earthquake", size=1, stride=1)
+    hand.publish(good)
+    hand.publish(Float64MultiArray(data=[1.0]))
+    key = "fault/disturbance_dropped"
+    probe.wait(lambda: [e for m in diagnostics for s in m.status for e in s.values if e.key == key and e.value == "3"], what=key)
+
+
+def test_trials_without_a_policy_say_what_is_missing(processes):
+    trials = processes.node("trials", TOPICS, task="sawyer_stack")
+    assert trials.wait(60) == 2
+    assert "policy" in trials.log.read_text()
+
+
+def test_the_command_line_writes_a_report(processes, tmp_path, protocol):
+    words = [sys.executable, "-m", "sql_ros.cli.main", "trials", "--policy", str(POLICY), "--out", str(tmp_path / "out")]
+    words += ["--protocol", protocol("repeats: 2\npush_n: [20]\n"), "--json", str(tmp_path / "figures.json")]
+    command = processes.start(words, cwd=tmp_path)
+    assert command.wait(120) == 0, command.log.read_text()
+    assert {"report.md", "trials.csv", "success.png", "recovery.png", "figures.json"} <= set(os.listdir(tmp_path / "out"))
+    assert "success_push" in (tmp_path / "figures.json").read_text()
+    again = processes.start(words, cwd=tmp_path)
+    assert again.wait(60) == 2
+    assert "--out" in again.log.read_text()

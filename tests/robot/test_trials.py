@@ -1,0 +1,216 @@
+"""The protocol of perturbation trials, and the actor that goes through it; the arm is the simulation of `sawyer_reach`."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.core.policy import Policy
+from sql_ros.robot.disturbance import Disturbance
+from sql_ros.robot.drive import Drive
+from sql_ros.robot.push_watch import REMEMBERED, PushWatch
+from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.trials import ProtocolConfig, Session, TrialActor, draw, load_protocol
+from sql_ros.runs.rollout import SimulatedArm
+
+PROTOCOL = ProtocolConfig(repeats=2, push_n=(20.0, 40.0), payload_kg=(0.2,), moved_m=(0.01,), push_bodies=("right_l3", "right_l5"))
+
+
+@pytest.fixture(scope="module")
+def short(task) -> Task:
+    """Reaching, by an untrained policy, in episodes of a second."""
+    return Task(task.spec.task, dataclasses.replace(task.config, episode_s=1.5), task.robot)
+
+
+@pytest.fixture(scope="module")
+def drive(short) -> Drive:
+    return Drive(short)
+
+
+@pytest.fixture
+def policy(short, untrained) -> Policy:
+    return Policy(untrained(), short.spec)
+
+
+def _session(short, drive, protocol=PROTOCOL, **options) -> Session:
+    return Session(short, drive, protocol, 0, "sha", **options)
+
+
+def _holds(arm: SimulatedArm, actor: TrialActor) -> None:
+    for _ in range(20):
+        arm.follow(actor)
+    assert actor.safety.is_at_rest
+
+
+def test_trials_depend_on_kind_size_number_and_seed_alone(short, drive):
+    first, same = (draw(short, drive, PROTOCOL, "push", 20.0, 1, 5) for _ in range(2))
+    np.testing.assert_array_equal(first.episode.start, same.episode.start)
+    assert (first.disturbance, first.at_s) == (same.disturbance, same.at_s)
+    for other in (draw(short, drive, PROTOCOL, "push", 20.0, 2, 5), draw(short, drive, PROTOCOL, "push", 20.0, 1, 6)):
+        assert other.disturbance != first.disturbance
+
+
+def test_a_push_has_its_size_a_body_of_the_list_and_its_time(short, drive):
+    trials = [draw(short, drive, PROTOCOL, "push", 40.0, i, 0) for i in range(50)]
+    np.testing.assert_allclose([np.linalg.norm(t.disturbance.vector) for t in trials], 40.0)
+    assert {t.disturbance.body for t in trials} == {"right_l3", "right_l5"}
+    assert all(1.0 <= t.at_s <= 6.0 for t in trials)
+    assert np.ptp([t.at_s for t in trials]) > 3.0
+
+
+def test_a_displaced_arm_begins_farther_away_than_in_training_and_clear_of_everything(short, drive):
+    neutral = np.array(short.robot.neutral_position)
+    trials = [draw(short, drive, PROTOCOL, "displaced", 0.4, i, 0) for i in range(20)]
+    farthest = np.array([np.abs(t.episode.start - neutral).max() for t in trials])
+    assert ((farthest >= 0.2) & (farthest <= 0.4)).all()
+    arm = SimulatedArm(short)
+    for trial in trials:
+        arm.sim.reset(trial.episode.start)
+        assert drive.safety.is_stoppable(arm.state())
+
+
+def test_a_target_moves_sideways_by_its_size(short, drive):
+    trial = draw(short, drive, PROTOCOL, "moved_target", 0.03, 0, 0)
+    moved = np.array(trial.disturbance.vector) - trial.episode.target
+    assert (np.linalg.norm(moved), moved[2]) == (pytest.approx(0.03), 0.0)
+
+
+def test_sizes_go_up_until_fewer_than_half_succeed(short, drive):
+    session = _session(short, drive)
+    while session.trial is not None:
+        trial = session.trial
+        session.close(not (trial.kind == "push" and trial.size == 20.0), 1.0, 0.1, 0)
+    made = [(row.kind, row.size) for row in session.rows]
+    assert ("push", 40.0) not in made
+    assert made.count(("push", 20.0)) == 2
+    assert ("moved_target", 0.01) in made
+    assert session.broken == {"push": 20.0}
+    assert all(math.isnan(row.recovery_s) for row in session.rows if not row.success)
+
+
+def test_a_session_by_hand_has_only_what_a_hand_can_do(short, drive):
+    session = _session(short, drive, by_hand=True)
+    kinds = set()
+    while session.trial is not None:
+        kinds.add(session.trial.kind)
+        session.close(True, 0.0, 0.0, 0)
+    assert kinds == {"undisturbed", "push", "payload"}
+
+
+def test_every_trial_is_made_once_and_is_one_row(short, drive, policy):
+    protocol = dataclasses.replace(PROTOCOL, at_s=(0.5, 0.8))
+    session, arm = _session(short, drive, protocol), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    while arm.try_once(actor) is not None:
+        pass
+    made = [(row.kind, row.size, row.repeat) for row in session.rows]
+    assert len(set(made)) == len(made) >= 8  # an untrained policy breaks every kind at its first size
+    assert all(row.policy_sha256 == "sha" and row.deviation_m > 0 for row in session.rows)
+    assert session.trial is None
+    _holds(arm, actor)
+
+
+def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
+    protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.8, 0.8))
+    session, arm = _session(short, drive, protocol), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    arm.begin(actor, session.trial.episode)
+    began, wishes = arm.sim.time_ns, []
+    while not session.rows:
+        at = arm.sim.time_ns - began
+        arm.follow(actor)
+        if actor.wish is not None:
+            wishes.append((1e-9 * at, actor.wish))
+    assert [wish for _, wish in wishes] == [draw(short, drive, protocol, "push", 30.0, 0, 0).disturbance]
+    assert wishes[0][0] == pytest.approx(0.8, abs=0.051)
+
+
+def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy):
+    session, arm = _session(short, drive), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    arm.begin(actor, session.trial.episode)
+    for _ in range(10):
+        arm.follow(actor)
+    actor.interrupt(arm.state())  # as the node does when somebody stops the arm
+    trial = session.trial
+    for _ in range(300):
+        arm.follow(actor)
+        if session.rows:
+            break
+    assert (session.rows[0].kind, session.rows[0].repeat) == (trial.kind, trial.repeat)
+
+
+def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, policy):
+    session, arm = _session(short, drive), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    first = session.trial
+    actor.repeat()
+    assert session.trial is first
+    actor.skip()
+    assert (session.trial.kind, session.trial.repeat, session.rows) == (first.kind, 1, [])
+    arm.try_once(actor)
+    actor.abort()
+    assert session.aborted
+    assert len(session.rows) == 1
+    _holds(arm, actor)
+
+
+def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy):
+    """The operator is a script: it reads the prompt and pushes the simulated arm; the time of the episode begins with the push."""
+    still = dataclasses.replace(short.config, action_scale=(0.001,) * 7)  # an arm that stands, as one at its goal does
+    task = Task(short.spec.task, still, short.robot)
+    policy.spec = task.spec
+    protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(40.0,), push_bodies=("right_l5",), at_s=(0.5, 0.5))
+    session, arm = Session(task, drive, protocol, 0, "sha", by_hand=True), SimulatedArm(task)
+    actor = TrialActor(task, policy, session, by_hand=True, drive=Drive(task))
+    arm.begin(actor, session.trial.episode)
+    asked, waited = "", 0
+    for _ in range(400):
+        arm.follow(actor)
+        assert actor.wish is None
+        if actor.prompt:
+            asked, waited = actor.prompt, waited + 1
+            if waited == 60:  # longer than the whole episode would be
+                arm.sim.disturb(Disturbance("push", 150.0, "right_l5", (0.0, 150.0, 0.0), 0.3, 0.1))
+        if session.rows:
+            break
+    assert asked.startswith("push right_l5 ")
+    assert "40 N" in asked
+    assert 60 < waited < 70
+    assert session.rows[0].kind == "push"
+
+
+def test_torques_that_nobody_commanded_are_a_push(short):
+    """As an arm with torque sensors feels it, before it moves."""
+    arm, watch = SimulatedArm(short), PushWatch()
+    state = arm.state()
+    commanded = np.full(7, 1.0)
+    usual = dataclasses.replace(state, effort=commanded + 2.0)  # friction, say: the same all the time
+    assert not any(watch.sees(usual, commanded) for _ in range(3 * REMEMBERED))
+    assert watch.sees(dataclasses.replace(state, effort=commanded + 7.0), commanded)
+
+
+def test_an_arm_that_moves_by_itself_is_not_pushed(short):
+    arm, watch = SimulatedArm(short), PushWatch()
+    state = arm.state()
+    for step in range(40):
+        assert not watch.sees(dataclasses.replace(state, position=state.position + 0.03 * step), None)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [({"push_n": (40.0, 20.0)}, "push_n"), ({"at_s": (3.0,)}, "at_s"), ({"at_s": (3.0, 1.0)}, "at_s"), ({"repeats": 0}, "repeats")],
+)
+def test_a_protocol_that_makes_no_sense_is_named(values, word):
+    with pytest.raises(ConfigError, match=word):
+        ProtocolConfig(**values)
+
+
+def test_the_shipped_protocol_tries_everything():
+    protocol = load_protocol("standard", 3)
+    assert protocol.repeats == 3
+    assert set(protocol.sizes()) == {
+        "undisturbed", "push", "displaced", "payload", "friction", "damping", "delay", "lost_states", "moved_target",
+    }  # fmt: skip

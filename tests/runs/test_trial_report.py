@@ -1,0 +1,86 @@
+"""What is made of trials: intervals, breaking sizes, pairs, tables that survive."""
+
+import json
+import math
+
+import pytest
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.trials import Row
+from sql_ros.runs.trial_report import breaking_sizes, figures_of, reference, sign_test, wilson, write_trial_report
+from sql_ros.runs.trial_table import append_rows, line, read_rows
+
+
+def _row(kind="push", size=20.0, repeat=0, success=True, recovery_s=1.0) -> Row:
+    return Row(kind, size, repeat, 0, success, recovery_s if success else math.nan, 0.01, 3, "ab" * 32)
+
+
+ROWS = [
+    *[_row("undisturbed", 0.0, i, recovery_s=2.0) for i in range(4)],
+    *[_row("push", 20.0, i, i != 0, 0.5 * i) for i in range(4)],
+    *[_row("push", 40.0, i, i == 0) for i in range(4)],
+]
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (98, 100, 0.9300, 0.9945), (0, 0, 0.0, 1.0)],
+)
+def test_wilsons_interval_is_that_of_the_tables(successes, trials, low, high):
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize(("better", "worse", "chance"), [(10, 0, 2 / 1024), (0, 10, 2 / 1024), (0, 0, 1.0), (3, 3, 1.0), (5, 1, 14 / 64)])
+def test_the_sign_test_is_exact(better, worse, chance):
+    assert sign_test(better, worse) == pytest.approx(chance)
+
+
+def test_figures_are_those_of_the_smallest_sizes():
+    figures = figures_of(ROWS)
+    assert len(reference(ROWS)) == 8
+    assert (figures["success_rate"], figures["success_push"], figures["success_undisturbed"]) == (7 / 8, 3 / 4, 1.0)
+    assert figures["all_success_rate"] == 8 / 12
+    assert figures["recovery_p50_s"] == 2.0
+    assert figures["breaks_at_push"] == 40.0
+
+
+def test_it_breaks_at_the_smallest_size_that_fewer_than_half_recover_from():
+    assert breaking_sizes(ROWS) == {"undisturbed": math.inf, "push": 40.0}
+
+
+def test_the_report_shows_every_policy_and_compares_them_in_pairs(tmp_path):
+    worse = [_row(row.kind, row.size, row.repeat, False) for row in ROWS]
+    figures = write_trial_report(tmp_path, {"ours": ROWS, "theirs": worse}, task="t", command="as typed", seed=3)
+    text = (tmp_path / "report.md").read_text()
+    for part in ("as typed", "## ours", "**7 of 8**", "push: at 40 N", "| theirs | 12 | 8 | 0 | 0.00781 |", "success.png"):
+        assert part in text
+    assert figures["theirs/success_rate"] == 0.0
+    content = json.loads((tmp_path / "figures.json").read_text())
+    assert (content["seed"], content["command"]) == (3, "as typed")
+    for name in ("success.png", "recovery.png"):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_table_comes_back_as_it_was_written_and_is_gone_on_with(tmp_path):
+    path = tmp_path / "folder" / "trials.csv"
+    append_rows(path, ROWS[:5])
+    append_rows(path, ROWS[5:])
+    read = read_rows(path)
+    assert [r.recovery_s for r in read if r.success] == [r.recovery_s for r in ROWS if r.success]
+    assert [(r.kind, r.size, r.repeat, r.success) for r in read] == [(r.kind, r.size, r.repeat, r.success) for r in ROWS]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "kind,size\npush,x\n"])
+def test_a_file_that_is_no_table_is_named(tmp_path, text):
+    path = tmp_path / "odd.csv"
+    path.write_text(text)
+    if not text:
+        assert read_rows(path) == []
+        return
+    with pytest.raises(ConfigError, match=r"odd\.csv is no table of trials"):
+        read_rows(path)
+
+
+def test_a_trial_in_words():
+    assert line(_row()) == "push 20 N: recovered in 1.0 s, 10 mm away at most, 3 interventions"
+    assert line(_row("undisturbed", 0.0, success=False)).startswith("undisturbed: did not recover")
