@@ -1,4 +1,4 @@
-"""Recognises that somebody pushes the arm, from what any arm measures: where it is and what its joints feel."""
+"""Recognises that somebody pushes the arm, from what any arm measures: how its joints move, and what they feel."""
 
 from __future__ import annotations
 
@@ -7,41 +7,53 @@ from collections import deque
 import numpy as np
 
 from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.dynamics import Dynamics
 
-REMEMBERED = 10  # states that say what is usual
-MOVED_RAD, STILL_RAD = 0.02, 0.005  # a joint moved this far from where it had been this still
-FELT_NM = 4.0  # more than usual between the torque measured and the one commanded
+REMEMBERED = 20  # states that say what is usual
+LEAST_NM, TIMES_USUAL = 3.0, 1.5  # a torque from outside counts from the first, and beyond the second of the largest one lately
 
 
 class PushWatch:
-    """Fed with every state from the prompt on.
+    """Fed with every state from some time before a push on.
 
-    A push is seen where a joint that was still has moved, or where a joint's measured torque departs from the commanded one by more than it
-    did lately. An arm that measures no torque, or gives back the commanded one, is judged by its motion alone.
+    The torque from outside is estimated twice: as what the motion since the last state takes by the arm's dynamics, less what its drives
+    gave; and, where torques are commanded, as what the joints measure, less what was commanded. Contact and friction are in both, so a push
+    is what departs from what was usual lately. An arm that measures no torque, or gives back the commanded one, is judged by its motion.
+
+    Args:
+        dynamics: of the arm, over one control period.
     """
 
-    def __init__(self) -> None:
-        self._positions: deque[Vector] = deque(maxlen=REMEMBERED)
-        self._gaps: deque[Vector] = deque(maxlen=REMEMBERED)
+    def __init__(self, dynamics: Dynamics) -> None:
+        self._dynamics = dynamics
+        self._last: RobotState | None = None
         self._commanded: Vector | None = None
+        self._usual: tuple[deque[Vector], deque[Vector]] = (deque(maxlen=REMEMBERED), deque(maxlen=REMEMBERED))
 
     def sees(self, state: RobotState, commanded: Vector | None) -> bool:
         """Whether the arm is being pushed, by this state.
 
         Args:
-            state: of the arm now.
+            state: of the arm now, one control period after the last.
             commanded: torques (N,) sent in answer to this state [N m]; None: another command mode.
         """
-        moved = felt = False
-        if len(self._positions) == REMEMBERED:
-            usual = np.array(self._positions)
-            was_still = np.ptp(usual, axis=0) < STILL_RAD
-            moved = bool((was_still & (np.abs(state.position - usual[-1]) > MOVED_RAD)).any())
-        if self._commanded is not None:
-            gap = state.effort - self._commanded
-            if len(self._gaps) == REMEMBERED:
-                felt = bool((np.abs(gap - np.mean(self._gaps, axis=0)) > FELT_NM).any())
-            self._gaps.append(gap)
-        self._positions.append(state.position)
-        self._commanded = commanded
-        return moved or felt
+        last, given = self._last, self._commanded
+        self._last, self._commanded = state, commanded
+        if last is None:
+            return False
+        drives = given if given is not None else 0.5 * (last.effort + state.effort)
+        estimates = [self._dynamics.torque_for(state.velocity, last.position, last.velocity) - drives]
+        if given is not None:
+            estimates.append(state.effort - given)
+        # no short cut: both have to remember
+        return any([_departs(estimate, usual) for estimate, usual in zip(estimates, self._usual)])
+
+
+def _departs(torque: Vector, usual: deque[Vector]) -> bool:
+    """Whether a torque (N,) is out of what was usual lately; remembers it."""
+    known = np.array(usual)
+    usual.append(torque)
+    if len(known) < REMEMBERED:
+        return False
+    middle = np.median(known, axis=0)
+    return bool((np.abs(torque - middle) > LEAST_NM + TIMES_USUAL * np.abs(known - middle).max(0)).any())

@@ -23,6 +23,7 @@ from sql_ros.robot.actor import Actor, EpisodeSummary, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.drive import Drive
+from sql_ros.robot.dynamics import Dynamics
 from sql_ros.robot.push_watch import PushWatch
 from sql_ros.robot.task import Episode, Task
 from sql_ros.share import find_file
@@ -260,6 +261,7 @@ class TrialActor(Actor):
         self.policy, self.session, self._by_hand = policy, session, by_hand
         self.wish: Disturbance | None = None
         self.prompt = ""
+        self._dynamics = Dynamics(task.robot, task.config.scene, 1.0 / task.config.control_rate_hz)
         self._prepare()
 
     def step(self, state: RobotState) -> Step:
@@ -312,26 +314,30 @@ class TrialActor(Actor):
         self._last_away_ns = state.stamp_ns
         self._deviation = 0.0
         self._interventions = sum(self.safety.interventions.values())
-        self._done, self._prompted_ns = False, 0
-        self._push = PushWatch()
+        self._done, self._pushed, self._prompted_ns = False, False, 0
+        self._push = PushWatch(self._dynamics)
         self.prompt = ""
 
     def _watch_state(self, state: RobotState, trial: Trial, step: Step) -> None:
         at_s = 1e-9 * (state.stamp_ns - self._entered_ns)
         period_ns = round(1e9 / self.task.config.control_rate_hz)
+        if self._by_hand and self.task.spec.command_mode == "torque":
+            self._pushed = self._push.sees(state, step.command)
+        elif self._by_hand:
+            self._pushed = self._push.sees(state, None)
         if not self._done and trial.disturbance is not None and at_s >= max(trial.at_s, 1e-9 * SETTLED_STEPS * period_ns):
-            self._disturb(state, trial, trial.disturbance, step)
+            self._disturb(state, trial.disturbance)
         if not self.task.is_reached(state, self.episode):
             self._last_away_ns = state.stamp_ns
         if self._done or trial.at_s == 0.0:
             self._deviation = max(self._deviation, self.task.distance(state, self.episode))
 
-    def _disturb(self, state: RobotState, trial: Trial, disturbance: Disturbance, step: Step) -> None:
+    def _disturb(self, state: RobotState, disturbance: Disturbance) -> None:
         if self._by_hand and disturbance.kind == "push":
             if not self._prompted_ns:
                 self.prompt = _words(disturbance)
                 self._prompted_ns = state.stamp_ns
-            if self._push.sees(state, step.command if self.task.spec.command_mode == "torque" else None):
+            elif self._pushed:
                 self.prompt, self._done, self._from_ns = "", True, state.stamp_ns
             elif 1e-9 * (state.stamp_ns - self._prompted_ns) > PATIENCE_S:
                 self.repeat()
@@ -342,7 +348,7 @@ class TrialActor(Actor):
         self.wish = disturbance
         if disturbance.kind == "moved_target":
             self.episode = replace(self.episode, target=np.array(disturbance.vector))
-        if trial.at_s:
+        if disturbance.kind in ("push", "moved_target"):  # of which the end is what counts
             self._from_ns = state.stamp_ns + round(1e9 * (disturbance.duration_s + disturbance.ramp_s))
 
     def _is_over(self, steps: int, state: RobotState) -> bool:

@@ -10,6 +10,7 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.policy import Policy
 from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.drive import Drive
+from sql_ros.robot.dynamics import Dynamics
 from sql_ros.robot.push_watch import REMEMBERED, PushWatch
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.trials import ProtocolConfig, Session, TrialActor, draw, load_protocol
@@ -182,21 +183,32 @@ def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy):
     assert session.rows[0].kind == "push"
 
 
-def test_torques_that_nobody_commanded_are_a_push(short):
+@pytest.fixture
+def watch(short) -> PushWatch:
+    return PushWatch(Dynamics(short.robot, short.config.scene, 0.05))
+
+
+def test_torques_that_nobody_commanded_are_a_push(short, watch):
     """As an arm with torque sensors feels it, before it moves."""
-    arm, watch = SimulatedArm(short), PushWatch()
-    state = arm.state()
-    commanded = np.full(7, 1.0)
+    state, commanded = SimulatedArm(short).state(), np.full(7, 1.0)
     usual = dataclasses.replace(state, effort=commanded + 2.0)  # friction, say: the same all the time
     assert not any(watch.sees(usual, commanded) for _ in range(3 * REMEMBERED))
     assert watch.sees(dataclasses.replace(state, effort=commanded + 7.0), commanded)
 
 
-def test_an_arm_that_moves_by_itself_is_not_pushed(short):
-    arm, watch = SimulatedArm(short), PushWatch()
-    state = arm.state()
-    for step in range(40):
-        assert not watch.sees(dataclasses.replace(state, position=state.position + 0.03 * step), None)
+@pytest.mark.parametrize("newtons", [30.0, 80.0])
+def test_a_motion_that_no_torque_explains_is_a_push(short, watch, rng, newtons):
+    """The arm moves about under torques that change all the time; only when it is pushed is that recognised."""
+    arm, seen = SimulatedArm(short), []
+    for step in range(80):
+        if step == 60:
+            arm.sim.disturb(Disturbance("push", newtons, "right_l5", (0.0, newtons, 0.0), 0.3, 0.1))
+        torque = rng.uniform(-2.0, 2.0, 7)
+        seen.append(watch.sees(arm.state(), torque))
+        arm.sim.command("torque", torque, 0.05)
+        arm.sim.advance(25)
+    assert not any(seen[:61])
+    assert any(seen[61:66])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""What the stacking runs say: stacking.json for scripts, stacking.png and report.md for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.experiments.stacking import EVALUATION_EPISODES, EVALUATION_FIRST, METHODS, RunResult, read_runs
+from sql_ros.runs.figures import command_line, versions
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a"}
+REAL_ARM = {"first_success_min": 30.0, "consistent_min": 60.0, "converged_min": 120.0}  # of the seeds, on a real Sawyer
+TARGETS = {"first_success_min": 10.0, "consistent_min": 30.0, "converged_min": 60.0}
+WORDS = {
+    "first_success_min": "first success during training",
+    "consistent_min": "consistent (95 of 100)",
+    "converged_min": "converged (100 of 100 twice in a row)",
+}
+
+
+def write_stacking_report(out: Path, command: str | None = None) -> dict[str, Any]:
+    """Writes OUT/stacking.json, .png and report.md from what lies in OUT/runs.
+
+    Args:
+        out: folder of the experiment.
+        command: named in the report; None: that of this process.
+
+    Returns:
+        The content of stacking.json.
+
+    Raises:
+        ConfigError: there is no run.
+    """
+    runs = {method: [run for run in read_runs(out) if run.method == method] for method in METHODS}
+    runs = {method: found for method, found in runs.items() if found}
+    if not runs:
+        raise ConfigError(f"no runs in {out / 'runs'}")
+    summary = {
+        "command": command or command_line(),
+        "versions": versions(),
+        "overhead_s_per_episode": next(iter(runs.values()))[0].overhead_s,
+        "methods": {method: _summary(found) for method, found in runs.items()},
+    }
+    (out / "stacking.json").write_text(json.dumps(summary, indent=2) + "\n")
+    draw_stacking(runs, out / "stacking.png")
+    (out / "report.md").write_text(_text(summary))
+    return summary
+
+
+def _summary(runs: Sequence[RunResult]) -> dict[str, Any]:
+    """Milestones of every seed and their medians; None where it did not come to pass within the run."""
+    seeds = {str(run.seed): {key: _finite(value) for key, value in run.milestones().items()} for run in runs}
+    medians = {key: _finite(float(np.median([run.milestones()[key] for run in runs]))) for key in TARGETS}
+    return {
+        "median": medians,
+        "seeds": seeds,
+        "robot_minutes": [run.minutes(run.curve["steps"][-1]) for run in runs],
+        "final_success": [run.curve["successes"][-1] for run in runs],
+        "final_return": [run.curve["returns"][-1] for run in runs],
+        "updates_per_s": [run.curve["updates"][-1] / max(run.curve["train_s"][-1], 1e-9) for run in runs],
+    }
+
+
+def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
+    """Success and return against robot minutes; a run that has converged stays where it ended."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    for method, found in runs.items():
+        every = min(run.minutes(run.curve["steps"][0]) for run in found)
+        grid = np.arange(1, round(max(run.minutes(run.curve["steps"][-1]) for run in found) / every) + 1) * every
+        for axes, key in ((left, "successes"), (right, "returns")):
+            lines = np.array([np.interp(grid, [run.minutes(s) for s in run.curve["steps"]], run.curve[key]) for run in found])
+            axes.plot(grid, np.median(lines, 0), color=COLOURS[method], linewidth=2.2, label=f"{METHODS[method]}, {len(found)} seeds")
+            axes.fill_between(grid, lines.min(0), lines.max(0), color=COLOURS[method], alpha=0.15, linewidth=0)
+    left.axhline(0.95, color="#999999", linewidth=0.8, linestyle=":")
+    left.set(ylabel="success, deterministic mode", ylim=(-0.03, 1.03))
+    right.set_ylabel("return, deterministic mode")
+    for axes in (left, right):
+        axes.set_xlabel("robot time [min]")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    figure.suptitle("Stacking: median of the seeds, band from the worst to the best")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _text(summary: Mapping[str, Any]) -> str:
+    methods = summary["methods"]
+    lines = [
+        "# Stacking: robot time to learn it",
+        "",
+        f"    {summary['command']}",
+        "",
+        "![success against robot minutes](stacking.png)",
+        "",
+        f"Robot minutes, median of the seeds (each seed in brackets; - not within the run). Every control step counts, and "
+        f"{summary['overhead_s_per_episode']:.2f} s per episode for the way back, the rest and the release, as measured. Evaluations: "
+        f"deterministic mode, the same {EVALUATION_EPISODES} start poses and targets each time; of an evaluation whose first "
+        f"{EVALUATION_FIRST} episodes go badly the others are not made.",
+        "",
+        f"| | real arm, 2018 | target | {' | '.join(METHODS[method] for method in methods)} |",
+        f"|---|---|---|{'---|' * len(methods)}",
+    ]
+    for key, words in WORDS.items():
+        cells = [_cell(numbers, key) for numbers in methods.values()]
+        lines.append(f"| {words} | {REAL_ARM[key]:g} | {TARGETS[key]:g} | {' | '.join(cells)} |")
+    ends = [
+        f"{np.median(numbers['final_success']):.2f} after {np.median(numbers['robot_minutes']):.0f} min" for numbers in methods.values()
+    ]
+    lines.append(f"| success at the end, median | | | {' | '.join(ends)} |")
+    packages = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
+    return "\n".join([*lines, "", f"{packages}."]) + "\n"
+
+
+def _cell(numbers: Mapping[str, Any], key: str) -> str:
+    each = ", ".join(_minutes(values[key]) for values in numbers["seeds"].values())
+    return f"**{_minutes(numbers['median'][key])}** ({each})"
+
+
+def _minutes(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
