@@ -1,4 +1,5 @@
 # make run    set up, then train the simulated Sawyer through the real stack until it reaches its goals
+# make demo   set up, then watch a trained arm stack a brick and be pushed, in seconds
 # make test   set up, then run every test
 # make check  format, lint, types and the fast tests, in about a minute
 # Others: setup, eval, doctor, clean.
@@ -12,10 +13,13 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SEED ?= 0
 ARGS ?=
 
-.PHONY: run test check setup eval doctor clean
+.PHONY: run demo test check setup eval doctor clean
 
 run: setup
 	$(VENV)/bin/sql-ros up sawyer_stack task:=sawyer_reach seed:=$(SEED) $(ARGS)
+
+demo: setup
+	$(VENV)/bin/sql-ros demo $(ARGS)
 
 test: setup
 	$(VENV)/bin/python -m pytest $(ARGS)

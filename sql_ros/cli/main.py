@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sql_ros import __version__
 from sql_ros.cli import bench as bench_cli
+from sql_ros.cli import demo as demo_cli
 from sql_ros.cli import experiment as experiment_cli
 from sql_ros.cli import trials as trials_cli
 from sql_ros.cli import verify as verify_cli
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", required=True, metavar="command")
     _add_up(commands)
     _add_eval(commands)
+    _add_demo(commands)
     _add_trials(commands)
     _add_bench(commands)
     _add_verify(commands)
@@ -173,7 +175,20 @@ def _eval(args: argparse.Namespace) -> int:
     return 0
 
 
-# --- trials, bench, verify, experiment ---
+# --- demo, trials, bench, verify, experiment ---
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = _command(
+        commands,
+        "demo",
+        "watch the shipped policy stack a brick and be pushed: one simulated episode, a clip, no ROS",
+        """  sql-ros demo
+  sql-ros demo --push 60 --at 2 --seed 3 --out runs/harder
+  sql-ros demo --policy runs/latest/policy.onnx""",
+    )
+    demo_cli.add_arguments(demo)
+    demo.set_defaults(run=demo_cli.run)
 
 
 def _add_trials(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -222,7 +237,9 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "experiment",
         "compare algorithms over environments and seeds, and write a report (needs the extra 'bench')",
         """  sql-ros experiment ablation --out runs/ablation --jobs 2
-  sql-ros experiment ablation --out runs/small --envs Hopper-v5 --contenders ours "sb3 sac" --seeds 0 --steps 3000""",
+  sql-ros experiment ablation --out runs/small --envs Hopper-v5 --contenders ours "sb3 sac" --seeds 0 --steps 3000
+  sql-ros experiment stacking --out runs/stacking --jobs 2 --seeds 0 1 2 3 4       hours: success against robot time
+  sql-ros experiment stacking --out runs/stacking --contenders sql --seeds 0 --steps 30000""",
     )
     experiment_cli.add_arguments(experiment)
     experiment.set_defaults(run=experiment_cli.run)

@@ -351,6 +351,13 @@ class TrialActor(Actor):
         if disturbance.kind in ("push", "moved_target"):  # of which the end is what counts
             self._from_ns = state.stamp_ns + round(1e9 * (disturbance.duration_s + disturbance.ramp_s))
 
+    def _jumped(self, state: RobotState) -> bool:
+        """As the actor; an arm that was thrown about faster than it can move did not recover."""
+        jumped = super()._jumped(state)
+        if jumped and self._running is not None and self._done and self.session.trial is not None:
+            self._close(False)
+        return jumped
+
     def _is_over(self, steps: int, state: RobotState) -> bool:
         """By time; where an operator is waited for, the episode's time begins with the push."""
         if self._by_hand and self._prompted_ns:
@@ -359,11 +366,15 @@ class TrialActor(Actor):
 
     def _next_episode(self, summary: EpisodeSummary) -> Episode:
         """Closes the trial; the episode of the next one."""
+        self._close(summary.success)
+        return self.episode
+
+    def _close(self, success: bool) -> None:
         recovery_s = max(1e-9 * (self._last_away_ns - self._from_ns), 0.0)
         interventions = sum(self.safety.interventions.values()) - self._interventions
-        self.session.close(summary.success, recovery_s, self._deviation, interventions)
+        self.session.close(success, recovery_s, self._deviation, interventions)
+        self._give_up()
         self._prepare()
-        return self.episode
 
 
 def _words(push: Disturbance) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sql_ros.robot.actor import Actor, Step
-from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.task import Episode, Task
 from sql_ros.robot.trials import Row, TrialActor
 from sql_ros.sim.simulation import Simulation
@@ -33,18 +35,29 @@ class SimulatedArm:
         self.sim.advance(self._period)
         return step
 
-    def try_once(self, actor: TrialActor) -> Row | None:
-        """One trial of the actor's session, from its start pose; None: it was interrupted and is to be made again."""
-        trial, made = actor.session.trial, len(actor.session.rows)
+    def try_once(self, actor: TrialActor, show: Callable[[int, Vector], None] = lambda step, force: None) -> Row | None:
+        """One trial of the actor's session, from its start pose.
+
+        Args:
+            actor: with a session.
+            show: told before every control step its number and the force of a push (3,) [N].
+
+        Returns:
+            What the trial gave; None where the session is over.
+        """
+        trial, made, step = actor.session.trial, len(actor.session.rows), 0
         if trial is None:
             return None
         self.begin(actor, trial.episode, trial.repeat)
         while len(actor.session.rows) == made:
+            show(step, self.sim.push_force())
             self.follow(actor)
+            step += 1
             if actor.wish is not None:
                 self.sim.disturb(actor.wish)
             while self.sim.loses_state():
                 self.sim.advance(self._period)
+                step += 1
         return actor.session.rows[-1]
 
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:

@@ -176,21 +176,25 @@ class Simulation:
             self._step(physics_steps - before_timeout)
         self._steps += physics_steps
 
+    def push_force(self) -> Vector:
+        """Of the push under way (3,) [N]; zero if there is none."""
+        if self._push is None:
+            return np.zeros(3)
+        push, began = self._push
+        left = push.duration_s + push.ramp_s - (self._steps - began) * self.model.opt.timestep
+        strength = min(left / push.ramp_s, 1.0) if push.ramp_s else float(left > 0.0)
+        return max(strength, 0.0) * np.array(push.vector)
+
     def _refresh_forces(self) -> None:
         """Sets the forces from outside: a push at its present strength, and the weight of a payload."""
         forces = self.data.xfrc_applied
         forces[:] = 0.0
         payload = self.model.body_mass[self._hand] - self._nominal_mass[self._hand]
         forces[self._hand, :3] += payload * self.model.opt.gravity
-        if self._push is None:
-            return
-        push, began = self._push
-        left = push.duration_s + push.ramp_s - (self._steps - began) * self.model.opt.timestep
-        strength = min(left / push.ramp_s, 1.0) if push.ramp_s else float(left > 0.0)
-        if left <= 0.0:
-            self._push = None
-            return
-        forces[self._body(push.body), :3] += strength * np.array(push.vector)
+        if self._push is not None:
+            force = self.push_force()
+            forces[self._body(self._push[0].body), :3] += force
+            self._push = self._push if force.any() else None
 
     def _body(self, name: str) -> int:
         try:

@@ -62,7 +62,7 @@ def test_an_operator_is_asked_to_push_and_the_push_is_recognised(processes, prob
     trials, table = _start(processes, tmp_path, protocol("repeats: 1\nundisturbed: []\npush_n: [30]\nat_s: [4.0, 4.0]\n"), by_hand=True)
     probe.wait(lambda: prompts and "push" in prompts[-1].data and hand.get_subscription_count(), timeout=120.0)
     assert trials.poll() is None
-    hand.publish(disturbance_to_msg(Disturbance("push", 60.0, "right_l3", (0.0, 60.0, 0.0), 0.4, 0.1)))
+    hand.publish(disturbance_to_msg(Disturbance("push", 40.0, "right_l5", (0.0, 40.0, 0.0), 0.3, 0.1)))
     probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
     assert prompts[-1].data == "" or "push" not in prompts[-1].data
     (row,) = _rows(table)

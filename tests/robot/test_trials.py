@@ -143,6 +143,16 @@ def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy
     assert (session.rows[0].kind, session.rows[0].repeat) == (trial.kind, trial.repeat)
 
 
+def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, drive, policy):
+    protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(2000.0,), push_s=0.5, at_s=(0.5, 0.5))
+    session, arm = _session(short, drive, protocol), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    row = arm.try_once(actor)
+    assert not row.success
+    assert session.trial is None
+    assert actor.given_up == 1
+
+
 def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, policy):
     session, arm = _session(short, drive), SimulatedArm(short)
     actor = TrialActor(short, policy, session, drive=drive)
