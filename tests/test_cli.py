@@ -16,7 +16,9 @@ def policy_file(untrained, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["eval"], ["bench"], ["verify"], ["experiment"], ["doctor"], ["params"]])
+@pytest.mark.parametrize(
+    "command", [[], ["up"], ["eval"], ["bench"], ["demo"], ["trials"], ["verify"], ["experiment"], ["doctor"], ["params"]]
+)
 def test_help_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
@@ -55,6 +57,12 @@ def test_eval_is_the_same_every_time(policy_file, tmp_path):
         (["up", "baxter_stack"], "unknown stack 'baxter_stack', expected one of: sawyer_stack"),
         (["up", "sawyer_stack", "seed=3"], "'seed=3' is not of the form name:=value"),
         (["verify", "nothing"], "unknown suite 'nothing', expected one of: exact, samplers"),
+        (["demo", "--task", "sawyer_reach"], "no policy"),
+        (["trials", "--policy", "/nowhere.onnx"], "--policy /nowhere.onnx: no such file"),
+        (["trials", "--policy", "a=" + __file__, "--policy", "a=" + __file__], "name 'a' is taken"),
+        (["trials", "--policy", __file__, "--in-process", "--real"], "--in-process has no operator"),
+        (["trials", "--policy", __file__, "--in-process"], "ONNX Runtime cannot load the policy"),
+        (["experiment", "stacking", "--out", "/tmp", "--contenders", "ppo"], "--contenders ppo, expected any of: sql, sac, ddpg"),
         (["params", "lerner"], "unknown node 'lerner', expected one of: learner"),
     ],
 )

@@ -67,6 +67,29 @@ def test_playing_needs_no_learner(tmp_path):
     assert nodes["actor"].parameters["realtime_factor"] == 1.0
 
 
+def test_trials_are_an_actor_of_their_own_beside_the_simulation(tmp_path):
+    policy = tmp_path / "policy.onnx"
+    policy.write_bytes(b"")
+    nodes = _nodes(mode="trials", policy=str(policy), task="sawyer_stack", run_dir=str(tmp_path))
+    assert set(nodes) == {"sim_bridge", "trials"}
+    trials = nodes["trials"]
+    assert trials.remappings == {"commands": "sim_bridge/commands", "disturb": "sim_bridge/disturb"}
+    assert (trials.parameters["by_hand"], trials.parameters["realtime_factor"]) == (False, 0.0)
+    assert trials.parameters["csv"] == str(tmp_path / "trials.csv")
+    assert trials.parameters["max_state_age_s"] == 0.1  # an actor's, from config/sawyer_stack.yaml
+
+
+def test_trials_on_a_real_arm_are_by_hand_and_at_its_pace(tmp_path):
+    policy = tmp_path / "policy.onnx"
+    policy.write_bytes(b"")
+    given = {"mode": "trials", "policy": str(policy), "sim": "false"}
+    nodes = _nodes(**given)
+    assert set(nodes) == {"trials"}
+    assert (nodes["trials"].parameters["by_hand"], nodes["trials"].parameters["realtime_factor"]) == (True, 1.0)
+    with pytest.raises(ConfigError, match="by_hand:=false on a real arm"):
+        _nodes(by_hand="false", **given)
+
+
 def test_launch_arguments_win_over_the_params_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("/**:\n  ros__parameters:\n    seed: 5\nlearner:\n  ros__parameters:\n    seed: 6\n    algorithm: {temperature: 0.5}\n")
@@ -152,7 +175,7 @@ def test_every_executable_of_the_stack_is_installed_where_launch_looks():
 def test_a_task_may_bring_parameters_of_its_own_which_a_params_file_replaces(tmp_path):
     own = _nodes(task="sawyer_stack")["learner"].parameters
     base = _nodes()["learner"].parameters
-    assert own["algorithm.final_temperature"] < base["algorithm.final_temperature"]
+    assert own["trainer.updates_per_transition"] > base["trainer.updates_per_transition"]
     assert own["algorithm.batch_size"] == base["algorithm.batch_size"]
     path = tmp_path / "mine.yaml"
     path.write_text("learner:\n  ros__parameters:\n    algorithm: {temperature: 0.5}\n")

@@ -271,7 +271,7 @@ def _add_params(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "list every ROS parameter: type, default, range, description",
         "  sql-ros params              of all nodes\n  sql-ros params learner      of one",
     )
-    params.add_argument("node", nargs="?", help="learner, actor, sim_bridge or monitor")
+    params.add_argument("node", nargs="?", help="learner, actor, sim_bridge, monitor or trials")
     params.set_defaults(run=_params)
 
 

@@ -16,12 +16,14 @@ def list_parameters(node: str | None) -> int:
     from sql_ros.nodes.learner_node import LearnerConfig
     from sql_ros.nodes.monitor_node import MonitorConfig
     from sql_ros.nodes.sim_bridge_node import SimBridgeConfig
+    from sql_ros.nodes.trials_node import TrialsConfig
 
     nodes: dict[str, dict[str, type[Config]]] = {
         "learner": {"": LearnerConfig, "trainer.": TrainerConfig, "algorithm.": AlgorithmConfig},
         "actor": {"": ActorConfig},
         "sim_bridge": {"": SimBridgeConfig},
         "monitor": {"": MonitorConfig},
+        "trials": {"": TrialsConfig},
     }
     if node is not None and node not in nodes:
         raise ConfigError(f"unknown node '{node}', expected one of: {', '.join(nodes)}")

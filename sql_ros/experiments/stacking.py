@@ -116,7 +116,9 @@ def measure_overhead() -> float:
     return float(np.mean(beside)) / task.config.control_rate_hz
 
 
-def make_run(out: Path, method: str, seed: int, steps: int, evaluate_every: int, overhead_s: float) -> str:
+def make_run(
+    out: Path, method: str, seed: int, steps: int, evaluate_every: int, overhead_s: float, episodes: int = EVALUATION_EPISODES
+) -> str:
     """One run, from nothing to its file, with its policy beside it where it is soft Q-learning's; returns a line on it."""
     keep_freed_memory()
     torch.set_num_threads(1)
@@ -137,7 +139,7 @@ def make_run(out: Path, method: str, seed: int, steps: int, evaluate_every: int,
 
     points: dict[str, Any] = {
         "evaluate_every": evaluate_every,
-        "evaluation_episodes": EVALUATION_EPISODES,
+        "evaluation_episodes": episodes,
         "evaluate_first": EVALUATION_FIRST,
         "progress": progress,
         "wrap": partial(EpisodeLog, log=result.episodes),

@@ -18,6 +18,8 @@ from sql_ros.nodes.messages import (
     TransitionCodec,
     command_from_msg,
     command_to_msg,
+    disturbance_from_msg,
+    disturbance_to_msg,
     episode_from_msg,
     episode_to_msg,
     policy_from_msg,
@@ -29,6 +31,7 @@ from sql_ros.nodes.messages import (
     target_to_msg,
 )
 from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.robot.disturbance import Disturbance
 
 JOINTS = ("j0", "j1")
 
@@ -201,3 +204,35 @@ def test_a_target_in_another_frame_or_not_finite_is_refused():
     for message, text in ((foreign, "target in frame 'map', expected 'base'"), (broken, "not finite")):
         with pytest.raises(MessageError, match=text):
             target_from_msg(message)
+
+
+@pytest.mark.parametrize(
+    "disturbance",
+    [
+        Disturbance("push", 20.0, "right_l5", (1.0, -2.0, 19.9), 0.3, 0.1),
+        Disturbance("delay", 2.0),
+        Disturbance("moved_target", 0.01, "", (0.6, 0.1, 0.0)),
+    ],
+    ids=lambda d: d.kind,
+)
+def test_a_disturbance_survives_the_way_there_and_back(disturbance):
+    assert disturbance_from_msg(disturbance_to_msg(disturbance)) == disturbance
+
+
+@pytest.mark.parametrize("how", ["kind", "version", "length", "nan", "negative time", "no label"])
+def test_a_disturbance_that_is_none_is_refused(how):
+    message = disturbance_to_msg(Disturbance("push", 20.0, "right_l5", (0.0, 20.0, 0.0), 0.3, 0.1))
+    if how == "kind":
+        message.layout.dim[1].label = "earthquake right_l5"
+    elif how == "version":
+        message.layout.dim[0].label = message.layout.dim[0].label.replace("/1", "/2")
+    elif how == "length":
+        message.data = message.data[:-1]
+    elif how == "nan":
+        message.data[1] = float("nan")
+    elif how == "negative time":
+        message.data[4] = -1.0
+    else:
+        message.layout.dim.pop()
+    with pytest.raises(MessageError, match="disturbance"):
+        disturbance_from_msg(message)
