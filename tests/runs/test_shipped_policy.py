@@ -1,0 +1,54 @@
+"""The policy that is shipped stacks, recovers from pushes, and can be watched: a short form of `sql-ros eval` and `sql-ros trials`."""
+
+from pathlib import Path
+
+import pytest
+
+from sql_ros.core.policy import Policy
+from sql_ros.robot.drive import Drive
+from sql_ros.robot.tasks import load_task
+from sql_ros.robot.trials import ProtocolConfig, Session, TrialActor
+from sql_ros.runs.clip import film
+from sql_ros.runs.evaluation import Evaluator
+from sql_ros.runs.rollout import SimulatedArm
+
+FILE = Path(__file__).parents[2] / "config" / "policies" / "sawyer_stack.onnx"
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return load_task("sawyer_stack")
+
+
+@pytest.fixture(scope="module")
+def policy(stack) -> Policy:
+    return Policy(FILE.read_bytes(), stack.spec)
+
+
+def test_it_is_small_enough_to_ship():
+    assert FILE.stat().st_size < 1_000_000
+
+
+def test_it_stacks_at_least_nineteen_of_twenty(stack, policy):
+    result = Evaluator(stack, 1000).evaluate(policy, 20)
+    assert sum(result.successes) >= 19, [round(1e3 * d, 1) for d in result.distances]
+
+
+def test_it_recovers_from_pushes(stack, policy):
+    protocol = ProtocolConfig(repeats=10, undisturbed=(), push_n=(20.0,), push_bodies=("right_l3", "right_l5", "right_hand"))
+    drive, arm = Drive(stack), SimulatedArm(stack)
+    session = Session(stack, drive, protocol, 0)
+    actor = TrialActor(stack, policy, session, drive=drive)
+    while arm.try_once(actor) is not None:
+        pass
+    assert sum(row.success for row in session.rows) >= 9, session.rows
+
+
+def test_the_demo_films_it_or_says_why_not(stack, policy, tmp_path, capsys):
+    row, files = film(stack, policy, tmp_path, seed=0, push_n=20.0, at_s=5.0, body="right_l5")
+    assert (row.kind, row.size) == ("push", 20.0)
+    if not files:
+        assert "cannot render" in capsys.readouterr().out
+        return
+    clip, strip = (file.read_bytes() for file in files)
+    assert (clip[:4], strip[:4]) == (b"GIF8", b"\x89PNG")
