@@ -27,12 +27,40 @@ def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) 
     Returns:
         The file's bytes and the SHA-256 of its weights.
     """
-    example = (torch.zeros(1, spec.observation_size), torch.zeros(2, learner.sampler.noise_size))
+    return write_policy(
+        Candidates(learner.sampler, learner.q_target).cpu(),
+        learner.sampler.noise_size,
+        spec,
+        version,
+        learner.updates,
+        learner.temperature,
+        lineage,
+    )
+
+
+def write_policy(
+    acting: torch.nn.Module, noise_size: int, spec: TaskSpec, version: int, updates: int, temperature: float, lineage: str
+) -> tuple[bytes, str]:
+    """Writes any module that acts: observation (1, S), noise (K, noise size) -> action (K, A) in [-1, 1], q (K,).
+
+    Args:
+        acting: on the CPU.
+        noise_size: standard normal numbers per action.
+        spec: of the task; goes into the metadata whole.
+        version: as in `core.policy.PolicyInfo`, like the rest.
+        updates: made.
+        temperature: alpha.
+        lineage: of the policy before.
+
+    Returns:
+        The file's bytes and the SHA-256 of its weights.
+    """
+    example = (torch.zeros(1, spec.observation_size), torch.zeros(2, noise_size))
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older exporter (dynamo=False) takes 0.03 s a call, the newer one 3 s
         torch.onnx.export(
-            Candidates(learner.sampler, learner.q_target).cpu(), example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
+            acting, example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
             input_names=["observation", "noise"], output_names=["action", "q"],
             dynamic_axes={"noise": {0: "candidates"}, "action": {0: "candidates"}, "q": {0: "candidates"}},
         )  # fmt: skip
@@ -44,8 +72,8 @@ def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) 
             "format": FORMAT,
             "spec": spec.to_json(),
             "version": str(version),
-            "updates": str(learner.updates),
-            "temperature": repr(learner.temperature),
+            "updates": str(updates),
+            "temperature": repr(temperature),
             "weights_sha256": weights,
             "lineage": lineage,
         },

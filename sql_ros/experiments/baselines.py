@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from sql_ros.bench.sb3 import require_sb3
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.spec import TaskSpec
 from sql_ros.core.trainer import TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of
@@ -60,6 +64,37 @@ def train_baseline(
     if progress:
         progress(model, recorder.curve)
     return recorder.curve
+
+
+def export_baseline(model: Any, spec: TaskSpec) -> bytes:
+    """A model of stable-baselines3 as a policy that our actor takes: its deterministic mode, whatever the noise, and the smallest of its Q.
+
+    Args:
+        model: SAC or DDPG, trained on a `ScaledEnv`.
+        spec: of the task.
+    """
+    from sql_ros.core.export import write_policy
+
+    return write_policy(_Acting(model, spec), spec.action_size, spec, 1, int(model._n_updates), 1.0, "")[0]
+
+
+class _Acting(nn.Module):
+    """observation (1, S), noise (K, A) -> action (K, A), q (K,)."""
+
+    def __init__(self, model: Any, spec: TaskSpec) -> None:
+        super().__init__()
+        self.actor, self.critic = copy.deepcopy(model.actor), copy.deepcopy(model.critic)
+        self.offset, self.scale = (
+            torch.tensor(values, dtype=torch.float32) for values in (spec.observation_offset, spec.observation_scale)
+        )
+
+    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """What the exported graph computes."""
+        state = ((observation - self.offset) / self.scale).expand(noise.shape[0], -1)
+        action = self.actor(state, deterministic=True) if hasattr(self.actor, "log_std") else self.actor(state)
+        action = torch.clamp(action + 0.0 * noise, -1.0, 1.0)
+        values = torch.cat(self.critic(state, action), dim=1)
+        return action, values.min(dim=1).values
 
 
 class ScaledEnv(gymnasium.ObservationWrapper):

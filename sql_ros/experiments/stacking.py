@@ -26,7 +26,7 @@ from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.memory import keep_freed_memory
 from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.ablation import write_json
-from sql_ros.experiments.baselines import train_baseline
+from sql_ros.experiments.baselines import export_baseline, train_baseline
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import train
 from sql_ros.robot.actor import Actor
@@ -119,7 +119,7 @@ def measure_overhead() -> float:
 def make_run(
     out: Path, method: str, seed: int, steps: int, evaluate_every: int, overhead_s: float, episodes: int = EVALUATION_EPISODES
 ) -> str:
-    """One run, from nothing to its file, with its policy beside it where it is soft Q-learning's; returns a line on it."""
+    """One run, from nothing to its file, with its policy beside it; returns a line on it."""
     keep_freed_memory()
     torch.set_num_threads(1)
     task = load_task(TASK)
@@ -131,9 +131,9 @@ def make_run(
         minutes = result.minutes(curve.steps[-1])
         share = f"{curve.successes[-1]:.2f} of {curve.episodes[-1]}"
         print(f"{method} seed {seed}: {minutes:.1f} min, return {curve.returns[-1]:.1f}, success {share}", flush=True)
-        if isinstance(trainer, Trainer):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".onnx").write_bytes(trainer.export())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        policy = trainer.export() if isinstance(trainer, Trainer) else export_baseline(trainer, task.spec)
+        path.with_suffix(".onnx").write_bytes(policy)
         result.curve = curve.as_dict()
         return bool(np.isfinite(result.milestones()["converged_min"]))
 

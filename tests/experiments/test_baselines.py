@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.experiments.baselines import ScaledEnv, train_baseline
+from sql_ros.core.policy import Policy
+from sql_ros.experiments.baselines import ScaledEnv, export_baseline, train_baseline
 from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import train
 
@@ -37,3 +38,19 @@ def test_without_stable_baselines3_the_error_says_what_to_install(line, small, p
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     with pytest.raises(ConfigError, match=r"sql_ros\[bench\]"):
         train_baseline("sac", line, 10, 0, small, pace, evaluate_every=5, evaluation_episodes=1)
+
+
+@pytest.mark.parametrize("method", ["sac", "ddpg"])
+def test_an_exported_baseline_acts_as_the_model_does(method, small, pace):
+    kept = []
+    train_baseline(
+        method, "sql_ros/SawyerReach-v0", 60, 0, small, pace, evaluate_every=60, evaluation_episodes=1,
+        progress=lambda model, curve: kept.append(model),
+    )  # fmt: skip
+    env = make_env("sql_ros/SawyerReach-v0")
+    spec = env.unwrapped.task.spec
+    policy = Policy(export_baseline(kept[-1], spec), spec)
+    for seed in range(5):
+        observation = env.reset(seed=seed)[0]
+        theirs, _ = kept[-1].predict(ScaledEnv(env).observation(observation), deterministic=True)
+        np.testing.assert_allclose(policy.ranked(observation, np.random.default_rng(0))[0], theirs, atol=1e-5)

@@ -3,11 +3,15 @@
 import json
 import math
 
+import gymnasium
+import numpy as np
 import pytest
 
 from sql_ros.core.errors import ConfigError
+from sql_ros.core.policy import Policy
 from sql_ros.experiments.stacking import EVALUATION_FIRST, EpisodeLog, RunResult, make_run, measure_overhead, read_runs, settings
 from sql_ros.experiments.stacking_report import write_stacking_report
+from sql_ros.robot.tasks import load_task
 
 
 def _run(method="sql", seed=0, successes=(0.0, 0.5, 0.96, 1.0, 1.0), episodes=(10, 10, 100, 100, 100), first=1000) -> RunResult:
@@ -47,9 +51,6 @@ def test_what_an_arm_takes_between_episodes_is_the_rest_the_release_and_the_way(
 
 
 def test_training_episodes_are_logged_with_their_outcome(line):
-    import gymnasium
-    import numpy as np
-
     log: list[tuple[int, bool]] = []
     env = EpisodeLog(gymnasium.make(line), log)
     for action in (1.5, 0.1):
@@ -59,13 +60,15 @@ def test_training_episodes_are_logged_with_their_outcome(line):
     assert log == [(5, True), (10, False)]
 
 
-@pytest.mark.parametrize("method", ["sql", "ddpg"])
+@pytest.mark.parametrize("method", ["sql", "sac", "ddpg"])
 def test_a_run_leaves_its_file_and_the_report_reads_it(tmp_path, method):
     make_run(tmp_path, method, 3, 300, 300, 2.5, episodes=1)
     (run,) = read_runs(tmp_path)
     assert (run.method, run.seed, run.curve["steps"]) == (method, 3, [300])
     assert run.episodes == [[250, False]]
-    assert (tmp_path / "runs" / f"{method}-seed3.onnx").is_file() == (method == "sql")
+    task = load_task("sawyer_stack")
+    policy = Policy((tmp_path / "runs" / f"{method}-seed3.onnx").read_bytes(), task.spec)  # which our actor takes
+    assert np.isfinite(policy.ranked(np.zeros(20, np.float32), np.random.default_rng(0))).all()
     write_stacking_report(tmp_path, "as typed")
     assert "as typed" in (tmp_path / "report.md").read_text()
 
