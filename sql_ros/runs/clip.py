@@ -16,7 +16,9 @@ from sql_ros.robot.trials import ProtocolConfig, Row, Session, TrialActor
 from sql_ros.runs.rollout import SimulatedArm
 
 HEIGHT, WIDTH = 300, 400  # of each of the two views
-EVERY = 2  # control steps per frame
+EVERY = 3  # control steps per frame
+AFTER_S = 4.5  # of the push that are filmed
+SAMPLES, SHADOWS = 4, 1024  # of the pictures: without a graphics card each costs time
 STRIP = 4  # pictures of the strip
 ARROW_M_N = 0.004  # length of a push's arrow
 
@@ -48,7 +50,7 @@ def film(task: Task, policy: Policy, folder: Path, *, seed: int, push_n: float, 
     frames: list[Image.Image] = []
 
     def show(step: int, force: Any) -> None:
-        if cameras is None or step % EVERY:
+        if cameras is None or step % EVERY or step > (at_s + AFTER_S) * task.config.control_rate_hz:
             return
         state = arm.state()
         away = 1e3 * task.distance(state, actor.episode)
@@ -82,6 +84,7 @@ class _Cameras:
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self._model = model
+        model.vis.quality.offsamples, model.vis.quality.shadowsize = SAMPLES, SHADOWS
         self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
 
     def picture(self, data: mujoco.MjData, body: str, force: Any, text: str) -> Image.Image:

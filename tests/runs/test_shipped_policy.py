@@ -45,7 +45,7 @@ def test_it_recovers_from_pushes(stack, policy):
 
 
 def test_the_demo_films_it_or_says_why_not(stack, policy, tmp_path, capsys):
-    row, files = film(stack, policy, tmp_path, seed=0, push_n=20.0, at_s=5.0, body="right_l5")
+    row, files = film(stack, policy, tmp_path, seed=0, push_n=20.0, at_s=0.5, body="right_l5")
     assert (row.kind, row.size) == ("push", 20.0)
     if not files:
         assert "cannot render" in capsys.readouterr().out
