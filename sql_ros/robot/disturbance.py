@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("push", "payload", "friction", "damping", "delay", "lost_states", "moved_target")
-"""What `Disturbance.size` is: N, kg, a factor, a factor, control steps, share of the states, m."""
+KINDS = ("push", "payload", "friction", "damping", "delay", "lost_states", "moved_target", "reset")
+"""What `Disturbance.size` is: N, kg, a factor, a factor, control steps, share of the states, m; none: the arm is put to neutral."""
 
 
 @dataclass(frozen=True)

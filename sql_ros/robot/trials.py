@@ -24,6 +24,7 @@ from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.dynamics import Dynamics
+from sql_ros.robot.homing import LONGEST_S, has_arrived
 from sql_ros.robot.push_watch import PushWatch
 from sql_ros.robot.task import Episode, Task
 from sql_ros.share import find_file
@@ -307,6 +308,16 @@ class TrialActor(Actor):
             self.episode = self.session.trial.episode
             if self._by_hand and self.session.trial.kind == "payload":
                 self.prompt = f"put {self.session.trial.size:g} kg in the hand, clear of the arm's way"
+
+    def _approach(self, state: RobotState) -> Step:
+        """As the actor; but a trial begins at its start pose only: an arm that cannot get there is put back, by whoever can."""
+        if self._moved * self._period >= LONGEST_S and not has_arrived(self.episode.start, state):
+            self._moved = 0
+            if self._by_hand:
+                self.prompt = "the arm cannot get to its start pose: clear its way, or abort"
+            else:
+                self.wish = Disturbance("reset", 0.0)
+        return super()._approach(state)
 
     def _enter(self, state: RobotState) -> None:
         """The episode of the trial begins with this state."""

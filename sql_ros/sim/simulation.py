@@ -154,6 +154,8 @@ class Simulation:
             self._lost_share, self._losing = size, np.random.default_rng(self._steps)
         elif kind == "moved_target":
             self.place("goal", np.array(disturbance.vector))
+        elif kind == "reset":
+            self.reset(np.array(self.robot.neutral_position))
 
     def loses_state(self) -> bool:
         """Whether the state of this moment is lost on its way, as `disturb` says; the same draws for the same time."""

@@ -153,6 +153,23 @@ def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, drive, 
     assert actor.given_up == 1
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_arm_that_cannot_get_to_its_start_pose_is_put_back_before_the_trial(short, drive, policy, by_hand):
+    """It stands still, whatever it is told."""
+    session, arm = _session(short, drive, by_hand=by_hand), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, by_hand=by_hand, drive=drive)
+    stuck, wishes, prompts = dataclasses.replace(arm.state(), position=np.array(short.robot.neutral_position) + 0.4), [], set()
+    for _ in range(450):
+        assert actor.step(stuck).target is None  # no trial begins
+        wishes += [actor.wish] if actor.wish else []
+        prompts.add(actor.prompt)
+    assert [wish.kind for wish in wishes] == ([] if by_hand else ["reset", "reset"])
+    assert any("start pose" in prompt for prompt in prompts) == by_hand
+    if not by_hand:
+        arm.sim.disturb(wishes[0])
+        np.testing.assert_allclose(arm.state().position, short.robot.neutral_position)
+
+
 def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, policy):
     session, arm = _session(short, drive), SimulatedArm(short)
     actor = TrialActor(short, policy, session, drive=drive)
