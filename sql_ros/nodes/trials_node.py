@@ -101,7 +101,12 @@ class TrialsNode(ActorNode):
         level, message, values = super().report()
         session = self.actor.session
         under_way = f"{session.trial.kind} {session.trial.size:g}" if session.trial else "over"
-        made = {"trials": len(session.rows), "trials_at_most": session.most_trials, "successes": sum(row.success for row in session.rows)}
+        made = {
+            "trials": len(session.rows),
+            "trials_unreachable": self.actor.unreachable,
+            "trials_at_most": session.most_trials,
+            "successes": sum(row.success for row in session.rows),
+        }
         return level, f"{message}; trial: {under_way}", {**values, **made}
 
     def _answer_with(self, work: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:

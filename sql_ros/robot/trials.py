@@ -255,13 +255,14 @@ class TrialActor(Actor):
     Attributes:
         wish: what the simulation is to do now, after this step; None: nothing.
         prompt: what the operator is to do now; empty: nothing.
+        unreachable: trials left out because the arm could not get to their start pose.
     """
 
     def __init__(self, task: Task, policy: Policy, session: Session, *, by_hand: bool = False, drive: Drive) -> None:
         super().__init__(task, 0, deterministic=True, explores=False, drive=drive)
         self.policy, self.session, self._by_hand = policy, session, by_hand
         self.wish: Disturbance | None = None
-        self.prompt = ""
+        self.prompt, self.unreachable = "", 0
         self._dynamics = Dynamics(task.robot, task.config.scene, 1.0 / task.config.control_rate_hz)
         self._prepare()
 
@@ -303,20 +304,26 @@ class TrialActor(Actor):
     def _prepare(self) -> None:
         """The trial under way is to begin: on the way to its start pose."""
         self.prompt = ""
-        self._done = False  # the disturbance came
+        self._done = self._was_reset = False  # the disturbance came; the simulation has put the arm back
         if self.session.trial is not None:
             self.episode = self.session.trial.episode
             if self._by_hand and self.session.trial.kind == "payload":
                 self.prompt = f"put {self.session.trial.size:g} kg in the hand, clear of the arm's way"
 
     def _approach(self, state: RobotState) -> Step:
-        """As the actor; but a trial begins at its start pose only: an arm that cannot get there is put back, by whoever can."""
+        """As the actor; but a trial begins at its start pose only.
+
+        An arm that cannot get there is put back by the simulation, and where that does not help the trial is left out; an operator is asked.
+        """
         if self._moved * self._period >= LONGEST_S and not has_arrived(self.episode.start, state):
             self._moved = 0
             if self._by_hand:
-                self.prompt = "the arm cannot get to its start pose: clear its way, or abort"
+                self.prompt = "the arm cannot get to its start pose: clear its way, skip the trial, or abort"
+            elif self._was_reset:
+                self.unreachable += 1
+                self.skip()
             else:
-                self.wish = Disturbance("reset", 0.0)
+                self._was_reset, self.wish = True, Disturbance("reset", 0.0)
         return super()._approach(state)
 
     def _enter(self, state: RobotState) -> None:

@@ -159,11 +159,14 @@ def test_an_arm_that_cannot_get_to_its_start_pose_is_put_back_before_the_trial(s
     session, arm = _session(short, drive, by_hand=by_hand), SimulatedArm(short)
     actor = TrialActor(short, policy, session, by_hand=by_hand, drive=drive)
     stuck, wishes, prompts = dataclasses.replace(arm.state(), position=np.array(short.robot.neutral_position) + 0.4), [], set()
+    trial = session.trial
     for _ in range(450):
         assert actor.step(stuck).target is None  # no trial begins
         wishes += [actor.wish] if actor.wish else []
         prompts.add(actor.prompt)
-    assert [wish.kind for wish in wishes] == ([] if by_hand else ["reset", "reset"])
+    assert [wish.kind for wish in wishes] == ([] if by_hand else ["reset"])
+    assert actor.unreachable == (0 if by_hand else 1)
+    assert (session.trial is trial) == by_hand  # what did not help twice is left out
     assert any("start pose" in prompt for prompt in prompts) == by_hand
     if not by_hand:
         arm.sim.disturb(wishes[0])
