@@ -313,7 +313,8 @@ class TrialActor(Actor):
     def _approach(self, state: RobotState) -> Step:
         """As the actor; but a trial begins at its start pose only.
 
-        An arm that cannot get there is put back by the simulation, and where that does not help the trial is left out; an operator is asked.
+        An arm that cannot get there is put back by the simulation, and where that does not help the trial is left out; an operator is
+        asked.
         """
         if self._moved * self._period >= LONGEST_S and not has_arrived(self.episode.start, state):
             self._moved = 0
