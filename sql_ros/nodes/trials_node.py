@@ -84,7 +84,9 @@ class TrialsNode(ActorNode):
             self._prompts.publish(String(data=self._prompted))
             if self._prompted:
                 print(f">>> {self._prompted}", flush=True)
-        if self.actor.session.trial is None:
+        if self.actor.session.trial is None and self.actor.wish is None and not self.finished.is_set():
+            if self.actor.unreachable:
+                print(f"{self.actor.unreachable} trials left out: the arm could not get to their start pose", flush=True)
             self.finished.set()
 
     def deliver(self, step: Step) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("push", "payload", "friction", "damping", "delay", "lost_states", "moved_target", "reset")
-"""What `Disturbance.size` is: N, kg, a factor, a factor, control steps, share of the states, m; none: the arm is put to neutral."""
+KINDS = ("push", "payload", "friction", "damping", "delay", "lost_states", "moved_target", "over", "reset")
+"""What `Disturbance.size` is: N, kg, a factor, a factor, control steps, share of the states, m. The last two have none: whatever
+lasts ends; the same, and the arm is put to neutral."""
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Something done to the arm; what lasts, lasts until the next episode.
+    """Something done to the arm; what lasts, lasts until it is said to be over, or the next episode.
 
     Attributes:
         kind: one of `KINDS`.

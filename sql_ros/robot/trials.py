@@ -263,12 +263,14 @@ class TrialActor(Actor):
         self.policy, self.session, self._by_hand = policy, session, by_hand
         self.wish: Disturbance | None = None
         self.prompt, self.unreachable = "", 0
+        self._done = self._lasts = False
         self._dynamics = Dynamics(task.robot, task.config.scene, 1.0 / task.config.control_rate_hz)
         self._prepare()
 
     def step(self, state: RobotState) -> Step:
         """As `Actor.step`; sets `wish` and `prompt`."""
-        self.wish = None
+        self.wish = Disturbance("over", 0.0) if self._lasts else None
+        self._lasts = False
         if self.session.trial is None:
             return Step(self.safety.hold(state))
         self._state = state
@@ -294,7 +296,7 @@ class TrialActor(Actor):
         """Ends the session: from here on the arm is held."""
         self._give_up()
         self.session.abort()
-        self.prompt = ""
+        self._prepare()
 
     def begin(self, episode: Episode) -> None:
         """As `Actor.begin`; of the trial under way."""
@@ -304,6 +306,7 @@ class TrialActor(Actor):
     def _prepare(self) -> None:
         """The trial under way is to begin: on the way to its start pose."""
         self.prompt = ""
+        self._lasts = self._done and not self._by_hand  # what was done to the arm, and must not be in the way of the next trial
         self._done = self._was_reset = False  # the disturbance came; the simulation has put the arm back
         if self.session.trial is not None:
             self.episode = self.session.trial.episode

@@ -57,6 +57,7 @@ class Simulation:
         self._nominal_mass = self.model.body_mass.copy()
         self._hand: int = self.model.site(robot.tool).bodyid[0] if robot.tool else 0
         self._torque_share = 1.0
+        self._drawn = self._nominal[0].copy(), self._nominal[1].copy(), 0  # friction, damping and delay without a disturbance
         self._delay = 0  # commands by which the present one is late
         self._lost_share, self._losing = 0.0, np.random.default_rng(0)
         self._push: tuple[Disturbance, int] | None = None  # and the physics step at which it began
@@ -123,8 +124,15 @@ class Simulation:
         ):
             values[:] = nominal * (1.0 + share * rng.uniform(-1.0, 1.0))
         self._torque_share = 1.0 + variation.torque * float(rng.uniform(-1.0, 1.0))
-        self._delay = int(rng.integers(variation.delay_steps + 1))
+        self._drawn = self.model.geom_friction.copy(), self.model.dof_damping.copy(), int(rng.integers(variation.delay_steps + 1))
         self._late.clear()
+        self._undisturb()
+
+    def _undisturb(self) -> None:
+        """The arm as it was drawn."""
+        self.model.geom_friction[:], self.model.dof_damping[:], self._delay = self._drawn
+        while len(self._late) > self._delay:
+            self._late.popleft()
         self.model.body_mass[:] = self._nominal_mass
         self.data.xfrc_applied[:] = 0.0
         self._lost_share, self._push = 0.0, None
@@ -154,7 +162,10 @@ class Simulation:
             self._lost_share, self._losing = size, np.random.default_rng(self._steps)
         elif kind == "moved_target":
             self.place("goal", np.array(disturbance.vector))
+        elif kind == "over":
+            self._undisturb()
         elif kind == "reset":
+            self._undisturb()
             self.reset(np.array(self.robot.neutral_position))
 
     def loses_state(self) -> bool:

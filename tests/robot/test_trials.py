@@ -128,6 +128,20 @@ def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
     assert wishes[0][0] == pytest.approx(0.8, abs=0.051)
 
 
+def test_what_lasts_is_over_when_the_trial_is(short, drive, policy):
+    protocol = ProtocolConfig(repeats=2, undisturbed=(), delay_steps=(1.0,))
+    session, arm = _session(short, drive, protocol), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    arm.begin(actor, session.trial.episode)
+    wishes = []
+    for _ in range(400):
+        arm.follow(actor)
+        wishes += [(len(session.rows), actor.wish.kind)] if actor.wish else []
+        if len(wishes) == 4:
+            break
+    assert wishes == [(0, "delay"), (1, "over"), (1, "delay"), (2, "over")]
+
+
 def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy):
     session, arm = _session(short, drive), SimulatedArm(short)
     actor = TrialActor(short, policy, session, drive=drive)

@@ -119,6 +119,33 @@ def test_a_new_episode_ends_all_of_it(sim):
     assert not any(sim.loses_state() for _ in range(100))
 
 
+def test_what_is_over_leaves_the_arm_as_it_was_drawn(sim):
+    sim.vary(Variation(friction=0.3, damping=0.3, delay_steps=2), np.random.default_rng(3))
+    before = sim.model.geom_friction.copy(), sim.model.dof_damping.copy(), sim.model.body_mass.copy()
+    for kind in ("payload", "friction", "damping"):
+        sim.disturb(Disturbance(kind, 2.0))
+    sim.disturb(Disturbance("delay", 5))
+    sim.disturb(Disturbance("lost_states", 0.9))
+    sim.disturb(Disturbance("over", 0.0))
+    for now, then in zip((sim.model.geom_friction, sim.model.dof_damping, sim.model.body_mass), before):
+        np.testing.assert_array_equal(now, then)
+    assert not any(sim.loses_state() for _ in range(100))
+    for _ in range(4):
+        sim.command("torque", np.full(7, 1.0))
+        sim.advance(25)
+    assert sim.measure().effort[0] == pytest.approx(1.0)
+
+
+def test_an_arm_that_is_reset_is_at_neutral_and_undisturbed(sim):
+    sim.disturb(Disturbance("delay", 5))
+    sim.reset(NEUTRAL + 0.3)
+    sim.disturb(Disturbance("reset", 0.0))
+    np.testing.assert_allclose(sim.measure().position, NEUTRAL)
+    sim.command("torque", np.full(7, 1.0))
+    sim.advance(25)
+    assert sim.measure().effort[0] == pytest.approx(1.0)
+
+
 def test_a_target_moves_where_it_is_said_to(sim):
     sim.disturb(Disturbance("moved_target", 0.02, vector=(0.5, 0.1, 0.2)))
     np.testing.assert_allclose(sim.data.mocap_pos[sim.model.body("goal").mocapid[0]], [0.5, 0.1, 0.2])
