@@ -55,7 +55,7 @@ def test_a_session_through_the_bridge_does_what_it_says_and_ends(processes, prob
     assert sum(row["success"] == "True" for row in rows) >= 4
     assert all(len(row["policy_sha256"]) == 64 for row in rows)
     values = [{e.key: e.value for e in s.values} for m in diagnostics for s in m.status if s.name == "sim_bridge: simulation"]
-    assert max(int(value.get("disturbances", 0)) for value in values) == 5
+    assert max(int(value.get("disturbances", 0)) for value in values) in (9, 10)  # five, and each over: the last perhaps after the end
 
 
 def test_an_operator_is_asked_to_push_and_the_push_is_recognised(processes, probe, tmp_path, protocol):
