@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
     parser.add_argument("--task", default="sawyer_stack", help="name of a file in config/tasks/, or a path (default: %(default)s)")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="an ONNX file (default: the shipped config/policies/<task>.onnx)")
-    parser.add_argument("--push", type=float, default=30.0, metavar="N", help="how hard (default: %(default)s)")
+    parser.add_argument("--push", type=float, default=45.0, metavar="N", help="how hard (default: %(default)s)")
     parser.add_argument("--at", type=float, default=5.0, metavar="S", help="when, in the episode (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of start pose, target and direction (default: %(default)s)")
     parser.add_argument(

@@ -19,7 +19,7 @@ HEIGHT, WIDTH = 300, 400  # of each of the two views
 EVERY = 3  # control steps per frame
 AFTER_S = 4.5  # of the push that are filmed
 SAMPLES, SHADOWS = 4, 1024  # of the pictures: without a graphics card each costs time
-STRIP = 4  # pictures of the strip
+STRIP = 5  # pictures of the strip
 ARROW_M_N = 0.004  # length of a push's arrow
 
 
@@ -63,7 +63,7 @@ def film(task: Task, policy: Policy, folder: Path, *, seed: int, push_n: float, 
         return row, []
     cameras.close()
     rate = task.config.control_rate_hz / EVERY
-    marks = [0.0, 0.4 * at_s, at_s + 0.3, at_s + 3.0]
+    marks = [0.0, 0.4 * at_s, at_s + 0.25, at_s + 0.8, at_s + AFTER_S - 0.2]
     return row, _save(frames, [frames[min(round(mark * rate), len(frames) - 1)] for mark in marks[:STRIP]], folder, rate)
 
 
