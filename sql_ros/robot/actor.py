@@ -13,7 +13,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.drive import Action, Drive
-from sql_ros.robot.homing import LONGEST_S, has_arrived
+from sql_ros.robot.homing import AT_REST_RAD_S, LONGEST_S, STUCK_S, has_arrived
 from sql_ros.robot.task import Episode, Task
 
 CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
@@ -98,6 +98,8 @@ class Actor:
         self._index = 0
         self._moved = 0  # control steps on the way to the start pose
         self._rested = 0  # of these, at rest there
+        self._stood = 0  # of these, at rest on the way, lately
+        self._part = 0  # of the joints that go to the start pose now; 0: all
         self._released = 0  # control steps since the end of the episode, while the arm is left alone
         self._running: _Running | None = None
         self.given_up = 0
@@ -190,8 +192,13 @@ class Actor:
         return Step(self.safety.hold(state), fault="policy_non_finite" if self._doubts else "")
 
     def _way_to_start(self, state: RobotState) -> Vector:
+        """Where the filter lets the arm move no further that way (the hand low over a table, say), a part of the joints goes first."""
         self._moved += 1
-        return self._drive.approach(self.episode.start, state)
+        stands = np.abs(state.velocity).max() < AT_REST_RAD_S and not has_arrived(self.episode.start, state)
+        self._stood = self._stood + 1 if stands else 0
+        if self._stood * self._period > STUCK_S:
+            self._stood, self._part = 0, (self._part + 1) % 3
+        return self._drive.approach(self.episode.start, state, self._part)
 
     def _act(self, running: _Running, state: RobotState, observation: Action) -> tuple[Vector, str]:
         """Chooses an action for the observation, filters it, and remembers what was really sent; or holds, and says why."""
@@ -253,6 +260,7 @@ class Actor:
             policy_version=running.policy_version,
         )
         self._running, self._moved, self._rested, self._released = None, 0, 0, 0
+        self._stood = self._part = 0
         self._index += 1
         self.episode = self._next_episode(summary)
         return summary

@@ -11,6 +11,7 @@ APPROACH_PER_S = 3.0  # speed per distance: slows down exponentially
 SPEED_FRACTION = 0.5  # of the velocity limit
 ARRIVED_RAD, AT_REST_RAD_S = 0.05, 0.1
 STIFFNESS_NM_RAD, DAMPING_NM_S_RAD = 30.0, 5.0  # where torques are commanded: as the real arm of the seeds was reset
+STUCK_S = 0.5  # at rest on the way for so long: another part of the joints is tried
 LONGEST_S = 10.0  # then the episode starts from wherever the arm is
 
 
