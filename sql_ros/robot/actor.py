@@ -13,7 +13,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.drive import Action, Drive
-from sql_ros.robot.homing import AT_REST_RAD_S, LONGEST_S, STUCK_S, has_arrived
+from sql_ros.robot.homing import LONGEST_S, STUCK_S, has_arrived
 from sql_ros.robot.task import Episode, Task
 
 CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
@@ -194,7 +194,7 @@ class Actor:
     def _way_to_start(self, state: RobotState) -> Vector:
         """Where the filter lets the arm move no further that way (the hand low over a table, say), a part of the joints goes first."""
         self._moved += 1
-        stands = np.abs(state.velocity).max() < AT_REST_RAD_S and not has_arrived(self.episode.start, state)
+        stands = self.safety.is_nearly_at_rest and not has_arrived(self.episode.start, state)
         self._stood = self._stood + 1 if stands else 0
         if self._stood * self._period > STUCK_S:
             self._stood, self._part = 0, (self._part + 1) % 3

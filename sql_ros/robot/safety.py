@@ -20,6 +20,7 @@ TRACKING_RAD_S = 0.2  # and by so much anyhow
 ROUNDING_RAD = 1e-9
 TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
 SLIDE_M = 1e-3  # where something is near the programme keeps so much more than the clearance, for what its straight lines leave out
+UNSEEN_RAD_S = 1e-3  # slower is as good as not at all
 TIP_SLACK, TIP_ROUNDS = 0.02, 4  # how nearly and in how many steps the limit of tool speed is approached
 SOLVED = 1  # exit flag of daqp
 
@@ -157,6 +158,11 @@ class SafetyFilter:
     def is_at_rest(self) -> bool:
         """What was sent last asks for no motion."""
         return self._last is None or not self._last.any()
+
+    @property
+    def is_nearly_at_rest(self) -> bool:
+        """What was sent last asks for less motion than anybody would see."""
+        return self._last is None or bool(np.abs(self._last).max() < UNSEEN_RAD_S)
 
     def is_stoppable(self, state: RobotState) -> bool:
         """From this state, moving as measured, braking breaks no limit."""
