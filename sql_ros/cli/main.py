@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from sql_ros import __version__
 from sql_ros.cli import bench as bench_cli
@@ -70,6 +71,15 @@ def _command(
         epilog="examples:\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _add_module(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], module: ModuleType, name: str, summary: str, examples: str
+) -> None:
+    """A command with a module of its own, which has `add_arguments` and `run`."""
+    parser = _command(commands, name, summary, examples)
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
 
 
 # --- up ---
@@ -179,34 +189,33 @@ def _eval(args: argparse.Namespace) -> int:
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = _command(
+    _add_module(
         commands,
+        demo_cli,
         "demo",
         "watch the shipped policy stack a brick and be pushed: one simulated episode, a clip, no ROS",
         """  sql-ros demo
   sql-ros demo --push 60 --at 2 --seed 3 --out runs/harder
   sql-ros demo --policy runs/latest/policy.onnx""",
     )
-    demo_cli.add_arguments(demo)
-    demo.set_defaults(run=demo_cli.run)
 
 
 def _add_trials(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    trials = _command(
+    _add_module(
         commands,
+        trials_cli,
         "trials",
         "push, load and mislead an arm at work, and measure how it recovers",
         """  sql-ros trials --policy config/policies/sawyer_stack.onnx                        through the stack, simulated
   sql-ros trials --policy sql=a.onnx --policy sac=b.onnx --repeats 20 --out both    two policies on the same draws
   sql-ros trials --policy a.onnx --real                                            the real arm: it says whom to push, and when""",
     )
-    trials_cli.add_arguments(trials)
-    trials.set_defaults(run=trials_cli.run)
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bench = _command(
+    _add_module(
         commands,
+        bench_cli,
         "bench",
         "measure this machine: gradient steps, lockstep rate, punctuality of the control loop",
         """  sql-ros bench learner --json learner.json            updates per second beside the published update and SAC
@@ -214,26 +223,24 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
   sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
   sql-ros bench actor --seconds 60 --json actor.json   is the control loop on time, alone and beside a training learner""",
     )
-    bench_cli.add_arguments(bench)
-    bench.set_defaults(run=bench_cli.run)
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verify = _command(
+    _add_module(
         commands,
+        verify_cli,
         "verify",
         "check the mathematics against exact answers: densities, values, fixed points, bounds",
         """  sql-ros verify                                       everything, some twenty minutes, exit code 1 if a check fails
   sql-ros verify exact temperature                     some suites
   sql-ros verify samplers --all --out verified         with the paper's variants beside ours, and a picture""",
     )
-    verify_cli.add_arguments(verify)
-    verify.set_defaults(run=verify_cli.run)
 
 
 def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    experiment = _command(
+    _add_module(
         commands,
+        experiment_cli,
         "experiment",
         "compare algorithms over environments and seeds, and write a report (needs the extra 'bench')",
         """  sql-ros experiment ablation --out runs/ablation --jobs 2
@@ -241,8 +248,6 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
   sql-ros experiment stacking --out runs/stacking --jobs 2 --seeds 0 1 2 3 4       hours: success against robot time
   sql-ros experiment stacking --out runs/stacking --contenders sql --seeds 0 --steps 30000""",
     )
-    experiment_cli.add_arguments(experiment)
-    experiment.set_defaults(run=experiment_cli.run)
 
 
 # --- doctor and params ---

@@ -71,6 +71,8 @@ class ActorConfig(RealtimeConfig, GuardConfig):
 class ActorNode(ManagedNode):
     """Wires `robot.actor.Actor` to topics."""
 
+    takes_policies = True  # from the policy topic
+
     def __init__(self, name: str = "actor", config: type[ActorConfig] = ActorConfig) -> None:
         super().__init__(name, "control", {"": config})
         self.config: ActorConfig = self.configs[0]
@@ -104,7 +106,8 @@ class ActorNode(ManagedNode):
         speaks = not self.config.dry_run
         self._robot = InteraRobot(self, self._guard.on_condition, speaks=speaks) if robot.interface == "intera" else None
         self.create_subscription(JointState, "joint_states", self._on_joint_states, RELIABLE if self.lockstep else SENSOR)
-        self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
+        if self.takes_policies:
+            self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

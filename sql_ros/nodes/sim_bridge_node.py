@@ -139,7 +139,7 @@ class SimBridgeNode(ManagedNode):
             self._sim.vary(self._variation, self._rng)
             self._sim.place("goal", target)
 
-        work() if self.lockstep else self._requests.put(work)
+        self._simulate(work)
 
     def _on_disturb(self, message: Float64MultiArray) -> None:
         """Something is done to the arm: a push, a payload, ...; see `robot/disturbance.py`."""
@@ -158,6 +158,10 @@ class SimBridgeNode(ManagedNode):
             except ValueError as error:
                 self._diagnostics.fault("disturbance_dropped", str(error))
 
+        self._simulate(work)
+
+    def _simulate(self, work: Callable[[], None]) -> None:
+        """Works on the simulation in the thread that owns it: this one in lockstep, else the paced one, as soon as it can."""
         work() if self.lockstep else self._requests.put(work)
 
     def _on_reset_world(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -50,6 +50,7 @@ class TrialsNode(ActorNode):
     """Wires a `TrialActor`."""
 
     actor: TrialActor
+    takes_policies = False  # every line is of the one policy of the parameters
 
     def __init__(self) -> None:
         super().__init__("trials", TrialsConfig)
@@ -92,6 +93,16 @@ class TrialsNode(ActorNode):
     def deliver(self, step: Step) -> None:
         """As the actor; keeps what was measured."""
         super().deliver(step)
+        self._keep()
+
+    def deactivate(self) -> None:
+        """As the actor; the trial under way leaves no line, what was measured and not yet delivered does."""
+        with self._lock:
+            self.actor.repeat()
+        super().deactivate()
+        self._keep()
+
+    def _keep(self) -> None:
         session = self.actor.session
         for row in session.rows[self._written :]:
             append_rows(Path(self.settings.csv), [row])

@@ -243,7 +243,9 @@ class Session:
 
 
 class TrialActor(Actor):
-    """An actor whose episodes are the trials of a session; a trial interrupted by a stop begins anew.
+    """An actor whose episodes are the trials of a session.
+
+    A trial interrupted by a stop begins anew; after one whose disturbance led to states that cannot be trusted, the arm did not recover.
 
     Args:
         task: of the policy.
@@ -273,13 +275,18 @@ class TrialActor(Actor):
         self._lasts = False
         if self.session.trial is None:
             return Step(self.safety.hold(state))
-        self._state = state
         step = super().step(state)
         if step.target is not None:
             self._enter(state)
         if self._running is not None and self.session.trial is not None:
             self._watch_state(state, self.session.trial, step)
         return step
+
+    def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
+        """As `Actor.interrupt`; `fresh`: it was a stop, and not the states."""
+        if not fresh and self._running is not None and self._done:
+            self._close(False)
+        return super().interrupt(state, fresh=fresh)
 
     def skip(self) -> None:
         """Leaves the trial under way out."""
@@ -376,7 +383,7 @@ class TrialActor(Actor):
     def _jumped(self, state: RobotState) -> bool:
         """As the actor; an arm that was thrown about faster than it can move did not recover."""
         jumped = super()._jumped(state)
-        if jumped and self._running is not None and self._done and self.session.trial is not None:
+        if jumped and self._running is not None and self._done:
             self._close(False)
         return jumped
 

@@ -55,7 +55,7 @@ class Simulation:
             raise ConfigError(f"scene {scene}: {error}") from None
         self._nominal = self.model.geom_friction.copy(), self.model.dof_damping.copy(), self.model.dof_armature.copy()
         self._nominal_mass = self.model.body_mass.copy()
-        self._hand: int = self.model.site(robot.tool).bodyid[0] if robot.tool else 0
+        self._hand: int = self.model.site(robot.tool).bodyid[0]
         self._torque_share = 1.0
         self._drawn = self._nominal[0].copy(), self._nominal[1].copy(), 0  # friction, damping and delay without a disturbance
         self._delay = 0  # commands by which the present one is late

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String, UInt8MultiArray
 from std_srvs.srv import Trigger
 
 from sql_ros.nodes.messages import disturbance_to_msg
@@ -131,3 +131,22 @@ def test_a_stop_holds_the_arm_and_the_trial_begins_anew(processes, probe, tmp_pa
     assert probe.call(Trigger, "trials/reset", Trigger.Request()).success
     probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
     assert [row["repeat"] for row in _rows(table)] == ["0", "1", "2"]
+
+
+def test_an_arm_thrown_about_in_real_time_did_not_recover_and_the_line_is_kept(processes, probe, tmp_path, protocol):
+    text = "repeats: 1\nundisturbed: []\npush_n: [600]\nat_s: [1.0, 1.0]\n"
+    processes.node("sim_bridge", task="sawyer_stack", realtime_factor=1.0)
+    table = tmp_path / "trials.csv"
+    options = {"task": "sawyer_stack", "realtime_factor": 1.0, "policy": POLICY, "protocol": protocol(text), "csv": table}
+    trials = processes.node("trials", TOPICS, **options)
+    probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
+    (row,) = _rows(table)
+    assert (row["kind"], row["success"]) == ("push", "False")
+
+
+def test_trials_are_of_one_policy_whatever_a_learner_publishes(processes, probe, tmp_path, protocol):
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    states = probe.listen(JointState, "joint_states", RELIABLE)
+    _start(processes, tmp_path, protocol("repeats: 50\n"))
+    probe.wait(lambda: len(states) > 20)
+    assert not policies.get_subscription_count()

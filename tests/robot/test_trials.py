@@ -157,6 +157,21 @@ def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy
     assert (session.rows[0].kind, session.rows[0].repeat) == (trial.kind, trial.repeat)
 
 
+@pytest.mark.parametrize(("fresh", "rows"), [(True, []), (False, [False])])
+def test_an_arm_whose_states_cannot_be_trusted_after_its_disturbance_did_not_recover(short, drive, policy, fresh, rows):
+    protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.5, 0.5))
+    session, arm = _session(short, drive, protocol), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    arm.begin(actor, session.trial.episode)
+    actor.interrupt(arm.state(), fresh=False)  # before it: the trial begins anew
+    assert not session.rows
+    arm.begin(actor, session.trial.episode)
+    while actor.wish is None:
+        arm.follow(actor)
+    actor.interrupt(arm.state(), fresh=fresh)
+    assert [row.success for row in session.rows] == rows
+
+
 def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, drive, policy):
     protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(2000.0,), push_s=0.5, at_s=(0.5, 0.5))
     session, arm = _session(short, drive, protocol), SimulatedArm(short)

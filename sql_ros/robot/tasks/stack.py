@@ -2,8 +2,8 @@
 
 Source: `shared/facts/soft_q_learning.md`, section 4 (the Sawyer scripts of 2018). Differences: positions are counted from the target and
 angles from the aligned brick, so that a target that moves means the same; the force F_z is what the commanded torques press with, at the
-target's pose, since not every arm has a wrench sensor, and its weight is a choice: its unit was never published. Rewards are counted in
-tens, so that values are of the size that the networks begin with.
+target's pose, since not every arm has a wrench sensor, and its weight is a choice: its unit was never published; `fine_bonus`, at
+the seat, is none of the source's. Rewards are counted in tens, so that values are of the size that the networks begin with.
 """
 
 from __future__ import annotations
