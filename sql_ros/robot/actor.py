@@ -13,7 +13,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.drive import Action, Drive
-from sql_ros.robot.homing import LONGEST_S, STUCK_S, has_arrived
+from sql_ros.robot.homing import LONGEST_S, STUCK_S, WAYS, Trail, has_arrived
 from sql_ros.robot.task import Episode, Task
 
 CANDIDATES = 8  # at most, where a limit of place forbids what the first one wants
@@ -99,7 +99,8 @@ class Actor:
         self._moved = 0  # control steps on the way to the start pose
         self._rested = 0  # of these, at rest there
         self._stood = 0  # of these, at rest on the way, lately
-        self._part = 0  # of the joints that go to the start pose now; 0: all
+        self._way = 0  # to the start pose: an index into WAYS
+        self._trail = Trail()
         self._released = 0  # control steps since the end of the episode, while the arm is left alone
         self._running: _Running | None = None
         self.given_up = 0
@@ -130,8 +131,10 @@ class Actor:
         if self._jumped(state):
             self._give_up()
             self.safety.forget()
+            self._trail.clear()
         if self._running is None:
             return self._retry(state) if self._doubts else self._approach(state)
+        self._trail.add(state.position)
         running, index = self._running, self._index
         if self._released:
             return self._release(running, state)
@@ -171,6 +174,8 @@ class Actor:
             return Step(self.safety.hold(state))
         if self._rested <= self.task.rest_steps and self._moved * self._period < LONGEST_S:
             return Step(self._way_to_start(state))
+        if arrived:
+            self._trail.clear()
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation, np.zeros(self.task.spec.action_size, np.float32), 0)
         command, fault = self._act(self._running, state, observation)
@@ -192,13 +197,20 @@ class Actor:
         return Step(self.safety.hold(state), fault="policy_non_finite" if self._doubts else "")
 
     def _way_to_start(self, state: RobotState) -> Vector:
-        """Where the filter lets the arm move no further that way (the hand low over a table, say), a part of the joints goes first."""
+        """Straight there; where the filter lets it move no further that way, back where it came from, or a part of the joints first."""
         self._moved += 1
         stands = self.safety.is_nearly_at_rest and not has_arrived(self.episode.start, state)
         self._stood = self._stood + 1 if stands else 0
         if self._stood * self._period > STUCK_S:
-            self._stood, self._part = 0, (self._part + 1) % 3
-        return self._drive.approach(self.episode.start, state, self._part)
+            self._stood, self._way = 0, (self._way + 1) % len(WAYS)
+        if WAYS[self._way] == "back":
+            goal = self._trail.before(state.position)
+            if goal is not None:
+                return self._drive.approach(goal, state)
+            self._way = 0 if self._trail.clear() else self._way + 1
+        else:
+            self._trail.add(state.position)
+        return self._drive.approach(self.episode.start, state, WAYS[self._way])
 
     def _act(self, running: _Running, state: RobotState, observation: Action) -> tuple[Vector, str]:
         """Chooses an action for the observation, filters it, and remembers what was really sent; or holds, and says why."""
@@ -260,7 +272,7 @@ class Actor:
             policy_version=running.policy_version,
         )
         self._running, self._moved, self._rested, self._released = None, 0, 0, 0
-        self._stood = self._part = 0
+        self._stood = self._way = 0
         self._index += 1
         self.episode = self._next_episode(summary)
         return summary

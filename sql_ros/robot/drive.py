@@ -54,17 +54,17 @@ class Drive:
         command = self.safety.send(chosen)
         return command, np.clip((command - self._origin(state)) / self._scale, -1.0, 1.0).astype(np.float32)
 
-    def approach(self, pose: Vector, state: RobotState, part: int = 0) -> Vector:
+    def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
         """The command (N,) on the way to a pose [rad] (N,).
 
         Args:
             pose: where to.
             state: of the arm.
-            part: of the joints that go there: 0 all, 1 those up to the elbow, 2 the others; the rest stays where it is.
+            joints: that go there: "all", "near" the base (up to the elbow) or "far" from it; the others stay where they are.
         """
-        if part:
+        if joints != "all":
             near = np.arange(len(pose)) < (len(pose) + 1) // 2
-            pose = np.where(near if part == 1 else ~near, pose, state.position)
+            pose = np.where(near if joints == "near" else ~near, pose, state.position)
         if self._mode == "torque":
             return self.safety.admit(spring(pose, state), state)
         return self.safety.steer(approach(pose, state, self._robot), state)

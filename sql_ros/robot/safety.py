@@ -11,13 +11,13 @@ import daqp
 import numpy as np
 
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.clearance import Clearance
+from sql_ros.robot.clearance import KINDS, Clearance
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.dynamics import Dynamics
 
 TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates in this time; beyond that, what is measured counts
 TRACKING_RAD_S = 0.2  # and by so much anyhow
-ROUNDING_RAD = 1e-9
+ROUNDING_RAD, ROUNDING_M = 1e-9, 1e-9
 TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
 SLIDE_M = 1e-3  # where something is near the programme keeps so much more than the clearance, for what its straight lines leave out
 UNSEEN_RAD_S = 1e-3  # slower is as good as not at all
@@ -64,7 +64,7 @@ class SafetyFilter:
     - no joint is faster than its limit or changes its speed by more than a T;
     - the line q + v (T + t(v) / 2) ends before every position margin;
     - along this line nothing comes nearer than the clearance: shapes of the arm to each other and to the scene, guarded points to
-      the walls of the workspace and to keep-out boxes (`Clearance.conflict`); what is nearer already may not come nearer still;
+      the walls of the workspace and to keep-out boxes (`Clearance.conflict`); what is nearer already may only move away;
     - the tool is no faster than its limit.
 
     Braking as decided one period before is always admitted, so there is always something to send. The nearest v by speed, acceleration and
@@ -205,7 +205,7 @@ class SafetyFilter:
         if self._is_far(velocity, start) and self._stays_inside(velocity, start) and not self._is_tip_too_fast(velocity, start, jacobian):
             return velocity, frozenset(kinds)
         distance = self._clearance.look(start)
-        required = np.minimum(self._clearance.margin, distance)
+        required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
         velocity, more = self._slide(velocity, distance, jacobian, slowest, fastest)
         kinds |= more
         brake = self._braked(last)
@@ -213,6 +213,8 @@ class SafetyFilter:
             mixed = velocity if share == 1.0 else brake + share * (velocity - brake)
             if self._mode == "torque":  # there only by the end of the period: it arrives on a line that starts further back
                 objection = self._objection(mixed, start + 0.5 * self._period * (last - mixed), required, jacobian)
+                if objection in KINDS and (distance < self._clearance.margin).any():
+                    objection = self._conflict_on_the_way(mixed, start, last, required, distance)
             else:
                 objection = self._objection(mixed, start, required, jacobian, distance)
             if not objection:
@@ -260,8 +262,12 @@ class SafetyFilter:
         margin = self._clearance.margin + SLIDE_M
         near = self._clearance.closing(velocity) * reach > distance - margin
         gradients, which = self._clearance.rows(near) if near.any() else (np.empty((0, len(velocity))), np.empty(0, np.intp))
-        rows, bounds = -gradients, np.maximum(distance[which] - margin, 0.0) / reach
-        kinds = {str(self._clearance.kinds[index]) for index in which[rows @ velocity > bounds]}
+        rows = -gradients
+        least = np.where(
+            rows @ velocity > ROUNDING_M, -SLIDE_M, 0.0
+        )  # whoever wants to come nearer still moves away a little: a slide comes nearer
+        bounds = np.maximum(distance[which] - margin, least) / reach
+        kinds = {str(self._clearance.kinds[index]) for index in which[rows @ velocity > bounds + ROUNDING_M]}
         wish = velocity
         for _ in range(TIP_ROUNDS):
             tip = jacobian @ velocity
@@ -269,7 +275,7 @@ class SafetyFilter:
             if speed > self._tip_speed * (1.0 + TIP_SLACK):  # a plane that touches the ball of allowed velocities
                 kinds.add("tip_speed")
                 rows, bounds = np.vstack((rows, tip / speed @ jacobian)), np.append(bounds, self._tip_speed)
-            elif not (rows @ velocity > bounds + 1e-9).any():
+            elif not (rows @ velocity > bounds + ROUNDING_M).any():
                 break
             velocity = self._solve(wish, rows, bounds, slowest, fastest)
         return velocity, kinds
@@ -296,6 +302,21 @@ class SafetyFilter:
         if self._is_tip_too_fast(velocity, start, jacobian):
             return "tip_speed"
         return self._clearance.conflict(start, velocity, duration, required, first)
+
+    def _conflict_on_the_way(self, velocity: Vector, start: Vector, last: Vector, required: Vector, distance: Vector) -> str:
+        """The same where the speed changes evenly during the period, looked at along two chords of that curve, then along the line.
+
+        An arm that moves away from what is too near already would have come from even nearer on the line alone.
+        """
+        period = self._period
+        middle, end = start + period * (3.0 * last + velocity) / 8.0, start + 0.5 * period * (last + velocity)
+        first: Vector | None = distance
+        for begin, until in ((start, middle), (middle, end)):
+            conflict = self._clearance.conflict(begin, 2.0 * (until - begin) / period, 0.5 * period, required, first)
+            if conflict:
+                return conflict
+            first = None
+        return self._clearance.conflict(end, velocity, 0.5 * self._stop_time(velocity), required)
 
     def _stop_time(self, velocity: Vector) -> float:
         """Until the slowest joint has stopped, all braking by the same share at a time [s]."""

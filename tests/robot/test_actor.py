@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.actor import Actor
-from sql_ros.robot.homing import ARRIVED_RAD, LONGEST_S
+from sql_ros.robot.homing import ARRIVED_RAD, LONGEST_S, Trail
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.runs.rollout import SimulatedArm
@@ -113,14 +113,57 @@ def test_robot_time_counts_the_way_to_the_start_pose(short):
     assert summary.robot_steps > summary.steps
 
 
-def test_a_hand_low_over_the_table_with_its_wrist_wound_up_gets_back_to_the_start_pose():
-    """Turning the wrist back brings a corner of the brick nearer to the table: the filter lets nothing move until the arm is lifted."""
+WOUND_UP = [0.01, -0.62, 0.09, 2.03, 0.76, 0.05, -1.62]  # a hand low over the table: what turns its wrist back brings the brick nearer
+BESIDE_THE_PEDESTAL = [-1.2815, 0.9107, 0.8612, 2.0125, -2.8507, -1.5466, -4.5487]  # nearer than the clearance already
+
+
+@pytest.mark.parametrize("pose", [WOUND_UP, BESIDE_THE_PEDESTAL])
+def test_an_arm_gets_back_to_the_start_pose_from_where_the_filter_stops_it_on_the_straight_way(pose):
     task = load_task("sawyer_stack")
     actor, arm = Actor(task, seed=0), SimulatedArm(task)
-    arm.sim.reset(np.array([0.01, -0.62, 0.09, 2.03, 0.76, 0.05, -1.62]))
+    arm.sim.reset(np.array(pose))
     for _ in range(round(LONGEST_S * 20)):
         step = arm.follow(actor)
         if step.target is not None:
             break
     assert step.target is not None
     assert np.abs(arm.state().position - actor.episode.start).max() < 2 * ARRIVED_RAD  # and not from wherever it was when time was up
+
+
+def test_a_trail_leads_back_by_what_was_passed_without_its_loops():
+    trail = Trail()
+    assert trail.before(np.zeros(2)) is None
+    there = [np.array([x, 0.0]) for x in np.arange(0.0, 1.9, 0.4)]
+    loop = [np.array([1.6, y]) for y in (0.4, 0.8, 0.4, 0.0)]
+    up = [np.array([1.6, -y]) for y in (0.4, 0.8)]
+    for pose in there + loop + up:
+        trail.add(pose)
+        trail.add(pose + 0.01)  # too near to the one before
+    at, passed = up[-1], []
+    while (goal := trail.before(at)) is not None:
+        passed.append(goal.round(2).tolist())
+        at = goal
+    assert passed == [[1.6, -0.4], [1.6, 0.0], [1.2, 0.0], [0.8, 0.0], [0.4, 0.0], [0.0, 0.0]]
+    assert trail.clear()
+    assert not trail.clear()
+
+
+def test_an_arm_that_wandered_off_finds_back_and_the_next_episode_begins_at_its_start():
+    """Full torque one way for a whole episode, ten times another way: what no learner should do and a young one does."""
+    task, rng = load_task("sawyer_stack"), np.random.default_rng(3)
+
+    class Wilful(Actor):
+        wish = rng.choice([-1.0, 1.0], 7).astype(np.float32)
+
+        def _candidates(self, policy, observation):
+            yield self.wish
+
+    actor, arm, ways, late = Wilful(task, seed=0), SimulatedArm(task), [], 0
+    while len(ways) < 10:
+        step = arm.follow(actor)
+        if step.target is not None:
+            late += int(np.abs(arm.state().position - actor.episode.start).max() > 0.2)
+        if step.summary is not None:
+            ways.append(step.summary.robot_steps - step.summary.steps)
+            actor.wish = rng.choice([-1.0, 1.0], 7).astype(np.float32)
+    assert late <= 3

@@ -185,6 +185,27 @@ def test_what_is_too_near_already_may_stay_or_leave_but_not_come_nearer():
     np.testing.assert_array_equal(safety.hold(_state()), safety.hold(_state()))
 
 
+def test_torques_lead_an_arm_that_is_too_near_already_away_but_not_nearer_and_none_leaves_it_there(filters):
+    """Elbow and forearm beside the pedestal; in which a training got stuck for good."""
+    state = _state(np.array([-1.2815, 0.9107, 0.8612, 2.0125, -2.8507, -1.5466, -4.5487]))
+    sim = Simulation(SCENE, ROBOT)
+    safety = filters("torque")
+    gaps = safety._clearance.look(state.position)
+    near = gaps < ROBOT.clearance_m
+    assert near.sum() == 2
+    np.testing.assert_allclose(safety.admit(np.zeros(N), state), 0.0, atol=1e-9)
+    left = 0
+    for torque in np.random.default_rng(0).uniform(-6.0, 6.0, (30, N)):
+        safety.forget()
+        sim.reset(state.position)
+        sim.command("torque", safety.admit(torque, state), PERIOD)
+        sim.advance(sim.physics_steps(1.0 / PERIOD))
+        after = safety._clearance.look(sim.measure().position)
+        assert (after[near] > gaps[near] - 1e-4).all()  # as far as the arm does what its model says
+        left += int((after[near] > gaps[near] + 1e-4).all())
+    assert left > 15
+
+
 @pytest.mark.parametrize("box", ["workspace", "keep_out"])
 def test_guarded_points_keep_to_their_boxes(box):
     x, y, z = _state().tool_position.tolist()

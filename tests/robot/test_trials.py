@@ -11,6 +11,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.dynamics import Dynamics
+from sql_ros.robot.homing import LONGEST_S
 from sql_ros.robot.push_watch import REMEMBERED, PushWatch
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.trials import ProtocolConfig, Session, TrialActor, draw, load_protocol
@@ -189,7 +190,7 @@ def test_an_arm_that_cannot_get_to_its_start_pose_is_put_back_before_the_trial(s
     actor = TrialActor(short, policy, session, by_hand=by_hand, drive=drive)
     stuck, wishes, prompts = dataclasses.replace(arm.state(), position=np.array(short.robot.neutral_position) + 0.4), [], set()
     trial = session.trial
-    for _ in range(450):
+    for _ in range(2 * round(LONGEST_S * 20) + 50):
         assert actor.step(stuck).target is None  # no trial begins
         wishes += [actor.wish] if actor.wish else []
         prompts.add(actor.prompt)
