@@ -105,7 +105,7 @@ class ActorNode(ManagedNode):
         self._guard.wire(robot)
         speaks = not self.config.dry_run
         self._robot = InteraRobot(self, self._guard.on_condition, speaks=speaks) if robot.interface == "intera" else None
-        self.create_subscription(JointState, "joint_states", self._on_joint_states, RELIABLE if self.lockstep else SENSOR)
+        self.reading.subscribe(JointState, "joint_states", self._on_joint_states, RELIABLE if self.lockstep else SENSOR)
         if self.takes_policies:
             self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)

@@ -69,7 +69,7 @@ class LearnerNode(ManagedNode):
         self._acknowledged = (0, 0)  # run and sequence last trained on
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
-        self.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
+        self.reading.subscribe(Float64MultiArray, "replay", self._on_replay, REPLAY)
 
     def activate(self) -> None:
         """Starts training."""

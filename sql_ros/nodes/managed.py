@@ -24,6 +24,7 @@ from sql_ros.core.config import Config, option
 from sql_ros.core.errors import SqlRosError
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.reading import Reading
 
 DONE, REFUSED, BROKEN = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
 
@@ -48,6 +49,7 @@ class ManagedNode(LifecycleNode):
         failure: why it must.
         phase: "unconfigured", "inactive" or "active".
         ended: not set while the node is active or becomes so; for its threads.
+        reading: of the topics that come at the rate of a control loop, from `configure` on.
     """
 
     def __init__(self, name: str, component: str, configs: dict[str, type[Config]]) -> None:
@@ -60,6 +62,7 @@ class ManagedNode(LifecycleNode):
         self._error: Exception | None = None  # why the last transition failed
         self._starting = False  # `start` is at work and raises what fails
         self._changing = threading.RLock()  # a transition is under way: the executor's, or the main thread's at start and end
+        self.reading = Reading(self)
         self._diagnostics = Diagnostics(self, component, self._status)
         self._permanent = self._entities()
 
@@ -106,12 +109,13 @@ class ManagedNode(LifecycleNode):
         with self._changing:
             if self.phase == "active":
                 self._end_activation()
+            self.reading.stop()
 
     # --- the transitions, as rclpy calls them ---
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unconfigured to inactive; a failure leaves it unconfigured, with nothing made."""
-        return self._attempt("configure", "inactive", self.configure, self._remove)
+        return self._attempt("configure", "inactive", self._configure, self._remove)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Inactive to active."""
@@ -155,6 +159,10 @@ class ManagedNode(LifecycleNode):
             self._error, self.phase = None, phase
             return DONE
 
+    def _configure(self) -> None:
+        self.configure()
+        self.reading.start()
+
     def _end_activation(self) -> None:
         self.ended.set()
         self.phase = "inactive"
@@ -162,6 +170,7 @@ class ManagedNode(LifecycleNode):
 
     def _remove(self) -> None:
         """Destroys every entity that was not there when the node was made."""
+        self.reading.stop()
         self.cleanup()
         destroy = (self.destroy_publisher, self.destroy_subscription, self.destroy_service, self.destroy_timer)
         for before, now, remove in zip(self._permanent, self._entities(), destroy):

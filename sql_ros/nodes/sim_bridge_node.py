@@ -6,7 +6,7 @@ physics is stepped and nothing published before it is activated.
 
 Two clocks: paced (`realtime_factor` > 0), a thread that publishes at `state_rate_hz`; and lockstep (`realtime_factor` 0): one control
 period per command, stepped only once the command for the published state has arrived, right in its callback, since a hand-over between
-threads costs as much as the physics.
+threads costs as much as the physics; services wait meanwhile.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SimBridgeConfig(RealtimeConfig, ManagedConfig):
 
 
 class SimBridgeNode(ManagedNode):
-    """One thread owns the simulation: the executor's in lockstep, its own when paced."""
+    """One thread at a time works on the simulation: its own when paced; in lockstep that which reads commands, or a service's."""
 
     def __init__(self) -> None:
         super().__init__("sim_bridge", "simulation", {"": SimBridgeConfig})
@@ -79,12 +79,13 @@ class SimBridgeNode(ManagedNode):
         self._steps = self._disturbances = 0
         self._published = 0.0  # steady time of the last state
         self._command: deque[Vector] = deque(maxlen=1)  # newest, not yet taken by the paced thread
-        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # for the paced thread
+        self._stepping = threading.RLock()  # lockstep
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
-        self.create_subscription(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
-        self.create_subscription(PoseStamped, "target", self._on_target, LATCHED)
-        self.create_subscription(Float64MultiArray, "~/disturb", self._on_disturb, RELIABLE)
+        self.reading.subscribe(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
+        self.reading.subscribe(PoseStamped, "target", self._on_target, LATCHED)
+        self.reading.subscribe(Float64MultiArray, "~/disturb", self._on_disturb, RELIABLE)
         self.create_service(Trigger, "~/reset_world", self._on_reset_world)
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
@@ -92,7 +93,7 @@ class SimBridgeNode(ManagedNode):
         self.create_timer(REPEAT_S, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def activate(self) -> None:
-        """Starts the simulation; in lockstep the executor's thread steps it."""
+        """Starts the simulation; in lockstep commands step it."""
         self._command.clear()
         settle()
         for what, outcome in claim(self.config).items():
@@ -105,7 +106,8 @@ class SimBridgeNode(ManagedNode):
         """Ends the simulation; the arm goes on with a hold, should it be activated again."""
         if not self.lockstep:
             self._thread.join()
-        self._sim.command("position", self._sim.measure().position)
+        with self._stepping:
+            self._sim.command("position", self._sim.measure().position)
 
     # --- callbacks ---
 
@@ -121,9 +123,11 @@ class SimBridgeNode(ManagedNode):
             return
         if not self.lockstep:
             self._command.append(values)
-        elif not self._paused and answers in (None, self._sim.time_ns):
-            self._sim.command(self._mode, values, self._command_period)
-            self._advance()
+            return
+        with self._stepping:
+            if not self._paused and not self.ended.is_set() and answers in (None, self._sim.time_ns):
+                self._sim.command(self._mode, values, self._command_period)
+                self._advance()
 
     def _on_target(self, message: PoseStamped) -> None:
         """An episode begins: the goal is put where the actor has it, and the arm differs from its model anew."""
@@ -161,8 +165,12 @@ class SimBridgeNode(ManagedNode):
         self._simulate(work)
 
     def _simulate(self, work: Callable[[], None]) -> None:
-        """Works on the simulation in the thread that owns it: this one in lockstep, else the paced one, as soon as it can."""
-        work() if self.lockstep else self._requests.put(work)
+        """Works on the simulation: at once in lockstep, else in the paced thread, as soon as it can."""
+        if not self.lockstep:
+            self._requests.put(work)
+            return
+        with self._stepping:
+            work()
 
     def _on_reset_world(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         neutral = np.array(self._robot.neutral_position)
@@ -178,13 +186,14 @@ class SimBridgeNode(ManagedNode):
         return self._answer(response, self._advance, f"one step of {self._period:.6g} s")
 
     def _answer(self, response: Any, work: Callable[[], None], message: str) -> Any:
-        """Works on the simulation in the thread that owns it: this one in lockstep, else the paced one, waited for but not for ever."""
+        """As `_simulate`, and waits until it is done, but not for ever."""
         if self.ended.is_set():
             response.success, response.message = False, f"the node is {self.phase}: activate it first"
             return response
         if self.lockstep:
-            work()
-            self._publish_state()
+            with self._stepping:
+                work()
+                self._publish_state()
             response.success, response.message = True, message
             return response
         done = threading.Event()
@@ -215,8 +224,10 @@ class SimBridgeNode(ManagedNode):
         """The robot's condition; and in lockstep, where nobody answered, the state: the other side may have come late."""
         if self._condition is not None:
             self._condition.report()
-        if self.lockstep and not self.ended.is_set() and time.monotonic() - self._published >= REPEAT_S:
-            self._publish_state()
+        if self.lockstep and time.monotonic() - self._published >= REPEAT_S:
+            with self._stepping:
+                if not self.ended.is_set():
+                    self._publish_state()
 
     def _advance(self) -> None:
         self._sim.advance(self._physics_steps)

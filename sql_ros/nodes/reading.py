@@ -1,0 +1,87 @@
+"""Topics that are read in a thread of their own: those that come at the rate of a control loop.
+
+For every message rclpy's executor asks each entity of a node, in Python, if it is ready. A wait set that holds these topics alone takes
+a fraction of that (`docs/safety.md`); rclpy has no public class for it, so this does what its `wait_for_message` does, again and again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+
+from sql_ros.nodes.process import NodeThread, Runnable
+
+LONGEST_WAIT_NS = 50_000_000  # after which a wait looks whether it is to end
+
+
+class ReadElsewhere(CallbackGroup):
+    """Of entities that the node's executor leaves alone."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Never, by an executor."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """It never began."""
+
+
+class Reading:
+    """The topics of one node; callbacks run one after the other, where several are ready in the order of `subscribe`.
+
+    Args:
+        node: whose subscriptions they are; what a callback raises ends it.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        self._group = ReadElsewhere()
+        self._subscriptions: list[Any] = []
+        self._ended = threading.Event()
+        self._thread: NodeThread | None = None
+
+    def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
+        """As rclpy's `create_subscription`; before `start`."""
+        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, qos, callback_group=self._group))
+
+    def start(self) -> None:
+        """Begins to read, if there is something to."""
+        self._ended.clear()
+        if self._subscriptions:
+            runnable: Runnable = self._node  # type: ignore[assignment]
+            self._thread = NodeThread(runnable, self._read, "reading")
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it; no callback runs after this. The subscriptions are the node's to destroy."""
+        self._ended.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+        self._subscriptions.clear()
+
+    def _read(self) -> None:
+        """Body of the thread."""
+        subscriptions, context = list(self._subscriptions), self._node.context.handle
+        with context:
+            waits = rclpy_implementation.WaitSet(len(subscriptions), 0, 0, 0, 0, 0, context)
+            while not self._ended.is_set():
+                waits.clear_entities()
+                for subscription in subscriptions:
+                    waits.add_subscription(subscription.handle)
+                waits.wait(LONGEST_WAIT_NS)
+                ready = waits.get_ready_entities("subscription")
+                for subscription in subscriptions:
+                    if subscription.handle.pointer in ready and not self._ended.is_set():
+                        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+                        if taken is not None:
+                            subscription.callback(taken[0])

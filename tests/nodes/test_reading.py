@@ -1,0 +1,106 @@
+"""Topics read without an executor, beside one that spins the same node."""
+
+import threading
+
+import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Int64
+
+from sql_ros.nodes.qos import RELIABLE
+from sql_ros.nodes.reading import Reading
+
+pytestmark = pytest.mark.stack
+
+
+class Reader(LifecycleNode):
+    """Reads `fast` by itself and has `slow` read by its executor."""
+
+    def __init__(self, context, on_fast) -> None:
+        super().__init__("reader", context=context)
+        self.finished, self.failure = threading.Event(), None
+        self.slow: list[int] = []
+        self.reading = Reading(self)
+        self.reading.subscribe(Int64, "fast", on_fast, RELIABLE)
+        self.create_subscription(Int64, "slow", lambda message: self.slow.append(message.data), RELIABLE)
+
+
+@pytest.fixture
+def make(probe):
+    """A node with a callback, spun by an executor."""
+    made, closing = [], threading.Event()
+    executor = SingleThreadedExecutor(context=probe.context)
+
+    def spin() -> None:
+        while not closing.is_set():
+            executor.spin_once(timeout_sec=0.05)
+
+    spinning = threading.Thread(target=spin)
+
+    def build(on_fast) -> Reader:
+        node = Reader(probe.context, on_fast)
+        made.append(node)
+        executor.add_node(node)
+        spinning.start()
+        return node
+
+    yield build
+    closing.set()
+    spinning.join()
+    executor.shutdown()
+    for node in made:
+        node.reading.stop()
+        node.destroy_node()
+
+
+@pytest.fixture
+def publish(probe):
+    publishers = {topic: probe.node.create_publisher(Int64, topic, RELIABLE) for topic in ("fast", "slow")}
+
+    def send(topic: str, *values: int) -> None:
+        probe.wait(publishers[topic].get_subscription_count, what=topic)
+        for value in values:
+            publishers[topic].publish(Int64(data=value))
+
+    return send
+
+
+def test_every_message_is_read_once_in_its_order_by_one_thread_and_never_by_the_executor(probe, make, publish):
+    read, threads = [], set()
+
+    def on_fast(message) -> None:
+        read.append(message.data)
+        threads.add(threading.current_thread().name)
+
+    node = make(on_fast)
+    node.reading.start()
+    publish("slow", 1)
+    publish("fast", *range(50))
+    probe.wait(lambda: len(read) >= 50 and node.slow)
+    probe.spin_for(0.3)
+    assert (read, threads, node.slow) == (list(range(50)), {"reading"}, [1])
+
+
+def test_nothing_is_read_before_the_start_nor_after_the_stop(probe, make, publish):
+    read = []
+    node = make(lambda message: read.append(message.data))
+    publish("fast", 1)
+    probe.spin_for(0.3)
+    assert read == []
+    node.reading.start()
+    probe.wait(lambda: read == [1])  # kept meanwhile
+    node.reading.stop()
+    publish("fast", 2)
+    probe.spin_for(0.3)
+    assert read == [1]
+
+
+def test_an_error_in_a_callback_ends_the_node(probe, make, publish):
+    def on_fast(message) -> None:
+        raise ArithmeticError("two and two is five")
+
+    node = make(on_fast)
+    node.reading.start()
+    publish("fast", 1)
+    probe.wait(node.finished.is_set)
+    assert isinstance(node.failure, ArithmeticError)
