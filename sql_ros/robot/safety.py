@@ -213,7 +213,7 @@ class SafetyFilter:
             mixed = velocity if share == 1.0 else brake + share * (velocity - brake)
             if self._mode == "torque":  # there only by the end of the period: it arrives on a line that starts further back
                 objection = self._objection(mixed, start + 0.5 * self._period * (last - mixed), required, jacobian)
-                if objection in KINDS and (distance < self._clearance.margin).any():
+                if objection in KINDS:
                     objection = self._conflict_on_the_way(mixed, start, last, required, distance)
             else:
                 objection = self._objection(mixed, start, required, jacobian, distance)
@@ -306,7 +306,7 @@ class SafetyFilter:
     def _conflict_on_the_way(self, velocity: Vector, start: Vector, last: Vector, required: Vector, distance: Vector) -> str:
         """The same where the speed changes evenly during the period, looked at along two chords of that curve, then along the line.
 
-        An arm that moves away from what is too near already would have come from even nearer on the line alone.
+        An arm that moves away from what is near would have come from even nearer on the line alone.
         """
         period = self._period
         middle, end = start + period * (3.0 * last + velocity) / 8.0, start + 0.5 * period * (last + velocity)
