@@ -14,11 +14,11 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Transition:
-    """One control step, acme's symbols: in state s_t the action a_t was applied, which gave r_t and s_{t+1}.
+    """One control step, acme's symbols: in state s_t the action a_t was chosen, which gave r_t and s_{t+1}.
 
     Attributes:
         observation: of s_t, (S,).
-        action: a_t in [-1, 1]^A, as applied (after the safety filter), (A,).
+        action: a_t in [-1, 1]^A, as chosen, (A,); the safety filter behind it is a part of what answers.
         reward: r_t, of the step from s_t to s_{t+1}.
         next_observation: of s_{t+1}, (S,); of the last state of the episode where it ends here.
         terminated: the task ended in s_{t+1}: nothing is to be gained after it, the backup stops.

@@ -58,13 +58,13 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
 
     def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Applies an action (A,) in [-1, 1] for one control period."""
-        command, applied = self._drive.act(action, self._state)
-        self._apply(command)
+        driven = self._drive.act(action, self._state)
+        self._apply(driven.command)
         self._steps += 1
         self._streak = self._streak + 1 if self.task.is_reached(self._state, self._episode) else 0
         terminated = self.task.is_terminated(self._state, self._episode)
         truncated = not terminated and self._steps >= self.task.episode_steps
-        reward, observation = self.task.reward(self._state, applied, self._episode), self.task.observe(self._state, self._episode)
+        reward, observation = self.task.reward(self._state, driven.applied, self._episode), self.task.observe(self._state, self._episode)
         if truncated:
             self._release()
         return observation, reward, terminated, truncated, self._info()

@@ -63,7 +63,8 @@ class _Running:
     """An episode under way."""
 
     observation: Action
-    action: Action
+    action: Action  # chosen
+    applied: Action  # what the filter left of it
     policy_version: int
     steps: int = 0
     total_reward: float = 0.0
@@ -177,7 +178,8 @@ class Actor:
         if arrived:
             self._trail.clear()
         observation = self.task.observe(state, self.episode)
-        self._running = _Running(observation, np.zeros(self.task.spec.action_size, np.float32), 0)
+        none = np.zeros(self.task.spec.action_size, np.float32)
+        self._running = _Running(observation, none, none, 0)
         command, fault = self._act(self._running, state, observation)
         return Step(command, target=self.episode.target, fault=fault, inference_s=self._inference_s)
 
@@ -213,7 +215,7 @@ class Actor:
         return self._drive.approach(self.episode.start, state, WAYS[self._way])
 
     def _act(self, running: _Running, state: RobotState, observation: Action) -> tuple[Vector, str]:
-        """Chooses an action for the observation, filters it, and remembers what was really sent; or holds, and says why."""
+        """Chooses an action for the observation, filters it, and remembers both; or holds, and says why."""
         policy = self.policy  # one read: the node may swap it at any time
         candidates = self._candidates(policy, observation)
         began = time.perf_counter()
@@ -224,7 +226,7 @@ class Actor:
             self._doubts = True
             return self.safety.hold(state), "policy_non_finite"
         self._doubts = False
-        command, running.action = self._drive.act(wished, state, lambda: candidates)
+        command, running.action, running.applied = self._drive.act(wished, state, lambda: candidates)
         running.observation = observation
         running.policy_version = policy.info.version if policy else 0
         return command, ""
@@ -242,7 +244,7 @@ class Actor:
 
     def _complete(self, running: _Running, state: RobotState) -> Transition:
         """The transition from the last state to this one."""
-        reward = self.task.reward(state, running.action, self.episode)
+        reward = self.task.reward(state, running.applied, self.episode)
         terminated = self.task.is_terminated(state, self.episode)
         running.steps += 1
         running.total_reward += reward

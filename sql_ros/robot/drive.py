@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,21 @@ from sql_ros.robot.safety import Admission, SafetyFilter
 from sql_ros.robot.task import Task
 
 Action = npt.NDArray[np.float32]
+
+
+class Driven(NamedTuple):
+    """What became of an action.
+
+    Attributes:
+        command: to send (N,).
+        action: that was chosen, before the filter (A,). It is what is learned from, the filter being a part of the world: what comes out of
+            the filter would leave the actions that it changes without an example, and nothing to correct what Q thinks of them.
+        applied: that the command amounts to (A,): what counts for the reward.
+    """
+
+    command: Vector
+    action: Action
+    applied: Action
 
 
 class Drive:
@@ -32,8 +48,8 @@ class Drive:
         self._robot = task.robot
         self.safety = SafetyFilter(task.robot, config.command_mode, 1.0 / config.control_rate_hz, config.scene)
 
-    def act(self, action: Action, state: RobotState, others: Callable[[], Iterable[Action]] | None = None) -> tuple[Vector, Action]:
-        """The command (N,) for an action (A,) in [-1, 1], and the action that it amounts to after the filter.
+    def act(self, action: Action, state: RobotState, others: Callable[[], Iterable[Action]] | None = None) -> Driven:
+        """What is sent for an action (A,) in [-1, 1].
 
         Args:
             action: that the policy wants.
@@ -42,17 +58,18 @@ class Drive:
                 one wants. One that is allowed goes before any that would have to be changed (safety-first sampling), else the one that
                 needs the least correction.
         """
-        chosen = self._consider(action, state)
+        wanted, chosen = action, self._consider(action, state)
         if chosen.is_elsewhere and others is not None:
             self.safety.interventions["resampled"] += 1
             for candidate in others():
                 admission = self._consider(candidate, state)
                 if (admission.is_elsewhere, admission.correction) < (chosen.is_elsewhere, chosen.correction):
-                    chosen = admission
+                    wanted, chosen = candidate, admission
                 if not chosen.is_elsewhere:
                     break
         command = self.safety.send(chosen)
-        return command, np.clip((command - self._origin(state)) / self._scale, -1.0, 1.0).astype(np.float32)
+        applied = np.clip((command - self._origin(state)) / self._scale, -1.0, 1.0).astype(np.float32)
+        return Driven(command, np.clip(wanted, -1.0, 1.0).astype(np.float32), applied)
 
     def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
         """The command (N,) on the way to a pose [rad] (N,).

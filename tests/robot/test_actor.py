@@ -40,20 +40,23 @@ def test_an_episode_cut_for_time_is_truncated_and_not_terminated(short):
     assert not any(step.transition.truncated for step in steps if not step.summary)
 
 
-def test_the_action_stored_is_the_one_that_was_sent(short):
-    """A filter that changes the command changes the action of the transition."""
+def test_the_action_stored_is_the_one_chosen_and_the_reward_that_of_what_was_sent(short):
+    """A filter that changes the command is a part of the world that answers."""
     narrow = dataclasses.replace(short.robot, velocity_limit=(0.2,) * 7)
     task = Task(short.spec.task, short.config, narrow)
     actor, arm = Actor(task, seed=0), SimulatedArm(task)
-    command, seen = None, 0
+    command, arm_state, stored = None, arm.state(), []
     for _ in range(200):
         step = arm.follow(actor)
         if step.transition:
-            np.testing.assert_allclose(step.transition.action * 0.8, command, atol=1e-6)
-            assert np.abs(step.transition.action).max() <= 0.25 + 1e-6
-            seen += 1
-        command = step.command
-    assert seen > 5
+            applied = (command / 0.8).astype(np.float32)
+            assert np.abs(applied).max() <= 0.25 + 1e-6
+            if not step.transition.truncated:  # then the next episode is there
+                assert step.transition.reward == pytest.approx(task.reward(arm_state, applied, actor.episode), abs=1e-6)
+            stored.append(step.transition.action)
+        command, arm_state = step.command, arm.state()
+    assert len(stored) > 5
+    assert np.abs(stored).max() > 0.9
     assert actor.safety.interventions["velocity"] > 0
 
 
