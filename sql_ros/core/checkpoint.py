@@ -82,6 +82,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
+def step_of(checkpoint: Path) -> int:
+    """The transitions that were added when it was written."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     sealed = json.loads((path / "manifest.json").read_text())
     if hashlib.sha256(sealed["content"].encode()).hexdigest() != sealed["sha256"]:

@@ -7,6 +7,7 @@
      +-- MessageError      a message on a topic: dropped, counted on /diagnostics, warned about at most once a second
      +-- PolicyError       an exported policy: refused, the one in use is kept
      +-- CheckpointError   a checkpoint that is damaged or does not fit
+     +-- LedgerError       a file of transitions that is damaged, in use, or cannot be written
 
 A message says what came, what was expected and where to look.
 """
@@ -32,3 +33,15 @@ class PolicyError(SqlRosError):
 
 class CheckpointError(SqlRosError):
     """A checkpoint is missing, damaged or belongs to another task."""
+
+
+class LedgerError(SqlRosError):
+    """A file of records is damaged, in use by another process, or cannot be written.
+
+    Attributes:
+        damaged: no other attempt will do.
+    """
+
+    def __init__(self, text: str, *, damaged: bool = False) -> None:
+        super().__init__(text)
+        self.damaged = damaged

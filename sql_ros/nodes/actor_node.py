@@ -14,7 +14,9 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
@@ -23,6 +25,8 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import option
 from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.core.ledger import Ledger
+from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
@@ -50,6 +54,7 @@ from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
 WARN_EVERY_S = 5.0
+RESEND_S, RESENT = 1.0, 1000  # a learner that acknowledges nothing more for so long is sent so many again
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
     realtime_factor: float = option(1.0, "as in the simulation; 0: lockstep. A real arm has 1", minimum=0.0, maximum=100.0)
     dry_run: bool = option(False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands")
+    actor_id: int = option(0, "names this actor among several that feed one learner", minimum=0, maximum=2**31)
+    most_unacknowledged: int = option(
+        1_000_000, "transitions kept for a learner, on disk when long; then the oldest are given up", minimum=1
+    )
     learner_patience_s: float = option(
         60.0, "lockstep training waits so long for the learner after each episode, then says so and goes on [s]", minimum=0.0
     )  # fmt: skip
@@ -81,6 +90,7 @@ class ActorNode(ManagedNode):
         self._guard = Guard(self, self.config)
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
+        self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
         self._lock = threading.Lock()  # a control step is made by one thread at a time; of what lockstep remembers
         self._threads: list[NodeThread] = []
 
@@ -93,7 +103,7 @@ class ActorNode(ManagedNode):
         self.actor = self.make_actor()
         self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
         self._adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
-        self._progress = Progress(0, 0, 0, 0, 0)
+        self._progress = Progress(0, 0, 0, {})
         self._policies = PolicyIntake(self.actor, self._diagnostics, self._release)
         self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
@@ -136,14 +146,14 @@ class ActorNode(ManagedNode):
         self._every = 0.0  # time between two states, smoothed [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
         self._waits_since: float | None = None  # steady time since when that command is held back for the learner
-        self._heard = time.monotonic()
+        self._heard = self._learner_heard = self._advanced = time.monotonic()  # a state, the learner, that it has more of what was sent
         if self._robot is not None:
             self._robot.enable(self.task.robot.command_timeout_s)
         settle()
         self.realtime = claim(self.config)
         for what, outcome in self.realtime.items():
             (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
-        self._outbox: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
         if not self.lockstep:
             self._threads.append(NodeThread(self, self._control, "control"))
@@ -202,7 +212,28 @@ class ActorNode(ManagedNode):
         except MessageError as error:
             self._diagnostics.fault("progress_dropped", str(error))
             return
+        if not self.ended.is_set():
+            self._take_acknowledgement(self._progress.acknowledged.get(self._run, 0))
         self._release()
+
+    def _take_acknowledgement(self, sequence: int) -> None:
+        """What the learner has safely need not be kept; what it does not get is sent again."""
+        now = self._learner_heard = time.monotonic()
+        if sequence > self._acknowledged:
+            self._acknowledged, self._advanced = sequence, now
+            self._kept.forget_until(sequence)
+        elif sequence >= self._sequence:
+            self._advanced = now
+        elif now - self._advanced > RESEND_S:
+            self._advanced = now
+            self._send_again(sequence) if self.lockstep else self._outbox.put(partial(self._send_again, sequence))
+
+    def _send_again(self, sequence: int) -> None:
+        again = self._kept.after(sequence, RESENT)
+        if again:
+            self._diagnostics.fault("transitions_sent_again", f"{len(again)} after sequence {sequence}, which is all that the learner has")
+        for _, content in again:
+            self._replay.publish(self._codec.wrap(content, self._acknowledged + 1))
 
     # --- lockstep: one answer per published state ---
 
@@ -261,7 +292,7 @@ class ActorNode(ManagedNode):
 
     def _learner_is_level(self) -> bool:
         progress = self._progress
-        level = progress.run == self._run and progress.sequence >= self._sequence
+        level = progress.acknowledged.get(self._run, 0) >= self._sequence
         return level and self._policies.handled_version >= progress.policy_version
 
     def _look_around(self) -> None:
@@ -276,6 +307,12 @@ class ActorNode(ManagedNode):
         elif self._waits_since is not None and now - self._waits_since > WARN_EVERY_S:
             name = self.resolve_topic_name("learner/progress")
             self._diagnostics.fault("waiting", f"for {now - self._waits_since:.0f} s the learner is behind, by {name}: is it running?")
+        elif self._sequence > self._acknowledged and now - self._learner_heard > WARN_EVERY_S:
+            kept = self._sequence - self._acknowledged
+            name = self.resolve_topic_name("learner/progress")
+            self._diagnostics.fault(
+                "learner_silent", f"nothing on {name} for {now - self._learner_heard:.0f} s; {kept} transitions are kept for it"
+            )
 
     # --- real time: a loop of its own ---
 
@@ -300,15 +337,15 @@ class ActorNode(ManagedNode):
             self.stepped()
             self._measure(step, arrived, due)
             if step.transition is not None or step.summary is not None or step.target is not None:
-                self._outbox.put(step)
+                self._outbox.put(partial(self.deliver, step))
             reasons = {step.fault: FAULTS[step.fault]} if step.fault else NO_REASONS
         self._guard.note(reasons, now)
 
     def _deliver(self) -> None:
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
         step_back()
-        while (step := self._outbox.get()) is not None:
-            self.deliver(step)
+        while (work := self._outbox.get()) is not None:
+            work()
 
     def _measure(self, step: Step, arrived: float, due: float) -> None:
         """How punctual this command was; a state that no newer one had replaced is late by design and not counted twice."""
@@ -327,13 +364,28 @@ class ActorNode(ManagedNode):
     def deliver(self, step: Step) -> None:
         """Publishes what a control step gave beside its command; in real time in a thread of its own, later."""
         if step.transition is not None and self.trains and not self.config.dry_run:  # in a dry run the arm did not do it
-            self._sequence += 1
-            entry = ReplayEntry(self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, step.transition)
-            self._replay.publish(self._codec.to_msg(entry))
+            self._publish_transition(step, step.transition)
         if step.target is not None:
             self._targets.publish(target_to_msg(step.target, self._newest.stamp_ns if self._newest else 0))
         if step.summary is not None:
             self._episodes.publish(episode_to_msg(step.summary))
+
+    def _publish_transition(self, step: Step, transition: Transition) -> None:
+        """Sends it, and keeps it until a learner has it."""
+        self._sequence += 1
+        entry = ReplayEntry(
+            self.config.actor_id, self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, transition
+        )
+        content = self._codec.pack(entry)
+        self._kept.put(self._sequence, content)
+        given_up = self._sequence - self.config.most_unacknowledged
+        if given_up > self._acknowledged:
+            self._acknowledged = given_up
+            self._kept.forget_until(given_up)
+            self._diagnostics.fault(
+                "transitions_given_up", f"no learner has acknowledged, and only {self.config.most_unacknowledged} are kept"
+            )
+        self._replay.publish(self._codec.wrap(content, self._acknowledged + 1))
 
     def report(self) -> Status:
         """For /diagnostics, while active."""
@@ -351,6 +403,7 @@ class ActorNode(ManagedNode):
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "episodes_given_up": self.actor.given_up,
             "transitions": self._sequence,
+            "unacknowledged": self._sequence - self._acknowledged,
             "policy_version": self._policies.version,
             **self._guard.values(),
             **{f"safety/{kind}": count for kind, count in dict(self.actor.safety.interventions).items()},

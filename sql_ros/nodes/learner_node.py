@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.checkpoint import checkpoints
+from sql_ros.core.checkpoint import checkpoints, step_of
 from sql_ros.core.config import option
-from sql_ros.core.errors import CheckpointError, ConfigError, MessageError
+from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, MessageError
 from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.ledger import Ledger
 from sql_ros.core.memory import keep_freed_memory
 from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.nodes.diagnostics import ERROR, OK, Status
@@ -29,6 +30,7 @@ from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.robot.tasks import load_task
 
 PROGRESS_PERIOD_S = 0.5
+MOST_ACTORS = 64  # actor processes whose transitions are acknowledged, those last heard of; a run may have seen more
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LearnerConfig(ManagedConfig):
     realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
     policy_period_s: float = option(2.0, "between two policies when not in lockstep (there: one per episode) [s]", minimum=0.0)
     checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
+    durable: bool = option(True, "with run_dir: a transition is acknowledged when it is on disk; false: when it is in the buffer")
     threads: int = option(1, "torch threads; two stall each other where another process has a core", minimum=1, maximum=256)
 
 
@@ -53,6 +56,7 @@ class LearnerNode(ManagedNode):
         self.config: LearnerConfig = self.configs[0]
         self.lockstep = self.config.realtime_factor == 0.0
         self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
+        self._ledger: Ledger | None = None  # transitions that are in no checkpoint yet
         self._saved = False  # a checkpoint of this process is there: configured again, it goes on from that
         self._inbox: deque[ReplayEntry] = deque()
         self._changed = threading.Condition()
@@ -64,9 +68,9 @@ class LearnerNode(ManagedNode):
         keep_freed_memory()
         self.trainer = Trainer(task.spec, self.configs[1], self.configs[2], self.config.seed)
         self._last: dict[int, int] = {}  # last sequence number of every actor process
-        self._restore()
         self._codec = TransitionCodec(task.spec)
-        self._acknowledged = (0, 0)  # run and sequence last trained on
+        self._restore()
+        self._safe = dict(self._last)  # as last acknowledged
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
         self.reading.subscribe(Float64MultiArray, "replay", self._on_replay, REPLAY)
@@ -83,11 +87,15 @@ class LearnerNode(ManagedNode):
         self._thread.join()
         while self._inbox:
             self._add(self._inbox.popleft())
+        self._publish_progress()
         self._save()
 
     def cleanup(self) -> None:
         """Lets go of the buffer, the largest thing there is."""
         self._inbox.clear()
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
         self.__dict__.pop("trainer", None)
 
     def _on_replay(self, message: Float64MultiArray) -> None:
@@ -141,17 +149,25 @@ class LearnerNode(ManagedNode):
         return ended
 
     def _add(self, entry: ReplayEntry) -> bool:
-        """Drops what came before, counts gaps; says whether this was the end of an episode."""
-        last = self._last.get(entry.run, 0)
-        self._acknowledged = (entry.run, max(entry.sequence, last))
-        if entry.sequence <= last:
-            self._diagnostics.faults["transition_repeated"] += 1
+        """Takes what is next of its actor process; says whether this was the end of an episode.
+
+        What is there already is dropped. What lacks one before it is dropped too: the actor will send both again, if it still can.
+        """
+        last = self._last.pop(entry.run, 0)
+        if entry.oldest > last + 1:
+            lost = entry.oldest - last - 1
+            self._diagnostics.fault(
+                "transitions_lost", f"{lost} before sequence {entry.oldest} of actor {entry.actor}, which has them no more"
+            )
+            last = entry.oldest - 1
+        is_next = entry.sequence == last + 1
+        self._last[entry.run] = entry.sequence if is_next else last
+        if not is_next:
+            self._diagnostics.faults["transition_repeated" if entry.sequence <= last else "transition_early"] += 1
             return False
-        if entry.sequence > last + 1:
-            lost = entry.sequence - last - 1
-            self._diagnostics.fault("transition_gap", f"{lost} lost before sequence {entry.sequence} of actor process {entry.run}")
-        self._last[entry.run] = entry.sequence
         self.trainer.add(entry.transition)
+        if self._ledger is not None:
+            self._ledger.put(self.trainer.replay.added, self._codec.pack(entry))
         return entry.transition.terminated or entry.transition.truncated
 
     def _publish_policy(self) -> None:
@@ -159,23 +175,53 @@ class LearnerNode(ManagedNode):
         self._policies.publish(policy_to_msg(self.trainer.export()))
 
     def _publish_progress(self) -> None:
+        """Acknowledges what is safe by now."""
         trainer = self.trainer
-        progress = Progress(*self._acknowledged, trainer.replay.added, trainer.learner.updates, trainer.policy_version)
+        try:
+            if self._ledger is not None:
+                self._ledger.sync()
+            self._safe = dict(list(self._last.items())[-MOST_ACTORS:])
+        except LedgerError as error:
+            self._diagnostics.fault("ledger_failed", f"{error}; nothing is acknowledged meanwhile")
+        progress = Progress(trainer.replay.added, trainer.learner.updates, trainer.policy_version, self._safe)
         self._progress.publish(progress_to_msg(progress))
 
     # --- checkpoints ---
 
     def _restore(self) -> None:
+        """Goes on from the newest checkpoint and what came after it, or makes sure that there is none."""
         if self._folder is None:
             if self.config.resume:
                 raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
-        elif self.config.resume or self._saved:
+            return
+        path = self._folder.parent / "transitions.sqlite"
+        resumes, saved = self.config.resume or self._saved, bool(checkpoints(self._folder))
+        if not resumes and (saved or path.exists()):
+            raise ConfigError(f"{self._folder.parent} has an earlier run: give resume:=true to continue it, or another run_dir")
+        if self.config.durable:
+            self._ledger = self._open_ledger(path)
+        later = self._ledger.after(0) if self._ledger is not None and resumes else []
+        if resumes and (saved or not later or later[0][0] > 1):
             extra = self.trainer.load(self._folder)
             self._last = {int(run): int(sequence) for run, sequence in dict(extra["sequences"]).items()}  # type: ignore[call-overload]
+        for number, content in later:
+            if number == self.trainer.replay.added + 1:
+                entry = self._codec.unpack(content)
+                self._last[entry.run] = entry.sequence
+                self.trainer.add(entry.transition)
+        if resumes:
             added, updates = self.trainer.replay.added, self.trainer.learner.updates
-            self.get_logger().info(f"resumed from {self._folder}: {added} transitions, {updates} updates")
-        elif checkpoints(self._folder):
-            raise ConfigError(f"{self._folder} has checkpoints of an earlier run: give resume:=true to continue it, or another run_dir")
+            self.get_logger().info(f"resumed from {self._folder.parent}: {added} transitions, {updates} updates")
+
+    def _open_ledger(self, path: Path) -> Ledger:
+        try:
+            return Ledger(path)
+        except LedgerError as error:
+            if not error.damaged:
+                raise
+            aside = Ledger.set_aside(path)
+            self._diagnostics.fault("ledger_damaged", f"{error}; it is {aside} now, and what came after the last checkpoint is lost")
+            return Ledger(path)
 
     def _save(self) -> None:
         if self._folder is None or not self.trainer.replay.added:
@@ -183,7 +229,9 @@ class LearnerNode(ManagedNode):
         try:
             self.trainer.save(self._folder, {"sequences": {str(run): last for run, last in self._last.items()}})
             self._saved = True
-        except CheckpointError as error:
+            if self._ledger is not None:
+                self._ledger.forget_until(step_of(checkpoints(self._folder)[0]))
+        except (CheckpointError, LedgerError) as error:
             self._diagnostics.fault("checkpoint_failed", str(error))
 
     def report(self) -> Status:

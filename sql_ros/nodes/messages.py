@@ -8,7 +8,7 @@ joint_states          JointState              the arm; mapped by joint name, fur
                                               (optional) the stamp of the state it answers; other types: `adapters.py`
 replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
-learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`
+learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and what is acknowledged of every actor process
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
 target                PoseStamped             of the episode that begins, in the base frame; a simulation puts its goal there
 sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels its kind and the body: done to the simulated arm at once
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import array
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,8 +43,9 @@ from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.disturbance import Disturbance
 
-TRANSITION_FIELDS = ("run", "episode", "step", "sequence", "policy_version", "reward", "terminated", "truncated")
-PROGRESS_FIELDS = ("run", "sequence", "transitions", "updates", "policy_version")
+TRANSITION_FIELDS = ("actor", "run", "episode", "step", "sequence", "oldest", "policy_version", "reward", "terminated", "truncated")
+PROGRESS_FIELDS = ("transitions", "updates", "policy_version")  # then run and sequence of every actor process
+PROGRESS_LABEL = f"sql_ros.progress/2 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
 BASE_FRAME = "base"
 DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
 EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
@@ -52,25 +53,26 @@ EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "succe
 
 @dataclass(frozen=True)
 class ReplayEntry:
-    """A transition and where it comes from: the actor process (`run`), and its own count there (`sequence`, from 1)."""
+    """A transition and where it comes from: an actor (its parameter `actor_id`), its process (`run`), its count (`sequence`, from 1)."""
 
+    actor: int
     run: int
     episode: int
     step: int
     sequence: int
     policy_version: int
     transition: Transition
+    oldest: int = 1  # sequence of the first one that the actor can still send
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the learner is: transition `sequence` of actor process `run` and all before it were added and trained on."""
+    """How far the learner is."""
 
-    run: int
-    sequence: int
     transitions: int
     updates: int
     policy_version: int  # newest published
+    acknowledged: Mapping[int, int]  # run of an actor to the sequence up to which everything is safe; in lockstep also trained on
 
 
 class ForeignStateError(MessageError):
@@ -202,16 +204,34 @@ class TransitionCodec:
         self._sizes = (observation, action, observation)
         self._count = len(TRANSITION_FIELDS) + sum(self._sizes)
         names = f"{' '.join(TRANSITION_FIELDS)} observation[{observation}] action[{action}] next_observation[{observation}]"
-        self._label = f"sql_ros.transition/1 {names}"
+        self._label = f"sql_ros.transition/2 {names}"
         self._schema = f"schema {spec.schema_hash}"
         content = MultiArrayDimension(label=self._label, size=self._count, stride=self._count)
         self._layout = MultiArrayLayout(dim=[content, MultiArrayDimension(label=self._schema, size=1, stride=1)])
 
+    def pack(self, entry: ReplayEntry) -> bytes:
+        """Doubles in the order of the label: to be kept."""
+        e, t = entry, entry.transition
+        head = (e.actor, e.run, e.episode, e.step, e.sequence, e.oldest, e.policy_version, t.reward, t.terminated, t.truncated)
+        return np.concatenate((head, t.observation, t.action, t.next_observation)).tobytes()
+
+    def unpack(self, content: bytes) -> ReplayEntry:
+        """What `pack` made.
+
+        Raises:
+            MessageError: of another length or with wrong values.
+        """
+        return self._check(np.frombuffer(content[: len(content) // 8 * 8], np.float64))
+
+    def wrap(self, content: bytes, oldest: int) -> Float64MultiArray:
+        """What `pack` made as a message, with the sequence of the first one that can still be sent."""
+        message = Float64MultiArray(layout=self._layout, data=array.array("d", content))
+        message.data[TRANSITION_FIELDS.index("oldest")] = oldest
+        return message
+
     def to_msg(self, entry: ReplayEntry) -> Float64MultiArray:
-        """Numbers in the order of the label."""
-        t = entry.transition
-        head = (entry.run, entry.episode, entry.step, entry.sequence, entry.policy_version, t.reward, t.terminated, t.truncated)
-        return Float64MultiArray(layout=self._layout, data=_doubles(np.concatenate((head, t.observation, t.action, t.next_observation))))
+        """An entry as a message."""
+        return self.wrap(self.pack(entry), entry.oldest)
 
     def from_msg(self, message: Float64MultiArray) -> ReplayEntry:
         """Checks everything before anything is kept.
@@ -221,10 +241,13 @@ class TransitionCodec:
         """
         labels = [dimension.label for dimension in message.layout.dim]
         values = np.frombuffer(message.data, np.float64)
-        if len(labels) != 2 or labels[0].split(" ")[0] != "sql_ros.transition/1":
-            raise MessageError(f"transition has labels {labels}, expected 'sql_ros.transition/1 ...': another version?")
+        if len(labels) != 2 or labels[0].split(" ")[0] != "sql_ros.transition/2":
+            raise MessageError(f"transition has labels {labels}, expected 'sql_ros.transition/2 ...': another version?")
         if labels[1] != self._schema or labels[0] != self._label:
             raise MessageError(f"transition has '{labels[1]}', expected '{self._schema}': actor and learner disagree on the task")
+        return self._check(values)
+
+    def _check(self, values: Vector) -> ReplayEntry:
         if len(values) != self._count:
             parts = f"2 x {self._sizes[0]} observation + {self._sizes[1]} action + {len(TRANSITION_FIELDS)}"
             raise MessageError(f"transition has {len(values)} values, expected {self._count} ({parts})")
@@ -235,10 +258,12 @@ class TransitionCodec:
         return self._unpack(values)
 
     def _unpack(self, values: Vector) -> ReplayEntry:
-        run, episode, step, sequence, version, reward, terminated, truncated = values[: len(TRANSITION_FIELDS)].tolist()
-        counts = (run, episode, step, sequence, version)
-        if any(count < 0 or count != int(count) for count in counts) or sequence < 1:
-            raise MessageError(f"transition has counts {counts}, expected whole numbers, sequence from 1")
+        *counts, reward, terminated, truncated = values[: len(TRANSITION_FIELDS)].tolist()
+        if any(count < 0 or count != int(count) for count in counts):
+            raise MessageError(f"transition has counts {counts}, expected whole numbers")
+        actor, run, episode, step, sequence, oldest, version = (int(count) for count in counts)
+        if not 1 <= oldest <= sequence:
+            raise MessageError(f"transition has sequence {sequence} and oldest {oldest}, expected both from 1, the oldest no later")
         if not {terminated, truncated} <= {0.0, 1.0}:
             raise MessageError(f"transition has terminated {terminated} and truncated {truncated}, expected 0 or 1")
         bounds = np.cumsum(self._sizes)[:-1]
@@ -246,7 +271,7 @@ class TransitionCodec:
         if np.abs(action).max() > 1.0:
             raise MessageError(f"transition has action {action}, expected [-1, 1]")
         transition = Transition(observation, action, reward, following, bool(terminated), bool(truncated))
-        return ReplayEntry(int(run), int(episode), int(step), int(sequence), int(version), transition)
+        return ReplayEntry(actor, run, episode, step, sequence, version, transition, oldest)
 
 
 # --- policies -------------------------------------------------------------------------------------------------------------------------
@@ -281,15 +306,22 @@ def policy_from_msg(message: UInt8MultiArray) -> bytes:
 
 
 def progress_to_msg(progress: Progress) -> UInt64MultiArray:
-    """See `PROGRESS_FIELDS`."""
-    values = [getattr(progress, name) for name in PROGRESS_FIELDS]
-    return UInt64MultiArray(layout=_layout("sql_ros.progress/1", PROGRESS_FIELDS), data=array.array("Q", values))
+    """`PROGRESS_FIELDS`, then run and sequence of every actor process."""
+    pairs = [number for pair in progress.acknowledged.items() for number in pair]
+    values = array.array("Q", [progress.transitions, progress.updates, progress.policy_version, *pairs])
+    dimension = MultiArrayDimension(label=PROGRESS_LABEL, size=len(values), stride=len(values))
+    return UInt64MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=values)
 
 
 def progress_from_msg(message: UInt64MultiArray) -> Progress:
     """Raises MessageError on another version or length."""
-    _check_layout(message, "sql_ros.progress/1", PROGRESS_FIELDS)
-    return Progress(**dict(zip(PROGRESS_FIELDS, message.data)))
+    labels, values = [dimension.label for dimension in message.layout.dim], list(message.data)
+    if labels != [PROGRESS_LABEL]:
+        raise MessageError(f"message has labels {labels}, expected ['{PROGRESS_LABEL}']")
+    head = len(PROGRESS_FIELDS)
+    if len(values) < head or (len(values) - head) % 2:
+        raise MessageError(f"progress has {len(values)} values, expected {head} and two per actor process")
+    return Progress(*values[:head], acknowledged=dict(zip(values[head::2], values[head + 1 :: 2])))
 
 
 def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:

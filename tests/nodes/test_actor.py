@@ -143,7 +143,7 @@ def test_in_lockstep_a_refused_policy_does_not_stop_the_arm(processes, probe, ta
     probe.spin_for(0.5)
     assert len(entries) == 100  # it waits for the learner, whom this test plays
     policies.publish(policy_to_msg(b"nonsense"))
-    progress.publish(progress_to_msg(Progress(entries[-1].run, 100, 100, 1, 1)))
+    progress.publish(progress_to_msg(Progress(100, 1, 1, {entries[-1].run: 100})))
     probe.wait(lambda: len(entries) == 200, timeout=30)
 
 
@@ -176,3 +176,53 @@ def test_transitions_are_numbered_without_a_gap(processes, probe, task):
     assert [entry.transition.truncated for entry in entries] == [index % 100 == 99 for index in range(len(entries))]
     assert len({entry.run for entry in entries}) == 1
     assert {entry.policy_version for entry in entries} == {0}
+
+
+@pytest.fixture
+def learner(probe, task):
+    """Plays a learner: hears transitions, and `acknowledge(sequence)` says until where it has them."""
+    publisher = probe.node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+    codec, entries = TransitionCodec(task.spec), []
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+
+    def acknowledge(sequence: int) -> None:
+        publisher.publish(progress_to_msg(Progress(sequence, 0, 0, {entries[0].run: sequence, 1: 10**6})))
+
+    acknowledge.entries = entries
+    return acknowledge
+
+
+def test_what_the_learner_does_not_get_is_sent_again_and_what_it_has_is_not(processes, probe, learner):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("sim_bridge", realtime_factor=1.0)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, actor_id=3)
+    probe.wait(lambda: len(learner.entries) >= 60)
+    assert [entry.sequence for entry in learner.entries[:60]] == list(range(1, 61))
+    assert {entry.actor for entry in learner.entries} == {3}
+
+    def again() -> list[int]:
+        learner(40)
+        sequences = [entry.sequence for entry in learner.entries]
+        return sorted({s for s in sequences if sequences.count(s) > 1})
+
+    probe.wait(lambda: len(again()) >= 15, what="transitions after the 40th, again")
+    assert again()[0] == 41
+    assert learner.entries[-1].oldest == 41
+    probe.wait(lambda: "fault/transitions_sent_again" in _newest(reports))
+
+    def newest() -> int:
+        return max(entry.sequence for entry in learner.entries)
+
+    probe.wait(lambda: (learner(newest()), int(_newest(reports)["unacknowledged"]))[1] < 20)
+
+
+def test_an_actor_without_a_learner_says_so_goes_on_and_keeps_so_many_and_no_more(processes, probe, learner):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("sim_bridge", realtime_factor=5.0)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0, most_unacknowledged=100)
+    wanted = {"fault/learner_silent", "fault/transitions_given_up"}
+    probe.wait(lambda: wanted <= set(_newest(reports)), what=str(wanted))
+    assert _newest(reports)["unacknowledged"] == "100"
+    newest = learner.entries[-1]
+    assert newest.sequence > 100
+    assert newest.oldest == newest.sequence - 99

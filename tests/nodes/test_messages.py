@@ -114,7 +114,7 @@ def entry() -> ReplayEntry:
     transition = Transition(
         np.array([1, 2, 3], np.float32), np.array([0.5, -1], np.float32), -2.5, np.array([4, 5, 6], np.float32), False, True
     )
-    return ReplayEntry(1_795_238_905_360_123, 3, 4, 2**40, 6, transition)
+    return ReplayEntry(5, 1_795_238_905_360_123, 3, 4, 2**40, 6, transition, 2**39)
 
 
 def test_a_transition_survives_the_way_there_and_back_to_the_bit(codec, entry):
@@ -122,6 +122,16 @@ def test_a_transition_survives_the_way_there_and_back_to_the_bit(codec, entry):
     assert dataclasses.replace(back, transition=entry.transition) == entry
     for name, value in vars(entry.transition).items():
         np.testing.assert_array_equal(getattr(back.transition, name), value)
+
+
+def test_a_transition_that_was_kept_is_sent_with_the_oldest_there_is_then(codec, entry):
+    content = codec.pack(entry)
+    assert codec.unpack(content).sequence == entry.sequence
+    again = codec.from_msg(codec.wrap(content, 77))
+    assert dataclasses.replace(again, transition=entry.transition, oldest=entry.oldest) == entry
+    assert again.oldest == 77
+    with pytest.raises(MessageError, match="17 values"):
+        codec.unpack(content[:-3])
 
 
 def test_a_transition_describes_itself(codec, entry, small_spec):
@@ -142,18 +152,20 @@ def _altered(codec, entry, index=None, value=None, cut=None, labels=None) -> Flo
 @pytest.mark.parametrize(
     ("alteration", "text"),
     [
-        ({"cut": -1}, "transition has 15 values, expected 16 (2 x 3 observation + 2 action + 8)"),
+        ({"cut": -1}, "transition has 17 values, expected 18 (2 x 3 observation + 2 action + 10)"),
         ({"cut": 0}, "transition has 0 values"),
-        ({"index": 9, "value": np.nan}, "not finite as float32 at [9]"),
-        ({"index": 5, "value": np.inf}, "not finite as float32 at [5]"),
-        ({"index": 9, "value": 1e39}, "not finite as float32 at [9]"),
-        ({"index": 3, "value": 0.5}, "whole numbers"),
-        ({"index": 3, "value": 0.0}, "sequence from 1"),
+        ({"index": 11, "value": np.nan}, "not finite as float32 at [11]"),
+        ({"index": 7, "value": np.inf}, "not finite as float32 at [7]"),
+        ({"index": 11, "value": 1e39}, "not finite as float32 at [11]"),
+        ({"index": 4, "value": 0.5}, "whole numbers"),
+        ({"index": 4, "value": 0.0}, "sequence 0"),
+        ({"index": 5, "value": 0.0}, "oldest 0"),
+        ({"index": 5, "value": 2.0**41}, "no later"),
         ({"index": 1, "value": -1.0}, "whole numbers"),
-        ({"index": 6, "value": 0.5}, "expected 0 or 1"),
-        ({"index": 11, "value": 1.5}, "expected [-1, 1]"),
+        ({"index": 8, "value": 0.5}, "expected 0 or 1"),
+        ({"index": 13, "value": 1.5}, "expected [-1, 1]"),
         ({"labels": []}, "another version"),
-        ({"labels": ["sql_ros.transition/2 x", "schema 0"]}, "another version"),
+        ({"labels": ["sql_ros.transition/1 x", "schema 0"]}, "another version"),
     ],
 )
 def test_a_wrong_transition_is_refused(codec, entry, alteration, text):
@@ -179,12 +191,16 @@ def test_a_policy_survives_and_an_altered_one_is_refused():
 
 
 def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
-    progress = Progress(2**52, 2, 3, 4, 5)
+    progress = Progress(3, 4, 5, {2**52: 2, 7: 2**40})
     assert progress_from_msg(progress_to_msg(progress)) == progress
     summary = EpisodeSummary(1, 100, 120, -3.25, True, 0.015, 7)
     assert episode_from_msg(episode_to_msg(summary)) == summary
     with pytest.raises(MessageError, match="has labels"):
         progress_from_msg(UInt64MultiArray(data=[1, 2]))
+    odd = progress_to_msg(progress)
+    odd.data = odd.data[:-1]
+    with pytest.raises(MessageError, match="has 6 values, expected 3 and two per actor process"):
+        progress_from_msg(odd)
     message = episode_to_msg(summary)
     message.data = message.data[:-1]
     with pytest.raises(MessageError, match="has 6 values, expected 7"):

@@ -1,0 +1,43 @@
+"""What was accepted is kept once, whoever dies: real processes killed under load."""
+
+import pytest
+from std_msgs.msg import Float64MultiArray, UInt64MultiArray
+
+from sql_ros.core.checkpoint import load_checkpoint
+from sql_ros.nodes.messages import TransitionCodec, progress_from_msg
+from sql_ros.nodes.qos import RELIABLE, REPLAY
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_learner_killed_again_and_again_has_every_transition_once_in_order(processes, probe, task, fast_learner, tmp_path):
+    codec, sent, progress = TransitionCodec(task.spec), {}, []
+
+    def hear(message) -> None:
+        entry = codec.from_msg(message)
+        sent.setdefault(entry.sequence, entry.transition.reward)
+
+    probe.node.create_subscription(Float64MultiArray, "replay", hear, REPLAY)
+    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
+
+    def learner(*, resume: bool):
+        return processes.node("learner", run_dir=tmp_path, resume=resume, checkpoint_period_s=1.5, **fast_learner)
+
+    running = learner(resume=False)
+    processes.node("sim_bridge", realtime_factor=5.0)
+    actor = processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0)
+    for kills in range(3):
+        seen = progress[-1].transitions if progress else 0
+        probe.wait(lambda: progress and progress[-1].transitions > seen + 150, what=f"progress after {kills} kills")  # noqa: B023
+        acknowledged = progress[-1].acknowledged
+        running.kill()
+        running.wait()
+        running = learner(resume=True)
+    probe.wait(lambda: progress[-1].transitions > seen + 300)
+    assert all(progress[-1].acknowledged[run] >= sequence for run, sequence in acknowledged.items())
+    assert processes.stop(actor) == 0
+    probe.wait(lambda: max(progress[-1].acknowledged.values()) == max(sent), what="the rest")
+    assert processes.stop(running) == 0
+    state, manifest = load_checkpoint(tmp_path / "checkpoints")
+    assert manifest["added"] == max(sent) == len(sent)
+    assert state["replay"]["reward"].tolist() == pytest.approx([sent[number] for number in sorted(sent)], rel=1e-6)
