@@ -10,7 +10,10 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
+from sql_ros.core.errors import CONFIG_EXIT_CODE
 from sql_ros.stack import SAWYER_STACK_ARGUMENTS, sawyer_stack
+
+RESPAWN_DELAY_S = 1.0
 
 
 def _nodes(context):
@@ -28,10 +31,18 @@ def _nodes(context):
             output="screen",
             sigterm_timeout=str(process.seconds_to_stop),
             sigkill_timeout=str(process.seconds_to_stop),
-            on_exit=[Shutdown(reason=f"{process.executable} ended")],
+            respawn=process.respawns,
+            respawn_delay=RESPAWN_DELAY_S,
+            on_exit=_after(process),
         )
         for process in stack.processes
     ]
+
+
+def _after(process):
+    """All end with one that is not started again: it is not to be, it was told to end, or it is configured wrongly."""
+    ends = [Shutdown(reason=f"{process.executable} ended")]
+    return lambda event, context: None if process.respawns and event.returncode not in (0, CONFIG_EXIT_CODE) else ends
 
 
 def _typed(value):

@@ -5,6 +5,7 @@ Knows no ROS: it is data and a few rules, checked before anything starts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -35,11 +36,12 @@ class NodeProcess:
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str] = field(default_factory=dict)
     seconds_to_stop: float = 10.0  # after SIGINT
+    respawns: bool = False  # is started again when it crashed
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Processes to start in order; when one ends, all are to end.
+    """Processes to start in order; when one ends that is not to be started again, all are to end.
 
     `sql-ros up` stops them in reverse, so that the arm is held first and the report is written last; `ros2 launch` stops all at once.
     """
@@ -78,6 +80,12 @@ SAWYER_STACK_ARGUMENTS = (
     Argument("protocol", "standard", "of the trials: name of a file in config/trials/, or a path"),
     Argument("repeats", "0", "trials per kind and size; 0: as the protocol says"),
     Argument("by_hand", "", "trials: an operator pushes; empty: true on a real arm, false in simulation", ("", *BOOLEANS)),
+    Argument(
+        "respawn",
+        "true",
+        "a process that crashed is started again, on a real arm the learner only; the learner goes on from what it left",
+        BOOLEANS,
+    ),
     Argument("autostart", "true", "nodes configure and activate by themselves; false: they wait for change_state", BOOLEANS),
 )
 
@@ -118,7 +126,8 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     processes = [] if tries else [NodeProcess("monitor", watched, seconds_to_stop=30.0)]
     if train:
         resume = args["resume"] == "true"
-        learner = {**shared, **managed, "seed": seed, "run_dir": str(run_dir), "resume": resume}
+        session = f"{time.time_ns()}"  # of this start of the stack
+        learner = {**shared, **managed, "seed": seed, "run_dir": str(run_dir), "resume": resume, "session": session}
         processes.append(NodeProcess("learner", learner, seconds_to_stop=30.0))
     if sim:
         processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False, "seed": seed}))
@@ -133,7 +142,15 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
         processes.append(NodeProcess("actor", acting, topics))
     defaults = _read_params(args["params_file"], Path(args["task"]).stem)
     defaults["trials"] = {**defaults["actor"], **defaults["trials"]}  # it is an actor
-    merged = [replace(p, parameters={**defaults["/**"], **defaults[p.executable], **p.parameters}) for p in processes]
+    again = {"learner", "sim_bridge", "actor"} if sim else {"learner"}  # no arm begins to move again without anybody asking
+    merged = [
+        replace(
+            p,
+            parameters={**defaults["/**"], **defaults[p.executable], **p.parameters},
+            respawns=args["respawn"] == "true" and train and p.executable in again,
+        )
+        for p in processes
+    ]
     return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)
 
 

@@ -136,12 +136,13 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("launch.substitutions", "LaunchConfiguration"),
         ("launch_ros.actions", "Node"),
         ("launch_ros.parameter_descriptions", "ParameterValue"),
+        ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
         ("sql_ros.stack", "SAWYER_STACK_ARGUMENTS"),
         ("sql_ros.stack", "sawyer_stack"),
     }
     (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")
     keywords = {keyword.arg for keyword in node.keywords}
-    assert {"package", "executable", "name", "namespace", "parameters", "remappings", "on_exit"} <= keywords
+    assert {"package", "executable", "name", "namespace", "parameters", "remappings", "respawn", "on_exit"} <= keywords
     assert any(isinstance(n, ast.FunctionDef) and n.name == "generate_launch_description" for n in tree.body)
 
 
@@ -180,3 +181,16 @@ def test_a_task_may_bring_parameters_of_its_own_which_a_params_file_replaces(tmp
     path = tmp_path / "mine.yaml"
     path.write_text("learner:\n  ros__parameters:\n    algorithm: {temperature: 0.5}\n")
     assert "algorithm.final_temperature" not in _nodes(task="sawyer_stack", params_file=str(path))["learner"].parameters
+
+
+@pytest.mark.parametrize(
+    ("given", "again"),
+    [
+        ({}, {"learner", "sim_bridge", "actor"}),
+        ({"sim": "false"}, {"learner"}),  # no real arm begins to move again by itself
+        ({"respawn": "false"}, set()),
+        ({"mode": "play", "policy": __file__}, set()),
+    ],
+)
+def test_what_crashed_while_training_is_started_again(given, again):
+    assert {name for name, process in _nodes(**given).items() if process.respawns} == again

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from sql_ros import __version__
 from sql_ros.cli import bench as bench_cli
+from sql_ros.cli import chaos as chaos_cli
 from sql_ros.cli import demo as demo_cli
 from sql_ros.cli import experiment as experiment_cli
 from sql_ros.cli import trials as trials_cli
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_trials(commands)
     _add_bench(commands)
     _add_verify(commands)
+    _add_chaos(commands)
     _add_experiment(commands)
     _add_doctor(commands)
     _add_params(commands)
@@ -222,6 +224,17 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
   sql-ros bench learner --sweep                        and how the cost grows with particles and batch
   sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
   sql-ros bench actor --seconds 60 --json actor.json   is the control loop on time, alone and beside a training learner""",
+    )
+
+
+def _add_chaos(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_module(
+        commands,
+        chaos_cli,
+        "chaos",
+        "kill learner, actor and bridge at random while they train, and count what that lost, doubled or let move",
+        """  sql-ros chaos                                        ten kills, a minute or two
+  sql-ros chaos --kills 100 --seed 1 --json chaos.json --out runs/chaos""",
     )
 
 

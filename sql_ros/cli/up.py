@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from sql_ros.core.errors import CONFIG_EXIT_CODE
 from sql_ros.stack import NodeProcess, Stack, ros_arguments
 
 TALKING = ("monitor", "trials")  # keep the terminal
+MOST_RESTARTS, WITHIN_S = 5, 60.0  # of one process; one that crashes more often will go on doing so
 
 
 @dataclass
@@ -22,10 +25,11 @@ class _Child:
     process: NodeProcess
     handle: subprocess.Popen[bytes]
     log: Path | None
+    restarted: list[float] = field(default_factory=list)  # steady times
 
 
 def run_stack(stack: Stack, command: str) -> int:
-    """Runs until a process ends, or SIGINT, SIGTERM or SIGHUP arrives; then stops all by SIGINT. Its own death does too.
+    """Runs until a process ends for good, or SIGINT, SIGTERM or SIGHUP arrives; then stops all by SIGINT. Its own death does too.
 
     The monitor, or the trials, keep the terminal; what the others print goes to `<run_dir>/log/<node>.log`.
 
@@ -40,7 +44,7 @@ def run_stack(stack: Stack, command: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda signum, _: asked.append(signum))
     children = [_start(process, stack, command) for process in stack.processes]
-    first = _await_end(children, asked)
+    first = _await_end(children, asked, lambda process: _start(process, stack, command))
     code = _stop(children)
     if first is not None and first.handle.returncode:
         _explain(first)
@@ -86,12 +90,19 @@ def _environment(stack: Stack) -> dict[str, str]:
     return environment
 
 
-def _await_end(children: list[_Child], asked: list[int]) -> _Child | None:
+def _await_end(children: list[_Child], asked: list[int], start: Callable[[NodeProcess], _Child]) -> _Child | None:
+    """The first that ended and is not to be started again; what crashed and is, is put in its place in the list."""
     while not asked:
-        for child in children:
+        for place, child in enumerate(children):
             code = child.handle.poll()
-            if code is not None:
+            if code is None:
+                continue
+            now = time.monotonic()
+            lately = [at for at in child.restarted if now - at < WITHIN_S]
+            if not child.process.respawns or code in (0, CONFIG_EXIT_CODE) or len(lately) >= MOST_RESTARTS:
                 return child
+            print(f"{child.process.executable} ended with exit code {code} and is started again", file=sys.stderr, flush=True)
+            children[place] = replace(start(child.process), restarted=[*lately, now])
         time.sleep(0.1)
     return None
 

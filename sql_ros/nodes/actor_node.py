@@ -54,7 +54,7 @@ from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
 WARN_EVERY_S = 5.0
-RESEND_S, RESENT = 1.0, 1000  # a learner that acknowledges nothing more for so long is sent so many again
+RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,13 @@ class ActorNode(ManagedNode):
 
     def _take_acknowledgement(self, sequence: int) -> None:
         """What the learner has safely need not be kept; what it does not get is sent again."""
-        now = self._learner_heard = time.monotonic()
-        if sequence > self._acknowledged:
+        now = time.monotonic()
+        if now - self._learner_heard > RESEND_S:
+            self._advanced = now  # it has only come, and gets from the topic what that remembers
+        self._learner_heard = now
+        if sequence > self._sequence:
+            self._diagnostics.fault("progress_dropped", f"{sequence} transitions are acknowledged of {self._sequence} made")
+        elif sequence > self._acknowledged:
             self._acknowledged, self._advanced = sequence, now
             self._kept.forget_until(sequence)
         elif sequence >= self._sequence:
@@ -232,8 +237,8 @@ class ActorNode(ManagedNode):
         again = self._kept.after(sequence, RESENT)
         if again:
             self._diagnostics.fault("transitions_sent_again", f"{len(again)} after sequence {sequence}, which is all that the learner has")
-        for _, content in again:
-            self._replay.publish(self._codec.wrap(content, self._acknowledged + 1))
+        for number, content in again:
+            self._replay.publish(self._codec.wrap(content, min(self._acknowledged + 1, number)))  # acknowledged meanwhile, perhaps
 
     # --- lockstep: one answer per published state ---
 

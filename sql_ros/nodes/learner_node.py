@@ -41,6 +41,7 @@ class LearnerConfig(ManagedConfig):
     seed: int = option(0, "of weights, batches and proposals", minimum=0)
     run_dir: str = option("", "where checkpoints/ goes; empty: none are written")
     resume: bool = option(False, "continue from the newest checkpoint in run_dir")
+    session: str = option("", "of one start of a stack: a learner that crashed and is started again within it goes on from what it left")
     realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
     policy_period_s: float = option(2.0, "between two policies when not in lockstep (there: one per episode) [s]", minimum=0.0)
     checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
@@ -57,7 +58,7 @@ class LearnerNode(ManagedNode):
         self.lockstep = self.config.realtime_factor == 0.0
         self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
         self._ledger: Ledger | None = None  # transitions that are in no checkpoint yet
-        self._saved = False  # a checkpoint of this process is there: configured again, it goes on from that
+        self._began = False  # what is in the run folder is this process's own: configured again, it goes on from that
         self._inbox: deque[ReplayEntry] = deque()
         self._changed = threading.Condition()
 
@@ -194,14 +195,16 @@ class LearnerNode(ManagedNode):
             if self.config.resume:
                 raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
             return
-        path = self._folder.parent / "transitions.sqlite"
-        resumes, saved = self.config.resume or self._saved, bool(checkpoints(self._folder))
+        path, saved = self._folder.parent / "transitions.sqlite", bool(checkpoints(self._folder))
+        resumes = self.config.resume or self._began or ((saved or path.exists()) and self._is_respawned(self._folder.parent / "session"))
         if not resumes and (saved or path.exists()):
             raise ConfigError(f"{self._folder.parent} has an earlier run: give resume:=true to continue it, or another run_dir")
+        self._begin_session(self._folder.parent / "session")
+        self._began = True
         if self.config.durable:
             self._ledger = self._open_ledger(path)
         later = self._ledger.after(0) if self._ledger is not None and resumes else []
-        if resumes and (saved or not later or later[0][0] > 1):
+        if resumes and (saved or (later[0][0] > 1 if later else self.config.resume)):
             extra = self.trainer.load(self._folder)
             self._last = {int(run): int(sequence) for run, sequence in dict(extra["sequences"]).items()}  # type: ignore[call-overload]
         for number, content in later:
@@ -212,6 +215,17 @@ class LearnerNode(ManagedNode):
         if resumes:
             added, updates = self.trainer.replay.added, self.trainer.learner.updates
             self.get_logger().info(f"resumed from {self._folder.parent}: {added} transitions, {updates} updates")
+
+    def _is_respawned(self, path: Path) -> bool:
+        """This start of the stack has had a learner before."""
+        return bool(self.config.session) and path.is_file() and path.read_text() == self.config.session
+
+    def _begin_session(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.config.session)
+        except OSError as error:
+            raise ConfigError(f"cannot write to the run folder: {error}") from None
 
     def _open_ledger(self, path: Path) -> Ledger:
         try:
@@ -228,7 +242,6 @@ class LearnerNode(ManagedNode):
             return
         try:
             self.trainer.save(self._folder, {"sequences": {str(run): last for run, last in self._last.items()}})
-            self._saved = True
             if self._ledger is not None:
                 self._ledger.forget_until(step_of(checkpoints(self._folder)[0]))
         except (CheckpointError, LedgerError) as error:

@@ -200,6 +200,8 @@ def test_what_the_learner_does_not_get_is_sent_again_and_what_it_has_is_not(proc
     assert [entry.sequence for entry in learner.entries[:60]] == list(range(1, 61))
     assert {entry.actor for entry in learner.entries} == {3}
 
+    assert all(entry.oldest <= entry.sequence for entry in learner.entries)
+
     def again() -> list[int]:
         learner(40)
         sequences = [entry.sequence for entry in learner.entries]

@@ -1,5 +1,8 @@
 """What was accepted is kept once, whoever dies: real processes killed under load."""
 
+import json
+import sys
+
 import pytest
 from std_msgs.msg import Float64MultiArray, UInt64MultiArray
 
@@ -41,3 +44,14 @@ def test_a_learner_killed_again_and_again_has_every_transition_once_in_order(pro
     state, manifest = load_checkpoint(tmp_path / "checkpoints")
     assert manifest["added"] == max(sent) == len(sent)
     assert state["replay"]["reward"].tolist() == pytest.approx([sent[number] for number in sorted(sent)], rel=1e-6)
+
+
+def test_chaos_loses_and_doubles_nothing_and_the_stack_gets_up_by_itself(processes, tmp_path):
+    figures = tmp_path / "chaos.json"
+    words = [sys.executable, "-m", "sql_ros.cli.main", "chaos", "--kills", "4", "--seed", "2", "--json", str(figures)]
+    command = processes.start(words, cwd=tmp_path)
+    assert command.wait(300) == 0, command.log.read_text()
+    values = json.loads(figures.read_text())["figures"]
+    assert values["kills"] == 4
+    assert (values["lost"], values["doubled"], values["unsafe_commands"], values["not_held"]) == (0, 0, 0, 0)
+    assert values["transitions"] > 80

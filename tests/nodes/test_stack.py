@@ -42,13 +42,18 @@ def _up(processes, **arguments):
 
 
 def _record(processes, probe, task, quick, folder, count):
-    entries, codec = [], TransitionCodec(task.spec)
-    subscription = probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    entries, codec = {}, TransitionCodec(task.spec)
+
+    def hear(message) -> None:
+        entry = codec.from_msg(message)
+        entries.setdefault(entry.sequence, entry)  # one that a slow learner was sent again is the same
+
+    subscription = probe.node.create_subscription(Float64MultiArray, "replay", hear, REPLAY)
     stack = _up(processes, run_dir=folder, params_file=quick, seed=5)
     probe.wait(lambda: len(entries) >= count, timeout=120)
     assert processes.stop(stack) == 0
     probe.node.destroy_subscription(subscription)
-    return entries[:count]
+    return [entries[number] for number in range(1, count + 1)]
 
 
 def test_lockstep_training_is_the_same_to_the_bit(processes, probe, task, quick, tmp_path):
@@ -113,13 +118,37 @@ def test_no_node_outlives_the_command_that_started_it(processes, probe, quick, t
     assert (folder / "report.md").is_file()
 
 
-def test_a_killed_learner_ends_the_stack_with_its_log(processes, probe, quick, tmp_path):
-    folder = tmp_path / "mine"
-    stack = _up(processes, run_dir=folder, params_file=quick)
-    probe.wait(lambda: (folder / "metrics.jsonl").is_file() and _lines(folder, "episode"), timeout=120)
-    found = subprocess.run(["pgrep", "-f", f"learner_node.*{folder}"], capture_output=True, text=True, check=True)
+def _kill(executable: str, folder) -> None:
+    """Kills a node of the stack that runs in a folder's domain; only its own processes are found."""
+    found = subprocess.run(["pgrep", "-f", f"{executable}_node.*{folder}"], capture_output=True, text=True, check=False)
     for pid in found.stdout.split():
         os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_killed_learner_is_started_again_and_goes_on_until_it_dies_too_often(processes, probe, quick, tmp_path):
+    folder = tmp_path / "mine"
+    stack = _up(processes, run_dir=folder, params_file=quick)
+    probe.wait(lambda: (folder / "metrics.jsonl").is_file() and len(_lines(folder, "episode")) >= 3, timeout=120)
+    _kill("learner", folder)
+    killed = time.monotonic()
+    updates = _lines(folder, "episode")[-1]["updates"]
+    probe.wait(lambda: _lines(folder, "episode")[-1]["updates"] > updates + 50, timeout=120, what="more updates")
+    assert time.monotonic() - killed < 60
+    assert "learner ended with exit code -9 and is started again" in stack.log.read_text()
+    deadline = time.monotonic() + 120
+    while stack.poll() is None and time.monotonic() < deadline:
+        _kill("learner", folder)
+        probe.spin_for(1.0)
+    assert stack.wait(60) == 128 + signal.SIGKILL
+    assert "learner ended with exit code -9\n" in stack.log.read_text()
+    assert (folder / "report.md").is_file()
+
+
+def test_without_respawn_a_killed_learner_ends_the_stack_with_its_log(processes, probe, quick, tmp_path):
+    folder = tmp_path / "mine"
+    stack = _up(processes, run_dir=folder, params_file=quick, respawn="false")
+    probe.wait(lambda: (folder / "metrics.jsonl").is_file() and _lines(folder, "episode"), timeout=120)
+    _kill("learner", folder)
     assert stack.wait(90) == 128 + signal.SIGKILL
     assert "learner ended with exit code -9" in stack.log.read_text()
     assert (folder / "report.md").is_file()
