@@ -1,7 +1,7 @@
 """`sql-ros chaos`: kills the processes of a training stack at random, again and again, and counts what that did.
 
 A stack in a domain of its own trains `sawyer_reach` in accelerated real time. Learner, actor or bridge get SIGKILL, or SIGSTOP for a while,
-and this process listens: to every transition that is sent, to what is acknowledged, to commands and states. At the end it compares the
+and this process listens: to every transition that is sent, to what is acknowledged, to every command. At the end it compares the
 buffer of the last checkpoint with what was sent. What is counted is in `Outcome`.
 """
 
@@ -32,7 +32,6 @@ STOPPED_SHARE, STOPPED_S = 0.2, (1.0, 3.0)  # of the blows that only stop a proc
 PAUSE_S = (0.5, 3.0)  # between recovery and the next blow
 RECOVERED = 20  # new transitions in the buffer: training goes on
 PATIENCE_S = 90.0  # for that
-REST_S, REST_RAD_S = 1.5, 0.05  # an arm without commands is at rest after this time: the bridge's timeout and braking
 PARAMS = """
 learner: {ros__parameters: {checkpoint_period_s: 5.0, trainer: {warmup_transitions: 500, updates_per_transition: 0.2}}}
 actor: {ros__parameters: {max_state_age_s: 0.5, max_lateness_s: 0.5}}
@@ -50,7 +49,6 @@ class Outcome:
         lost: acknowledged, but not there.
         doubled: there more often than made.
         unsafe_commands: not finite, or faster than the arm may move.
-        not_held: times that the arm moved on though nobody commanded it.
         recoveries_s: from each blow until training went on.
     """
 
@@ -60,7 +58,6 @@ class Outcome:
     lost: int = 0
     doubled: int = 0
     unsafe_commands: int = 0
-    not_held: int = 0
     recoveries_s: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
@@ -79,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 1 if anything was lost, doubled, unsafe or not held."""
+    """Exit code 1 if anything was lost, doubled or unsafe."""
     if args.kills < 1:
         raise ConfigError(f"--kills {args.kills}, expected at least 1")
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(f"{name:>18} {value:g}" for name, value in figures.items()))
     if args.json:
         write_figures(args.json, figures, args.seed)
-    return int(any((outcome.lost, outcome.doubled, outcome.unsafe_commands, outcome.not_held)))
+    return int(any((outcome.lost, outcome.doubled, outcome.unsafe_commands)))
 
 
 def _wreak(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
@@ -121,7 +118,7 @@ def _wreak(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
         stack.wait(90)
         witness.listen(1.0)  # the last acknowledgement
         witness.close()
-    outcome.unsafe_commands, outcome.not_held = witness.unsafe_commands, witness.not_held
+    outcome.unsafe_commands = witness.unsafe_commands
     _compare(outcome, witness, run_dir)
     return outcome
 
@@ -158,12 +155,11 @@ class _Witness:
         sent: fingerprints by actor process and sequence.
         acknowledged: sequence by actor process.
         transitions: in the learner's buffer.
-        unsafe_commands, not_held: see `Outcome`.
+        unsafe_commands: see `Outcome`.
     """
 
     def __init__(self, stack: subprocess.Popen[bytes], log: Path) -> None:
         import rclpy
-        from sensor_msgs.msg import JointState
         from std_msgs.msg import Float64MultiArray, UInt64MultiArray
 
         from sql_ros.nodes.messages import TransitionCodec, progress_from_msg
@@ -174,8 +170,7 @@ class _Witness:
         self._codec, self._fastest = TransitionCodec(task.spec), np.array(task.robot.velocity_limit)
         self.sent: dict[tuple[int, int], bytes] = {}
         self.acknowledged: dict[int, int] = {}
-        self.transitions = self.unsafe_commands = self.not_held = 0
-        self._commanded, self._drifts = time.monotonic(), False
+        self.transitions = self.unsafe_commands = 0
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node("chaos", context=self._context)
@@ -184,7 +179,6 @@ class _Witness:
         self._node.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
         self._node.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self._node.create_subscription(Float64MultiArray, "sim_bridge/commands", self._on_command, RELIABLE)
-        self._node.create_subscription(JointState, "joint_states", self._on_state, RELIABLE)
 
     def listen(self, seconds: float) -> None:
         """For a while."""
@@ -225,11 +219,4 @@ class _Witness:
 
     def _on_command(self, message: Any) -> None:
         velocity = np.array(message.data)
-        self._commanded = time.monotonic()
         self.unsafe_commands += int(not (np.abs(velocity) <= self._fastest).all())
-
-    def _on_state(self, message: Any) -> None:
-        abandoned = time.monotonic() - self._commanded > REST_S
-        drifts = abandoned and bool(np.abs(message.velocity).max() > REST_RAD_S)
-        self.not_held += int(drifts and not self._drifts)
-        self._drifts = drifts

@@ -199,10 +199,10 @@ class LearnerNode(ManagedNode):
         resumes = self.config.resume or self._began or ((saved or path.exists()) and self._is_respawned(self._folder.parent / "session"))
         if not resumes and (saved or path.exists()):
             raise ConfigError(f"{self._folder.parent} has an earlier run: give resume:=true to continue it, or another run_dir")
-        self._begin_session(self._folder.parent / "session")
-        self._began = True
         if self.config.durable:
             self._ledger = self._open_ledger(path)
+        self._begin_session(self._folder.parent / "session")
+        self._began = True
         later = self._ledger.after(0) if self._ledger is not None and resumes else []
         if resumes and (saved or (later[0][0] > 1 if later else self.config.resume)):
             extra = self.trainer.load(self._folder)
@@ -212,6 +212,9 @@ class LearnerNode(ManagedNode):
                 entry = self._codec.unpack(content)
                 self._last[entry.run] = entry.sequence
                 self.trainer.add(entry.transition)
+        if later and later[-1][0] > self.trainer.replay.added:
+            text = f"{path} has transitions up to {later[-1][0]}, but the one after {self.trainer.replay.added} is missing: left out"
+            self._diagnostics.fault("transitions_lost", text)
         if resumes:
             added, updates = self.trainer.replay.added, self.trainer.learner.updates
             self.get_logger().info(f"resumed from {self._folder.parent}: {added} transitions, {updates} updates")

@@ -117,7 +117,7 @@ def test_an_arm_moves_through_trajectories(processes, probe, describe, factor):
     replay = probe.listen(Float64MultiArray, "replay", RELIABLE)
     processes.node("sim_bridge", task=task, realtime_factor=factor)
     processes.node("actor", {"commands": "sim_bridge/commands"}, task=task, realtime_factor=factor, learner_patience_s=0.0)
-    probe.wait(lambda: len(commands) > 30 and np.ptp([state.position for state in states], axis=0).max() > 0.05)
+    probe.wait(lambda: len(commands) > 30 and states and np.ptp([state.position for state in states], axis=0).max() > 0.05)
     probe.wait(lambda: len(replay) > 20)
 
 
