@@ -91,13 +91,18 @@ def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
     return {"lockstep_steps_per_s": steps / (float(values[-1]["received_s"]) - float(values[0]["received_s"]))}
 
 
+def own_domain() -> dict[str, str]:
+    """Environment of processes that only this one and its children are to hear."""
+    return {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
 def _run(task: str, nodes: dict[str, list[str]], seconds: float) -> tuple[list[Report], dict[str, float]]:
     """Starts nodes with their ROS arguments in a domain of their own.
 
     Returns:
         the actor's control diagnostics, one per second, and the CPU time that each node took meanwhile [s].
     """
-    domain = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    domain = own_domain()
     environment = {**os.environ, **domain}
     with tempfile.TemporaryDirectory() as logs:
         environment["ROS_LOG_DIR"] = logs

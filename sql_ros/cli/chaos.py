@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sql_ros.cli.bench import own_domain
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _wreak(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
     params, log = scratch / "chaos.yaml", scratch / "stack.log"
     params.write_text(PARAMS)
-    os.environ |= {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": str(scratch)}
+    os.environ |= {**own_domain(), "ROS_LOG_DIR": str(scratch)}
     words = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", f"task:={TASK}", f"run_dir:={run_dir}"]
     words += [f"realtime_factor:={FACTOR}", f"seed:={seed}", f"params_file:={params}"]
     outcome, rng = Outcome(), np.random.default_rng(seed)

@@ -195,13 +195,15 @@ class LearnerNode(ManagedNode):
             if self.config.resume:
                 raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
             return
-        path, saved = self._folder.parent / "transitions.sqlite", bool(checkpoints(self._folder))
-        resumes = self.config.resume or self._began or ((saved or path.exists()) and self._is_respawned(self._folder.parent / "session"))
-        if not resumes and (saved or path.exists()):
+        path, session = self._folder.parent / "transitions.sqlite", self._folder.parent / "session"
+        saved = bool(checkpoints(self._folder))
+        used = saved or path.exists()
+        resumes = self.config.resume or self._began or (used and self._is_respawned(session))
+        if not resumes and used:
             raise ConfigError(f"{self._folder.parent} has an earlier run: give resume:=true to continue it, or another run_dir")
         if self.config.durable:
             self._ledger = self._open_ledger(path)
-        self._begin_session(self._folder.parent / "session")
+        self._begin_session(session)
         self._began = True
         later = self._ledger.after(0) if self._ledger is not None and resumes else []
         if resumes and (saved or (later[0][0] > 1 if later else self.config.resume)):

@@ -263,9 +263,8 @@ class SafetyFilter:
         near = self._clearance.closing(velocity) * reach > distance - margin
         gradients, which = self._clearance.rows(near) if near.any() else (np.empty((0, len(velocity))), np.empty(0, np.intp))
         rows = -gradients
-        least = np.where(
-            rows @ velocity > ROUNDING_M, -SLIDE_M, 0.0
-        )  # whoever wants to come nearer still moves away a little: a slide comes nearer
+        # whoever wants to come nearer still moves away a little instead: along a line that only slides it would come nearer
+        least = np.where(rows @ velocity > ROUNDING_M, -SLIDE_M, 0.0)
         bounds = np.maximum(distance[which] - margin, least) / reach
         kinds = {str(self._clearance.kinds[index]) for index in which[rows @ velocity > bounds + ROUNDING_M]}
         wish = velocity

@@ -34,15 +34,22 @@ class Actor:
             self.publisher.publish(self.message(sequence))
 
 
+@pytest.fixture
+def progress(probe) -> list:
+    """What the learner says of itself, from now on."""
+    heard = []
+    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: heard.append(progress_from_msg(m)), RELIABLE)
+    return heard
+
+
 def _values(reports) -> dict[str, str]:
     statuses = [s for r in reports for s in r.status if s.name == "learner: training"]
     return {entry.key: entry.value for entry in statuses[-1].values} if statuses else {}
 
 
-def test_policies_of_rising_version_follow_from_transitions(processes, probe, task, fast_learner):
-    actor, policies, progress = Actor(probe, task), [], []
+def test_policies_of_rising_version_follow_from_transitions(processes, probe, progress, task, fast_learner):
+    actor, policies = Actor(probe, task), []
     probe.node.create_subscription(UInt8MultiArray, "policy", lambda m: policies.append(policy_from_msg(m)), LATCHED)
-    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
     processes.node("learner", realtime_factor=0.0, **fast_learner)
     actor.send(1, 200)  # before anyone listens: the replay topic keeps them
     probe.wait(lambda: progress and progress[-1].acknowledged == {7: 200})
@@ -76,9 +83,8 @@ def test_wrong_transitions_are_dropped_repeated_ones_ignored_and_none_is_taken_b
     probe.wait(lambda: expected.items() <= _values(reports).items(), what=str(expected))
 
 
-def test_several_actors_feed_one_learner_each_with_numbers_of_its_own(processes, probe, task, fast_learner):
-    first, second, progress = Actor(probe, task, run=7), Actor(probe, task, run=2**50), []
-    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
+def test_several_actors_feed_one_learner_each_with_numbers_of_its_own(processes, probe, progress, task, fast_learner):
+    first, second = Actor(probe, task, run=7), Actor(probe, task, run=2**50)
     processes.node("learner", **fast_learner)
     first.send(1, 30)
     second.send(1, 20)
@@ -87,9 +93,8 @@ def test_several_actors_feed_one_learner_each_with_numbers_of_its_own(processes,
     assert progress[-1].transitions == 60
 
 
-def test_what_was_acknowledged_is_there_after_a_kill_before_the_first_checkpoint(processes, probe, task, fast_learner, tmp_path):
-    actor, progress = Actor(probe, task), []
-    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
+def test_what_was_acknowledged_is_there_after_a_kill_before_the_first_checkpoint(processes, probe, progress, task, fast_learner, tmp_path):
+    actor = Actor(probe, task)
     learner = processes.node("learner", run_dir=tmp_path, checkpoint_period_s=1000.0, **fast_learner)
     actor.send(1, 150)
     probe.wait(lambda: progress and progress[-1].acknowledged == {7: 150})
@@ -133,7 +138,7 @@ def test_two_learners_cannot_have_the_same_run(processes, probe, task, fast_lear
     assert "locked" in second.log.read_text()
 
 
-def test_a_stopped_learner_goes_on_from_its_checkpoint_without_a_gap(processes, probe, task, fast_learner, tmp_path):
+def test_a_stopped_learner_goes_on_from_its_checkpoint_without_a_gap(processes, probe, progress, task, fast_learner, tmp_path):
     actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
     first = processes.node("learner", run_dir=tmp_path, **fast_learner)
     actor.send(1, 150)
@@ -150,8 +155,6 @@ def test_a_stopped_learner_goes_on_from_its_checkpoint_without_a_gap(processes, 
     actor.send(151, 200)
     reports.clear()
     processes.node("learner", run_dir=tmp_path, resume=True, **fast_learner)
-    progress = []
-    probe.node.create_subscription(UInt64MultiArray, "learner/progress", lambda m: progress.append(progress_from_msg(m)), RELIABLE)
     probe.wait(lambda: progress and progress[-1].acknowledged == {7: 200})
     expected = {"transitions": "200", "updates": "50", "fault/transition_repeated": "150"}
     probe.wait(lambda: expected.items() <= _values(reports).items(), what=str(expected))
