@@ -55,6 +55,7 @@ from sql_ros.robot.watchdog import NO_REASONS
 
 WARN_EVERY_S = 5.0
 RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
+HAND_OVER_S = 4.0  # the longest that an actor which is to end waits for a learner to have everything
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class ActorNode(ManagedNode):
         self.reading.subscribe(JointState, "joint_states", self._on_joint_states, RELIABLE if self.lockstep else SENSOR)
         if self.takes_policies:
             self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
-        self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
+        self.reading.subscribe(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def make_actor(self) -> Actor:
@@ -139,6 +140,7 @@ class ActorNode(ManagedNode):
         """Starts the control loop."""
         self._guard.forget()
         self.meter.forget()
+        self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._newest: RobotState | None = None  # the last that may be acted on
         self._answered_arrival = 0.0  # of the last state whose latency was measured
         self._arrived = 0.0  # steady time at which it did
@@ -153,23 +155,37 @@ class ActorNode(ManagedNode):
         self.realtime = claim(self.config)
         for what, outcome in self.realtime.items():
             (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
-        self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
         if not self.lockstep:
             self._threads.append(NodeThread(self, self._control, "control"))
-            self._threads.append(NodeThread(self, self._deliver, "delivery"))
+        self._threads.append(NodeThread(self, self._deliver, "delivery"))
         for thread in self._threads:
             thread.start()
 
     def deactivate(self) -> None:
-        """Ends the control loop; the last command is a hold."""
+        """Ends the control loop; the last command is a hold. A learner that is there is then left the time to have everything."""
         self._policies.finish()
-        self._outbox.put(None)
-        for thread in self._threads:
+        for thread in self._threads[:-1]:
             thread.join()
         with self._lock:
             if self._newest is not None:
                 self._brake(self._newest)
+        self._hand_over()
+        self._outbox.put(None)
+        for thread in self._threads[-1:]:
+            thread.join()
+
+    def _hand_over(self) -> None:
+        """Waits until a learner that is there has acknowledged all; what it lacks is sent again at once."""
+        self._advanced = 0.0
+        given_up = time.monotonic() + HAND_OVER_S
+        while not self._outbox.empty() or self._sequence > self._acknowledged:
+            now = time.monotonic()
+            if now > given_up or now - self._learner_heard > RESEND_S:
+                kept = self._sequence - self._acknowledged
+                self.get_logger().warning(f"no learner has the last {kept} of {self._sequence} transitions")
+                return
+            time.sleep(0.02)
 
     def _brake(self, state: RobotState) -> None:
         """Holds until the last command is rest itself; in lockstep at once, since the simulation stands still."""
@@ -212,8 +228,8 @@ class ActorNode(ManagedNode):
         except MessageError as error:
             self._diagnostics.fault("progress_dropped", str(error))
             return
-        if not self.ended.is_set():
-            self._take_acknowledgement(self._progress.acknowledged.get(self._run, 0))
+        if self._threads and self._threads[-1].is_alive():  # also while the node is handing over
+            self._outbox.put(partial(self._take_acknowledgement, self._progress.acknowledged.get(self._run, 0)))
         self._release()
 
     def _take_acknowledgement(self, sequence: int) -> None:
@@ -231,7 +247,7 @@ class ActorNode(ManagedNode):
             self._advanced = now
         elif now - self._advanced > RESEND_S:
             self._advanced = now
-            self._send_again(sequence) if self.lockstep else self._outbox.put(partial(self._send_again, sequence))
+            self._send_again(sequence)
 
     def _send_again(self, sequence: int) -> None:
         again = self._kept.after(sequence, RESENT)

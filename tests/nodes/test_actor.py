@@ -218,6 +218,24 @@ def test_what_the_learner_does_not_get_is_sent_again_and_what_it_has_is_not(proc
     probe.wait(lambda: (learner(newest()), int(_newest(reports)["unacknowledged"]))[1] < 20)
 
 
+def test_an_actor_that_is_to_end_sends_a_learner_what_it_lacks_and_waits_for_its_answer(processes, probe, learner):
+    processes.node("sim_bridge")
+    actor = processes.node("actor", {"commands": "sim_bridge/commands"})
+    probe.wait(lambda: len(learner.entries) >= 60)
+    actor.send_signal(signal.SIGTERM)
+
+    def came(times: int) -> set[int]:
+        learner(40)
+        sequences = [entry.sequence for entry in learner.entries]
+        return {s for s in sequences if s > 40 and sequences.count(s) >= times}
+
+    probe.wait(lambda: len(came(2)) >= 20 and came(2) == came(1), what="everything after the 40th, again")
+    assert actor.poll() is None
+    probe.wait(lambda: (learner(max(came(1))), actor.poll())[1] is not None)
+    assert actor.returncode == 0, actor.log.read_text()
+    assert "no learner has" not in actor.log.read_text()
+
+
 def test_an_actor_without_a_learner_says_so_goes_on_and_keeps_so_many_and_no_more(processes, probe, learner):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("sim_bridge", realtime_factor=5.0)
