@@ -86,6 +86,7 @@ SAWYER_STACK_ARGUMENTS = (
         "a process that crashed is started again, on a real arm the learner only; the learner goes on from what it left",
         BOOLEANS,
     ),
+    Argument("key_file", "", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not"),
     Argument("autostart", "true", "nodes configure and activate by themselves; false: they wait for change_state", BOOLEANS),
 )
 
@@ -122,16 +123,17 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": task}
     managed = {"task": task, "realtime_factor": factor, "autostart": args["autostart"] == "true"}
     policy = str(Path(args["policy"]).resolve()) if args["policy"] else ""
-    watched = {**shared, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy, "most_transitions": most}
+    key = {"key_file": str(Path(args["key_file"]).resolve()) if args["key_file"] else ""}
+    watched = {**shared, **key, "mode": args["mode"], "run_dir": str(run_dir), "seed": seed, "policy": policy, "most_transitions": most}
     processes = [] if tries else [NodeProcess("monitor", watched, seconds_to_stop=30.0)]
     if train:
         resume = args["resume"] == "true"
         session = f"{time.time_ns()}"  # of this start of the stack
-        learner = {**shared, **managed, "seed": seed, "run_dir": str(run_dir), "resume": resume, "session": session}
+        learner = {**shared, **managed, **key, "seed": seed, "run_dir": str(run_dir), "resume": resume, "session": session}
         processes.append(NodeProcess("learner", learner, seconds_to_stop=30.0))
     if sim:
         processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False, "seed": seed}))
-    acting = {**shared, **managed, "mode": args["mode"], "policy": policy, "seed": seed, "dry_run": args["dry_run"] == "true"}
+    acting = {**shared, **managed, **key, "mode": args["mode"], "policy": policy, "seed": seed, "dry_run": args["dry_run"] == "true"}
     topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
     if not sim and robot.state_topic != "joint_states":
         topics["joint_states"] = robot.state_topic

@@ -17,7 +17,7 @@ def policy_file(untrained, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["up"], ["eval"], ["bench"], ["demo"], ["trials"], ["verify"], ["experiment"], ["doctor"], ["params"]]
+    "command", [[], ["up"], ["eval"], ["bench"], ["demo"], ["trials"], ["verify"], ["experiment"], ["doctor"], ["params"], ["keygen"]]
 )
 def test_help_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as end:
@@ -152,3 +152,10 @@ def test_verify_offers_the_suites_there_are():
     from sql_ros.verify import suite
 
     assert tuple(suite.SUITES) == verify.SUITES
+
+
+def test_keygen_makes_a_key_once(tmp_path, capsys):
+    assert main(["keygen", str(tmp_path / "key")]) == 0
+    assert "key_file:=" in capsys.readouterr().out
+    assert main(["keygen", str(tmp_path / "key")]) == 2
+    assert "is there already" in capsys.readouterr().err

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_experiment(commands)
     _add_doctor(commands)
     _add_params(commands)
+    _add_keygen(commands)
     return parser
 
 
@@ -263,7 +264,7 @@ def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
 
 
-# --- doctor and params ---
+# --- doctor, params and keygen ---
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -297,6 +298,26 @@ def _params(args: argparse.Namespace) -> int:
     from sql_ros.cli.params import list_parameters
 
     return list_parameters(args.node)
+
+
+def _add_keygen(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    keygen = _command(
+        commands,
+        "keygen",
+        "make a key file, by which learner, actor and monitor sign what they say to each other",
+        """  sql-ros keygen ~/.ros/sql_ros.key
+  sql-ros up sawyer_stack key_file:=$HOME/.ros/sql_ros.key     the same file on every host, copied by a way you trust""",
+    )
+    keygen.add_argument("file", type=Path, help="where it goes, readable for you alone; an existing one is left as it is")
+    keygen.set_defaults(run=_keygen)
+
+
+def _keygen(args: argparse.Namespace) -> int:
+    from sql_ros.core.keys import make_key
+
+    make_key(args.file)
+    print(f"{args.file}: give it to every stack that is to trust this one, key_file:={args.file}")
+    return 0
 
 
 def _natural(text: str) -> int:

@@ -5,6 +5,7 @@
     SqlRosError
      +-- ConfigError       a file, a parameter or an argument: the process stops at start, exit code 2
      +-- MessageError      a message on a topic: dropped, counted on /diagnostics, warned about at most once a second
+     |    +-- SignatureError   it is not from whom it should be
      +-- PolicyError       an exported policy: refused, the one in use is kept
      +-- CheckpointError   a checkpoint that is damaged or does not fit
      +-- LedgerError       a file of transitions that is damaged, in use, or cannot be written
@@ -25,6 +26,10 @@ class ConfigError(SqlRosError):
 
 class MessageError(SqlRosError):
     """A message does not have the layout this version of sql_ros speaks."""
+
+
+class SignatureError(MessageError):
+    """A message is not signed as it must be, or was recorded and sent again."""
 
 
 class PolicyError(SqlRosError):

@@ -24,7 +24,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import option
-from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.core.errors import ConfigError, MessageError, SignatureError
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import make_adapter
@@ -46,6 +46,7 @@ from sql_ros.nodes.parameters import read_policy
 from sql_ros.nodes.policy_intake import PolicyIntake
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
+from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
@@ -69,6 +70,7 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
     realtime_factor: float = option(1.0, "as in the simulation; 0: lockstep. A real arm has 1", minimum=0.0, maximum=100.0)
     dry_run: bool = option(False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands")
+    key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     actor_id: int = option(0, "names this actor among several that feed one learner", minimum=0, maximum=2**31)
     most_unacknowledged: int = option(
         1_000_000, "transitions kept for a learner, on disk when long; then the oldest are given up", minimum=1
@@ -105,7 +107,9 @@ class ActorNode(ManagedNode):
         self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
         self._adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
         self._progress = Progress(0, 0, 0, {})
-        self._policies = PolicyIntake(self.actor, self._diagnostics, self._release)
+        self._seal, self._session = Seal(self.config.key_file), 0  # of the learner that transitions go to
+        self._followed = Followed(self._seal)
+        self._policies = PolicyIntake(self.actor, self._followed, self._diagnostics, self._release)
         self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
         self._sent = 0
@@ -223,16 +227,24 @@ class ActorNode(ManagedNode):
                     self._tick(by_state=True)
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
+        before = self._followed.session
         try:
+            self._followed.open_progress(message)
             self._progress = progress_from_msg(message)
+        except SignatureError as error:
+            self._diagnostics.fault("progress_refused", str(error))
+            return
         except MessageError as error:
             self._diagnostics.fault("progress_dropped", str(error))
             return
         if self._threads and self._threads[-1].is_alive():  # also while the node is handing over
-            self._outbox.put(partial(self._take_acknowledgement, self._progress.acknowledged.get(self._run, 0)))
+            sequence = self._progress.acknowledged.get(self._run, 0)
+            self._outbox.put(partial(self._take_acknowledgement, sequence, self._followed.session))
+        if self._followed.session != before:
+            self._policies.on_learner()
         self._release()
 
-    def _take_acknowledgement(self, sequence: int) -> None:
+    def _take_acknowledgement(self, sequence: int, session: int) -> None:
         """What the learner has safely need not be kept; what it does not get is sent again."""
         now = time.monotonic()
         if now - self._learner_heard > RESEND_S:
@@ -247,14 +259,21 @@ class ActorNode(ManagedNode):
             self._advanced = now
         elif now - self._advanced > RESEND_S:
             self._advanced = now
-            self._send_again(sequence)
+            if again := self._send_after(sequence):
+                self._diagnostics.fault("transitions_sent_again", f"{again} after sequence {sequence}, which is all that the learner has")
+        if session != self._session:  # what was signed for another learner, this one takes for recorded
+            self._session, self._advanced = session, now
+            self._send_after(sequence)
 
-    def _send_again(self, sequence: int) -> None:
-        again = self._kept.after(sequence, RESENT)
-        if again:
-            self._diagnostics.fault("transitions_sent_again", f"{len(again)} after sequence {sequence}, which is all that the learner has")
-        for number, content in again:
-            self._replay.publish(self._codec.wrap(content, min(self._acknowledged + 1, number)))  # acknowledged meanwhile, perhaps
+    def _send_after(self, sequence: int) -> int:
+        kept = self._kept.after(sequence, RESENT)
+        for number, content in kept:
+            self._send_transition(content, min(self._acknowledged + 1, number))  # acknowledged meanwhile, perhaps
+        return len(kept)
+
+    def _send_transition(self, content: bytes, oldest: int) -> None:
+        if self._session or not self._seal.is_used:  # else it is sent when there is somebody to sign it for
+            self._replay.publish(self._seal.sign(self._codec.wrap(content, oldest), self._session))
 
     # --- lockstep: one answer per published state ---
 
@@ -406,7 +425,7 @@ class ActorNode(ManagedNode):
             self._diagnostics.fault(
                 "transitions_given_up", f"no learner has acknowledged, and only {self.config.most_unacknowledged} are kept"
             )
-        self._replay.publish(self._codec.wrap(content, self._acknowledged + 1))
+        self._send_transition(content, self._acknowledged + 1)
 
     def report(self) -> Status:
         """For /diagnostics, while active."""

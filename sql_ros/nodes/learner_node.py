@@ -17,7 +17,7 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.checkpoint import checkpoints, step_of
 from sql_ros.core.config import option
-from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, MessageError
+from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, MessageError, SignatureError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.memory import keep_freed_memory
@@ -27,6 +27,7 @@ from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+from sql_ros.nodes.seal import Seal, new_session
 from sql_ros.robot.tasks import load_task
 
 PROGRESS_PERIOD_S = 0.5
@@ -46,6 +47,7 @@ class LearnerConfig(ManagedConfig):
     policy_period_s: float = option(2.0, "between two policies when not in lockstep (there: one per episode) [s]", minimum=0.0)
     checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
     durable: bool = option(True, "with run_dir: a transition is acknowledged when it is on disk; false: when it is in the buffer")
+    key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     threads: int = option(1, "torch threads; two stall each other where another process has a core", minimum=1, maximum=256)
 
 
@@ -70,6 +72,7 @@ class LearnerNode(ManagedNode):
         self.trainer = Trainer(task.spec, self.configs[1], self.configs[2], self.config.seed)
         self._last: dict[int, int] = {}  # last sequence number of every actor process
         self._codec = TransitionCodec(task.spec)
+        self._seal, self._session = Seal(self.config.key_file), new_session()
         self._restore()
         self._safe = dict(self._last)  # as last acknowledged
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
@@ -102,9 +105,16 @@ class LearnerNode(ManagedNode):
     def _on_replay(self, message: Float64MultiArray) -> None:
         """Hop 4: decodes and stores."""
         try:
+            mark = self._seal.open(message)
             entry = self._codec.from_msg(message)
+        except SignatureError as error:
+            self._diagnostics.fault("transition_refused", str(error))
+            return
         except MessageError as error:
             self._diagnostics.fault("transition_dropped", str(error))
+            return
+        if self._seal.is_used and mark.session != self._session:  # sent to the learner that was here before, or recorded
+            self._diagnostics.faults["transition_of_other_session"] += 1
             return
         with self._changed:
             self._inbox.append(entry)
@@ -173,7 +183,7 @@ class LearnerNode(ManagedNode):
 
     def _publish_policy(self) -> None:
         """Hop 6."""
-        self._policies.publish(policy_to_msg(self.trainer.export()))
+        self._policies.publish(self._seal.sign(policy_to_msg(self.trainer.export()), self._session))
 
     def _publish_progress(self) -> None:
         """Acknowledges what is safe by now."""
@@ -185,7 +195,7 @@ class LearnerNode(ManagedNode):
         except LedgerError as error:
             self._diagnostics.fault("ledger_failed", f"{error}; nothing is acknowledged meanwhile")
         progress = Progress(trainer.replay.added, trainer.learner.updates, trainer.policy_version, self._safe)
-        self._progress.publish(progress_to_msg(progress))
+        self._progress.publish(self._seal.sign(progress_to_msg(progress), self._session))
 
     # --- checkpoints ---
 

@@ -25,6 +25,7 @@ from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_f
 from sql_ros.nodes.parameters import declare_configs, read_policy
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluation, Evaluator
 from sql_ros.runs.progress import MetricsFile, RunProgress
@@ -43,6 +44,7 @@ class MonitorConfig(Config):
     mode: str = option("train", "train: evaluate policies; play: watch only", choices=("train", "play"))
     policy: str = option("", "ONNX file that plays, for the report")
     run_dir: str = option("", "where report, curves, metrics and policy go; empty: nowhere, watch only")
+    key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     seed: int = option(0, "named in the report; evaluation episodes have seeds of their own", minimum=0)
     command: str = option("", "that repeats the run, for the report; empty: the launch command is guessed")
     evaluation_episodes: int = option(100, "of one evaluation", minimum=1)
@@ -60,6 +62,7 @@ class MonitorNode(Node):
         super().__init__("monitor", automatically_declare_parameters_from_overrides=True)
         (self.config,) = declare_configs(self, {"": MonitorConfig})
         self.task = load_task(self.config.task)
+        self._followed = Followed(Seal(self.config.key_file))
         self.finished, self.failure = threading.Event(), None
         self.progress = RunProgress(self.task.config.control_rate_hz)
         self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
@@ -118,10 +121,14 @@ class MonitorNode(Node):
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
+            self._followed.open_progress(message)
             news = progress_from_msg(message)
         except MessageError as error:
             self.get_logger().warning(str(error))
             return
+        held = self._followed.take_held()
+        if held is not None:
+            self._on_policy(held)
         if self.finished.is_set():
             return
         p = self.progress
@@ -136,6 +143,8 @@ class MonitorNode(Node):
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
         try:
+            if not self._followed.open_policy(message):
+                return
             self._newest = Policy(policy_from_msg(message), self.task.spec)
         except (MessageError, PolicyError) as error:
             self.get_logger().warning(f"policy refused: {error}")

@@ -11,6 +11,7 @@ from sql_ros.core.errors import MessageError, PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.messages import policy_from_msg
+from sql_ros.nodes.seal import Followed
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.realtime import step_back
 
@@ -20,6 +21,7 @@ class PolicyIntake:
 
     Args:
         actor: whose `policy` is replaced between two steps.
+        followed: whose policies are taken.
         diagnostics: counts.
         on_handled: called after each policy, taken or refused.
 
@@ -27,9 +29,9 @@ class PolicyIntake:
         handled_version: of the last policy taken or refused: lockstep waits for it.
     """
 
-    def __init__(self, actor: Actor, diagnostics: Diagnostics, on_handled: Callable[[], None]) -> None:
-        self._actor, self._diagnostics, self._on_handled = actor, diagnostics, on_handled
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    def __init__(self, actor: Actor, followed: Followed, diagnostics: Diagnostics, on_handled: Callable[[], None]) -> None:
+        self._actor, self._followed, self._diagnostics, self._on_handled = actor, followed, diagnostics, on_handled
+        self._waiting: queue.SimpleQueue[UInt8MultiArray | None] = queue.SimpleQueue()
         self.handled_version = 0
 
     @property
@@ -39,19 +41,24 @@ class PolicyIntake:
         return policy.info.version if policy else 0
 
     def on_policy(self, message: UInt8MultiArray) -> None:
-        """The callback: decodes and stores."""
-        try:
-            self._waiting.put(policy_from_msg(message))
-        except MessageError as error:
-            self._refuse(str(error))
+        """The callback: stores."""
+        self._waiting.put(message)
+
+    def on_learner(self) -> None:
+        """Another learner has been heard: the policy that came before may be from it."""
+        held = self._followed.take_held()
+        if held is not None:
+            self._waiting.put(held)
 
     def install_policies(self) -> None:
         """Body of the thread `policies`, until `finish`."""
         step_back()
-        while (data := self._waiting.get()) is not None:
+        while (message := self._waiting.get()) is not None:
             try:
-                policy = Policy(data, self._actor.task.spec)
-            except PolicyError as error:
+                if not self._followed.open_policy(message):
+                    continue
+                policy = Policy(policy_from_msg(message), self._actor.task.spec)
+            except (MessageError, PolicyError) as error:
                 self._refuse(f"{error}; version {self.version} stays in use")
                 continue
             self._actor.policy = policy

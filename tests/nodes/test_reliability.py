@@ -29,14 +29,20 @@ def test_a_learner_killed_again_and_again_has_every_transition_once_in_order(pro
     running = learner(resume=False)
     processes.node("sim_bridge", realtime_factor=5.0)
     actor = processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0)
+    seen = 0
+
+    def goes_on() -> bool:
+        return bool(progress) and progress[-1].transitions > seen + 150
+
     for kills in range(3):
-        seen = progress[-1].transitions if progress else 0
-        probe.wait(lambda: progress and progress[-1].transitions > seen + 150, what=f"progress after {kills} kills")  # noqa: B023
-        acknowledged = progress[-1].acknowledged
+        probe.wait(goes_on, what=f"progress after {kills} kills")
         running.kill()
         running.wait()
+        probe.spin_for(0.5)  # what the dead learner said last
+        seen, acknowledged = progress[-1].transitions, progress[-1].acknowledged
+        progress.clear()
         running = learner(resume=True)
-    probe.wait(lambda: progress[-1].transitions > seen + 300)
+    probe.wait(goes_on, what="progress after the last kill")
     assert all(progress[-1].acknowledged[run] >= sequence for run, sequence in acknowledged.items())
     assert processes.stop(actor) == 0
     probe.wait(lambda: max(progress[-1].acknowledged.values()) == max(sent), what="the rest")
