@@ -37,6 +37,7 @@ setup(
         ("share/sql_ros/config/params", glob("config/params/*.yaml")),
         ("share/sql_ros/config/tasks", glob("config/tasks/*.yaml")),
         ("share/sql_ros/config/trials", glob("config/trials/*.yaml")),
+        ("share/sql_ros/config/security", glob("config/security/*.xml")),
         ("share/sql_ros/config/policies", glob("config/policies/*.onnx")),
         ("share/sql_ros/sim/objects", glob("sim/objects/*.xml")),
         ("share/sql_ros/sim/robots", glob("sim/robots/*.xml")),

@@ -27,7 +27,7 @@ def _nodes(context):
             namespace=stack.namespace,
             parameters=[{name: _typed(value) for name, value in process.parameters.items()}],
             remappings=list(process.remappings.items()),
-            arguments=["--ros-args", "--log-level", stack.log_level],
+            arguments=stack.own_arguments(process),
             output="screen",
             sigterm_timeout=str(process.seconds_to_stop),
             sigkill_timeout=str(process.seconds_to_stop),

@@ -50,6 +50,12 @@ class Stack:
     namespace: str
     log_level: str
     run_dir: Path
+    enclaves: str = ""  # of DDS Security; each process has its own in there
+
+    def own_arguments(self, process: NodeProcess) -> list[str]:
+        """What a process is told beside name, namespace, parameters and remappings."""
+        enclave = ["--enclave", f"/{self.enclaves.strip('/')}/{process.executable}"] if self.enclaves else []
+        return ["--ros-args", "--log-level", self.log_level, *enclave]
 
 
 BOOLEANS = ("true", "false")
@@ -87,6 +93,7 @@ SAWYER_STACK_ARGUMENTS = (
         BOOLEANS,
     ),
     Argument("key_file", "", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not"),
+    Argument("enclaves", "", "DDS Security: every process has the enclave of its name in there, see config/security; empty: none is named"),
     Argument("autostart", "true", "nodes configure and activate by themselves; false: they wait for change_state", BOOLEANS),
 )
 
@@ -153,7 +160,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
         )
         for p in processes
     ]
-    return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir)
+    return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir, args["enclaves"])
 
 
 STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, sawyer_stack)}
@@ -161,7 +168,7 @@ STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, sawyer_stack)}
 
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
     """Command-line arguments for a process, as `ros2 run` takes them."""
-    arguments = ["--ros-args", "-r", f"__node:={process.executable}", "--log-level", stack.log_level]
+    arguments = [*stack.own_arguments(process), "-r", f"__node:={process.executable}"]
     if stack.namespace:
         arguments += ["-r", f"__ns:=/{stack.namespace.strip('/')}"]
     for origin, target in process.remappings.items():

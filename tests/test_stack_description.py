@@ -110,7 +110,7 @@ def test_strings_reach_ros_as_strings():
     stack = sawyer_stack({"namespace": "arm", "log_level": "warn", "run_dir": "/tmp/it's"})
     (learner,) = (p for p in stack.processes if p.executable == "learner")
     arguments = ros_arguments(learner, stack)
-    assert arguments[:5] == ["--ros-args", "-r", "__node:=learner", "--log-level", "warn"]
+    assert arguments[:5] == ["--ros-args", "--log-level", "warn", "-r", "__node:=learner"]
     assert "__ns:=/arm" in arguments
     assert "run_dir:='/tmp/it''s'" in arguments
     assert "algorithm.hidden_sizes:=[128, 128]" in arguments

@@ -7,15 +7,18 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
-from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
+from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 
+SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2 does: docs/reliability.md"
 CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node has stopped
 
 
@@ -79,14 +82,24 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
-    rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
-        node = make()
+        secured = _is_secured()
+        rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        with warnings.catch_warnings():
+            if secured:  # rclpy's, where a node cannot be made: the one line below says it
+                warnings.simplefilter("ignore", RuntimeWarning)
+            node = make()
         _spin(node, stopping)
         return 0
     except SqlRosError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return CONFIG_EXIT_CODE
+    except rclpy_implementation.RCLError as error:
+        if not secured or node is not None:
+            raise
+        reason = str(error).splitlines()[0].split(", at /")[0].rstrip(".")
+        print(f"ROS_SECURITY_ENABLE is true, but this process cannot start: {reason}. {SECURITY_HELP}", file=sys.stderr, flush=True)
         return CONFIG_EXIT_CODE
     except ExternalShutdownException:
         return 0
@@ -94,6 +107,21 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _is_secured() -> bool:
+    """DDS Security is asked for.
+
+    Raises:
+        ConfigError: but in a way in which a process without it would run too.
+    """
+    if os.environ.get("ROS_SECURITY_ENABLE") != "true":
+        return False
+    if os.environ.get("ROS_SECURITY_STRATEGY") != "Enforce":
+        raise ConfigError(
+            f"ROS_SECURITY_ENABLE is true, but without ROS_SECURITY_STRATEGY=Enforce nothing need be secured. {SECURITY_HELP}"
+        )
+    return True
 
 
 def _end_within(seconds: float, code: int) -> None:

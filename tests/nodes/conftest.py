@@ -87,7 +87,7 @@ class Processes:
     """Children of a test, in its domain; what is still running at its end gets SIGINT."""
 
     def __init__(self, domain: int, folder: Path) -> None:
-        self._environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder / "ros_log")}
+        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder / "ros_log")}
         self._folder = folder
         self._running: list[subprocess.Popen] = []
 
@@ -105,7 +105,7 @@ class Processes:
         """Starts any command; its output goes to a file whose content `output` returns."""
         log = self._folder / f"process{len(self._running)}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(words, env=self._environment, stdout=file, stderr=subprocess.STDOUT, **options)
+            process = subprocess.Popen(words, env=self.environment, stdout=file, stderr=subprocess.STDOUT, **options)
         process.log = log
         self._running.append(process)
         return process
