@@ -95,20 +95,34 @@ def test_the_doctor_finds_this_machine_ready():
 
 OF_THE_ACTOR = [f"{what}_{share}_us" for what in ("jitter", "latency") for share in ("p50", "p99", "p99.9", "max")]
 OF_THE_ACTOR += ["inference_p50_us", "inference_p99_us", "missed_fraction", "holds", "steps_per_s", "swaps", "cpu_actor", "cpu_sim_bridge"]
+OF_THE_SOAK = {"minutes", "rate_hz", "transitions", "missed_deadlines", "policy_version", "control_steps"}
+OF_THE_SOAK |= {
+    f"{what}_{node}" for what in ("memory_mib", "memory_growth", "files_growth", "cpu") for node in ("actor", "sim_bridge", "learner")
+}
+OF_THE_SOAK |= {f"latency_{share}_us_{when}" for share in ("p50", "p99") for when in ("early", "late")}
 
 
 @pytest.mark.stack
 def test_bench_reports_the_figures_that_scripts_read(tmp_path):
     for words, names in (
         (["lockstep"], {"lockstep_steps_per_s"}),
+        (["soak", "--minutes", "0.1", "--rates", "50"], OF_THE_SOAK),
         (["actor", "--rates", "50"], {"inference_p99_us", *(f"{name}_50{suffix}" for name in OF_THE_ACTOR for suffix in ("", "_alone"))}),
     ):
         target = tmp_path / f"{words[0]}.json"
         command = [sys.executable, "-m", "sql_ros.cli.main", "bench", *words, "--seconds", "2", "--json", str(target)]
         subprocess.run(command, check=True, timeout=120, capture_output=True)
         figures = json.loads(target.read_text())["figures"]
-        assert {name for name in figures if "cpu_learner" not in name} == names
-        assert all(value >= 0 for value in figures.values())
+        assert {name for name in figures if "cpu_learner" not in name} == names - {"cpu_learner"}
+        assert all(value >= 0 for name, value in figures.items() if "growth" not in name)
+
+
+@pytest.mark.stack
+def test_bench_says_which_node_could_not_work_and_why():
+    command = [sys.executable, "-m", "sql_ros.cli.main", "bench", "soak", "--minutes", "0.1", "--rates", "300"]
+    ended = subprocess.run(command, timeout=120, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "sim_bridge ended: ConfigError: a period of" in ended.stderr
 
 
 def test_verify_prints_a_row_per_check_and_writes_its_results(tmp_path, capsys):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sql_ros.core.errors import ConfigError
@@ -19,13 +20,16 @@ SETTLE_S = 3.0  # discovery and the first steps are left out
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
-    parser.add_argument("what", choices=("learner", "actor", "lockstep"), help="what to measure")
+    parser.add_argument("what", choices=("learner", "actor", "lockstep", "soak"), help="what to measure")
     parser.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
     parser.add_argument("--seconds", default=10.0, type=float, help="per measurement of actor and lockstep (default: %(default)s)")
     parser.add_argument("--seed", default=0, type=int, help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    actor = parser.add_argument_group("actor")
-    actor.add_argument("--rates", default=[20.0, 100.0, 500.0, 1000.0], type=float, nargs="+", metavar="HZ", help="control rates")
+    parser.add_argument("--minutes", default=30.0, type=float, help="of soak (default: %(default)s)")
+    actor = parser.add_argument_group("actor and soak")
+    actor.add_argument(
+        "--rates", type=float, nargs="+", metavar="HZ", help="control rates; soak takes the first (default: 20 100 500 1000; 500)"
+    )
     actor.add_argument("--priority", default=50, type=int, help="SCHED_FIFO priority to ask for; 0: none (default: %(default)s)")
     learner = parser.add_argument_group("learner")
     learner.add_argument("--batch", default=256, type=int, help="(default: %(default)s)")
@@ -45,16 +49,21 @@ def run(args: argparse.Namespace) -> int:
     from sql_ros.runs.figures import write_figures
 
     figures: dict[str, float] = {}
+    rates = args.rates or ([500.0] if args.what == "soak" else [20.0, 100.0, 500.0, 1000.0])
     if args.what == "learner":
         figures = _measure_learner(args)
+    elif args.what == "soak":
+        from sql_ros.cli.bench_soak import measure_soak
+
+        figures = measure_soak(args.task, rates[0], 60.0 * args.minutes, args.seed, _run, lambda line: print(line, flush=True))
     elif args.what == "lockstep":
         figures = measure_lockstep(args.task, args.seconds, args.seed)
     else:
         from sql_ros.cli.bench_actor import header, measure_actor
 
         print(header(), flush=True)
-        figures = measure_actor(args.task, args.rates, args.seconds, args.seed, args.priority, _run, lambda line: print(line, flush=True))
-    if args.what == "lockstep":
+        figures = measure_actor(args.task, rates, args.seconds, args.seed, args.priority, _run, lambda line: print(line, flush=True))
+    if args.what in ("lockstep", "soak"):
         for name, value in figures.items():
             print(f"  {name:32s} {value:.6g}")
     if args.json:
@@ -96,12 +105,10 @@ def own_domain() -> dict[str, str]:
     return {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
-def _run(task: str, nodes: dict[str, list[str]], seconds: float) -> tuple[list[Report], dict[str, float]]:
-    """Starts nodes with their ROS arguments in a domain of their own.
-
-    Returns:
-        the actor's control diagnostics, one per second, and the CPU time that each node took meanwhile [s].
-    """
+def _run(
+    task: str, nodes: dict[str, list[str]], seconds: float, watch: Callable[[dict[str, int]], None] = lambda pids: None
+) -> tuple[list[Report], dict[str, float]]:
+    """Starts nodes with their ROS arguments in a domain of their own; see `bench_actor.Running`."""
     domain = own_domain()
     environment = {**os.environ, **domain}
     with tempfile.TemporaryDirectory() as logs:
@@ -110,13 +117,19 @@ def _run(task: str, nodes: dict[str, list[str]], seconds: float) -> tuple[list[R
             name: subprocess.Popen(
                 [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", "-p", f"task:='{task}'", *arguments],
                 env=environment,
-                stderr=subprocess.DEVNULL,
+                stderr=(Path(logs) / name).open("wb"),
             )
             for name, arguments in nodes.items()
         }
         try:
             os.environ.update(domain)
-            return _listen(seconds, {name: child.pid for name, child in children.items()})
+            return _listen(seconds, children, watch)
+        except ConfigError:
+            for name, child in children.items():
+                if child.poll() is not None:
+                    said = (Path(logs) / name).read_text(errors="replace").strip().splitlines()
+                    raise ConfigError(f"{name} ended: {said[-1] if said else f'exit code {child.returncode}'}") from None
+            raise
         finally:
             for child in children.values():
                 child.send_signal(signal.SIGINT)
@@ -130,10 +143,13 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _listen(seconds: float, pids: dict[str, int]) -> tuple[list[Report], dict[str, float]]:
+def _listen(
+    seconds: float, children: dict[str, subprocess.Popen[bytes]], watch: Callable[[dict[str, int]], None]
+) -> tuple[list[Report], dict[str, float]]:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
+    pids = {name: child.pid for name, child in children.items()}
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("bench", context=context)
@@ -148,11 +164,12 @@ def _listen(seconds: float, pids: dict[str, int]) -> tuple[list[Report], dict[st
                 values = {entry.key: _number(entry.value) for entry in status.values}
                 if values:  # none before it is active
                     seen.append({**values, "received_s": time.monotonic()})
+                    watch(pids)
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     deadline = time.monotonic() + seconds + SETTLE_S + 20.0
     settled: float | None = None
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and all(child.poll() is None for child in children.values()):
         executor.spin_once(timeout_sec=0.1)
         if settled is None and seen and float(seen[-1]["control_steps"]) > 0:
             settled = time.monotonic() + SETTLE_S

@@ -5,13 +5,23 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 
 from sql_ros.core.config import read_yaml
 from sql_ros.share import find_file, share_folder
 
-Running = Callable[[str, dict[str, list[str]], float], tuple[list[dict[str, float | str]], dict[str, float]]]
+Reports = tuple[list[dict[str, float | str]], dict[str, float]]
+
+
+class Running(Protocol):
+    """Starts nodes of a task with their ROS arguments and listens for so many seconds."""
+
+    def __call__(self, task: str, nodes: dict[str, list[str]], seconds: float, watch: Callable[[dict[str, int]], None] = ...) -> Reports:
+        """The actor's diagnostics, one per second, and the CPU time of each node [s]; `watch` is told the process ids every second."""
+
+
 MOST_UPDATES_PER_S = 400.0  # more than two cores make: so the learner never rests
 QUANTILES = ("p50", "p99", "p99.9", "max")
 
@@ -27,16 +37,16 @@ def measure_actor(
         seconds: per measurement, at most 60 (what the actor remembers).
         seed: of everything.
         priority: SCHED_FIFO priority asked for by the actor and the simulated arm, which stands for another computer; 0: none.
-        run: starts nodes with parameters and returns the actor's diagnostics and the CPU time of each [s].
+        run: starts nodes, see `Running`.
         show: told a line per measurement.
     """
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for rate in rates_hz:
-            path = _task_at(task, rate, Path(folder))
-            policy = _untrained_policy(path, Path(folder), seed)
+            path = task_at(task, rate, Path(folder))
+            policy = untrained_policy(path, Path(folder), seed)
             for suffix, learns in (("", True), ("_alone", False)):
-                values, cpu = run(path, _parameters(rate, policy, seed, priority, learns), seconds)
+                values, cpu = run(path, node_parameters(rate, policy, seed, priority, learns), seconds)
                 name = f"{rate:g}{suffix}"
                 new = _figures(values, cpu, rate)
                 figures |= {f"{figure}_{name}": value for figure, value in new.items()}
@@ -82,7 +92,8 @@ def _figures(values: list[dict[str, float | str]], cpu: dict[str, float], rate: 
     }
 
 
-def _parameters(rate: float, policy: str, seed: int, priority: int, learns: bool) -> dict[str, list[str]]:
+def node_parameters(rate: float, policy: str, seed: int, priority: int, learns: bool) -> dict[str, list[str]]:
+    """ROS arguments by node; the learner, if there is one, never rests."""
     realtime = ["-p", f"realtime_priority:={priority}", "-p", f"lock_memory:={str(priority > 0).lower()}"]
     nodes = {
         "sim_bridge": ["-p", f"state_rate_hz:={rate}", *realtime],
@@ -95,7 +106,7 @@ def _parameters(rate: float, policy: str, seed: int, priority: int, learns: bool
     return nodes
 
 
-def _task_at(task: str, rate: float, folder: Path) -> str:
+def task_at(task: str, rate: float, folder: Path) -> str:
     """The task at another control rate, its scene with physics steps short enough for it."""
     import mujoco
 
@@ -112,7 +123,7 @@ def _task_at(task: str, rate: float, folder: Path) -> str:
     return str(path)
 
 
-def _untrained_policy(task: str, folder: Path, seed: int) -> str:
+def untrained_policy(task: str, folder: Path, seed: int) -> str:
     """A policy of the shipped size, so that the actor has one from the start."""
     from sql_ros.core.export import export_policy
     from sql_ros.core.learner import AlgorithmConfig, Learner

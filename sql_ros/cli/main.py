@@ -224,7 +224,8 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         """  sql-ros bench learner --json learner.json            updates per second beside the published update and SAC
   sql-ros bench learner --sweep                        and how the cost grows with particles and batch
   sql-ros bench lockstep --json lockstep.json          control steps per second through DDS, without training
-  sql-ros bench actor --seconds 60 --json actor.json   is the control loop on time, alone and beside a training learner""",
+  sql-ros bench actor --seconds 60 --json actor.json   is the control loop on time, alone and beside a training learner
+  sql-ros bench soak --minutes 30 --json soak.json     does memory or latency grow in a long run?""",
     )
 
 
