@@ -4,7 +4,7 @@ from glob import glob
 
 from setuptools import find_packages, setup
 
-ROBOT = ["numpy>=1.26", "PyYAML>=6.0", "mujoco>=3.3", "onnxruntime>=1.17", "daqp>=0.6"]
+ROBOT = ["numpy>=1.26", "PyYAML>=6.0", "mujoco>=3.3", "onnxruntime>=1.17", "onnx>=1.16", "daqp>=0.6"]
 ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 installation
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-std-msgs~=5.3.0",
@@ -17,7 +17,7 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
     "ros-trajectory-msgs~=5.3.0",
 ]
 REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "pillow>=10.0", "rich>=13.0"]
-LEARNER = ["torch==2.13.0", "onnx>=1.16", "safetensors>=0.4"]
+LEARNER = ["torch==2.13.0", "safetensors>=0.4"]
 BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8"]  # what the learner is compared with, and on
 TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
 

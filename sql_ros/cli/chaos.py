@@ -1,41 +1,44 @@
-"""`sql-ros chaos`: kills the processes of a training stack at random, again and again, and counts what that did.
+"""`sql-ros chaos`: mistreats a training stack at random, again and again, and counts what that did.
 
-A stack in a domain of its own trains `sawyer_reach` in accelerated real time. Learner, actor or bridge get SIGKILL, or SIGSTOP for a while,
-and this process listens: to every transition that is sent, to what is acknowledged, to every command. At the end it compares the
-buffer of the last checkpoint with what was sent. What is counted is in `Outcome`.
+A stack in a domain of its own trains `sawyer_reach` in accelerated real time. First learner, actor or bridge get SIGKILL, or SIGSTOP for a
+while; then, if asked for, a learner on another host, made of a network namespace, is cut off and joined again. `witness.py` listens
+throughout. At the end of each part the buffer of the last checkpoint is compared with what was sent. What is counted is in `Outcome`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from sql_ros.cli.bench import own_domain
-from sql_ros.core.errors import ConfigError, SqlRosError
+from sql_ros.core.errors import ConfigError
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
 
+if TYPE_CHECKING:
+    from sql_ros.cli.witness import Witness
+
 TASK, FACTOR = "sawyer_reach", 5.0  # simulated seconds per second
 VICTIMS = ("learner", "actor", "sim_bridge")
-STOPPED_SHARE, STOPPED_S = 0.2, (1.0, 3.0)  # of the blows that only stop a process, and for how long
+STOPPED_SHARE, STOPPED_S = 0.2, (1.5, 3.0)  # of the blows that only stop a process, and for how long
 PAUSE_S = (0.5, 3.0)  # between recovery and the next blow
-RECOVERED = 20  # new transitions in the buffer: training goes on
-PATIENCE_S = 90.0  # for that
+CUT_S = (1.0, 5.0)  # for how long the other host is cut off
 PARAMS = """
 learner: {ros__parameters: {checkpoint_period_s: 5.0, trainer: {warmup_transitions: 500, updates_per_transition: 0.2}}}
 actor: {ros__parameters: {max_state_age_s: 0.5, max_lateness_s: 0.5}}
+sim_bridge: {ros__parameters: {state_rate_hz: 20.0}}
 monitor: {ros__parameters: {evaluation_episodes: 1, evaluation_period: 1000000, stops_on_success: false}}
 """
 
@@ -45,20 +48,24 @@ class Outcome:
     """What came of it.
 
     Attributes:
-        kills, stops: blows by SIGKILL and by SIGSTOP.
-        transitions: in the buffer at the end.
+        kills, stops, cuts: blows by SIGKILL and SIGSTOP, and how often the network was cut.
+        transitions: in the buffers at the end.
         lost: acknowledged, but not there.
         doubled: there more often than made.
         unsafe_commands: not finite, or faster than the arm may move.
+        held, not_held: states in which the arm was at rest after its actor was killed or stopped, and in which it was not.
         recoveries_s: from each blow until training went on.
     """
 
     kills: int = 0
     stops: int = 0
+    cuts: int = 0
     transitions: int = 0
     lost: int = 0
     doubled: int = 0
     unsafe_commands: int = 0
+    held: int = 0
+    not_held: int = 0
     recoveries_s: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
@@ -67,82 +74,166 @@ class Outcome:
         times = self.recoveries_s or [0.0]
         return {**counts, "recovery_max_s": max(times), "recovery_p50_s": float(np.median(times))}
 
+    def is_clean(self) -> bool:
+        """Nothing was lost, doubled or unsafe."""
+        return not any((self.lost, self.doubled, self.unsafe_commands, self.not_held))
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command."""
     parser.add_argument("--kills", type=int, default=10, help="SIGKILLs in all (default: 10; some 6 s each)")
+    parser.add_argument("--cuts", type=int, default=0, help="cuts of the network between two hosts, needs root (default: 0; some 8 s each)")
     parser.add_argument("--seed", type=int, default=0, help="of victims and moments (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the run there (default: it is removed)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs there (default: they are removed)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 if anything was lost, doubled or unsafe."""
-    if args.kills < 1:
-        raise ConfigError(f"--kills {args.kills}, expected at least 1")
+    if min(args.kills, args.cuts) < 0 or args.kills + args.cuts < 1:
+        raise ConfigError(f"--kills {args.kills} --cuts {args.cuts}, expected at least one of something")
+    if args.cuts and (os.geteuid() != 0 or shutil.which("ip") is None):
+        raise ConfigError("--cuts makes network namespaces, which takes root and the command 'ip' (package iproute2)")
+    outcome, rng = Outcome(), np.random.default_rng(args.seed)
+    os.environ |= own_domain()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = _wreak(args.kills, args.seed, (args.out or Path(folder) / "run").resolve(), Path(folder))
+        scratch = Path(folder)
+        os.environ["ROS_LOG_DIR"] = folder
+        for part, asked in ((_kill, args.kills), (_cut, args.cuts)):
+            if asked:
+                part(outcome, asked, args.seed, rng, (args.out or scratch / "runs").resolve() / part.__name__.strip("_"), scratch)
     figures = outcome.figures()
     print("\n".join(f"{name:>18} {value:g}" for name, value in figures.items()))
     if args.json:
         write_figures(args.json, figures, args.seed)
-    return int(any((outcome.lost, outcome.doubled, outcome.unsafe_commands)))
+    return int(not outcome.is_clean())
 
 
-def _wreak(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
-    params, log = scratch / "chaos.yaml", scratch / "stack.log"
+def _arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]:
+    """Of the stack."""
+    params = scratch / "chaos.yaml"
     params.write_text(PARAMS)
-    os.environ |= {**own_domain(), "ROS_LOG_DIR": str(scratch)}
-    words = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", f"task:={TASK}", f"run_dir:={run_dir}"]
-    words += [f"realtime_factor:={FACTOR}", f"seed:={seed}", f"params_file:={params}"]
-    outcome, rng = Outcome(), np.random.default_rng(seed)
+    return {"task": TASK, "run_dir": str(run_dir), "realtime_factor": f"{FACTOR}", "seed": f"{seed}", "params_file": str(params)}
+
+
+def _kill(outcome: Outcome, kills: int, seed: int, rng: np.random.Generator, run_dir: Path, scratch: Path) -> None:
+    """The stack of `sql-ros up`, which starts again what was killed."""
+    log = scratch / "stack.log"
+    words = [f"{name}:={value}" for name, value in _arguments(run_dir, seed, scratch).items()]
     with log.open("wb") as output:
-        stack = subprocess.Popen(words, cwd=scratch, stdout=output, stderr=subprocess.STDOUT)
-    witness = _Witness(stack, log)
+        command = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", *words]
+        stack = subprocess.Popen(command, cwd=scratch, stdout=output, stderr=subprocess.STDOUT)
     victims: list[str] = []
+
+    def strike(witness: Witness) -> None:
+        if not victims:  # in rounds: a stack rightly ends with a process that crashes too often
+            victims.extend(rng.permutation(VICTIMS))
+        victim = victims.pop()
+        if victim == "actor":
+            witness.expect_hold()
+        if rng.random() < STOPPED_SHARE:
+            outcome.stops += 1
+            _signal(stack.pid, victim, signal.SIGSTOP)
+            witness.listen(float(rng.uniform(*STOPPED_S)))
+            _signal(stack.pid, victim, signal.SIGCONT)
+        else:
+            outcome.kills += 1
+            _signal(stack.pid, victim, signal.SIGKILL)
+        _recover(outcome, witness, f"{outcome.kills:4d} of {kills} killed: {victim}")
+
+    _mistreat(outcome, [stack], log, run_dir, rng, strike, lambda: outcome.kills >= kills)
+
+
+def _cut(outcome: Outcome, cuts: int, seed: int, rng: np.random.Generator, run_dir: Path, scratch: Path) -> None:
+    """Learner on one host, actor and bridge on the other, joined by a cable; each knows the other by name, as ROS_STATIC_PEERS."""
+    from sql_ros.stack import ros_arguments, sawyer_stack
+
+    other, here, there = f"sql_ros_{os.getpid()}", f"sr{os.getpid()}a", f"sr{os.getpid()}b"
+    net = f"10.77.{os.getpid() % 250}"
+    stack, log = sawyer_stack(_arguments(run_dir, seed, scratch)), scratch / "hosts.log"
+    children: list[subprocess.Popen[bytes]] = []
+    _ip("netns", "add", other)
+    try:
+        _ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", other)
+        for words, device, address in (([], here, "1"), (["-n", other], there, "2")):
+            _ip(*words, "address", "add", f"{net}.{address}/24", "dev", device)
+            _ip(*words, "link", "set", device, "up")
+        _ip("-n", other, "link", "set", "lo", "up")
+        os.environ["ROS_STATIC_PEERS"] = f"{net}.2"  # of this process, too
+        with log.open("wb") as output:
+            for process in stack.processes:
+                remote = process.executable == "learner"
+                if remote or process.executable in VICTIMS:
+                    words = [sys.executable, "-m", f"sql_ros.nodes.{process.executable}_node", *ros_arguments(process, stack)]
+                    environment = {**os.environ, "ROS_STATIC_PEERS": f"{net}.1" if remote else f"{net}.2"}
+                    words = ["ip", "netns", "exec", other, *words] if remote else words
+                    children.append(subprocess.Popen(words, cwd=scratch, env=environment, stdout=output, stderr=subprocess.STDOUT))
+
+        def sever(witness: Witness) -> None:
+            _ip("link", "set", here, "down")
+            witness.listen(float(rng.uniform(*CUT_S)))
+            _ip("link", "set", here, "up")
+            outcome.cuts += 1
+            _recover(outcome, witness, f"{outcome.cuts:4d} of {cuts} cut")
+
+        _mistreat(outcome, children, log, run_dir, rng, sever, lambda: outcome.cuts >= cuts)
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+        os.environ.pop("ROS_STATIC_PEERS", None)
+        _ip("netns", "delete", other)
+
+
+def _mistreat(
+    outcome: Outcome,
+    children: list[subprocess.Popen[bytes]],
+    log: Path,
+    run_dir: Path,
+    rng: np.random.Generator,
+    strike: Callable[[Witness], None],
+    is_over: Callable[[], bool],
+) -> None:
+    """Strikes until it is over, ends the stack, and counts."""
+    from sql_ros.cli.witness import STILL_RAD_S, Witness
+
+    witness = Witness(children, log, load_task(TASK))
     try:
         witness.await_training()
-        while outcome.kills < kills:
+        while not is_over():
             witness.listen(float(rng.uniform(*PAUSE_S)))
-            if not victims:  # in rounds: a stack rightly ends with a process that crashes too often
-                victims = rng.permutation(VICTIMS).tolist()
-            victim = victims.pop()
-            if rng.random() < STOPPED_SHARE:
-                outcome.stops += 1
-                _signal(stack.pid, victim, signal.SIGSTOP)
-                witness.listen(float(rng.uniform(*STOPPED_S)))
-                _signal(stack.pid, victim, signal.SIGCONT)
-            else:
-                outcome.kills += 1
-                _signal(stack.pid, victim, signal.SIGKILL)
-            outcome.recoveries_s.append(witness.await_training())
-            print(f"{outcome.kills:4d} of {kills}: {victim}, training again after {outcome.recoveries_s[-1]:.1f} s", flush=True)
+            strike(witness)
     finally:
-        stack.send_signal(signal.SIGINT)
-        stack.wait(90)
+        for child in reversed(children):  # the actor before its learner
+            child.send_signal(signal.SIGINT)
+            child.wait(90)
         witness.listen(1.0)  # the last acknowledgement
         witness.close()
-    outcome.unsafe_commands = witness.unsafe_commands
+    outcome.unsafe_commands += witness.unsafe_commands
+    speeds = witness.speeds_without_commands()
+    outcome.not_held += int((speeds > STILL_RAD_S).sum())
+    outcome.held += int((speeds <= STILL_RAD_S).sum())
     _compare(outcome, witness, run_dir)
-    return outcome
 
 
-def _compare(outcome: Outcome, witness: _Witness, run_dir: Path) -> None:
+def _recover(outcome: Outcome, witness: Witness, what: str) -> None:
+    outcome.recoveries_s.append(witness.await_training())
+    print(f"{what}, training again after {outcome.recoveries_s[-1]:.1f} s", flush=True)
+
+
+def _compare(outcome: Outcome, witness: Witness, run_dir: Path) -> None:
     """The buffer of the last checkpoint with what was sent."""
+    from sql_ros.cli.witness import fingerprint
     from sql_ros.core.checkpoint import load_checkpoint
 
     state, manifest = load_checkpoint(run_dir / "checkpoints")
     kept = [state["replay"][name].numpy() for name in ("observation", "action", "reward")]
-    there = Counter(_fingerprint(*values) for values in zip(*kept))
+    there = Counter(fingerprint(*values) for values in zip(*kept))
     made = Counter(witness.sent.values())
-    outcome.transitions = int(manifest["added"])
-    for (process, sequence), fingerprint in witness.sent.items():
-        outcome.lost += int(sequence <= witness.acknowledged.get(process, 0) and not there[fingerprint])
-    outcome.doubled = sum(max(count - made[fingerprint], 0) for fingerprint, count in there.items() if fingerprint in made)
-
-
-def _fingerprint(observation: npt.ArrayLike, action: npt.ArrayLike, reward: npt.ArrayLike) -> bytes:
-    return b"".join(np.asarray(values, np.float32).tobytes() for values in (observation, action, reward))
+    outcome.transitions += int(manifest["added"])
+    for (process, sequence), print_ in witness.sent.items():
+        outcome.lost += int(sequence <= witness.acknowledged.get(process, 0) and not there[print_])
+    outcome.doubled += sum(max(count - made[print_], 0) for print_, count in there.items() if print_ in made)
 
 
 def _signal(stack: int, victim: str, number: int) -> None:
@@ -152,75 +243,7 @@ def _signal(stack: int, victim: str, number: int) -> None:
             os.kill(int(child), number)
 
 
-class _Witness:
-    """Listens to a stack.
-
-    Attributes:
-        sent: fingerprints by actor process and sequence.
-        acknowledged: sequence by actor process.
-        transitions: in the learner's buffer.
-        unsafe_commands: see `Outcome`.
-    """
-
-    def __init__(self, stack: subprocess.Popen[bytes], log: Path) -> None:
-        import rclpy
-        from std_msgs.msg import Float64MultiArray, UInt64MultiArray
-
-        from sql_ros.nodes.messages import TransitionCodec, progress_from_msg
-        from sql_ros.nodes.qos import RELIABLE, REPLAY
-
-        self._stack, self._log, self._progress_from_msg = stack, log, progress_from_msg
-        task = load_task(TASK)
-        self._codec, self._fastest = TransitionCodec(task.spec), np.array(task.robot.velocity_limit)
-        self.sent: dict[tuple[int, int], bytes] = {}
-        self.acknowledged: dict[int, int] = {}
-        self.transitions = self.unsafe_commands = 0
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self._node = rclpy.create_node("chaos", context=self._context)
-        self._executor = rclpy.executors.SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._node.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
-        self._node.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
-        self._node.create_subscription(Float64MultiArray, "sim_bridge/commands", self._on_command, RELIABLE)
-
-    def listen(self, seconds: float) -> None:
-        """For a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def await_training(self) -> float:
-        """Until the buffer has grown; how long that took [s].
-
-        Raises:
-            SqlRosError: the stack has ended, or does not train again.
-        """
-        began, goal = time.monotonic(), self.transitions + RECOVERED
-        while self.transitions < goal:
-            if self._stack.poll() is not None or time.monotonic() > began + PATIENCE_S:
-                last = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
-                raise SqlRosError(f"the stack does not train any more (exit code {self._stack.poll()}); it said last:\n{last}")
-            self._executor.spin_once(timeout_sec=0.05)
-        return time.monotonic() - began
-
-    def close(self) -> None:
-        """Ends listening."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-    def _on_replay(self, message: Any) -> None:
-        entry = self._codec.from_msg(message)
-        t = entry.transition
-        self.sent[entry.run, entry.sequence] = _fingerprint(t.observation, t.action, t.reward)
-
-    def _on_progress(self, message: Any) -> None:
-        progress = self._progress_from_msg(message)
-        self.transitions = progress.transitions
-        for process, sequence in progress.acknowledged.items():
-            self.acknowledged[process] = max(sequence, self.acknowledged.get(process, 0))
-
-    def _on_command(self, message: Any) -> None:
-        velocity = np.array(message.data)
-        self.unsafe_commands += int(not (np.abs(velocity) <= self._fastest).all())
+def _ip(*words: str) -> None:
+    ended = subprocess.run(["ip", *words], capture_output=True, text=True)
+    if ended.returncode:
+        raise ConfigError(f"'ip {' '.join(words)}' failed: {ended.stderr.strip()}")

@@ -234,9 +234,10 @@ def _add_chaos(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         chaos_cli,
         "chaos",
-        "kill learner, actor and bridge at random while they train, and count what that lost or doubled",
+        "kill learner, actor and bridge at random while they train, cut their network, and count what that lost or doubled",
         """  sql-ros chaos                                        ten kills, a minute or two
-  sql-ros chaos --kills 100 --seed 1 --json chaos.json --out runs/chaos""",
+  sql-ros chaos --kills 100 --seed 1 --json chaos.json --out runs/chaos
+  sudo sql-ros chaos --kills 0 --cuts 10               the network between two hosts""",
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from sql_ros.core.errors import PolicyError
+from sql_ros.core.graph_check import check_graph
 from sql_ros.core.spec import TaskSpec
 
 FORMAT = "sql_ros.policy/2"
@@ -38,16 +39,17 @@ class Policy:
         spec: what the actor expects; a policy of another task, joint order, scale or rate is refused.
 
     Raises:
-        PolicyError: too large, not ONNX, other metadata, other dimensions, or a non-finite output on a trial run.
+        PolicyError: too large, not ONNX, operators that are not allowed, other metadata or dimensions, a non-finite output on a trial run.
     """
 
     def __init__(self, data: bytes, spec: TaskSpec) -> None:
         if len(data) > LARGEST_FILE:
             raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
+        check_graph(data)
         try:
             self._session = ort.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise PolicyError(f"ONNX Runtime cannot load the policy: {error}") from None
+            raise PolicyError(f"ONNX Runtime cannot load the policy: {' '.join(str(error).split())[:300]}") from None
         self.data, self.spec = data, spec
         self.info = _read_info(self._session, data, spec)
         self._sampling_only = ort.RunOptions()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import gymnasium
@@ -90,11 +91,10 @@ class _Acting(nn.Module):
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """What the exported graph computes."""
-        state = ((observation - self.offset) / self.scale).expand(noise.shape[0], -1)
+        state = (observation - self.offset) / self.scale + 0.0 * noise[:, :1]  # as many rows as candidates
         action = self.actor(state, deterministic=True) if hasattr(self.actor, "log_std") else self.actor(state)
         action = torch.clamp(action + 0.0 * noise, -1.0, 1.0)
-        values = torch.cat(self.critic(state, action), dim=1)
-        return action, values.min(dim=1).values
+        return action, reduce(torch.minimum, self.critic(state, action)).squeeze(-1)
 
 
 class ScaledEnv(gymnasium.ObservationWrapper):

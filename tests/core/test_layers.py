@@ -63,7 +63,7 @@ def test_only_nodes_and_the_command_line_know_ros_and_the_core_knows_no_mujoco(p
 def test_what_runs_on_the_robots_pc_never_imports_torch(module):
     """Asked of a fresh interpreter, with everything that the module pulls in."""
     name = "sql_ros." + module.removesuffix(".py").replace("/", ".")
-    code = f"import sys, {name}; bad = {{'torch', 'onnx', 'gymnasium', 'safetensors'}} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    code = f"import sys, {name}; bad = {{'torch', 'gymnasium', 'safetensors'}} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
@@ -71,5 +71,5 @@ def test_what_runs_on_the_robots_pc_never_imports_torch(module):
 def test_the_robot_pc_installation_asks_for_no_torch():
     text = (ROOT.parent / "setup.py").read_text()
     values = {t.id: ast.literal_eval(n.value) for n in ast.parse(text).body if isinstance(n, ast.Assign) for t in n.targets}
-    assert not [item for item in values["ROBOT"] + values["ROS"] if item.split("=")[0].split(">")[0] in ("torch", "onnx", "safetensors")]
+    assert not [item for item in values["ROBOT"] + values["ROS"] if item.split("=")[0].split(">")[0] in ("torch", "safetensors")]
     assert any(item.startswith("torch") for item in values["LEARNER"])

@@ -110,8 +110,8 @@ def _without_noise(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[: len(data) // 2], "cannot load"),
-        (lambda data: b"no onnx at all", "cannot load"),
+        (lambda data: data[: len(data) // 2], "no ONNX file"),
+        (lambda data: b"no onnx at all", "no ONNX file"),
         (lambda data: b"", "cannot load"),
         (lambda data: _with_metadata(data, format="sql_ros.policy/99"), "format 'sql_ros.policy/99', expected 'sql_ros.policy/2'"),
         (lambda data: _with_metadata(data, version="many"), "broken metadata"),

@@ -1,6 +1,8 @@
 """What was accepted is kept once, whoever dies: real processes killed under load."""
 
 import json
+import os
+import shutil
 import sys
 
 import pytest
@@ -52,12 +54,30 @@ def test_a_learner_killed_again_and_again_has_every_transition_once_in_order(pro
     assert state["replay"]["reward"].tolist() == pytest.approx([sent[number] for number in sorted(sent)], rel=1e-6)
 
 
-def test_chaos_loses_and_doubles_nothing_and_the_stack_gets_up_by_itself(processes, tmp_path):
-    figures = tmp_path / "chaos.json"
-    words = [sys.executable, "-m", "sql_ros.cli.main", "chaos", "--kills", "4", "--seed", "2", "--json", str(figures)]
-    command = processes.start(words, cwd=tmp_path)
-    assert command.wait(300) == 0, command.log.read_text()
-    values = json.loads(figures.read_text())["figures"]
+@pytest.fixture
+def chaos(processes, tmp_path):
+    """`chaos("--kills", "4")` runs the command to its end and returns its figures."""
+
+    def run(*words: str) -> dict[str, float]:
+        figures = tmp_path / "chaos.json"
+        command = processes.start([sys.executable, "-m", "sql_ros.cli.main", "chaos", *words, "--json", str(figures)], cwd=tmp_path)
+        assert command.wait(300) == 0, command.log.read_text()
+        values = json.loads(figures.read_text())["figures"]
+        assert (values["lost"], values["doubled"], values["unsafe_commands"], values["not_held"]) == (0, 0, 0, 0)
+        return values
+
+    return run
+
+
+def test_chaos_loses_and_doubles_nothing_and_the_stack_gets_up_by_itself(chaos):
+    values = chaos("--kills", "4", "--seed", "2")
     assert values["kills"] == 4
-    assert (values["lost"], values["doubled"], values["unsafe_commands"]) == (0, 0, 0)
+    assert values["transitions"] > 80
+    assert values["held"] > 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces take root and iproute2")
+def test_two_hosts_that_are_cut_off_from_each_other_go_on_when_they_are_joined(chaos):
+    values = chaos("--kills", "0", "--cuts", "2", "--seed", "1")
+    assert values["cuts"] == 2
     assert values["transitions"] > 80

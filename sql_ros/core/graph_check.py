@@ -1,0 +1,97 @@
+"""What a policy file may compute: a short list of operators over tensors of bounded size, everything in the file itself.
+
+ONNX Runtime would run whatever a file says: loops, files beside it, a product of two small vectors that fills the memory. So a graph is
+read first by the `onnx` package, which runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from sql_ros.core.errors import PolicyError
+
+OPERATORS = frozenset((
+    "Add", "Cast", "Clip", "Concat", "Constant", "Div", "Erf", "Exp", "Flatten", "Gemm", "Greater", "Identity", "LayerNormalization", "MatMul", "Min",
+    "Mul", "Relu", "Reshape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh",
+))  # fmt: skip
+"""Those that `core.export` writes, for our networks and those of stable-baselines3."""
+DOMAINS = ("", "ai.onnx")
+MOST_NODES = 1000
+MOST_ELEMENTS = 1 << 22  # of one tensor, with `MOST_CANDIDATES` where its first dimension is free
+MOST_CANDIDATES = 64
+PLAIN = (
+    onnx.AttributeProto.FLOAT,
+    onnx.AttributeProto.INT,
+    onnx.AttributeProto.FLOATS,
+    onnx.AttributeProto.INTS,
+    onnx.AttributeProto.TENSOR,
+)
+
+
+def check_graph(data: bytes) -> None:
+    """Passes a graph that may be run.
+
+    Args:
+        data: an ONNX file.
+
+    Raises:
+        PolicyError: says what is in it that may not be.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError:
+        raise PolicyError("the policy is no ONNX file") from None
+    foreign = sorted({item.domain for item in model.opset_import} - set(DOMAINS))
+    if foreign or model.functions or model.training_info:
+        raise PolicyError(
+            f"policy has operator sets {foreign}, functions or training graphs of its own, expected ONNX's own operators only"
+        )
+    nodes = model.graph.node
+    if len(nodes) > MOST_NODES:
+        raise PolicyError(f"policy has {len(nodes)} nodes, expected at most {MOST_NODES}")
+    strange = sorted({f"{node.domain}.{node.op_type}"[:80].lstrip(".") for node in nodes if not _is_allowed(node)})
+    if strange:
+        raise PolicyError(f"policy has the operators {', '.join(strange[:10])}, allowed are: {', '.join(sorted(OPERATORS))}")
+    if model.graph.sparse_initializer or any(tensor.external_data or tensor.data_location for tensor in _tensors(model)):
+        raise PolicyError("policy has weights outside of its file, or sparse ones, expected all of them in it, dense")
+    _check_sizes(model)
+
+
+def _is_allowed(node: onnx.NodeProto) -> bool:
+    plain = all(attribute.type in PLAIN and not attribute.ref_attr_name for attribute in node.attribute)
+    return node.op_type in OPERATORS and node.domain in DOMAINS and plain
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield attribute.t
+
+
+def _check_sizes(model: onnx.ModelProto) -> None:
+    """Every tensor that is computed has a size that can be told without computing it, and a modest one."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:  # onnx's own share no public base class
+        raise PolicyError(f"policy has a graph that does not fit together: {_short(error)}") from None
+    known = {item.name: item.type.tensor_type for item in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)}
+    made = [name for node in inferred.graph.node for name in node.output if name]
+    for name in (*made, *(item.name for item in inferred.graph.input)):
+        if name not in known or not known[name].HasField("shape"):
+            raise PolicyError(f"policy computes '{name[:80]}', whose size cannot be told")
+        elements = 1
+        for place, dimension in enumerate(known[name].shape.dim):
+            if not dimension.HasField("dim_value") and place:
+                raise PolicyError(f"policy computes '{name[:80]}', whose size cannot be told")
+            elements *= dimension.dim_value if dimension.HasField("dim_value") else MOST_CANDIDATES
+        if not 0 <= elements <= MOST_ELEMENTS:
+            raise PolicyError(f"policy computes '{name[:80]}' with {elements} elements, expected at most {MOST_ELEMENTS}")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
