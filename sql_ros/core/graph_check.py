@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from sql_ros.core.errors import PolicyError
 
 OPERATORS = frozenset((
-    "Add", "Cast", "Clip", "Concat", "Constant", "Div", "Erf", "Exp", "Flatten", "Gemm", "Greater", "Identity", "LayerNormalization", "MatMul", "Min",
-    "Mul", "Relu", "Reshape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh",
+    "Add", "Cast", "Clip", "Concat", "Constant", "Div", "Erf", "Exp", "Flatten", "Gemm", "Greater", "Identity", "LayerNormalization",
+    "MatMul", "Min", "Mul", "Relu", "Reshape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh",
 ))  # fmt: skip
 """Those that `core.export` writes, for our networks and those of stable-baselines3."""
 DOMAINS = ("", "ai.onnx")

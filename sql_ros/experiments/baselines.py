@@ -92,7 +92,7 @@ class _Acting(nn.Module):
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """What the exported graph computes."""
         state = (observation - self.offset) / self.scale + 0.0 * noise[:, :1]  # as many rows as candidates
-        action = self.actor(state, deterministic=True) if hasattr(self.actor, "log_std") else self.actor(state)
+        action = torch.tanh(self.actor.get_action_dist_params(state)[0]) if hasattr(self.actor, "log_std") else self.actor(state)
         action = torch.clamp(action + 0.0 * noise, -1.0, 1.0)
         return action, reduce(torch.minimum, self.critic(state, action)).squeeze(-1)
 
