@@ -59,6 +59,7 @@ class Stack:
 
 
 BOOLEANS = ("true", "false")
+LONGEST_NAME = 255  # characters, of a file or folder in Linux
 
 SAWYER_STACK_ARGUMENTS = (
     Argument("sim", "true", "true: the MuJoCo bridge stands in for the arm; false: the real arm's topics", BOOLEANS),
@@ -183,6 +184,8 @@ def _checked(given: Mapping[str, str]) -> dict[str, str]:
     for name, value in given.items():
         if name not in known:
             raise ConfigError(f"unknown argument '{name}', expected one of: {', '.join(known)}")
+        if "\0" in value or any(len(part) > LONGEST_NAME for part in value.split("/")):
+            raise ConfigError(f"{name}:={value[:40]!r}..., expected at most {LONGEST_NAME} characters between slashes, no NUL")
         choices = known[name].choices
         if choices and value not in choices:
             raise ConfigError(f"{name}:={value}, expected one of: {', '.join(choice for choice in choices if choice)}")

@@ -14,6 +14,7 @@ from sql_ros.cli import bench as bench_cli
 from sql_ros.cli import chaos as chaos_cli
 from sql_ros.cli import demo as demo_cli
 from sql_ros.cli import experiment as experiment_cli
+from sql_ros.cli import fuzz as fuzz_cli
 from sql_ros.cli import trials as trials_cli
 from sql_ros.cli import verify as verify_cli
 from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_verify(commands)
     _add_chaos(commands)
+    _add_fuzz(commands)
     _add_experiment(commands)
     _add_doctor(commands)
     _add_params(commands)
@@ -238,6 +240,18 @@ def _add_chaos(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         """  sql-ros chaos                                        ten kills, a minute or two
   sql-ros chaos --kills 100 --seed 1 --json chaos.json --out runs/chaos
   sudo sql-ros chaos --kills 0 --cuts 10               the network between two hosts""",
+    )
+
+
+def _add_fuzz(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_module(
+        commands,
+        fuzz_cli,
+        "fuzz",
+        "feed hostile input to everything that takes any, and count what it is answered with",
+        """  sql-ros fuzz                                         ten thousand cases, exit code 1 if one crashes or hangs
+  sql-ros fuzz --cases 100000 --json fuzz.json
+  sql-ros fuzz --cases 5000 --only onnx_graph nodes    some targets alone""",
     )
 
 

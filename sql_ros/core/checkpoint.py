@@ -21,6 +21,7 @@ from torch import Tensor
 from sql_ros.core.errors import CheckpointError
 
 KEPT = 2
+MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, StopIteration)  # a tree of another shape
 _logger = logging.getLogger(__name__)
 
 
@@ -71,7 +72,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for path in reversed(checkpoints(folder)):
         try:
             return _read(path)
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
+        except (OSError, *MALFORMED, SafetensorError) as error:
             faults.append(f"{path.name}: {error}")
             _logger.warning("damaged checkpoint %s is skipped: %s", path, error)
     raise CheckpointError(f"no sound checkpoint in {folder}: {'; '.join(faults) or 'the folder has none'}")

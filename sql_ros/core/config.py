@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from sql_ros.core.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+LARGEST_YAML, DEEPEST_YAML = 200_000, 20  # characters, brackets in brackets
 
 
 def option(
@@ -73,17 +75,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Reads a YAML mapping.
 
     Raises:
-        ConfigError: no such file, not YAML, or not a mapping.
+        ConfigError: no such file, not YAML, or not a mapping; or it has aliases, by which some lines can stand for more than fits into
+            memory, and which a parameter file of ROS 2 may not have either.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        _check_plain(text, path)
+        values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(values).__name__}")
     return values
+
+
+def _check_plain(text: str, path: Path) -> None:
+    """Looks at the text before anything is made of it."""
+    if len(text) > LARGEST_YAML:
+        raise ConfigError(f"{path} has {len(text)} characters, expected at most {LARGEST_YAML}")
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{path} has an alias (*{event.anchor}), expected every value written out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST_YAML:
+            raise ConfigError(f"{path} is nested more than {DEEPEST_YAML} deep")
 
 
 def config_from_yaml(cls: type[C], path: Path) -> C:
@@ -98,22 +116,30 @@ def config_from_yaml(cls: type[C], path: Path) -> C:
 def _convert(name: str, value: Any, wanted: Any) -> Any:
     if typing.get_origin(wanted) is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"'{name}' must be a list, got {value!r}")
+            raise ConfigError(f"'{name}' must be a list, got {shown(value)}")
         return tuple(_convert(name, item, typing.get_args(wanted)[0]) for item in value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ConfigError(f"'{name}' is too large: {shown(value)}") from None
     if type(value) is not wanted:
-        raise ConfigError(f"'{name}' must be of type {wanted.__name__}, got {value!r} ({type(value).__name__})")
+        raise ConfigError(f"'{name}' must be of type {wanted.__name__}, got {shown(value)} ({type(value).__name__})")
     if wanted is float and not math.isfinite(value):
         raise ConfigError(f"'{name}' must be finite, got {value}")
     return value
+
+
+def shown(value: Any) -> str:
+    """For an error: short, whatever it is."""
+    return reprlib.repr(value)
 
 
 def _check_range(field: dataclasses.Field[Any], value: Any) -> None:
     rules = field.metadata
     for item in value if isinstance(value, tuple) else (value,):
         if rules.get("choices") and item not in rules["choices"]:
-            raise ConfigError(f"'{field.name}' must be one of {', '.join(rules['choices'])}, got {item!r}")
+            raise ConfigError(f"'{field.name}' must be one of {', '.join(rules['choices'])}, got {shown(item)}")
         if rules.get("minimum") is not None and item < rules["minimum"]:
             raise ConfigError(f"'{field.name}' must be at least {rules['minimum']}, got {item}")
         if rules.get("maximum") is not None and item > rules["maximum"]:

@@ -16,8 +16,14 @@ A message says what came, what was expected and where to look.
 CONFIG_EXIT_CODE = 2  # of a node or a command that was configured wrongly
 
 
+LONGEST_TEXT = 1000  # characters; what came from outside and is quoted may be of any length
+
+
 class SqlRosError(Exception):
     """Base of all errors raised on purpose by sql_ros."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ... ({len(text)} characters in all)")
 
 
 class ConfigError(SqlRosError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sql_ros.core.checkpoint import load_checkpoint, save_checkpoint
+from sql_ros.core.checkpoint import MALFORMED, load_checkpoint, save_checkpoint
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.export import export_policy
@@ -99,13 +99,13 @@ class Trainer:
             CheckpointError: none is sound, or it belongs to another task.
         """
         state, manifest = load_checkpoint(folder)
-        if manifest["spec"] != self.spec.to_json():
-            raise CheckpointError(f"{folder} is of another task: {manifest['spec']}, expected {self.spec.to_json()}")
-        self.replay.restore({name: tensor.numpy() for name, tensor in state["replay"].items()}, int(manifest["added"]))
+        if manifest.get("spec") != self.spec.to_json():
+            raise CheckpointError(f"{folder} is of another task: {manifest.get('spec')}, expected {self.spec.to_json()}")
         try:
+            self.replay.restore({name: tensor.numpy() for name, tensor in state["replay"].items()}, int(manifest["added"]))
             self.learner.load_state_dict(state["learner"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{folder} does not fit the configured networks: {error}") from None
-        self.policy_version, self._lineage = int(manifest["policy_version"]), str(manifest["lineage"])
-        self._rng.bit_generator.state = manifest["rng"]
-        return dict(manifest["extra"])
+            self.policy_version, self._lineage = int(manifest["policy_version"]), str(manifest["lineage"])
+            self._rng.bit_generator.state = manifest["rng"]
+            return dict(manifest["extra"])
+        except MALFORMED as error:
+            raise CheckpointError(f"{folder} does not fit the configured networks and memory: {error!r}") from None

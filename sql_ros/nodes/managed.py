@@ -111,6 +111,10 @@ class ManagedNode(LifecycleNode):
                 self._end_activation()
             self.reading.stop()
 
+    def bad_input(self, text: str) -> None:
+        """See `process.Runnable`."""
+        self._diagnostics.fault("input_malformed", text)
+
     # --- the transitions, as rclpy calls them ---
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -77,7 +77,7 @@ class MonitorNode(Node):
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        Diagnostics(self, "evaluation", self._report)
+        self._diagnostics = Diagnostics(self, "evaluation", self._report)
         self._threads = [
             NodeThread(self, self._evaluate_for_ever, "evaluation"),
             NodeThread(self, self._show_for_ever, "view"),
@@ -96,6 +96,10 @@ class MonitorNode(Node):
             thread.join()
         if self._run_dir is not None:
             self._conclude(self._run_dir)
+
+    def bad_input(self, text: str) -> None:
+        """See `process.Runnable`."""
+        self._diagnostics.fault("input_malformed", text)
 
     def _end(self, reason: str) -> None:
         """The run is over, for the first reason given; what comes in later does not count."""

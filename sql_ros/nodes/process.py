@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Protocol
@@ -19,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 
 SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2 does: docs/reliability.md"
+MOST_IN_A_ROW = 100  # failures of rclpy; with more it is not what somebody sent
 CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node has stopped
 
 
@@ -42,6 +44,9 @@ class Runnable(Protocol):
 
     def stop(self) -> None:
         """Sends the last safe command, writes what must last, joins the threads. Publishing still works."""
+
+    def bad_input(self, text: str) -> None:
+        """Somebody sent what is no message at all: counts it and says so."""
 
     def destroy_node(self) -> None:
         """Rclpy's."""
@@ -109,6 +114,17 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         rclpy.try_shutdown()
 
 
+def _is_of_rclpy(error: BaseException) -> bool:
+    """It is rclpy's own work that failed, on what somebody sent: bytes that are no message, a parameter of a type that is none."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not isinstance(error, ExternalShutdownException) and not any(_is_ours(name) for name in modules)
+
+
+def _is_ours(module: str) -> bool:
+    """A callback of a node, whose module is the main one of its process."""
+    return module == "__main__" or (module.startswith("sql_ros.") and module != __name__)
+
+
 def _is_secured() -> bool:
     """DDS Security is asked for.
 
@@ -144,8 +160,16 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
 
     def spin() -> None:
         """As `executor.spin`, but ended before the executor is shut down: it would pull its guards away from under a wait."""
+        in_a_row = 0
         while not closing.is_set():
-            executor.spin_once()
+            try:
+                executor.spin_once()
+                in_a_row = 0
+            except Exception as error:
+                in_a_row += 1
+                if in_a_row > MOST_IN_A_ROW or not _is_of_rclpy(error):
+                    raise
+                node.bad_input(f"rclpy cannot take it: {type(error).__name__}: {error}")
 
     spinning = NodeThread(node, spin, "executor")
     try:

@@ -69,6 +69,15 @@ class Reading:
         self._thread = None
         self._subscriptions.clear()
 
+    def _take(self, subscription: Any) -> Any:
+        """The next message; None where there is none, or bytes that are no message, which somebody may send."""
+        try:
+            return subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        except (rclpy_implementation.RCLError, UnicodeDecodeError, MemoryError) as error:
+            runnable: Runnable = self._node  # type: ignore[assignment]
+            runnable.bad_input(f"{subscription.topic_name} has bytes that are no message: {error}")
+            return None
+
     def _read(self) -> None:
         """Body of the thread."""
         subscriptions, context = list(self._subscriptions), self._node.context.handle
@@ -82,6 +91,6 @@ class Reading:
                 ready = waits.get_ready_entities("subscription")
                 for subscription in subscriptions:
                     if subscription.handle.pointer in ready and not self._ended.is_set():
-                        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+                        taken = self._take(subscription)
                         if taken is not None:
                             subscription.callback(taken[0])

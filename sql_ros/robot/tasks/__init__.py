@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from sql_ros.core.config import config_from_mapping, read_yaml
+from sql_ros.core.config import config_from_mapping, read_yaml, shown
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.task import Task
@@ -27,7 +27,7 @@ def load_task(name: str) -> Task:
     kinds = [module.name for module in pkgutil.iter_modules(__path__)]
     kind = values.pop("kind", None)
     if kind not in kinds:
-        raise ConfigError(f"{path}: kind {kind!r} is not one of: {', '.join(kinds)} (modules in sql_ros/robot/tasks/)")
+        raise ConfigError(f"{path}: kind {shown(kind)} is not one of: {', '.join(kinds)} (modules in sql_ros/robot/tasks/)")
     module = importlib.import_module(f"{__name__}.{kind}")
     config = config_from_mapping(module.TaskConfig, values, str(path))
     task: Task = module.Task(path.stem, config, load_robot(config.robot))

@@ -1,0 +1,61 @@
+"""What is no message at all, to nodes that run; and the hostile cases of `sql-ros fuzz` in a size that fits."""
+
+import json
+import sys
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.serialization import serialize_message
+from std_msgs.msg import Float64MultiArray
+
+from sql_ros.nodes.messages import TransitionCodec
+from sql_ros.nodes.qos import REPLAY
+
+pytestmark = pytest.mark.stack
+
+
+def _malformed(reports) -> int:
+    values = {e.key: e.value for r in reports for s in r.status if s.name == "learner: training" for e in s.values}
+    return int(values.get("fault/input_malformed", 0))
+
+
+def test_a_parameter_of_a_type_that_is_none_does_not_end_a_node(processes, probe, fast_learner):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    node = processes.node("learner", **fast_learner)
+    probe.call(GetState, "learner/get_state", GetState.Request())
+    client = probe.node.create_client(SetParameters, "learner/set_parameters")
+    probe.wait(client.service_is_ready)
+    client.call_async(SetParameters.Request(parameters=[Parameter(name="seed", value=ParameterValue(type=207))]))
+    probe.wait(lambda: _malformed(reports) == 1)
+    assert probe.call(GetParameters, "learner/get_parameters", GetParameters.Request(names=["seed"])).values[0].integer_value == 0
+    assert node.poll() is None
+
+
+def test_bytes_that_are_no_message_do_not_end_a_node(processes, probe, task, fast_learner):
+    node = processes.node("learner", **fast_learner)
+    probe.call(GetState, "learner/get_state", GetState.Request())
+    publisher = probe.node.create_publisher(Float64MultiArray, "replay", REPLAY)
+    probe.wait(publisher.get_subscription_count)
+    content = serialize_message(Float64MultiArray(layout=TransitionCodec(task.spec)._layout, data=[0.0] * 57))
+    for cut in range(8, len(content), 7):
+        publisher.publish(content[:cut])
+        publisher.publish(content[:cut] + b"\xff" * (len(content) - cut))
+    probe.spin_for(1.0)
+    assert probe.call(GetState, "learner/get_state", GetState.Request()).current_state.label == "active"
+    assert node.poll() is None
+
+
+def test_hostile_input_is_refused_with_a_readable_reason(processes, tmp_path):
+    figures = tmp_path / "fuzz.json"
+    words = [sys.executable, "-m", "sql_ros.cli.main", "fuzz", "--cases", "2000", "--seed", "5", "--json", str(figures)]
+    command = processes.start(words, cwd=tmp_path)
+    assert command.wait(300) == 0, command.log.read_text()
+    values = json.loads(figures.read_text())["figures"]
+    assert values["cases"] >= 1900
+    assert (values["crashed"], values["hung"], values["unreadable"]) == (0, 0, 0)
+    assert values["refused"] > 1200
+    assert values["refused_onnx_graph"] > 10
+    assert values["refused_nodes"] > 10
