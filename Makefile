@@ -21,14 +21,20 @@ run: setup
 demo: setup
 	$(VENV)/bin/sql-ros demo $(ARGS)
 
+# those that start real processes one after the other, since they would take each other's time; the rest side by side
 test: setup
+ifeq ($(strip $(ARGS)),)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
+	$(VENV)/bin/python -m pytest -m stack
+else
 	$(VENV)/bin/python -m pytest $(ARGS)
+endif
 
 check: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -m "not stack" -q
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
 
 eval: setup
 	$(VENV)/bin/sql-ros eval --policy runs/latest/policy.onnx --task sawyer_reach

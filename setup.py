@@ -19,7 +19,7 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
 REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "pillow>=10.0", "rich>=13.0"]
 LEARNER = ["torch==2.13.0", "safetensors>=0.4"]
 BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8"]  # what the learner is compared with, and on
-TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
+TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
 
 setup(
     name="sql_ros",

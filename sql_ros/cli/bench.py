@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.what == "soak":
         from sql_ros.cli.bench_soak import measure_soak
 
-        figures = measure_soak(args.task, rates[0], 60.0 * args.minutes, args.seed, _run, lambda line: print(line, flush=True))
+        figures = measure_soak(
+            args.task, rates[0], 60.0 * args.minutes, args.seed, args.priority, _run, lambda line: print(line, flush=True)
+        )
     elif args.what == "lockstep":
         figures = measure_lockstep(args.task, args.seconds, args.seed)
     else:

@@ -18,7 +18,9 @@ SHOW_EVERY_S = 60.0
 Sample = dict[str, tuple[float, float]]  # by node: memory [MiB], open file handles
 
 
-def measure_soak(task: str, rate_hz: float, seconds: float, seed: int, run: Running, show: Callable[[str], None]) -> dict[str, float]:
+def measure_soak(
+    task: str, rate_hz: float, seconds: float, seed: int, priority: int, run: Running, show: Callable[[str], None]
+) -> dict[str, float]:
     """Learner with run folder and checkpoints, simulated arm and actor in real time.
 
     Args:
@@ -26,6 +28,7 @@ def measure_soak(task: str, rate_hz: float, seconds: float, seed: int, run: Runn
         rate_hz: of control and states.
         seconds: in all.
         seed: of everything.
+        priority: SCHED_FIFO priority asked for, see `bench_actor`; 0: none.
         run: starts nodes, see `Running`.
         show: told a line per minute.
 
@@ -46,7 +49,7 @@ def measure_soak(task: str, rate_hz: float, seconds: float, seed: int, run: Runn
 
     with tempfile.TemporaryDirectory() as folder:
         path = task_at(task, rate_hz, Path(folder))
-        nodes = node_parameters(rate_hz, untrained_policy(path, Path(folder), seed), seed, priority=0, learns=True)
+        nodes = node_parameters(rate_hz, untrained_policy(path, Path(folder), seed), seed, priority, learns=True)
         nodes["learner"] += ["-p", f"run_dir:={folder}/run", "-p", f"trainer.replay_capacity:={CAPACITY}"]
         values, cpu = run(path, nodes, seconds, watch)
     reports = [{key: float(value) for key, value in report.items() if not isinstance(value, str)} for report in values]

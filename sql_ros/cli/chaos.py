@@ -8,12 +8,14 @@ throughout. At the end of each part the buffer of the last checkpoint is compare
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sql_ros.cli.bench import own_domain
-from sql_ros.core.errors import ConfigError
+from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
 
@@ -34,6 +36,7 @@ TASK, FACTOR = "sawyer_reach", 5.0  # simulated seconds per second
 VICTIMS = ("learner", "actor", "sim_bridge")
 STOPPED_SHARE, STOPPED_S = 0.2, (1.5, 3.0)  # of the blows that only stop a process, and for how long
 PAUSE_S = (0.5, 3.0)  # between recovery and the next blow
+IN_FLIGHT_S, START_S = 0.5, 10.0  # what was on its way arrives; a process is started again
 CUT_S = (1.0, 5.0)  # for how long the other host is cut off
 PARAMS = """
 learner: {ros__parameters: {checkpoint_period_s: 5.0, trainer: {warmup_transitions: 500, updates_per_transition: 0.2}}}
@@ -131,15 +134,20 @@ def _kill(outcome: Outcome, kills: int, seed: int, rng: np.random.Generator, run
         victim = victims.pop()
         if victim == "actor":
             witness.expect_hold()
+        pid = _find(stack, victim)
         if rng.random() < STOPPED_SHARE:
             outcome.stops += 1
-            _signal(stack.pid, victim, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
             witness.listen(float(rng.uniform(*STOPPED_S)))
-            _signal(stack.pid, victim, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
+            began = time.monotonic()
         else:
             outcome.kills += 1
-            _signal(stack.pid, victim, signal.SIGKILL)
-        _recover(outcome, witness, f"{outcome.kills:4d} of {kills} killed: {victim}")
+            os.kill(pid, signal.SIGKILL)
+            began = time.monotonic()
+            while _find(stack, victim) == pid:
+                witness.listen(0.05)
+        _recover(outcome, witness, began, f"{outcome.kills:4d} of {kills} killed: {victim}")
 
     _mistreat(outcome, [stack], log, run_dir, rng, strike, lambda: outcome.kills >= kills)
 
@@ -174,7 +182,7 @@ def _cut(outcome: Outcome, cuts: int, seed: int, rng: np.random.Generator, run_d
             witness.listen(float(rng.uniform(*CUT_S)))
             _ip("link", "set", here, "up")
             outcome.cuts += 1
-            _recover(outcome, witness, f"{outcome.cuts:4d} of {cuts} cut")
+            _recover(outcome, witness, time.monotonic(), f"{outcome.cuts:4d} of {cuts} cut")
 
         _mistreat(outcome, children, log, run_dir, rng, sever, lambda: outcome.cuts >= cuts)
     finally:
@@ -216,8 +224,10 @@ def _mistreat(
     _compare(outcome, witness, run_dir)
 
 
-def _recover(outcome: Outcome, witness: Witness, what: str) -> None:
-    outcome.recoveries_s.append(witness.await_training())
+def _recover(outcome: Outcome, witness: Witness, began: float, what: str) -> None:
+    witness.listen(IN_FLIGHT_S)
+    witness.await_training()
+    outcome.recoveries_s.append(time.monotonic() - began)
     print(f"{what}, training again after {outcome.recoveries_s[-1]:.1f} s", flush=True)
 
 
@@ -236,11 +246,20 @@ def _compare(outcome: Outcome, witness: Witness, run_dir: Path) -> None:
     outcome.doubled += sum(max(count - made[print_], 0) for print_, count in there.items() if print_ in made)
 
 
-def _signal(stack: int, victim: str, number: int) -> None:
-    """Sends a signal to a node of a stack, if it is up just now."""
-    for child in Path(f"/proc/{stack}/task/{stack}/children").read_text().split():
-        if f"{victim}_node" in Path(f"/proc/{child}/cmdline").read_text():
-            os.kill(int(child), number)
+def _find(stack: subprocess.Popen[bytes], victim: str) -> int:
+    """The process of a node of a stack, as soon as there is one.
+
+    Raises:
+        SqlRosError: the stack has ended, or does not start it.
+    """
+    deadline = time.monotonic() + START_S
+    while stack.poll() is None and time.monotonic() < deadline:
+        for child in Path(f"/proc/{stack.pid}/task/{stack.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if f"{victim}_node" in Path(f"/proc/{child}/cmdline").read_text():
+                    return int(child)
+        time.sleep(0.01)
+    raise SqlRosError(f"the stack does not start {victim} again (exit code {stack.poll()})")
 
 
 def _ip(*words: str) -> None:

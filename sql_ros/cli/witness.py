@@ -100,8 +100,8 @@ class Witness:
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.05)
 
-    def await_training(self) -> float:
-        """Until the buffer has grown; how long that took [s].
+    def await_training(self) -> None:
+        """Until the buffer has grown.
 
         Raises:
             SqlRosError: the stack has ended, or does not train again.
@@ -113,7 +113,6 @@ class Witness:
                 last = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
                 raise SqlRosError(f"the stack does not train any more (ended: {ended}); it said last:\n{last}")
             self._executor.spin_once(timeout_sec=0.05)
-        return time.monotonic() - began
 
     def expect_hold(self) -> None:
         """The actor is struck now."""
