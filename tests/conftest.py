@@ -1,6 +1,9 @@
 """Shared by all tests: message fields are checked, logs stay out of the home folder, nothing is shown on a display."""
 
+import contextlib
 import os
+import resource
+import signal
 import tempfile
 
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
@@ -27,6 +30,24 @@ def task() -> Task:
 def small_spec() -> TaskSpec:
     """Three observations, two joints."""
     return TaskSpec("small", ("a", "b", "c"), (0.0, 0.5, 0.0), (1.0, 0.1, 10.0), ("j0", "j1"), "velocity", (1.0, 2.0), 20.0)
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(20_000):` no file gets longer, which stands for a disk that is full."""
+
+    @contextlib.contextmanager
+    def limited(length: int):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return limited
 
 
 @pytest.fixture

@@ -90,6 +90,15 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
         save_checkpoint(tmp_path / "file", 1, {"x": torch.ones(2)}, {})
 
 
+def test_a_full_disk_is_a_clear_error_and_the_checkpoint_before_is_whole(tmp_path, full_disk):
+    save_checkpoint(tmp_path, 1, {"x": torch.ones(2)}, {})
+    with full_disk(2000), pytest.raises(CheckpointError, match="cannot write a checkpoint"):
+        save_checkpoint(tmp_path, 2, {"x": torch.ones(5000)}, {})
+    state, _ = load_checkpoint(tmp_path)
+    assert state["x"].tolist() == [1.0, 1.0]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
+
+
 def test_networks_of_another_size_are_refused(make_trainer, tmp_path):
     trainer = make_trainer()
     _feed(trainer, 20, np.random.default_rng(1))

@@ -85,22 +85,15 @@ def test_two_processes_cannot_have_the_same_file(tmp_path):
     assert Ledger(path).after(0) == [(1, b"one")]
 
 
-def test_what_could_not_be_written_is_tried_again(tmp_path):
-    """A limit on the size of files stands for a full disk."""
+def test_what_could_not_be_written_is_tried_again(tmp_path, full_disk):
     ledger = Ledger(tmp_path / "records.sqlite")
     ledger.put(1, b"one")
     ledger.sync()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    with full_disk(20_000):
         for number in range(2, 400):
             ledger.put(number, bytes(400))
         with pytest.raises(LedgerError, match="cannot use"):
             ledger.sync()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
     ledger.put(400, b"last")
     assert [number for number, _ in ledger.after(0)] == list(range(1, 401))
     ledger.close()
