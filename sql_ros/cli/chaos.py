@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +79,11 @@ class Outcome:
         times = self.recoveries_s or [0.0]
         return {**counts, "recovery_max_s": max(times), "recovery_p50_s": float(np.median(times))}
 
+    def add(self, other: Outcome) -> None:
+        """Takes in what came of another part."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def is_clean(self) -> bool:
         """Nothing was lost, doubled or unsafe."""
         return not any((self.lost, self.doubled, self.unsafe_commands, self.not_held))
@@ -97,16 +104,19 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--kills {args.kills} --cuts {args.cuts}, expected at least one of something")
     if args.cuts and (os.geteuid() != 0 or shutil.which("ip") is None):
         raise ConfigError("--cuts makes network namespaces, which takes root and the command 'ip' (package iproute2)")
-    outcome, rng = Outcome(), np.random.default_rng(args.seed)
+    outcome = Outcome()
     os.environ |= own_domain()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         os.environ["ROS_LOG_DIR"] = folder
         for part, asked in ((_kill, args.kills), (_cut, args.cuts)):
             if asked:
-                part(outcome, asked, args.seed, rng, (args.out or scratch / "runs").resolve() / part.__name__.strip("_"), scratch)
+                run_dir = (args.out or scratch / "runs").resolve() / part.__name__.strip("_")
+                # in a process of its own: what Fast DDS once learned of peers in one, it keeps
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                    outcome.add(pool.submit(part, asked, args.seed, run_dir, scratch).result())
+                print("\n".join(f"{name:>18} {value:g}" for name, value in outcome.figures().items()), flush=True)
     figures = outcome.figures()
-    print("\n".join(f"{name:>18} {value:g}" for name, value in figures.items()))
     if args.json:
         write_figures(args.json, figures, args.seed)
     return int(not outcome.is_clean())
@@ -119,9 +129,9 @@ def _arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]:
     return {"task": TASK, "run_dir": str(run_dir), "realtime_factor": f"{FACTOR}", "seed": f"{seed}", "params_file": str(params)}
 
 
-def _kill(outcome: Outcome, kills: int, seed: int, rng: np.random.Generator, run_dir: Path, scratch: Path) -> None:
+def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
     """The stack of `sql-ros up`, which starts again what was killed."""
-    log = scratch / "stack.log"
+    outcome, rng, log = Outcome(), np.random.default_rng(seed), scratch / "stack.log"
     words = [f"{name}:={value}" for name, value in _arguments(run_dir, seed, scratch).items()]
     with log.open("wb") as output:
         command = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", *words]
@@ -150,14 +160,16 @@ def _kill(outcome: Outcome, kills: int, seed: int, rng: np.random.Generator, run
         _recover(outcome, witness, began, f"{outcome.kills:4d} of {kills} killed: {victim}")
 
     _mistreat(outcome, [stack], log, run_dir, rng, strike, lambda: outcome.kills >= kills)
+    return outcome
 
 
-def _cut(outcome: Outcome, cuts: int, seed: int, rng: np.random.Generator, run_dir: Path, scratch: Path) -> None:
+def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
     """Learner on one host, actor and bridge on the other, joined by a cable; each knows the other by name, as ROS_STATIC_PEERS."""
     from sql_ros.stack import ros_arguments, sawyer_stack
 
     other, here, there = f"sql_ros_{os.getpid()}", f"sr{os.getpid()}a", f"sr{os.getpid()}b"
     net = f"10.77.{os.getpid() % 250}"
+    outcome, rng = Outcome(), np.random.default_rng(seed)
     stack, log = sawyer_stack(_arguments(run_dir, seed, scratch)), scratch / "hosts.log"
     children: list[subprocess.Popen[bytes]] = []
     _ip("netns", "add", other)
@@ -189,8 +201,8 @@ def _cut(outcome: Outcome, cuts: int, seed: int, rng: np.random.Generator, run_d
         for child in children:
             if child.poll() is None:
                 child.kill()
-        os.environ.pop("ROS_STATIC_PEERS", None)
         _ip("netns", "delete", other)
+    return outcome
 
 
 def _mistreat(

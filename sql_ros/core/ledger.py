@@ -57,7 +57,10 @@ class Ledger:
     def after(self, number: int, most: int = -1) -> list[tuple[int, bytes]]:
         """Records of a larger number in order, `most` of them at most; -1: all."""
         command = "SELECT number, content FROM records WHERE number > ? ORDER BY number LIMIT ?"
-        return list(self._try(lambda: self._database.execute(command, (number, most)).fetchall()))
+        records = list(self._try(lambda: self._database.execute(command, (number, most)).fetchall()))
+        if not all(isinstance(content, bytes) for _, content in records):
+            raise self._error(sqlite3.DatabaseError("a record is no byte string"))
+        return records
 
     def forget_until(self, number: int) -> None:
         """Removes records up to and with a number."""

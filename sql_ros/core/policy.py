@@ -114,7 +114,10 @@ def _session_options() -> ort.SessionOptions:
 
 
 def _read_info(session: ort.InferenceSession, data: bytes, spec: TaskSpec) -> PolicyInfo:
-    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        raise PolicyError("policy has broken metadata: it is no text") from None
     if metadata.get("format") != FORMAT:
         raise PolicyError(f"policy has format {metadata.get('format')!r}, expected {FORMAT!r}: was it exported by sql_ros?")
     try:

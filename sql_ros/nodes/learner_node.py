@@ -221,7 +221,11 @@ class LearnerNode(ManagedNode):
             self._last = {int(run): int(sequence) for run, sequence in dict(extra["sequences"]).items()}  # type: ignore[call-overload]
         for number, content in later:
             if number == self.trainer.replay.added + 1:
-                entry = self._codec.unpack(content)
+                try:
+                    entry = self._codec.unpack(content)
+                except MessageError as error:
+                    self._diagnostics.fault("transitions_lost", f"{path}: record {number} is damaged, what follows is left out: {error}")
+                    break
                 self._last[entry.run] = entry.sequence
                 self.trainer.add(entry.transition)
         if later and later[-1][0] > self.trainer.replay.added:
