@@ -145,6 +145,11 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_mib(pid: int | str = "self") -> float:
+    """Resident memory of a process [MiB]."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def _listen(
     seconds: float, children: dict[str, subprocess.Popen[bytes]], watch: Callable[[dict[str, int]], None]
 ) -> tuple[list[Report], dict[str, float]]:

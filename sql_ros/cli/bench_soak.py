@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sql_ros.cli.bench import memory_mib
 from sql_ros.cli.bench_actor import Running, node_parameters, task_at, untrained_policy
 
 WARM_UP, WINDOW = 0.2, 0.1  # shares of the time: left out at first, and compared, right after it and at the end
@@ -83,5 +83,4 @@ def _windows(count: int) -> tuple[slice, slice]:
 
 
 def _sample(pid: int) -> tuple[float, float]:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, float(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    return memory_mib(pid), float(len(list(Path(f"/proc/{pid}/fd").iterdir())))

@@ -8,21 +8,18 @@ First what decodes and loads, in this process: messages, signatures, ONNX, YAML,
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
-import resource
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sql_ros.cli.bench import own_domain
+from sql_ros.cli.bench import memory_mib, own_domain
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.runs.figures import write_figures
 
@@ -65,7 +62,7 @@ class Outcome:
     hung: int = 0
     unreadable: int = 0
     growth_mib: float = 0.0
-    first: str = field(default="")
+    first: str = ""
 
     @property
     def cases(self) -> int:
@@ -93,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     outcomes: dict[str, Outcome] = {}
     os.environ |= own_domain()
     logging.disable(logging.CRITICAL)  # damaged checkpoints are warned about, one by one
-    with tempfile.TemporaryDirectory() as folder, _silent():
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):  # numbers overflow on purpose
         os.environ["ROS_LOG_DIR"] = folder
         targets = make_targets(Path(folder))
         names = [*(target.name for target in targets), LIVE]
@@ -136,11 +133,6 @@ def judge(outcome: Outcome, work: Callable[[], object]) -> None:
         outcome.first = outcome.first or f"took {time.monotonic() - began:.1f} s"
 
 
-def memory_mib(pid: int | str = "self") -> float:
-    """Resident, of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
-
-
 def _attack(target: Target, count: int, rng: np.random.Generator) -> Outcome:
     outcome, before = Outcome(), memory_mib()
     for number in range(count):
@@ -149,13 +141,6 @@ def _attack(target: Target, count: int, rng: np.random.Generator) -> Outcome:
             before = memory_mib()
     outcome.growth_mib = memory_mib() - before
     return outcome
-
-
-@contextlib.contextmanager
-def _silent() -> Any:
-    """Python's warnings aside, as of numbers that overflow on purpose."""
-    with np.errstate(all="ignore"):
-        yield
 
 
 def _show(name: str, outcome: Outcome) -> None:

@@ -24,7 +24,8 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
-from sql_ros.cli.fuzz import Outcome, memory_mib
+from sql_ros.cli.bench import memory_mib
+from sql_ros.cli.fuzz import Outcome
 from sql_ros.cli.fuzz_cases import TEXTS, altered_bytes, altered_message, sound_messages
 from sql_ros.core.errors import ConfigError
 from sql_ros.nodes.qos import REPLAY
