@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sql_ros.core.adam import Adam
 from sql_ros.core.config import Config, option
 from sql_ros.core.cuda_graph import GraphedUpdate
 from sql_ros.core.errors import ConfigError
@@ -113,15 +114,10 @@ class Learner:
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self._probe = ParticleQ(self.q_target, getattr(torch, config.particle_precision))
         self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
-        groups = [
-            {"params": list(self.q.parameters()), "lr": config.q_learning_rate},
-            {"params": list(self.sampler.parameters()), "lr": config.sampler_learning_rate},
-        ]
         on_gpu = self._device.type == "cuda"
-        self._optimizer = torch.optim.Adam(groups, fused=True, capturable=on_gpu)
-        self._temperature_optimizer = torch.optim.Adam(
-            [self._log_temperature], lr=config.temperature_learning_rate, fused=True, capturable=on_gpu
-        )
+        groups = [(self.q.parameters(), config.q_learning_rate), (self.sampler.parameters(), config.sampler_learning_rate)]
+        self._optimizer = Adam(groups, capturable=on_gpu)
+        self._temperature_optimizer = Adam([([self._log_temperature], config.temperature_learning_rate)], capturable=on_gpu)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._run_update = GraphedUpdate(self._update, self._generator) if on_gpu else self._update
 
@@ -158,11 +154,11 @@ class Learner:
         target = q_target(batch["reward"], batch["terminated"], value, config.discount)
         loss = q_loss(self.q, batch["observation"], batch["action"], target)
         sampler_loss = self._stein_loss(batch["observation"], temperature) if log_policy is None else fitting_loss(log_policy, weights)
-        _descend(self._optimizer, loss + sampler_loss)  # no parameter is in both
+        self._optimizer.descend(loss + sampler_loss)  # no parameter is in both
         entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
         if config.temperature_mode == "tuned":
             # alpha falls while the policy is more random than asked for
-            _descend(self._temperature_optimizer, self._log_temperature * (entropy - config.target_entropy * self.action_size))
+            self._temperature_optimizer.descend(self._log_temperature * (entropy - config.target_entropy * self.action_size))
         if config.target_update == "polyak":
             self._move_target()
         return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean(), "entropy": entropy}
@@ -252,9 +248,3 @@ class Learner:
         self._generator.set_state(state["generator"])
         self.updates = int(state["updates"])
         self._follow_schedule()
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
