@@ -18,7 +18,7 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
 ]
 REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "pillow>=10.0", "rich>=13.0"]
 LEARNER = ["torch==2.13.0", "safetensors>=0.4"]
-BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8"]  # what the learner is compared with, and on
+BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8", "tensorboard>=2.15"]  # compared with, on, and looked at by
 TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
 
 setup(
@@ -41,6 +41,7 @@ setup(
         ("share/sql_ros/config/policies", glob("config/policies/*.onnx")),
         ("share/sql_ros/sim/objects", glob("sim/objects/*.xml")),
         ("share/sql_ros/sim/robots", glob("sim/robots/*.xml")),
+        ("share/sql_ros/sim/worlds", glob("sim/worlds/*.xml")),
         ("share/sql_ros/sim/scenes", glob("sim/scenes/*.xml")),
         # ros2 run and ros2 launch look for executables here; pip does not put console scripts there
         ("lib/sql_ros", glob("scripts/*")),

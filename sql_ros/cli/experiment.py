@@ -1,30 +1,66 @@
-"""`sql-ros experiment`: comparisons over environments and seeds that leave a report."""
+"""`sql-ros experiment`: the papers' experiments and comparisons over environments and seeds, each with a report."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-EXPERIMENTS = ("ablation", "stacking")
+PAPER = ("multigoal", "swimmer", "maze", "pretrain", "finetune", "pusher", "soft-iteration")
+OURS = ("ablation", "stacking")
 STACKING_STEPS, STACKING_EVERY = 59_000, 1500  # an hour of robot time, and between two evaluations
+SEEDS = [0, 1, 2]  # of ours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
-    parser.add_argument("experiment", choices=EXPERIMENTS, help="ablation: settings of the learner; stacking: beside SAC and DDPG")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; runs that are there are not made again")
+    parser.add_argument(
+        "experiment",
+        choices=("all", *PAPER, *OURS),
+        help="of the papers, or all of them; ablation: settings of the learner; stacking: robot time",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="results (default: runs/experiments/NAME; all: a folder for each in DIR)")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes of one thread (default: %(default)s)")
-    parser.add_argument("--envs", nargs="+", default=[], metavar="ID", help="ablation: Gymnasium environments (default: all)")
-    parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="sides of the comparison (default: all)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="(default: 0 1 2)")
-    parser.add_argument("--steps", type=int, default=0, help="transitions per run (default: those of each environment)")
-    parser.add_argument("--evaluate-every", type=int, default=STACKING_EVERY, help="stacking: transitions (default: %(default)s)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="(default: as many as the experiment needs)")
+    parser.add_argument("--resume", action="store_true", help="go on in a folder that has runs; they are not made again")
     parser.add_argument("--report-only", action="store_true", help="make no runs, report on those there are")
+    papers = parser.add_argument_group("of the papers")
+    papers.add_argument("--quick", action="store_true", help="a version of a few minutes")
+    papers.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    ours = parser.add_argument_group("ablation and stacking, which always go on")
+    ours.add_argument("--envs", nargs="+", default=[], metavar="ID", help="ablation: Gymnasium environments (default: all)")
+    ours.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="sides of the comparison (default: all)")
+    ours.add_argument("--steps", type=int, default=0, help="transitions per run (default: those of each environment)")
+    ours.add_argument("--evaluate-every", type=int, default=STACKING_EVERY, help="stacking: transitions (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Makes the runs and the report; exit code 1 if a run failed."""
+    args.out = args.out or Path("runs/experiments") / args.experiment
+    if args.experiment in ("all", *PAPER):
+        return _of_the_papers(args)
+    args.seeds = args.seeds or SEEDS
     return _stacking(args) if args.experiment == "stacking" else _ablation(args)
+
+
+def _of_the_papers(args: argparse.Namespace) -> int:
+    from sql_ros.core.errors import ConfigError
+    from sql_ros.experiments.paper.registry import chosen, write_index
+    from sql_ros.experiments.study import conduct
+    from sql_ros.runs.figures import write_figures
+
+    figures: dict[str, float] = {}
+    for experiment in chosen(args.experiment):
+        folder = args.out / experiment.name if args.experiment == "all" else args.out
+        if any((folder / "runs").glob("*.json")) and not (args.resume or args.report_only):
+            raise ConfigError(f"{folder} has runs already: give --resume to go on with them, or another --out")
+        finding = conduct(experiment, folder, args.seeds, args.jobs, quick=args.quick, report_only=args.report_only)
+        figures |= finding.figures if args.experiment != "all" else {f"{experiment.name}_{k}": v for k, v in finding.figures.items()}
+        print(f"{experiment.name}: {finding.verdict}\n\n{finding.text}\n\nreport: {folder / 'report.md'}", flush=True)
+    if args.experiment == "all":
+        print(f"index: {write_index(args.out)}")
+    if args.json:
+        write_figures(args.json, figures, min(args.seeds, default=0))
+    return 0
 
 
 def _ablation(args: argparse.Namespace) -> int:

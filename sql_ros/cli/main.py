@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -15,9 +16,10 @@ from sql_ros.cli import chaos as chaos_cli
 from sql_ros.cli import demo as demo_cli
 from sql_ros.cli import experiment as experiment_cli
 from sql_ros.cli import fuzz as fuzz_cli
+from sql_ros.cli import train as train_cli
 from sql_ros.cli import trials as trials_cli
 from sql_ros.cli import verify as verify_cli
-from sql_ros.core.errors import CONFIG_EXIT_CODE, SqlRosError
+from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_chaos(commands)
     _add_fuzz(commands)
+    _add_train(commands)
+    _add_compose(commands)
     _add_experiment(commands)
     _add_doctor(commands)
     _add_params(commands)
@@ -267,16 +271,64 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
 
 
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_module(
+        commands,
+        train_cli,
+        "train",
+        "train soft Q-learning, DDPG or SAC on a Gymnasium environment, in this process and without ROS",
+        """  sql-ros train sql_ros/Snake-v0 --steps 100000 --envs 4
+  sql-ros train Hopper-v5 --algo sac --seed 1 --set algorithm.discount=0.99 trainer.updates_per_transition=0.5
+  sql-ros train sql_ros/Snake-v0 --out runs/train/snake --resume     goes on where it was interrupted
+  tensorboard --logdir runs/train                                    look at it meanwhile""",
+    )
+
+
+def _add_compose(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    compose = _command(
+        commands,
+        "compose",
+        "make one policy of several trained skills by the weighted sum of their Q, without further training",
+        """  sql-ros compose runs/train/push_x runs/train/push_y --out both.onnx
+  sql-ros compose runs/stack runs/avoid --weights 0.5 0.5 --task sawyer_stack --out careful.onnx""",
+    )
+    compose.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders with checkpoints/, of one temperature")
+    compose.add_argument("--out", type=Path, required=True, metavar="FILE", help="the policy, ONNX")
+    compose.add_argument("--weights", type=float, nargs="+", metavar="W", help="of each Q (default: the mean; 1 each makes it sharper)")
+    compose.add_argument("--task", metavar="NAME", help="that the policy is for (default: that of the first run)")
+    compose.set_defaults(run=_compose)
+
+
+def _compose(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from sql_ros.core.export import export_composition
+    from sql_ros.core.trainer import load_learner
+
+    learners, specs = zip(*(load_learner(run / "checkpoints") for run in args.runs))
+    spec = replace(specs[0], task=args.task or specs[0].task)
+    for run, other in zip(args.runs[1:], specs[1:]):
+        if differences := replace(spec, task=other.task).differences(json.loads(other.to_json())):
+            raise ConfigError(f"{run} observes or acts otherwise than {args.runs[0]}: {differences}")
+    weights = args.weights or [1.0 / len(learners)] * len(learners)
+    policy = export_composition(learners, weights, spec)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_bytes(policy)
+    print(f"{args.out}: {len(learners)} skills, weights {', '.join(f'{weight:g}' for weight in weights)}, task {spec.task}")
+    return 0
+
+
 def _add_experiment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add_module(
         commands,
         experiment_cli,
         "experiment",
-        "compare algorithms over environments and seeds, and write a report (needs the extra 'bench')",
-        """  sql-ros experiment ablation --out runs/ablation --jobs 2
-  sql-ros experiment ablation --out runs/small --envs Hopper-v5 --contenders ours "sb3 sac" --seeds 0 --steps 3000
-  sql-ros experiment stacking --out runs/stacking --jobs 2 --seeds 0 1 2 3 4       hours: success against robot time
-  sql-ros experiment stacking --out runs/stacking --contenders sql --seeds 0 --steps 30000""",
+        "the papers' experiments, and comparisons of algorithms, each with a report",
+        """  sql-ros experiment multigoal --quick                                            a few minutes
+  sql-ros experiment pusher --jobs 2 --json pusher.json
+  sql-ros experiment all --out docs/results --jobs 2 --resume                     every figure on one page, index.md: hours
+  sql-ros experiment ablation --jobs 2                                            (needs the extra 'bench', as does stacking)
+  sql-ros experiment stacking --contenders sql --seeds 0 --steps 30000            success against robot time, beside SAC and DDPG""",
     )
 
 

@@ -7,6 +7,7 @@ learner trains came to more than 300 of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -110,11 +111,65 @@ class Candidates(nn.Module):
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """What the exported graph computes."""
-        action = squash(self.sampler(observation, noise))
-        smallest = self.q[0](observation, action)
+        action = self.draw(observation, noise)
+        return action, self.judge(observation, action)
+
+    def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """Actions: (1, S), (K, noise size) -> (K, A)."""
+        return squash(self.sampler(observation, noise))
+
+    def judge(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q of any actions: (1, S), (K, A) -> (K,)."""
+        return self.smallest(observation, action).squeeze(1)
+
+    def smallest(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q of any actions as a column: (1, S), (K, A) -> (K, 1)."""
+        smallest: Tensor = self.q[0](observation, action)
         for chain in self.q[1:]:
             smallest = torch.minimum(smallest, chain(observation, action))
-        return action, smallest.squeeze(1)
+        return smallest
+
+
+class Composed(nn.Module):
+    """Skills composed by the weighted sum of their Q: observation (1, S), noise (K, noise size) -> action (K, A), q (K,).
+
+    The policy exp(sum w_i Q_i / alpha) has no sampler of its own: every row of noise is given to the sampler of each skill, and to the
+    uniform distribution, and of what they draw the composed Q keeps the best.
+
+    Args:
+        skills: as they act; of the same observation and action.
+        weights: of their Q. Summing to 1 (the mean, [C18]) keeps the temperature; the authors' code has 1 for each.
+        noise_sizes: of their samplers.
+        action_size: A.
+    """
+
+    def __init__(self, skills: Sequence[Candidates], weights: Sequence[float], noise_sizes: Sequence[int], action_size: int) -> None:
+        super().__init__()
+        self.skills = nn.ModuleList(skills)
+        self.weights, self.noise_sizes, self.action_size = list(weights), list(noise_sizes), action_size
+        self.noise_size = max(*noise_sizes, action_size)
+
+    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """What the exported graph computes."""
+        action = squash(noise[:, : self.action_size])  # uniform
+        q = self._judge(observation, action)
+        for skill, size in zip(self.skills, self.noise_sizes):
+            drawn = skill.draw(observation, noise[:, :size])  # type: ignore[operator]
+            judged = self._judge(observation, drawn)
+            better = (judged > q).to(q.dtype)  # (K, 1)
+            q = better * judged + (1.0 - better) * q
+            action = better * drawn + (1.0 - better) * action
+        return action, q.squeeze(1)
+
+    def judge(self, observation: Tensor, action: Tensor) -> Tensor:
+        """The composed Q: (1, S), (K, A) -> (K,)."""
+        return self._judge(observation, action).squeeze(1)
+
+    def _judge(self, observation: Tensor, action: Tensor) -> Tensor:
+        """(K, 1)."""
+        each = [weight * skill.smallest(observation, action) for weight, skill in zip(self.weights, self.skills)]  # type: ignore[operator]
+        total: Tensor = sum(each[1:], start=each[0])
+        return total
 
 
 def _constant(value: Tensor) -> nn.Parameter:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 
 import onnx
 import torch
 
-from sql_ros.core.acting import Candidates
+from sql_ros.core.acting import Candidates, Composed
+from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import Learner
 from sql_ros.core.policy import FORMAT
 from sql_ros.core.spec import TaskSpec
@@ -36,6 +38,35 @@ def export_policy(learner: Learner, spec: TaskSpec, version: int, lineage: str) 
         learner.temperature,
         lineage,
     )
+
+
+def export_composition(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpec) -> bytes:
+    """Several skills as one policy by the weighted sum of their Q, see `acting.Composed`.
+
+    Args:
+        learners: of the skills; one temperature, and tasks that observe and act alike.
+        weights: of each Q.
+        spec: of the composed task.
+
+    Raises:
+        ConfigError: they do not fit together.
+    """
+    acting, updates = compose(learners, weights, spec), sum(learner.updates for learner in learners)
+    return write_policy(acting, acting.noise_size, spec, 1, updates, learners[0].temperature, "")[0]
+
+
+def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpec) -> Composed:
+    """As `export_composition`, to act in this process."""
+    if len(learners) < 2 or len(weights) != len(learners):
+        raise ConfigError(f"{len(learners)} skills and {len(weights)} weights, expected two skills or more and a weight for each")
+    sizes = {(len(learner.q.offset), learner.action_size) for learner in learners}
+    if sizes != {(spec.observation_size, spec.action_size)}:
+        raise ConfigError(f"skills observe and act in {sorted(sizes)} components, expected all {(spec.observation_size, spec.action_size)}")
+    temperatures = {round(learner.temperature, 9) for learner in learners}
+    if len(temperatures) > 1:
+        raise ConfigError(f"skills have temperatures {sorted(temperatures)}, expected one: their Q cannot be added")
+    skills = [Candidates(learner.sampler, learner.q_target).cpu() for learner in learners]
+    return Composed(skills, weights, [learner.sampler.noise_size for learner in learners], spec.action_size)
 
 
 def write_policy(

@@ -1,4 +1,8 @@
-"""One soft Q-learning step: acme's learner, `step(batch)`, with no loop, no buffer and no clock."""
+"""One step of soft Q-learning: acme's learner, `step(batch)`, with no loop, no buffer and no clock.
+
+DDPG and SAC, which it is compared with, are two other answers to two questions, with everything else the same: what a state is worth, and
+where the policy goes. DDPG is soft Q-learning without the entropy in the first and without the repulsion in the second, as in [SQL17].
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,17 @@ from sql_ros.core.adam import Adam
 from sql_ros.core.config import Config, option
 from sql_ros.core.cuda_graph import GraphedUpdate
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.losses import boltzmann_entropy, fitting_loss, importance_weights, q_loss, q_target, soft_value, stein_loss
+from sql_ros.core.losses import (
+    ascent_loss,
+    boltzmann_entropy,
+    fitting_loss,
+    importance_weights,
+    q_loss,
+    q_target,
+    slope_of_q,
+    soft_value,
+    stein_loss,
+)
 from sql_ros.core.mixture import MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
 from sql_ros.core.particle_q import ParticleQ
@@ -28,6 +42,7 @@ from sql_ros.core.squash import squash
 class AlgorithmConfig(Config):
     """What soft Q-learning needs to know. The paper's own values are named where ours differ."""
 
+    kind: str = option("sql", "soft Q-learning, or what it is compared with", choices=("sql", "ddpg", "sac"))
     temperature: float = option(0.05, "alpha: reward per nat of entropy; the policy is exp(Q / alpha)", minimum=1e-6)
     temperature_mode: str = option(
         "schedule", "alpha by the schedule below, or tuned until the policy has the target entropy", choices=("schedule", "tuned")
@@ -81,6 +96,9 @@ class AlgorithmConfig(Config):
         return float(self.temperature ** (1.0 - progress) * self.final_temperature**progress)
 
 
+Answer = tuple[Tensor, Tensor, Tensor]  # value of the next states (B,), loss of the sampling network, entropy of the policy [nats]
+
+
 class Learner:
     """Q-networks, their target and the sampling network, with the optimisers that train them.
 
@@ -107,8 +125,11 @@ class Learner:
         hidden = config.hidden_sizes
         self.q = TwinQ(scaling, action_size, hidden, config.q_networks, first, layer_norm=config.layer_norm).to(self._device)
         self.sampler: MixtureNetwork | SamplingNetwork
-        if config.sampler == "mixture":
-            self.sampler = MixtureNetwork(scaling, action_size, hidden, config.mixture_components, first).to(self._device)
+        if config.kind == "ddpg":
+            self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=False, deterministic=True).to(self._device)
+        elif config.kind == "sac" or config.sampler == "mixture":
+            components = 1 if config.kind == "sac" else config.mixture_components
+            self.sampler = MixtureNetwork(scaling, action_size, hidden, components, first).to(self._device)
         else:
             self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=config.noise_skip).to(self._device)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
@@ -145,23 +166,52 @@ class Learner:
 
     def _update(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """All of a step that a GPU can replay: no branch here depends on what is in a tensor."""
-        config, next_observation = self.config, batch["next_observation"]
-        temperature = self._log_temperature.detach().exp()
-        latent, log_density, log_policy = self._propose(next_observation)
-        next_q = self._probe(next_observation, squash(latent))
-        value = soft_value(next_q, log_density, temperature)
-        weights = importance_weights(next_q, log_density, temperature)
+        config, temperature = self.config, self._log_temperature.detach().exp()
+        answer = {"sql": self._soft_q, "ddpg": self._deterministic_gradient, "sac": self._soft_actor_critic}[config.kind]
+        value, sampler_loss, entropy = answer(batch["observation"], batch["next_observation"], temperature)
         target = q_target(batch["reward"], batch["terminated"], value, config.discount)
         loss = q_loss(self.q, batch["observation"], batch["action"], target)
-        sampler_loss = self._stein_loss(batch["observation"], temperature) if log_policy is None else fitting_loss(log_policy, weights)
         self._optimizer.descend(loss + sampler_loss)  # no parameter is in both
-        entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
         if config.temperature_mode == "tuned":
             # alpha falls while the policy is more random than asked for
             self._temperature_optimizer.descend(self._log_temperature * (entropy - config.target_entropy * self.action_size))
         if config.target_update == "polyak":
             self._move_target()
         return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean(), "entropy": entropy}
+
+    def _soft_q(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
+        """Soft Q-learning."""
+        latent, log_density, log_policy = self._propose(next_observation)
+        next_q = self._probe(next_observation, squash(latent))
+        value = soft_value(next_q, log_density, temperature)
+        weights = importance_weights(next_q, log_density, temperature)
+        loss = self._stein_loss(observation, temperature) if log_policy is None else fitting_loss(log_policy, weights)
+        return value, loss, boltzmann_entropy(next_q, value, weights, temperature).mean()
+
+    def _deterministic_gradient(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
+        """DDPG: one particle, which nothing repels, and Q there instead of the soft value."""
+        with torch.no_grad():
+            action = squash(self.sampler(next_observation, self._noise(len(next_observation), 1)))
+        value = self._probe(next_observation, action)[:, 0]
+        latent = self.sampler(observation, self._noise(len(observation), 1))
+        slope = slope_of_q(lambda candidate: self.q(observation, candidate), latent)
+        return value, ascent_loss(slope, latent), torch.zeros_like(temperature)
+
+    def _soft_actor_critic(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
+        """SAC: one Gaussian before the squash, moved by the gradient of Q - alpha log pi through its own draws."""
+        with torch.no_grad():
+            latent, log_policy = self._draw(next_observation)
+            value = (self._probe(next_observation, squash(latent)) - temperature * log_policy)[:, 0]
+        latent, log_policy = self._draw(observation)
+        slope = slope_of_q(lambda candidate: self.q(observation, candidate), latent)
+        return value, temperature * log_policy.mean() + ascent_loss(slope, latent), -log_policy.detach().mean()
+
+    def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """One latent per state and the log density of its action, both with gradient: (B, 1, A) and (B, 1)."""
+        assert isinstance(self.sampler, MixtureNetwork)
+        mixture = self.sampler.distribution(observation)
+        latent = mixture.draw(self._noise(len(observation), 1))
+        return latent, mixture.log_density(latent)
 
     def _stein_loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
         config = self.config
@@ -200,7 +250,9 @@ class Learner:
             return *particle_proposal(sampler(observation, noise), config.uniform_particles, self._generator), None
 
     def _noise(self, batch: int, count: int) -> Tensor:
-        """Xi ~ N(0, I), (B, K, noise size)."""
+        """Xi ~ N(0, I), (B, K, noise size); DDPG has none."""
+        if self.config.kind == "ddpg":
+            return torch.zeros(batch, count, self.sampler.noise_size, device=self._device)
         return torch.randn(batch, count, self.sampler.noise_size, generator=self._generator, device=self._device)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The losses of soft Q-learning, one function per equation, apart from the loop that minimises them."""
+"""The losses of soft Q-learning and of those it is compared with, one function per equation, apart from the loop that minimises them."""
 
 from __future__ import annotations
 
@@ -69,6 +69,18 @@ def fitting_loss(log_policy: Tensor, weights: Tensor) -> Tensor:
     return -(weights * log_policy).sum(1).mean()
 
 
+def slope_of_q(q: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
+    """Gradient of Q(squash(u)) by u: (B, K, A), detached. The parameters of Q are left alone.
+
+    Args:
+        q: maps actions (B, K, A) to (B, K).
+        latent: u, (B, K, A).
+    """
+    point = latent.detach().requires_grad_(True)
+    slope: Tensor = torch.autograd.grad(q(squash(point)).sum(), point)[0]
+    return slope
+
+
 def score_of_particles(q: Callable[[Tensor], Tensor], latent: Tensor, temperature: Temperature) -> Tensor:
     """Gradient of log p(u) where a = squash(u) has density exp(Q / alpha) / Z: the Jacobian belongs to the density of u.
 
@@ -116,5 +128,9 @@ def stein_loss(
     score = score_of_particles(lambda action: q(observation, action), fixed, temperature)
     direction = stein_direction(score, fixed, updated.detach(), per_dimension=per_dimension)  # (B, M, A)
     # [SQL17] Eq. 14, as a loss: its gradient is -E[direction . df/dphi]
-    loss: Tensor = -(direction * updated).sum(-1).mean()
-    return loss
+    return ascent_loss(direction, updated)
+
+
+def ascent_loss(score: Tensor, latent: Tensor) -> Tensor:
+    """A scalar whose gradient moves latents u (B, K, A) along a score (B, K, A), through the network that made them."""
+    return -(score * latent).sum(-1).mean()

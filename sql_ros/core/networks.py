@@ -121,13 +121,25 @@ class SamplingNetwork(StateActionNetwork):
     With `skip`, a departure from the paper, the sampler starts as N(0, I). Particles only climb to modes that some of them see, and a fresh
     f alone maps all noise to nearly one point (standard deviation 0.03 to 0.2 in one dimension): two modes four deviations apart were then
     both found in one of three seeds, with W in all.
+
+    A `deterministic` one starts deaf to the noise, and stays so while it is trained with noise 0, by which its gradient is 0.
     """
 
     def __init__(
-        self, scaling: Scaling, action_size: int, hidden_sizes: tuple[int, ...], generator: torch.Generator, *, skip: bool = True
+        self,
+        scaling: Scaling,
+        action_size: int,
+        hidden_sizes: tuple[int, ...],
+        generator: torch.Generator,
+        *,
+        skip: bool = True,
+        deterministic: bool = False,
     ) -> None:
         super().__init__(scaling, action_size, hidden_sizes, action_size, generator)
         self.noise_size = action_size
+        if deterministic:
+            with torch.no_grad():
+                self.first.weight[:, self.state_size :] = 0.0
         self.direct = nn.Linear(action_size, action_size, bias=False) if skip else None
         if self.direct is not None:
             nn.init.eye_(self.direct.weight)

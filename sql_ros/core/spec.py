@@ -55,6 +55,17 @@ class TaskSpec:
         """Canonical JSON: sorted keys, no spaces."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
+    @classmethod
+    def from_json(cls, text: str) -> TaskSpec:
+        """What `to_json` gave.
+
+        Raises:
+            ValueError, TypeError: it is not that.
+        """
+        values: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return cls(**fields)
+
     def differences(self, other: dict[str, Any]) -> str:
         """Names the fields in which another spec (its JSON, decoded) differs, for error messages."""
         mine = json.loads(self.to_json())

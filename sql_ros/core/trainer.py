@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sql_ros.core.checkpoint import MALFORMED, load_checkpoint, save_checkpoint
-from sql_ros.core.config import Config, option
+from sql_ros.core.config import Config, config_from_mapping, option
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
@@ -83,6 +83,7 @@ class Trainer:
         }
         manifest = {
             "spec": self.spec.to_json(),
+            "algorithm": self.learner.config.as_dict(),
             "added": self.replay.added,
             "updates": self.learner.updates,
             "policy_version": self.policy_version,
@@ -91,6 +92,11 @@ class Trainer:
             "extra": extra,
         }
         return save_checkpoint(folder, self.replay.added, state, manifest)
+
+    def save_learner(self, folder: Path) -> Path:
+        """Writes the networks alone, for `load_learner`."""
+        manifest = {"spec": self.spec.to_json(), "algorithm": self.learner.config.as_dict()}
+        return save_checkpoint(folder, self.replay.added, {"learner": self.learner.state_dict()}, manifest)
 
     def load(self, folder: Path) -> dict[str, object]:
         """Continues from the newest sound checkpoint in `folder`; returns its `extra`.
@@ -109,3 +115,20 @@ class Trainer:
             return dict(manifest["extra"])
         except MALFORMED as error:
             raise CheckpointError(f"{folder} does not fit the configured networks and memory: {error!r}") from None
+
+
+def load_learner(folder: Path) -> tuple[Learner, TaskSpec]:
+    """The learner of the newest sound checkpoint in a folder, to act or to be composed, with the interface of its task.
+
+    Raises:
+        CheckpointError: none is sound.
+    """
+    state, manifest = load_checkpoint(folder)
+    try:
+        spec = TaskSpec.from_json(manifest["spec"])
+        algorithm = config_from_mapping(AlgorithmConfig, manifest["algorithm"], str(folder))
+        learner = Learner(replace(algorithm, device="cpu"), Scaling(spec.observation_offset, spec.observation_scale), spec.action_size, 0)
+        learner.load_state_dict(state["learner"])
+    except MALFORMED as error:
+        raise CheckpointError(f"{folder} holds no learner that this version knows: {error!r}") from None
+    return learner, spec

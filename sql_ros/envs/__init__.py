@@ -17,3 +17,17 @@ gymnasium.register(
     entry_point="sql_ros.envs.arm_env:ArmEnv",
     kwargs={"task": "sawyer_stack"},
 )
+gymnasium.register(id="sql_ros/MultiGoal-v0", entry_point="sql_ros.envs.multigoal:MultiGoalEnv", max_episode_steps=30)
+gymnasium.register(id="sql_ros/PointMaze-v0", entry_point="sql_ros.envs.maze:PointMazeEnv", max_episode_steps=60)
+gymnasium.register(id="sql_ros/Snake-v0", entry_point="sql_ros.envs.snake:SnakeEnv", max_episode_steps=500)
+for _task in ("x", "y", "both"):
+    gymnasium.register(
+        id=f"sql_ros/Pusher-{_task}-v0", entry_point="sql_ros.envs.pusher:PusherEnv", kwargs={"task": _task}, max_episode_steps=300
+    )
+for _course in ("open", "wide", "narrow", "u", "maze"):
+    gymnasium.register(
+        id=f"sql_ros/Quadruped-{_course}-v0",
+        entry_point="sql_ros.envs.quadruped:QuadrupedEnv",
+        kwargs={"course": _course},
+        max_episode_steps=500,
+    )

@@ -50,7 +50,7 @@ class CurveRecorder:
 
     Args:
         env: a second environment, for evaluation alone.
-        episodes: per evaluation.
+        episodes: per evaluation; 0: none is made.
         first: where fewer than `PROMISING` of the first so many succeed, the others are not tried; 0: all are, always.
     """
 
@@ -64,7 +64,7 @@ class CurveRecorder:
         """Evaluates and appends a point."""
         self._wall_s += time.perf_counter() - self._wall_start
         self._cpu_s += time.process_time() - self._cpu_start
-        mean_return, success, made = evaluate(self._env, act, self._episodes, self._first)
+        mean_return, success, made = evaluate(self._env, act, self._episodes, self._first) if self._episodes else (float("nan"), None, 0)
         self.curve.steps.append(steps)
         self.curve.returns.append(mean_return)
         if success is not None:

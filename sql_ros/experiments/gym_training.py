@@ -1,8 +1,8 @@
-"""Soft Q-learning on a Gymnasium environment: the library's one trainer, fed in this process, without ROS and without ONNX."""
+"""Training on a Gymnasium environment: the library's one trainer, fed in this process, without ROS and without ONNX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of, to_env
 
+OU_THETA, OU_SIGMA = 0.15, 0.3  # of the exploration noise, in units of the action
+
 Progress = Callable[[Trainer, Curve], bool | None]  # told after each evaluation; may export or save the trainer; True ends the run
-Wrap = Callable[[Any], Any]  # puts something around the environment that is trained in
+Wrap = Callable[[Any], Any]  # puts something around an environment that is trained in
 
 
 def train(
@@ -32,67 +34,110 @@ def train(
     evaluate_first: int = 0,
     progress: Progress | None = None,
     wrap: Wrap = lambda env: env,
+    prepare: Callable[[Trainer], None] = lambda trainer: None,
+    counted: Callable[[int], None] = lambda made: None,
+    envs: int = 1,
+    noisy: bool = False,
+    skilled: bool = False,
 ) -> Curve:
     """Trains for a number of transitions and evaluates on the way.
 
     Args:
         env_id: a Gymnasium id with Box observations and Box actions.
-        steps: transitions to collect.
+        steps: transitions in the buffer at the end.
         seed: of the environment, the networks and every draw.
         algorithm: hyperparameters.
         pace: warm-up (uniform actions), updates per transition, memory.
         evaluate_every: transitions between two evaluations; the last step is always evaluated.
-        evaluation_episodes: per evaluation, deterministic mode, the same seeds each time.
+        evaluation_episodes: per evaluation, deterministic mode, the same seeds each time; 0: none are made, but progress is told.
         evaluate_first: see `CurveRecorder`.
         progress: told after each evaluation; returning True ends the run.
-        wrap: put around the environment that is trained in.
+        wrap: put around each environment that is trained in.
+        prepare: told before the first step; may load what was saved.
+        counted: told how many transitions there are, after every control step.
+        envs: environments that are acted in at once, by one call of the sampling network.
+        noisy: Ornstein-Uhlenbeck noise is added to the actions.
+        skilled: `prepare` loads a policy that acts from the first step on: no uniform actions.
 
     Raises:
         ConfigError: the environment cannot be made or has other spaces.
     """
-    env = wrap(make_env(env_id))
-    trainer = Trainer(spec_of(env), pace, algorithm, seed)
-    walk = Walk(env, trainer, seed)
+    acted_in = [wrap(make_env(env_id)) for _ in range(envs)]
+    trainer = Trainer(spec_of(acted_in[0]), pace, algorithm, seed)
+    prepare(trainer)
+    walk = Walk(acted_in, trainer, seed, noisy=noisy, skilled=skilled)
     recorder = CurveRecorder(make_env(env_id), evaluation_episodes, evaluate_first)
-    for step in range(1, steps + 1):
-        trainer.add(walk.step())
-        while trainer.updates_due > 0:
-            trainer.update()
-        if step % evaluate_every == 0 or step == steps:
-            recorder.add(step, trainer.learner.updates, deterministic(trainer.learner))
-            if progress and progress(trainer, recorder.curve):
+    while trainer.replay.added < steps:
+        for transition in walk.step():
+            trainer.add(transition)
+            while trainer.updates_due > 0:
+                trainer.update()
+            made = trainer.replay.added
+            if made % evaluate_every == 0 or made == steps:
+                recorder.add(made, trainer.learner.updates, deterministic(trainer.learner))
+                if progress and progress(trainer, recorder.curve):
+                    return recorder.curve
+            if made == steps:
                 break
+        counted(trainer.replay.added)
     return recorder.curve
 
 
 class Walk:
-    """Acts in an environment: uniform actions in the warm-up, then samples of the learner's present policy.
+    """Acts in environments: uniform actions in the warm-up, then samples of the learner's present policy.
 
     Args:
-        env: from `make_env`.
+        envs: from `make_env`.
         trainer: whose learner acts.
-        seed: of the first episode and the uniform actions.
+        seed: of the first episodes and the uniform actions.
+        noisy: Ornstein-Uhlenbeck noise is added to the samples.
+        skilled: no uniform actions.
     """
 
-    def __init__(self, env: Any, trainer: Trainer, seed: int) -> None:
-        self._env, self._trainer = env, trainer
-        self._rng = np.random.default_rng(seed)
-        self._observation = _observed(env.reset(seed=seed)[0])
+    def __init__(self, envs: Sequence[Any], trainer: Trainer, seed: int, *, noisy: bool = False, skilled: bool = False) -> None:
+        self._uniform_until = 0 if skilled else trainer.config.warmup_transitions
+        self._envs, self._trainer = envs, trainer
+        self._rng = np.random.default_rng([seed, trainer.replay.added] if trainer.replay.added else seed)  # resumed: no second time
+        self._noise = OuNoise((len(envs), trainer.spec.action_size), self._rng) if noisy else None
+        seeds = [seed] if len(envs) == 1 and not trainer.replay.added else self._rng.integers(2**31, size=len(envs)).tolist()
+        self._observations = [_observed(env.reset(seed=each)[0]) for env, each in zip(envs, seeds)]
 
-    def step(self) -> Transition:
-        """One control step; a finished episode is followed by the first state of the next."""
-        observation, action = self._observation, self._act()
-        following, reward, terminated, truncated, _ = self._env.step(to_env(action, self._env.action_space))
-        next_observation = self._observation = _observed(following)
+    def step(self) -> list[Transition]:
+        """One control step in each environment; a finished episode is followed by the first state of the next."""
+        return [self._follow(index, action) for index, action in enumerate(self._act())]
+
+    def _follow(self, index: int, action: Vector) -> Transition:
+        env, observation = self._envs[index], self._observations[index]
+        following, reward, terminated, truncated, _ = env.step(to_env(action, env.action_space))
+        next_observation = self._observations[index] = _observed(following)
         if terminated or truncated:
-            self._observation = _observed(self._env.reset()[0])
+            self._observations[index] = _observed(env.reset()[0])
+            if self._noise is not None:
+                self._noise.forget(index)
         return Transition(observation, action, float(reward), next_observation, bool(terminated), bool(truncated))
 
     def _act(self) -> Vector:
-        if self._trainer.replay.added < self._trainer.config.warmup_transitions:
-            return self._rng.uniform(-1.0, 1.0, self._trainer.spec.action_size).astype(np.float32)
-        action: Vector = self._trainer.learner.sample(torch.from_numpy(self._observation[None]), 1)[0, 0].numpy()
-        return action
+        """Actions (number of environments, A)."""
+        if self._trainer.replay.added < self._uniform_until:
+            return self._rng.uniform(-1.0, 1.0, (len(self._envs), self._trainer.spec.action_size)).astype(np.float32)
+        actions: Vector = self._trainer.learner.sample(torch.from_numpy(np.stack(self._observations)), 1)[:, 0].cpu().numpy()
+        return actions if self._noise is None else np.clip(actions + self._noise.draw(), -1.0, 1.0)
+
+
+class OuNoise:
+    """Ornstein-Uhlenbeck noise, x <- x - theta x + sigma N(0, 1), as [SQL17] App. D has it for SQL and DDPG alike."""
+
+    def __init__(self, shape: tuple[int, int], rng: np.random.Generator) -> None:
+        self._state, self._rng = np.zeros(shape, np.float32), rng
+
+    def draw(self) -> Vector:
+        """The next one, (number of environments, A)."""
+        self._state += -OU_THETA * self._state + OU_SIGMA * self._rng.standard_normal(self._state.shape, np.float32)
+        return self._state
+
+    def forget(self, index: int) -> None:
+        """A new episode begins there."""
+        self._state[index] = 0.0
 
 
 def deterministic(learner: Learner) -> Act:

@@ -50,8 +50,8 @@ def test_another_seed_gives_another_run(line, small, pace):
 
 def test_an_episode_cut_for_time_is_truncated_not_terminated_and_the_next_begins_elsewhere(line, small, pace):
     env = make_env(line)
-    walk = Walk(env, Trainer(spec_of(env), pace, small, 0), 0)
-    transitions = [walk.step() for _ in range(10)]
+    walk = Walk([env], Trainer(spec_of(env), pace, small, 0), 0)
+    transitions = [walk.step()[0] for _ in range(10)]
     assert [item.truncated for item in transitions] == [False, False, False, False, True] * 2
     assert not any(item.terminated for item in transitions)
     np.testing.assert_array_equal(transitions[4].next_observation, transitions[4].observation)  # the state stays, also at the end
@@ -60,7 +60,7 @@ def test_an_episode_cut_for_time_is_truncated_not_terminated_and_the_next_begins
 
 def test_warm_up_actions_are_uniform_on_the_unit_box(line, small, pace):
     env = make_env(line)
-    walk = Walk(env, Trainer(spec_of(env), pace, small, 0), 0)
-    actions = np.array([walk.step().action[0] for _ in range(2000)])
+    walk = Walk([env], Trainer(spec_of(env), pace, small, 0), 0)
+    actions = np.array([walk.step()[0].action[0] for _ in range(2000)])
     assert np.abs(actions).max() <= 1.0
     assert abs(actions.var() - 1.0 / 3.0) < 0.03

@@ -1,0 +1,54 @@
+"""`sql-ros train`: one training run on a Gymnasium environment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+KINDS = ("sql", "ddpg", "sac")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what the command takes."""
+    parser.add_argument("env", metavar="ENV", help="Gymnasium id with Box observations and actions, e.g. sql_ros/PointMaze-v0")
+    parser.add_argument("--algo", choices=KINDS, help="soft Q-learning, or what it is compared with (default: sql)")
+    parser.add_argument("--steps", type=int, metavar="N", help="transitions in all (default: 50000)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of everything (default: 0)")
+    parser.add_argument("--envs", type=int, metavar="N", help="environments acted in at once (default: 1)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/train/ENV-ALGO-SEED)")
+    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML with options, as a run leaves it in params.yaml")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="OPTION=VALUE", help="options of run, algorithm and trainer, e.g. algorithm.temperature=0.1"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Makes the run."""
+    import torch
+
+    from sql_ros.core.memory import keep_freed_memory
+    from sql_ros.experiments.training import make_run, settings
+
+    given: dict[str, dict[str, Any]] = {"run": {}, "algorithm": {}}
+    for section, name, value in (
+        ("run", "steps", args.steps),
+        ("run", "seed", args.seed),
+        ("run", "envs", args.envs),
+        ("algorithm", "kind", args.algo),
+    ):
+        if value is not None:
+            given[section][name] = value
+    folder = args.out
+    params = args.params
+    if args.resume and params is None and folder is not None and (folder / "params.yaml").is_file():
+        params = folder / "params.yaml"  # what it was begun with
+    configs: Any = settings(params, args.set, given)
+    if folder is None:
+        folder = Path("runs/train") / f"{args.env.replace('/', '_')}-{configs['algorithm'].kind}-{configs['run'].seed}"
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    make_run(args.env, folder, configs, resume=args.resume)
+    print(f"report: {folder / 'report.md'}")
+    return 0

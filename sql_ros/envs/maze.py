@@ -1,0 +1,73 @@
+"""A point in a maze with two passages, of which the one that looks shorter is a dead end: the point robot of the BAIR post, its Fig. 4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]
+
+WIDTH, HEIGHT = 12.0, 8.0  # of the world, x from 0, y from -HEIGHT / 2
+WALLS = np.array(  # rectangles x0, y0, x1, y1
+    [
+        [3.0, -2.6, 9.0, 1.6],  # between the passages; the upper one is the nearer one
+        [7.5, 1.0, 9.0, 4.5],  # closes the upper passage
+    ]
+)
+START, START_STD = np.array([1.0, 0.0]), 0.1
+TARGET = np.array([11.0, 0.0])
+RADIUS = 0.5  # within which the target is reached
+SPEED = 0.5  # length of the largest step in each direction
+SUBSTEPS = 5  # in which a step is tried: no corner is jumped over
+ACTION_COST = 0.05
+UPPER_BEST = float(np.hypot(TARGET[0] - WALLS[1, 0], WALLS[0, 3] - TARGET[1]))  # nearest to the target that the dead end gets
+
+
+class PointMazeEnv(gymnasium.Env[Vector, Vector]):
+    """A point (2,) that moves by its action (2,); the reward is how far the target is, in tenths, with a minus.
+
+    `info` holds "distance" to the target and "is_success".
+    """
+
+    observation_space = gymnasium.spaces.Box(-1.2, 1.2, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+        """Puts the point at the left; option "state" (2,) puts it anywhere."""
+        super().reset(seed=seed)
+        drawn = START + self.np_random.normal(0.0, START_STD, 2)
+        self.place = np.asarray((options or {}).get("state", drawn), np.float64)
+        return self._observe(), self._info()
+
+    def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
+        """Moves, along a wall where it meets one; terminates at the target."""
+        moved = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+        for _ in range(SUBSTEPS):
+            for axis in range(2):
+                tried = self.place.copy()
+                tried[axis] += SPEED * moved[axis] / SUBSTEPS
+                if is_free(tried):
+                    self.place = tried
+        info = self._info()
+        reward = -0.1 * info["distance"] - ACTION_COST * float(np.square(moved).sum())
+        return self._observe(), reward + float(info["is_success"]), bool(info["is_success"]), False, info
+
+    def _observe(self) -> Vector:
+        """The place, brought to [-1, 1]."""
+        return np.array([self.place[0] / (WIDTH / 2) - 1.0, self.place[1] / (HEIGHT / 2)], np.float32)
+
+    def _info(self) -> dict[str, Any]:
+        distance = float(np.linalg.norm(self.place - TARGET))
+        return {"distance": distance, "is_success": distance < RADIUS}
+
+
+def is_free(place: npt.NDArray[np.float64]) -> bool:
+    """Whether there is neither wall nor border at a place (2,)."""
+    x, y = place
+    if not (0.0 <= x <= WIDTH and -HEIGHT / 2 <= y <= HEIGHT / 2):
+        return False
+    inside = (WALLS[:, 0] < x) & (x < WALLS[:, 2]) & (WALLS[:, 1] < y) & (y < WALLS[:, 3])
+    return not inside.any()

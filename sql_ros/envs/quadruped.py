@@ -1,0 +1,117 @@
+"""A quadruped in the open, between walls and in a maze: [SQL17] Fig. 3 (right), Fig. 4 and 5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.envs.body_env import BodyEnv, Vector
+
+UPRIGHT = 0.0  # of the body's own z axis along z: below it the robot has flipped over, which terminates
+ACTION_COST = 0.05  # of the mean |a|^2
+CROUCH = 1.1  # of the knees at the start [rad]
+FAR = 5.0  # metres, and metres per second times 2.5, near 1 for the networks
+
+Wall = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where the robot is, and what it is paid for.
+
+    Attributes:
+        walls: rectangles (x0, y0, x1, y1) [m].
+        pays: "speed" in any direction, "forward" speed along x, or being near the "target".
+        target: (x, y) [m].
+        width: of the bump around it, standard deviation [m].
+    """
+
+    pays: str
+    walls: tuple[Wall, ...] = ()
+    target: tuple[float, float] = (0.0, 0.0)
+    width: float = 2.0
+
+
+def _hallway(half_width: float) -> tuple[Wall, ...]:
+    return (-12.0, half_width, 12.0, half_width + 0.3), (-12.0, -half_width - 0.3, 12.0, -half_width)
+
+
+U_WALLS = (  # a corridor out, around the end of a wall, and back
+    (-1.5, -1.5, 5.5, -1.2),
+    (5.2, -1.2, 5.5, 4.4),
+    (-1.5, 4.4, 5.5, 4.7),
+    (-1.5, -1.2, -1.2, 4.4),
+    (-1.2, 1.4, 3.0, 1.8),
+)
+MAZE_WALLS = (  # a box, a block with a passage above and a longer one below, and what closes the upper one
+    (-1.5, -3.6, 9.5, -3.3),
+    (-1.5, 3.3, 9.5, 3.6),
+    (-1.8, -3.6, -1.5, 3.6),
+    (9.5, -3.6, 9.8, 3.6),
+    (2.0, -1.7, 6.0, 1.3),
+    (5.0, 1.3, 6.0, 3.3),
+)
+COURSES = {
+    "open": Course("speed"),
+    "wide": Course("forward", _hallway(2.0)),
+    "narrow": Course("forward", _hallway(1.0)),
+    "u": Course("target", U_WALLS, (0.0, 3.0)),
+    "maze": Course("target", MAZE_WALLS, (8.0, 0.0), 3.0),
+}
+UPPER_BEST = float(np.hypot(8.0 - 5.0, 1.3))  # of the maze: nearest to the target that the dead end gets, by the robot's middle at most [m]
+
+
+class QuadrupedEnv(BodyEnv):
+    """Eight motors; observes where it is, its attitude (quaternion), joints and all speeds, (29,).
+
+    Args:
+        course: a name in `COURSES`.
+        render_mode: see `BodyEnv`.
+
+    `info` holds "x", "y" [m] and the "distance" to the target [m].
+
+    Raises:
+        ConfigError: no such course.
+    """
+
+    def __init__(self, course: str = "open", render_mode: str | None = None) -> None:
+        if course not in COURSES:
+            raise ConfigError(f"quadruped: course is '{course}', expected one of: {', '.join(COURSES)}")
+        self._course = COURSES[course]
+        super().__init__("quadruped", 5, render_mode, self._course.walls)
+
+    def observe(self) -> Vector:
+        """See the class."""
+        place, rest, speeds = self.data.qpos[:2] / FAR, self.data.qpos[2:], self.data.qvel.copy()
+        speeds[:3] /= 0.4 * FAR
+        speeds[3:] /= FAR
+        return np.concatenate([place, rest, speeds]).astype(np.float32)
+
+    def place(self) -> None:
+        """Crouching at the origin, heading anywhere."""
+        heading = self.np_random.uniform(-np.pi, np.pi)
+        self.data.qpos[2] = 0.42
+        mujoco.mju_axisAngle2Quat(self.data.qpos[3:7], np.array([0.0, 0.0, 1.0]), heading)
+        self.data.qpos[7::2] = self.np_random.uniform(-0.1, 0.1, 4)
+        self.data.qpos[8::2] = CROUCH + self.np_random.uniform(-0.1, 0.1, 4)
+        self._at = self.data.qpos[:2].copy()
+
+    def judge(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
+        """What the course pays, less the cost of the action."""
+        at = self.data.qpos[:2].copy()
+        velocity, self._at = (at - self._at) / self.dt, at
+        distance = float(np.linalg.norm(at - self._course.target))
+        if self._course.pays == "speed":
+            paid = float(np.linalg.norm(velocity))
+        elif self._course.pays == "forward":
+            paid = float(velocity[0])
+        else:
+            paid = float(np.exp(-0.5 * (distance / self._course.width) ** 2))
+        flipped = bool(self.data.body("torso").xmat[8] < UPRIGHT)
+        info = {"x": float(at[0]), "y": float(at[1]), "distance": distance}
+        return paid - ACTION_COST * float(np.square(action).mean()), flipped, info

@@ -1,0 +1,48 @@
+"""A snake that is paid for swimming in either direction, and more once it has passed a line ahead: [SQL17] Fig. 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.envs.body_env import BodyEnv, Vector
+
+LINE_M = 2.0  # ahead, along x; the paper does not say where
+BEYOND = 3.0  # how many times the speed is paid beyond it
+SPEED_UNIT_M_S = 0.1  # is paid 1
+ACTION_COST = 0.01
+
+
+class SnakeEnv(BodyEnv):
+    """Three links in a viscous fluid, two joints with motors; observes x, its heading, both joints and all their speeds.
+
+    Args:
+        line_m: where more is paid, along x [m].
+        render_mode: see `BodyEnv`.
+
+    `info` holds "x" [m], of the head, and "is_success", past the line.
+    """
+
+    def __init__(self, line_m: float = LINE_M, render_mode: str | None = None) -> None:
+        self._line_m = line_m
+        super().__init__("snake", 4, render_mode)
+
+    def observe(self) -> Vector:
+        """See the class; (9,)."""
+        x, _, *angles = self.data.qpos
+        return np.array([x / self._line_m, *angles, *(self.data.qvel / [1.0, 1.0, 3.0, 3.0, 3.0])], np.float32)
+
+    def place(self) -> None:
+        """Nearly straight, at rest."""
+        self.data.qpos[2:] = self.np_random.uniform(-0.1, 0.1, 3)
+        self._x = 0.0
+
+    def judge(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
+        """Speed along x, whichever way."""
+        x = float(self.data.qpos[0])
+        speed, self._x = (x - self._x) / self.dt, x
+        beyond = x > self._line_m
+        reward = abs(speed) / SPEED_UNIT_M_S * (BEYOND if beyond else 1.0) - ACTION_COST * float(np.square(action).sum())
+        return reward, False, {"x": x, "is_success": beyond}

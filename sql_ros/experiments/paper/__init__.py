@@ -1,0 +1,1 @@
+"""The experiments of the papers, a module each: its cases, one run, and what the runs together show."""

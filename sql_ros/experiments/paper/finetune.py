@@ -1,0 +1,109 @@
+"""Finetune: what a policy that walks anywhere is worth as a start, between walls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.core.trainer import Trainer, load_learner
+from sql_ros.experiments.paper import pretrain
+from sql_ros.experiments.paper.best import DiscountedReturns
+from sql_ros.experiments.paper.style import bands, panels, save, tidy
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+
+COURSES = {"wide": "wide hallway", "narrow": "narrow hallway", "u": "U-shaped maze"}
+STARTS = {"sql": "pretrained by soft Q-learning", "ddpg": "pretrained by DDPG", "random": "from nothing"}
+ALPHA, LAST_ALPHA = 0.1, 0.001  # log-linear, as in the paper
+POINTS = 30  # of the curves
+DISCOUNT = 0.99
+
+
+def setting(case: Case) -> Setting:
+    """Of a case: the contender is the start, the variant the course."""
+    steps, ratio = (20_000 if case.quick else 60_000), 0.25
+    kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
+    annealed = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "annealing_updates": round(0.5 * ratio * steps)}
+    return Setting(
+        env=f"sql_ros/Quadruped-{case.variant}-v0",
+        steps=steps,
+        algorithm={**pretrain.COMMON, **kind, **annealed, "discount": DISCOUNT},
+        pace={"warmup_transitions": 1000, "replay_capacity": 100_000, "updates_per_transition": ratio},
+        envs=2,
+        noisy=case.contender == "ddpg",
+        skilled=case.contender != "random",
+    )
+
+
+def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
+    """Every start on every course; quick: two starts in the wide hallway."""
+    if quick:
+        return [Case(start, "wide", seed, quick) for seed in seeds for start in ("sql", "random")]
+    return [Case(start, course, seed, quick) for seed in seeds for course in COURSES for start in STARTS]
+
+
+def make(case: Case, out: Path) -> dict[str, Any]:
+    """Loads the start, trains, and notes the discounted return of the training episodes."""
+    returns, chosen = DiscountedReturns(DISCOUNT), setting(case)
+
+    def prepare(trainer: Trainer) -> None:
+        if case.contender != "random":
+            kind = Case(case.contender, pretrain.MAIN, case.seed, case.quick)
+            learner, _ = load_learner(pretrained(out, kind))
+            trainer.learner.load_state_dict(learner.state_dict() | {"updates": 0})
+
+    chosen.train(case.seed, wrap=returns.wrap, prepare=prepare)
+    steps = np.linspace(chosen.steps / POINTS, chosen.steps, POINTS).astype(int)
+    return {"steps": steps.tolist(), "returns": [round(value, 3) for value in returns.at(steps, chosen.steps // POINTS)]}
+
+
+def pretrained(out: Path, case: Case) -> Path:
+    """The networks of a case of the experiment `pretrain`, in the folder beside.
+
+    Raises:
+        ConfigError: it has not been run there.
+    """
+    folder = pretrain.models(out.resolve().parent / "pretrain", case)
+    if not folder.is_dir():
+        quick = " --quick" if case.quick else ""
+        raise ConfigError(f"no {folder}: first run sql-ros experiment pretrain{quick} --out {folder.parent.parent}")
+    return folder
+
+
+def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
+    """Return against transitions, by start and course."""
+    courses = [course for course in COURSES if any(case.variant == course for case in results)]
+    figure, axes = panels(len(courses))
+    figures: dict[str, float] = {}
+    lines = ["| | area under the curve, mean of the seeds: " + " | ".join(STARTS.values()) + " |", "|---|---|---|---|"]
+    best = []
+    for place, course in zip(axes[0], courses):
+        areas = {}
+        for start in STARTS:
+            found = [r for case, r in results.items() if (case.contender, case.variant) == (start, course)]
+            if found:
+                bands(place, found[0]["steps"], [r["returns"] for r in found], start, f"{STARTS[start]}, {len(found)} seeds")
+                areas[start] = float(np.mean([r["returns"] for r in found]))
+        figures |= {f"{course}_{start}_area": area for start, area in areas.items()}
+        best.append(max(areas, key=lambda start: areas[start]))
+        lines.append(f"| {COURSES[course]} | " + " | ".join(f"{areas[start]:.2f}" if start in areas else "-" for start in STARTS) + " |")
+        place.set(title=COURSES[course], xlabel="transitions", ylabel="discounted return")
+        tidy(place)
+    axes[0, 0].legend(frameon=False, fontsize=7)
+    wins = sum(start == "sql" for start in best)
+    verdict = "reproduced" if wins == len(courses) else "partly" if wins else "not"
+    return Finding(verdict, "\n".join(lines), figures, [save(figure, out / "returns.png")])
+
+
+EXPERIMENT = Experiment(
+    name="finetune",
+    title="Finetune: from walking anywhere to walking there",
+    paper="[SQL17] Fig. 5: fine-tuned in hallways and a U-shaped maze, soft Q-learning's policy learns fastest; DDPG's transfers badly.",
+    seeds=(3, 1),
+    cases=cases,
+    make=make,
+    report=report,
+)

@@ -1,0 +1,157 @@
+"""Multigoal: a point between four goals, and what becomes of the other three."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sql_ros.core.trainer import Trainer
+from sql_ros.envs.multigoal import GOALS, HALF_WIDTH
+from sql_ros.experiments.gym_task import make_env, to_env
+from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+
+ENV = "sql_ros/MultiGoal-v0"
+STATES = ((-2.5, 0.0), (0.0, 0.0), (2.5, 2.5))  # at which the authors' code draws Q
+EPISODES, DRAWN = 400, 24  # from the origin; of them in the picture
+SAMPLES, GRID = 150, 41  # actions per state, and points of Q per axis
+SHARE = (0.15, 0.35)  # of each goal, as the project asks
+COMMON = {"temperature": 10.0, "final_temperature": 10.0, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
+KINDS: dict[str, dict[str, Any]] = {
+    "sql": {"value_particles": 32, "uniform_particles": 8},
+    "sac": {"kind": "sac", "target_entropy": 0.0},
+    "ddpg": {"kind": "ddpg", "q_networks": 1},
+}
+
+
+def setting(case: Case) -> Setting:
+    """Of a case."""
+    return Setting(
+        env=ENV,
+        steps=6_000 if case.quick else 20_000,
+        algorithm={**COMMON, **KINDS[case.contender]},
+        pace={"warmup_transitions": 1000, "replay_capacity": 100_000},
+        noisy=case.contender == "ddpg",
+    )
+
+
+def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
+    """Quick: soft Q-learning and DDPG."""
+    return [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS if not quick or contender != "sac"]
+
+
+def make(case: Case, out: Path) -> dict[str, Any]:
+    """Trains, then acts from the origin, by samples of the policy."""
+    trainer = setting(case).train(case.seed).trainer
+    goals, lengths, paths = _act(trainer)
+    shares = [float(np.mean([goal == g for goal in goals])) for g in range(len(GOALS))]
+    return {"shares": shares, "steps": float(np.mean(lengths)), "paths": paths[:DRAWN], "q": _probe(trainer)}
+
+
+def _act(trainer: Trainer) -> tuple[list[int], list[int], list[Any]]:
+    """Goals reached (-1: none), lengths, and paths of all episodes."""
+    env = make_env(ENV)
+    goals, lengths, paths = [], [], []
+    for episode in range(EPISODES):
+        observation, info = env.reset(seed=50_000 + episode, options={"state": (0.0, 0.0)})
+        path, ended = [observation.tolist()], False
+        while not ended:
+            action = trainer.learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].numpy()
+            observation, _, terminated, truncated, info = env.step(to_env(action, env.action_space))
+            path.append([round(float(x), 3) for x in observation])
+            ended = terminated or truncated
+        goals.append(info["goal"])
+        lengths.append(len(path) - 1)
+        paths.append(path)
+    return goals, lengths, paths
+
+
+@torch.no_grad()
+def _probe(trainer: Trainer) -> list[dict[str, Any]]:
+    """Q on a grid of actions and samples of the policy, at `STATES`."""
+    learner, axis = trainer.learner, torch.linspace(-0.99, 0.99, GRID)
+    grid = torch.cartesian_prod(axis, axis)[None]
+    found = []
+    for place in STATES:
+        state = torch.tensor([place])
+        q = learner.q(state, grid)[0].view(GRID, GRID)
+        samples = learner.sample(state, SAMPLES)[0]
+        found.append({"q": np.round(q.numpy(), 1).tolist(), "actions": np.round(samples.numpy(), 3).tolist()})
+    return found
+
+
+def entropy(shares: Sequence[float]) -> float:
+    """Of the goal that is reached, failures as a fifth outcome [nats]; four equal goals: 1.386."""
+    all_ = np.array([*shares, max(1.0 - sum(shares), 0.0)])
+    return float(-(all_[all_ > 0] * np.log(all_[all_ > 0])).sum())
+
+
+def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
+    """Shares and entropy of every seed; three pictures."""
+    sides = {kind: [result for case, result in results.items() if case.contender == kind] for kind in KINDS}
+    sides = {kind: found for kind, found in sides.items() if found}
+    lines = ["| | shares of the four goals, each seed | entropy [nats] | goals per seed |", "|---|---|---|---|"]
+    for kind, found in sides.items():
+        shares = "; ".join(" ".join(f"{share:.2f}" for share in result["shares"]) for result in found)
+        entropies = ", ".join(f"{entropy(result['shares']):.2f}" for result in found)
+        visited = ", ".join(str(sum(share > 0.02 for share in result["shares"])) for result in found)
+        lines.append(f"| {LABELS[kind]} | {shares} | {entropies} | {visited} |")
+    sql = np.array([result["shares"] for result in sides["sql"]])
+    balanced = bool((sql >= SHARE[0]).all() and (sql <= SHARE[1]).all())
+    commits = all(max(result["shares"]) > 0.9 for result in sides.get("ddpg", []))
+    verdict = "reproduced" if balanced and commits else "partly" if (sql > 0.02).all() else "not"
+    text = f"{EPISODES} episodes from the origin, actions drawn from the policy (DDPG has one).\n\n" + "\n".join(lines)
+    figures = {
+        "goals_reached": float((sql > 0.0).sum(1).min()),
+        "min_share": float(sql.min()),
+        "max_share": float(sql.max()),
+        **{f"entropy_{kind}": float(np.mean([entropy(r["shares"]) for r in found])) for kind, found in sides.items()},
+    }
+    pictures = [_draw_paths(sides, out / "trajectories.png"), _draw_q(sides["sql"][0], out / "q_and_samples.png")]
+    return Finding(verdict, text, figures, pictures)
+
+
+def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
+    """Trajectories of the first seeds over the level curves of the distance to the nearest goal."""
+    columns = min(max(len(found) for found in sides.values()), 5)
+    figure, axes = panels(columns, len(sides), size=(2.6, 2.6))
+    axis = np.linspace(-HALF_WIDTH, HALF_WIDTH, 121)
+    x, y = np.meshgrid(axis, axis)
+    level = -np.min([(x - goal[0]) ** 2 + (y - goal[1]) ** 2 for goal in GOALS], axis=0)
+    for row, (kind, found) in zip(axes, sides.items()):
+        for column, place in enumerate(row):
+            place.set(xticks=[], yticks=[], aspect="equal", xlim=(-HALF_WIDTH, HALF_WIDTH), ylim=(-HALF_WIDTH, HALF_WIDTH))
+            place.contour(x, y, level, levels=14, colors="#b9c2cc", linewidths=0.6)
+            place.plot(*GOALS.T, "o", color="#c0392b", markersize=5)
+            if column < len(found):
+                for line in found[column]["paths"]:
+                    place.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
+                place.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
+    return save(figure, path)
+
+
+def _draw_q(result: dict[str, Any], path: Path) -> str:
+    """Q over the actions and samples of the policy at three states."""
+    figure, axes = panels(len(STATES), size=(3.2, 3.2))
+    axis = np.linspace(-0.99, 0.99, GRID)
+    for place, state, found in zip(axes[0], STATES, result["q"]):
+        q = np.array(found["q"])
+        place.contour(axis, axis, q.T, levels=np.linspace(q.max() - 60.0, q.max(), 16), cmap="Blues", linewidths=0.9)
+        place.plot(*np.array(found["actions"]).T, ".", color="#c0392b", markersize=3.5, alpha=0.7)
+        place.set(title=f"state {state}", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+    return save(figure, path)
+
+
+EXPERIMENT = Experiment(
+    name="multigoal",
+    title="Multigoal: four goals, all kept",
+    paper="[SQL17] Fig. 1, trajectories over the level curves, and Q with samples at three states: all four goals are reached.",
+    seeds=(5, 1),
+    cases=cases,
+    make=make,
+    report=report,
+)

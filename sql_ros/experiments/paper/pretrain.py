@@ -1,0 +1,123 @@
+"""Pretrain: a quadruped paid for speed in whatever direction, seen from above."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sql_ros.core.trainer import Trainer
+from sql_ros.experiments.gym_task import make_env, to_env
+from sql_ros.experiments.paper.style import COLOURS, panels, save
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+
+ENV = "sql_ros/Quadruped-open-v0"
+ALPHAS = ("10", "1", "0.1", "0.01")
+MAIN = "0.1"  # what is fine-tuned
+EPISODES = 20  # from above
+COMMON = {"discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 128}
+
+
+def setting(case: Case) -> Setting:
+    """Of a case; its variant is alpha."""
+    alpha = float(case.variant)
+    kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
+    return Setting(
+        env=ENV,
+        steps=40_000 if case.quick else 150_000,
+        algorithm={**COMMON, **kind, "temperature": alpha, "final_temperature": alpha},
+        pace={"warmup_transitions": 2000, "replay_capacity": 200_000, "updates_per_transition": 0.2},
+        envs=4,
+        noisy=case.contender == "ddpg",
+    )
+
+
+def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
+    """Every alpha, and DDPG for fine-tuning; quick: two alphas."""
+    sql = [Case("sql", alpha, seed, quick) for seed in seeds for alpha in (("1", MAIN) if quick else ALPHAS)]
+    return sql + ([] if quick else [Case("ddpg", MAIN, seed, quick) for seed in seeds])
+
+
+def models(folder: Path, case: Case) -> Path:
+    """Where a case leaves its networks."""
+    return folder / "models" / case.name
+
+
+def make(case: Case, out: Path) -> dict[str, Any]:
+    """Trains, keeps the networks, and lets the policy walk from the origin, its actions drawn."""
+    trainer = setting(case).train(case.seed).trainer
+    trainer.save_learner(models(out, case))
+    return {"tracks": walk(trainer)}
+
+
+def walk(trainer: Trainer) -> list[list[list[float]]]:
+    """Where the middle of the robot was, every half second of every episode [m]."""
+    env, tracks = make_env(ENV), []
+    for episode in range(EPISODES):
+        observation, _ = env.reset(seed=80_000 + episode)
+        track, ended, step = [[0.0, 0.0]], False, 0
+        while not ended:
+            action = trainer.learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].numpy()
+            observation, _, terminated, truncated, info = env.step(to_env(action, env.action_space))
+            step, ended = step + 1, terminated or truncated
+            if step % 10 == 0:
+                track.append([round(info["x"], 2), round(info["y"], 2)])
+        tracks.append(track)
+    return tracks
+
+
+def spread(ends: Any) -> float:
+    """Of the directions of points (n, 2): 0 all the same, 1 all around (1 less the length of the mean direction)."""
+    units = np.asarray(ends) / np.maximum(np.linalg.norm(ends, axis=1, keepdims=True), 1e-9)
+    return float(1.0 - np.linalg.norm(units.mean(0)))
+
+
+def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
+    """How far it gets and in how many directions, by alpha."""
+    alphas = [alpha for alpha in ALPHAS if any(case.contender == "sql" and case.variant == alpha for case in results)]
+    figures: dict[str, float] = {}
+    lines = ["| alpha | distance after an episode, each seed [m] | spread of directions, each seed |", "|---|---|---|"]
+    for alpha in alphas:
+        ends = [
+            np.array([track[-1] for track in r["tracks"]])
+            for case, r in results.items()
+            if (case.contender, case.variant) == ("sql", alpha)
+        ]
+        away, spreads = [float(np.linalg.norm(end, axis=1).mean()) for end in ends], [spread(end) for end in ends]
+        figures |= {f"distance_alpha_{alpha}": float(np.mean(away)), f"spread_alpha_{alpha}": float(np.mean(spreads))}
+        lines.append(f"| {alpha} | {', '.join(f'{x:.1f}' for x in away)} | {', '.join(f'{x:.2f}' for x in spreads)} |")
+    moves = figures[f"distance_alpha_{MAIN}"] > 3.0 * figures.get("distance_alpha_10", 0.3)
+    around = figures[f"spread_alpha_{MAIN}"] > 0.5
+    text = f"{EPISODES} episodes per seed from the origin, heading anywhere; spread 1: all around, 0: one direction.\n\n" + "\n".join(lines)
+    verdict = "reproduced" if moves and around else "partly" if moves or around else "not"
+    return Finding(verdict, text, figures, [_draw(results, alphas, out / "traces.png")])
+
+
+def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path) -> str:
+    seeds = sorted({case.seed for case in results})
+    figure, axes = panels(len(alphas), len(seeds), size=(2.6, 2.6))
+    ends = [np.abs(np.concatenate(r["tracks"])).max() for case, r in results.items() if case.contender == "sql"]
+    reach = 1.05 * float(np.max(ends))
+    for row, seed in zip(axes, seeds):
+        for place, alpha in zip(row, alphas):
+            result = next((r for case, r in results.items() if (case.contender, case.variant, case.seed) == ("sql", alpha, seed)), None)
+            place.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            place.tick_params(labelsize=6)
+            place.set_title(f"alpha {alpha}, seed {seed}", fontsize=8)
+            for track in result["tracks"] if result else []:
+                place.plot(*np.array(track).T, color=COLOURS["sql"], linewidth=0.7, alpha=0.7)
+    return save(figure, path)
+
+
+EXPERIMENT = Experiment(
+    name="pretrain",
+    title="Pretrain: a quadruped that may walk anywhere",
+    paper="[SQL17] last figure: traces from above of a quadruped paid for speed in any direction, for alpha 10, 1, 0.1 and 0.01.",
+    seeds=(3, 1),
+    cases=cases,
+    make=make,
+    report=report,
+)

@@ -1,0 +1,65 @@
+"""The experiments of the papers, and the one page of them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.experiments.paper import finetune, maze, multigoal, pretrain, pusher, snake, soft_iteration
+from sql_ros.experiments.study import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    module.EXPERIMENT.name: module.EXPERIMENT for module in (multigoal, snake, maze, pretrain, finetune, pusher, soft_iteration)
+}
+OTHERS = (  # reports that stand beside, of other commands
+    ("sawyer_reach", "Reaching with a simulated Sawyer, `make run`"),
+    ("stacking", "Stacking bricks by joint torques, against robot time"),
+    ("ablation", "Settings of the learner, beside stable-baselines3"),
+)
+
+
+def write_index(folder: Path) -> Path:
+    """FOLDER/index.md: every figure beside what the paper reports, a verdict, and the command.
+
+    Raises:
+        ConfigError: there is no finding.
+    """
+    findings = {name: _finding(folder / name) for name in EXPERIMENTS}
+    there = {name: finding for name, finding in findings.items() if finding is not None}
+    if not there:
+        raise ConfigError(f"no finding.json in any of {folder}/{{{','.join(EXPERIMENTS)}}}")
+    lines = [
+        "# The papers' experiments, reproduced",
+        "",
+        "Each verdict is earned by runs whose numbers, seeds and versions lie beside it; what did not come out is said, too.",
+        "",
+        "| experiment | stands beside | verdict | command |",
+        "|---|---|---|---|",
+    ]
+    for name, finding in there.items():
+        lines.append(f"| [{name}]({name}/report.md) | {finding['paper']} | **{finding['verdict']}** | `{finding['command']}` |")
+    for name in findings.keys() - there.keys():
+        lines.append(f"| {name} | {EXPERIMENTS[name].paper} | not run yet | `sql-ros experiment {name}` |")
+    for name, finding in there.items():
+        pictures = [f"![{picture}]({name}/{picture})" for picture in finding["pictures"]]
+        lines += ["", f"## {finding['title']}", "", f"*{finding['paper']}* Verdict: **{finding['verdict']}**.", "", finding["text"], ""]
+        lines += pictures
+    beside = [f"[{title}]({name}/)" for name, title in OTHERS if (folder / name).is_dir()]
+    lines += ["", f"Beside these: {'; '.join(beside)}." if beside else ""]
+    path = folder / "index.md"
+    path.write_text("\n".join(lines).rstrip() + "\n")
+    return path
+
+
+def _finding(folder: Path) -> dict[str, Any] | None:
+    path = folder / "finding.json"
+    content: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    return content
+
+
+def chosen(name: str) -> Sequence[Experiment]:
+    """One, or with "all" every one."""
+    return list(EXPERIMENTS.values()) if name == "all" else [EXPERIMENTS[name]]

@@ -1,0 +1,155 @@
+"""Soft iteration: the algorithms of the lecture on one small problem, exactly, and why a greedy Boltzmann explorer is not one of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sql_ros.experiments.paper.style import COLOURS, panels, save, tidy
+from sql_ros.experiments.study import Case, Experiment, Finding
+from sql_ros.verify.tabular import (
+    Array,
+    FiniteMdp,
+    backup,
+    policy_of,
+    random_mdp,
+    soft_backup,
+    soft_policy_evaluation,
+    soft_policy_iteration,
+    soft_q_iteration,
+    soft_value,
+)
+
+STATES, ACTIONS, DISCOUNT, TEMPERATURE = 12, 4, 0.9, 0.5
+SWEEPS, IMPROVEMENTS, ASCENTS = 120, 8, 4000
+RATE = 0.5  # of the policy gradient, on the logits
+ROUNDING = 1e-9
+
+
+def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
+    """A problem per seed."""
+    return [Case("tabular", seed=seed, quick=quick) for seed in seeds]
+
+
+def make(case: Case, out: Path) -> dict[str, Any]:
+    """All four algorithms on the problem of a seed: distances in the sup norm of Q, sweep by sweep."""
+    mdp = random_mdp(np.random.default_rng(case.seed), STATES, ACTIONS, DISCOUNT)
+    exact = soft_q_iteration(mdp, TEMPERATURE)
+    best = soft_value(exact, TEMPERATURE)
+    q, greedy = np.zeros_like(exact), np.zeros_like(exact)
+    iteration, boltzmann = [], []
+    for _ in range(SWEEPS):
+        iteration.append(_apart(q, exact))
+        boltzmann.append(_apart(greedy, exact))
+        q, greedy = soft_backup(mdp, q, TEMPERATURE), backup(mdp, greedy.max(axis=1))
+    policies = [_apart(found, exact) for found in soft_policy_iteration(mdp, TEMPERATURE, IMPROVEMENTS)]
+    explorer = policy_of(greedy, TEMPERATURE)
+    return {
+        "iteration": iteration,
+        "ratios": [later / before for before, later in itertools.pairwise(iteration) if before > 1e-6],
+        "improvement": policies,
+        "gradient": _gradient(mdp, best),
+        "boltzmann": boltzmann,
+        "explorer_gap": float((best - _objective(mdp, explorer)).mean()),
+        "explorer_entropy": _entropy(explorer),
+        "soft_entropy": _entropy(policy_of(exact, TEMPERATURE)),
+    }
+
+
+def _apart(q: Array, exact: Array) -> float:
+    return float(np.abs(q - exact).max())
+
+
+def _entropy(policy: Array) -> float:
+    return float(-(policy * np.log(np.maximum(policy, 1e-300))).sum(axis=1).mean())
+
+
+def _objective(mdp: FiniteMdp, policy: Array) -> Array:
+    """Discounted reward and entropy of a policy (X, U), from every state (X,)."""
+    q = soft_policy_evaluation(mdp, policy, TEMPERATURE)
+    surprise = TEMPERATURE * np.log(np.maximum(policy, np.finfo(float).tiny))
+    value: Array = (policy * (q - surprise)).sum(axis=1)
+    return value
+
+
+def _gradient(mdp: FiniteMdp, best: Array) -> list[float]:
+    """Ascent of the mean objective over softmax logits by its exact gradient; how far it is from the optimum, mean over states."""
+    logits = np.zeros_like(mdp.reward)
+    start = np.full(len(best), 1.0 / len(best))
+    gaps = []
+    for ascent in range(ASCENTS):
+        policy = policy_of(logits, 1.0)
+        q = soft_policy_evaluation(mdp, policy, TEMPERATURE) - TEMPERATURE * np.log(np.maximum(policy, np.finfo(float).tiny))
+        value = (policy * q).sum(axis=1)
+        if ascent % (ASCENTS // SWEEPS) == 0:
+            gaps.append(float((best - value).mean()))
+        moves = np.einsum("xu,xuy->xy", policy, mdp.transition)
+        visits = np.linalg.solve(np.eye(len(start)) - mdp.discount * moves.T, start)
+        # the policy-gradient theorem with the entropy in the advantage
+        logits = logits + RATE * len(best) * (1.0 - mdp.discount) * visits[:, None] * policy * (q - value[:, None])
+    return gaps
+
+
+def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
+    """Contraction, fixed points, and what the greedy explorer lacks."""
+    found = list(results.values())
+    ratio = max(max(result["ratios"]) for result in found)
+    figures = {
+        "contraction_ratio": ratio,
+        "discount": DISCOUNT,
+        "policy_iteration_gap": max(result["improvement"][-1] for result in found),
+        "policy_gradient_gap": max(result["gradient"][-1] for result in found),
+        "explorer_gap": float(np.mean([result["explorer_gap"] for result in found])),
+        "explorer_q_gap": float(np.mean([result["boltzmann"][-1] for result in found])),
+    }
+    entropies = [(result["explorer_entropy"], result["soft_entropy"]) for result in found]
+    text = (
+        f"{len(found)} random problems, {STATES} states, {ACTIONS} actions, discount {DISCOUNT}, alpha {TEMPERATURE}; all exact.\n\n"
+        f"- Soft Q-iteration shrinks its error by {ratio:.4f} per sweep at most (the bound is the discount, {DISCOUNT}).\n"
+        f"- Soft policy iteration is there too after {IMPROVEMENTS} improvements (error {figures['policy_iteration_gap']:.1e}).\n"
+        f"- The entropy-regularised policy gradient comes within {figures['policy_gradient_gap']:.1e} of the optimum in {ASCENTS} steps.\n"
+        f"- A greedy learner that explores by exp(Q / alpha) is not maximum entropy: its Q backs up the maximum, so it ends "
+        f"{figures['explorer_q_gap']:.2f} from the soft one, and its policy is {figures['explorer_gap']:.4f} short of the optimum of "
+        f"reward and entropy: it is random now, but does not seek states from which it can be random later (mean entropy "
+        f"{np.mean([e for e, _ in entropies]):.3f} nats, soft {np.mean([s for _, s in entropies]):.3f})."
+    )
+    good = ratio <= DISCOUNT + ROUNDING and figures["policy_iteration_gap"] < 1e-6 and figures["policy_gradient_gap"] < 1e-3
+    distinct = min(result["explorer_gap"] for result in found) > 1e-6
+    picture = _draw(found[0], out / "convergence.png")
+    return Finding("reproduced" if good and distinct else "partly", text, figures, [picture])
+
+
+def _draw(result: dict[str, Any], path: Path) -> str:
+    figure, axes = panels(2, size=(4.8, 3.6))
+    left, right = axes[0]
+    sweeps = np.arange(SWEEPS)
+    left.semilogy(sweeps, result["iteration"], color=COLOURS["sql"], label="soft Q-iteration")
+    left.semilogy(sweeps, result["iteration"][0] * DISCOUNT**sweeps, ":", color="#5d6d7e", label="the discount's power")
+    left.semilogy(
+        range(IMPROVEMENTS + 1), np.maximum(result["improvement"], 1e-15), "o-", color=COLOURS["sac"], label="soft policy iteration"
+    )
+    left.semilogy(sweeps, result["boltzmann"], color="#c0392b", label="greedy Q, Boltzmann explorer")
+    left.set(xlabel="sweep", ylabel="distance to the soft Q, sup norm")
+    gaps = np.maximum(result["gradient"], 1e-15)
+    right.semilogy(np.arange(len(gaps)) * (ASCENTS // SWEEPS), gaps, color=COLOURS["ddpg"], label="entropy-regularised policy gradient")
+    right.axhline(result["explorer_gap"], color="#c0392b", linestyle="--", label="greedy Q, Boltzmann explorer")
+    right.set(xlabel="gradient step", ylabel="short of the optimum of reward and entropy")
+    for axes_ in (left, right):
+        tidy(axes_)
+        axes_.legend(frameon=False, fontsize=8)
+    return save(figure, path)
+
+
+EXPERIMENT = Experiment(
+    name="soft-iteration",
+    title="Soft iteration: four algorithms on one small problem",
+    paper="The lecture's slides: soft Q-iteration and soft policy iteration share a fixed point; Boltzmann exploration has another.",
+    seeds=(5, 5),
+    cases=cases,
+    make=make,
+    report=report,
+)

@@ -1,0 +1,245 @@
+"""An experiment as data: cases that are run side by side, each leaving a file, and a finding made of those files.
+
+A run that has its file is not made again, so an experiment can stop and go on.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sql_ros.core.config import config_from_mapping
+from sql_ros.core.errors import ConfigError
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.memory import keep_freed_memory
+from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.experiments.ablation import write_json
+from sql_ros.experiments.curve import Curve
+from sql_ros.experiments.gym_training import Wrap, train
+from sql_ros.runs.figures import command_line, versions
+
+VERDICTS = ("reproduced", "partly", "not")
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """One run.
+
+    Attributes:
+        contender: who learns, e.g. "sql".
+        variant: on what, or how; "" where there is one only.
+        seed: of the run.
+        quick: the version of a few minutes.
+    """
+
+    contender: str
+    variant: str = ""
+    seed: int = 0
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return "-".join(part for part in (self.contender, self.variant, f"seed{self.seed}") if part)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a case is trained: differences from the library's defaults.
+
+    Attributes:
+        env: Gymnasium id.
+        steps: transitions.
+        algorithm, pace: options of `AlgorithmConfig` and `TrainerConfig`.
+        envs: acted in at once.
+        noisy: with exploration noise.
+        skilled: see `gym_training.train`.
+        points: how often within the run progress is noted.
+        evaluation_episodes: at each of these.
+    """
+
+    env: str
+    steps: int
+    algorithm: dict[str, Any]
+    pace: dict[str, Any]
+    envs: int = 1
+    noisy: bool = False
+    skilled: bool = False
+    points: int = 20
+    evaluation_episodes: int = 0
+
+    def train(self, seed: int, *, wrap: Wrap = lambda env: env, prepare: Callable[[Trainer], None] = lambda trainer: None) -> Trained:
+        """Trains from a seed; arguments as of `gym_training.train`."""
+        kept: list[Trainer] = []
+
+        def progress(trainer: Trainer, curve: Curve) -> None:
+            kept[:] = [trainer]
+
+        curve = train(
+            self.env,
+            self.steps,
+            seed,
+            config_from_mapping(AlgorithmConfig, self.algorithm, f"algorithm for {self.env}"),
+            config_from_mapping(TrainerConfig, self.pace, f"trainer for {self.env}"),
+            evaluate_every=max(self.steps // self.points, 1),
+            evaluation_episodes=self.evaluation_episodes,
+            progress=progress,
+            wrap=wrap,
+            prepare=prepare,
+            envs=self.envs,
+            noisy=self.noisy,
+            skilled=self.skilled,
+        )
+        return Trained(kept[0], curve)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives."""
+
+    trainer: Trainer
+    curve: Curve
+
+
+@dataclass
+class Finding:
+    """What the runs show.
+
+    Attributes:
+        verdict: one of `VERDICTS`.
+        text: markdown under the heading: what came out, beside what was reported.
+        figures: flat numbers.
+        pictures: files in the experiment's folder.
+    """
+
+    verdict: str
+    text: str
+    figures: dict[str, float] = field(default_factory=dict)
+    pictures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of a paper.
+
+    Attributes:
+        name: of the command.
+        title: of its report.
+        paper: the figure it stands beside, and what is reported there.
+        seeds: in full, and in the quick version.
+        cases: (seeds, quick) to the runs.
+        make: one run, in a worker process; its answer is JSON. May leave files in the folder it is given.
+        report: (results, folder) to the finding; draws its pictures into the folder.
+    """
+
+    name: str
+    title: str
+    paper: str
+    seeds: tuple[int, int]
+    cases: Callable[[Sequence[int], bool], list[Case]]
+    make: Callable[[Case, Path], dict[str, Any]]
+    report: Callable[[dict[Case, dict[str, Any]], Path], Finding]
+
+
+def conduct(experiment: Experiment, out: Path, seeds: Sequence[int], jobs: int, *, quick: bool, report_only: bool = False) -> Finding:
+    """Makes the runs that are missing, then the report.
+
+    Args:
+        experiment: which.
+        out: its folder.
+        seeds: of the runs; none: as many as the experiment has.
+        jobs: worker processes of one thread each.
+        quick: the version of a few minutes.
+        report_only: of the runs there are.
+
+    Raises:
+        ConfigError: nothing to report on, or `out` holds runs of the other version.
+    """
+    if jobs < 1:
+        raise ConfigError(f"{jobs} worker processes, expected 1 or more")
+    chosen = experiment.cases(list(seeds) or list(range(experiment.seeds[quick])), quick)
+    if not report_only:
+        _make_missing(experiment, chosen, out, jobs)
+    results = read_results(out, quick)
+    if not results:
+        raise ConfigError(f"no runs in {out / 'runs'}")
+    finding = experiment.report(results, out)
+    _write(experiment, finding, results, out, quick)
+    return finding
+
+
+def read_results(out: Path, quick: bool) -> dict[Case, dict[str, Any]]:
+    """What the runs in a folder gave, by case, in order."""
+    results = {}
+    for path in sorted((out / "runs").glob("*.json")):
+        content = json.loads(path.read_text())
+        case = Case(**content["case"])
+        if case.quick != quick:
+            raise ConfigError(f"{path} is of the {'quick' if case.quick else 'full'} version: choose another --out or remove it")
+        results[case] = content["result"]
+    return dict(sorted(results.items()))
+
+
+def _make_missing(experiment: Experiment, cases: Sequence[Case], out: Path, jobs: int) -> None:
+    missing = [case for case in cases if not (out / "runs" / f"{case.name}.json").is_file()]
+    print(f"{experiment.name}: {len(missing)} of {len(cases)} runs to make, {jobs} at a time", flush=True)
+    if not missing:
+        return
+    began = time.monotonic()
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_prepare) as pool:
+        futures = {pool.submit(_make_one, experiment.make, case, out): case for case in missing}
+        for count, future in enumerate(as_completed(futures), start=1):
+            left = (time.monotonic() - began) / count * (len(missing) - count) / 60.0
+            print(f"{count}/{len(missing)} {futures[future].name} in {future.result():.0f} s | {left:.0f} min left", flush=True)
+
+
+def _prepare() -> None:
+    """Start of a worker."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    os.nice(5)
+
+
+def _make_one(make: Callable[[Case, Path], dict[str, Any]], case: Case, out: Path) -> float:
+    """One run, from nothing to its file; returns its seconds."""
+    began = time.monotonic()
+    result = make(case, out)
+    seconds = time.monotonic() - began
+    content = {"case": asdict(case), "seconds": round(seconds, 1), "versions": versions(), "result": result}
+    write_json(out / "runs" / f"{case.name}.json", content)
+    return seconds
+
+
+def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], out: Path, quick: bool) -> None:
+    """finding.json for the index and for scripts, report.md for people."""
+    counts: dict[str, int] = {}
+    for case in results:
+        counts[case.contender] = counts.get(case.contender, 0) + 1
+    command = command_line()
+    content = {
+        "name": experiment.name,
+        "title": experiment.title,
+        "paper": experiment.paper,
+        "verdict": finding.verdict,
+        "text": finding.text,
+        "figures": finding.figures,
+        "pictures": finding.pictures,
+        "command": command,
+        "runs": counts,
+        "quick": quick,
+        "versions": versions(),
+    }
+    write_json(out / "finding.json", content)
+    pictures = [f"![{name.removesuffix('.png')}]({name})" for name in finding.pictures]
+    lines = [f"# {experiment.title}", "", f"    {command}", "", f"*{experiment.paper}*", "", f"**Verdict: {finding.verdict}.**", ""]
+    lines += [finding.text, "", *pictures, ""]
+    (out / "report.md").write_text("\n".join(lines))

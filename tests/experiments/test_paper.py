@@ -1,0 +1,124 @@
+"""The papers' experiments in their quick version, whose results must hold, and would not hold for what they are compared with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.experiments.gym_task import make_env, spec_of
+from sql_ros.experiments.paper import best, finetune, maze, multigoal, pretrain, pusher, snake
+from sql_ros.experiments.paper.registry import EXPERIMENTS
+from sql_ros.experiments.study import Case, conduct, read_results
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
+    finding = conduct(EXPERIMENTS["multigoal"], tmp_path, [0], 1, quick=True)
+    assert finding.figures["goals_reached"] == 4
+    assert finding.figures["min_share"] >= 0.05
+    assert finding.figures["entropy_sql"] > 1.0  # four equal goals: 1.386
+    assert finding.figures["entropy_ddpg"] < 0.3  # and so the check above can fail
+    assert all((tmp_path / name).stat().st_size > 10_000 for name in finding.pictures)
+
+
+def test_two_skills_composed_push_the_puck_where_neither_alone_does(tmp_path):
+    finding = conduct(EXPERIMENTS["pusher"], tmp_path, [0], 1, quick=True)
+    skills = [_result(tmp_path, skill)["distance"] for skill in pusher.SKILLS]
+    assert finding.figures["composed_to_joint_ratio"] < 1.7
+    assert finding.figures["sql_composed_distance"] < min(skills)  # a skill alone would not pass for both
+    assert finding.figures["c_star"] > 0.0
+
+
+def _result(out, skill):
+    return next(result for case, result in read_results(out, quick=True).items() if case.variant == skill)
+
+
+def test_an_untrained_policy_goes_nowhere_in_particular():
+    setting = multigoal.setting(Case("sql", quick=True))
+    trainer = Trainer(spec_of(make_env(setting.env)), TrainerConfig(), AlgorithmConfig(**setting.algorithm), 0)
+    goals, _, _ = multigoal._act(trainer)
+    assert np.mean([goal == -1 for goal in goals]) > 0.5
+
+
+def test_the_four_algorithms_of_the_lecture_agree_but_for_the_greedy_one(tmp_path):
+    finding = conduct(EXPERIMENTS["soft-iteration"], tmp_path, [0, 1], 1, quick=True)
+    assert finding.verdict == "reproduced"
+    assert finding.figures["explorer_q_gap"] > 0.5
+    assert finding.figures["policy_gradient_gap"] < 1e-3
+
+
+def test_entropy_of_the_goals():
+    assert multigoal.entropy([0.25] * 4) == pytest.approx(np.log(4.0))
+    assert multigoal.entropy([1.0, 0.0, 0.0, 0.0]) == 0.0
+    assert multigoal.entropy([0.5, 0.0, 0.0, 0.0]) == pytest.approx(np.log(2.0))  # half of them fail
+
+
+def test_spread_of_directions():
+    angles = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
+    assert pretrain.spread(np.stack([np.cos(angles), np.sin(angles)], 1) * 3.0) == pytest.approx(1.0)
+    assert pretrain.spread(np.array([[1.0, 0.0], [5.0, 0.0]])) == pytest.approx(0.0)
+
+
+def test_the_best_so_far_only_gets_better_and_is_read_at_any_time():
+    watched = best.BestSoFar("x", max)
+    for step in range(400):
+        watched.see({"x": np.sin(step / 50.0)})
+    values = watched.at([1, 50, 79, 399])
+    assert values == sorted(values)
+    assert values[-1] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_discounted_returns_are_means_of_the_episodes_that_ended_lately():
+    returns = best.DiscountedReturns(0.5)
+    for total in (1.0, 3.0, 5.0):
+        for _ in range(10):
+            returns.count()
+        returns.end(total)
+    assert returns.at([10, 20, 30], 10) == [1.0, 3.0, 5.0]
+    assert returns.at([30], 20) == [4.0]
+    assert returns.at([25], 2) == [3.0]
+
+
+def test_fine_tuning_says_what_must_be_run_before(tmp_path):
+    with pytest.raises(ConfigError, match="experiment pretrain --quick"):
+        finetune.make(Case("sql", "wide", 0, quick=True), tmp_path / "finetune")
+
+
+@pytest.mark.parametrize("module", [multigoal, snake, maze, pretrain, finetune, pusher])
+def test_every_case_can_be_set_up(module):
+    for quick in (False, True):
+        cases = module.cases([0, 1, 2], quick)
+        assert len({case.name for case in cases}) == len(cases)
+        for case in cases:
+            assert spec_of(make_env(module.setting(case).env)).action_size
+
+
+def test_short_runs_of_snake_maze_and_quadruped_are_reported(tmp_path, monkeypatch):
+    """Whole runs take minutes; here everything but the learning."""
+    for module, cases in (
+        (snake, [Case("sql"), Case("ddpg")]),
+        (maze, [Case("sql", "point"), Case("ddpg", "point"), Case("sql", "quadruped"), Case("ddpg", "quadruped")]),
+        (pretrain, [Case("sql", "10"), Case("sql", "0.1"), Case("ddpg", "0.1")]),
+        (finetune, [Case(start, course) for start in finetune.STARTS for course in finetune.COURSES]),
+    ):
+        whole, folder = module.setting, tmp_path / module.EXPERIMENT.name
+        monkeypatch.setattr(module, "setting", lambda case, whole=whole: _shortened(whole(case)))
+        results = {case: module.make(case, folder) for case in cases}
+        finding = module.report(results, folder)
+        assert finding.verdict in ("not", "partly", "reproduced")
+        assert all((folder / name).stat().st_size > 5_000 for name in finding.pictures)
+
+
+def _shortened(setting):
+    algorithm = {**setting.algorithm, "hidden_sizes": (16, 16), "batch_size": 16}
+    return replace(
+        setting, steps=600, algorithm=algorithm, pace={**setting.pace, "warmup_transitions": 100, "updates_per_transition": 0.05}
+    )

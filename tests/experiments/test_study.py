@@ -1,0 +1,61 @@
+"""Cases, their files, and the finding made of them."""
+
+import json
+
+import pytest
+
+from sql_ros.cli.experiment import PAPER
+from sql_ros.core.errors import ConfigError
+from sql_ros.experiments.paper import soft_iteration
+from sql_ros.experiments.paper.registry import EXPERIMENTS, write_index
+from sql_ros.experiments.study import Experiment, Finding, conduct
+
+
+def _report(results, out):
+    return Finding("reproduced", f"{len(results)} runs", {"runs": float(len(results))}, [])
+
+
+def _experiment():
+    return Experiment("soft-iteration", "Title", "The figure", (3, 2), soft_iteration.cases, soft_iteration.make, _report)
+
+
+def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tmp_path):
+    experiment = _experiment()
+    assert conduct(experiment, tmp_path, [], 1, quick=True).figures == {"runs": 2.0}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    assert conduct(experiment, tmp_path, [0, 1, 2], 2, quick=True).figures == {"runs": 3.0}
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    content = json.loads((tmp_path / "finding.json").read_text())
+    assert content["verdict"] == "reproduced"
+    assert content["runs"] == {"tabular": 3}
+    assert "torch" in content["versions"]
+    assert "**Verdict: reproduced.**" in (tmp_path / "report.md").read_text()
+
+
+def test_quick_and_full_runs_are_not_mixed(tmp_path):
+    conduct(_experiment(), tmp_path, [0], 1, quick=True)
+    with pytest.raises(ConfigError, match="quick version"):
+        conduct(_experiment(), tmp_path, [1], 1, quick=False)
+
+
+def test_without_a_run_there_is_nothing_to_report(tmp_path):
+    with pytest.raises(ConfigError, match="no runs"):
+        conduct(_experiment(), tmp_path, [0], 1, quick=True, report_only=True)
+    with pytest.raises(ConfigError, match=r"no finding\.json"):
+        write_index(tmp_path)
+
+
+def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(tmp_path):
+    conduct(_experiment(), tmp_path / "soft-iteration", [0], 1, quick=True)
+    text = write_index(tmp_path).read_text()
+    assert "**reproduced**" in text
+    for name in set(EXPERIMENTS) - {"soft-iteration"}:
+        assert f"| {name} |" in text
+    assert text.count("not run yet") == len(EXPERIMENTS) - 1
+
+
+def test_the_command_line_knows_every_experiment():
+    assert set(PAPER) == set(EXPERIMENTS)
+    for name, experiment in EXPERIMENTS.items():
+        assert experiment.name == name
+        assert experiment.seeds[0] >= 3

@@ -1,0 +1,91 @@
+"""`sql-ros train`: what a run leaves, and how it goes on."""
+
+import json
+
+import pytest
+import yaml
+
+from sql_ros.cli.main import main
+from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError
+from sql_ros.core.policy import Policy
+from sql_ros.core.trainer import load_learner
+from sql_ros.experiments.training import settings
+
+MAZE = "sql_ros/PointMaze-v0"
+SMALL = ["--set", "algorithm.hidden_sizes=[16,16]", "trainer.warmup_transitions=50", "run.evaluate_every=100", "run.evaluation_episodes=1"]
+
+
+@pytest.mark.parametrize("kind", ["sql", "ddpg", "sac"])
+def test_a_run_leaves_metrics_a_policy_and_a_report(tmp_path, kind):
+    out = tmp_path / "run"
+    assert main(["train", MAZE, "--algo", kind, "--steps", "200", "--envs", "2", "--out", str(out), *SMALL]) == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["steps"] for line in lines] == [100, 200]
+    assert lines[-1]["updates"] == 150
+    assert "q_loss" in lines[-1]
+    learner, spec = load_learner(out / "checkpoints")
+    assert learner.config.kind == kind
+    assert spec.task == MAZE
+    assert Policy((out / "policy.onnx").read_bytes(), spec).info.updates == 150
+    assert yaml.safe_load((out / "params.yaml").read_text())["run"]["envs"] == 2
+    assert (out / "curve.png").stat().st_size > 1000
+    assert "![curve](curve.png)" in (out / "report.md").read_text()
+    assert list((out / "tensorboard").glob("events*"))
+
+
+def test_an_interrupted_run_goes_on_with_its_own_options(tmp_path):
+    out = tmp_path / "run"
+    assert main(["train", MAZE, "--steps", "100", "--out", str(out), *SMALL]) == 0
+    assert main(["train", MAZE, "--steps", "300", "--out", str(out), "--resume"]) == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["steps"] for line in lines] == [100, 200, 300]
+    assert [line["updates"] for line in lines] == [50, 150, 250]
+    assert load_learner(out / "checkpoints")[0].config.hidden_sizes == (16, 16)
+
+
+def test_what_cannot_be_trained_is_one_line(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    for words, says in (
+        (["train", "Nowhere-v0", "--out", out], "Nowhere"),
+        (["train", "CartPole-v1", "--out", out], "action space"),
+        (["train", MAZE, "--out", out, "--resume"], "no checkpoint to go on from"),
+        (["train", MAZE, "--out", out, "--set", "algorithm.temprature=1"], "unknown key 'temprature'"),
+        (["train", MAZE, "--out", out, "--set", "temperature"], "section.option=value"),
+        (["train", MAZE, "--out", out, "--set", "net.size=3"], "expected one of: run, algorithm, trainer"),
+    ):
+        assert main(words) == CONFIG_EXIT_CODE
+        assert says in capsys.readouterr().err
+
+
+def test_a_folder_with_a_run_is_not_written_over(tmp_path, capsys):
+    words = ["train", MAZE, "--steps", "100", "--out", str(tmp_path / "run"), *SMALL]
+    assert main(words) == 0
+    assert main(words) == CONFIG_EXIT_CODE
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_options_come_from_the_file_then_by_words_then_by_name(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("run: {steps: 10, seed: 1}\nalgorithm: {temperature: 0.5, discount: 0.9}\n")
+    found = settings(path, ["algorithm.temperature=0.2", "run.seed=2"], {"run": {"seed": 3}})
+    assert found["run"].as_dict() | {"steps": 10, "seed": 3} == found["run"].as_dict()
+    assert found["algorithm"].temperature == 0.2
+    assert found["algorithm"].discount == 0.9
+    with pytest.raises(ConfigError, match="unknown section"):
+        settings(None, ["net.size=3"], {})
+
+
+def test_two_runs_are_composed_into_one_policy(tmp_path, capsys):
+    for task in ("x", "y"):
+        words = ["train", f"sql_ros/Pusher-{task}-v0", "--steps", "100", "--out", str(tmp_path / task), *SMALL]
+        assert main(words) == 0
+    out = tmp_path / "both.onnx"
+    runs = [str(tmp_path / "x"), str(tmp_path / "y")]
+    assert main(["compose", *runs, "--task", "sql_ros/Pusher-both-v0", "--out", str(out)]) == 0
+    _, spec = load_learner(tmp_path / "x" / "checkpoints")
+    from dataclasses import replace
+
+    assert Policy(out.read_bytes(), replace(spec, task="sql_ros/Pusher-both-v0"))
+    capsys.readouterr()
+    assert main(["compose", runs[0], "--out", str(out)]) == CONFIG_EXIT_CODE
+    assert "two skills" in capsys.readouterr().err
