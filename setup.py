@@ -32,7 +32,7 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/sql_ros"]),
         ("share/sql_ros", ["package.xml"]),
         ("share/sql_ros/launch", glob("launch/*.launch.py")),
-        ("share/sql_ros/config", glob("config/*.yaml")),
+        ("share/sql_ros/config", glob("config/*.yaml") + glob("config/*.xml")),
         ("share/sql_ros/config/robots", glob("config/robots/*.yaml")),
         ("share/sql_ros/config/params", glob("config/params/*.yaml")),
         ("share/sql_ros/config/tasks", glob("config/tasks/*.yaml")),

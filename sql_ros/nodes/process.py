@@ -18,8 +18,10 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
+from sql_ros.share import find_file
 
 SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2 does: docs/reliability.md"
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 and 3
 MOST_IN_A_ROW = 100  # failures of rclpy; with more it is not what somebody sent
 CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node has stopped
 
@@ -90,6 +92,7 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
     node = None
     try:
         secured = _is_secured()
+        _bound_memory()
         rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         with warnings.catch_warnings():
             if secured:  # rclpy's, where a node cannot be made: the one line below says it
@@ -112,6 +115,13 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _bound_memory() -> None:
+    """Fast DDS takes the profiles of config/fastdds.xml, where nobody asked for others; another middleware reads none of this."""
+    if not {"RMW_FASTRTPS_USE_QOS_FROM_XML", *PROFILES} & os.environ.keys():
+        os.environ["RMW_FASTRTPS_USE_QOS_FROM_XML"] = "1"
+        os.environ |= dict.fromkeys(PROFILES, str(find_file("fastdds", "config", ".xml")))
 
 
 def _is_of_rclpy(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """What is no message at all, to nodes that run; and the hostile cases of `sql-ros fuzz` in a size that fits."""
 
+import contextlib
 import json
 import sys
 
@@ -8,9 +9,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Float64MultiArray
 
+from sql_ros.cli.bench import memory_mib
+from sql_ros.cli.fuzz_cases import altered_message, sound_messages
 from sql_ros.nodes.messages import TransitionCodec
 from sql_ros.nodes.qos import REPLAY
 
@@ -46,6 +50,24 @@ def test_bytes_that_are_no_message_do_not_end_a_node(processes, probe, task, fas
     probe.spin_for(1.0)
     assert probe.call(GetState, "learner/get_state", GetState.Request()).current_state.label == "active"
     assert node.poll() is None
+
+
+def test_what_a_node_was_sent_it_does_not_keep(processes, probe, task, fast_learner, rng):
+    """By default each of the 5,000 places of the queue comes to hold the longest message it ever had: 10 MiB more after these."""
+    node = processes.node("learner", **fast_learner)
+    probe.call(GetState, "learner/get_state", GetState.Request())
+    publisher = probe.node.create_publisher(Float64MultiArray, "replay", REPLAY)
+    probe.wait(publisher.get_subscription_count)
+    sound, memory = sound_messages(task)["transition"], []
+    for burst in range(300):
+        for _ in range(20):
+            with contextlib.suppress(rclpy_implementation.RCLError):  # some bytes DDS does not even send
+                publisher.publish(serialize_message(altered_message(rng, sound)))
+        if burst in (100, 299):
+            probe.call(GetState, "learner/get_state", GetState.Request())  # all heard
+            memory.append(memory_mib(node.pid))
+        probe.spin_for(0.01)
+    assert memory[1] - memory[0] < 5.0, memory
 
 
 def test_hostile_input_is_refused_with_a_readable_reason(processes, tmp_path):

@@ -20,11 +20,13 @@ STATES = ((-2.5, 0.0), (0.0, 0.0), (2.5, 2.5))  # at which the authors' code dra
 EPISODES, DRAWN = 400, 24  # from the origin; of them in the picture
 SAMPLES, GRID = 150, 41  # actions per state, and points of Q per axis
 SHARE = (0.15, 0.35)  # of each goal, as the project asks
-COMMON = {"temperature": 10.0, "final_temperature": 10.0, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
+COMMON = {
+    "temperature": 10.0, "final_temperature": 10.0, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64, "q_networks": 1,
+}  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {
-    "sql": {"value_particles": 32, "uniform_particles": 8},
-    "sac": {"kind": "sac", "target_entropy": 0.0},
-    "ddpg": {"kind": "ddpg", "q_networks": 1},
+    "sql": {"value_particles": 16, "uniform_particles": 4},
+    "sac": {"kind": "sac"},
+    "ddpg": {"kind": "ddpg"},
 }
 
 
@@ -32,7 +34,7 @@ def setting(case: Case) -> Setting:
     """Of a case."""
     return Setting(
         env=ENV,
-        steps=6_000 if case.quick else 20_000,
+        steps=10_000 if case.quick else 20_000,
         algorithm={**COMMON, **KINDS[case.contender]},
         pace={"warmup_transitions": 1000, "replay_capacity": 100_000},
         noisy=case.contender == "ddpg",
