@@ -14,7 +14,7 @@ from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting
 
 ENV = "sql_ros/Snake-v0"
-COMMON = {"temperature": 0.1, "final_temperature": 0.1, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
+COMMON = {"temperature": 0.01, "final_temperature": 0.01, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 POINTS = 60  # of the curves
 
