@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-PAPER = ("multigoal", "swimmer", "maze", "pretrain", "finetune", "pusher", "soft-iteration")
+PAPER = ("multigoal", "swimmer", "maze", "pretrain", "finetune", "pusher", "soft-iteration", "validation")
 OURS = ("ablation", "stacking")
 STACKING_STEPS, STACKING_EVERY = 59_000, 1500  # an hour of robot time, and between two evaluations
 SEEDS = [0, 1, 2]  # of ours

@@ -10,7 +10,7 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.gym_task import make_env, spec_of
-from sql_ros.experiments.paper import best, finetune, maze, multigoal, pretrain, pusher, snake
+from sql_ros.experiments.paper import best, finetune, maze, multigoal, pretrain, pusher, snake, validation
 from sql_ros.experiments.paper.registry import EXPERIMENTS
 from sql_ros.experiments.study import Case, conduct
 
@@ -80,7 +80,7 @@ def test_fine_tuning_says_what_must_be_run_before(tmp_path):
         finetune.make(Case("sql", "wide", 0, quick=True), tmp_path / "finetune")
 
 
-@pytest.mark.parametrize("module", [multigoal, snake, maze, pretrain, finetune, pusher])
+@pytest.mark.parametrize("module", [multigoal, snake, maze, pretrain, finetune, pusher, validation])
 def test_every_case_can_be_set_up(module):
     for quick in (False, True):
         cases = module.cases([0, 1, 2], quick)
@@ -99,6 +99,7 @@ def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
         (pretrain, [Case("sql", "10"), Case("sql", "0.1"), Case("ddpg", "0.1")]),
         (finetune, [Case(start, course) for start in finetune.STARTS for course in finetune.COURSES]),
         (pusher, [Case(kind, task) for kind in pusher.KINDS for task in (*pusher.SKILLS, pusher.JOINT)]),
+        (validation, [Case(side, kind, seed) for side in ("ours", "sb3") for kind in validation.KINDS for seed in (0, 1)]),
     ):
         whole, folder = module.setting, tmp_path / module.EXPERIMENT.name
         monkeypatch.setattr(module, "setting", lambda case, whole=whole: _shortened(whole(case)))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.experiments.paper import finetune, maze, multigoal, pretrain, pusher, snake, soft_iteration
+from sql_ros.experiments.paper import finetune, maze, multigoal, pretrain, pusher, snake, soft_iteration, validation
 from sql_ros.experiments.study import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT for module in (multigoal, snake, maze, pretrain, finetune, pusher, soft_iteration)
+    module.EXPERIMENT.name: module.EXPERIMENT for module in (multigoal, snake, maze, pretrain, finetune, pusher, soft_iteration, validation)
 }
 OTHERS = (  # reports that stand beside, of other commands
     ("sawyer_reach", "Reaching with a simulated Sawyer, `make run`"),

@@ -1,0 +1,98 @@
+"""Validation: the library's own DDPG and SAC beside those of stable-baselines3, so that comparisons with them are fair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sql_ros.core.config import config_from_mapping
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.trainer import TrainerConfig
+from sql_ros.experiments.baselines import train_baseline
+from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+
+ENV = "Pendulum-v1"
+LAST = 3  # evaluations that are averaged at the end
+COMMON = {"discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 128, "q_learning_rate": 1e-3, "sampler_learning_rate": 1e-3}
+KINDS: dict[str, dict[str, Any]] = {
+    "sac": {"kind": "sac", "temperature_mode": "tuned", "target_entropy": -1.0, "temperature": 1.0, "temperature_learning_rate": 1e-3},
+    "ddpg": {"kind": "ddpg", "q_networks": 1},
+}
+NEAR = 2.0  # standard errors within which two means count as alike
+
+
+def setting(case: Case) -> Setting:
+    """Of a case: the contender is ours or "sb3", the variant the algorithm."""
+    return Setting(
+        env=ENV,
+        steps=6_000 if case.quick else 12_000,
+        algorithm={**COMMON, **KINDS[case.variant]},
+        pace={"warmup_transitions": 1000, "replay_capacity": 100_000},
+        noisy=case.variant == "ddpg",
+        points=12,
+        evaluation_episodes=10,
+    )
+
+
+def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
+    """Ours and theirs."""
+    return [Case(side, kind, seed, quick) for seed in seeds for kind in KINDS for side in ("ours", "sb3")]
+
+
+def make(case: Case, out: Path) -> dict[str, Any]:
+    """A learning curve."""
+    chosen = setting(case)
+    if case.contender == "ours":
+        curve = chosen.train(case.seed).curve
+    else:
+        curve = train_baseline(
+            case.variant,
+            ENV,
+            chosen.steps,
+            case.seed,
+            config_from_mapping(AlgorithmConfig, chosen.algorithm, "algorithm"),
+            config_from_mapping(TrainerConfig, chosen.pace, "trainer"),
+            evaluate_every=chosen.steps // chosen.points,
+            evaluation_episodes=chosen.evaluation_episodes,
+        )
+    return {"steps": curve.steps, "returns": [round(value, 2) for value in curve.returns]}
+
+
+def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
+    """Returns at the end, and by how many standard errors they differ."""
+    figure, axes = panels(len(KINDS), size=(5.0, 3.6))
+    figures: dict[str, float] = {}
+    lines = ["| | ours, each seed | stable-baselines3, each seed | apart by, in standard errors |", "|---|---|---|---|"]
+    alike = []
+    for place, kind in zip(axes[0], KINDS):
+        ends = {}
+        for side, colour, label in (("ours", kind, "ours"), ("sb3", "random", "stable-baselines3")):
+            found = [r for case, r in results.items() if (case.contender, case.variant) == (side, kind)]
+            bands(place, found[0]["steps"], [r["returns"] for r in found], colour, f"{label}, {len(found)} seeds")
+            ends[side] = np.array([np.mean(r["returns"][-LAST:]) for r in found])
+        error = np.sqrt(sum(values.var(ddof=1) / len(values) for values in ends.values()))
+        apart = float((ends["ours"].mean() - ends["sb3"].mean()) / max(error, 1e-9))
+        alike.append(abs(apart) < NEAR or apart > 0.0)
+        figures |= {f"{kind}_ours": float(ends["ours"].mean()), f"{kind}_sb3": float(ends["sb3"].mean()), f"{kind}_apart": apart}
+        cells = (", ".join(f"{value:.0f}" for value in ends[side]) for side in ("ours", "sb3"))
+        lines.append(f"| {LABELS[kind]} | {' | '.join(cells)} | {apart:+.1f} |")
+        place.set(title=f"{LABELS[kind]}, {ENV}", xlabel="transitions", ylabel="return")
+        place.legend(frameon=False)
+        tidy(place)
+    text = f"Mean return of the last {LAST} evaluations of ten episodes.\n\n" + "\n".join(lines)
+    return Finding("reproduced" if all(alike) else "not", text, figures, [save(figure, out / "validation.png")])
+
+
+EXPERIMENT = Experiment(
+    name="validation",
+    title="Validation: our DDPG and SAC beside stable-baselines3's",
+    paper="No figure of the paper: what it is compared with must be as good as it is elsewhere.",
+    seeds=(5, 3),
+    cases=cases,
+    make=make,
+    report=report,
+)
