@@ -144,9 +144,9 @@ def _uniform_curve(item: Run) -> Curve:
     return recorder.curve
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
     """Writes a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.write_text(json.dumps(content, indent=indent) + "\n")
     partial.replace(path)

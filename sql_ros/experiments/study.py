@@ -215,7 +215,7 @@ def _make_one(make: Callable[[Case, Path], dict[str, Any]], case: Case, out: Pat
     result = make(case, out)
     seconds = time.monotonic() - began
     content = {"case": asdict(case), "seconds": round(seconds, 1), "versions": versions(), "result": result}
-    write_json(out / "runs" / f"{case.name}.json", content)
+    write_json(out / "runs" / f"{case.name}.json", content, indent=None)
     return seconds
 
 

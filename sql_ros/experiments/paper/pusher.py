@@ -24,7 +24,7 @@ SKILLS, JOINT = ("x", "y"), "both"
 EPISODES, CANDIDATES = 50, 32  # of an evaluation; rows of noise per control step
 PARTICLES = 256  # of V on visited states
 VISITED = 10  # control steps between two states at which C* is summed up
-ALPHA, DISCOUNT = 0.1, 0.99
+ALPHA, DISCOUNT = 0.03, 0.99
 COMMON = {"temperature": ALPHA, "final_temperature": ALPHA, "discount": DISCOUNT, "hidden_sizes": (128, 128), "batch_size": 128}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "sac": {"kind": "sac"}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 
@@ -38,7 +38,7 @@ def setting(case: Case) -> Setting:
     """Of a case; its variant is the task."""
     return Setting(
         env=env_of(case.variant),
-        steps=40_000 if case.quick else 150_000,
+        steps=40_000 if case.quick else 200_000,
         algorithm={**COMMON, **KINDS[case.contender]},
         pace={"warmup_transitions": 2000, "replay_capacity": 200_000, "updates_per_transition": 0.2},
         envs=4,
