@@ -51,7 +51,11 @@ def _of_the_papers(args: argparse.Namespace) -> int:
     figures: dict[str, float] = {}
     for experiment in chosen(args.experiment):
         folder = args.out / experiment.name if args.experiment == "all" else args.out
-        if any((folder / "runs").glob("*.json")) and not (args.resume or args.report_only):
+        there = any((folder / "runs").glob("*.json"))
+        if args.experiment == "all" and args.report_only and not there:
+            print(f"{experiment.name}: not run yet", flush=True)
+            continue
+        if there and not (args.resume or args.report_only):
             raise ConfigError(f"{folder} has runs already: give --resume to go on with them, or another --out")
         finding = conduct(experiment, folder, args.seeds, args.jobs, quick=args.quick, report_only=args.report_only)
         figures |= finding.figures if args.experiment != "all" else {f"{experiment.name}_{k}": v for k, v in finding.figures.items()}

@@ -224,7 +224,7 @@ def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], o
     counts: dict[str, int] = {}
     for case in results:
         counts[case.contender] = counts.get(case.contender, 0) + 1
-    command = command_line()
+    command = command_line().replace(" --report-only", "")
     content = {
         "name": experiment.name,
         "title": experiment.title,

@@ -90,7 +90,7 @@ def _probe(trainer: Trainer) -> list[dict[str, Any]]:
 def entropy(shares: Sequence[float]) -> float:
     """Of the goal that is reached, failures as a fifth outcome [nats]; four equal goals: 1.386."""
     all_ = np.array([*shares, max(1.0 - sum(shares), 0.0)])
-    return float(-(all_[all_ > 0] * np.log(all_[all_ > 0])).sum())
+    return float((all_[all_ > 0] * -np.log(all_[all_ > 0])).sum()) + 0.0
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:

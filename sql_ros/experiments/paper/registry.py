@@ -40,8 +40,8 @@ def write_index(folder: Path) -> Path:
         "|---|---|---|---|",
     ]
     for name, finding in there.items():
-        lines.append(f"| [{name}]({name}/report.md) | {finding['paper']} | **{finding['verdict']}** | `{finding['command']}` |")
-    for name in findings.keys() - there.keys():
+        lines.append(f"| [{name}]({name}/report.md) | {finding['paper']} | **{finding['verdict']}** | `sql-ros experiment {name}` |")
+    for name in (name for name in findings if name not in there):
         lines.append(f"| {name} | {EXPERIMENTS[name].paper} | not run yet | `sql-ros experiment {name}` |")
     for name, finding in there.items():
         pictures = [f"![{picture}]({name}/{picture})" for picture in finding["pictures"]]
