@@ -222,6 +222,9 @@ def test_an_actor_that_is_to_end_sends_a_learner_what_it_lacks_and_waits_for_its
     processes.node("sim_bridge")
     actor = processes.node("actor", {"commands": "sim_bridge/commands"})
     probe.wait(lambda: len(learner.entries) >= 60)
+    for _ in range(10):  # a learner is there
+        learner(40)
+        probe.spin_for(0.05)
     actor.send_signal(signal.SIGTERM)
 
     def came(times: int) -> set[int]:
