@@ -1,7 +1,7 @@
 # make run    set up, then train the simulated Sawyer through the real stack until it reaches its goals
 # make demo   set up, then watch a trained arm stack a brick and be pushed, in seconds
 # make test   set up, then run every test
-# make check  format, lint, types and the fast tests, in some three minutes
+# make check  format, lint, types and the fast tests, in some five minutes
 # Others: setup, eval, doctor, clean.
 
 PYTHON ?= python3
