@@ -76,9 +76,7 @@ def slope_of_q(q: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
         q: maps actions (B, K, A) to (B, K).
         latent: u, (B, K, A).
     """
-    point = latent.detach().requires_grad_(True)
-    slope: Tensor = torch.autograd.grad(q(squash(point)).sum(), point)[0]
-    return slope
+    return _gradient(lambda point: q(squash(point)), latent)
 
 
 def score_of_particles(q: Callable[[Tensor], Tensor], latent: Tensor, temperature: Temperature) -> Tensor:
@@ -92,10 +90,14 @@ def score_of_particles(q: Callable[[Tensor], Tensor], latent: Tensor, temperatur
     Returns:
         (B, K, A), detached.
     """
+    return _gradient(lambda point: q(squash(point)) / temperature + log_standard_normal(point), latent)
+
+
+def _gradient(function: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
+    """Of a function (B, K, A) -> (B, K), at each latent alone: (B, K, A), detached."""
     point = latent.detach().requires_grad_(True)
-    log_density = q(squash(point)) / temperature + log_standard_normal(point)  # (B, K)
-    score: Tensor = torch.autograd.grad(log_density.sum(), point)[0]
-    return score
+    gradient: Tensor = torch.autograd.grad(function(point).sum(), point)[0]
+    return gradient
 
 
 def stein_loss(
