@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sql_ros.experiments.gym_task import Vector, to_env
 
@@ -102,11 +103,17 @@ def evaluate(env: Any, act: Act, episodes: int, first: int = 0) -> tuple[float, 
 
 def run_episode(env: Any, act: Act, seed: int) -> tuple[float, dict[str, Any]]:
     """One episode from a seed: its undiscounted return and the last info."""
-    observation, info = env.reset(seed=seed)
-    total, ended = 0.0, False
+    states = list(play(env, act, seed))
+    return sum(reward for _, reward, _ in states), states[-1][2]
+
+
+def play(env: Any, act: Act, seed: int, options: dict[str, Any] | None = None) -> Iterator[tuple[npt.NDArray[Any], float, dict[str, Any]]]:
+    """One episode from a seed: observation, reward and info of every state, the first with reward 0."""
+    observation, info = env.reset(seed=seed, options=options)
+    yield observation, 0.0, info
+    ended = False
     while not ended:
         action = to_env(act(np.asarray(observation, np.float32)), env.action_space)
         observation, reward, terminated, truncated, info = env.step(action)
-        total += float(reward)
         ended = terminated or truncated
-    return total, info
+        yield observation, float(reward), info

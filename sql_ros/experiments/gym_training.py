@@ -140,6 +140,16 @@ class OuNoise:
         self._state[index] = 0.0
 
 
+def sampled(learner: Learner) -> Act:
+    """One draw of the policy per state."""
+
+    def act(observation: Vector) -> Vector:
+        action: Vector = learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].cpu().numpy()
+        return action
+
+    return act
+
+
 def deterministic(learner: Learner) -> Act:
     """The deterministic mode of `core.policy`: of a few samples the one with the highest target Q; draws nothing from the learner."""
     generator = torch.Generator().manual_seed(0)

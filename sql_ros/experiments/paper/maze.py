@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.patches import Rectangle
 
 from sql_ros.core.trainer import Trainer
 from sql_ros.envs import quadruped
 from sql_ros.envs.maze import HEIGHT, RADIUS, TARGET, UPPER_BEST, WALLS, WIDTH
-from sql_ros.experiments.gym_task import make_env, to_env
+from sql_ros.experiments.curve import play
+from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.best import BestSoFar
 from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting
@@ -58,14 +59,8 @@ def _walk(trainer: Trainer) -> list[list[list[float]]]:
     """Episodes of the point robot, its actions drawn."""
     env, paths = make_env(ROBOTS["point"]), []
     for episode in range(EPISODES):
-        observation, _ = env.reset(seed=60_000 + episode)
-        path, ended = [env.unwrapped.place.tolist()], False
-        while not ended:
-            action = trainer.learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].numpy()
-            observation, _, terminated, truncated, _ = env.step(to_env(action, env.action_space))
-            path.append([round(float(x), 2) for x in env.unwrapped.place])
-            ended = terminated or truncated
-        paths.append(path)
+        states = play(env, sampled(trainer.learner), 60_000 + episode)
+        paths.append([[round(float(x), 2) for x in env.unwrapped.place] for _ in states])
     return paths
 
 

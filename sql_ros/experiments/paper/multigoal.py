@@ -11,7 +11,9 @@ import torch
 
 from sql_ros.core.trainer import Trainer
 from sql_ros.envs.multigoal import GOALS, HALF_WIDTH
-from sql_ros.experiments.gym_task import make_env, to_env
+from sql_ros.experiments.curve import play
+from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting
 
@@ -60,16 +62,10 @@ def _act(trainer: Trainer) -> tuple[list[int], list[int], list[Any]]:
     env = make_env(ENV)
     goals, lengths, paths = [], [], []
     for episode in range(EPISODES):
-        observation, info = env.reset(seed=50_000 + episode, options={"state": (0.0, 0.0)})
-        path, ended = [observation.tolist()], False
-        while not ended:
-            action = trainer.learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].numpy()
-            observation, _, terminated, truncated, info = env.step(to_env(action, env.action_space))
-            path.append([round(float(x), 3) for x in observation])
-            ended = terminated or truncated
-        goals.append(info["goal"])
-        lengths.append(len(path) - 1)
-        paths.append(path)
+        states = list(play(env, sampled(trainer.learner), 50_000 + episode, {"state": (0.0, 0.0)}))
+        goals.append(states[-1][2]["goal"])
+        lengths.append(len(states) - 1)
+        paths.append([[round(float(x), 3) for x in observation] for observation, _, _ in states])
     return goals, lengths, paths
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sql_ros.core.trainer import Trainer
-from sql_ros.experiments.gym_task import make_env, to_env
+from sql_ros.experiments.curve import play
+from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.style import COLOURS, panels, save
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting
 
@@ -57,13 +58,9 @@ def walk(trainer: Trainer) -> list[list[list[float]]]:
     """Where the middle of the robot was, every half second of every episode [m]."""
     env, tracks = make_env(ENV), []
     for episode in range(EPISODES):
-        observation, _ = env.reset(seed=80_000 + episode)
-        track, ended, step = [[0.0, 0.0]], False, 0
-        while not ended:
-            action = trainer.learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].numpy()
-            observation, _, terminated, truncated, info = env.step(to_env(action, env.action_space))
-            step, ended = step + 1, terminated or truncated
-            if step % 10 == 0:
+        track = [[0.0, 0.0]]
+        for step, (_, _, info) in enumerate(play(env, sampled(trainer.learner), 80_000 + episode)):
+            if step and step % 10 == 0:
                 track.append([round(info["x"], 2), round(info["y"], 2)])
         tracks.append(track)
     return tracks
