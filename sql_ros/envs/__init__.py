@@ -20,6 +20,7 @@ gymnasium.register(
 gymnasium.register(id="sql_ros/MultiGoal-v0", entry_point="sql_ros.envs.multigoal:MultiGoalEnv", max_episode_steps=30)
 gymnasium.register(id="sql_ros/PointMaze-v0", entry_point="sql_ros.envs.maze:PointMazeEnv", max_episode_steps=60)
 gymnasium.register(id="sql_ros/Snake-v0", entry_point="sql_ros.envs.snake:SnakeEnv", max_episode_steps=500)
+gymnasium.register(id="sql_ros/Snake-far-v0", entry_point="sql_ros.envs.snake:SnakeEnv", kwargs={"line_m": 2.0}, max_episode_steps=500)
 for _task in ("x", "y", "both"):
     gymnasium.register(
         id=f"sql_ros/Pusher-{_task}-v0", entry_point="sql_ros.envs.pusher:PusherEnv", kwargs={"task": _task}, max_episode_steps=300
@@ -29,5 +30,5 @@ for _course in ("open", "wide", "narrow", "u", "maze"):
         id=f"sql_ros/Quadruped-{_course}-v0",
         entry_point="sql_ros.envs.quadruped:QuadrupedEnv",
         kwargs={"course": _course},
-        max_episode_steps=500,
+        max_episode_steps=300 if _course == "maze" else 200,
     )

@@ -13,8 +13,9 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.envs.body_env import BodyEnv, Vector
 
 UPRIGHT = 0.0  # of the body's own z axis along z: below it the robot has flipped over, which terminates
+PAY = 2.0  # per m/s, and at the target: brings alpha = 0.1 of the paper, whose unit of reward is not published, to where this body walks
 ACTION_COST = 0.05  # of the mean |a|^2
-CROUCH = 1.1  # of the knees at the start [rad]
+CROUCH = 1.0  # of the knees at the start, the middle of their range [rad]
 FAR = 5.0  # metres, and metres per second times 2.5, near 1 for the networks
 
 Wall = tuple[float, float, float, float]
@@ -67,7 +68,7 @@ UPPER_BEST = float(np.hypot(8.0 - 5.0, 1.3))  # of the maze: nearest to the targ
 
 
 class QuadrupedEnv(BodyEnv):
-    """Eight motors; observes where it is, its attitude (quaternion), joints and all speeds, (29,).
+    """Eight servos; observes where it is, its attitude (quaternion), joints and all speeds, (29,).
 
     Args:
         course: a name in `COURSES`.
@@ -83,7 +84,7 @@ class QuadrupedEnv(BodyEnv):
         if course not in COURSES:
             raise ConfigError(f"quadruped: course is '{course}', expected one of: {', '.join(COURSES)}")
         self._course = COURSES[course]
-        super().__init__("quadruped", 5, render_mode, self._course.walls)
+        super().__init__("quadruped", 10, render_mode, self._course.walls)
 
     def observe(self) -> Vector:
         """See the class."""
@@ -114,4 +115,4 @@ class QuadrupedEnv(BodyEnv):
             paid = float(np.exp(-0.5 * (distance / self._course.width) ** 2))
         flipped = bool(self.data.body("torso").xmat[8] < UPRIGHT)
         info = {"x": float(at[0]), "y": float(at[1]), "distance": distance}
-        return paid - ACTION_COST * float(np.square(action).mean()), flipped, info
+        return PAY * paid - ACTION_COST * float(np.square(action).mean()), flipped, info

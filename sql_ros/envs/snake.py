@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sql_ros.envs.body_env import BodyEnv, Vector
 
-LINE_M = 4.0  # ahead, along x; the paper does not say where
+LINE_M = 1.0  # ahead, along x; the paper does not say where
 BEYOND = 3.0  # how many times the speed is paid beyond it
 ACTION_COST = 0.001
 

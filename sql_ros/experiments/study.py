@@ -189,6 +189,11 @@ def read_results(out: Path, quick: bool) -> dict[Case, dict[str, Any]]:
     return dict(sorted(results.items()))
 
 
+def of(results: dict[Case, dict[str, Any]], contender: str, variant: str = "") -> list[dict[str, Any]]:
+    """The results of one contender in one variant, by seed."""
+    return [result for case, result in sorted(results.items()) if (case.contender, case.variant) == (contender, variant)]
+
+
 def _make_missing(experiment: Experiment, cases: Sequence[Case], out: Path, jobs: int) -> None:
     missing = [case for case in cases if not (out / "runs" / f"{case.name}.json").is_file()]
     print(f"{experiment.name}: {len(missing)} of {len(cases)} runs to make, {jobs} at a time", flush=True)

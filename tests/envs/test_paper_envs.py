@@ -8,6 +8,7 @@ from gymnasium.utils.env_checker import check_env
 import sql_ros.envs  # noqa: F401
 from sql_ros.core.errors import ConfigError
 from sql_ros.envs.maze import SPEED, START, TARGET, UPPER_BEST, is_free
+from sql_ros.envs.quadruped import PAY
 
 IDS = ["MultiGoal", "PointMaze", "Snake", "Pusher-x", "Pusher-y", "Pusher-both", "Quadruped-open", "Quadruped-maze"]
 
@@ -222,7 +223,7 @@ def test_walls_hold_it():
 def test_the_target_pays_the_more_the_nearer_it_is():
     rewards = [_quadruped("maze", at=at)[1][1] for at in ((0.0, 0.0), (4.0, -2.6), (8.0, 0.0))]
     assert rewards[0] < rewards[1] < rewards[2]
-    assert rewards[2] == pytest.approx(1.0, abs=0.05)
+    assert rewards[2] == pytest.approx(PAY, abs=0.05)
 
 
 def test_lying_on_its_back_terminates():

@@ -13,25 +13,25 @@ from sql_ros.core.trainer import Trainer, load_learner
 from sql_ros.experiments.paper import pretrain
 from sql_ros.experiments.paper.best import DiscountedReturns
 from sql_ros.experiments.paper.style import bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
 COURSES = {"wide": "wide hallway", "narrow": "narrow hallway", "u": "U-shaped maze"}
 STARTS = {"sql": "pretrained by soft Q-learning", "ddpg": "pretrained by DDPG", "random": "from nothing"}
 ALPHA, LAST_ALPHA = 0.1, 0.001  # log-linear, as in the paper
 POINTS = 30  # of the curves
-DISCOUNT = 0.99
+DISCOUNT = 0.97
 
 
 def setting(case: Case) -> Setting:
     """Of a case: the contender is the start, the variant the course."""
-    steps, ratio = (20_000 if case.quick else 60_000), 0.25
+    steps, ratio = (10_000 if case.quick else 20_000), 0.5
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     annealed = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "annealing_updates": round(0.5 * ratio * steps)}
     return Setting(
         env=f"sql_ros/Quadruped-{case.variant}-v0",
         steps=steps,
         algorithm={**pretrain.COMMON, **kind, **annealed, "discount": DISCOUNT},
-        pace={"warmup_transitions": 1000, "replay_capacity": 100_000, "updates_per_transition": ratio},
+        pace={"warmup_transitions": 1000, "replay_capacity": 20_000, "updates_per_transition": ratio},
         envs=2,
         noisy=case.contender == "ddpg",
         skilled=case.contender != "random",
@@ -83,7 +83,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     for place, course in zip(axes[0], courses):
         areas = {}
         for start in STARTS:
-            found = [r for case, r in results.items() if (case.contender, case.variant) == (start, course)]
+            found = of(results, start, course)
             if found:
                 bands(place, found[0]["steps"], [r["returns"] for r in found], start, f"{STARTS[start]}, {len(found)} seeds")
                 areas[start] = float(np.mean([r["returns"] for r in found]))

@@ -17,9 +17,9 @@ from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.best import BestSoFar
 from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
-COMMON = {"temperature": 0.1, "final_temperature": 0.1, "discount": 0.99, "hidden_sizes": (128, 128)}
+COMMON = {"temperature": 0.1, "final_temperature": 0.1, "hidden_sizes": (128, 128)}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 ROBOTS = {"point": "sql_ros/PointMaze-v0", "quadruped": "sql_ros/Quadruped-maze-v0"}
 THRESHOLDS = {"point": UPPER_BEST, "quadruped": quadruped.UPPER_BEST}
@@ -29,12 +29,11 @@ POINTS, EPISODES = 60, 12  # of the curves; drawn at the end
 def setting(case: Case) -> Setting:
     """Of a case; its variant is the robot."""
     small = case.variant == "point"
-    ratio = 0.5 if small else 0.2
     return Setting(
         env=ROBOTS[case.variant],
-        steps=(10_000 if case.quick else 30_000) if small else 200_000,
-        algorithm={**COMMON, **KINDS[case.contender], "batch_size": 64 if small else 128},
-        pace={"warmup_transitions": 1000 if small else 5000, "replay_capacity": 200_000, "updates_per_transition": ratio},
+        steps=(10_000 if case.quick else 30_000) if small else 40_000,
+        algorithm={**COMMON, **KINDS[case.contender], "batch_size": 64 if small else 128, "discount": 0.99 if small else 0.98},
+        pace={"warmup_transitions": 1000 if small else 2000, "replay_capacity": 40_000, "updates_per_transition": 0.5},
         envs=1 if small else 4,
         noisy=True,
     )
@@ -73,7 +72,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     for place, robot in zip(axes[0], robots):
         threshold = THRESHOLDS[robot]
         for kind in KINDS:
-            found = [r for case, r in results.items() if (case.contender, case.variant) == (kind, robot)]
+            found = of(results, kind, robot)
             if not found:
                 continue
             nearest = [result["nearest"][-1] for result in found]
@@ -85,8 +84,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         place.set(title=robot, xlabel="transitions", ylabel="nearest to the target so far [m]")
         place.legend(frameon=False)
         tidy(place)
-    sides = {kind: [r for case, r in results.items() if (case.contender, case.variant) == (kind, "point")] for kind in KINDS}
-    pictures = [save(figure, out / "nearest.png"), _draw_paths({kind: found for kind, found in sides.items() if found}, out / "paths.png")]
+    sides = {kind: found for kind in KINDS if (found := of(results, kind, "point"))}
+    pictures = [save(figure, out / "nearest.png"), _draw_paths(sides, out / "paths.png")]
     for kind in KINDS:
         figures[f"{kind}_success"] = float(np.mean([figures[f"{robot}_{kind}_success"] for robot in robots]))
     others = [figures[f"{robot}_ddpg_success"] for robot in robots]

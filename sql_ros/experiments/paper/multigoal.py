@@ -15,7 +15,7 @@ from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
 ENV = "sql_ros/MultiGoal-v0"
 STATES = ((-2.5, 0.0), (0.0, 0.0), (2.5, 2.5))  # at which the authors' code draws Q
@@ -91,8 +91,7 @@ def entropy(shares: Sequence[float]) -> float:
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Shares and entropy of every seed; three pictures."""
-    sides = {kind: [result for case, result in results.items() if case.contender == kind] for kind in KINDS}
-    sides = {kind: found for kind, found in sides.items() if found}
+    sides = {kind: found for kind in KINDS if (found := of(results, kind))}
     lines = ["| | shares of the four goals, each seed | entropy [nats] | goals per seed |", "|---|---|---|---|"]
     for kind, found in sides.items():
         shares = "; ".join(" ".join(f"{share:.2f}" for share in result["shares"]) for result in found)

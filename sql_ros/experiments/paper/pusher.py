@@ -18,7 +18,7 @@ from sql_ros.core.squash import log_volume, squash
 from sql_ros.core.trainer import load_learner
 from sql_ros.experiments.gym_task import make_env, spec_of, to_env
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
 SKILLS, JOINT = ("x", "y"), "both"
 EPISODES, CANDIDATES = 50, 32  # of an evaluation; rows of noise per control step
@@ -38,9 +38,9 @@ def setting(case: Case) -> Setting:
     """Of a case; its variant is the task."""
     return Setting(
         env=env_of(case.variant),
-        steps=40_000 if case.quick else 200_000,
+        steps=20_000 if case.quick else 100_000,
         algorithm={**COMMON, **KINDS[case.contender]},
-        pace={"warmup_transitions": 2000, "replay_capacity": 200_000, "updates_per_transition": 0.2},
+        pace={"warmup_transitions": 2000, "replay_capacity": 100_000, "updates_per_transition": 1.0 if case.quick else 0.3},
         envs=4,
         noisy=case.contender == "ddpg",
     )
@@ -225,7 +225,7 @@ def _cell(found: Sequence[dict[str, Any]]) -> str:
 def _draw(composed: dict[str, list[dict[str, Any]]], results: dict[Case, dict[str, Any]], path: Path) -> str:
     """Ways of the puck: each skill, both composed, trained on both; and the distances."""
     figure, axes = panels(5, size=(3.0, 3.0))
-    sql = {task: next(r for case, r in results.items() if (case.contender, case.variant) == ("sql", task)) for task in (*SKILLS, JOINT)}
+    sql = {task: of(results, "sql", task)[0] for task in (*SKILLS, JOINT)}
     shown = [("skill: x to -1", sql["x"]), ("skill: y to -1", sql["y"]), ("composed", composed["sql"][0]), ("trained on both", sql[JOINT])]
     for place, (title, result) in zip(axes[0], shown):
         place.axvline(-1.0, color="#c0392b", alpha=0.4)
@@ -236,9 +236,8 @@ def _draw(composed: dict[str, list[dict[str, Any]]], results: dict[Case, dict[st
         place.set(title=title, xlim=(-1.6, 1.2), ylim=(-1.6, 1.2), aspect="equal")
     last = axes[0, 4]
     for index, (kind, found) in enumerate(composed.items()):
-        joint = [r for case, r in results.items() if (case.contender, case.variant) == (kind, JOINT)]
         last.bar(index - 0.2, _mean(found), 0.36, color=COLOURS[kind])
-        last.bar(index + 0.2, _mean(joint), 0.36, color=COLOURS[kind], alpha=0.4)
+        last.bar(index + 0.2, _mean(of(results, kind, JOINT)), 0.36, color=COLOURS[kind], alpha=0.4)
     last.set_xticks(range(len(composed)), [LABELS[kind] for kind in composed], fontsize=7)
     last.set_title("distance: composed, and pale: joint", fontsize=8)
     tidy(last)

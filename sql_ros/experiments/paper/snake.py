@@ -8,62 +8,86 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.envs.snake import LINE_M
+from sql_ros.envs.snake import BEYOND, LINE_M
+from sql_ros.experiments.curve import play
+from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.best import BestSoFar
 from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
-ENV = "sql_ros/Snake-v0"
-COMMON = {"temperature": 0.01, "final_temperature": 0.01, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
+FAR = "far"
+ENVS = {"": "sql_ros/Snake-v0", FAR: "sql_ros/Snake-far-v0"}
+LINES = {"": LINE_M, FAR: 2.0 * LINE_M}
+ALPHA, LAST_ALPHA, ANNEALED = 0.2, 0.03, 0.75  # log-linear over this share of the run
+COMMON = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
-POINTS = 60  # of the curves
+POINTS, EPISODES = 60, 10  # of the curves; after training
 
 
 def setting(case: Case) -> Setting:
-    """Of a case."""
+    """Of a case; its variant is where the line is."""
+    steps, ratio = (30_000 if case.quick else 60_000), 0.5
     return Setting(
-        env=ENV,
-        steps=30_000 if case.quick else 100_000,
-        algorithm={**COMMON, **KINDS[case.contender]},
-        pace={"warmup_transitions": 2000, "replay_capacity": 200_000, "updates_per_transition": 0.25},
+        env=ENVS[case.variant],
+        steps=steps,
+        algorithm={**COMMON, **KINDS[case.contender], "annealing_updates": round(ANNEALED * ratio * steps)},
+        pace={"warmup_transitions": 2000, "replay_capacity": steps, "updates_per_transition": ratio},
         envs=4,
         noisy=True,
     )
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Soft Q-learning and DDPG."""
-    return [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS]
+    """Soft Q-learning and DDPG; for the first three seeds with the line twice as far, too."""
+    near = [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS]
+    return near + [Case(contender, FAR, seed) for seed in seeds[:3] for contender in KINDS if not quick]
 
 
 def make(case: Case, out: Path) -> dict[str, Any]:
-    """Trains, and notes how far ahead any training episode came so far."""
+    """Trains, and notes how far ahead any training episode came so far; then where the learned policy goes."""
     best, chosen = BestSoFar("x", max), setting(case)
-    chosen.train(case.seed, wrap=best.wrap)
+    trainer = chosen.train(case.seed, wrap=best.wrap).trainer
     steps = np.linspace(chosen.steps / POINTS, chosen.steps, POINTS).astype(int)
-    return {"steps": steps.tolist(), "furthest": [round(x, 3) for x in best.at(steps)]}
+    env, ends = make_env(chosen.env), []
+    for episode in range(EPISODES):
+        *_, (_, _, info) = play(env, sampled(trainer.learner), 50_000 + episode)
+        ends.append(round(info["x"], 2))
+    return {"steps": steps.tolist(), "furthest": [round(x, 3) for x in best.at(steps)], "ends": ends}
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Who crosses the line, and when."""
-    figure, axes = panels(1, size=(6.0, 4.0))
-    place, figures, lines = axes[0, 0], {}, ["| | crossed the line | furthest ahead, each seed [m] |", "|---|---|---|"]
-    for kind in KINDS:
-        found = [result for case, result in results.items() if case.contender == kind]
-        if not found:
-            continue
-        furthest = [result["furthest"][-1] for result in found]
-        figures[f"{kind}_success"] = float(np.mean([x > LINE_M for x in furthest]))
-        bands(place, found[0]["steps"], [result["furthest"] for result in found], kind)
-        crossed = sum(x > LINE_M for x in furthest)
-        lines.append(f"| {LABELS[kind]} | {crossed} of {len(found)} | {', '.join(f'{x:.1f}' for x in furthest)} |")
-    place.axhline(LINE_M, color="#c0392b", linewidth=1.0, linestyle="--")
-    place.set(xlabel="transitions", ylabel="furthest ahead so far [m]")
-    place.legend(frameon=False)
-    tidy(place)
-    verdict = "reproduced" if figures["sql_success"] == 1.0 and figures.get("ddpg_success", 0.0) < 1.0 else "partly"
-    text = f"The line is {LINE_M:g} m ahead; beyond it speed pays three times as much.\n\n" + "\n".join(lines)
-    return Finding(verdict if figures["sql_success"] == 1.0 else "not", text, figures, [save(figure, out / "furthest.png")])
+    """Who crosses the line, when, and whether the policy it ends with does."""
+    lines_m = {variant: line for variant, line in LINES.items() if any(case.variant == variant for case in results)}
+    figure, axes = panels(len(lines_m), size=(6.0, 4.0))
+    figures: dict[str, float] = {}
+    lines = [
+        "| line at | | crossed in training | ends beyond it | furthest ahead, each seed [m] | ends at, each seed [m] |",
+        "|---|---|---|---|---|---|",
+    ]
+    for place, (variant, line) in zip(axes[0], lines_m.items()):
+        for kind in KINDS:
+            found = of(results, kind, variant)
+            if not found:
+                continue
+            furthest, ends = [result["furthest"][-1] for result in found], [float(np.median(result["ends"])) for result in found]
+            prefix = f"{variant}_{kind}" if variant else kind
+            figures[f"{prefix}_success"] = float(np.mean([x > line for x in furthest]))
+            figures[f"{prefix}_ends_beyond"] = float(np.mean([x > line for x in ends]))
+            bands(place, found[0]["steps"], [result["furthest"] for result in found], kind)
+            crossed, beyond = sum(x > line for x in furthest), sum(x > line for x in ends)
+            each = (", ".join(f"{x:.1f}" for x in values) for values in (furthest, ends))
+            lines.append(f"| {line:g} m | {LABELS[kind]} | {crossed} of {len(found)} | {beyond} of {len(found)} | {' | '.join(each)} |")
+        place.axhline(line, color="#c0392b", linewidth=1.0, linestyle="--")
+        place.set(title=f"line at {line:g} m", xlabel="transitions", ylabel="furthest ahead so far [m]")
+        place.legend(frameon=False)
+        tidy(place)
+    every, better = figures["sql_success"] == 1.0, figures["sql_success"] > figures.get("ddpg_success", 0.0)
+    verdict = "reproduced" if every and better and figures["sql_ends_beyond"] == 1.0 else "partly" if better else "not"
+    text = f"Beyond the line speed pays {BEYOND:g} times as much. Ends: median of {EPISODES} episodes after training.\n\n" + "\n".join(
+        lines
+    )
+    return Finding(verdict, text, figures, [save(figure, out / "furthest.png")])
 
 
 EXPERIMENT = Experiment(

@@ -13,7 +13,7 @@ from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.trainer import TrainerConfig
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
 ENV = "Pendulum-v1"
 LAST = 3  # evaluations that are averaged at the end
@@ -71,7 +71,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     for place, kind in zip(axes[0], KINDS):
         ends = {}
         for side, colour, label in (("ours", kind, "ours"), ("sb3", "random", "stable-baselines3")):
-            found = [r for case, r in results.items() if (case.contender, case.variant) == (side, kind)]
+            found = of(results, side, kind)
             bands(place, found[0]["steps"], [r["returns"] for r in found], colour, f"{label}, {len(found)} seeds")
             ends[side] = np.array([np.mean(r["returns"][-LAST:]) for r in found])
         error = np.sqrt(sum(values.var(ddof=1) / len(values) for values in ends.values()))
