@@ -28,6 +28,7 @@ from sql_ros.experiments.gym_training import Wrap, train
 from sql_ros.runs.figures import command_line, versions
 
 VERDICTS = ("reproduced", "partly", "not")
+ANALYSIS = "analysis.md"
 
 
 @dataclass(frozen=True, order=True)
@@ -225,7 +226,9 @@ def _make_one(make: Callable[[Case, Path], dict[str, Any]], case: Case, out: Pat
 
 
 def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], out: Path, quick: bool) -> None:
-    """finding.json for the index and for scripts, report.md for people."""
+    """finding.json for the index and for scripts, report.md for people; with the folder's analysis.md: a person's words."""
+    analysis = out / ANALYSIS
+    text = f"{finding.text}\n\n{analysis.read_text().strip()}" if analysis.is_file() else finding.text
     counts: dict[str, int] = {}
     for case in results:
         counts[case.contender] = counts.get(case.contender, 0) + 1
@@ -235,7 +238,7 @@ def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], o
         "title": experiment.title,
         "paper": experiment.paper,
         "verdict": finding.verdict,
-        "text": finding.text,
+        "text": text,
         "figures": finding.figures,
         "pictures": finding.pictures,
         "command": command,
@@ -246,5 +249,5 @@ def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], o
     write_json(out / "finding.json", content)
     pictures = [f"![{name.removesuffix('.png')}]({name})" for name in finding.pictures]
     lines = [f"# {experiment.title}", "", f"    {command}", "", f"*{experiment.paper}*", "", f"**Verdict: {finding.verdict}.**", ""]
-    lines += [finding.text, "", *pictures, ""]
+    lines += [text, "", *pictures, ""]
     (out / "report.md").write_text("\n".join(lines))

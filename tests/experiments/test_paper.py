@@ -29,6 +29,17 @@ def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
     assert all((tmp_path / name).stat().st_size > 10_000 for name in finding.pictures)
 
 
+def test_two_skills_learned_apart_push_both_ways_when_composed_and_untrained_ones_do_not(tmp_path):
+    figures = conduct(EXPERIMENTS["pusher"], tmp_path, [0], 1, quick=True).figures
+    assert figures["sql_composed_distance"] < 0.85  # the puck starts 1.7 m away on average
+    assert figures["composed_to_joint_ratio"] < 1.5
+    assert figures["gap"] > -1.0  # V of the mean Q is above V of the joint task: Lemma 1
+    spec = spec_of(make_env(pusher.env_of(pusher.JOINT)))
+    algorithm = AlgorithmConfig(**pusher.setting(Case("sql", "x", quick=True)).algorithm)
+    untrained = [Trainer(spec, TrainerConfig(), algorithm, seed).learner for seed in (0, 1)]
+    assert pusher.evaluate(pusher.JOINT, pusher.composed_act(untrained, spec))["distance"] > 1.2  # so that the checks above can fail
+
+
 def test_an_untrained_policy_goes_nowhere_in_particular():
     setting = multigoal.setting(Case("sql", quick=True))
     trainer = Trainer(spec_of(make_env(setting.env)), TrainerConfig(), AlgorithmConfig(**setting.algorithm), 0)

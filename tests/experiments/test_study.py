@@ -54,6 +54,16 @@ def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(t
     assert text.count("not run yet") == len(EXPERIMENTS) - 1
 
 
+def test_what_a_person_says_of_the_result_is_in_report_and_index(tmp_path):
+    folder = tmp_path / "soft-iteration"
+    folder.mkdir()
+    (folder / "analysis.md").write_text("It is so because of the noise.\n")
+    for report_only in (False, True):
+        conduct(_experiment(), folder, [0], 1, quick=True, report_only=report_only)
+        assert (folder / "report.md").read_text().count("because of the noise") == 1
+        assert write_index(tmp_path).read_text().count("because of the noise") == 1
+
+
 def test_the_command_line_knows_every_experiment():
     assert set(PAPER) == set(EXPERIMENTS)
     for name, experiment in EXPERIMENTS.items():
