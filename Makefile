@@ -2,7 +2,7 @@
 # make demo   set up, then watch a trained arm stack a brick and be pushed, in seconds
 # make test   set up, then run every test
 # make check  format, lint, types and the fast tests, in some five minutes
-# Others: setup, eval, doctor, clean.
+# Others: lint, setup, eval, doctor, clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SEED ?= 0
 ARGS ?=
 
-.PHONY: run demo test check setup eval doctor clean
+.PHONY: run demo test check lint setup eval doctor clean
 
 run: setup
 	$(VENV)/bin/sql-ros up sawyer_stack task:=sawyer_reach seed:=$(SEED) $(ARGS)
@@ -30,11 +30,13 @@ else
 	$(VENV)/bin/python -m pytest $(ARGS)
 endif
 
-check: setup
+check: lint
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
+
+lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
 
 eval: setup
 	$(VENV)/bin/sql-ros eval --policy runs/latest/policy.onnx --task sawyer_reach
