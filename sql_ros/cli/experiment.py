@@ -87,8 +87,8 @@ def _stacking(args: argparse.Namespace) -> int:
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"--contenders {method}, expected any of: {', '.join(METHODS)}")
-    if not args.report_only:
-        make_runs(args.out, methods, args.seeds, args.steps or STACKING_STEPS, args.evaluate_every, args.jobs)
+    length = args.steps or STACKING_STEPS
+    failures = [] if args.report_only else make_runs(args.out, methods, args.seeds, length, args.evaluate_every, args.jobs)
     write_stacking_report(args.out)
     print(f"report: {args.out / 'report.md'}")
-    return 0
+    return 1 if failures else 0

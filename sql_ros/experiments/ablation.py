@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import time
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sql_ros.core import learner
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.memory import keep_freed_memory
 from sql_ros.experiments.ablation_plan import Run, plan
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.contenders import CONTENDERS, settings
 from sql_ros.experiments.curve import Curve, CurveRecorder
 from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import train
+from sql_ros.experiments.workers import make_side_by_side, write_json
 from sql_ros.runs.figures import versions
 
 # of the learner's code as it was when this process began: results of different code should not be compared unawares
@@ -46,37 +42,17 @@ def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
     Raises:
         ConfigError: no worker, or the folder holds a run of another length.
     """
-    if jobs < 1:
-        raise ConfigError(f"{jobs} worker processes, expected 1 or more")
     runs = plan() if runs is None else runs
-    missing = [item for item in runs if not _is_made(item, out)]
-    print(f"{len(missing)} of {len(runs)} runs to make, {jobs} at a time", flush=True)
-    failures: list[str] = []
-    if not missing:
-        return failures
-    eta = Eta(sum(item.problem.steps for item in missing))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(_methods(missing),)) as pool:
-        futures: dict[Future[str], Run] = {pool.submit(_make, item, out): item for item in missing}
-        for count, future in enumerate(as_completed(futures), start=1):
-            item, error = futures[future], future.exception()
-            name = f"{item.env} | {item.contender} | seed {item.seed}"
-            text = f"failed: {error!r}" if error else future.result()
-            if error:
-                failures.append(f"{name}: {error!r}")
-            print(f"{count}/{len(missing)} {name} | {text} | {eta.minutes_left(item.problem.steps):.0f} min left", flush=True)
-    return failures
-
-
-class Eta:
-    """Guesses the time left from the transitions made so far."""
-
-    def __init__(self, steps: int) -> None:
-        self._began, self._made, self._steps = time.monotonic(), 0, steps
-
-    def minutes_left(self, made: int) -> float:
-        """After so many transitions more [min]."""
-        self._made += made
-        return (time.monotonic() - self._began) / self._made * (self._steps - self._made) / 60.0
+    baselines = any(CONTENDERS[item.contender].method in ("sac", "ddpg") for item in runs)
+    return make_side_by_side(
+        partial(_make, out=out),
+        runs,
+        partial(_is_made, out=out),
+        jobs,
+        name_of=lambda item: f"{item.env} | {item.contender} | seed {item.seed}",
+        steps_of=lambda item: item.problem.steps,
+        imports=["stable_baselines3"] if baselines else [],
+    )
 
 
 def _is_made(item: Run, out: Path) -> bool:
@@ -88,18 +64,6 @@ def _is_made(item: Run, out: Path) -> bool:
     if steps != item.problem.steps:
         raise ConfigError(f"{path} holds a run of {steps} transitions, expected {item.problem.steps}: choose another --out or remove it")
     return True
-
-
-def _methods(runs: list[Run]) -> set[str]:
-    return {CONTENDERS[item.contender].method for item in runs}
-
-
-def _prepare(methods: set[str]) -> None:
-    """Start of a worker: one thread, and everything imported that a run imports late."""
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    if methods & {"sac", "ddpg"}:
-        import stable_baselines3  # noqa: F401
 
 
 def _make(item: Run, out: Path) -> str:
@@ -142,11 +106,3 @@ def _uniform_curve(item: Run) -> Curve:
     recorder = CurveRecorder(env, item.problem.evaluation_episodes)
     recorder.add(item.problem.steps, 0, lambda _: rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32))
     return recorder.curve
-
-
-def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
-    """Writes a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps(content, indent=indent) + "\n")
-    partial.replace(path)

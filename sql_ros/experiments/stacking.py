@@ -10,8 +10,6 @@ them what they share, as `baselines.py` says. A run ends early when it has conve
 from __future__ import annotations
 
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,16 +17,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
 from sql_ros.core.config import config_from_mapping
 from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.memory import keep_freed_memory
 from sql_ros.core.trainer import Trainer, TrainerConfig
-from sql_ros.experiments.ablation import write_json
 from sql_ros.experiments.baselines import export_baseline, train_baseline
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import train
+from sql_ros.experiments.workers import make_side_by_side, write_json
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import versions
@@ -91,17 +87,11 @@ class RunResult:
         return {"first_success_min": first, "consistent_min": consistent, "converged_min": next(both, float("inf"))}
 
 
-def make_runs(out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int) -> None:
-    """Makes the runs that have no file yet, in worker processes of one thread; prints a line for each."""
-    missing = [(method, seed) for seed in seeds for method in methods if not _file(out, method, seed).is_file()]
-    print(f"{len(missing)} of {len(methods) * len(seeds)} runs to make, {jobs} at a time", flush=True)
-    if not missing:
-        return
-    overhead_s = measure_overhead()
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        work = [pool.submit(make_run, out, method, seed, steps, evaluate_every, overhead_s) for method, seed in missing]
-        for count, future in enumerate(as_completed(work), start=1):
-            print(f"{count}/{len(missing)} {future.result()}", flush=True)
+def make_runs(out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int) -> list[str]:
+    """Makes the runs that have no file yet, as `make_side_by_side` does."""
+    make = partial(make_run, out=out, steps=steps, evaluate_every=evaluate_every, overhead_s=measure_overhead())
+    runs = [(method, seed) for seed in seeds for method in methods]
+    return make_side_by_side(make, runs, lambda run: _file(out, *run).is_file(), jobs, name_of=lambda run: f"{run[0]} seed {run[1]}")
 
 
 def measure_overhead() -> float:
@@ -117,11 +107,10 @@ def measure_overhead() -> float:
 
 
 def make_run(
-    out: Path, method: str, seed: int, steps: int, evaluate_every: int, overhead_s: float, episodes: int = EVALUATION_EPISODES
+    run: tuple[str, int], out: Path, steps: int, evaluate_every: int, overhead_s: float, episodes: int = EVALUATION_EPISODES
 ) -> str:
-    """One run, from nothing to its file, with its policy beside it; returns a line on it."""
-    keep_freed_memory()
-    torch.set_num_threads(1)
+    """One run, a method and a seed, from nothing to its file, with its policy beside it; returns what it reached."""
+    method, seed = run
     task = load_task(TASK)
     result = RunResult(method, seed, overhead_s, task.episode_steps, task.config.control_rate_hz)
     path = _file(out, method, seed)
@@ -150,7 +139,7 @@ def make_run(
         train_baseline(method, ENV, steps, seed, algorithm, pace, **points)
     content = {**vars(result), "algorithm": algorithm.as_dict(), "trainer": pace.as_dict(), "versions": versions()}
     write_json(path, content)
-    return f"{method} seed {seed}: {result.milestones()}"
+    return str(result.milestones())
 
 
 def settings() -> tuple[AlgorithmConfig, TrainerConfig]:

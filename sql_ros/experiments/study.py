@@ -6,25 +6,20 @@ A run that has its file is not made again, so an experiment can stop and go on.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sql_ros.core.config import config_from_mapping
-from sql_ros.core.errors import ConfigError
+from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.memory import keep_freed_memory
 from sql_ros.core.trainer import Trainer, TrainerConfig
-from sql_ros.experiments.ablation import write_json
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import Wrap, train
+from sql_ros.experiments.workers import make_side_by_side, write_json
 from sql_ros.runs.figures import command_line, versions
 
 VERDICTS = ("reproduced", "partly", "not")
@@ -164,12 +159,15 @@ def conduct(experiment: Experiment, out: Path, seeds: Sequence[int], jobs: int, 
 
     Raises:
         ConfigError: nothing to report on, or `out` holds runs of the other version.
+        SqlRosError: a run failed.
     """
-    if jobs < 1:
-        raise ConfigError(f"{jobs} worker processes, expected 1 or more")
     chosen = experiment.cases(list(seeds) or list(range(experiment.seeds[quick])), quick)
     if not report_only:
-        _make_missing(experiment, chosen, out, jobs)
+        print(f"{experiment.name}: ", end="")
+        make = partial(_make_one, make=experiment.make, out=out)
+        failures = make_side_by_side(make, chosen, lambda case: _file(out, case).is_file(), jobs, name_of=lambda case: case.name)
+        if failures:
+            raise SqlRosError(f"{len(failures)} runs failed; the others are kept:\n" + "\n".join(failures))
     results = read_results(out, quick)
     if not results:
         raise ConfigError(f"no runs in {out / 'runs'}")
@@ -195,34 +193,18 @@ def of(results: dict[Case, dict[str, Any]], contender: str, variant: str = "") -
     return [result for case, result in sorted(results.items()) if (case.contender, case.variant) == (contender, variant)]
 
 
-def _make_missing(experiment: Experiment, cases: Sequence[Case], out: Path, jobs: int) -> None:
-    missing = [case for case in cases if not (out / "runs" / f"{case.name}.json").is_file()]
-    print(f"{experiment.name}: {len(missing)} of {len(cases)} runs to make, {jobs} at a time", flush=True)
-    if not missing:
-        return
-    began = time.monotonic()
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_prepare) as pool:
-        futures = {pool.submit(_make_one, experiment.make, case, out): case for case in missing}
-        for count, future in enumerate(as_completed(futures), start=1):
-            left = (time.monotonic() - began) / count * (len(missing) - count) / 60.0
-            print(f"{count}/{len(missing)} {futures[future].name} in {future.result():.0f} s | {left:.0f} min left", flush=True)
+def _file(out: Path, case: Case) -> Path:
+    return out / "runs" / f"{case.name}.json"
 
 
-def _prepare() -> None:
-    """Start of a worker."""
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    os.nice(5)
-
-
-def _make_one(make: Callable[[Case, Path], dict[str, Any]], case: Case, out: Path) -> float:
-    """One run, from nothing to its file; returns its seconds."""
+def _make_one(case: Case, make: Callable[[Case, Path], dict[str, Any]], out: Path) -> str:
+    """One run, from nothing to its file."""
     began = time.monotonic()
     result = make(case, out)
     seconds = time.monotonic() - began
     content = {"case": asdict(case), "seconds": round(seconds, 1), "versions": versions(), "result": result}
-    write_json(out / "runs" / f"{case.name}.json", content, indent=None)
-    return seconds
+    write_json(_file(out, case), content, indent=None)
+    return f"{seconds:.0f} s"
 
 
 def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], out: Path, quick: bool) -> None:

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.experiments.ablation import write_json
 from sql_ros.experiments.ablation_plan import Run
 from sql_ros.experiments.ablation_report import write_report
 from sql_ros.experiments.ablation_results import area
+from sql_ros.experiments.workers import write_json
 
 HOPPER, REACH = "Hopper-v5", "sql_ros/SawyerReach-v0"
 

@@ -62,7 +62,7 @@ def test_training_episodes_are_logged_with_their_outcome(line):
 
 @pytest.mark.parametrize("method", ["sql", "sac", "ddpg"])
 def test_a_run_leaves_its_file_and_the_report_reads_it(tmp_path, method):
-    make_run(tmp_path, method, 3, 300, 300, 2.5, episodes=1)
+    make_run((method, 3), tmp_path, 300, 300, 2.5, episodes=1)
     (run,) = read_runs(tmp_path)
     assert (run.method, run.seed, run.curve["steps"]) == (method, 3, [300])
     assert run.episodes == [[250, False]]

@@ -1,11 +1,12 @@
 """Cases, their files, and the finding made of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sql_ros.cli.experiment import PAPER
-from sql_ros.core.errors import ConfigError
+from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.experiments.paper import soft_iteration
 from sql_ros.experiments.paper.registry import EXPERIMENTS, write_index
 from sql_ros.experiments.study import Experiment, Finding, conduct
@@ -30,6 +31,19 @@ def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tm
     assert content["runs"] == {"tabular": 3}
     assert "torch" in content["versions"]
     assert "**Verdict: reproduced.**" in (tmp_path / "report.md").read_text()
+
+
+def _fails_for_one(case, out):
+    if case.seed == 1:
+        raise ValueError("no such torque")
+    return {}
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path):
+    experiment = replace(_experiment(), make=_fails_for_one)
+    with pytest.raises(SqlRosError, match="1 runs failed.*\n.*seed1: ValueError.*no such torque"):
+        conduct(experiment, tmp_path, [0, 1, 2], 1, quick=True)
+    assert sorted(path.name[-10:] for path in (tmp_path / "runs").iterdir()) == ["seed0.json", "seed2.json"]
 
 
 def test_quick_and_full_runs_are_not_mixed(tmp_path):
