@@ -41,7 +41,7 @@ def _fails_for_one(case, out):
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path):
     experiment = replace(_experiment(), make=_fails_for_one)
-    with pytest.raises(SqlRosError, match="1 runs failed.*\n.*seed1: ValueError.*no such torque"):
+    with pytest.raises(SqlRosError, match=r"1 runs failed.*\n.*seed1: ValueError.*no such torque"):
         conduct(experiment, tmp_path, [0, 1, 2], 1, quick=True)
     assert sorted(path.name[-10:] for path in (tmp_path / "runs").iterdir()) == ["seed0.json", "seed2.json"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sql_ros.core.trainer import load_learner
 from sql_ros.experiments.gym_task import make_env, spec_of, to_env
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.workers import write_json
 
 SKILLS, JOINT = ("x", "y"), "both"
 EPISODES, CANDIDATES = 50, 32  # of an evaluation; rows of noise per control step
@@ -172,13 +174,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         seeds = [seed for seed in seeds if all(_result(results, kind, skill, seed) for skill in SKILLS)]
         if not seeds:
             continue
-        composed[kind] = []
-        for seed in seeds:
-            skills = [_load(out, results, kind, skill, seed) for skill in SKILLS]
-            spec = spec_of(make_env(env_of(JOINT)))
-            composed[kind].append(evaluate(JOINT, composed_act(skills, spec)))
-            if kind == "sql":
-                bounds.append(bound_on_data(skills, _load(out, results, kind, JOINT, seed), spec))
+        both = [_compose(out, kind, seed) for seed in seeds]
+        composed[kind] = [result["composed"] for result in both]
+        bounds += [result["bound"] for result in both if "bound" in result]
         alone = {task: [_result(results, kind, task, seed) for seed in seeds] for task in (*SKILLS, JOINT)}
         cells = [_cell(composed[kind]), *(_cell(alone[task]) for task in (JOINT, *SKILLS))]
         lines.append(f"| {LABELS[kind]} | {' | '.join(cells)} |")
@@ -203,9 +201,19 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     return Finding(verdict, text, figures, [_draw(composed, results, out / "pusher.png")])
 
 
-def _load(out: Path, results: dict[Case, dict[str, Any]], kind: str, task: str, seed: int) -> Learner:
-    case = next(case for case in results if (case.contender, case.variant, case.seed) == (kind, task, seed))
-    return load_learner(_models(out, case))[0]
+def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
+    """What the composed policy does; kept beside the runs, which last longer than the networks it is made of."""
+    path = out / "composed" / f"{kind}-seed{seed}.json"
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text())
+        return kept
+    *skills, joint = (load_learner(_models(out, Case(kind, task, seed)))[0] for task in (*SKILLS, JOINT))
+    spec = spec_of(make_env(env_of(JOINT)))
+    made: dict[str, Any] = {"composed": evaluate(JOINT, composed_act(skills, spec))}
+    if kind == "sql":
+        made["bound"] = bound_on_data(skills, joint, spec)
+    write_json(path, made, indent=None)
+    return made
 
 
 def _result(results: dict[Case, dict[str, Any]], kind: str, task: str, seed: int) -> dict[str, Any]:
