@@ -62,7 +62,7 @@ COURSES = {
     "wide": Course("forward", _hallway(2.0)),
     "narrow": Course("forward", _hallway(1.0)),
     "u": Course("target", U_WALLS, (0.0, 3.0)),
-    "maze": Course("target", MAZE_WALLS, (8.0, 0.0), 3.0),
+    "maze": Course("target", MAZE_WALLS, (8.0, 0.0), 5.0),
 }
 UPPER_BEST = float(np.hypot(8.0 - 5.0, 1.3))  # of the maze: nearest to the target that the dead end gets, by the robot's middle at most [m]
 

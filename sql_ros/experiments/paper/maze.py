@@ -19,7 +19,11 @@ from sql_ros.experiments.paper.best import BestSoFar
 from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
-COMMON = {"temperature": 0.1, "final_temperature": 0.1, "hidden_sizes": (128, 128)}
+COMMON = {"temperature": 0.1, "hidden_sizes": (128, 128)}
+OF_ROBOT: dict[str, dict[str, Any]] = {
+    "point": {"final_temperature": 0.1, "batch_size": 64, "discount": 0.99},
+    "quadruped": {"final_temperature": 0.01, "annealing_updates": 15_000, "batch_size": 128, "discount": 0.98},
+}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 ROBOTS = {"point": "sql_ros/PointMaze-v0", "quadruped": "sql_ros/Quadruped-maze-v0"}
 THRESHOLDS = {"point": UPPER_BEST, "quadruped": quadruped.UPPER_BEST}
@@ -32,7 +36,7 @@ def setting(case: Case) -> Setting:
     return Setting(
         env=ROBOTS[case.variant],
         steps=(10_000 if case.quick else 30_000) if small else 40_000,
-        algorithm={**COMMON, **KINDS[case.contender], "batch_size": 64 if small else 128, "discount": 0.99 if small else 0.98},
+        algorithm={**COMMON, **OF_ROBOT[case.variant], **KINDS[case.contender]},
         pace={"warmup_transitions": 1000 if small else 2000, "replay_capacity": 40_000, "updates_per_transition": 0.5},
         envs=1 if small else 4,
         noisy=True,
