@@ -31,7 +31,7 @@ def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
 
 
 def test_two_skills_learned_apart_push_both_ways_when_composed_and_untrained_ones_do_not(tmp_path):
-    figures = conduct(EXPERIMENTS["pusher"], tmp_path, [0], 1, quick=True).figures
+    figures = conduct(EXPERIMENTS["pusher"], tmp_path, [0], 2, quick=True).figures
     assert figures["sql_composed_distance"] < 0.85  # the puck starts 1.7 m away on average
     assert figures["composed_to_joint_ratio"] < 1.5
     assert figures["gap"] > -1.0  # V of the mean Q is above V of the joint task: Lemma 1
