@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
 
 _domains = itertools.count(1 + os.getpid() % 90)
@@ -76,6 +77,10 @@ class Probe:
             if future.done():
                 return future.result()
         raise AssertionError(f"no answer from {name}")
+
+    def until_active(self, name: str) -> None:
+        """Waits for the end of a node's activation: what it hears between its configuration and that it lets be."""
+        self.wait(lambda: self.call(GetState, f"{name}/get_state", GetState.Request()).current_state.label == "active", what=name)
 
     def close(self) -> None:
         self._executor.shutdown()

@@ -35,6 +35,7 @@ def arm(probe, task):
 def test_each_new_state_gets_one_answer_and_a_repeated_state_the_same_answer(processes, probe, arm, task):
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
     processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0)
+    probe.until_active("actor")
     probe.wait(lambda: arm.publisher.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
 
     def answered(stamp: int, offset: float = 0.0):

@@ -40,7 +40,7 @@ def test_a_parameter_of_a_type_that_is_none_does_not_end_a_node(processes, probe
 
 def test_bytes_that_are_no_message_do_not_end_a_node(processes, probe, task, fast_learner):
     node = processes.node("learner", **fast_learner)
-    probe.call(GetState, "learner/get_state", GetState.Request())
+    probe.until_active("learner")
     publisher = probe.node.create_publisher(Float64MultiArray, "replay", REPLAY)
     probe.wait(publisher.get_subscription_count)
     content = serialize_message(Float64MultiArray(layout=TransitionCodec(task.spec)._layout, data=[0.0] * 57))
@@ -55,7 +55,7 @@ def test_bytes_that_are_no_message_do_not_end_a_node(processes, probe, task, fas
 def test_what_a_node_was_sent_it_does_not_keep(processes, probe, task, fast_learner, rng):
     """By default each of the 5,000 places of the queue comes to hold the longest message it ever had: 10 MiB more after these."""
     node = processes.node("learner", **fast_learner)
-    probe.call(GetState, "learner/get_state", GetState.Request())
+    probe.until_active("learner")
     publisher = probe.node.create_publisher(Float64MultiArray, "replay", REPLAY)
     probe.wait(publisher.get_subscription_count)
     sound, memory = sound_messages(task)["transition"], []

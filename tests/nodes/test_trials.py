@@ -89,6 +89,7 @@ def test_what_cannot_be_done_to_the_arm_is_counted(processes, probe):
     diagnostics = probe.listen(DiagnosticArray, "/diagnostics", 50)
     hand = probe.node.create_publisher(Float64MultiArray, "sim_bridge/disturb", RELIABLE)
     processes.node("sim_bridge", task="sawyer_stack", realtime_factor=0.0)
+    probe.until_active("sim_bridge")
     probe.wait(hand.get_subscription_count)
     good = disturbance_to_msg(Disturbance("push", 10.0, "nobody", (1.0, 0.0, 0.0), 0.1))
     hand.publish(good)
