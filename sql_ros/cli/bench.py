@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -134,7 +133,7 @@ def _run(
             raise
         finally:
             for child in children.values():
-                child.send_signal(signal.SIGINT)
+                child.terminate()  # SIGINT is ignored by a process that starts in the background of a script
             for child in children.values():
                 child.wait(20)
 

@@ -89,8 +89,9 @@ class RunResult:
 
 def make_runs(out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int) -> list[str]:
     """Makes the runs that have no file yet, as `make_side_by_side` does."""
-    make = partial(make_run, out=out, steps=steps, evaluate_every=evaluate_every, overhead_s=measure_overhead())
     runs = [(method, seed) for seed in seeds for method in methods]
+    overhead_s = 0.0 if all(_file(out, *run).is_file() for run in runs) else measure_overhead()
+    make = partial(make_run, out=out, steps=steps, evaluate_every=evaluate_every, overhead_s=overhead_s)
     return make_side_by_side(make, runs, lambda run: _file(out, *run).is_file(), jobs, name_of=lambda run: f"{run[0]} seed {run[1]}")
 
 

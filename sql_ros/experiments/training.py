@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import matplotlib
-import numpy as np
 import yaml
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,8 +19,8 @@ from sql_ros.core.config import Config, config_from_mapping, option, read_yaml
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.trainer import Trainer, TrainerConfig
-from sql_ros.experiments.curve import EVALUATION_SEED, Curve
-from sql_ros.experiments.gym_task import make_env, to_env
+from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
+from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import deterministic, train
 from sql_ros.runs.figures import command_line, versions, write_figures
 
@@ -182,14 +182,8 @@ def record(env_id: str, trainer: Trainer) -> list[Any]:
         return []
     try:
         env: Any = gymnasium.make(env_id, render_mode="rgb_array")
-        observation, _ = env.reset(seed=EVALUATION_SEED)
-        act, frames, ended = deterministic(trainer.learner), [env.render()], False
-        while not ended and len(frames) < FRAMES:
-            for _ in range(EVERY):
-                if not ended:
-                    observation, _, terminated, truncated, _ = env.step(to_env(act(np.asarray(observation, np.float32)), env.action_space))
-                    ended = terminated or truncated
-            frames.append(env.render())
+        states = play(env, deterministic(trainer.learner), EVALUATION_SEED)
+        frames = [env.render() for _ in islice(states, 0, FRAMES * EVERY, EVERY)]
         env.close()
     except Exception as error:  # whatever environment and graphics driver throw: the run is over and saved
         print(f"no clip: {' '.join(str(error).split())[:200]}", flush=True)

@@ -17,7 +17,8 @@ from sql_ros.core.learner import Learner
 from sql_ros.core.losses import soft_value
 from sql_ros.core.squash import log_volume, squash
 from sql_ros.core.trainer import load_learner
-from sql_ros.experiments.gym_task import make_env, spec_of, to_env
+from sql_ros.experiments.curve import play
+from sql_ros.experiments.gym_task import make_env, spec_of
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 from sql_ros.experiments.workers import write_json
@@ -106,17 +107,12 @@ def evaluate(task: str, act: Act, visit: Callable[[Tensor], None] = lambda obser
     env = make_env(env_of(task))
     away, returns, tracks = [], [], []
     for episode in range(EPISODES):
-        observation, _ = env.reset(seed=70_000 + episode)
-        total, factor, ended, seen, info = 0.0, 1.0, False, [], {}
-        while not ended:
-            seen.append(observation)
-            action = act(torch.from_numpy(observation[None])).numpy()
-            observation, reward, terminated, truncated, info = env.step(to_env(action, env.action_space))
-            total, factor, ended = total + factor * reward, factor * DISCOUNT, terminated or truncated
-        away.append([info["distance"][axis] for axis in SKILLS])
-        returns.append(total)
-        tracks.append([[round(float(x), 3) for x in state[9:11]] for state in seen[::10]])
-        visit(torch.from_numpy(np.array(seen)))
+        states = list(play(env, lambda observation: act(torch.from_numpy(observation[None])).numpy(), 70_000 + episode))
+        seen, rewards = np.array([observation for observation, _, _ in states]), [reward for _, reward, _ in states[1:]]
+        away.append([states[-1][2]["distance"][axis] for axis in SKILLS])
+        returns.append(float(np.dot(rewards, DISCOUNT ** np.arange(len(rewards)))))
+        tracks.append(seen[:-1:10, 9:11].astype(float).round(3).tolist())
+        visit(torch.from_numpy(seen[:-1]))
     x, y = np.array(away).T
     return {
         "x": float(x.mean()),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from sql_ros.envs.snake import BEYOND, LINE_M
@@ -18,7 +19,7 @@ from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
 FAR = "far"
 ENVS = {"": "sql_ros/Snake-v0", FAR: "sql_ros/Snake-far-v0"}
-LINES = {"": LINE_M, FAR: 2.0 * LINE_M}
+LINES = {variant: float(gymnasium.spec(env).kwargs.get("line_m", LINE_M)) for variant, env in ENVS.items()}
 ALPHA, LAST_ALPHA, ANNEALED = 0.2, 0.03, 0.75  # log-linear over this share of the run
 COMMON = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
