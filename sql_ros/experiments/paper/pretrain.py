@@ -28,7 +28,7 @@ def setting(case: Case) -> Setting:
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     return Setting(
         env=ENV,
-        steps=20_000 if case.quick else 50_000,
+        steps=40_000 if case.quick else 50_000,
         algorithm={**COMMON, **kind, "temperature": alpha, "final_temperature": alpha},
         pace={"warmup_transitions": 2000, "replay_capacity": 50_000, "updates_per_transition": 0.5},
         envs=4,
@@ -39,7 +39,7 @@ def setting(case: Case) -> Setting:
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
     """Every alpha, and DDPG for fine-tuning; quick: two alphas."""
     sql = [Case("sql", alpha, seed, quick) for seed in seeds for alpha in (("1", MAIN) if quick else ALPHAS)]
-    return sql + ([] if quick else [Case("ddpg", MAIN, seed, quick) for seed in seeds])
+    return sql + [Case("ddpg", MAIN, seed, quick) for seed in seeds]
 
 
 def models(folder: Path, case: Case) -> Path:
