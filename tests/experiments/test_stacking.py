@@ -43,7 +43,8 @@ def test_all_of_them_once_is_not_yet_converged():
 
 def test_the_settings_are_those_of_the_stack():
     algorithm, pace = settings()
-    assert (algorithm.hidden_sizes, algorithm.temperature, pace.updates_per_transition) == ((128, 128), 0.05, 2.0)
+    assert (algorithm.hidden_sizes, algorithm.temperature, pace.updates_per_transition) == ((128, 128), 0.05, 4.0)
+    assert (algorithm.layer_norm, algorithm.discount) == (True, 0.93)
 
 
 def test_what_an_arm_takes_between_episodes_is_the_rest_the_release_and_the_way():

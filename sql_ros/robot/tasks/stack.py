@@ -39,9 +39,9 @@ class TaskConfig(task.TaskConfig):
     angle_cost: float = option(3.0, "reward lost per radian", minimum=0.0)
     distance_cost: float = option(10.0, "reward lost per metre, beside the logarithm", minimum=0.0)
     reward_scale: float = option(0.1, "of all of the reward; the temperature goes with it", minimum=0.0)
-    fine_bonus: float = option(0.0, "reward per step right at the seat, with the widths below; none in the source", minimum=0.0)
-    fine_scale_m: float = option(0.004, "width of the fine bonus [m]", minimum=1e-5)
-    fine_scale_rad: float = option(0.03, "width of the fine bonus [rad]", minimum=1e-5)
+    fine_bonus: float = option(0.0, "reward per step right at the seat, half of it at the widths below; none in the source", minimum=0.0)
+    fine_scale_m: float = option(0.004, "half width of the fine bonus [m]", minimum=1e-5)
+    fine_scale_rad: float = option(0.03, "half width of the fine bonus [rad]", minimum=1e-5)
 
 
 class Task(task.Task):
@@ -72,9 +72,10 @@ class Task(task.Task):
         if distance < ABOVE[0] and angle < ABOVE[1]:
             press = min(max(float(self._press @ torque), 0.0), config.most_press_n)
             reward += config.stage_bonus + config.press_bonus * press
+            widths = squared / config.fine_scale_m**2 + (angle / config.fine_scale_rad) ** 2
+            reward += config.fine_bonus / (1.0 + widths)  # a tail that long tells askew on the studs from less askew
             if distance < ALIGNED[0] and angle < ALIGNED[1]:
-                widths = squared / config.fine_scale_m**2 + (angle / config.fine_scale_rad) ** 2
-                reward += config.stage_bonus + config.fine_bonus * float(np.exp(-widths))
+                reward += config.stage_bonus
         return float(config.reward_scale * reward)
 
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
