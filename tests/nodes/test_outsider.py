@@ -110,7 +110,7 @@ def test_an_outsider_is_refused_whatever_it_tries(stack, outsider, probe, said, 
 
 
 def test_what_was_recorded_before_the_learner_was_started_again_is_worth_nothing_and_the_run_goes_on(stack, outsider, probe, said):
-    probe.wait(lambda: said("actor", "policy_version") >= 1)
+    probe.wait(lambda: said("actor", "policy_version") >= 1 and outsider.heard["policy"] and outsider.heard["replay"])
     policy, transition = copy.deepcopy(outsider.heard["policy"][-1]), copy.deepcopy(outsider.heard["replay"][-1])
     stack()
     had = said("learner", "transitions")
