@@ -82,7 +82,7 @@ def stack(processes, fast_learner, tmp_path):
 
 
 def test_an_outsider_is_refused_whatever_it_tries(stack, outsider, probe, said, untrained):
-    probe.wait(lambda: said("actor", "policy_version") >= 2, what="policies of the stack's own learner")
+    probe.wait(lambda: said("actor", "policy_version") >= 2 and all(outsider.heard.values()), what="policies of the stack's own learner")
     assert said("actor", "fault/policy_refused") == said("learner", "fault/transition_refused") == 0
 
     recorded = copy.deepcopy(outsider.heard["replay"][-1])
