@@ -36,6 +36,7 @@ def test_two_skills_learned_apart_do_together_what_neither_does_and_untrained_on
     composed = figures["sql_composed_distance"]
     assert composed < 0.85  # the puck starts 1.7 m away on average
     assert figures["composed_to_joint_ratio"] < 1.5
+    assert figures["gap"] > -1.0  # V of the mean Q is above V of the joint task: Lemma 1
     results = read_results(tmp_path, quick=True)
     assert composed < min(of(results, "sql", skill)[0]["distance"] for skill in pusher.SKILLS)
     spec = spec_of(make_env(pusher.env_of(pusher.JOINT)))
