@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sql_ros.core.affine import affine
+
 
 class Scaling(NamedTuple):
     """Brings observations in SI units near 1: (o - offset) / scale, each (S,)."""
@@ -28,9 +30,7 @@ class StackedLinear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Maps (N, R, in) to (N, R, out)."""
-        if len(self.weight) == 1:  # a batch of one product costs more than one product
-            return torch.addmm(self.bias[0, 0], rows.squeeze(0), self.weight[0]).unsqueeze(0)
-        return torch.baddbmm(self.bias, rows, self.weight)
+        return affine(rows, self.weight, self.bias)
 
 
 class StackedLayerNorm(nn.Module):
@@ -107,7 +107,7 @@ class StateActionNetwork(nn.Module):
     def first_of_state(self, state: Tensor) -> Tensor:
         """W_s s + b: (B, S) -> (N, B, H)."""
         rows = self.scaled(state).expand(self.members, -1, -1)
-        return torch.baddbmm(self.first.bias, rows, self.first.weight[:, : self.state_size])
+        return affine(rows, self.first.weight[:, : self.state_size], self.first.bias)
 
     def _rest(self, hidden: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers):

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from sql_ros.core.affine import is_large, product
 from sql_ros.core.networks import StackedLayerNorm, StackedLinear, TwinQ
 
 PARTIAL_SUMS = 16
@@ -34,7 +35,6 @@ class ParticleQ:
         part = torch.arange(width, device=self._last.weight.device) * PARTIAL_SUMS // width
         self._parts = nn.functional.one_hot(part, PARTIAL_SUMS).to(self._last.weight)  # (H, P)
         self._sums = (self._last.weight * self._parts).detach().to(precision)  # (N, H, P)
-        self._results: dict[int, Tensor] = {}  # of each layer, (B K, H)
         self.follow()
 
     @torch.no_grad()
@@ -51,35 +51,43 @@ class ParticleQ:
         weight, bias = self._copy.first.weight[:, : self._copy.state_size], self._copy.first.bias
         first = torch.baddbmm(bias, state.expand(len(weight), -1, -1), weight)  # the state's part, (N, B, H)
         rows = action.to(self._precision).view(-1, action.shape[-1])  # (B K, A)
-        values = [self._member(index, state, rows, action.shape[1]) for index, state in enumerate(first)]
+        values = [self._member(index, of_state, rows) for index, of_state in enumerate(first)]
         return torch.stack(values).amin(0).view(action.shape[:-1])
 
-    def _member(self, index: int, first: Tensor, rows: Tensor, count: int) -> Tensor:
+    def _member(self, index: int, of_state: Tensor, rows: Tensor) -> Tensor:
         """Q of one member: the state's part of its first layer (B, H), actions (B K, A) -> (B K,)."""
-        hidden = self._product(0, rows, self._copy.first.weight[index, self._copy.state_size :])  # (B K, H)
-        hidden.view(len(first), count, -1).add_(first.unsqueeze(1))
-        for depth, (norm, module) in enumerate(zip(self._copy.norms, self._copy.layers), start=1):
-            if isinstance(norm, StackedLayerNorm):
-                hidden = torch.addcmul(norm.bias[index], nn.functional.layer_norm(hidden, hidden.shape[-1:]), norm.gain[index])
-            _relu(hidden)
-            if module is not self._copy.layers[-1]:
-                layer = _linear(module)
-                hidden = self._product(depth, hidden, layer.weight[index]).add_(layer.bias[index])
+        norms, layers = self._copy.norms, [_linear(module) for module in self._copy.layers[:-1]]
+        hidden = _map(rows, self._copy.first.weight[index, self._copy.state_size :])  # (B K, H)
+        hidden.view(len(of_state), -1, hidden.shape[1]).add_(of_state.unsqueeze(1))
+        hidden = _activated(hidden, norms[0], index)
+        for norm, layer in zip(norms[1:], layers):
+            plain = not isinstance(norm, StackedLayerNorm)
+            hidden = _map(hidden, layer.weight[index], layer.bias[index, 0], relu=plain)
+            hidden = hidden if plain else _activated(hidden, norm, index)
         if self._precision == torch.float32:
-            return torch.addmv(self._last.bias[index, 0], hidden, self._last.weight[index, :, 0])
+            return _map(hidden, self._last.weight[index], self._last.bias[index, 0]).squeeze(1)
         return (hidden @ self._sums[index]).sum(-1, dtype=torch.float32) + self._last.bias[index, 0]
 
-    def _product(self, depth: int, rows: Tensor, weight: Tensor) -> Tensor:
-        """Rows @ weight into memory that is kept: fresh memory of this size costs as much as the product."""
-        shape = (len(rows), weight.shape[1])
-        if depth not in self._results or self._results[depth].shape != shape:
-            self._results[depth] = rows.new_empty(shape)
-        return torch.mm(rows, weight, out=self._results[depth])
+
+def _map(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
+    """Rows (R, in), weight (in, out), bias (out,) -> (R, out)."""
+    if is_large(len(rows), weight):
+        return product(rows, weight, bias, relu=relu)
+    result = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
+    return _relu(result) if relu else result
 
 
-def _relu(hidden: Tensor) -> None:
+def _activated(hidden: Tensor, norm: nn.Module, index: int) -> Tensor:
+    """Normalised, if the network does so, and through a ReLU; the rows given are lost."""
+    if isinstance(norm, StackedLayerNorm):
+        hidden = torch.addcmul(norm.bias[index], nn.functional.layer_norm(hidden, hidden.shape[-1:]), norm.gain[index])
+    return _relu(hidden)
+
+
+def _relu(hidden: Tensor) -> Tensor:
     """In place. A bfloat16 is negative where its bits are a negative integer, and torch is three times as fast with integers."""
     (hidden.view(torch.int16) if hidden.dtype == torch.bfloat16 else hidden).clamp_min_(0)
+    return hidden
 
 
 def _linear(module: nn.Module) -> StackedLinear:
