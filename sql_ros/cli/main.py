@@ -153,7 +153,7 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "evaluate an exported policy in simulation, without ROS",
         """  sql-ros eval --policy runs/latest/policy.onnx
   sql-ros eval --policy runs/latest/policy.onnx --task sawyer_reach --episodes 20 --seed 7 --json eval.json
-  sql-ros eval --policy runs/latest/policy.onnx --sample     the stochastic policy instead of the best of its candidates""",
+  sql-ros eval --policy runs/latest/policy.onnx --sample     the stochastic policy instead of its deterministic mode""",
     )
     evaluate.add_argument("--policy", required=True, type=Path, metavar="FILE", help="an ONNX file written by a run")
     evaluate.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")

@@ -172,6 +172,20 @@ class Composed(nn.Module):
         return total
 
 
+class WithMean(nn.Module):
+    """Beside what `acting` gives, the mean of its candidates (1, A) and Q there (1,)."""
+
+    def __init__(self, acting: Candidates | Composed) -> None:
+        super().__init__()
+        self.acting = acting
+
+    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the exported graph computes."""
+        action, q = self.acting(observation, noise)
+        mean = action.mean(0, keepdim=True)
+        return action, q, mean, self.acting.judge(observation, mean)
+
+
 def _constant(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value.detach().clone().contiguous(), requires_grad=False)
 

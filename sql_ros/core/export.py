@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import onnx
 import torch
 
-from sql_ros.core.acting import Candidates, Composed
+from sql_ros.core.acting import Candidates, Composed, WithMean
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import Learner
-from sql_ros.core.policy import FORMAT
+from sql_ros.core.policy import FORMAT, MEAN_OUTPUTS
 from sql_ros.core.spec import TaskSpec
 
 
@@ -87,12 +87,15 @@ def write_policy(
         The file's bytes and the SHA-256 of its weights.
     """
     example = (torch.zeros(1, spec.observation_size), torch.zeros(2, noise_size))
+    whole, outputs = acting, ["action", "q"]
+    if isinstance(acting, (Candidates, Composed)):
+        whole, outputs = WithMean(acting), [*outputs, *MEAN_OUTPUTS]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older exporter (dynamo=False) takes 0.03 s a call, the newer one 3 s
         torch.onnx.export(
-            acting, example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
-            input_names=["observation", "noise"], output_names=["action", "q"],
+            whole, example, buffer, dynamo=False, opset_version=17,  # type: ignore[arg-type]
+            input_names=["observation", "noise"], output_names=outputs,
             dynamic_axes={"noise": {0: "candidates"}, "action": {0: "candidates"}, "q": {0: "candidates"}},
         )  # fmt: skip
     model = onnx.load_from_string(buffer.getvalue())

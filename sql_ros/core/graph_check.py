@@ -15,7 +15,7 @@ from sql_ros.core.errors import PolicyError
 
 OPERATORS = frozenset((
     "Add", "Cast", "Clip", "Concat", "Constant", "Div", "Erf", "Exp", "Flatten", "Gemm", "Greater", "Identity", "LayerNormalization",
-    "MatMul", "Min", "Mul", "Relu", "Reshape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh",
+    "MatMul", "Min", "Mul", "ReduceMean", "Relu", "Reshape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh",
 ))  # fmt: skip
 """Those that `core.export` writes, for our networks and those of stable-baselines3."""
 DOMAINS = ("", "ai.onnx")

@@ -23,6 +23,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     Args:
         task: name of a file in config/tasks/, or a path.
         render_mode: None, or "rgb_array" for pictures of 480 x 640.
+        options: of the task, in place of what its file says.
 
     `info` holds "distance" [m] and "is_success": up to now the goal has been held long enough, which at the end of an episode is its
     success. Truncation by time is left to this environment, since the task states it; it is never termination.
@@ -30,8 +31,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
-    def __init__(self, task: str = "sawyer_reach", render_mode: str | None = None) -> None:
-        self.task = load_task(task)
+    def __init__(self, task: str = "sawyer_reach", render_mode: str | None = None, **options: Any) -> None:
+        self.task = load_task(task, **options)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(self.task.config.control_rate_hz)}
         spec = self.task.spec

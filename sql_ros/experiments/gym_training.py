@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from sql_ros.core.learner import AlgorithmConfig, Learner
-from sql_ros.core.policy import CANDIDATES
 from sql_ros.core.replay import Transition
 from sql_ros.core.squash import squash
 from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of, to_env
 
+CANDIDATES = 4  # of the deterministic mode; more lean harder on the errors of a young Q
 OU_THETA, OU_SIGMA = 0.15, 0.3  # of the exploration noise, in units of the action
 
 Progress = Callable[[Trainer, Curve], bool | None]  # told after each evaluation; may export or save the trainer; True ends the run
@@ -151,7 +151,7 @@ def sampled(learner: Learner) -> Act:
 
 
 def deterministic(learner: Learner) -> Act:
-    """The deterministic mode of `core.policy`: of a few samples the one with the highest target Q; draws nothing from the learner."""
+    """Of a few samples the one with the highest target Q; draws nothing from the learner."""
     generator = torch.Generator().manual_seed(0)
 
     @torch.no_grad()

@@ -32,7 +32,8 @@ from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.stack import sawyer_stack
 
 TASK, ENV = "sawyer_stack", "sql_ros/SawyerStack-v0"
-METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG"}
+METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "sql-varied": "soft Q-learning, varied more"}
+VARIED_ENV = "sql_ros/SawyerStack-varied-v0"  # commands late in half of the episodes, friction +- 60 %: for what is to be robust
 CONSISTENT = 0.95
 EVALUATION_EPISODES, EVALUATION_FIRST = 100, 10
 
@@ -134,8 +135,8 @@ def make_run(
         "progress": progress,
         "wrap": partial(EpisodeLog, log=result.episodes),
     }
-    if method == "sql":
-        train(ENV, steps, seed, algorithm, pace, **points)
+    if method.startswith("sql"):
+        train(VARIED_ENV if method == "sql-varied" else ENV, steps, seed, algorithm, pace, **points)
     else:
         train_baseline(method, ENV, steps, seed, algorithm, pace, **points)
     content = {**vars(result), "algorithm": algorithm.as_dict(), "trainer": pace.as_dict(), "versions": versions()}

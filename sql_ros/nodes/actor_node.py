@@ -64,7 +64,9 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     """Parameters of the actor."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
-    mode: str = option("train", "train: sample, feed the replay topic; play: the best of many candidates", choices=("train", "play"))
+    mode: str = option(
+        "train", "train: sample, feed the replay topic; play: the mean of its samples, or the best", choices=("train", "play")
+    )
     policy: str = option("", "ONNX file to start with; empty: wait for the policy topic")
     seed: int = option(0, "of start poses, exploration and the policy's noise", minimum=0)
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")

@@ -77,7 +77,7 @@ class Actor:
     Args:
         task: what to do.
         seed: of start poses, targets, exploration and the policy's noise.
-        deterministic: choose the best of many candidates instead of sampling one.
+        deterministic: act by what many candidates say, see `Policy.ranked`, instead of sampling one.
         explores: act uniformly while there is no policy; otherwise hold.
         drive: of the task; one's own by default. Building one takes a moment, so those who make many actors share it.
 

@@ -44,7 +44,7 @@ class Evaluator:
     Args:
         task: the task.
         seed: episode i begins as `default_rng([seed, i])` draws it: the same start poses and targets for every policy.
-        deterministic: the best of many candidates by Q, or samples.
+        deterministic: the mean of its samples or the best of them (`Policy.ranked`), or one sample.
     """
 
     def __init__(self, task: Task, seed: int, *, deterministic: bool = True) -> None:

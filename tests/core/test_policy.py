@@ -57,13 +57,20 @@ def test_sampling_draws_from_the_given_generator(exported, small_spec):
     assert not np.array_equal(first, policy.sample(observation, np.random.default_rng(6)))
 
 
-def test_the_best_candidate_has_the_highest_q(exported, small_spec):
-    policy, observation = Policy(exported, small_spec), np.ones(3, np.float32)
-    noise = np.random.default_rng(9).standard_normal((CANDIDATES, policy.noise_size), np.float32)
-    action, q = policy.candidates(observation, noise)
-    ranked = policy.ranked(observation, np.random.default_rng(9))
-    np.testing.assert_array_equal(ranked, action[np.argsort(-q)])
-    np.testing.assert_array_equal(ranked[0], action[q.argmax()])
+def test_the_best_candidates_come_first_and_before_them_their_mean_where_q_is_no_lower_there(learner, exported, small_spec, rng):
+    policy, seen = Policy(exported, small_spec), set()
+    for seed, observation in enumerate(rng.normal(size=(60, 3)).astype(np.float32)):
+        action, q = policy.candidates(observation, np.random.default_rng(seed).standard_normal((CANDIDATES, policy.noise_size), np.float32))
+        mean = action.mean(0, keepdims=True)
+        with torch.no_grad():
+            q_of_mean = float(learner.q_target(torch.from_numpy(observation)[None], torch.from_numpy(mean)[None]))
+        if abs(q_of_mean - q.mean()) < 1e-5:
+            continue  # Q is a plane there
+        best_first = action[np.argsort(-q, kind="stable")]
+        seen.add(one_way := q_of_mean >= q.mean())
+        expected = np.concatenate((mean, best_first)) if one_way else best_first
+        np.testing.assert_allclose(policy.ranked(observation, np.random.default_rng(seed)), expected, atol=1e-6)
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sql_ros.envs  # noqa: F401  (registers)
+from sql_ros.core.errors import ConfigError
 
 
 @pytest.fixture
@@ -68,3 +69,15 @@ def test_rendering_gives_a_picture():
     assert picture.shape == (480, 640, 3)
     assert picture.std() > 10
     env.close()
+
+
+def test_options_replace_those_of_the_tasks_file():
+    assert gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.config.vary_delay_steps == 0
+    varied = gymnasium.make("sql_ros/SawyerStack-varied-v0").unwrapped.task
+    assert (varied.config.vary_delay_steps, varied.config.vary_friction, varied.config.vary_damping) == (1, 0.6, 0.3)
+    assert varied.spec == gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.spec  # a policy of the one acts in the other
+
+
+def test_an_option_that_the_task_does_not_have_is_refused():
+    with pytest.raises(ConfigError, match="vary_colour"):
+        gymnasium.make("sql_ros/SawyerReach-v0", vary_colour=1.0)

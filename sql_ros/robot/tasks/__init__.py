@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import Any
 
 from sql_ros.core.config import config_from_mapping, read_yaml, shown
 from sql_ros.core.errors import ConfigError
@@ -16,14 +17,14 @@ from sql_ros.robot.task import Task
 from sql_ros.share import find_file
 
 
-def load_task(name: str) -> Task:
-    """Builds the task of config/tasks/<name>.yaml, or of the YAML file at the path given.
+def load_task(name: str, **options: Any) -> Task:
+    """Builds the task of config/tasks/<name>.yaml, or of the YAML file at the path given; `options` replace what it says.
 
     Raises:
         ConfigError: no such file, unknown kind, unknown key, or a value out of range.
     """
     path = find_file(name, "config/tasks")
-    values = read_yaml(path)
+    values = {**read_yaml(path), **options}
     kinds = [module.name for module in pkgutil.iter_modules(__path__)]
     kind = values.pop("kind", None)
     if kind not in kinds:
