@@ -114,6 +114,13 @@ class Candidates(nn.Module):
         action = self.draw(observation, noise)
         return action, self.judge(observation, action)
 
+    def with_mean(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `WithMean`; Q of all in one go."""
+        action = self.draw(observation, noise)
+        mean = action.mean(0, keepdim=True)
+        q = self.judge(observation, torch.cat([action, mean]))
+        return action, q[:-1], mean, q[-1:]
+
     def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Actions: (1, S), (K, noise size) -> (K, A)."""
         return squash(self.sampler(observation, noise))
@@ -161,6 +168,12 @@ class Composed(nn.Module):
             action = better * drawn + (1.0 - better) * action
         return action, q.squeeze(1)
 
+    def with_mean(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `WithMean`; the Q of what was drawn is known from the choice."""
+        action, q = self(observation, noise)
+        mean = action.mean(0, keepdim=True)
+        return action, q, mean, self.judge(observation, mean)
+
     def judge(self, observation: Tensor, action: Tensor) -> Tensor:
         """The composed Q: (1, S), (K, A) -> (K,)."""
         return self._judge(observation, action).squeeze(1)
@@ -181,9 +194,7 @@ class WithMean(nn.Module):
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the exported graph computes."""
-        action, q = self.acting(observation, noise)
-        mean = action.mean(0, keepdim=True)
-        return action, q, mean, self.acting.judge(observation, mean)
+        return self.acting.with_mean(observation, noise)
 
 
 def _constant(value: Tensor) -> nn.Parameter:
