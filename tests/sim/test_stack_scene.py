@@ -17,13 +17,14 @@ def _turned(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
 
 
-def _pressed(aside=(0.0, 0.0), angle=0.0, most_n=25.0, step_s=0.0, above=0.008):
+def _pressed(aside=(0.0, 0.0), angle=0.0, most_n=25.0, step_s=0.0, above=0.008, friction=1.0):
     """A hand that keeps its place and orientation like a spring presses down harder and harder.
 
     Returns:
         the force at which the brick was seated within half a millimetre, or None, and where it came to rest, from its seat [m].
     """
     sim = Simulation(TASK.config.scene, TASK.robot)
+    sim.model.geom_friction *= friction
     if step_s:
         sim.model.opt.timestep = step_s
     start, rotation = SEAT + np.array([*aside, above]), _turned(angle)
@@ -50,6 +51,12 @@ def _pressed(aside=(0.0, 0.0), angle=0.0, most_n=25.0, step_s=0.0, above=0.008):
 def test_an_aligned_brick_is_pressed_on_by_a_plausible_force():
     force, _ = _pressed()
     assert 4.0 < force < 9.0  # what the policy's torques can press with at this pose: see below
+
+
+def test_the_more_friction_the_more_force():
+    """The contact's softness must not hang on its friction: what stands for the bending of the walls is always there."""
+    forces = [_pressed(friction=factor)[0] for factor in (0.5, 1.0, 2.0)]
+    assert 2.0 < forces[0] < forces[1] < forces[2] < 9.0
 
 
 @pytest.mark.parametrize("aside", [(0.001, 0.001), (0.002, 0.0), (0.0, -0.002)])

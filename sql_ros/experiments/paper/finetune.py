@@ -30,7 +30,7 @@ def setting(case: Case) -> Setting:
     return Setting(
         env=f"sql_ros/Quadruped-{case.variant}-v0",
         steps=steps,
-        algorithm={**pretrain.COMMON, **kind, **annealed, "discount": DISCOUNT},
+        algorithm={**pretrain.common(case.quick), **kind, **annealed, "discount": DISCOUNT},
         pace={"warmup_transitions": 1000, "replay_capacity": 20_000, "updates_per_transition": ratio},
         envs=2,
         noisy=case.contender == "ddpg",
