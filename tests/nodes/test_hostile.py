@@ -29,7 +29,7 @@ def _malformed(reports) -> int:
 def test_a_parameter_of_a_type_that_is_none_does_not_end_a_node(processes, probe, fast_learner):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     node = processes.node("learner", **fast_learner)
-    probe.call(GetState, "learner/get_state", GetState.Request())
+    probe.until_active("learner")
     client = probe.node.create_client(SetParameters, "learner/set_parameters")
     probe.wait(client.service_is_ready)
     client.call_async(SetParameters.Request(parameters=[Parameter(name="seed", value=ParameterValue(type=207))]))
