@@ -18,9 +18,9 @@ gymnasium.register(
     kwargs={"task": "sawyer_stack"},
 )
 gymnasium.register(
-    id="sql_ros/SawyerStack-varied-v0",
+    id="sql_ros/SawyerStack-late-v0",
     entry_point="sql_ros.envs.arm_env:ArmEnv",
-    kwargs={"task": "sawyer_stack", "vary_delay_steps": 1, "vary_friction": 0.6},
+    kwargs={"task": "sawyer_stack", "vary_delay_steps": 1},
 )
 gymnasium.register(id="sql_ros/MultiGoal-v0", entry_point="sql_ros.envs.multigoal:MultiGoalEnv", max_episode_steps=30)
 gymnasium.register(id="sql_ros/PointMaze-v0", entry_point="sql_ros.envs.maze:PointMazeEnv", max_episode_steps=60)

@@ -32,8 +32,8 @@ from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.stack import sawyer_stack
 
 TASK, ENV = "sawyer_stack", "sql_ros/SawyerStack-v0"
-METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "sql-varied": "soft Q-learning, varied more"}
-VARIED_ENV = "sql_ros/SawyerStack-varied-v0"  # commands late in half of the episodes, friction +- 60 %: for what is to be robust
+METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "sql-late": "soft Q-learning, commands late"}
+LATE_ENV = "sql_ros/SawyerStack-late-v0"  # in half of the episodes, by one control step: for what is to be robust
 CONSISTENT = 0.95
 EVALUATION_EPISODES, EVALUATION_FIRST = 100, 10
 
@@ -136,7 +136,7 @@ def make_run(
         "wrap": partial(EpisodeLog, log=result.episodes),
     }
     if method.startswith("sql"):
-        train(VARIED_ENV if method == "sql-varied" else ENV, steps, seed, algorithm, pace, **points)
+        train(LATE_ENV if method == "sql-late" else ENV, steps, seed, algorithm, pace, **points)
     else:
         train_baseline(method, ENV, steps, seed, algorithm, pace, **points)
     content = {**vars(result), "algorithm": algorithm.as_dict(), "trainer": pace.as_dict(), "versions": versions()}

@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a", "sql-varied": "#7aa6d6"}
+COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a", "sql-late": "#7aa6d6"}
 REAL_ARM = {"first_success_min": 30.0, "consistent_min": 60.0, "converged_min": 120.0}  # of the seeds, on a real Sawyer
 TARGETS = {"first_success_min": 10.0, "consistent_min": 30.0, "converged_min": 60.0}
 WORDS = {

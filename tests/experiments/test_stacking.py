@@ -61,7 +61,7 @@ def test_training_episodes_are_logged_with_their_outcome(line):
     assert log == [(5, True), (10, False)]
 
 
-@pytest.mark.parametrize("method", ["sql", "sac", "ddpg", "sql-varied"])
+@pytest.mark.parametrize("method", ["sql", "sac", "ddpg", "sql-late"])
 def test_a_run_leaves_its_file_and_the_report_reads_it(tmp_path, method):
     make_run((method, 3), tmp_path, 300, 300, 2.5, episodes=1)
     (run,) = read_runs(tmp_path)
