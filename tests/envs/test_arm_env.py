@@ -74,7 +74,7 @@ def test_rendering_gives_a_picture():
 def test_options_replace_those_of_the_tasks_file():
     assert gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.config.vary_delay_steps == 0
     late = gymnasium.make("sql_ros/SawyerStack-late-v0").unwrapped.task
-    assert (late.config.vary_delay_steps, late.config.vary_damping) == (1, 0.3)
+    assert (late.config.vary_delay_steps, late.config.vary_friction) == (1, 0.3)
     assert late.spec == gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.spec  # a policy of the one acts in the other
 
 
