@@ -1,21 +1,23 @@
-"""Training on a Gymnasium environment: the library's one trainer, fed in this process, without ROS and without ONNX."""
+"""Training on a Gymnasium environment: the library's one trainer, fed in this process, without ROS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
-from sql_ros.core.squash import squash
+from sql_ros.core.spec import TaskSpec
 from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of, to_env
 
-CANDIDATES = 4  # of the deterministic mode; more lean harder on the errors of a young Q
 OU_THETA, OU_SIGMA = 0.15, 0.3  # of the exploration noise, in units of the action
 
 Progress = Callable[[Trainer, Curve], bool | None]  # told after each evaluation; may export or save the trainer; True ends the run
@@ -74,7 +76,7 @@ def train(
                 trainer.update()
             made = trainer.replay.added
             if made % evaluate_every == 0 or made == steps:
-                recorder.add(made, trainer.learner.updates, deterministic(trainer.learner))
+                recorder.add(made, trainer.learner.updates, deterministic(trainer.learner, trainer.spec))
                 if progress and progress(trainer, recorder.curve):
                     return recorder.curve
             if made == steps:
@@ -150,17 +152,16 @@ def sampled(learner: Learner) -> Act:
     return act
 
 
-def deterministic(learner: Learner) -> Act:
-    """Of a few samples the one with the highest target Q; draws nothing from the learner."""
-    generator = torch.Generator().manual_seed(0)
+def deterministic(learner: Learner, spec: TaskSpec) -> Act:
+    """The deterministic mode of the policy as it would be exported now, see `Policy.ranked`; draws nothing from the learner."""
+    rng = np.random.default_rng(0)
 
-    @torch.no_grad()
+    @cache
+    def policy() -> Policy:
+        return Policy(export_policy(learner, spec, 1, "")[0], spec)
+
     def act(observation: Vector) -> Vector:
-        state = torch.from_numpy(observation[None])  # (1, S)
-        noise = torch.randn(1, CANDIDATES, learner.sampler.noise_size, generator=generator)
-        actions = squash(learner.sampler(state, noise))  # (1, K, A)
-        best = int(learner.q_target(state, actions)[0].argmax())
-        action: Vector = actions[0, best].numpy()
+        action: Vector = policy().ranked(observation, rng)[0]
         return action
 
     return act

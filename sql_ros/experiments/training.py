@@ -182,7 +182,7 @@ def record(env_id: str, trainer: Trainer) -> list[Any]:
         return []
     try:
         env: Any = gymnasium.make(env_id, render_mode="rgb_array")
-        states = play(env, deterministic(trainer.learner), EVALUATION_SEED)
+        states = play(env, deterministic(trainer.learner, trainer.spec), EVALUATION_SEED)
         frames = [env.render() for _ in islice(states, 0, FRAMES * EVERY, EVERY)]
         env.close()
     except Exception as error:  # whatever environment and graphics driver throw: the run is over and saved

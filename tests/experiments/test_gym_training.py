@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from sql_ros.core.policy import Policy
 from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.curve import evaluate
 from sql_ros.experiments.gym_task import make_env, spec_of
-from sql_ros.experiments.gym_training import Walk, train
+from sql_ros.experiments.gym_training import Walk, deterministic, train
 
 
 def test_it_learns_where_the_reward_is(line, small, pace):
@@ -41,6 +42,16 @@ def test_a_point_is_made_at_every_evaluation_and_at_the_last_step(line, small, p
 def test_evaluating_more_often_does_not_change_what_is_learned(line, small, pace):
     often, rarely = (train(line, 60, 3, small, pace, evaluate_every=every, evaluation_episodes=2) for every in (10, 60))
     assert often.returns[-1] == rarely.returns[-1]
+
+
+def test_evaluated_is_what_the_exported_policy_would_do(line, small, pace):
+    env, kept = make_env(line), []
+    train(line, 60, 0, small, pace, evaluate_every=60, evaluation_episodes=0, progress=lambda trainer, _: kept.append(trainer))
+    acts, rng = deterministic(kept[0].learner, spec_of(env)), np.random.default_rng(0)
+    policy = Policy(kept[0].export(), spec_of(env))
+    for seed in range(5):
+        observation = env.reset(seed=seed)[0].astype(np.float32)
+        np.testing.assert_array_equal(acts(observation), policy.ranked(observation, rng)[0])
 
 
 def test_another_seed_gives_another_run(line, small, pace):
