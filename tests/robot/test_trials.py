@@ -280,6 +280,13 @@ def test_a_protocol_that_makes_no_sense_is_named(values, word):
         ProtocolConfig(**values)
 
 
+def test_the_reference_protocol_is_the_first_size_of_every_kind():
+    standard, reference = load_protocol("standard"), load_protocol("reference")
+    assert reference.sizes() == {kind: sizes[:1] for kind, sizes in standard.sizes().items()}
+    for name in ("repeats", "push_s", "push_ramp_s", "push_bodies", "at_s"):
+        assert getattr(reference, name) == getattr(standard, name)
+
+
 def test_the_shipped_protocol_tries_everything():
     protocol = load_protocol("standard", 3)
     assert protocol.repeats == 3
