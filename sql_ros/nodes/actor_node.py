@@ -33,6 +33,7 @@ from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
 from sql_ros.nodes.intera import InteraRobot
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.messages import (
+    LOCKSTEP_TRANSITIONS,
     ForeignStateError,
     Progress,
     ReplayEntry,
@@ -78,7 +79,7 @@ class ActorConfig(RealtimeConfig, GuardConfig):
         1_000_000, "transitions kept for a learner, on disk when long; then the oldest are given up", minimum=1
     )
     learner_patience_s: float = option(
-        60.0, "lockstep training waits so long for the learner after each episode, then says so and goes on [s]", minimum=0.0
+        60.0, "lockstep training waits so long for the learner, then says so and goes on [s]", minimum=0.0
     )  # fmt: skip
 
 
@@ -154,6 +155,7 @@ class ActorNode(ManagedNode):
         self._every = 0.0  # time between two states, smoothed [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
         self._waits_since: float | None = None  # steady time since when that command is held back for the learner
+        self._learner_was_missed = False  # the last wait for it was for nothing; lockstep
         self._heard = self._learner_heard = self._advanced = time.monotonic()  # a state, the learner, that it has more of what was sent
         if self._robot is not None:
             self._robot.enable(self.task.robot.command_timeout_s)
@@ -251,7 +253,7 @@ class ActorNode(ManagedNode):
         now = time.monotonic()
         if now - self._learner_heard > RESEND_S:
             self._advanced = now  # it has only come, and gets from the topic what that remembers
-        self._learner_heard = now
+        self._learner_heard, self._learner_was_missed = now, False
         if sequence > self._sequence:
             self._diagnostics.fault("progress_dropped", f"{sequence} transitions are acknowledged of {self._sequence} made")
         elif sequence > self._acknowledged:
@@ -294,7 +296,7 @@ class ActorNode(ManagedNode):
                 if step.fault:
                     self._guard.note({step.fault: FAULTS[step.fault]}, time.monotonic())
                 self._answered = (state, step.command)
-                if step.summary is not None and self.trains:
+                if self.trains and self._waits_after(step):
                     self._waits_since = time.monotonic()
                     self.meter.forget()
             else:
@@ -306,8 +308,13 @@ class ActorNode(ManagedNode):
                 self.stepped()
         self._release()
 
+    def _waits_after(self, step: Step) -> bool:
+        """At the end of an episode, and in between as `ReplayEntry.is_waited_for` says; there not, if the last wait was for nothing."""
+        between = step.transition is not None and (self._sequence + 1) % LOCKSTEP_TRANSITIONS == 0
+        return step.summary is not None or (between and not self._learner_was_missed)
+
     def _release(self) -> None:
-        """Sends the command held back at the end of an episode, once every transition is trained on and the newest policy acts.
+        """Sends the command held back by `_waits_after`, once every transition is trained on and the newest policy acts.
 
         So runs in lockstep are the same to the bit. A learner that is silent for too long is not waited for.
         """
@@ -320,6 +327,7 @@ class ActorNode(ManagedNode):
             elif not self._learner_is_level():
                 if waited < self.config.learner_patience_s:
                     return
+                self._learner_was_missed = True
                 if self.config.learner_patience_s:
                     self._diagnostics.fault("learner_silent", f"no progress for {waited:.0f} s; going on without")
             self._waits_since = None
@@ -346,7 +354,7 @@ class ActorNode(ManagedNode):
         if now - self._heard > WARN_EVERY_S and self._waits_since is None and (self.lockstep or self._newest is None):
             name = self.resolve_topic_name("joint_states")
             self._diagnostics.fault("waiting", f"nothing on {name} for {now - self._heard:.0f} s: is its publisher running?")
-        elif self._waits_since is not None and now - self._waits_since > WARN_EVERY_S:
+        elif self._waits_since is not None and now - self._waits_since > WARN_EVERY_S and not self._learner_advances(now):
             name = self.resolve_topic_name("learner/progress")
             self._diagnostics.fault("waiting", f"for {now - self._waits_since:.0f} s the learner is behind, by {name}: is it running?")
         elif self._sequence > self._acknowledged and now - self._learner_heard > WARN_EVERY_S:
@@ -355,6 +363,10 @@ class ActorNode(ManagedNode):
             self._diagnostics.fault(
                 "learner_silent", f"nothing on {name} for {now - self._learner_heard:.0f} s; {kept} transitions are kept for it"
             )
+
+    def _learner_advances(self, now: float) -> bool:
+        """It has something left to train on, and got on with it lately."""
+        return self._sequence > self._acknowledged and now - self._advanced < WARN_EVERY_S
 
     # --- real time: a loop of its own ---
 

@@ -44,7 +44,9 @@ class LearnerConfig(ManagedConfig):
     resume: bool = option(False, "continue from the newest checkpoint in run_dir")
     session: str = option("", "of one start of a stack: a learner that crashed and is started again within it goes on from what it left")
     realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
-    policy_period_s: float = option(2.0, "between two policies when not in lockstep (there: one per episode) [s]", minimum=0.0)
+    policy_period_s: float = option(
+        2.0, "between two policies when not in lockstep (there: every 50 transitions, and at the end of an episode) [s]", minimum=0.0
+    )
     checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
     durable: bool = option(True, "with run_dir: a transition is acknowledged when it is on disk; false: when it is in the buffer")
     key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
@@ -129,16 +131,16 @@ class LearnerNode(ManagedNode):
         if self.trainer.learner.updates:
             self._publish_policy()  # a resumed run acts at once
         while not self.ended.is_set():
-            ended = self._take_transitions(block=self.trainer.updates_due <= 0)
+            waited_for = self._take_transitions(block=self.trainer.updates_due <= 0)
             updated = 0
             while self.trainer.updates_due > 0 and not self.ended.is_set() and (self.lockstep or not updated):
                 self.trainer.update()  # hop 5
                 updated += 1
             now = time.monotonic()
-            if self.trainer.learner.updates and (ended if self.lockstep else updated and now >= next_policy):
+            if self.trainer.learner.updates and (waited_for if self.lockstep else updated and now >= next_policy):
                 self._publish_policy()
                 next_policy = now + self.config.policy_period_s
-            if ended or now >= next_progress:
+            if waited_for or now >= next_progress:
                 self._publish_progress()
                 next_progress = now + PROGRESS_PERIOD_S
             if now >= next_checkpoint:
@@ -146,21 +148,21 @@ class LearnerNode(ManagedNode):
                 next_checkpoint = time.monotonic() + self.config.checkpoint_period_s
 
     def _take_transitions(self, block: bool) -> bool:
-        """Moves arrived transitions into the buffer, in lockstep one at a time; says whether an episode ended."""
+        """Moves arrived transitions into the buffer, in lockstep one at a time; says whether an actor waits for one of them."""
         if block:
             with self._changed:
                 if not self._inbox and not self.ended.is_set():
                     self._changed.wait(PROGRESS_PERIOD_S)
-        ended = False
+        waited_for = False
         while self._inbox:
             entry = self._inbox.popleft()
-            ended |= self._add(entry)
+            waited_for |= self._add(entry) and entry.is_waited_for
             if self.lockstep:
                 break
-        return ended
+        return waited_for
 
     def _add(self, entry: ReplayEntry) -> bool:
-        """Takes what is next of its actor process; says whether this was the end of an episode.
+        """Takes what is next of its actor process, and says whether this was.
 
         What is there already is dropped. What lacks one before it is dropped too: the actor will send both again, if it still can.
         """
@@ -179,7 +181,7 @@ class LearnerNode(ManagedNode):
         self.trainer.add(entry.transition)
         if self._ledger is not None:
             self._ledger.put(self.trainer.replay.added, self._codec.pack(entry))
-        return entry.transition.terminated or entry.transition.truncated
+        return True
 
     def _publish_policy(self) -> None:
         """Hop 6."""

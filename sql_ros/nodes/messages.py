@@ -48,6 +48,7 @@ PROGRESS_FIELDS = ("transitions", "updates", "policy_version")  # then run and s
 PROGRESS_LABEL = f"sql_ros.progress/2 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
 BASE_FRAME = "base"
 DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
+LOCKSTEP_TRANSITIONS = 50  # of an actor, after which it waits in lockstep for what is learned from them: 2.5 s of an arm at 20 Hz
 EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
 
 
@@ -63,6 +64,11 @@ class ReplayEntry:
     policy_version: int
     transition: Transition
     oldest: int = 1  # sequence of the first one that the actor can still send
+
+    @property
+    def is_waited_for(self) -> bool:
+        """In lockstep the actor goes on with a policy that was trained on this one: at the end of an episode, and in between."""
+        return self.transition.terminated or self.transition.truncated or self.sequence % LOCKSTEP_TRANSITIONS == 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.nodes.messages import Progress, TransitionCodec, policy_to_msg, progress_to_msg, state_to_msg
+from sql_ros.nodes.messages import LOCKSTEP_TRANSITIONS, Progress, TransitionCodec, policy_to_msg, progress_to_msg, state_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 
 pytestmark = pytest.mark.stack
@@ -133,19 +133,24 @@ def test_states_that_lack_a_joint_lead_to_a_hold(processes, probe, arm, task):
     probe.wait(lambda: int(_newest(reports).get("fault/state_foreign", "0")) > 0)
 
 
-def test_in_lockstep_a_refused_policy_does_not_stop_the_arm(processes, probe, task):
+def test_in_lockstep_it_waits_for_the_learner_and_a_refused_policy_does_not_stop_the_arm(processes, probe, task):
     entries, progress = [], probe.node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
     codec = TransitionCodec(task.spec)
     probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
     processes.node("sim_bridge", realtime_factor=0.0)
     processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0)
-    probe.wait(lambda: len(entries) == 100 and policies.get_subscription_count() and progress.get_subscription_count())
+    probe.wait(lambda: len(entries) == LOCKSTEP_TRANSITIONS and policies.get_subscription_count() and progress.get_subscription_count())
     probe.spin_for(0.5)
-    assert len(entries) == 100  # it waits for the learner, whom this test plays
+    assert len(entries) == LOCKSTEP_TRANSITIONS  # in the middle of an episode it waits for the learner, whom this test plays
+    progress.publish(progress_to_msg(Progress(LOCKSTEP_TRANSITIONS, 0, 0, {entries[-1].run: LOCKSTEP_TRANSITIONS})))
+    probe.wait(lambda: len(entries) == 100)
+    assert entries[-1].transition.truncated
+    probe.spin_for(0.5)
+    assert len(entries) == 100  # and at its end
     policies.publish(policy_to_msg(b"nonsense"))
     progress.publish(progress_to_msg(Progress(100, 1, 1, {entries[-1].run: 100})))
-    probe.wait(lambda: len(entries) == 200, timeout=30)
+    probe.wait(lambda: len(entries) == 100 + LOCKSTEP_TRANSITIONS, timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -55,10 +55,10 @@ def test_policies_of_rising_version_follow_from_transitions(processes, probe, pr
     probe.wait(lambda: progress and progress[-1].acknowledged == {7: 200})
     probe.wait(lambda: progress[-1].updates == 50)
     assert progress[-1].transitions == 200
-    probe.wait(lambda: len(policies) == progress[-1].policy_version == 5)  # one per episode after the warm-up of 100
+    probe.wait(lambda: len(policies) == progress[-1].policy_version == 6)  # after the warm-up of 100: episodes of 20, and at 150
     infos = [Policy(data, task.spec).info for data in policies]
-    assert [info.version for info in infos] == [1, 2, 3, 4, 5]
-    assert [info.updates for info in infos] == [10, 20, 30, 40, 50]
+    assert [info.version for info in infos] == [1, 2, 3, 4, 5, 6]
+    assert [info.updates for info in infos] == [10, 20, 25, 30, 40, 50]
     assert [info.lineage for info in infos[1:]] == [info.weights_sha256 for info in infos[:-1]]
 
 
