@@ -79,7 +79,7 @@ def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
         grid = np.arange(1, round(max(run.minutes(run.curve["steps"][-1]) for run in found) / every) + 1) * every
         for axes, key in ((left, "successes"), (right, "returns")):
             lines = np.array([np.interp(grid, [run.minutes(s) for s in run.curve["steps"]], run.curve[key]) for run in found])
-            axes.plot(grid, np.median(lines, 0), color=COLOURS[method], linewidth=2.2, label=f"{METHODS[method]}, {len(found)} seeds")
+            axes.plot(grid, np.median(lines, 0), color=COLOURS[method], linewidth=2.2, label=f"{METHODS[method]}, {_seeds(len(found))}")
             axes.fill_between(grid, lines.min(0), lines.max(0), color=COLOURS[method], alpha=0.15, linewidth=0)
     left.axhline(0.95, color="#999999", linewidth=0.8, linestyle=":")
     left.set(ylabel="success, deterministic mode", ylim=(-0.03, 1.03))
@@ -88,7 +88,7 @@ def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
         axes.set_xlabel("robot time [min]")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
+    right.legend(frameon=False, loc="lower right")
     figure.suptitle("Stacking: median of the seeds, band from the worst to the best")
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -129,6 +129,10 @@ def _cell(numbers: Mapping[str, Any], key: str) -> str:
 
 def _minutes(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"
 
 
 def _finite(value: float) -> float | None:
