@@ -49,22 +49,22 @@ U_WALLS = (  # a corridor out, around the end of a wall, and back
     (-1.5, -1.2, -1.2, 4.4),
     (-1.2, 1.4, 3.0, 1.8),
 )
-MAZE_WALLS = (  # a box, a block with a passage above and a longer one below, and what closes the upper one
-    (-1.5, -3.6, 9.5, -3.3),
-    (-1.5, 3.3, 9.5, 3.6),
-    (-1.8, -3.6, -1.5, 3.6),
-    (9.5, -3.6, 9.8, 3.6),
-    (2.0, -1.7, 6.0, 1.3),
-    (5.0, 1.3, 6.0, 3.3),
+MAZE_WALLS = (  # a box, a block with a passage on each side, and what closes the upper one, which is the shorter by a centimetre
+    (-1.5, -3.1, 6.5, -2.8),
+    (-1.5, 2.7, 6.5, 3.0),
+    (-1.8, -3.1, -1.5, 3.0),
+    (6.5, -3.1, 6.8, 3.0),
+    (1.6, -0.91, 2.6, 0.9),
+    (2.1, 0.9, 2.6, 2.7),
 )
 COURSES = {
     "open": Course("speed"),
     "wide": Course("forward", _hallway(2.0)),
     "narrow": Course("forward", _hallway(1.0)),
     "u": Course("target", U_WALLS, (0.0, 3.0)),
-    "maze": Course("target", MAZE_WALLS, (8.0, 0.0), 5.0),
+    "maze": Course("target", MAZE_WALLS, (5.0, 0.0), 3.0),
 }
-UPPER_BEST = float(np.hypot(8.0 - 5.0, 1.3))  # of the maze: nearest to the target that the dead end gets, by the robot's middle at most [m]
+UPPER_BEST = float(np.hypot(5.0 - 2.1, 0.9))  # of the maze: nearest to the target that the dead end gets, by the robot's middle at most [m]
 
 
 class QuadrupedEnv(BodyEnv):

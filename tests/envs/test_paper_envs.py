@@ -7,6 +7,7 @@ from gymnasium.utils.env_checker import check_env
 
 import sql_ros.envs  # noqa: F401
 from sql_ros.core.errors import ConfigError
+from sql_ros.envs import quadruped
 from sql_ros.envs.maze import SPEED, START, TARGET, UPPER_BEST, is_free
 from sql_ros.envs.quadruped import PAY
 
@@ -221,9 +222,28 @@ def test_walls_hold_it():
 
 
 def test_the_target_pays_the_more_the_nearer_it_is():
-    rewards = [_quadruped("maze", at=at)[1][1] for at in ((0.0, 0.0), (4.0, -2.6), (8.0, 0.0))]
+    rewards = [_quadruped("maze", at=at)[1][1] for at in ((0.0, 0.0), (3.0, -2.0), (5.0, 0.0))]
     assert rewards[0] < rewards[1] < rewards[2]
     assert rewards[2] == pytest.approx(PAY, abs=0.05)
+
+
+def test_only_the_lower_passage_leads_nearer_to_the_target_than_the_dead_end():
+    upper = _pushed([(1.5, 1.8), (6.0, 1.8)])
+    assert upper[0] < 2.1
+    assert np.hypot(upper[0] - 5.0, upper[1]) > quadruped.UPPER_BEST
+    lower = _pushed([(1.5, -1.9), (3.5, -1.9)])
+    assert np.hypot(lower[0] - 5.0, lower[1]) < quadruped.UPPER_BEST
+
+
+def _pushed(ways):
+    """Where the middle of the quadruped gets to when it is shoved through the maze, from point to point."""
+    env, _ = _quadruped("maze")
+    for goal in ways:
+        for _ in range(120):
+            away = np.array(goal) - env.data.qpos[:2]
+            env.data.qvel[:2] = away / max(np.linalg.norm(away), 0.2)
+            env.step(np.zeros(8, np.float32))
+    return env.data.qpos[:2]
 
 
 def test_lying_on_its_back_terminates():

@@ -81,6 +81,13 @@ def test_the_best_so_far_only_gets_better_and_is_read_at_any_time():
     assert values[-1] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_places_are_noted_now_and_then():
+    places = best.Places()
+    for step in range(1, 3 * best.EVERY):
+        places.see({"x": step, "y": 0.123})
+    assert places.noted == [[best.EVERY, 0.12], [2 * best.EVERY, 0.12]]
+
+
 def test_discounted_returns_are_means_of_the_episodes_that_ended_lately():
     returns = best.DiscountedReturns(0.5)
     for total in (1.0, 3.0, 5.0):

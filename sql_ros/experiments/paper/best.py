@@ -1,4 +1,4 @@
-"""The best that training has come to so far, noted as it goes: the curves of the paper's exploration experiments."""
+"""What training has come to, and where it was, noted as it goes: the curves of the paper's exploration experiments."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 APART = 50  # transitions between two points, at least
+EVERY = 40  # transitions, a place is noted
 
 
 class BestSoFar:
@@ -58,6 +59,28 @@ class _Watched(gymnasium.Wrapper[Any, Any, Any, Any]):
         result = self.env.step(action)
         self._see(result[4])
         return result
+
+
+class Places:
+    """Where a robot was, of all environments of a run.
+
+    Attributes:
+        noted: (x, y) [m], in the order of time, one in `EVERY` transitions.
+    """
+
+    def __init__(self) -> None:
+        self._made = 0
+        self.noted: list[list[float]] = []
+
+    def wrap(self, env: Any) -> Any:
+        """Around an environment that is trained in."""
+        return _Watched(env, self.see)
+
+    def see(self, info: dict[str, Any]) -> None:
+        """After every control step."""
+        self._made += 1
+        if self._made % EVERY == 0:
+            self.noted.append([round(float(info["x"]), 2), round(float(info["y"]), 2)])
 
 
 class DiscountedReturns:

@@ -15,31 +15,37 @@ from sql_ros.envs.maze import HEIGHT, RADIUS, TARGET, UPPER_BEST, WALLS, WIDTH
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import sampled
-from sql_ros.experiments.paper.best import BestSoFar
+from sql_ros.experiments.paper.best import EVERY, BestSoFar, Places
 from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
-COMMON = {"temperature": 0.1, "hidden_sizes": (128, 128)}
+COMMON = {"discount": 0.99, "hidden_sizes": (128, 128)}
 OF_ROBOT: dict[str, dict[str, Any]] = {
-    "point": {"final_temperature": 0.1, "batch_size": 64, "discount": 0.99},
-    "quadruped": {"final_temperature": 0.01, "annealing_updates": 15_000, "batch_size": 128, "discount": 0.98},
+    "point": {"temperature": 0.1, "final_temperature": 0.1, "batch_size": 64},
+    "quadruped": {"temperature": 0.5, "final_temperature": 0.1, "annealing_updates": 60_000, "batch_size": 128, "layer_norm": True},
 }
+PACE: dict[str, dict[str, Any]] = {
+    "point": {"warmup_transitions": 1000, "updates_per_transition": 0.5},
+    "quadruped": {"warmup_transitions": 2000, "updates_per_transition": 1.0},
+}
+STEPS, ENVS = {"point": 30_000, "quadruped": 80_000}, {"point": 1, "quadruped": 4}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 ROBOTS = {"point": "sql_ros/PointMaze-v0", "quadruped": "sql_ros/Quadruped-maze-v0"}
 THRESHOLDS = {"point": UPPER_BEST, "quadruped": quadruped.UPPER_BEST}
 POINTS, EPISODES = 60, 12  # of the curves; drawn at the end
+PARTS = 5  # of a training, in the picture
 
 
 def setting(case: Case) -> Setting:
     """Of a case; its variant is the robot."""
-    small = case.variant == "point"
+    robot, steps = case.variant, 10_000 if case.quick else STEPS[case.variant]
     return Setting(
-        env=ROBOTS[case.variant],
-        steps=(10_000 if case.quick else 30_000) if small else 40_000,
-        algorithm={**COMMON, **OF_ROBOT[case.variant], **KINDS[case.contender]},
-        pace={"warmup_transitions": 1000 if small else 2000, "replay_capacity": 40_000, "updates_per_transition": 0.5},
-        envs=1 if small else 4,
-        noisy=True,
+        env=ROBOTS[robot],
+        steps=steps,
+        algorithm={**COMMON, **OF_ROBOT[robot], **KINDS[case.contender]},
+        pace={**PACE[robot], "replay_capacity": steps},
+        envs=ENVS[robot],
+        noisy=robot == "point" or case.contender == "ddpg",  # the paper adds noise to both; the quadruped needs but its own entropy
     )
 
 
@@ -50,12 +56,16 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def make(case: Case, out: Path) -> dict[str, Any]:
-    """Trains, and notes how near the target any training episode came so far; then a few episodes for the picture."""
-    best, chosen = BestSoFar("distance", min), setting(case)
-    trainer = chosen.train(case.seed, wrap=best.wrap).trainer
+    """Trains, and notes how near the target any training episode came so far; for the picture a few episodes, or where training was."""
+    best, places, chosen = BestSoFar("distance", min), Places(), setting(case)
+    if case.variant == "point":
+        trainer = chosen.train(case.seed, wrap=best.wrap).trainer
+        seen: dict[str, Any] = {"paths": _walk(trainer)}
+    else:
+        chosen.train(case.seed, wrap=lambda env: places.wrap(best.wrap(env)))
+        seen = {"places": places.noted}
     steps = np.linspace(chosen.steps / POINTS, chosen.steps, POINTS).astype(int)
-    paths = _walk(trainer) if case.variant == "point" else []
-    return {"steps": steps.tolist(), "nearest": [round(x, 3) for x in best.at(steps)], "paths": paths}
+    return {"steps": steps.tolist(), "nearest": [round(x, 3) for x in best.at(steps)], **seen}
 
 
 def _walk(trainer: Trainer) -> list[list[list[float]]]:
@@ -90,6 +100,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         tidy(place)
     sides = {kind: found for kind in KINDS if (found := of(results, kind, "point"))}
     pictures = [save(figure, out / "nearest.png"), _draw_paths(sides, out / "paths.png")]
+    if "quadruped" in robots:
+        pictures.append(_draw_places(results, out / "places.png"))
     for kind in KINDS:
         figures[f"{kind}_success"] = float(np.mean([figures[f"{robot}_{kind}_success"] for robot in robots]))
     others = [figures[f"{robot}_ddpg_success"] for robot in robots]
@@ -113,6 +125,25 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
                 for line in found[column]["paths"]:
                     place.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
                 place.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
+    return save(figure, path)
+
+
+def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
+    """Where the quadruped was in every part of its training, run by run."""
+    runs = {case: result for case, result in results.items() if case.variant == "quadruped"}
+    rows = sorted(runs, key=lambda case: (list(KINDS).index(case.contender), case.seed))
+    figure, axes = panels(PARTS, len(rows), size=(2.6, 1.9))
+    walls = np.array(quadruped.MAZE_WALLS)
+    for row, case in zip(axes, rows):
+        for part, (place, seen) in enumerate(zip(row, np.array_split(np.array(runs[case]["places"]), PARTS))):
+            place.set(xlim=(walls[:, 0].min(), walls[:, 2].max()), ylim=(walls[:, 1].min(), walls[:, 3].max()))
+            place.set(xticks=[], yticks=[], aspect="equal")
+            for x0, y0, x1, y1 in walls:
+                place.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
+            place.plot(*quadruped.COURSES["maze"].target, "s", color="#c0392b", markersize=5)
+            place.plot(*seen.T, ".", color=COLOURS[case.contender], markersize=2, alpha=0.6)
+            until = round((part + 1) * EVERY * len(runs[case]["places"]) / PARTS)
+            place.set_title(f"{LABELS[case.contender]}, seed {case.seed}, to {until:,}", fontsize=7)
     return save(figure, path)
 
 
