@@ -21,11 +21,11 @@ run: setup
 demo: setup
 	$(VENV)/bin/sql-ros demo $(ARGS)
 
-# those that start real processes one after the other, since they would take each other's time; the rest side by side
+# those that start real processes two at a time, in DDS domains of their own
 test: setup
 ifeq ($(strip $(ARGS)),)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
-	$(VENV)/bin/python -m pytest -m stack
+	$(VENV)/bin/python -m pytest -m stack -n 2 --dist loadgroup
 else
 	$(VENV)/bin/python -m pytest $(ARGS)
 endif

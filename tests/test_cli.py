@@ -103,6 +103,7 @@ OF_THE_SOAK |= {f"latency_{share}_us_{when}" for share in ("p50", "p99") for whe
 
 
 @pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
 def test_bench_reports_the_figures_that_scripts_read(tmp_path):
     for words, names in (
         (["lockstep"], {"lockstep_steps_per_s"}),
@@ -118,6 +119,7 @@ def test_bench_reports_the_figures_that_scripts_read(tmp_path):
 
 
 @pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
 def test_bench_says_which_node_could_not_work_and_why():
     command = [sys.executable, "-m", "sql_ros.cli.main", "bench", "soak", "--minutes", "0.1", "--rates", "300"]
     ended = subprocess.run(command, timeout=120, capture_output=True, text=True)

@@ -102,8 +102,8 @@ def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
 
 
 def own_domain() -> dict[str, str]:
-    """Environment of processes that only this one and its children are to hear."""
-    return {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    """Environment of processes that only this one and its children are to hear; tests take domains up to 50."""
+    return {"ROS_DOMAIN_ID": str(51 + os.getpid() % 50), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 def _run(

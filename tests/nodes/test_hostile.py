@@ -70,6 +70,7 @@ def test_what_a_node_was_sent_it_does_not_keep(processes, probe, task, fast_lear
     assert memory[1] - memory[0] < 5.0, memory
 
 
+@pytest.mark.xdist_group("own_domain")
 def test_hostile_input_is_refused_with_a_readable_reason(processes, tmp_path):
     figures = tmp_path / "fuzz.json"
     words = [sys.executable, "-m", "sql_ros.cli.main", "fuzz", "--cases", "2000", "--seed", "5", "--json", str(figures)]

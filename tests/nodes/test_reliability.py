@@ -69,6 +69,7 @@ def chaos(processes, tmp_path):
     return run
 
 
+@pytest.mark.xdist_group("own_domain")
 def test_chaos_loses_and_doubles_nothing_and_the_stack_gets_up_by_itself(chaos):
     values = chaos("--kills", "4", "--seed", "2")
     assert values["kills"] == 4
@@ -77,6 +78,7 @@ def test_chaos_loses_and_doubles_nothing_and_the_stack_gets_up_by_itself(chaos):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces take root and iproute2")
+@pytest.mark.xdist_group("own_domain")
 def test_two_hosts_that_are_cut_off_from_each_other_go_on_when_they_are_joined(chaos):
     values = chaos("--kills", "0", "--cuts", "2", "--seed", "1")
     assert values["cuts"] == 2
