@@ -81,6 +81,19 @@ def test_the_best_so_far_only_gets_better_and_is_read_at_any_time():
     assert values[-1] == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("sql", "ddpg", "verdict"),
+    [((0.5, 0.5), (0.5, 3.5), "reproduced"), ((0.5, 3.5), (3.5, 3.5), "partly"), ((0.5, 0.5), (0.5, 0.5), "partly")],
+)
+def test_the_maze_is_reproduced_where_every_run_passes_and_not_every_one_of_ddpg(tmp_path, sql, ddpg, verdict):
+    results = {Case(kind, "point"): {"steps": [1, 2], "nearest": [9.0, 0.1], "paths": [[[1.0, 0.0], [2.0, 0.0]]]} for kind in maze.KINDS}
+    for kind, nearest in (("sql", sql), ("ddpg", ddpg)):
+        for seed, end in enumerate(nearest):
+            places = [[0.1 * step, 0.0] for step in range(10)]
+            results[Case(kind, "quadruped", seed)] = {"steps": [1, 2], "nearest": [5.0, end], "places": places}
+    assert maze.report(results, tmp_path).verdict == verdict
+
+
 def test_places_are_noted_now_and_then():
     places = best.Places()
     for step in range(1, 3 * best.EVERY):

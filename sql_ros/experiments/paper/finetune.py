@@ -19,17 +19,18 @@ COURSES = {"wide": "wide hallway", "narrow": "narrow hallway", "u": "U-shaped ma
 STARTS = {"sql": "pretrained by soft Q-learning", "ddpg": "pretrained by DDPG", "random": "from nothing"}
 ALPHA, LAST_ALPHA = 0.1, 0.001  # log-linear, as in the paper
 POINTS = 30  # of the curves
+DISCOUNT = 0.97
 
 
 def setting(case: Case) -> Setting:
     """Of a case: the contender is the start, the variant the course."""
-    steps, ratio = 10_000 if case.quick else 20_000, pretrain.UPDATES_PER_TRANSITION
+    steps, ratio = (10_000 if case.quick else 20_000), 0.5
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     annealed = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "annealing_updates": round(0.5 * ratio * steps)}
     return Setting(
         env=f"sql_ros/Quadruped-{case.variant}-v0",
         steps=steps,
-        algorithm={**pretrain.COMMON, **kind, **annealed},
+        algorithm={**pretrain.common(case.quick), **kind, **annealed, "discount": DISCOUNT},
         pace={"warmup_transitions": 1000, "replay_capacity": 20_000, "updates_per_transition": ratio},
         envs=2,
         noisy=case.contender == "ddpg",
@@ -45,7 +46,7 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 def make(case: Case, out: Path) -> dict[str, Any]:
     """Loads the start, trains, and notes the discounted return of the training episodes."""
-    returns, chosen = DiscountedReturns(pretrain.COMMON["discount"]), setting(case)
+    returns, chosen = DiscountedReturns(DISCOUNT), setting(case)
 
     def prepare(trainer: Trainer) -> None:
         if case.contender != "random":
