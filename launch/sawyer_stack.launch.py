@@ -28,6 +28,7 @@ def _nodes(context):
             parameters=[{name: _typed(value) for name, value in process.parameters.items()}],
             remappings=list(process.remappings.items()),
             arguments=stack.own_arguments(process),
+            prefix=f"taskset -c {','.join(map(str, process.cpus))}" if process.cpus else None,
             output="screen",
             sigterm_timeout=str(process.seconds_to_stop),
             sigkill_timeout=str(process.seconds_to_stop),

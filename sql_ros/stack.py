@@ -5,6 +5,7 @@ Knows no ROS: it is data and a few rules, checked before anything starts.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ class NodeProcess:
     remappings: Mapping[str, str] = field(default_factory=dict)
     seconds_to_stop: float = 10.0  # after SIGINT
     respawns: bool = False  # is started again when it crashed
+    cpus: tuple[int, ...] = ()  # cores it may run on; none: all
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ SAWYER_STACK_ARGUMENTS = (
     ),
     Argument("key_file", "", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not"),
     Argument("enclaves", "", "DDS Security: every process has the enclave of its name in there, see config/security; empty: none is named"),
+    Argument("control_cpu", "", "core that the actor has to itself, the other processes of the stack keep off it; empty: none"),
     Argument("autostart", "true", "nodes configure and activate by themselves; false: they wait for change_state", BOOLEANS),
 )
 
@@ -115,6 +118,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     args["realtime_factor"] = args["realtime_factor"] or ("0" if sim and (train or tries) and not by_hand else "1")
     factor, seed = _number(args, "realtime_factor"), _whole(args, "seed")
     most = _whole(args, "most_transitions")
+    own, others = control_cpu(args["control_cpu"])
     robot = load_task(args["task"]).robot  # an unknown task ends here, before any process starts
     if not sim and factor != 1.0:
         raise ConfigError(f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does: leave it out")
@@ -142,6 +146,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     if sim:
         processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False, "seed": seed}))
     acting = {**shared, **managed, **key, "mode": args["mode"], "policy": policy, "seed": seed, "dry_run": args["dry_run"] == "true"}
+    acting |= {"cpu": own} if others else {}
     topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
     if not sim and robot.state_topic != "joint_states":
         topics["joint_states"] = robot.state_topic
@@ -158,6 +163,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
             p,
             parameters={**defaults["/**"], **defaults[p.executable], **p.parameters},
             respawns=args["respawn"] == "true" and train and p.executable in again,
+            cpus=() if p.executable in ("actor", "trials") else others,
         )
         for p in processes
     ]
@@ -190,6 +196,22 @@ def _checked(given: Mapping[str, str]) -> dict[str, str]:
         if choices and value not in choices:
             raise ConfigError(f"{name}:={value}, expected one of: {', '.join(choice for choice in choices if choice)}")
     return {name: given.get(name, argument.default) for name, argument in known.items()}
+
+
+def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
+    """The core of the actor and those that are left to the others, from a number; -1 and none where it is empty.
+
+    Raises:
+        ConfigError: this machine has no such core, or no other.
+    """
+    if not text:
+        return -1, ()
+    cores = sorted(os.sched_getaffinity(0))
+    if not text.isdecimal() or int(text) not in cores:
+        raise ConfigError(f"control_cpu:={text}, expected one of the cores of this machine: {', '.join(map(str, cores))}")
+    if len(cores) == 1:
+        raise ConfigError(f"control_cpu:={text} leaves the other processes no core: this machine has but one")
+    return int(text), tuple(core for core in cores if core != int(text))
 
 
 def _number(args: Mapping[str, str], name: str) -> float:

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rates", type=float, nargs="+", metavar="HZ", help="control rates; soak takes the first (default: 20 100 500 1000; 500)"
     )
     actor.add_argument("--priority", default=50, type=int, help="SCHED_FIFO priority to ask for; 0: none (default: %(default)s)")
+    actor.add_argument(
+        "--cpu", default=_last_core(), metavar="N", help="core that the actor is to have to itself; '': none (default: the last of several)"
+    )
     learner = parser.add_argument_group("learner")
     learner.add_argument("--batch", default=256, type=int, help="(default: %(default)s)")
     learner.add_argument("--width", default=256, type=int, help="of both hidden layers (default: %(default)s)")
@@ -45,25 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
+    from sql_ros.cli.bench_actor import Claims, header, measure_actor
     from sql_ros.runs.figures import write_figures
+    from sql_ros.stack import control_cpu
 
     figures: dict[str, float] = {}
+    claims = Claims(args.priority, *control_cpu(args.cpu))
     rates = args.rates or ([500.0] if args.what == "soak" else [20.0, 100.0, 500.0, 1000.0])
     if args.what == "learner":
         figures = _measure_learner(args)
     elif args.what == "soak":
         from sql_ros.cli.bench_soak import measure_soak
 
-        figures = measure_soak(
-            args.task, rates[0], 60.0 * args.minutes, args.seed, args.priority, _run, lambda line: print(line, flush=True)
-        )
+        figures = measure_soak(args.task, rates[0], 60.0 * args.minutes, args.seed, claims, _run, lambda line: print(line, flush=True))
     elif args.what == "lockstep":
         figures = measure_lockstep(args.task, args.seconds, args.seed)
     else:
-        from sql_ros.cli.bench_actor import header, measure_actor
-
         print(header(), flush=True)
-        figures = measure_actor(args.task, rates, args.seconds, args.seed, args.priority, _run, lambda line: print(line, flush=True))
+        figures = measure_actor(args.task, rates, args.seconds, args.seed, claims, _run, lambda line: print(line, flush=True))
     if args.what in ("lockstep", "soak"):
         for name, value in figures.items():
             print(f"  {name:32s} {value:.6g}")
@@ -101,13 +103,22 @@ def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
     return {"lockstep_steps_per_s": steps / (float(values[-1]["received_s"]) - float(values[0]["received_s"]))}
 
 
+def _last_core() -> str:
+    cores = os.sched_getaffinity(0)
+    return str(max(cores)) if len(cores) > 1 else ""
+
+
 def own_domain() -> dict[str, str]:
     """Environment of processes that only this one and its children are to hear; tests take domains up to 50."""
     return {"ROS_DOMAIN_ID": str(51 + os.getpid() % 50), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 def _run(
-    task: str, nodes: dict[str, list[str]], seconds: float, watch: Callable[[dict[str, int]], None] = lambda pids: None
+    task: str,
+    nodes: dict[str, list[str]],
+    seconds: float,
+    others: tuple[int, ...] = (),
+    watch: Callable[[dict[str, int]], None] = lambda pids: None,
 ) -> tuple[list[Report], dict[str, float]]:
     """Starts nodes with their ROS arguments in a domain of their own; see `bench_actor.Running`."""
     domain = own_domain()
@@ -122,6 +133,8 @@ def _run(
             )
             for name, arguments in nodes.items()
         }
+        for name in children.keys() - {"actor"} if others else ():
+            os.sched_setaffinity(children[name].pid, others)  # before it has threads, which inherit it
         try:
             os.environ.update(domain)
             return _listen(seconds, children, watch)

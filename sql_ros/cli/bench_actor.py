@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import yaml
 
@@ -15,11 +15,30 @@ from sql_ros.share import find_file, share_folder
 Reports = tuple[list[dict[str, float | str]], dict[str, float]]
 
 
+class Claims(NamedTuple):
+    """What a measurement asks of Linux.
+
+    Attributes:
+        priority: SCHED_FIFO priority of the actor and the simulated arm, which stands for another computer, and locked memory; 0: none.
+        cpu: core that the actor has to itself; -1: none.
+        others: the cores of all other nodes; none: all.
+    """
+
+    priority: int
+    cpu: int
+    others: tuple[int, ...]
+
+
 class Running(Protocol):
     """Starts nodes of a task with their ROS arguments and listens for so many seconds."""
 
-    def __call__(self, task: str, nodes: dict[str, list[str]], seconds: float, watch: Callable[[dict[str, int]], None] = ...) -> Reports:
-        """The actor's diagnostics, one per second, and the CPU time of each node [s]; `watch` is told the process ids every second."""
+    def __call__(
+        self, task: str, nodes: dict[str, list[str]], seconds: float, others: tuple[int, ...], watch: Callable[[dict[str, int]], None] = ...
+    ) -> Reports:
+        """The actor's diagnostics, one per second, and the CPU time of each node [s].
+
+        All nodes but the actor run on the cores `others`, if there are any; `watch` is told the process ids every second.
+        """
 
 
 MOST_UPDATES_PER_S = 400.0  # more than two cores make: so the learner never rests
@@ -27,7 +46,7 @@ QUANTILES = ("p50", "p99", "p99.9", "max")
 
 
 def measure_actor(
-    task: str, rates_hz: Sequence[float], seconds: float, seed: int, priority: int, run: Running, show: Callable[[str], None]
+    task: str, rates_hz: Sequence[float], seconds: float, seed: int, claims: Claims, run: Running, show: Callable[[str], None]
 ) -> dict[str, float]:
     """At every rate in real time, alone and with a learner: jitter, latency, inference, missed deadlines, CPU.
 
@@ -36,7 +55,7 @@ def measure_actor(
         rates_hz: control rates; states come at the same rate.
         seconds: per measurement, at most 60 (what the actor remembers).
         seed: of everything.
-        priority: SCHED_FIFO priority asked for by the actor and the simulated arm, which stands for another computer; 0: none.
+        claims: what is asked of Linux.
         run: starts nodes, see `Running`.
         show: told a line per measurement.
     """
@@ -46,7 +65,7 @@ def measure_actor(
             path = task_at(task, rate, Path(folder))
             policy = untrained_policy(path, Path(folder), seed)
             for suffix, learns in (("", True), ("_alone", False)):
-                values, cpu = run(path, node_parameters(rate, policy, seed, priority, learns), seconds)
+                values, cpu = run(path, node_parameters(rate, policy, seed, claims, learns), seconds, claims.others)
                 name = f"{rate:g}{suffix}"
                 new = _figures(values, cpu, rate)
                 figures |= {f"{figure}_{name}": value for figure, value in new.items()}
@@ -58,7 +77,7 @@ def measure_actor(
 def header() -> str:
     """Over the lines of `measure_actor`."""
     columns = f"{'jitter p50/p99/p99.9/max us':>30s} {'state to command p50/p99 us':>28s} {'inference p99':>14s} {'missed':>9s}"
-    return f"{'Hz':>5s} {'learner':>8s} {columns} {'CPU actor/arm/learner':>22s} {'policies':>9s} SCHED_FIFO"
+    return f"{'Hz':>5s} {'learner':>8s} {columns} {'CPU actor/arm/learner':>22s} {'policies':>9s} {'SCHED_FIFO':>13s} own core"
 
 
 def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, float | str]) -> str:
@@ -67,10 +86,10 @@ def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, floa
     cpu = "/".join(f"{100 * new.get(f'cpu_{name}', 0.0):.0f} %" for name in ("actor", "sim_bridge", "learner"))
     word = "beside" if learns else "no"
     missed = f"{100 * new['missed_fraction']:.3f} %"
-    granted = last.get("realtime/SCHED_FIFO", "not asked for")
+    granted = [str(last.get(f"realtime/{what}", "not asked for")) for what in ("SCHED_FIFO", "cpu")]
     return (
         f"{rate:5g} {word:>8s} {jitter:>30s} {latency:>28s} {new['inference_p99_us']:14.0f} {missed:>9s} {cpu:>22s} "
-        f"{new['swaps']:9.0f} {granted}"
+        f"{new['swaps']:9.0f} {granted[0]:>13s} {granted[1]}"
     )
 
 
@@ -92,12 +111,22 @@ def _figures(values: list[dict[str, float | str]], cpu: dict[str, float], rate: 
     }
 
 
-def node_parameters(rate: float, policy: str, seed: int, priority: int, learns: bool) -> dict[str, list[str]]:
+def node_parameters(rate: float, policy: str, seed: int, claims: Claims, learns: bool) -> dict[str, list[str]]:
     """ROS arguments by node; the learner, if there is one, never rests."""
-    realtime = ["-p", f"realtime_priority:={priority}", "-p", f"lock_memory:={str(priority > 0).lower()}"]
+    realtime = ["-p", f"realtime_priority:={claims.priority}", "-p", f"lock_memory:={str(claims.priority > 0).lower()}"]
     nodes = {
         "sim_bridge": ["-p", f"state_rate_hz:={rate}", *realtime],
-        "actor": ["-p", f"seed:={seed}", "-p", f"policy:={policy}", "-r", "commands:=sim_bridge/commands", *realtime],
+        "actor": [
+            "-p",
+            f"seed:={seed}",
+            "-p",
+            f"policy:={policy}",
+            "-r",
+            "commands:=sim_bridge/commands",
+            *realtime,
+            "-p",
+            f"cpu:={claims.cpu}",
+        ],
     }
     if learns:
         ratio = max(MOST_UPDATES_PER_S / rate, 1.0)

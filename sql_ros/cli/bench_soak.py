@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sql_ros.cli.bench import memory_mib
-from sql_ros.cli.bench_actor import Running, node_parameters, task_at, untrained_policy
+from sql_ros.cli.bench_actor import Claims, Running, node_parameters, task_at, untrained_policy
 
 WARM_UP, WINDOW = 0.2, 0.1  # shares of the time: left out at first, and compared, right after it and at the end
 CAPACITY = 20_000  # transitions of the learner's buffer: full before the warm-up is over
@@ -19,7 +19,7 @@ Sample = dict[str, tuple[float, float]]  # by node: memory [MiB], open file hand
 
 
 def measure_soak(
-    task: str, rate_hz: float, seconds: float, seed: int, priority: int, run: Running, show: Callable[[str], None]
+    task: str, rate_hz: float, seconds: float, seed: int, claims: Claims, run: Running, show: Callable[[str], None]
 ) -> dict[str, float]:
     """Learner with run folder and checkpoints, simulated arm and actor in real time.
 
@@ -28,7 +28,7 @@ def measure_soak(
         rate_hz: of control and states.
         seconds: in all.
         seed: of everything.
-        priority: SCHED_FIFO priority asked for, see `bench_actor`; 0: none.
+        claims: what is asked of Linux.
         run: starts nodes, see `Running`.
         show: told a line per minute.
 
@@ -49,9 +49,9 @@ def measure_soak(
 
     with tempfile.TemporaryDirectory() as folder:
         path = task_at(task, rate_hz, Path(folder))
-        nodes = node_parameters(rate_hz, untrained_policy(path, Path(folder), seed), seed, priority, learns=True)
+        nodes = node_parameters(rate_hz, untrained_policy(path, Path(folder), seed), seed, claims, learns=True)
         nodes["learner"] += ["-p", f"run_dir:={folder}/run", "-p", f"trainer.replay_capacity:={CAPACITY}"]
-        values, cpu = run(path, nodes, seconds, watch)
+        values, cpu = run(path, nodes, seconds, claims.others, watch)
     reports = [{key: float(value) for key, value in report.items() if not isinstance(value, str)} for report in values]
     figures = {"minutes": seconds / 60.0, "rate_hz": rate_hz, **_growth(samples)}
     early, late = _windows(len(reports))

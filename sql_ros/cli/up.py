@@ -69,6 +69,8 @@ def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:
         start_new_session=True,
         preexec_fn=_end_with_parent,
     )
+    if process.cpus:
+        os.sched_setaffinity(handle.pid, process.cpus)  # before it has threads, which inherit it
     if output is not None:
         output.close()
     return _Child(process, handle, log)
