@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,28 @@ def test_the_launch_file_starts_what_the_description_says():
     (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
     nodes = function.execute(context)
     assert [node.node_executable for node in nodes] == [process.executable for process in sawyer_stack({}).processes]
+
+
+def test_the_actor_has_a_core_to_itself_where_one_is_named(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 3})
+    nodes = _nodes(control_cpu="2")
+    assert nodes["actor"].parameters["cpu"] == 2
+    assert nodes["actor"].cpus == ()  # it keeps to it by itself, and says so
+    assert {node.cpus for name, node in nodes.items() if name != "actor"} == {(0, 3)}
+    trials = _nodes(mode="trials", policy=__file__, control_cpu="3")
+    assert trials["trials"].parameters["cpu"] == 3
+    assert trials["sim_bridge"].cpus == (0, 2)
+    assert {node.cpus for node in _nodes().values()} == {()}
+    assert "cpu" not in _nodes()["actor"].parameters
+
+
+@pytest.mark.parametrize(
+    ("cores", "given", "text"), [({0, 1}, "2", "cores of this machine: 0, 1"), ({0, 1}, "-1", "cores of"), ({0}, "0", "but one")]
+)
+def test_a_core_that_is_not_there_is_refused(monkeypatch, cores, given, text):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cores)
+    with pytest.raises(ConfigError, match=text):
+        _nodes(control_cpu=given)
 
 
 def test_every_executable_of_the_stack_is_installed_where_launch_looks():

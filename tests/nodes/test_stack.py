@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,14 +155,27 @@ def test_without_respawn_a_killed_learner_ends_the_stack_with_its_log(processes,
     assert (folder / "report.md").is_file()
 
 
+def _cores_of(stack) -> dict[str, set[int]]:
+    """That any thread of a node of the stack may run on, by executable."""
+    cores = {}
+    for pid in subprocess.run(["pgrep", "-P", str(stack.pid)], capture_output=True, text=True, check=True).stdout.split():
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        name = words[words.index("-m") + 1].removeprefix("sql_ros.nodes.").removesuffix("_node")
+        cores[name] = set().union(*(os.sched_getaffinity(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")))
+    return cores
+
+
 def test_a_policy_plays_without_a_learner(processes, probe, untrained, tmp_path):
     trained, folder = tmp_path / "trained", tmp_path / "played"
     trained.mkdir()
     (trained / "policy.onnx").write_bytes(untrained(9))
     (tmp_path / "latest").symlink_to("trained")
     policy = tmp_path / "latest" / "policy.onnx"
-    stack = _up(processes, mode="play", policy=policy, run_dir=folder, realtime_factor=0)
+    cores = os.sched_getaffinity(0)
+    own = max(cores) if len(cores) > 1 else ""
+    stack = _up(processes, mode="play", policy=policy, run_dir=folder, realtime_factor=0, control_cpu=own)
     probe.wait(lambda: (folder / "metrics.jsonl").is_file() and len(_lines(folder, "episode")) >= 3, timeout=60)
+    assert _cores_of(stack) == {"actor": {own} if own else cores, "sim_bridge": cores - {own}, "monitor": cores - {own}}
     assert processes.stop(stack) == 0
     assert {line["policy_version"] for line in _lines(folder, "episode")} == {9}
     assert "policy: version 9" in (folder / "report.md").read_text()
