@@ -146,7 +146,8 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     if sim:
         processes.append(NodeProcess("sim_bridge", {**managed, "use_sim_time": False, "seed": seed}))
     acting = {**shared, **managed, **key, "mode": args["mode"], "policy": policy, "seed": seed, "dry_run": args["dry_run"] == "true"}
-    acting |= {"cpu": own} if others else {}
+    if others:
+        acting["cpu"] = own
     topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
     if not sim and robot.state_topic != "joint_states":
         topics["joint_states"] = robot.state_topic
@@ -208,9 +209,9 @@ def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
         return -1, ()
     cores = sorted(os.sched_getaffinity(0))
     if not text.isdecimal() or int(text) not in cores:
-        raise ConfigError(f"control_cpu:={text}, expected one of the cores of this machine: {', '.join(map(str, cores))}")
+        raise ConfigError(f"core {text} for the actor, expected one of the cores of this machine: {', '.join(map(str, cores))}")
     if len(cores) == 1:
-        raise ConfigError(f"control_cpu:={text} leaves the other processes no core: this machine has but one")
+        raise ConfigError(f"core {text} for the actor leaves the other processes no core: this machine has but one")
     return int(text), tuple(core for core in cores if core != int(text))
 
 
