@@ -46,10 +46,10 @@ def test_a_learner_killed_again_and_again_has_every_transition_once_in_order(pro
         running = learner(resume=True)
     probe.wait(goes_on, what="progress after the last kill")
     assert all(progress[-1].acknowledged[run] >= sequence for run, sequence in acknowledged.items())
-    assert processes.stop(actor) == 0
-    probe.wait(lambda: max(progress[-1].acknowledged.values()) == max(sent), what="the rest")
+    assert processes.stop(actor) == 0  # which ends when the learner has all it made
     assert processes.stop(running) == 0
     state, manifest = load_checkpoint(tmp_path / "checkpoints")
+    probe.wait(lambda: manifest["added"] <= max(sent), what="the last that was sent, which the probe may not have taken yet")
     assert manifest["added"] == max(sent) == len(sent)
     assert state["replay"]["reward"].tolist() == pytest.approx([sent[number] for number in sorted(sent)], rel=1e-6)
 
