@@ -16,11 +16,13 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 from sql_ros.share import find_file
 
 SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2 does: docs/reliability.md"
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 and 3
 MOST_IN_A_ROW = 100  # failures of rclpy; with more it is not what somebody sent
 CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node has stopped
@@ -85,14 +87,14 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
     """
     logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
     if "ROS_SECURITY_ENABLE" not in os.environ:
-        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        os.environ.setdefault(RANGE, "LOCALHOST")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
     node = None
     try:
         secured = _is_secured()
-        _bound_memory()
+        _choose_profiles()
         rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         with warnings.catch_warnings():
             if secured:  # rclpy's, where a node cannot be made: the one line below says it
@@ -117,11 +119,19 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         rclpy.try_shutdown()
 
 
-def _bound_memory() -> None:
-    """Fast DDS takes the profiles of config/fastdds.xml, where nobody asked for others; another middleware reads none of this."""
-    if not {"RMW_FASTRTPS_USE_QOS_FROM_XML", *PROFILES} & os.environ.keys():
-        os.environ["RMW_FASTRTPS_USE_QOS_FROM_XML"] = "1"
-        os.environ |= dict.fromkeys(PROFILES, str(find_file("fastdds", "config", ".xml")))
+def _choose_profiles() -> None:
+    """Fast DDS takes the profiles of config/fastdds*.xml, where nobody asked for others; another middleware reads none of this.
+
+    For LOCALHOST, rmw_fastrtps turns shared memory on whatever the profiles say. They keep to this host themselves, and it is told SUBNET.
+    """
+    asked_for = {"RMW_FASTRTPS_USE_QOS_FROM_XML", *PROFILES} & os.environ.keys()
+    if asked_for or not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
+        return
+    is_local = os.environ.get(RANGE) == "LOCALHOST"
+    if is_local:
+        os.environ[RANGE] = "SUBNET"
+    os.environ["RMW_FASTRTPS_USE_QOS_FROM_XML"] = "1"
+    os.environ |= dict.fromkeys(PROFILES, str(find_file("fastdds_localhost" if is_local else "fastdds", "config", ".xml")))
 
 
 def _is_of_rclpy(error: BaseException) -> bool:

@@ -1,0 +1,39 @@
+"""How a node's process speaks to others: what it takes of its environment."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.stack
+
+
+def _udp_ports(pid: int) -> set[int]:
+    """That a process listens on."""
+    inodes = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(file).removeprefix("socket:[").removesuffix("]"))
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if row[9] in inodes}
+
+
+@pytest.mark.parametrize(("reach", "is_common"), [("LOCALHOST", False), ("SUBNET", True)])
+def test_a_node_opens_no_shared_memory_and_listens_to_the_network_only_where_asked_to(processes, probe, domain, reach, is_common):
+    processes.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = reach
+    bridge = processes.node("sim_bridge")
+    probe.until_active("sim_bridge")
+    assert "fastrtps_port" not in Path(f"/proc/{bridge.pid}/maps").read_text()
+    ports = _udp_ports(bridge.pid)
+    assert len(ports & set(range(7400 + 250 * domain, 7650 + 250 * domain))) > 1  # of its domain, by the formula of DDS
+    assert (7400 + 250 * domain in ports) is is_common
+
+
+def test_profiles_of_somebodys_own_are_left_alone(processes, probe, tmp_path):
+    profiles = tmp_path / "own.xml"
+    profiles.write_text('<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"></profiles>')
+    processes.environment["FASTDDS_DEFAULT_PROFILES_FILE"] = str(profiles)
+    bridge = processes.node("sim_bridge")
+    probe.until_active("sim_bridge")
+    assert "fastrtps_port" in Path(f"/proc/{bridge.pid}/maps").read_text()  # as rmw_fastrtps sets it
