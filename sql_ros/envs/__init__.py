@@ -30,10 +30,10 @@ for _task in ("x", "y", "both"):
     gymnasium.register(
         id=f"sql_ros/Pusher-{_task}-v0", entry_point="sql_ros.envs.pusher:PusherEnv", kwargs={"task": _task}, max_episode_steps=300
     )
-for _course in ("open", "wide", "narrow", "u", "maze"):
+for _course in ("open", "wide", "narrow", "u", "maze", "maze-deep", "maze-thick", "maze-near"):
     gymnasium.register(
         id=f"sql_ros/Quadruped-{_course}-v0",
         entry_point="sql_ros.envs.quadruped:QuadrupedEnv",
         kwargs={"course": _course},
-        max_episode_steps=300 if _course == "maze" else 200,
+        max_episode_steps=300 if _course.startswith("maze") else 200,
     )

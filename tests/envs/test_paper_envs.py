@@ -227,23 +227,33 @@ def test_the_target_pays_the_more_the_nearer_it_is():
     assert rewards[2] == pytest.approx(PAY, abs=0.05)
 
 
-def test_only_the_lower_passage_leads_nearer_to_the_target_than_the_dead_end():
-    upper = _pushed([(1.5, 1.8), (6.0, 1.8)])
-    assert upper[0] < 1.8
-    assert np.hypot(upper[0] - 5.0, upper[1]) > quadruped.UPPER_BEST
-    lower = _pushed([(1.5, -1.9), (3.5, -1.9)])
-    assert np.hypot(lower[0] - 5.0, lower[1]) < quadruped.UPPER_BEST
+@pytest.mark.parametrize(
+    ("maze", "barrier", "block_ends"), [("maze", 1.8, 2.6), ("maze-deep", 2.1, 2.6), ("maze-thick", 1.8, 3.0), ("maze-near", 1.8, 2.6)]
+)
+def test_only_the_lower_passage_leads_nearer_to_the_target_than_the_dead_end(maze, barrier, block_ends):
+    upper, deepest = _pushed(maze, [(1.5, 1.8), (6.0, 1.8)])
+    assert barrier - 0.5 < upper[0] < barrier
+    assert deepest > quadruped.UPPER_BEST[maze] == pytest.approx(np.hypot(5.0 - barrier, 0.9))
+    _, nearest = _pushed(maze, [(1.5, -1.9), (3.5, -1.9)])
+    assert nearest < quadruped.UPPER_BEST[maze]
+    blocked, _ = _pushed(maze, [(1.5, -1.9), (block_ends - 0.4, -1.9), (block_ends - 0.4, 0.0)])  # no way up before the block ends
+    assert blocked[1] < -0.91
 
 
-def _pushed(ways):
-    """Where the middle of the quadruped gets to when it is shoved through the maze, from point to point."""
-    env, _ = _quadruped("maze")
+def test_a_target_seen_from_less_far_pays_less_at_the_start():
+    assert _quadruped("maze-near", at=(0.0, 0.0))[1][1] < _quadruped("maze", at=(0.0, 0.0))[1][1]
+
+
+def _pushed(maze, ways):
+    """Where the middle of the quadruped gets to when it is shoved through a maze, from point to point, and how near the target it was."""
+    env, _ = _quadruped(maze)
+    nearest = np.inf
     for goal in ways:
         for _ in range(120):
             away = np.array(goal) - env.data.qpos[:2]
             env.data.qvel[:2] = away / max(np.linalg.norm(away), 0.2)
-            env.step(np.zeros(8, np.float32))
-    return env.data.qpos[:2]
+            nearest = min(nearest, env.step(np.zeros(8, np.float32))[4]["distance"])
+    return env.data.qpos[:2].copy(), nearest
 
 
 def test_lying_on_its_back_terminates():

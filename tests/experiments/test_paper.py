@@ -94,6 +94,24 @@ def test_the_maze_is_reproduced_where_every_run_passes_and_not_every_one_of_ddpg
     assert maze.report(results, tmp_path).verdict == verdict
 
 
+def test_mazes_of_other_measures_are_counted_apart_each_by_its_own_dead_end(tmp_path):
+    ends = {
+        ("sql", "quadruped"): 0.5,
+        ("ddpg", "quadruped"): 3.5,
+        ("sql", "maze-deep"): 3.0,
+        ("ddpg", "maze-deep"): 3.2,
+        ("sql", "maze-near"): 3.2,
+    }
+    points = {Case(kind, "point"): {"steps": [1, 2], "nearest": [9.0, 0.1], "paths": [[[1.0, 0.0], [2.0, 0.0]]]} for kind in maze.KINDS}
+    mazes = {Case(*names): {"steps": [1, 2], "nearest": [5.0, end], "places": [[0.1, 0.0]] * 10} for names, end in ends.items()}
+    finding = maze.report(points | mazes, tmp_path)
+    assert (finding.figures["others_sql_success"], finding.figures["others_ddpg_success"]) == (1.0, 0.0)
+    assert finding.verdict == "reproduced"
+    assert finding.figures["sql_success"] == 1.0
+    assert all(words in finding.text for words in (maze.OTHERS["maze-deep"], maze.OTHERS["maze-near"]))
+    assert maze.OTHERS["maze-thick"] not in finding.text
+
+
 def test_places_are_noted_now_and_then():
     places = best.Places()
     for step in range(1, 3 * best.EVERY):
