@@ -169,6 +169,7 @@ class ActorNode(ManagedNode):
         self._threads.append(NodeThread(self, self._deliver, "delivery"))
         for thread in self._threads:
             thread.start()
+        step_back()  # this thread is rclpy's executor: diagnostics, services, policies that arrive
 
     def deactivate(self) -> None:
         """Ends the control loop; the last command is a hold. A learner that is there is then left the time to have everything."""

@@ -15,13 +15,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rclpy.node import Node
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from sql_ros.core.config import option
 from sql_ros.nodes.diagnostics import ERROR, WARN
-from sql_ros.nodes.managed import ManagedConfig
+from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.qos import RELIABLE
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.intera import Condition
@@ -53,22 +52,22 @@ class Guard:
         held: control steps that were a hold.
     """
 
-    def __init__(self, node: Node, config: GuardConfig) -> None:
+    def __init__(self, node: ManagedNode, config: GuardConfig) -> None:
         self._node, self._config = node, config
         self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
         self.holds = Holds()
         self.held = 0
 
     def wire(self, robot: RobotConfig) -> None:
-        """Creates subscriptions and services, and a watch for this arm."""
+        """Creates subscriptions and services, and a watch for this arm; topics that stop it are read before states where both came."""
         self.watch = StateWatch(self._config.max_state_age_s, robot.velocity_limit)
         self.latch.expect_robot(ROBOT_TIMEOUT_S if robot.interface == "intera" else 0.0)
         node = self._node
         node.create_service(Trigger, "~/stop", self._on_stop)
         node.create_service(Trigger, "~/reset", self._on_reset)
-        node.create_subscription(Bool, "~/emergency_stop", lambda message: self.latch.emergency_stop(message.data), RELIABLE)
-        node.create_subscription(Bool, "~/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
-        node.create_subscription(Bool, "~/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
+        node.reading.subscribe(Bool, "~/emergency_stop", lambda message: self.latch.emergency_stop(message.data), RELIABLE)
+        node.reading.subscribe(Bool, "~/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
+        node.reading.subscribe(Bool, "~/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
 
     def forget(self) -> None:
         """A new activation: states and reasons of the last one do not count; a latched stop does."""

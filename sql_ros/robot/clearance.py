@@ -14,6 +14,8 @@ from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 
 HORIZON_M = 0.15  # larger distances are not measured
+FARTHEST_M = 10.0  # apart that two shapes of a scene can be
+TOUCHING_M = 1e-9  # nearer than this the line between two points has no direction
 MOST_LOOKS = 24  # along one motion; a motion that needs more passes too near to something
 FIXED_M = 1e-3  # two shapes whose distance never varies by more belong together: no motion can bring them nearer
 SAMPLES = 500  # random poses in which that, and how far shapes can be from the axes, is found out
@@ -53,13 +55,13 @@ class Clearance:
         self._keep_out = np.array(config.keep_out).reshape(-1, 2, 3)
         poses = np.random.default_rng(0).uniform(config.position_lower, config.position_upper, (SAMPLES, len(joints)))
         self.pairs = self._find_pairs(poses)
-        self._table = np.full((self.model.ngeom, self.model.ngeom), -1)
-        self._table[self.pairs[:, 0], self.pairs[:, 1]] = self._table[self.pairs[:, 1], self.pairs[:, 0]] = np.arange(len(self.pairs))
+        radius = np.where(self.model.geom_rbound > 0.0, self.model.geom_rbound, np.inf)  # a plane has none
+        self._sight = (radius[self.pairs].sum(1) + HORIZON_M) ** 2
         walls, boxes = 6 * len(self._workspace), len(self._keep_out)
         own = [int(self._arm_joints(self.model.geom_bodyid[one]).any()) for one in self.pairs[:, 0]]
         kinds = [KINDS[1 - mine] for mine in own] + ["workspace"] * walls * len(self._points) + ["keep_out"] * boxes * len(self._points)
         self.kinds, self.count = np.array(kinds), len(kinds)
-        self._measure_up_to(HORIZON_M)
+        self._all = np.arange(self.count)
         self._seen = np.zeros(len(joints)), np.full(self.count, -np.inf)  # pose and distances of the last look
         self._reach = self._find_reach(
             poses, np.repeat(np.arange(len(self._points)), walls), np.repeat(np.arange(len(self._points)), boxes)
@@ -67,20 +69,8 @@ class Clearance:
 
     def look(self, position: Vector) -> Vector:
         """Distances of all constraints (C,) [m] at joint positions (N,) [rad]; `HORIZON_M` where they are more."""
-        model, data = self.model, self.data
-        data.qpos[self._position_address] = position
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_collision(model, data)
-        distance = np.full(self.count, HORIZON_M)
-        contacts = data.contact
-        shapes, known = contacts.geom, len(self.pairs)
-        for index, near in zip(self._table[shapes[:, 0], shapes[:, 1]].tolist(), contacts.dist.tolist()):
-            if index >= 0 and near < distance[index]:
-                distance[index] = near
-        if self.count > known:
-            points = np.array([self._point(point) for point in self._points])
-            np.minimum(np.concatenate((self._walls(points), self._boxes(points)), None), HORIZON_M, out=distance[known:])
+        self._place(position)
+        distance = self._measure(self._all)
         self._seen = np.array(position), distance
         return distance
 
@@ -97,28 +87,24 @@ class Clearance:
         """How those of the constraints (C,) that are wanted change with the joints, at the pose last looked at; within the horizon only.
 
         Returns:
-            gradients (R, N) [m/rad] and the constraints (R,) they belong to; a pair that touches at several points has a row for each.
+            gradients (R, N) [m/rad] and the constraints (R,) they belong to.
         """
-        model, data, pairs = self.model, self.data, len(self.pairs)
-        gradients, which = [], []
-        ids = self._table[data.contact.geom[:, 0], data.contact.geom[:, 1]]
-        for index in np.flatnonzero((ids >= 0) & np.append(wanted, False)[ids]):
-            contact = data.contact[index]
-            first, second = model.geom_bodyid[contact.geom]
-            gradients.append(contact.frame[:3] @ (self._jacobian(contact.pos, second) - self._jacobian(contact.pos, first)))
-            which.append(ids[index])
-        for index in np.flatnonzero(wanted[pairs:]):
-            point, normal = self._facing(int(index))
-            gradients.append(normal @ self._jacobian(self._point(point), point[0]))
-            which.append(pairs + index)
-        return np.array(gradients).reshape(len(which), len(self._velocity_address)), np.array(which, np.intp)
+        which = np.flatnonzero(wanted & (self._seen[1] < HORIZON_M))
+        gradients, pairs = [], len(self.pairs)
+        mujoco.mj_comPos(self.model, self.data)
+        for index in which.tolist():
+            if index < pairs:
+                gradients.append(self._gradient(*self.pairs[index].tolist()))
+            else:
+                point, normal = self._facing(index - pairs)
+                gradients.append(normal @ self._jacobian(self._point(point), point[0]))
+        return np.array(gradients).reshape(len(which), len(self._velocity_address)), which
 
     def tip_jacobian(self, position: Vector | None = None) -> Vector:
         """Of the position of the tool, (3, N) [m/rad], at joint positions (N,) [rad]; by default at the pose last looked at."""
         if position is not None:
-            self.data.qpos[self._position_address] = position
-            mujoco.mj_kinematics(self.model, self.data)
-            mujoco.mj_comPos(self.model, self.data)
+            self._place(position)
+        mujoco.mj_comPos(self.model, self.data)
         jacobian = np.zeros((3, self.model.nv))
         mujoco.mj_jacSite(self.model, self.data, jacobian, None, self._tool)
         return np.asarray(jacobian[:, self._velocity_address])
@@ -141,25 +127,60 @@ class Clearance:
         """
         closing = self.closing(velocity) + 1e-9
         floor = np.where(required > 0.0, 0.5 * required, required - TOUCHING_STEP_M)
-        elapsed = 0.0
+        elapsed, watched = 0.0, self._all
         for _ in range(MOST_LOOKS):
-            distance = self.look(position + velocity * elapsed) if first is None else first
-            first = None
+            if first is None:
+                self._place(position + velocity * elapsed)
+                distance = self._measure(watched)
+            else:
+                distance, first = first, None
             spare = distance - required
             if spare.min(initial=0.0) < 0.0:
-                return str(self.kinds[np.argmin(spare)])
-            if elapsed >= duration or (spare >= closing * (duration - elapsed)).all():
+                return str(self.kinds[watched[np.argmin(spare)]])
+            goes_on = spare < closing * (duration - elapsed)  # whatever else there is cannot come too near any more
+            if elapsed >= duration or not goes_on.any():
                 return ""
-            times = (distance - floor) / closing
+            watched, required, closing, floor = watched[goes_on], required[goes_on], closing[goes_on], floor[goes_on]
+            times = (distance[goes_on] - floor) / closing
             elapsed = min(elapsed + float(times.min()), duration)
-        return str(self.kinds[np.argmin(times)])
+        return str(self.kinds[watched[np.argmin(times)]])
 
     # --- shapes ---
 
-    def _measure_up_to(self, distance: float) -> None:
-        """Makes MuJoCo list pairs up to a distance [m]; its midphase is for the margins that the model was compiled with."""
-        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
-        self.model.geom_margin[:] = self.model.body_margin[:] = distance
+    def _place(self, position: Vector) -> None:
+        """Puts the shapes where they are at joint positions (N,) [rad]."""
+        self.data.qpos[self._position_address] = position
+        mujoco.mj_kinematics(self.model, self.data)
+
+    def _measure(self, watched: npt.NDArray[np.intp]) -> Vector:
+        """Distances (W,) [m] of some constraints (W,), in rising order, at the pose placed last; `HORIZON_M` where they are more.
+
+        By `mj_geomDistance`. What MuJoCo's collision detection lists with a margin is not always the distance: it gave 8 cm for cylinders
+        that are 5 cm inside each other.
+        """
+        distance = np.full(len(watched), HORIZON_M)
+        known = int(np.searchsorted(watched, len(self.pairs)))
+        one, two = self.pairs[watched[:known]].T
+        place = self.data.geom_xpos
+        apart = place[one] - place[two]
+        near = np.flatnonzero(np.einsum("ij,ij->i", apart, apart) < self._sight[watched[:known]])  # by the spheres around both
+        for index, first, second in zip(near.tolist(), one[near].tolist(), two[near].tolist()):
+            distance[index] = mujoco.mj_geomDistance(self.model, self.data, first, second, HORIZON_M, None)
+        if known < len(watched):
+            points = np.array([self._point(point) for point in self._points])
+            around = np.concatenate((self._walls(points), self._boxes(points)), None)
+            distance[known:] = np.minimum(around[watched[known:] - len(self.pairs)], HORIZON_M)
+        return distance
+
+    def _gradient(self, one: int, two: int) -> Vector:
+        """How the distance of two shapes changes with the joints (N,) [m/rad], at the pose placed last."""
+        ends = np.zeros(6)
+        distance = mujoco.mj_geomDistance(self.model, self.data, one, two, HORIZON_M, ends)
+        away = (ends[3:] - ends[:3]) * np.copysign(1.0, distance)
+        if np.abs(away).max() < TOUCHING_M:
+            away = self.data.geom_xpos[two] - self.data.geom_xpos[one]
+        first, second = self.model.geom_bodyid[[one, two]]
+        return np.asarray(away / np.linalg.norm(away) @ (self._jacobian(ends[3:], second) - self._jacobian(ends[:3], first)))
 
     def _bodies(self, pairs: tuple[tuple[str, ...], ...]) -> set[frozenset[str]]:
         for name in {name for pair in pairs for name in pair}:
@@ -176,16 +197,22 @@ class Clearance:
 
     def _find_pairs(self, poses: Vector) -> npt.NDArray[np.intp]:
         """Pairs of shapes (P, 2) that may collide and that the arm can move against each other, the one nearer to its base first."""
-        model = self.model
-        self._measure_up_to(10.0)
-        least, largest = np.full((2, model.ngeom, model.ngeom), 10.0)
+        model, data = self.model, self.data
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE  # which is for the margins that the model was compiled with
+        model.geom_margin[:] = model.body_margin[:] = FARTHEST_M  # all that may collide is listed
+        listed = []
+        for position in poses[: SAMPLES // 25]:
+            data.qpos[self._position_address] = position
+            mujoco.mj_fwdPosition(model, data)
+            listed.append(np.sort(data.contact.geom, axis=1))
+        candidates = np.unique(np.concatenate(listed), axis=0)
+        least, largest = np.full((2, model.ngeom, model.ngeom), FARTHEST_M)
         largest *= -1.0
         for position in poses[: SAMPLES // 5]:
-            self.data.qpos[self._position_address] = position
-            mujoco.mj_fwdPosition(model, self.data)
-            contacts = self.data.contact
-            np.minimum.at(least, tuple(contacts.geom.T), contacts.dist)
-            np.maximum.at(largest, tuple(contacts.geom.T), contacts.dist)
+            self._place(position)
+            for one, two in candidates.tolist():
+                distance = mujoco.mj_geomDistance(model, data, one, two, FARTHEST_M, None)
+                least[one, two], largest[one, two] = min(least[one, two], distance), max(largest[one, two], distance)
         varying = (largest - least > FIXED_M) & (largest > self.margin)
         joints = [self._arm_joints(body) for body in model.geom_bodyid]
         free = [len(_dofs(model, body)) > mine.sum() for body, mine in zip(model.geom_bodyid, joints)]
