@@ -1,6 +1,8 @@
 """The actor over DDS: exploring, holding, taking over policies and refusing bad ones. The test plays arm and learner."""
 
+import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,3 +257,16 @@ def test_an_actor_without_a_learner_says_so_goes_on_and_keeps_so_many_and_no_mor
     newest = learner.entries[-1]
     assert newest.sequence > 100
     assert newest.oldest == newest.sequence - 99
+
+
+def test_diagnostics_and_services_run_one_priority_behind_the_control_loop(processes, probe):
+    actor = processes.node("actor", realtime_factor=1.0, realtime_priority=10)
+    probe.until_active("actor")
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    probe.wait(lambda: "realtime/SCHED_FIFO" in _newest(reports))
+    granted = _newest(reports)["realtime/SCHED_FIFO"] == "granted"
+    folder = Path(f"/proc/{actor.pid}/task")
+    receivers = [int(thread.name) for thread in folder.iterdir() if (thread / "comm").read_text().startswith("dds.udp")]
+    assert receivers
+    assert {os.sched_getparam(thread).sched_priority for thread in receivers} == {10 if granted else 0}
+    assert os.sched_getparam(actor.pid).sched_priority == (9 if granted else 0)  # the process's first thread is rclpy's executor
