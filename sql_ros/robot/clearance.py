@@ -135,9 +135,9 @@ class Clearance:
             else:
                 distance, first = first, None
             spare = distance - required
-            if spare.min(initial=0.0) < 0.0:
+            if not spare.min(initial=0.0) >= 0.0:
                 return str(self.kinds[watched[np.argmin(spare)]])
-            goes_on = spare < closing * (duration - elapsed)  # whatever else there is cannot come too near any more
+            goes_on = ~(spare >= closing * (duration - elapsed))  # whatever else there is cannot come too near any more; a NaN goes on
             if elapsed >= duration or not goes_on.any():
                 return ""
             watched, required, closing, floor = watched[goes_on], required[goes_on], closing[goes_on], floor[goes_on]
@@ -163,7 +163,9 @@ class Clearance:
         one, two = self.pairs[watched[:known]].T
         place = self.data.geom_xpos
         apart = place[one] - place[two]
-        near = np.flatnonzero(np.einsum("ij,ij->i", apart, apart) < self._sight[watched[:known]])  # by the spheres around both
+        squared = np.einsum("ij,ij->i", apart, apart)
+        distance[:known][np.isnan(squared)] = -np.inf  # nobody knows
+        near = np.flatnonzero(squared < self._sight[watched[:known]])  # by the spheres around both
         for index, first, second in zip(near.tolist(), one[near].tolist(), two[near].tolist()):
             distance[index] = mujoco.mj_geomDistance(self.model, self.data, first, second, HORIZON_M, None)
         if known < len(watched):

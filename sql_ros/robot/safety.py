@@ -121,12 +121,12 @@ class SafetyFilter:
         """What would be sent for a command; nothing is counted, nothing taken as sent."""
         now = self._present(state)
         start, last = now
-        if not np.isfinite(command).all():
-            return self._admission(self._braked(last), last, now, frozenset({"non_finite"}))
-        if self._dynamics is not None:
+        if self._dynamics is not None and np.isfinite(command).all():
             wish = self._dynamics.velocity_after(command, state.position, state.velocity)
         else:
-            wish = command if self._mode == "velocity" else (command - start) / self._period
+            wish = command if self._mode != "position" else (command - start) / self._period
+        if not np.isfinite(wish).all():  # as it came, or made of what is finite but beyond all sense
+            return self._admission(self._braked(last), last, now, frozenset({"non_finite"}))
         nearest, kinds = self._nearest(wish, start, last)
         return self._admission(nearest, wish, now, kinds, command)
 

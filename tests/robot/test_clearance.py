@@ -119,6 +119,16 @@ def test_a_motion_into_the_table_is_found_and_one_above_it_is_not(clearance):
     assert clearance.conflict(NEUTRAL, -down, 0.1, required) == ""
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_motion_that_is_no_number_is_not_called_clear(clearance, value):
+    required, lost = np.full(clearance.count, ROBOT.clearance_m), np.zeros(7)
+    lost[3] = value
+    with np.errstate(invalid="ignore"):
+        assert clearance.conflict(NEUTRAL, lost, 0.1, required) != ""
+        assert clearance.conflict(NEUTRAL, lost, 0.1, required, clearance.look(NEUTRAL)) != ""
+        assert clearance.conflict(NEUTRAL + lost, np.zeros(7), 0.1, required) != ""
+
+
 def test_between_two_looks_nothing_is_missed(clearance, rng):
     """Motions called clear are looked at a hundred times as often."""
     required = np.full(clearance.count, ROBOT.clearance_m)

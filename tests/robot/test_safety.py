@@ -129,6 +129,7 @@ def test_a_joint_beyond_its_limit_is_not_moved_farther(filters, mode):
 
 @settings(max_examples=200, deadline=None)
 @example([0.0, 0.0, 2.0, 0.0, 0.0, 0.0, -4.0], "position", 100000000)  # the quadratic programme rounds
+@example([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1e300], "torque", 0)  # finite, but the velocity that it leads to is not
 @given(
     st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=N, max_size=N),
     st.sampled_from(MODES),
