@@ -91,14 +91,12 @@ def test_gradients_are_those_of_the_distances(rng):
         distance = clearance.look(position)
         gradients, which = clearance.rows(distance < 0.1)
         for gradient, index in zip(gradients, which):
-            if not 0.01 < distance[index] < 0.1 or (which == index).sum() > 1:
-                continue
             velocity = rng.uniform(-1, 1, 7)
             ahead, behind = (clearance.look(position + sign * 1e-5 * velocity)[index] for sign in (1, -1))
             if abs(ahead + behind - 2 * distance[index]) < 1e-7:  # not at an edge
-                assert (ahead - behind) / 2e-5 == pytest.approx(gradient @ velocity, abs=0.03)
+                assert (ahead - behind) / 2e-5 == pytest.approx(gradient @ velocity, abs=0.01)
                 checked += 1
-    assert checked > 50
+    assert checked > 500
 
 
 def test_boxes_are_measured_from_the_tool():
