@@ -49,23 +49,17 @@ U_WALLS = (  # a corridor out, around the end of a wall, and back
     (-1.5, -1.2, -1.2, 4.4),
     (-1.2, 1.4, 3.0, 1.8),
 )
-BARRIER_X = {
-    "maze": 1.8,
-    "maze-deep": 2.1,
-    "maze-thick": 1.8,
-    "maze-near": 1.8,
-}  # what closes the upper passage of each maze begins there [m]
 
 
-def _maze(course: str, back: float = 2.6) -> tuple[Wall, ...]:
-    """A box, a block with a passage on each side, and what closes the upper one, which is the shorter by a centimetre."""
+def _maze(barrier: float = 1.8, back: float = 2.6) -> tuple[Wall, ...]:
+    """A box, a block with a passage on each side, and last what closes the upper one, which is the shorter by a centimetre."""
     return (
         (-1.5, -3.1, 6.5, -2.8),
         (-1.5, 2.7, 6.5, 3.0),
         (-1.8, -3.1, -1.5, 3.0),
         (6.5, -3.1, 6.8, 3.0),
         (1.6, -0.91, back, 0.9),
-        (BARRIER_X[course], 0.9, back, 2.7),
+        (barrier, 0.9, back, 2.7),
     )
 
 
@@ -74,14 +68,16 @@ COURSES = {
     "wide": Course("forward", _hallway(2.0)),
     "narrow": Course("forward", _hallway(1.0)),
     "u": Course("target", U_WALLS, (0.0, 3.0)),
-    "maze": Course("target", _maze("maze"), (5.0, 0.0), 3.0),
-    "maze-deep": Course("target", _maze("maze-deep"), (5.0, 0.0), 3.0),
-    "maze-thick": Course("target", _maze("maze-thick", back=3.0), (5.0, 0.0), 3.0),
-    "maze-near": Course("target", _maze("maze-near"), (5.0, 0.0), 2.5),
+    "maze": Course("target", _maze(), (5.0, 0.0), 3.0),
+    "maze-deep": Course("target", _maze(barrier=2.1), (5.0, 0.0), 3.0),
+    "maze-thick": Course("target", _maze(back=3.0), (5.0, 0.0), 3.0),
+    "maze-near": Course("target", _maze(), (5.0, 0.0), 2.5),
 }
-UPPER_BEST = {
-    course: float(np.hypot(5.0 - x, 0.9)) for course, x in BARRIER_X.items()
-}  # nearest to the target that the dead end gets, by the middle [m]
+UPPER_BEST = {  # nearest to the target that the dead end of a maze gets, by the robot's middle at most [m]
+    name: float(np.hypot(course.target[0] - course.walls[-1][0], course.walls[-1][1] - course.target[1]))
+    for name, course in COURSES.items()
+    if name.startswith("maze")
+}
 
 
 class QuadrupedEnv(BodyEnv):

@@ -69,7 +69,7 @@ class SafetyFilter:
 
     Braking as decided one period before is always admitted, so there is always something to send. The nearest v by speed, acceleration and
     position limits is a clip; where it approaches something, a small quadratic programme finds the nearest that slides along it; what
-    does not pass even so is mixed with braking. A command with a non-finite value becomes a hold.
+    does not pass even so is mixed with braking. A command with a non-finite value, or that leads to one, is a hold.
 
     Call it once per period. Limits are used by the share `limit_fraction` of the robot's config.
 

@@ -47,6 +47,7 @@ def test_a_learner_killed_again_and_again_has_every_transition_once_in_order(pro
     probe.wait(goes_on, what="progress after the last kill")
     assert all(progress[-1].acknowledged[run] >= sequence for run, sequence in acknowledged.items())
     assert processes.stop(actor) == 0  # which ends when the learner has all it made
+    probe.wait(lambda: max(progress[-1].acknowledged.values()) == max(sent), what="the rest")
     assert processes.stop(running) == 0
     state, manifest = load_checkpoint(tmp_path / "checkpoints")
     probe.wait(lambda: manifest["added"] <= max(sent), what="the last that was sent, which the probe may not have taken yet")

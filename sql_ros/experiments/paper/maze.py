@@ -47,7 +47,7 @@ def setting(case: Case) -> Setting:
     robot = "quadruped" if case.variant in OTHERS else case.variant
     steps = 10_000 if case.quick else STEPS[robot]
     return Setting(
-        env=f"sql_ros/Quadruped-{case.variant}-v0" if case.variant in OTHERS else ROBOTS[robot],
+        env=ROBOTS.get(case.variant, f"sql_ros/Quadruped-{case.variant}-v0"),
         steps=steps,
         algorithm={**COMMON, **OF_ROBOT[robot], **KINDS[case.contender]},
         pace={**PACE[robot], "replay_capacity": steps},
@@ -128,7 +128,8 @@ def _judge(name: str, kind: str, found: list[dict[str, Any]], threshold: float) 
 
 def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, float]]:
     """Whether it hinges on the measures of the quadruped's maze: a table, and the share of all runs there."""
-    lines, shares = [], {kind: [] for kind in KINDS}  # type: ignore[var-annotated]
+    lines: list[str] = []
+    shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for maze, words in OTHERS.items():
         threshold = quadruped.UPPER_BEST[maze]
         for kind in KINDS:
@@ -138,10 +139,10 @@ def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, f
                 shares[kind].append(share)
     if not lines:
         return "", {}
-    text = "\n\nThe quadruped's maze with one measure chosen otherwise, all else the same:\n\n" + "\n".join(
-        [HEAD.format("maze: dead end"), *lines]
-    )
-    return text, {f"others_{kind}_success": float(np.mean(found)) for kind, found in shares.items() if found}
+    intro = "\n\nThe quadruped's maze with one measure chosen otherwise, all else the same:\n\n"
+    return intro + "\n".join([HEAD.format("maze: dead end"), *lines]), {
+        f"others_{kind}_success": float(np.mean(found)) for kind, found in shares.items() if found
+    }
 
 
 def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
