@@ -6,8 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
+import sql_ros.robot.clearance as clearance_module
 from sql_ros.core.errors import ConfigError
-from sql_ros.robot.clearance import HORIZON_M, Clearance
+from sql_ros.robot.clearance import FEW, HORIZON_M, Clearance
 from sql_ros.robot.config import load_robot
 
 ROBOT = load_robot("sawyer")
@@ -137,6 +138,29 @@ def test_between_two_looks_nothing_is_missed(clearance, rng):
             nearest = min(clearance.look(position + velocity * t).min() for t in np.linspace(0, 0.2, 60))
             assert nearest >= 0.5 * ROBOT.clearance_m - 1e-3
     assert clear > 50
+
+
+def test_a_few_distances_are_measured_as_all_are(rng):
+    clearance = Clearance(BOXED, SCENE)
+    for position in _poses(rng, 50):
+        everything = clearance.look(position)
+        few = rng.permutation(clearance.count)[:FEW].tolist()
+        assert clearance._measure_few(few) == everything[few].tolist()
+        assert clearance._measure_few([0, clearance.count - 1]) == [everything[0], everything[-1]]
+
+
+@pytest.mark.parametrize("few", [0, 1000])
+def test_a_motion_is_judged_alike_however_few_constraints_are_looked_at(monkeypatch, rng, few):
+    """As with numpy's calls for all of them: one by one for none, and for as many as there are."""
+    clearance = Clearance(BOXED, SCENE)
+    motions = [
+        (position, rng.uniform(-1.5, 1.5, 7), np.minimum(ROBOT.clearance_m, clearance.look(position) - 1e-9))
+        for position in _poses(rng, 200)
+    ]
+    answers = [clearance.conflict(position, velocity, 0.1, required) for position, velocity, required in motions]
+    monkeypatch.setattr(clearance_module, "FEW", few)
+    assert answers == [clearance.conflict(position, velocity, 0.1, required) for position, velocity, required in motions]
+    assert 20 < answers.count("") < 180
 
 
 def test_an_unknown_point_is_named_with_its_file():
