@@ -52,11 +52,13 @@ from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
 from sql_ros.robot.realtime import RealtimeConfig, claim, settle, step_back
+from sql_ros.robot.rehearsal import Rehearsal
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
 WARN_EVERY_S = 5.0
 RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
+MOST_REHEARSED = 0.3  # of a period: the rest is for the step itself and for the threads behind it
 HAND_OVER_S = 4.0  # the longest that an actor which is to end waits for a learner to have everything
 
 
@@ -78,6 +80,11 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     most_unacknowledged: int = option(
         1_000_000, "transitions kept for a learner, on disk when long; then the oldest are given up", minimum=1
     )
+    rehearsal_s: float = option(
+        1e-3,
+        "real time: the step is rehearsed for so long before a state is due, at most three tenths of a period, and as long after [s]",
+        minimum=0.0,
+    )  # fmt: skip
     learner_patience_s: float = option(
         60.0, "lockstep training waits so long for the learner, then says so and goes on [s]", minimum=0.0
     )  # fmt: skip
@@ -115,6 +122,8 @@ class ActorNode(ManagedNode):
         self._policies = PolicyIntake(self.actor, self._followed, self._diagnostics, self._release)
         self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
+        self._ahead_s = 0.0 if self.lockstep else min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s)
+        self._rehearsal = Rehearsal(self.task) if self._ahead_s else None
         self._sent = 0
         self._commands = self.create_publisher(self._adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
@@ -169,6 +178,8 @@ class ActorNode(ManagedNode):
         self._threads.append(NodeThread(self, self._deliver, "delivery"))
         for thread in self._threads:
             thread.start()
+        if self._rehearsal is not None:
+            self.reading.meanwhile = partial(self._rehearse, self._rehearsal)
         step_back()  # this thread is rclpy's executor: diagnostics, services, policies that arrive
 
     def deactivate(self) -> None:
@@ -379,6 +390,17 @@ class ActorNode(ManagedNode):
                 if due == self._schedule.due:  # no state came
                     self._tick(by_state=False)
 
+    def _rehearse(self, rehearsal: Rehearsal) -> float:
+        """A part of a step, if one is due soon; returns how long the next state may be waited for without another part [s]."""
+        state, early = self._newest, self._schedule.due - self._ahead_s - time.monotonic()
+        if state is None or early < -2.0 * self._ahead_s:
+            return self.meter.period_s
+        if early > 0.0:
+            return early
+        with self._lock:  # a task may keep what it reckons with
+            rehearsal.go_on(self.actor.policy, state)
+        return 0.0
+
     def _tick(self, *, by_state: bool) -> None:
         """One control step with the newest state, a hold if the guard says so; the arm is left alone before the first state."""
         now, due, state, arrived = time.monotonic(), self._schedule.due, self._newest, self._arrived
@@ -454,6 +476,7 @@ class ActorNode(ManagedNode):
             **_microseconds("latency", self.latency, 0.5, 0.99, 0.999, 1.0),
             **_microseconds("inference", self.inference, 0.5, 0.99),
             **{f"realtime/{what}": outcome for what, outcome in self.realtime.items()},
+            "rehearsed_parts": self._rehearsal.parts if self._rehearsal else 0,
             "control_steps": self.meter.count,
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "episodes_given_up": self.actor.given_up,

@@ -6,6 +6,7 @@ a fraction of that (`docs/safety.md`); rclpy has no public class for it, so this
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from rclpy.qos import QoSProfile
 
 from sql_ros.nodes.process import NodeThread, Runnable
 
-LONGEST_WAIT_NS = 50_000_000  # after which a wait looks whether it is to end
+LONGEST_WAIT_S = 0.05  # after which a wait looks whether it is to end
 
 
 class ReadElsewhere(CallbackGroup):
@@ -40,6 +41,10 @@ class Reading:
 
     Args:
         node: whose subscriptions they are; what a callback raises ends it.
+
+    Attributes:
+        meanwhile: called whenever there is nothing to read, may do a little work and says how long it can wait for the next time [s]; 0:
+            topics are looked at and it is called again.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -47,6 +52,7 @@ class Reading:
         self._group = ReadElsewhere()
         self._subscriptions: list[Any] = []
         self._ended = threading.Event()
+        self.meanwhile: Callable[[], float] = _nothing
         self._thread: NodeThread | None = None
 
     def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
@@ -66,7 +72,7 @@ class Reading:
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-        self._thread = None
+        self._thread, self.meanwhile = None, _nothing
         self._subscriptions.clear()
 
     def _take(self, subscription: Any) -> Any:
@@ -84,13 +90,21 @@ class Reading:
         with context:
             waits = rclpy_implementation.WaitSet(len(subscriptions), 0, 0, 0, 0, 0, context)
             while not self._ended.is_set():
+                longest = min(self.meanwhile(), LONGEST_WAIT_S)
+                if longest <= 0.0:
+                    os.sched_yield()  # to the middleware's threads, which bring the message and may have the same priority and core
                 waits.clear_entities()
                 for subscription in subscriptions:
                     waits.add_subscription(subscription.handle)
-                waits.wait(LONGEST_WAIT_NS)
+                waits.wait(int(1e9 * max(longest, 0.0)))
                 ready = waits.get_ready_entities("subscription")
                 for subscription in subscriptions:
                     if subscription.handle.pointer in ready and not self._ended.is_set():
                         taken = self._take(subscription)
                         if taken is not None:
                             subscription.callback(taken[0])
+
+
+def _nothing() -> float:
+    """Is to be done meanwhile."""
+    return LONGEST_WAIT_S

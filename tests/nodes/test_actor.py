@@ -270,3 +270,18 @@ def test_diagnostics_and_services_run_one_priority_behind_the_control_loop(proce
     assert receivers
     assert {os.sched_getparam(thread).sched_priority for thread in receivers} == {10 if granted else 0}
     assert os.sched_getparam(actor.pid).sched_priority == (9 if granted else 0)  # the process's first thread is rclpy's executor
+
+
+@pytest.mark.parametrize(("rehearsal_s", "rehearses"), [(1e-3, True), (0.0, False)])
+def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm, rehearsal_s, rehearses):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("actor", rehearsal_s=rehearsal_s)
+    probe.until_active("actor")
+    stamps = iter(range(1, 10**6))
+
+    def has_stepped() -> bool:
+        arm(next(stamps) * 10_000_000)
+        return int(_newest(reports).get("control_steps", 0)) >= 20
+
+    probe.wait(has_stepped)
+    assert (int(_newest(reports)["rehearsed_parts"]) > 20) is rehearses

@@ -104,3 +104,22 @@ def test_an_error_in_a_callback_ends_the_node(probe, make, publish):
     publish("fast", 1)
     probe.wait(node.finished.is_set)
     assert isinstance(node.failure, ArithmeticError)
+
+
+def test_what_is_done_meanwhile_delays_no_message_and_ends_the_node_where_it_fails(probe, make, publish):
+    read, parts = [], []
+
+    def meanwhile() -> float:
+        parts.append(len(read))
+        if len(read) == 50:
+            raise ArithmeticError("two and two is five")
+        return 0.0
+
+    node = make(lambda message: read.append(message.data))
+    node.reading.meanwhile = meanwhile
+    node.reading.start()
+    publish("fast", *range(50))
+    probe.wait(node.finished.is_set)
+    assert isinstance(node.failure, ArithmeticError)
+    assert read == list(range(50))
+    assert parts.count(0) > 1  # again and again while nothing came

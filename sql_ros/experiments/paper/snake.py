@@ -21,14 +21,22 @@ FAR = "far"
 ENVS = {"": "sql_ros/Snake-v0", FAR: "sql_ros/Snake-far-v0"}
 LINES = {variant: float(gymnasium.spec(env).kwargs.get("line_m", LINE_M)) for variant, env in ENVS.items()}
 ALPHA, LAST_ALPHA, ANNEALED = 0.2, 0.03, 0.75  # log-linear over this share of the run
-COMMON = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64}
-KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
+STEPS = {"": 60_000, FAR: 120_000}
+COMMON = {
+    "temperature": ALPHA,
+    "final_temperature": LAST_ALPHA,
+    "discount": 0.99,
+    "hidden_sizes": (128, 128),
+    "batch_size": 64,
+    "q_networks": 1,
+}
+KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg"}}
 POINTS, EPISODES = 60, 10  # of the curves; after training
 
 
 def setting(case: Case) -> Setting:
     """Of a case; its variant is where the line is."""
-    steps, ratio = (30_000 if case.quick else 60_000), 0.5
+    steps, ratio = STEPS[case.variant] // (2 if case.quick else 1), 0.5
     return Setting(
         env=ENVS[case.variant],
         steps=steps,
@@ -40,7 +48,7 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Soft Q-learning and DDPG; for the first three seeds with the line twice as far, too."""
+    """Soft Q-learning and DDPG; for the first three seeds with the line twice as far, too, and twice the transitions."""
     near = [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS]
     return near + [Case(contender, FAR, seed) for seed in seeds[:3] for contender in KINDS if not quick]
 

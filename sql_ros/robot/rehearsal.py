@@ -1,0 +1,49 @@
+"""A control step gone through ahead of time, so that the one that counts finds its code and data in the processor's caches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sql_ros.core.policy import Policy
+from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.drive import Drive
+from sql_ros.robot.task import Task
+
+
+class Rehearsal:
+    """Goes through the parts of a step on doubles of all that has a memory: what is sent afterwards is the same with and without it.
+
+    A step that follows a pause takes twice as long as one that follows another step (docs/safety.md, on time).
+
+    Args:
+        task: what is done. A second filter is built for it, which takes a moment.
+
+    Attributes:
+        parts: gone through so far.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._arm, self._drive = task, Arm(task.robot), Drive(task)
+        self._rng = np.random.default_rng(0)
+        self._episode = task.begin(self._rng)
+        self._action = np.zeros(task.spec.action_size, np.float32)
+        self.parts = 0
+
+    def go_on(self, policy: Policy | None, state: RobotState) -> None:
+        """The next part: some 20 to 80 us, after which somebody may look whether the state has come that is waited for.
+
+        Args:
+            policy: that acts; None: no part is its.
+            state: the last one of the arm.
+        """
+        self.parts += 1
+        which = self.parts % 4
+        if which == 0:
+            self._drive.act(self._action, state)
+        elif which == 2:
+            self._arm.state(state.stamp_ns, state.position, state.velocity, state.effort)
+            self._task.reward(state, self._action, self._episode)
+            self._task.is_terminated(state, self._episode)
+            self._task.is_reached(state, self._episode)
+        elif policy is not None:
+            self._action = policy.sample(self._task.observe(state, self._episode), self._rng)

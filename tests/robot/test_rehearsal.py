@@ -1,0 +1,46 @@
+"""Rehearsed steps: they leave no trace."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sql_ros.core.policy import Policy
+from sql_ros.robot.actor import Actor
+from sql_ros.robot.rehearsal import Rehearsal
+from sql_ros.runs.rollout import SimulatedArm
+
+
+@pytest.mark.parametrize("has_policy", [True, False])
+def test_what_is_sent_and_learned_is_the_same_with_rehearsals_in_between(task, untrained, has_policy):
+    short = type(task)(task.spec.task, dataclasses.replace(task.config, episode_s=0.5), task.robot)
+    policy = Policy(untrained(), short.spec) if has_policy else None
+
+    def run(parts: int):
+        actor, arm, rehearsal = Actor(short, seed=3), SimulatedArm(short), Rehearsal(short)
+        actor.policy = policy
+        steps = []
+        for _ in range(80):
+            for _ in range(parts):
+                rehearsal.go_on(policy, arm.state())
+            steps.append(arm.follow(actor))
+        assert rehearsal.parts == 80 * parts
+        return steps, actor.safety.interventions
+
+    (steps, interventions), (undisturbed, expected) = run(5), run(0)
+    assert interventions == expected
+    np.testing.assert_array_equal([step.command for step in steps], [step.command for step in undisturbed])
+    rewards = [[step.transition.reward for step in each if step.transition] for each in (steps, undisturbed)]
+    assert len(rewards[0]) > 10
+    assert rewards[0] == rewards[1]
+
+
+def test_a_policy_that_gives_nan_does_no_harm(task, untrained):
+    class Lost(Policy):
+        def sample(self, observation, rng):
+            return np.full(self.spec.action_size, np.nan, np.float32)
+
+    rehearsal, arm = Rehearsal(task), SimulatedArm(task)
+    for _ in range(8):
+        rehearsal.go_on(Lost(untrained(), task.spec), arm.state())
+    assert rehearsal.parts == 8
