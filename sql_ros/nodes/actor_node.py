@@ -122,8 +122,8 @@ class ActorNode(ManagedNode):
         self._policies = PolicyIntake(self.actor, self._followed, self._diagnostics, self._release)
         self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
-        self._ahead_s = 0.0 if self.lockstep else min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s)
-        self._rehearsal = Rehearsal(self.task) if self._ahead_s else None
+        ahead_s = 0.0 if self.lockstep else min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s)
+        self._rehearsal = Rehearsal(self.task, ahead_s) if ahead_s else None
         self._sent = 0
         self._commands = self.create_publisher(self._adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
@@ -392,11 +392,9 @@ class ActorNode(ManagedNode):
 
     def _rehearse(self, rehearsal: Rehearsal) -> float:
         """A part of a step, if one is due soon; returns how long the next state may be waited for without another part [s]."""
-        state, early = self._newest, self._schedule.due - self._ahead_s - time.monotonic()
-        if state is None or early < -2.0 * self._ahead_s:
-            return self.meter.period_s
-        if early > 0.0:
-            return early
+        state, wait_s = self._newest, rehearsal.wait_s(time.monotonic(), self._schedule.due)
+        if state is None or wait_s > 0.0:
+            return wait_s or self.meter.period_s
         with self._lock:  # a task may keep what it reckons with
             rehearsal.go_on(self.actor.policy, state)
         return 0.0

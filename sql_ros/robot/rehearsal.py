@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sql_ros.core.policy import Policy
@@ -17,17 +19,34 @@ class Rehearsal:
 
     Args:
         task: what is done. A second filter is built for it, which takes a moment.
+        ahead_s: how long before a state is due it begins, and how long after that it ends where none comes [s].
 
     Attributes:
         parts: gone through so far.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, ahead_s: float) -> None:
         self._task, self._arm, self._drive = task, Arm(task.robot), Drive(task)
         self._rng = np.random.default_rng(0)
         self._episode = task.begin(self._rng)
         self._action = np.zeros(task.spec.action_size, np.float32)
+        self._ahead_s = ahead_s
+        self._due, self._pauses = 0.0, False  # when the next state is, and whether nothing is to be done for a while before
         self.parts = 0
+
+    def wait_s(self, now: float, due: float) -> float:
+        """How long nothing is to be rehearsed [s]; 0: `go_on`.
+
+        Only after a pause: where one step follows the other everything is at hand, and what is left of the core is for other threads.
+
+        Args:
+            now: steady time [s].
+            due: when the next state is [s].
+        """
+        early = due - self._ahead_s - now
+        if due != self._due:
+            self._due, self._pauses = due, early > 0.0
+        return max(early, 0.0) if self._pauses and early >= -2.0 * self._ahead_s else math.inf
 
     def go_on(self, policy: Policy | None, state: RobotState) -> None:
         """The next part: some 20 to 80 us, after which somebody may look whether the state has come that is waited for.

@@ -17,7 +17,7 @@ def test_what_is_sent_and_learned_is_the_same_with_rehearsals_in_between(task, u
     policy = Policy(untrained(), short.spec) if has_policy else None
 
     def run(parts: int):
-        actor, arm, rehearsal = Actor(short, seed=3), SimulatedArm(short), Rehearsal(short)
+        actor, arm, rehearsal = Actor(short, seed=3), SimulatedArm(short), Rehearsal(short, 0.001)
         actor.policy = policy
         steps = []
         for _ in range(80):
@@ -40,7 +40,16 @@ def test_a_policy_that_gives_nan_does_no_harm(task, untrained):
         def sample(self, observation, rng):
             return np.full(self.spec.action_size, np.nan, np.float32)
 
-    rehearsal, arm = Rehearsal(task), SimulatedArm(task)
+    rehearsal, arm = Rehearsal(task, 0.001), SimulatedArm(task)
     for _ in range(8):
         rehearsal.go_on(Lost(untrained(), task.spec), arm.state())
     assert rehearsal.parts == 8
+
+
+def test_it_is_rehearsed_just_before_a_state_is_due_and_only_after_a_pause(task):
+    rehearsal = Rehearsal(task, ahead_s=3.0)
+    assert rehearsal.wait_s(now=1.0, due=10.0) == 6.0
+    assert rehearsal.wait_s(now=7.0, due=10.0) == rehearsal.wait_s(now=12.0, due=10.0) == 0.0
+    assert rehearsal.wait_s(now=13.5, due=10.0) == np.inf  # none came
+    assert rehearsal.wait_s(now=18.0, due=20.0) == rehearsal.wait_s(now=19.0, due=20.0) == np.inf  # a step until just now
+    assert rehearsal.wait_s(now=21.0, due=30.0) == 6.0
