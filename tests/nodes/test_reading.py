@@ -118,8 +118,8 @@ def test_what_is_done_meanwhile_delays_no_message_and_ends_the_node_where_it_fai
     node = make(lambda message: read.append(message.data))
     node.reading.meanwhile = meanwhile
     node.reading.start()
+    probe.wait(lambda: parts.count(0) > 1, what="again and again while nothing came")
     publish("fast", *range(50))
     probe.wait(node.finished.is_set)
     assert isinstance(node.failure, ArithmeticError)
     assert read == list(range(50))
-    assert parts.count(0) > 1  # again and again while nothing came
