@@ -179,9 +179,8 @@ class Clearance:
             self._place(pose)
             distances = self._measure_few([one.which for one in watched])
             spares = [distance - one.required for one, distance in zip(watched, distances)]
-            least = min(spares)
-            if not least >= 0.0:
-                return str(self.kinds[watched[spares.index(least)].which])
+            if not all(spare >= 0.0 for spare in spares):  # a NaN is not
+                return str(self.kinds[watched[spares.index(min(spares))].which])
             left = duration - elapsed
             going_on = [not spare >= one.closing * left for one, spare in zip(watched, spares)]
             if left <= 0.0 or not any(going_on):

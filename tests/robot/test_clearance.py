@@ -149,6 +149,24 @@ def test_a_few_distances_are_measured_as_all_are(rng):
         assert clearance._measure_few([0, clearance.count - 1]) == [everything[0], everything[-1]]
 
 
+def test_a_distance_on_the_way_that_is_no_number_is_not_called_clear(rng):
+    class Lost(Clearance):
+        asked = 0
+
+        def _measure_few(self, watched):
+            self.asked += 1
+            return [*super()._measure_few(watched)[:-1], np.nan]
+
+    clearance, lost = Lost(BOXED, SCENE), 0
+    for position in _poses(rng, 200):
+        velocity, required = rng.uniform(-1.5, 1.5, 7), np.minimum(ROBOT.clearance_m, clearance.look(position) - 1e-9)
+        clearance.asked = 0
+        if clearance.conflict(position, velocity, 0.1, required) == "":
+            assert clearance.asked == 0
+        lost += clearance.asked
+    assert lost > 20
+
+
 @pytest.mark.parametrize("few", [0, 1000])
 def test_a_motion_is_judged_alike_however_few_constraints_are_looked_at(monkeypatch, rng, few):
     """As with numpy's calls for all of them: one by one for none, and for as many as there are."""
