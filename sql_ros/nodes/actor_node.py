@@ -392,12 +392,14 @@ class ActorNode(ManagedNode):
 
     def _rehearse(self, rehearsal: Rehearsal) -> float:
         """A part of a step, if one is due soon; returns how long the next state may be waited for without another part [s]."""
-        state, wait_s = self._newest, rehearsal.wait_s(time.monotonic(), self._schedule.due)
-        if state is None or wait_s > 0.0:
-            return wait_s or self.meter.period_s
-        with self._lock:  # a task may keep what it reckons with
-            rehearsal.go_on(self.actor.policy, state)
-        return 0.0
+        state = self._newest
+        if state is None:
+            return self.meter.period_s
+        wait_s = rehearsal.wait_s(time.monotonic(), self._schedule.due)
+        if wait_s == 0.0:
+            with self._lock:  # a task may keep what it reckons with
+                rehearsal.go_on(self.actor.policy, state)
+        return wait_s
 
     def _tick(self, *, by_state: bool) -> None:
         """One control step with the newest state, a hold if the guard says so; the arm is left alone before the first state."""

@@ -188,7 +188,7 @@ class Clearance:
             watched, distances = list(compress(watched, going_on)), list(compress(distances, going_on))
             times = [(distance - one.floor) / one.closing for one, distance in zip(watched, distances)]
             soonest = min(times)
-            watched.insert(0, watched.pop(times.index(soonest)))
+            watched.insert(0, watched.pop(times.index(soonest)))  # in front: it is named if the looks run out
             elapsed, look = min(elapsed + soonest, duration), look + 1
         return str(self.kinds[watched[0].which])
 

@@ -35,7 +35,7 @@ class Rehearsal:
         self.parts = 0
 
     def wait_s(self, now: float, due: float) -> float:
-        """How long nothing is to be rehearsed [s]; 0: `go_on`.
+        """How long nothing is to be rehearsed [s]; 0: `go_on`; infinite: not before the next state.
 
         Only after a pause: where one step follows the other everything is at hand, and what is left of the core is for other threads.
 
@@ -49,7 +49,7 @@ class Rehearsal:
         return max(early, 0.0) if self._pauses and early >= -2.0 * self._ahead_s else math.inf
 
     def go_on(self, policy: Policy | None, state: RobotState) -> None:
-        """The next part: some 20 to 80 us, after which somebody may look whether the state has come that is waited for.
+        """The next part, a small one: after it somebody may look whether the state has come that is waited for.
 
         Args:
             policy: that acts; None: no part is its.
