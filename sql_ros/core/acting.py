@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sql_ros.core.mixture import WIDEST_LOG_SCALE, MixtureNetwork
-from sql_ros.core.networks import SamplingNetwork, StackedLayerNorm, StateActionNetwork, TwinQ
+from sql_ros.core.mlp import Layer
+from sql_ros.core.networks import SamplingNetwork, StateActionNetwork, TwinQ
 from sql_ros.core.squash import squash
 
 
@@ -22,15 +23,14 @@ class Chain(nn.Module):
 
     def __init__(self, network: StateActionNetwork, member: int) -> None:
         super().__init__()
-        first, size = network.first, network.state_size
-        scaled = first.weight[member, :size] * network.inverse_scale[:, None]
-        bias = first.bias[member, 0] - network.offset @ scaled
+        layers, size = network.mlp.members[member], network.state_size
+        scaled = layers[0].weight[:size] * network.inverse_scale[:, None]
         self.of_state = _constant(scaled)
-        self.bias = _constant(bias)
-        self.of_vector = _constant(first.weight[member, size:])
-        self.norms = nn.ModuleList(_norm(norm, member) for norm in network.norms)
-        self.weights = nn.ParameterList(_constant(layer.weight[member]) for layer in network.layers)  # type: ignore[index]
-        self.biases = nn.ParameterList(_constant(layer.bias[member, 0]) for layer in network.layers)  # type: ignore[index]
+        self.bias = _constant(layers[0].bias - network.offset @ scaled)
+        self.of_vector = _constant(layers[0].weight[size:])
+        self.norms = nn.ModuleList(_norm(layer) for layer in layers[:-1])
+        self.weights = nn.ParameterList(_constant(layer.weight) for layer in layers[1:])
+        self.biases = nn.ParameterList(_constant(layer.bias) for layer in layers[1:])
 
     def forward(self, state: Tensor, vector: Tensor | None = None) -> Tensor:
         """Maps a state (1, S) and vectors (K, A) to (K, O), or a state alone to (1, O)."""
@@ -107,7 +107,7 @@ class Candidates(nn.Module):
     def __init__(self, sampler: MixtureNetwork | SamplingNetwork, q: TwinQ) -> None:
         super().__init__()
         self.sampler = ActingMixture(sampler) if isinstance(sampler, MixtureNetwork) else ActingStein(sampler)
-        self.q = nn.ModuleList(Chain(q, member) for member in range(q.members))
+        self.q = nn.ModuleList(Chain(q, member) for member in range(len(q.mlp.members)))
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """What the exported graph computes."""
@@ -201,10 +201,10 @@ def _constant(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value.detach().clone().contiguous(), requires_grad=False)
 
 
-def _norm(norm: nn.Module, member: int) -> nn.Module:
-    if not isinstance(norm, StackedLayerNorm):
+def _norm(layer: Layer) -> nn.Module:
+    if layer.gain is None or layer.shift is None:
         return nn.Identity()
-    plain = nn.LayerNorm(norm.gain.shape[-1])
-    plain.weight.data.copy_(norm.gain[member, 0])
-    plain.bias.data.copy_(norm.bias[member, 0])
+    plain = nn.LayerNorm(len(layer.gain))
+    plain.weight.data.copy_(layer.gain)
+    plain.bias.data.copy_(layer.shift)
     return plain

@@ -39,16 +39,14 @@ class Adam:
 
     def descend(self, loss: Tensor) -> None:
         """One step down the gradient of a scalar; a parameter that it does not depend on stays."""
-        for parameter in self._state:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = iter(torch.autograd.grad(loss, list(self._state), allow_unused=True))
         with torch.no_grad():
             for parameters, rate in self._groups:
-                moved = [parameter for parameter in parameters if parameter.grad is not None]
-                steps, means, squares = ([self._state[parameter][i] for parameter in moved] for i in range(3))
+                moved = [(parameter, gradient) for parameter, gradient in zip(parameters, gradients) if gradient is not None]
+                steps, means, squares = ([self._state[parameter][i] for parameter, _ in moved] for i in range(3))
                 adam(
-                    moved,
-                    [parameter.grad for parameter in moved if parameter.grad is not None],
+                    [parameter for parameter, _ in moved],
+                    [gradient for _, gradient in moved],
                     means,
                     squares,
                     [],

@@ -133,9 +133,6 @@ class Learner:
         else:
             self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=config.noise_skip).to(self._device)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
-        self._still_q = copy.deepcopy(self.q).requires_grad_(False)  # for gradients by actions alone: the very weights of Q
-        for still, parameter in zip(self._still_q.parameters(), self.q.parameters()):
-            still.data = parameter.data
         self._probe = ParticleQ(self.q_target, getattr(torch, config.particle_precision))
         self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
         on_gpu = self._device.type == "cuda"
@@ -197,7 +194,7 @@ class Learner:
             action = squash(self.sampler(next_observation, self._noise(len(next_observation), 1)))
         value = self._probe(next_observation, action)[:, 0]
         latent = self.sampler(observation, self._noise(len(observation), 1))
-        slope = slope_of_q(lambda candidate: self._still_q(observation, candidate), latent)
+        slope = slope_of_q(lambda candidate: self._frozen_q(observation, candidate), latent)
         return value, ascent_loss(slope, latent), torch.zeros_like(temperature)
 
     def _soft_actor_critic(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
@@ -206,7 +203,7 @@ class Learner:
             latent, log_policy = self._draw(next_observation)
             value = (self._probe(next_observation, squash(latent)) - temperature * log_policy)[:, 0]
         latent, log_policy = self._draw(observation)
-        slope = slope_of_q(lambda candidate: self._still_q(observation, candidate), latent)
+        slope = slope_of_q(lambda candidate: self._frozen_q(observation, candidate), latent)
         return value, temperature * log_policy.mean() + ascent_loss(slope, latent), -log_policy.detach().mean()
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,11 +213,16 @@ class Learner:
         latent = mixture.draw(self._noise(len(observation), 1))
         return latent, mixture.log_density(latent)
 
+    def _frozen_q(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q with the gradient by actions alone: (B, S), (B, K, A) -> (B, K)."""
+        smallest: Tensor = self.q(observation, action, frozen=True)
+        return smallest
+
     def _stein_loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
         config = self.config
         noise = self._noise(len(observation), config.fixed_particles + config.updated_particles)
         by_dimension = config.bandwidth == "per_dimension"
-        return stein_loss(self.sampler, self._still_q, observation, noise, config.fixed_particles, temperature, per_dimension=by_dimension)  # type: ignore[arg-type]
+        return stein_loss(self.sampler, self._frozen_q, observation, noise, config.fixed_particles, temperature, per_dimension=by_dimension)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def sample(self, observation: Tensor, count: int) -> Tensor:
@@ -266,16 +268,13 @@ class Learner:
     @torch.no_grad()
     def _move_target(self) -> None:
         """Polyak: a share of Q enters the target."""
-        torch._foreach_lerp_(*self._target_and_q(), self.config.target_rate)
+        self.q_target.mlp.flat.lerp_(self.q.mlp.flat, self.config.target_rate)
         self._probe.follow()
 
     @torch.no_grad()
     def _copy_to_target(self) -> None:
-        torch._foreach_copy_(*self._target_and_q())
+        self.q_target.mlp.flat.copy_(self.q.mlp.flat)
         self._probe.follow()
-
-    def _target_and_q(self) -> tuple[list[Tensor], list[Tensor]]:
-        return list(self.q_target.parameters()), list(self.q.parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything `step` depends on: nested dicts of tensors and plain numbers."""

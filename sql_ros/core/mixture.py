@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sql_ros.core.networks import Scaling, StackedLinear, StateActionNetwork
+from sql_ros.core.networks import Scaling, StateActionNetwork
 from sql_ros.core.squash import log_squash_jacobian
 
 WIDEST_LOG_SCALE = 4.0  # of a component: standard deviations between exp(-4) and exp(4)
@@ -29,15 +29,8 @@ class Mixture(NamedTuple):
 
     def log_density(self, latent: Tensor) -> Tensor:
         """Log density of the actions squash(u): (B, K, A) -> (B, K)."""
-        y = torch.bmm(latent, self.shear.transpose(1, 2))  # (B, K, A)
-        precision = torch.exp(-2.0 * self.log_scale)  # (B, C, A)
-        slope = precision * self.mean
-        # -1/2 sum_d ((y_d - mean_d) / scale_d)^2, multiplied out
-        constant = self.log_weight - (self.log_scale + 0.5 * slope * self.mean).sum(-1) - latent.shape[-1] / 2 * math.log(2 * math.pi)
-        powers = torch.cat([-0.5 * y.square(), y], dim=-1)  # (B, K, 2 A)
-        coefficients = torch.cat([precision, slope], dim=-1)  # (B, C, 2 A)
-        log_joint = torch.baddbmm(constant.unsqueeze(1), powers, coefficients.transpose(1, 2))  # (B, K, C)
-        return torch.logsumexp(log_joint, dim=-1) - log_squash_jacobian(latent)
+        density: Tensor = _LogDensity.apply(latent, *self)  # type: ignore[no-untyped-call]
+        return density
 
     def draw(self, noise: Tensor) -> Tensor:
         """Latents from standard normal noise: (B, K, A + 1) -> (B, K, A); the last component of the noise chooses the Gaussian."""
@@ -48,6 +41,47 @@ class Mixture(NamedTuple):
         y = self.mean.gather(1, chosen) + self.log_scale.gather(1, chosen).exp() * white
         solved: Tensor = torch.linalg.solve_triangular(self.shear, y.transpose(1, 2), upper=False, unitriangular=True)  # R u = y
         return solved.transpose(1, 2)
+
+
+class _LogDensity(torch.autograd.Function):
+    """The density with its gradient written out, in a third of autograd's operators."""
+
+    @staticmethod
+    def forward(ctx: Any, latent: Tensor, log_weight: Tensor, mean: Tensor, log_scale: Tensor, shear: Tensor) -> Tensor:
+        y = torch.bmm(latent, shear.transpose(1, 2))  # (B, K, A)
+        precision = torch.exp(-2.0 * log_scale)  # (B, C, A)
+        slope = precision * mean
+        # -1/2 sum_d ((y_d - mean_d) / scale_d)^2, multiplied out
+        constant = log_weight - torch.addcmul(log_scale, slope, mean, value=0.5).sum(-1) - latent.shape[-1] / 2 * math.log(2 * math.pi)
+        powers = torch.cat([-0.5 * y.square(), y], dim=-1)  # (B, K, 2 A)
+        coefficients = torch.cat([precision, slope], dim=-1)  # (B, C, 2 A)
+        log_joint = torch.baddbmm(constant.unsqueeze(1), powers, coefficients.transpose(1, 2))  # (B, K, C)
+        # log of the sum over C, and the share of each Gaussian in it
+        highest = log_joint.amax(-1, keepdim=True)
+        share = log_joint.sub_(highest).exp_()
+        total = share.sum(-1, keepdim=True)
+        share.div_(total)
+        ctx.save_for_backward(latent, mean, shear, precision, slope, powers, coefficients, share)
+        return total.log_().add_(highest).squeeze(-1) - log_squash_jacobian(latent)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        latent, mean, shear, precision, slope, powers, coefficients, share = ctx.saved_tensors
+        size = latent.shape[-1]
+        of_joint = share * gradient.unsqueeze(-1)  # (B, K, C)
+        of_weight = of_joint.sum(1)  # (B, C)
+        of_square, of_y = torch.bmm(of_joint.transpose(1, 2), powers).split(size, dim=-1)  # by precision and by slope, (B, C, A)
+        of_mean = precision * of_y - of_weight.unsqueeze(-1) * slope
+        # d precision = -2 precision d log_scale
+        of_scale = -2.0 * (precision * of_square + slope * of_y) + of_weight.unsqueeze(-1) * (slope * mean - 1.0)
+        by_square, by_y = torch.bmm(of_joint, coefficients).split(size, dim=-1)  # (B, K, A)
+        of_rotated = by_y - by_square * powers[..., size:]  # by y
+        of_shear = torch.bmm(of_rotated.transpose(1, 2), latent)
+        of_latent = None
+        if ctx.needs_input_grad[0]:
+            of_latent = torch.baddbmm(gradient.unsqueeze(-1) * latent, of_rotated, shear)
+        return of_latent, of_weight, of_mean, of_scale, of_shear
 
 
 class MixtureNetwork(StateActionNetwork):
@@ -73,25 +107,48 @@ class MixtureNetwork(StateActionNetwork):
     @torch.no_grad()
     def _spread_components(self, generator: torch.Generator) -> None:
         """Starts near N(0, I) for every state, that is, with uniform actions."""
-        head = self.layers[-1]
-        assert isinstance(head, StackedLinear)
-        assert head.bias is not None
+        head = self.mlp.members[0][-1]
         head.weight.mul_(0.1)
-        _, mean, log_scale, _ = torch.split(head.bias.view(-1), self._sizes)
+        _, mean, log_scale, _ = torch.split(head.bias, self._sizes)
         mean.copy_(math.sqrt(1.0 - FIRST_VARIANCE) * torch.randn(mean.shape, generator=generator))
         log_scale.fill_(0.5 * math.log(FIRST_VARIANCE))
 
     def distribution(self, observation: Tensor) -> Mixture:
         """The mixture of every state: (B, S)."""
-        shape = (len(observation), self.components, self.action_size)
-        logit, mean, log_scale, below = torch.split(self.of_state(observation).squeeze(0), self._sizes, dim=-1)
-        bounded = WIDEST_LOG_SCALE * torch.tanh(log_scale / WIDEST_LOG_SCALE)
-        shear = self._identity + (below @ self._placement).view(-1, self.action_size, self.action_size)
-        return Mixture(torch.log_softmax(logit, dim=-1), mean.view(shape), bounded.view(shape), shear)
+        head = self.of_state(observation).squeeze(0)
+        return Mixture(*_Parameters.apply(head, self._sizes, self._identity, self._placement))  # type: ignore[no-untyped-call]
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps observations (B, S) and noise (B, K, A + 1) to latents (B, K, A)."""
         return self.distribution(state).draw(vector)
+
+
+class _Parameters(torch.autograd.Function):
+    """From the last layer, (B, O), to a `Mixture`, with the gradient written into one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, head: Tensor, sizes: list[int], identity: Tensor, placement: Tensor) -> tuple[Tensor, ...]:
+        logit, mean, log_scale, below = torch.split(head, sizes, dim=-1)
+        size = len(identity)
+        bounded = torch.tanh(log_scale / WIDEST_LOG_SCALE)
+        log_weight = torch.log_softmax(logit, dim=-1)
+        shear = torch.addmm(identity.view(1, -1), below, placement)
+        ctx.save_for_backward(bounded, log_weight, placement)
+        ctx.sizes = sizes
+        shape = (len(head), -1, size)
+        return log_weight, mean.reshape(shape), (WIDEST_LOG_SCALE * bounded).view(shape), shear.view(shape)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_weight: Tensor, of_mean: Tensor, of_scale: Tensor, of_shear: Tensor) -> tuple[Tensor | None, ...]:
+        bounded, log_weight, placement = ctx.saved_tensors
+        parts = [
+            of_weight - log_weight.exp() * of_weight.sum(-1, keepdim=True),
+            of_mean.reshape(len(of_mean), -1),
+            torch.ops.aten.tanh_backward(of_scale.reshape(bounded.shape), bounded),
+            of_shear.reshape(len(of_shear), -1) @ placement.t(),
+        ]
+        return torch.cat(parts, dim=-1), None, None, None
 
 
 def _placement_below_diagonal(size: int) -> Tensor:

@@ -39,7 +39,8 @@ def test_a_large_output_is_not_rounded_to_eight_bits():
     """The bias of the last layer stays in single precision: steps of Q below 1/256 of it survive."""
     networks = _networks()
     with torch.no_grad():
-        networks.layers[-1].bias.add_(-100.0)
+        for layers in networks.mlp.members:
+            layers[-1].bias.add_(-100.0)
     exact, rough = networks(*_probes()).detach(), ParticleQ(networks, torch.bfloat16)(*_probes())
     assert (rough - exact).abs().max() < 0.05
 
