@@ -39,28 +39,32 @@ class Adam:
 
     def descend(self, loss: Tensor) -> None:
         """One step down the gradient of a scalar; a parameter that it does not depend on stays."""
-        gradients = iter(torch.autograd.grad(loss, list(self._state), allow_unused=True))
-        with torch.no_grad():
-            for parameters, rate in self._groups:
-                moved = [(parameter, gradient) for parameter, gradient in zip(parameters, gradients) if gradient is not None]
-                steps, means, squares = ([self._state[parameter][i] for parameter, _ in moved] for i in range(3))
-                adam(
-                    [parameter for parameter, _ in moved],
-                    [gradient for _, gradient in moved],
-                    means,
-                    squares,
-                    [],
-                    steps,
-                    fused=True,
-                    capturable=self._capturable,
-                    amsgrad=False,
-                    beta1=BETA1,
-                    beta2=BETA2,
-                    lr=rate,
-                    weight_decay=0.0,
-                    eps=EPSILON,
-                    maximize=False,
-                )
+        self.step(torch.autograd.grad(loss, list(self._state), allow_unused=True))
+
+    @torch.no_grad()
+    def step(self, gradients: Iterable[Tensor | None]) -> None:
+        """One step down these gradients, in the order of the parameters; one without stays."""
+        coming = iter(gradients)
+        for parameters, rate in self._groups:
+            moved = [(parameter, gradient) for parameter, gradient in zip(parameters, coming) if gradient is not None]
+            steps, means, squares = ([self._state[parameter][i] for parameter, _ in moved] for i in range(3))
+            adam(
+                [parameter for parameter, _ in moved],
+                [gradient for _, gradient in moved],
+                means,
+                squares,
+                [],
+                steps,
+                fused=True,
+                capturable=self._capturable,
+                amsgrad=False,
+                beta1=BETA1,
+                beta2=BETA2,
+                lr=rate,
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Steps made and moments, by the place of the parameter."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.losses import (
     ascent_loss,
     boltzmann_entropy,
-    fitting_loss,
+    fitting_slope,
     importance_weights,
     q_loss,
     q_target,
@@ -30,7 +30,7 @@ from sql_ros.core.losses import (
     soft_value,
     stein_loss,
 )
-from sql_ros.core.mixture import MixtureNetwork
+from sql_ros.core.mixture import Mixture, MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
 from sql_ros.core.particle_q import ParticleQ
 from sql_ros.core.proposals import mixture_proposal, particle_proposal, uniform_proposal
@@ -96,7 +96,8 @@ class AlgorithmConfig(Config):
         return float(self.temperature ** (1.0 - progress) * self.final_temperature**progress)
 
 
-Answer = tuple[Tensor, Tensor, Tensor]  # value of the next states (B,), loss of the sampling network, entropy of the policy [nats]
+Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
+Answer = tuple[Tensor, Gradients, Tensor]  # value of the next states (B,), how the sampling network is to move, entropy of the policy [nats]
 
 
 class Learner:
@@ -168,25 +169,29 @@ class Learner:
         """All of a step that a GPU can replay: no branch here depends on what is in a tensor."""
         config, temperature = self.config, self._log_temperature.detach().exp()
         answer = {"sql": self._soft_q, "ddpg": self._deterministic_gradient, "sac": self._soft_actor_critic}[config.kind]
-        value, sampler_loss, entropy = answer(batch["observation"], batch["next_observation"], temperature)
+        value, of_sampler, entropy = answer(batch["observation"], batch["next_observation"], temperature)
         target = q_target(batch["reward"], batch["terminated"], value, config.discount)
-        loss = q_loss(self.q, batch["observation"], batch["action"], target)
-        self._optimizer.descend(loss + sampler_loss)  # no parameter is in both
+        q, back = self.q.with_gradient(batch["observation"], batch["action"])
+        loss, slope = q_loss(q, target)
+        self._optimizer.step([back(slope), *of_sampler])
         if config.temperature_mode == "tuned":
             # alpha falls while the policy is more random than asked for
             self._temperature_optimizer.descend(self._log_temperature * (entropy - config.target_entropy * self.action_size))
         if config.target_update == "polyak":
             self._move_target()
-        return {"q_loss": loss.detach(), "value_mean": value.mean(), "target_mean": target.mean(), "entropy": entropy}
+        return {"q_loss": loss, "value_mean": value.mean(), "target_mean": target.mean(), "entropy": entropy}
 
     def _soft_q(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """Soft Q-learning."""
-        latent, log_density, log_policy = self._propose(next_observation)
+        mixture, back = self._mixture_with_gradient(next_observation)
+        latent, log_density, log_policy = self._propose(next_observation, mixture)
         next_q = self._probe(next_observation, squash(latent))
         value = soft_value(next_q, log_density, temperature)
         weights = importance_weights(next_q, log_density, temperature)
-        loss = self._stein_loss(observation, temperature) if log_policy is None else fitting_loss(log_policy, weights)
-        return value, loss, boltzmann_entropy(next_q, value, weights, temperature).mean()
+        entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
+        if log_policy is None:
+            return value, self._gradients(self._stein_loss(observation, temperature)), entropy
+        return value, (back(log_policy, fitting_slope(weights)),), entropy
 
     def _deterministic_gradient(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """DDPG: one particle, which nothing repels, and Q there instead of the soft value."""
@@ -195,7 +200,7 @@ class Learner:
         value = self._probe(next_observation, action)[:, 0]
         latent = self.sampler(observation, self._noise(len(observation), 1))
         slope = slope_of_q(lambda candidate: self._frozen_q(observation, candidate), latent)
-        return value, ascent_loss(slope, latent), torch.zeros_like(temperature)
+        return value, self._gradients(ascent_loss(slope, latent)), torch.zeros_like(temperature)
 
     def _soft_actor_critic(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """SAC: one Gaussian before the squash, moved by the gradient of Q - alpha log pi through its own draws."""
@@ -204,7 +209,20 @@ class Learner:
             value = (self._probe(next_observation, squash(latent)) - temperature * log_policy)[:, 0]
         latent, log_policy = self._draw(observation)
         slope = slope_of_q(lambda candidate: self._frozen_q(observation, candidate), latent)
-        return value, temperature * log_policy.mean() + ascent_loss(slope, latent), -log_policy.detach().mean()
+        loss = temperature * log_policy.mean() + ascent_loss(slope, latent)
+        return value, self._gradients(loss), -log_policy.detach().mean()
+
+    def _gradients(self, loss: Tensor) -> Gradients:
+        return torch.autograd.grad(loss, tuple(self.sampler.parameters()))
+
+    def _mixture_with_gradient(self, observation: Tensor) -> tuple[Mixture | None, Callable[[Tensor, Tensor], Tensor]]:
+        """The sampler's distribution, if it has one, and the gradient by its parameters from one by log densities (B, K) of it."""
+        sampler = self.sampler
+        if not isinstance(sampler, MixtureNetwork):
+            return None, lambda log_density, slope: slope
+        heads, back = sampler.mlp.with_gradient(sampler.scaled(observation))
+        heads.requires_grad_()
+        return sampler.mixture(heads[0]), lambda log_density, slope: back(torch.autograd.grad(log_density, heads, slope)[0])
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """One latent per state and the log density of its action, both with gradient: (B, 1, A) and (B, 1)."""
@@ -233,18 +251,21 @@ class Learner:
     def value(self, observation: Tensor) -> Tensor:
         """Estimates V of the target network: (B, S) -> (B,)."""
         observation = observation.to(self._device)
-        latent, log_density, _ = self._propose(observation)
+        mixture = self.sampler.distribution(observation) if isinstance(self.sampler, MixtureNetwork) else None
+        latent, log_density, _ = self._propose(observation, mixture)
         return soft_value(self._probe(observation, squash(latent)), log_density, self.temperature)
 
-    def _propose(self, observation: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _propose(self, observation: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Where V is probed.
 
+        Args:
+            observation: (B, S).
+            mixture: the sampler's distribution there, if it has one.
+
         Returns:
-            latents (B, K, A), the log density of their actions (B, K), and where the sampler has one, its own log density there, with
-            gradient (B, K).
+            latents (B, K, A), the log density of their actions (B, K), and that under the mixture, with gradient (B, K).
         """
-        config, batch, sampler = self.config, len(observation), self.sampler
-        mixture = sampler.distribution(observation) if isinstance(sampler, MixtureNetwork) else None
+        config, batch = self.config, len(observation)
         if config.value_proposal == "uniform":
             latent, log_density = uniform_proposal(batch, config.value_particles, self.action_size, self._generator)
             return latent, log_density, None if mixture is None else mixture.log_density(latent)
@@ -252,7 +273,7 @@ class Learner:
         if mixture is not None:
             return mixture_proposal(mixture, noise, config.uniform_particles, self._generator)
         with torch.no_grad():
-            return *particle_proposal(sampler(observation, noise), config.uniform_particles, self._generator), None
+            return *particle_proposal(self.sampler(observation, noise), config.uniform_particles, self._generator), None
 
     def _noise(self, batch: int, count: int) -> Tensor:
         """Xi ~ N(0, I), (B, K, noise size); DDPG has none."""

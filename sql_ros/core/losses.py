@@ -49,11 +49,11 @@ def q_target(reward: Tensor, terminated: Tensor, next_value: Tensor, discount: f
     return reward + discount * (1.0 - terminated) * next_value
 
 
-def q_loss(networks: TwinQ, observation: Tensor, action: Tensor, target: Tensor) -> Tensor:
-    """Half the mean squared soft Bellman error, summed over the members: (B, S), (B, A), (B,) -> scalar."""
+def q_loss(q: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Half the mean squared soft Bellman error, summed over the members: (N, B), (B,) -> scalar, and its gradient by q (N, B)."""
     # [SQL17] Eq. 11
-    q = networks.each(observation, action.unsqueeze(1)).squeeze(-1)  # (N, B)
-    return 0.5 * (q - target).square().mean(1).sum()
+    error = q - target
+    return 0.5 * error.square().mean(1).sum(), error / len(target)
 
 
 def fitting_loss(log_policy: Tensor, weights: Tensor) -> Tensor:
@@ -67,6 +67,11 @@ def fitting_loss(log_policy: Tensor, weights: Tensor) -> Tensor:
         weights: `importance_weights` of these actions, without gradient, (B, K).
     """
     return -(weights * log_policy).sum(1).mean()
+
+
+def fitting_slope(weights: Tensor) -> Tensor:
+    """Gradient of `fitting_loss` by the log densities: (B, K) -> (B, K)."""
+    return weights / -len(weights)
 
 
 def slope_of_q(q: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:

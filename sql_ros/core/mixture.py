@@ -34,11 +34,13 @@ class Mixture(NamedTuple):
 
     def draw(self, noise: Tensor) -> Tensor:
         """Latents from standard normal noise: (B, K, A + 1) -> (B, K, A); the last component of the noise chooses the Gaussian."""
-        white, choice = noise[..., :-1], noise[..., -1:]
-        level = 0.5 * (1.0 + torch.erf(choice * math.sqrt(0.5)))  # uniform on [0, 1], (B, K, 1)
-        steps = self.log_weight.exp().cumsum(-1)[:, None, :-1]  # (B, 1, C - 1)
-        chosen = (level > steps).to(torch.int64).sum(-1, keepdim=True).expand(white.shape)  # (B, K, A)
-        y = self.mean.gather(1, chosen) + self.log_scale.gather(1, chosen).exp() * white
+        white, choice = noise[..., :-1], noise[..., -1]
+        level = 0.5 * (1.0 + torch.erf(choice * math.sqrt(0.5)))  # uniform on [0, 1], (B, K)
+        steps = self.log_weight.exp().cumsum(-1)[:, :-1].contiguous()  # (B, C - 1)
+        first = torch.arange(0, self.log_weight.numel(), self.log_weight.shape[1], device=noise.device).unsqueeze(1)  # of each state
+        chosen = (torch.searchsorted(steps, level) + first).view(-1)  # (B K,)
+        mean, log_scale = (each.reshape(-1, white.shape[-1]).index_select(0, chosen).view(white.shape) for each in self[1:3])
+        y = torch.addcmul(mean, log_scale.exp(), white)
         solved: Tensor = torch.linalg.solve_triangular(self.shear, y.transpose(1, 2), upper=False, unitriangular=True)  # R u = y
         return solved.transpose(1, 2)
 
@@ -61,22 +63,24 @@ class _LogDensity(torch.autograd.Function):
         share = log_joint.sub_(highest).exp_()
         total = share.sum(-1, keepdim=True)
         share.div_(total)
-        ctx.save_for_backward(latent, mean, shear, precision, slope, powers, coefficients, share)
+        ctx.save_for_backward(latent, mean, shear, precision, powers, coefficients, share)
         return total.log_().add_(highest).squeeze(-1) - log_squash_jacobian(latent)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        latent, mean, shear, precision, slope, powers, coefficients, share = ctx.saved_tensors
+        latent, mean, shear, precision, powers, coefficients, share = ctx.saved_tensors
         size = latent.shape[-1]
         of_joint = share * gradient.unsqueeze(-1)  # (B, K, C)
         of_weight = of_joint.sum(1)  # (B, C)
-        of_square, of_y = torch.bmm(of_joint.transpose(1, 2), powers).split(size, dim=-1)  # by precision and by slope, (B, C, A)
-        of_mean = precision * of_y - of_weight.unsqueeze(-1) * slope
-        # d precision = -2 precision d log_scale
-        of_scale = -2.0 * (precision * of_square + slope * of_y) + of_weight.unsqueeze(-1) * (slope * mean - 1.0)
+        mass = of_weight.unsqueeze(-1)
+        of_square, of_y = torch.bmm(of_joint.transpose(1, 2), powers).split(size, dim=-1)  # sums of -y^2 / 2 and of y, (B, C, A)
+        apart = torch.addcmul(of_y, mass, mean, value=-1.0)  # sum of y - mean
+        of_mean = precision * apart
+        of_square = torch.addcmul(of_square, mean, apart + of_y, value=0.5)  # sum of -(y - mean)^2 / 2
+        of_scale = torch.addcmul(-mass, precision, of_square, value=-2.0)
         by_square, by_y = torch.bmm(of_joint, coefficients).split(size, dim=-1)  # (B, K, A)
-        of_rotated = by_y - by_square * powers[..., size:]  # by y
+        of_rotated = torch.addcmul(by_y, by_square, powers[..., size:], value=-1.0)  # by y
         of_shear = torch.bmm(of_rotated.transpose(1, 2), latent)
         of_latent = None
         if ctx.needs_input_grad[0]:
@@ -115,7 +119,10 @@ class MixtureNetwork(StateActionNetwork):
 
     def distribution(self, observation: Tensor) -> Mixture:
         """The mixture of every state: (B, S)."""
-        head = self.of_state(observation).squeeze(0)
+        return self.mixture(self.of_state(observation).squeeze(0))
+
+    def mixture(self, head: Tensor) -> Mixture:
+        """From the last layer, (B, O)."""
         return Mixture(*_Parameters.apply(head, self._sizes, self._identity, self._placement))  # type: ignore[no-untyped-call]
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ arithmetic. One vector also makes one operator of what is done to all parameters
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sql_ros.core.affine import affine
+from sql_ros.core.affine import activate, affine
 
 NORM_EPSILON = 1e-5  # of layer norm, torch's default
 
@@ -52,7 +53,7 @@ class Mlp(nn.Module):
         self.layer_norm, self.depth = layer_norm, len(pairs)
         self.flat = nn.Parameter(torch.zeros(members * sum(math.prod(shape) for shape in self._shapes)))
         self._size = members
-        self.members = self.matrices(self.flat.detach())
+        self._bind()
         for layers in zip(*self.members):
             weights = torch.rand(members, *layers[0].weight.shape, generator=generator)
             for layer, weight in zip(layers, weights):
@@ -71,21 +72,50 @@ class Mlp(nn.Module):
         return members
 
     def forward(self, rows: Tensor, *, frozen: bool = False) -> Tensor:
-        """Maps rows (R, in), the same for all members, to (N, R, out); `frozen`: with the gradient by the rows alone."""
+        """Maps rows (R, in), the same for all members, to (N, R, out); `frozen`: with the gradient by the rows alone.
+
+        By autograd; `with_gradient` does without.
+        """
         result: Tensor = _Pass.apply(rows, self.flat.detach() if frozen else self.flat, self)  # type: ignore[no-untyped-call]
         return result
+
+    @torch.no_grad()
+    def with_gradient(self, rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Maps rows (R, in) to (N, R, out), and says how to go back.
+
+        Returns:
+            the result, and a function of its gradient that gives that by `flat`: the same memory at every call.
+        """
+        tapes = [_forward(rows, layers) for layers in self.members]
+        result = torch.stack([tape[-1].result for tape in tapes])
+
+        @torch.no_grad()
+        def back(gradient: Tensor) -> Tensor:
+            for flowing, layers, tape, into in zip(gradient, self.members, tapes, self._gradients):
+                _backward(flowing, layers, tape, into, by_rows=False)
+            return self._gradient
+
+        return result, back
 
     def _normed(self, depth: int) -> bool:
         return self.layer_norm and depth < self.depth - 1
 
+    def _bind(self) -> None:
+        self.members = self.matrices(self.flat.detach())
+        self._gradient = torch.empty_like(self.flat, requires_grad=False)
+        self._gradients = self.matrices(self._gradient)
+
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Mlp:
         super()._apply(function, recurse)  # type: ignore[no-untyped-call]
-        self.members = self.matrices(self.flat.detach())
+        self._bind()
         return self
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.members = self.matrices(self.flat.detach())  # a copied parameter has a memory of its own
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mlp:
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        twin._parameters = {"flat": copy.deepcopy(self.flat, memo)}
+        twin._bind()
+        return twin
 
 
 class _Tape(NamedTuple):
@@ -99,53 +129,54 @@ class _Tape(NamedTuple):
 class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, flat: Tensor, network: Mlp) -> Tensor:
-        ctx.network, ctx.tapes, results = network, [], []
-        for layers in network.members:
-            result, tape = rows, []
-            for layer in layers:
-                tape.append(_forward(result, layer, relu=layer is not layers[-1]))
-                result = tape[-1].result
-            ctx.tapes.append(tape)
-            results.append(result)
-        return torch.stack(results) if len(results) > 1 else results[0].unsqueeze(0)
+        ctx.network, ctx.tapes = network, [_forward(rows, layers) for layers in network.members]
+        return torch.stack([tape[-1].result for tape in ctx.tapes])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         network, (by_rows, by_flat, _) = ctx.network, ctx.needs_input_grad
         of_flat = torch.empty_like(network.flat) if by_flat else None
-        into = network.matrices(of_flat) if by_flat else [[None] * network.depth] * len(network.members)
-        of_rows = None
-        for flowing, layers, tape, results in zip(gradient.contiguous(), network.members, ctx.tapes, into):
-            for depth in reversed(range(network.depth)):
-                wanted = depth > 0 or by_rows
-                flowing = _backward(flowing, tape[depth], layers[depth], results[depth], wanted, relu=depth < network.depth - 1)
-            of_rows = flowing if of_rows is None else of_rows + flowing
-        return of_rows if by_rows else None, of_flat, None
+        into = network.matrices(of_flat) if by_flat else [None] * len(network.members)
+        flowing = [
+            _backward(each, layers, tape, matrices, by_rows)
+            for each, layers, tape, matrices in zip(gradient.contiguous(), network.members, ctx.tapes, into)
+        ]
+        return sum(flowing[1:], start=flowing[0]) if by_rows else None, of_flat, None
 
 
-def _forward(rows: Tensor, layer: Layer, *, relu: bool) -> _Tape:
-    if layer.gain is None:
-        return _Tape(rows, None, affine(rows, layer.weight, layer.bias, relu=relu))
-    before = affine(rows, layer.weight, layer.bias)
-    result, mean, deviation = torch.native_layer_norm(before, before.shape[-1:], layer.gain, layer.shift, NORM_EPSILON)
-    return _Tape(rows, (before, mean, deviation), result.relu_() if relu else result)
+def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[_Tape]:
+    """One member, layer by layer."""
+    tapes = []
+    for layer in layers:
+        normed, relu = None, layer is not layers[-1]
+        result = affine(rows, layer.weight, layer.bias, relu=relu and layer.gain is None)
+        if layer.gain is not None:
+            before = result
+            result, *moments = torch.native_layer_norm(before, before.shape[-1:], layer.gain, layer.shift, NORM_EPSILON)
+            result, normed = activate(result), (before, *moments)
+        tapes.append(_Tape(rows, normed, result))
+        rows = result
+    return tapes
 
 
-def _backward(gradient: Tensor, tape: _Tape, layer: Layer, into: Layer | None, by_rows: bool, *, relu: bool) -> Tensor:
-    """From the gradient by the result: writes those by the layer's tensors `into` their places, returns that by the rows if asked for."""
-    if relu:
-        gradient = torch.ops.aten.threshold_backward(gradient, tape.result, 0)
-    if tape.normed:
-        before, mean, deviation = tape.normed
-        wanted = [True, into is not None, into is not None]
-        gradient, gain, shift = torch.ops.aten.native_layer_norm_backward(
-            gradient, before, before.shape[-1:], mean, deviation, layer.gain, layer.shift, wanted
-        )
-        if into is not None and into.gain is not None and into.shift is not None:
-            into.gain.copy_(gain)
-            into.shift.copy_(shift)
-    if into is not None:
-        torch.mm(tape.rows.t(), gradient, out=into.weight)
-        torch.sum(gradient, 0, out=into.bias)
-    return affine(gradient, layer.weight.t()) if by_rows else gradient
+def _backward(gradient: Tensor, layers: Sequence[Layer], tapes: Sequence[_Tape], into: Sequence[Layer] | None, by_rows: bool) -> Tensor:
+    """From the gradient by the result of one member: writes those by its layers `into` theirs, returns that by the rows if asked for."""
+    for depth in reversed(range(len(layers))):
+        layer, tape, result = layers[depth], tapes[depth], into[depth] if into else None
+        if depth < len(layers) - 1:
+            gradient = torch.ops.aten.threshold_backward(gradient, tape.result, 0)
+        if tape.normed:
+            before, mean, deviation = tape.normed
+            gradient, gain, shift = torch.ops.aten.native_layer_norm_backward(
+                gradient, before, before.shape[-1:], mean, deviation, layer.gain, layer.shift, [True, into is not None, into is not None]
+            )
+            if result is not None and result.gain is not None and result.shift is not None:
+                result.gain.copy_(gain)
+                result.shift.copy_(shift)
+        if result is not None:
+            torch.mm(tape.rows.t(), gradient, out=result.weight)
+            torch.sum(gradient, 0, out=result.bias)
+        if depth > 0 or by_rows:
+            gradient = affine(gradient, layer.weight.t())
+    return gradient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -124,6 +125,11 @@ class TwinQ(StateActionNetwork):
     def each(self, observation: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
         """Q of every member: observations (B, S), actions (B, K, A) -> (N, B, K)."""
         return self.of_pairs(observation, action, frozen=frozen).squeeze(-1)
+
+    def with_gradient(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Q of every member at one action per state, (B, S), (B, A) -> (N, B), and the gradient by the weights from that by Q."""
+        q, back = self.mlp.with_gradient(torch.cat([self.scaled(observation), action], dim=-1))
+        return q.squeeze(-1), lambda gradient: back(gradient.unsqueeze(-1))
 
     def forward(self, observation: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
         """The smallest Q of the members: observations (B, S), actions (B, K, A) -> (B, K); `frozen`: with the gradient by actions alone."""

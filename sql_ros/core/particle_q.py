@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from sql_ros.core.affine import activate, affine
-from sql_ros.core.mlp import Layer
 from sql_ros.core.networks import TwinQ
 
 PARTIAL_SUMS = 16
@@ -46,30 +45,21 @@ class ParticleQ:
     @torch.no_grad()
     def __call__(self, observation: Tensor, action: Tensor) -> Tensor:
         """The smallest Q of the members: observations (B, S), actions (B, K, A) -> (B, K), float32."""
-        state = self._source.scaled(observation).to(self._precision)
-        rows = action.to(self._precision).view(-1, action.shape[-1])  # (B K, A)
-        smallest, *others = (self._member(index, state, rows) for index in range(len(self._members)))
+        count, size = action.shape[1:]
+        states = self._source.scaled(observation).to(self._precision).unsqueeze(1).expand(-1, count, -1)
+        rows = torch.cat([states, action.to(self._precision)], dim=-1).view(-1, states.shape[-1] + size)  # (B K, S + A)
+        smallest, *others = (self._member(index, rows) for index in range(len(self._members)))
         for other in others:
             smallest = torch.minimum(smallest, other)
         return smallest.view(action.shape[:-1])
 
-    def _member(self, index: int, state: Tensor, rows: Tensor) -> Tensor:
-        """Q of one member: scaled states (B, S), actions (B K, A) -> (B K,)."""
-        first, *layers, last = self._members[index]
-        size = state.shape[1]
-        # the state's part of the first layer once per state, not once per particle
-        hidden = affine(rows, first.weight[size:])  # (B K, H)
-        of_state = torch.addmm(first.bias, state, first.weight[:size])
-        hidden.view(len(state), -1, hidden.shape[1]).add_(of_state.unsqueeze(1))
-        hidden = activate(_normed(hidden, first))
+    def _member(self, index: int, rows: Tensor) -> Tensor:
+        """Q of one member: scaled states with actions (B K, S + A) -> (B K,)."""
+        *layers, last = self._members[index]
         for layer in layers:
-            plain = layer.gain is None
-            hidden = affine(hidden, layer.weight, layer.bias, relu=plain)
-            hidden = hidden if plain else activate(_normed(hidden, layer))
+            rows = affine(rows, layer.weight, layer.bias, relu=layer.gain is None)
+            if layer.gain is not None:
+                rows = activate(nn.functional.layer_norm(rows, rows.shape[-1:], layer.gain, layer.shift))
         if self._precision == torch.float32:
-            return affine(hidden, last.weight, last.bias).squeeze(1)
-        return (hidden @ self._sums[index]).sum(-1, dtype=torch.float32) + self._source.mlp.members[index][-1].bias
-
-
-def _normed(hidden: Tensor, layer: Layer) -> Tensor:
-    return hidden if layer.gain is None else nn.functional.layer_norm(hidden, hidden.shape[-1:], layer.gain, layer.shift)
+            return affine(rows, last.weight, last.bias).squeeze(1)
+        return (rows @ self._sums[index]).sum(-1, dtype=torch.float32) + self._source.mlp.members[index][-1].bias

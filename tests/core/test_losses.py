@@ -9,6 +9,7 @@ import torch
 from sql_ros.core.losses import (
     boltzmann_entropy,
     fitting_loss,
+    fitting_slope,
     importance_weights,
     q_loss,
     q_target,
@@ -86,8 +87,18 @@ def _networks() -> tuple[SamplingNetwork, TwinQ]:
 def test_q_loss_is_half_the_mean_square_summed_over_members():
     _, q = _networks()
     observation, action, target = torch.randn(5, 3), torch.rand(5, 2), torch.randn(5)
-    expected = sum(0.5 * (member.view(5) - target).square().mean() for member in q.each(observation, action.unsqueeze(1)))
-    torch.testing.assert_close(q_loss(q, observation, action, target), expected)
+    each = q.each(observation, action.unsqueeze(1)).squeeze(-1)
+    expected = sum(0.5 * (member - target).square().mean() for member in each)
+    values, back = q.with_gradient(observation, action)
+    loss, slope = q_loss(values, target)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, each, retain_graph=True)[0])
+    torch.testing.assert_close(back(slope), torch.autograd.grad(expected, q.mlp.flat)[0])
+
+
+def test_fitting_slope_is_the_gradient_of_the_fitting_loss():
+    log_policy, weights = torch.randn(5, 3).requires_grad_(), torch.softmax(torch.randn(5, 3), 1)
+    torch.testing.assert_close(fitting_slope(weights), torch.autograd.grad(fitting_loss(log_policy, weights), log_policy)[0])
 
 
 def test_stein_loss_leaves_q_without_gradient():

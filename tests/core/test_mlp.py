@@ -51,6 +51,16 @@ def test_values_and_gradients_are_those_of_torch_s_layers(members, norm):
 
 
 @pytest.mark.parametrize("norm", [False, True])
+def test_without_autograd_it_is_the_same(norm):
+    network, rows = _network(norm=norm), _rows()
+    expected = network(rows)
+    slope = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    result, back = network.with_gradient(rows.detach())
+    assert torch.equal(result, expected)
+    assert torch.equal(back(slope), torch.autograd.grad(expected, network.flat, slope)[0])
+
+
+@pytest.mark.parametrize("norm", [False, True])
 def test_in_single_precision_with_large_products_too(norm):
     network = Mlp(2, (20, 256, 256, 4), torch.Generator().manual_seed(0), layer_norm=norm)
     rows = torch.randn(256, 20, generator=torch.Generator().manual_seed(1)).requires_grad_()
