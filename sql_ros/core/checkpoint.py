@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sql_ros.core.errors import CheckpointError
 
+FORMAT = "sql_ros.checkpoint/2"  # in 1 every matrix of a network was a tensor of its own
 KEPT = 2
 MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, StopIteration)  # a tree of another shape
 _logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], manifest: di
         draft.mkdir()
         save_file(tensors, draft / "state.safetensors")
         digest = _sha256(draft / "state.safetensors")
-        text = json.dumps({"format": "sql_ros.checkpoint/1", "sha256": digest, "tree": tree, **manifest})
+        text = json.dumps({"format": FORMAT, "sha256": digest, "tree": tree, **manifest})
         (draft / "manifest.json").write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": text}))
         for path in (draft / "state.safetensors", draft / "manifest.json", draft):
             _sync(path)
@@ -93,8 +94,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if hashlib.sha256(sealed["content"].encode()).hexdigest() != sealed["sha256"]:
         raise ValueError("manifest.json does not match its SHA-256")
     manifest = json.loads(sealed["content"])
-    if manifest["format"] != "sql_ros.checkpoint/1":
-        raise ValueError(f"format {manifest['format']!r}, expected 'sql_ros.checkpoint/1'")
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"format {manifest['format']!r}, expected {FORMAT!r}")
     if _sha256(path / "state.safetensors") != manifest["sha256"]:
         raise ValueError("state.safetensors does not match its SHA-256")
     return _join(manifest.pop("tree"), load_file(path / "state.safetensors")), manifest

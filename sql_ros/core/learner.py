@@ -97,7 +97,7 @@ class AlgorithmConfig(Config):
 
 
 Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
-Answer = tuple[Tensor, Gradients, Tensor]  # value of the next states (B,), how the sampling network is to move, entropy of the policy [nats]
+Answer = tuple[Tensor, Gradients, Tensor]  # value of the next states (B,), gradients of the sampler, entropy of the policy [nats]
 
 
 class Learner:

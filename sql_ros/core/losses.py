@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sql_ros.core.networks import SamplingNetwork, TwinQ
+from sql_ros.core.networks import SamplingNetwork
 from sql_ros.core.squash import log_standard_normal, squash
 from sql_ros.core.stein import stein_direction
 

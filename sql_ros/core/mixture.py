@@ -74,12 +74,12 @@ class _LogDensity(torch.autograd.Function):
         of_joint = share * gradient.unsqueeze(-1)  # (B, K, C)
         of_weight = of_joint.sum(1)  # (B, C)
         mass = of_weight.unsqueeze(-1)
-        of_square, of_y = torch.bmm(of_joint.transpose(1, 2), powers).split(size, dim=-1)  # sums of -y^2 / 2 and of y, (B, C, A)
+        of_square, of_y = torch.bmm(of_joint.transpose(1, 2), powers).chunk(2, dim=-1)  # sums of -y^2 / 2 and of y, (B, C, A)
         apart = torch.addcmul(of_y, mass, mean, value=-1.0)  # sum of y - mean
         of_mean = precision * apart
         of_square = torch.addcmul(of_square, mean, apart + of_y, value=0.5)  # sum of -(y - mean)^2 / 2
         of_scale = torch.addcmul(-mass, precision, of_square, value=-2.0)
-        by_square, by_y = torch.bmm(of_joint, coefficients).split(size, dim=-1)  # (B, K, A)
+        by_square, by_y = torch.bmm(of_joint, coefficients).chunk(2, dim=-1)  # (B, K, A)
         of_rotated = torch.addcmul(by_y, by_square, powers[..., size:], value=-1.0)  # by y
         of_shear = torch.bmm(of_rotated.transpose(1, 2), latent)
         of_latent = None

@@ -45,14 +45,13 @@ class Mlp(nn.Module):
 
     def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator, *, layer_norm: bool = False) -> None:
         super().__init__()
-        pairs = list(itertools.pairwise(sizes))
-        self._shapes: list[tuple[int, ...]] = []
-        for inputs, outputs in pairs:
-            normed = layer_norm and len(self._shapes) // 4 < len(pairs) - 1
-            self._shapes += [(inputs, outputs), (outputs,), *([(outputs,), (outputs,)] if normed else [])]
-        self.layer_norm, self.depth = layer_norm, len(pairs)
-        self.flat = nn.Parameter(torch.zeros(members * sum(math.prod(shape) for shape in self._shapes)))
+        last = len(sizes) - 2
+        self._shapes = [
+            [(inputs, outputs), (outputs,), *([(outputs,)] * 2 if layer_norm and depth < last else [])]
+            for depth, (inputs, outputs) in enumerate(itertools.pairwise(sizes))
+        ]
         self._size = members
+        self.flat = nn.Parameter(torch.zeros(members * sum(math.prod(shape) for shapes in self._shapes for shape in shapes)))
         self._bind()
         for layers in zip(*self.members):
             weights = torch.rand(members, *layers[0].weight.shape, generator=generator)
@@ -63,13 +62,9 @@ class Mlp(nn.Module):
 
     def matrices(self, flat: Tensor) -> list[list[Layer]]:
         """Views of a vector that is laid out like `flat`: a layer for every member and depth."""
-        sizes = [math.prod(shape) for shape in self._shapes]
+        sizes = [math.prod(shape) for shapes in self._shapes for shape in shapes]
         parts = iter(flat.split_with_sizes(sizes * self._size))
-        members = []
-        for _ in range(self._size):
-            tensors = iter([next(parts).view(shape) for shape in self._shapes])
-            members.append([Layer(*itertools.islice(tensors, 4 if self._normed(depth) else 2)) for depth in range(self.depth)])
-        return members
+        return [[Layer(*(next(parts).view(shape) for shape in shapes)) for shapes in self._shapes] for _ in range(self._size)]
 
     def forward(self, rows: Tensor, *, frozen: bool = False) -> Tensor:
         """Maps rows (R, in), the same for all members, to (N, R, out); `frozen`: with the gradient by the rows alone.
@@ -96,9 +91,6 @@ class Mlp(nn.Module):
             return self._gradient
 
         return result, back
-
-    def _normed(self, depth: int) -> bool:
-        return self.layer_norm and depth < self.depth - 1
 
     def _bind(self) -> None:
         self.members = self.matrices(self.flat.detach())
@@ -153,8 +145,8 @@ def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[_Tape]:
         result = affine(rows, layer.weight, layer.bias, relu=relu and layer.gain is None)
         if layer.gain is not None:
             before = result
-            result, *moments = torch.native_layer_norm(before, before.shape[-1:], layer.gain, layer.shift, NORM_EPSILON)
-            result, normed = activate(result), (before, *moments)
+            result, mean, deviation = torch.native_layer_norm(before, before.shape[-1:], layer.gain, layer.shift, NORM_EPSILON)
+            result, normed = activate(result), (before, mean, deviation)
         tapes.append(_Tape(rows, normed, result))
         rows = result
     return tapes

@@ -52,10 +52,11 @@ class StateActionNetwork(nn.Module):
 
     def of_pairs(self, state: Tensor, vector: Tensor, *, frozen: bool = False) -> Tensor:
         """Maps states (B, S) and vectors (B, K, A) to (N, B, K, O); `frozen`: without the gradient by the weights."""
-        batch, count, size = vector.shape
+        batch, count = vector.shape[:2]
         states = self.scaled(state).unsqueeze(1).expand(-1, count, -1)
         rows = torch.cat([states, vector], dim=-1).view(batch * count, -1)
-        return self.mlp(rows, frozen=frozen).view(-1, batch, count, self.output_size)
+        result: Tensor = self.mlp(rows, frozen=frozen)
+        return result.view(len(result), batch, count, -1)
 
     def of_state(self, state: Tensor) -> Tensor:
         """Maps states (B, S) alone to (N, B, O)."""
@@ -65,11 +66,6 @@ class StateActionNetwork(nn.Module):
     def scaled(self, state: Tensor) -> Tensor:
         """The state as the first layer sees it, (B, S)."""
         return (state - self.offset) * self.inverse_scale
-
-    @property
-    def output_size(self) -> int:
-        """Components of the output, O."""
-        return self.mlp.members[0][-1].bias.shape[0]
 
 
 class SamplingNetwork(StateActionNetwork):
