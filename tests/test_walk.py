@@ -29,7 +29,7 @@ def test_the_walk_of_a_transition():
         if step.transition is not None:  # 3  s, a, r, s'
             trainer.add(step.transition)  # 4
         while trainer.updates_due > 0:
-            trainer.update()  # 5  losses.soft_value, losses.q_loss, losses.fitting_loss
+            trainer.update()  # 5  losses.soft_value, losses.q_loss, losses.fitting_slope
     exported = trainer.export()  # 6
     actor.policy = Policy(exported, task.spec)  # 7  checked, warmed up, one assignment
 

@@ -38,6 +38,25 @@ def test_density_is_that_of_a_gaussian_mixture_behind_the_squash():
     torch.testing.assert_close(mixture.log_density(latent), expected)
 
 
+def test_the_gradient_of_the_density_is_that_of_finite_differences():
+    latent = torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    operands = tuple(tensor.detach().clone().requires_grad_() for tensor in (latent, *_mixture()))
+    assert torch.autograd.gradcheck(lambda point, *parameters: Mixture(*parameters).log_density(point), operands)
+
+
+def test_the_gradient_of_the_parameters_by_the_last_layer_is_that_of_finite_differences():
+    network = MixtureNetwork(Scaling((0.0,), (1.0,)), 3, (8,), 4, torch.Generator().manual_seed(0)).double()
+    head = torch.randn(2, 4 + 2 * 4 * 3 + 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda head: tuple(network.mixture(head)), (head,))
+
+
+def test_a_density_far_from_every_gaussian_and_its_gradient_are_finite():
+    mixture = Mixture(*(tensor.float().requires_grad_() for tensor in _mixture()))
+    density = mixture.log_density(torch.full((2, 1, 3), 300.0))
+    assert torch.isfinite(density).all()
+    assert all(torch.isfinite(gradient).all() for gradient in torch.autograd.grad(density.sum(), list(mixture)))
+
+
 def test_draws_have_the_mean_and_covariance_of_the_density():
     mixture = _mixture()
     noise = torch.randn(2, 400_000, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
