@@ -110,7 +110,7 @@ class Mlp(nn.Module):
         return twin
 
 
-class _Tape(NamedTuple):
+class Tape(NamedTuple):
     """What the gradient of one layer of one member needs."""
 
     rows: Tensor  # what came in
@@ -137,22 +137,25 @@ class _Pass(torch.autograd.Function):
         return sum(flowing[1:], start=flowing[0]) if by_rows else None, of_flat, None
 
 
-def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[_Tape]:
+def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[Tape]:
     """One member, layer by layer."""
     tapes = []
     for layer in layers:
-        normed, relu = None, layer is not layers[-1]
-        result = affine(rows, layer.weight, layer.bias, relu=relu and layer.gain is None)
-        if layer.gain is not None:
-            before = result
-            result, mean, deviation = torch.native_layer_norm(before, before.shape[-1:], layer.gain, layer.shift, NORM_EPSILON)
-            result, normed = activate(result), (before, mean, deviation)
-        tapes.append(_Tape(rows, normed, result))
-        rows = result
+        tapes.append(through(rows, layer, relu=layer is not layers[-1]))
+        rows = tapes[-1].result
     return tapes
 
 
-def _backward(gradient: Tensor, layers: Sequence[Layer], tapes: Sequence[_Tape], into: Sequence[Layer] | None, by_rows: bool) -> Tensor:
+def through(rows: Tensor, layer: Layer, *, relu: bool) -> Tape:
+    """One layer of one member, without gradient."""
+    if layer.gain is None:
+        return Tape(rows, None, affine(rows, layer.weight, layer.bias, relu=relu))
+    before = affine(rows, layer.weight, layer.bias)
+    result, mean, deviation = torch.native_layer_norm(before, before.shape[-1:], layer.gain, layer.shift, NORM_EPSILON)
+    return Tape(rows, (before, mean, deviation), activate(result) if relu else result)
+
+
+def _backward(gradient: Tensor, layers: Sequence[Layer], tapes: Sequence[Tape], into: Sequence[Layer] | None, by_rows: bool) -> Tensor:
     """From the gradient by the result of one member: writes those by its layers `into` theirs, returns that by the rows if asked for."""
     for depth in reversed(range(len(layers))):
         layer, tape, result = layers[depth], tapes[depth], into[depth] if into else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sql_ros.core.affine import activate, affine
+from sql_ros.core.affine import affine
+from sql_ros.core.mlp import through
 from sql_ros.core.networks import TwinQ
 
 PARTIAL_SUMS = 16
@@ -57,9 +58,7 @@ class ParticleQ:
         """Q of one member: scaled states with actions (B K, S + A) -> (B K,)."""
         *layers, last = self._members[index]
         for layer in layers:
-            rows = affine(rows, layer.weight, layer.bias, relu=layer.gain is None)
-            if layer.gain is not None:
-                rows = activate(nn.functional.layer_norm(rows, rows.shape[-1:], layer.gain, layer.shift))
+            rows = through(rows, layer, relu=True).result
         if self._precision == torch.float32:
             return affine(rows, last.weight, last.bias).squeeze(1)
         return (rows @ self._sums[index]).sum(-1, dtype=torch.float32) + self._source.mlp.members[index][-1].bias
