@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -199,7 +200,7 @@ class Learner:
             action = squash(self.sampler(next_observation, self._noise(len(next_observation), 1)))
         value = self._probe(next_observation, action)[:, 0]
         latent = self.sampler(observation, self._noise(len(observation), 1))
-        slope = slope_of_q(lambda candidate: self._frozen_q(observation, candidate), latent)
+        slope = slope_of_q(partial(self.q, observation, frozen=True), latent)
         return value, self._gradients(ascent_loss(slope, latent)), torch.zeros_like(temperature)
 
     def _soft_actor_critic(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
@@ -208,7 +209,7 @@ class Learner:
             latent, log_policy = self._draw(next_observation)
             value = (self._probe(next_observation, squash(latent)) - temperature * log_policy)[:, 0]
         latent, log_policy = self._draw(observation)
-        slope = slope_of_q(lambda candidate: self._frozen_q(observation, candidate), latent)
+        slope = slope_of_q(partial(self.q, observation, frozen=True), latent)
         loss = temperature * log_policy.mean() + ascent_loss(slope, latent)
         return value, self._gradients(loss), -log_policy.detach().mean()
 
@@ -231,16 +232,12 @@ class Learner:
         latent = mixture.draw(self._noise(len(observation), 1))
         return latent, mixture.log_density(latent)
 
-    def _frozen_q(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Q with the gradient by actions alone: (B, S), (B, K, A) -> (B, K)."""
-        smallest: Tensor = self.q(observation, action, frozen=True)
-        return smallest
-
     def _stein_loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
-        config = self.config
+        assert isinstance(self.sampler, SamplingNetwork)
+        config, frozen_q = self.config, partial(self.q, frozen=True)
         noise = self._noise(len(observation), config.fixed_particles + config.updated_particles)
         by_dimension = config.bandwidth == "per_dimension"
-        return stein_loss(self.sampler, self._frozen_q, observation, noise, config.fixed_particles, temperature, per_dimension=by_dimension)  # type: ignore[arg-type]
+        return stein_loss(self.sampler, frozen_q, observation, noise, config.fixed_particles, temperature, per_dimension=by_dimension)
 
     @torch.no_grad()
     def sample(self, observation: Tensor, count: int) -> Tensor:
