@@ -31,7 +31,7 @@ from sql_ros.core.losses import (
     soft_value,
     stein_loss,
 )
-from sql_ros.core.mixture import Mixture, MixtureNetwork
+from sql_ros.core.mixture import MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling, TwinQ
 from sql_ros.core.particle_q import ParticleQ
 from sql_ros.core.proposals import mixture_proposal, particle_proposal, uniform_proposal
@@ -139,8 +139,8 @@ class Learner:
         self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
         on_gpu = self._device.type == "cuda"
         groups = [(self.q.parameters(), config.q_learning_rate), (self.sampler.parameters(), config.sampler_learning_rate)]
-        self._optimizer = Adam(groups, capturable=on_gpu)
-        self._temperature_optimizer = Adam([([self._log_temperature], config.temperature_learning_rate)], capturable=on_gpu)
+        self._optimizer = Adam(groups)
+        self._temperature_optimizer = Adam([([self._log_temperature], config.temperature_learning_rate)])
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._run_update = GraphedUpdate(self._update, self._generator) if on_gpu else self._update
 
@@ -184,15 +184,13 @@ class Learner:
 
     def _soft_q(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """Soft Q-learning."""
-        mixture, back = self._mixture_with_gradient(next_observation)
-        latent, log_density, log_policy = self._propose(next_observation, mixture)
+        latent, log_density, fit = self._propose(next_observation)
         next_q = self._probe(next_observation, squash(latent))
         value = soft_value(next_q, log_density, temperature)
         weights = importance_weights(next_q, log_density, temperature)
         entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
-        if log_policy is None:
-            return value, self._gradients(self._stein_loss(observation, temperature)), entropy
-        return value, (back(log_policy, fitting_slope(weights)),), entropy
+        of_sampler = fit(fitting_slope(weights)) if fit else self._gradients(self._stein_loss(observation, temperature))
+        return value, of_sampler, entropy
 
     def _deterministic_gradient(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """DDPG: one particle, which nothing repels, and Q there instead of the soft value."""
@@ -215,15 +213,6 @@ class Learner:
 
     def _gradients(self, loss: Tensor) -> Gradients:
         return torch.autograd.grad(loss, tuple(self.sampler.parameters()))
-
-    def _mixture_with_gradient(self, observation: Tensor) -> tuple[Mixture | None, Callable[[Tensor, Tensor], Tensor]]:
-        """The sampler's distribution, if it has one, and the gradient by its parameters from one by log densities (B, K) of it."""
-        sampler = self.sampler
-        if not isinstance(sampler, MixtureNetwork):
-            return None, lambda log_density, slope: slope
-        heads, back = sampler.mlp.with_gradient(sampler.scaled(observation))
-        heads.requires_grad_()
-        return sampler.mixture(heads[0]), lambda log_density, slope: back(torch.autograd.grad(log_density, heads, slope)[0])
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """One latent per state and the log density of its action, both with gradient: (B, 1, A) and (B, 1)."""
@@ -248,29 +237,35 @@ class Learner:
     def value(self, observation: Tensor) -> Tensor:
         """Estimates V of the target network: (B, S) -> (B,)."""
         observation = observation.to(self._device)
-        mixture = self.sampler.distribution(observation) if isinstance(self.sampler, MixtureNetwork) else None
-        latent, log_density, _ = self._propose(observation, mixture)
+        latent, log_density, _ = self._propose(observation)
         return soft_value(self._probe(observation, squash(latent)), log_density, self.temperature)
 
-    def _propose(self, observation: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    @torch.no_grad()
+    def _propose(self, observation: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Gradients] | None]:
         """Where V is probed.
 
         Args:
             observation: (B, S).
-            mixture: the sampler's distribution there, if it has one.
 
         Returns:
-            latents (B, K, A), the log density of their actions (B, K), and that under the mixture, with gradient (B, K).
+            latents (B, K, A), the log density of their actions (B, K), and, if the sampler has a density, from a gradient by its logarithm
+            (B, K) to that of the sampler.
         """
-        config, batch = self.config, len(observation)
-        if config.value_proposal == "uniform":
-            latent, log_density = uniform_proposal(batch, config.value_particles, self.action_size, self._generator)
-            return latent, log_density, None if mixture is None else mixture.log_density(latent)
-        noise = self._noise(batch, config.value_particles - config.uniform_particles)
-        if mixture is not None:
-            return mixture_proposal(mixture, noise, config.uniform_particles, self._generator)
-        with torch.no_grad():
-            return *particle_proposal(self.sampler(observation, noise), config.uniform_particles, self._generator), None
+        config, sampler, batch = self.config, self.sampler, len(observation)
+        uniform, count = config.value_proposal == "uniform", config.value_particles
+        if not isinstance(sampler, MixtureNetwork):
+            if uniform:
+                return *uniform_proposal(batch, count, self.action_size, self._generator), None
+            centre = sampler(observation, self._noise(batch, count - config.uniform_particles))
+            return *particle_proposal(centre, config.uniform_particles, self._generator), None
+        mixture, to_weights = sampler.with_gradient(observation)
+        if uniform:
+            latent, log_density = uniform_proposal(batch, count, self.action_size, self._generator)
+            to_mixture = mixture.with_gradient(latent)[1]
+        else:
+            noise = self._noise(batch, count - config.uniform_particles)
+            latent, log_density, to_mixture = mixture_proposal(mixture, noise, config.uniform_particles, self._generator)
+        return latent, log_density, lambda slope: to_weights(*to_mixture(slope)[1:])
 
     def _noise(self, batch: int, count: int) -> Tensor:
         """Xi ~ N(0, I), (B, K, noise size); DDPG has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,12 +15,14 @@ from sql_ros.core.squash import log_squash_jacobian
 WIDEST_LOG_SCALE = 4.0  # of a component: standard deviations between exp(-4) and exp(4)
 FIRST_VARIANCE = 0.5  # of the components at the start; their means are spread with the rest, so that all is about N(0, I), uniform actions
 
+Back = Callable[..., tuple[Tensor, ...]]  # from the gradients by what a function gave to those by what it was given
+
 
 class Mixture(NamedTuple):
     """C Gaussians per state in the coordinates y = R u, where they have no correlations; R is unit lower triangular, one per state.
 
     The correlation between the components of the action is learned once per state and not once per Gaussian: a narrow ridge is then found
-    quickly, and the density of K points under C Gaussians is one product of size K x 2 A x C.
+    quickly, and the density of K points under C Gaussians is one product of size C x 2 A x K.
     """
 
     log_weight: Tensor  # (B, C)
@@ -28,9 +31,53 @@ class Mixture(NamedTuple):
     shear: Tensor  # R, (B, A, A)
 
     def log_density(self, latent: Tensor) -> Tensor:
-        """Log density of the actions squash(u): (B, K, A) -> (B, K)."""
-        density: Tensor = _LogDensity.apply(latent, *self)  # type: ignore[no-untyped-call]
+        """Log density of the actions squash(u): (B, K, A) -> (B, K). By autograd; `with_gradient` does without."""
+        density: Tensor = ByHand.apply(lambda latent, *fields: Mixture(*fields).with_gradient(latent), latent, *self)  # type: ignore[no-untyped-call]
         return density
+
+    @torch.no_grad()
+    def with_gradient(self, latent: Tensor) -> tuple[Tensor, Back]:
+        """Log density of the actions squash(u), and how to go back.
+
+        Args:
+            latent: u, (B, K, A).
+
+        Returns:
+            (B, K), and from its gradient to those by the latents and by every field of the mixture.
+        """
+        log_weight, mean, log_scale, shear = self
+        # points last: sums over Gaussians and over components of the action are then sums of rows
+        u = latent.transpose(1, 2)
+        y = torch.bmm(shear, u)  # (B, A, K)
+        precision = torch.exp(-2.0 * log_scale)  # (B, C, A)
+        slope = precision * mean
+        # -1/2 sum_d ((y_d - mean_d) / scale_d)^2, multiplied out
+        constant = log_weight - torch.addcmul(log_scale, slope, mean, value=0.5).sum(-1)
+        powers = torch.cat([-0.5 * y.square(), y], dim=1)  # (B, 2 A, K)
+        coefficients = torch.cat([precision, slope], dim=-1)  # (B, C, 2 A)
+        log_joint = torch.baddbmm(constant.unsqueeze(-1), coefficients, powers)  # (B, C, K)
+        log_share = torch.log_softmax(log_joint, dim=1)  # of each Gaussian in the sum over C
+        log_sum = log_joint[:, 0] - log_share[:, 0]  # whichever Gaussian is taken
+        share = log_share.exp_()
+        log_density = log_sum - (len(u[0]) / 2 * math.log(2 * math.pi)) - log_squash_jacobian(latent)
+
+        @torch.no_grad()
+        def back(gradient: Tensor) -> tuple[Tensor, ...]:
+            of_joint = share * gradient.unsqueeze(1)  # (B, C, K)
+            of_weight = of_joint.sum(-1)  # (B, C)
+            mass = of_weight.unsqueeze(-1)
+            of_square, of_y = torch.bmm(of_joint, powers.transpose(1, 2)).chunk(2, dim=-1)  # sums of -y^2 / 2 and of y, (B, C, A)
+            apart = torch.addcmul(of_y, mass, mean, value=-1.0)  # sum of y - mean
+            of_mean = precision * apart
+            of_square = torch.addcmul(of_square, mean, apart + of_y, value=0.5)  # sum of -(y - mean)^2 / 2
+            of_scale = torch.addcmul(-mass, precision, of_square, value=-2.0)
+            by_square, by_y = torch.bmm(coefficients.transpose(1, 2), of_joint).chunk(2, dim=1)  # (B, A, K)
+            of_rotated = torch.addcmul(by_y, by_square, y, value=-1.0)  # by y
+            of_shear = torch.bmm(of_rotated, latent)
+            of_latent = torch.baddbmm(gradient.unsqueeze(1) * u, shear.transpose(1, 2), of_rotated).transpose(1, 2)
+            return of_latent, of_weight, of_mean, of_scale, of_shear
+
+        return log_density, back
 
     def draw(self, noise: Tensor) -> Tensor:
         """Latents from standard normal noise: (B, K, A + 1) -> (B, K, A); the last component of the noise chooses the Gaussian."""
@@ -43,49 +90,6 @@ class Mixture(NamedTuple):
         y = torch.addcmul(mean, log_scale.exp(), white)
         solved: Tensor = torch.linalg.solve_triangular(self.shear, y.transpose(1, 2), upper=False, unitriangular=True)  # R u = y
         return solved.transpose(1, 2)
-
-
-class _LogDensity(torch.autograd.Function):
-    """The density with its gradient written out, in a third of autograd's operators."""
-
-    @staticmethod
-    def forward(ctx: Any, latent: Tensor, log_weight: Tensor, mean: Tensor, log_scale: Tensor, shear: Tensor) -> Tensor:
-        y = torch.bmm(latent, shear.transpose(1, 2))  # (B, K, A)
-        precision = torch.exp(-2.0 * log_scale)  # (B, C, A)
-        slope = precision * mean
-        # -1/2 sum_d ((y_d - mean_d) / scale_d)^2, multiplied out
-        constant = log_weight - torch.addcmul(log_scale, slope, mean, value=0.5).sum(-1) - latent.shape[-1] / 2 * math.log(2 * math.pi)
-        powers = torch.cat([-0.5 * y.square(), y], dim=-1)  # (B, K, 2 A)
-        coefficients = torch.cat([precision, slope], dim=-1)  # (B, C, 2 A)
-        log_joint = torch.baddbmm(constant.unsqueeze(1), powers, coefficients.transpose(1, 2))  # (B, K, C)
-        # log of the sum over C, and the share of each Gaussian in it
-        highest = log_joint.amax(-1, keepdim=True)
-        share = log_joint.sub_(highest).exp_()
-        total = share.sum(-1, keepdim=True)
-        share.div_(total)
-        ctx.save_for_backward(latent, mean, shear, precision, powers, coefficients, share)
-        return total.log_().add_(highest).squeeze(-1) - log_squash_jacobian(latent)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        latent, mean, shear, precision, powers, coefficients, share = ctx.saved_tensors
-        size = latent.shape[-1]
-        of_joint = share * gradient.unsqueeze(-1)  # (B, K, C)
-        of_weight = of_joint.sum(1)  # (B, C)
-        mass = of_weight.unsqueeze(-1)
-        of_square, of_y = torch.bmm(of_joint.transpose(1, 2), powers).chunk(2, dim=-1)  # sums of -y^2 / 2 and of y, (B, C, A)
-        apart = torch.addcmul(of_y, mass, mean, value=-1.0)  # sum of y - mean
-        of_mean = precision * apart
-        of_square = torch.addcmul(of_square, mean, apart + of_y, value=0.5)  # sum of -(y - mean)^2 / 2
-        of_scale = torch.addcmul(-mass, precision, of_square, value=-2.0)
-        by_square, by_y = torch.bmm(of_joint, coefficients).chunk(2, dim=-1)  # (B, K, A)
-        of_rotated = torch.addcmul(by_y, by_square, powers[..., size:], value=-1.0)  # by y
-        of_shear = torch.bmm(of_rotated.transpose(1, 2), latent)
-        of_latent = None
-        if ctx.needs_input_grad[0]:
-            of_latent = torch.baddbmm(gradient.unsqueeze(-1) * latent, of_rotated, shear)
-        return of_latent, of_weight, of_mean, of_scale, of_shear
 
 
 class MixtureNetwork(StateActionNetwork):
@@ -118,44 +122,58 @@ class MixtureNetwork(StateActionNetwork):
         log_scale.fill_(0.5 * math.log(FIRST_VARIANCE))
 
     def distribution(self, observation: Tensor) -> Mixture:
-        """The mixture of every state: (B, S)."""
-        return self.mixture(self.of_state(observation).squeeze(0))
+        """The mixture of every state: (B, S). By autograd; `with_gradient` does without."""
+        return Mixture(*ByHand.apply(self.mixture, self.of_state(observation).squeeze(0)))  # type: ignore[no-untyped-call]
 
-    def mixture(self, head: Tensor) -> Mixture:
-        """From the last layer, (B, O)."""
-        return Mixture(*_Parameters.apply(head, self._sizes, self._identity, self._placement))  # type: ignore[no-untyped-call]
+    def with_gradient(self, observation: Tensor) -> tuple[Mixture, Back]:
+        """The mixture of every state, (B, S), and from the gradients by its fields to that by the weights, `mlp.flat`."""
+        heads, to_weights = self.mlp.with_gradient(self.scaled(observation))
+        mixture, to_head = self.mixture(heads[0])
+
+        def back(*of_fields: Tensor) -> tuple[Tensor, ...]:
+            return (to_weights(to_head(*of_fields)[0].unsqueeze(0)),)
+
+        return mixture, back
+
+    @torch.no_grad()
+    def mixture(self, head: Tensor) -> tuple[Mixture, Back]:
+        """From the last layer, (B, O), to the mixture, and back."""
+        logit, mean, log_scale, below = torch.split(head, self._sizes, dim=-1)
+        shape = (len(head), self.components, self.action_size)
+        bounded = torch.tanh(log_scale / WIDEST_LOG_SCALE)
+        log_weight = torch.log_softmax(logit, dim=-1)
+        shear = torch.addmm(self._identity.view(1, -1), below, self._placement).view(len(head), *self._identity.shape)
+
+        @torch.no_grad()
+        def back(of_weight: Tensor, of_mean: Tensor, of_scale: Tensor, of_shear: Tensor) -> tuple[Tensor, ...]:
+            parts = [
+                of_weight - log_weight.exp() * of_weight.sum(-1, keepdim=True),
+                of_mean.reshape(len(head), -1),
+                torch.ops.aten.tanh_backward(of_scale.reshape(bounded.shape), bounded),
+                of_shear.reshape(len(head), -1) @ self._placement.t(),
+            ]
+            return (torch.cat(parts, dim=-1),)
+
+        return Mixture(log_weight, mean.reshape(shape), (WIDEST_LOG_SCALE * bounded).view(shape), shear), back
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
         """Maps observations (B, S) and noise (B, K, A + 1) to latents (B, K, A)."""
         return self.distribution(state).draw(vector)
 
 
-class _Parameters(torch.autograd.Function):
-    """From the last layer, (B, O), to a `Mixture`, with the gradient written into one tensor."""
+class ByHand(torch.autograd.Function):
+    """A function that says itself how to go back, for autograd: arguments are the function and its tensors."""
 
     @staticmethod
-    def forward(ctx: Any, head: Tensor, sizes: list[int], identity: Tensor, placement: Tensor) -> tuple[Tensor, ...]:
-        logit, mean, log_scale, below = torch.split(head, sizes, dim=-1)
-        size = len(identity)
-        bounded = torch.tanh(log_scale / WIDEST_LOG_SCALE)
-        log_weight = torch.log_softmax(logit, dim=-1)
-        shear = torch.addmm(identity.view(1, -1), below, placement)
-        ctx.save_for_backward(bounded, log_weight, placement)
-        ctx.sizes = sizes
-        shape = (len(head), -1, size)
-        return log_weight, mean.reshape(shape), (WIDEST_LOG_SCALE * bounded).view(shape), shear.view(shape)
+    def forward(ctx: Any, function: Callable[..., tuple[Any, Callable[..., tuple[Tensor, ...]]]], *tensors: Tensor) -> Any:
+        result, ctx.back = function(*tensors)
+        # what goes out is made to know its way back; what the way back holds must not be the same object, which would keep itself alive
+        return tuple(each.detach() for each in result) if isinstance(result, tuple) else result.detach()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_weight: Tensor, of_mean: Tensor, of_scale: Tensor, of_shear: Tensor) -> tuple[Tensor | None, ...]:
-        bounded, log_weight, placement = ctx.saved_tensors
-        parts = [
-            of_weight - log_weight.exp() * of_weight.sum(-1, keepdim=True),
-            of_mean.reshape(len(of_mean), -1),
-            torch.ops.aten.tanh_backward(of_scale.reshape(bounded.shape), bounded),
-            of_shear.reshape(len(of_shear), -1) @ placement.t(),
-        ]
-        return torch.cat(parts, dim=-1), None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.back(*gradients)
 
 
 def _placement_below_diagonal(size: int) -> Tensor:

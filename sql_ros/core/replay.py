@@ -52,18 +52,22 @@ class ReplayBuffer:
         self.size = 0
         self.added = 0  # since the beginning of time, also those overwritten
         self._next = 0  # row of the next one
-        self._arrays: dict[str, Array] = {
-            "observation": np.empty((capacity, observation_size), np.float32),
-            "action": np.empty((capacity, action_size), np.float32),
-            "reward": np.empty(capacity, np.float32),
-            "next_observation": np.empty((capacity, observation_size), np.float32),
-            "terminated": np.empty(capacity, np.float32),
+        # a transition is one row: a random one is then one place in memory to look for
+        middle, end = observation_size + action_size, 2 * observation_size + action_size
+        self._columns: dict[str, slice | int] = {
+            "observation": slice(0, observation_size),
+            "action": slice(observation_size, middle),
+            "reward": end,
+            "next_observation": slice(middle, end),
+            "terminated": end + 1,
         }
+        self._table = np.empty((capacity, end + 2), np.float32)
+        self._arrays = self._parts(self._table)
 
     @property
     def nbytes(self) -> int:
         """Memory reserved [bytes]."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return self._table.nbytes
 
     def add(self, transition: Transition) -> None:
         """Appends one transition, over the oldest one when full."""
@@ -76,11 +80,15 @@ class ReplayBuffer:
     def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
         """Draws B transitions uniformly with replacement."""
         index = rng.integers(self.size, size=batch_size)
-        return Batch(**{name: array[index] for name, array in self._arrays.items()})
+        return Batch(**self._parts(self._table[index]))
 
     def arrays(self) -> dict[str, Array]:
         """The filled part of every array (views), for a checkpoint."""
         return {name: array[: self.size] for name, array in self._arrays.items()}
+
+    def _parts(self, rows: Array) -> dict[str, Array]:
+        """Views of transitions that are rows."""
+        return {name: rows[:, columns] for name, columns in self._columns.items()}
 
     def restore(self, arrays: dict[str, Array], added: int) -> None:
         """Takes the content of a checkpoint.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sql_ros.core.losses import fitting_loss, importance_weights, stein_loss
+from sql_ros.core.losses import fitting_slope, importance_weights, stein_loss
 from sql_ros.core.mixture import MixtureNetwork
 from sql_ros.core.networks import SamplingNetwork, Scaling
 from sql_ros.core.proposals import mixture_proposal, particle_proposal, uniform_proposal
@@ -75,8 +75,8 @@ class TrainedSampler:
         observation, temperature = self._batch(REPEATS)
         for update in range(updates):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, 2.0 * (1.0 - update / updates))
-            optimizer.zero_grad()
-            self._loss(observation, temperature).backward()  # type: ignore[no-untyped-call]
+            for parameter, gradient in zip(self.network.parameters(), self._gradients(observation, temperature)):
+                parameter.grad = gradient
             optimizer.step()
             if (update + 1) % 1000 == 0:
                 progress(f"{self.kind}, A = {self.size}: {update + 1} of {updates} updates")
@@ -87,17 +87,18 @@ class TrainedSampler:
         temperature = torch.tensor([situation.temperature for situation in self.situations]).repeat_interleave(repeats).unsqueeze(1)
         return observation, temperature
 
-    def _loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
+    def _gradients(self, observation: Tensor, temperature: Tensor) -> tuple[Tensor, ...]:
+        """By the parameters of the network, as the learner has them."""
         if isinstance(self.network, MixtureNetwork):
             noise = self._noise(len(observation), PARTICLES - UNIFORM)
-            latent, log_density, log_policy = mixture_proposal(
-                self.network.distribution(observation), noise, UNIFORM, self._generator
-            )  # fmt: skip
+            mixture, to_weights = self.network.with_gradient(observation)
+            latent, log_density, to_mixture = mixture_proposal(mixture, noise, UNIFORM, self._generator)
             weights = importance_weights(self._energies(observation, squash(latent)), log_density, temperature)
-            return fitting_loss(log_policy, weights)
+            return to_weights(*to_mixture(fitting_slope(weights))[1:])
         noise = self._noise(len(observation), 2 * PARTICLES)
         by_dimension = "per dimension" in self.kind
-        return stein_loss(self.network, self._energies, observation, noise, PARTICLES, temperature, per_dimension=by_dimension)
+        loss = stein_loss(self.network, self._energies, observation, noise, PARTICLES, temperature, per_dimension=by_dimension)
+        return torch.autograd.grad(loss, tuple(self.network.parameters()))
 
     def _noise(self, batch: int, count: int) -> Tensor:
         return torch.randn(batch, count, self.network.noise_size, generator=self._generator)
