@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 LARGE = 1 << 21  # multiplications of a product from which on oneDNN pays
+LARGE_ENOUGH_TO_ROUND = 1 << 25  # from which on bfloat16 pays
 _ONE_DNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _PRECISIONS = (torch.float32, torch.bfloat16)
 _product = torch.ops.mkldnn._linear_pointwise.default if _ONE_DNN else None
@@ -27,6 +28,12 @@ def affine(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bo
 def is_large(rows: int, weight: Tensor) -> bool:
     """Whether so many rows times this matrix (in, out) are a case for oneDNN."""
     return weight.shape[0] * weight.shape[1] * rows >= LARGE and weight.dtype in _PRECISIONS and weight.device.type == "cpu"
+
+
+def fastest_precision(rows: int, width: int, device: torch.device) -> torch.dtype:
+    """Of products of (R, H) and (H, H): bfloat16 where they are large and the processor multiplies it, otherwise float32."""
+    multiplies = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.bfloat16 if multiplies and rows * width * width >= LARGE_ENOUGH_TO_ROUND else torch.float32
 
 
 def activate(hidden: Tensor) -> Tensor:

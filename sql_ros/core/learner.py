@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sql_ros.core.adam import Adam
+from sql_ros.core.affine import fastest_precision
 from sql_ros.core.config import Config, option
 from sql_ros.core.cuda_graph import GraphedUpdate
 from sql_ros.core.errors import ConfigError
@@ -71,7 +72,9 @@ class AlgorithmConfig(Config):
     fixed_particles: int = option(16, "particles per state that carry the score, sampler 'stein' (paper: 32)", minimum=2)
     updated_particles: int = option(16, "particles per state that are moved, sampler 'stein' (paper: 32)", minimum=1)
     particle_precision: str = option(
-        "float32", "in which the target Q-networks are evaluated at the value particles", choices=("float32", "bfloat16")
+        "auto",
+        "in which the target Q-networks are evaluated at the value particles; auto: bfloat16 where that is faster",
+        choices=("auto", "float32", "bfloat16"),
     )
     bandwidth: str = option(
         "median", "of the kernel: one per state (paper) or one per state and dimension", choices=("median", "per_dimension")
@@ -135,7 +138,7 @@ class Learner:
         else:
             self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=config.noise_skip).to(self._device)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
-        self._probe = ParticleQ(self.q_target, getattr(torch, config.particle_precision))
+        self._probe = ParticleQ(self.q_target, self._precision())
         self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
         on_gpu = self._device.type == "cuda"
         groups = [(self.q.parameters(), config.q_learning_rate), (self.sampler.parameters(), config.sampler_learning_rate)]
@@ -143,6 +146,13 @@ class Learner:
         self._temperature_optimizer = Adam([([self._log_temperature], config.temperature_learning_rate)])
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._run_update = GraphedUpdate(self._update, self._generator) if on_gpu else self._update
+
+    def _precision(self) -> torch.dtype:
+        config = self.config
+        if config.particle_precision == "auto":
+            return fastest_precision(config.batch_size * config.value_particles, max(config.hidden_sizes), self._device)
+        precision: torch.dtype = getattr(torch, config.particle_precision)
+        return precision
 
     @property
     def temperature(self) -> float:

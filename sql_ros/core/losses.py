@@ -56,21 +56,16 @@ def q_loss(q: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return 0.5 * error.square().mean(1).sum(), error / len(target)
 
 
-def fitting_loss(log_policy: Tensor, weights: Tensor) -> Tensor:
-    """KL(exp(Q / alpha) / Z || pi) up to a constant, by the very weights that give V: for a sampler of known density.
+def fitting_slope(weights: Tensor) -> Tensor:
+    """Gradient by log pi, (B, K) -> (B, K), of KL(exp(Q / alpha) / Z || pi) = -(weights * log_pi).sum(1).mean() + a constant.
 
-    A departure from [SQL17] Eq. 13 and 14 with the same fixed point. It needs neither the gradient of Q nor particles of its own, it sees
-    how much mass a mode deserves, and it covers every mode that a probe found.
+    For a sampler pi of known density, at the actions where V was probed, by the very weights that give V. A departure from [SQL17] Eq. 13
+    and 14 with the same fixed point: it needs neither the gradient of Q nor particles of its own, it sees how much mass a mode deserves,
+    and it covers every mode that a probe found.
 
     Args:
-        log_policy: log density of the sampler at the actions where V was probed, (B, K).
-        weights: `importance_weights` of these actions, without gradient, (B, K).
+        weights: `importance_weights` of these actions, (B, K).
     """
-    return -(weights * log_policy).sum(1).mean()
-
-
-def fitting_slope(weights: Tensor) -> Tensor:
-    """Gradient of `fitting_loss` by the log densities: (B, K) -> (B, K)."""
     return weights / -len(weights)
 
 

@@ -166,6 +166,7 @@ class ByHand(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, function: Callable[..., tuple[Any, Callable[..., tuple[Tensor, ...]]]], *tensors: Tensor) -> Any:
+        """Its result."""
         result, ctx.back = function(*tensors)
         # what goes out is made to know its way back; what the way back holds must not be the same object, which would keep itself alive
         return tuple(each.detach() for each in result) if isinstance(result, tuple) else result.detach()
@@ -173,6 +174,7 @@ class ByHand(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Back, as the function said."""
         return None, *ctx.back(*gradients)
 
 

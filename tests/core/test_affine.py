@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sql_ros.core.affine import activate, affine, is_large
+from sql_ros.core.affine import activate, affine, fastest_precision, is_large
 
 ROWS, INPUTS, OUTPUTS = 512, 64, 128
 
@@ -46,3 +46,12 @@ def test_a_relu_by_the_bits_of_a_bfloat16_is_a_relu(dtype):
     values = torch.tensor([-3.5, -0.0, 0.0, 2.0**-130, -(2.0**-130), 7.25], dtype=dtype)
     expected = torch.relu(values)
     assert torch.equal(activate(values), expected)
+
+
+def test_products_are_rounded_where_they_are_large_and_the_processor_multiplies_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda supported=supported: supported)
+        assert fastest_precision(256 * 16, 256, torch.device("cpu")) == expected
+        assert fastest_precision(64 * 8, 128, torch.device("cpu")) == torch.float32
+        assert fastest_precision(256 * 16, 256, torch.device("cuda")) == torch.float32

@@ -1,5 +1,7 @@
 """The sampler of known density: its density against the textbook's, and its draws against its density."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,27 @@ def test_the_gradient_of_the_parameters_by_the_last_layer_is_that_of_finite_diff
     network = MixtureNetwork(Scaling((0.0,), (1.0,)), 3, (8,), 4, torch.Generator().manual_seed(0)).double()
     head = torch.randn(2, 4 + 2 * 4 * 3 + 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     assert torch.autograd.gradcheck(lambda head: ByHand.apply(network.mixture, head), (head,))
+
+
+def test_the_gradient_by_hand_is_that_by_autograd():
+    network = MixtureNetwork(Scaling((0.0,) * 2, (1.0,) * 2), 3, (8,), 4, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    observation, latent, slope = (torch.randn(shape, generator=generator) for shape in ((5, 2), (5, 6, 3), (5, 6)))
+    mixture, to_weights = network.with_gradient(observation)
+    density, to_mixture = mixture.with_gradient(latent)
+    expected = network.distribution(observation).log_density(latent)
+    torch.testing.assert_close(density, expected.detach())
+    (by_weights,) = torch.autograd.grad(expected, [network.mlp.flat], slope)
+    torch.testing.assert_close(to_weights(*to_mixture(slope)[1:])[0], by_weights)
+
+
+def test_what_autograd_has_seen_is_given_back():
+    network = MixtureNetwork(Scaling((0.0,), (1.0,)), 3, (8,), 4, torch.Generator().manual_seed(0))
+    mixture = network.distribution(torch.zeros(2, 1))
+    density = mixture.log_density(torch.zeros(2, 5, 3))
+    kept = [weakref.ref(tensor) for tensor in (*mixture, density)]
+    del mixture, density
+    assert [each() for each in kept] == [None] * len(kept)
 
 
 def test_a_density_far_from_every_gaussian_and_its_gradient_are_finite():

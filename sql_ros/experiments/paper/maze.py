@@ -22,7 +22,14 @@ from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 COMMON = {"discount": 0.99, "hidden_sizes": (128, 128)}
 OF_ROBOT: dict[str, dict[str, Any]] = {
     "point": {"temperature": 0.1, "final_temperature": 0.1, "batch_size": 64},
-    "quadruped": {"temperature": 0.5, "final_temperature": 0.1, "annealing_updates": 60_000, "batch_size": 128, "layer_norm": True},
+    "quadruped": {
+        "temperature": 0.5,
+        "final_temperature": 0.1,
+        "annealing_updates": 60_000,
+        "batch_size": 128,
+        "layer_norm": True,
+        "q_networks": 1,  # as the paper has it
+    },
 }
 PACE: dict[str, dict[str, Any]] = {
     "point": {"warmup_transitions": 1000, "updates_per_transition": 0.5},
@@ -57,10 +64,10 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Soft Q-learning and DDPG; the quadruped for the first three seeds, in each of its mazes, quick: not at all."""
-    point = [Case(contender, "point", seed, quick) for seed in seeds for contender in KINDS]
-    mazes = [] if quick else ["quadruped", *OTHERS]
-    return point + [Case(contender, maze, seed) for maze in mazes for seed in seeds[:3] for contender in KINDS]
+    """Soft Q-learning and DDPG; the quadruped's other mazes for the first three seeds; quick: no quadruped."""
+    robots = ["point"] if quick else ["point", "quadruped"]
+    of_robots = [Case(contender, robot, seed, quick) for robot in robots for seed in seeds for contender in KINDS]
+    return of_robots + [Case(contender, maze, seed) for maze in OTHERS if not quick for seed in seeds[:3] for contender in KINDS]
 
 
 def make(case: Case, out: Path) -> dict[str, Any]:
