@@ -275,7 +275,7 @@ class Learner:
         else:
             noise = self._noise(batch, count - config.uniform_particles)
             latent, log_density, to_mixture = mixture_proposal(mixture, noise, config.uniform_particles, self._generator)
-        return latent, log_density, lambda slope: to_weights(*to_mixture(slope)[1:])
+        return latent, log_density, lambda slope: to_weights(*to_mixture(slope))
 
     def _noise(self, batch: int, count: int) -> Tensor:
         """Xi ~ N(0, I), (B, K, noise size); DDPG has none."""

@@ -32,18 +32,19 @@ class Mixture(NamedTuple):
 
     def log_density(self, latent: Tensor) -> Tensor:
         """Log density of the actions squash(u): (B, K, A) -> (B, K). By autograd; `with_gradient` does without."""
-        density: Tensor = ByHand.apply(lambda latent, *fields: Mixture(*fields).with_gradient(latent), latent, *self)  # type: ignore[no-untyped-call]
+        density: Tensor = ByHand.apply(lambda latent, *fields: Mixture(*fields).with_gradient(latent, by_latent=True), latent, *self)  # type: ignore[no-untyped-call]
         return density
 
     @torch.no_grad()
-    def with_gradient(self, latent: Tensor) -> tuple[Tensor, Back]:
+    def with_gradient(self, latent: Tensor, *, by_latent: bool = False) -> tuple[Tensor, Back]:
         """Log density of the actions squash(u), and how to go back.
 
         Args:
             latent: u, (B, K, A).
+            by_latent: the gradient by the latents is asked for, too.
 
         Returns:
-            (B, K), and from its gradient to those by the latents and by every field of the mixture.
+            (B, K), and from its gradient to those by every field of the mixture, behind that by the latents if asked for.
         """
         log_weight, mean, log_scale, shear = self
         # points last: sums over Gaussians and over components of the action are then sums of rows
@@ -74,8 +75,10 @@ class Mixture(NamedTuple):
             by_square, by_y = torch.bmm(coefficients.transpose(1, 2), of_joint).chunk(2, dim=1)  # (B, A, K)
             of_rotated = torch.addcmul(by_y, by_square, y, value=-1.0)  # by y
             of_shear = torch.bmm(of_rotated, latent)
-            of_latent = torch.baddbmm(gradient.unsqueeze(1) * u, shear.transpose(1, 2), of_rotated).transpose(1, 2)
-            return of_latent, of_weight, of_mean, of_scale, of_shear
+            of_fields = of_weight, of_mean, of_scale, of_shear
+            if not by_latent:
+                return of_fields
+            return torch.baddbmm(gradient.unsqueeze(1) * u, shear.transpose(1, 2), of_rotated).transpose(1, 2), *of_fields
 
         return log_density, back
 

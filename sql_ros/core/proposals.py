@@ -50,7 +50,7 @@ def mixture_proposal(
 
     Returns:
         latents (B, K + U, A), the log density of their actions under the proposal (B, K + U), and from a gradient by that under the
-        mixture alone (B, K + U) to those by the latents and by every field of the mixture.
+        mixture alone (B, K + U) to those by every field of the mixture.
     """
     batch, count, size = noise.shape[0], noise.shape[1], noise.shape[2] - 1
     latent = torch.cat([mixture.draw(noise), uniform_latent(batch, uniform_count, size, generator)], dim=1)

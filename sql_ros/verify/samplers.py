@@ -94,7 +94,7 @@ class TrainedSampler:
             mixture, to_weights = self.network.with_gradient(observation)
             latent, log_density, to_mixture = mixture_proposal(mixture, noise, UNIFORM, self._generator)
             weights = importance_weights(self._energies(observation, squash(latent)), log_density, temperature)
-            return to_weights(*to_mixture(fitting_slope(weights))[1:])
+            return to_weights(*to_mixture(fitting_slope(weights)))
         noise = self._noise(len(observation), 2 * PARTICLES)
         by_dimension = "per dimension" in self.kind
         loss = stein_loss(self.network, self._energies, observation, noise, PARTICLES, temperature, per_dimension=by_dimension)
