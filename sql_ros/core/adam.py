@@ -34,10 +34,6 @@ class Adam:
             for parameter in parameters
         }
 
-    def descend(self, loss: Tensor) -> None:
-        """One step down the gradient of a scalar; a parameter that it does not depend on stays."""
-        self.step(torch.autograd.grad(loss, list(self._state), allow_unused=True))
-
     @torch.no_grad()
     def step(self, gradients: Iterable[Tensor | None]) -> None:
         """One step down these gradients, in the order of the parameters; one without stays."""

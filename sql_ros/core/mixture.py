@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sql_ros.core.networks import Scaling, StateActionNetwork
-from sql_ros.core.squash import log_squash_jacobian
+from sql_ros.core.squash import log_volume
 
 WIDEST_LOG_SCALE = 4.0  # of a component: standard deviations between exp(-4) and exp(4)
 FIRST_VARIANCE = 0.5  # of the components at the start; their means are spread with the rest, so that all is about N(0, I), uniform actions
@@ -50,17 +50,18 @@ class Mixture(NamedTuple):
         # points last: sums over Gaussians and over components of the action are then sums of rows
         u = latent.transpose(1, 2)
         y = torch.bmm(shear, u)  # (B, A, K)
-        precision = torch.exp(-2.0 * log_scale)  # (B, C, A)
+        precision = log_scale.mul(-2.0).exp_()  # (B, C, A)
         slope = precision * mean
         # -1/2 sum_d ((y_d - mean_d) / scale_d)^2, multiplied out
         constant = log_weight - torch.addcmul(log_scale, slope, mean, value=0.5).sum(-1)
-        powers = torch.cat([-0.5 * y.square(), y], dim=1)  # (B, 2 A, K)
+        powers = torch.cat([y.square().mul_(-0.5), y], dim=1)  # (B, 2 A, K)
         coefficients = torch.cat([precision, slope], dim=-1)  # (B, C, 2 A)
         log_joint = torch.baddbmm(constant.unsqueeze(-1), coefficients, powers)  # (B, C, K)
         log_share = torch.log_softmax(log_joint, dim=1)  # of each Gaussian in the sum over C
         log_sum = log_joint[:, 0] - log_share[:, 0]  # whichever Gaussian is taken
         share = log_share.exp_()
-        log_density = log_sum - (len(u[0]) / 2 * math.log(2 * math.pi)) - log_squash_jacobian(latent)
+        # over the squash's Jacobian, of which log N(u; 0, I) is a part: the normalisers of all these Gaussians cancel
+        log_density = torch.add(log_sum, latent.square().sum(-1), alpha=0.5).sub_(log_volume(latent.shape[-1]))
 
         @torch.no_grad()
         def back(gradient: Tensor) -> tuple[Tensor, ...]:
@@ -70,7 +71,7 @@ class Mixture(NamedTuple):
             of_square, of_y = torch.bmm(of_joint, powers.transpose(1, 2)).chunk(2, dim=-1)  # sums of -y^2 / 2 and of y, (B, C, A)
             apart = torch.addcmul(of_y, mass, mean, value=-1.0)  # sum of y - mean
             of_mean = precision * apart
-            of_square = torch.addcmul(of_square, mean, apart + of_y, value=0.5)  # sum of -(y - mean)^2 / 2
+            of_square = torch.addcmul(of_square, mean, apart.add_(of_y), value=0.5)  # sum of -(y - mean)^2 / 2
             of_scale = torch.addcmul(-mass, precision, of_square, value=-2.0)
             by_square, by_y = torch.bmm(coefficients.transpose(1, 2), of_joint).chunk(2, dim=1)  # (B, A, K)
             of_rotated = torch.addcmul(by_y, by_square, y, value=-1.0)  # by y
@@ -143,7 +144,7 @@ class MixtureNetwork(StateActionNetwork):
         """From the last layer, (B, O), to the mixture, and back."""
         logit, mean, log_scale, below = torch.split(head, self._sizes, dim=-1)
         shape = (len(head), self.components, self.action_size)
-        bounded = torch.tanh(log_scale / WIDEST_LOG_SCALE)
+        bounded = log_scale.div(WIDEST_LOG_SCALE).tanh_()
         log_weight = torch.log_softmax(logit, dim=-1)
         shear = torch.addmm(self._identity.view(1, -1), below, self._placement).view(len(head), *self._identity.shape)
 
