@@ -64,6 +64,13 @@ def test_the_gradient_by_hand_is_that_by_autograd():
     torch.testing.assert_close(to_weights(*to_mixture(slope))[0], by_weights)
 
 
+def test_a_narrow_gaussian_far_away_takes_no_digits_from_the_others():
+    exact = _mixture()._replace(log_scale=torch.tensor([[[-4.0] * 3, [0.0] * 3, [0.0] * 3]] * 2).double())
+    latent = 3.0 + torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(1))
+    rounded = Mixture(*(tensor.float() for tensor in exact))
+    torch.testing.assert_close(rounded.log_density(latent).double(), exact.log_density(latent.double()), atol=1e-4, rtol=0)
+
+
 def test_what_autograd_has_seen_is_given_back():
     network = MixtureNetwork(Scaling((0.0,), (1.0,)), 3, (8,), 4, torch.Generator().manual_seed(0))
     mixture = network.distribution(torch.zeros(2, 1))
