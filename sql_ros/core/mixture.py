@@ -58,10 +58,10 @@ class Mixture(NamedTuple):
         coefficients = torch.cat([precision, slope], dim=-1)  # (B, C, 2 A)
         log_joint = torch.baddbmm(constant.unsqueeze(-1), coefficients, powers)  # (B, C, K)
         log_share = torch.log_softmax(log_joint, dim=1)  # of each Gaussian in the sum over C
-        # the sum by any one Gaussian and its share; by the largest, since that of one far away is a difference of large numbers
-        highest, which = log_share.max(dim=1, keepdim=True)  # (B, 1, K)
-        log_sum = (log_joint.gather(1, which) - highest).squeeze(1)
+        # every Gaussian and its share give the sum; weighed, since that of one far away is a difference of large numbers
+        log_sum = log_joint.sub_(log_share)
         share = log_share.exp_()
+        log_sum = log_sum.mul_(share).sum(1)  # (B, K)
         # over the squash's Jacobian, of which log N(u; 0, I) is a part: the normalisers of all these Gaussians cancel
         log_density = torch.add(log_sum, latent.square().sum(-1), alpha=0.5).sub_(log_volume(latent.shape[-1]))
 
