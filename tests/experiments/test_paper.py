@@ -151,7 +151,7 @@ def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
     for module, cases in (
         (snake, [Case("sql"), Case("ddpg")]),
         (maze, [Case("sql", "point"), Case("ddpg", "point"), Case("sql", "quadruped"), Case("ddpg", "quadruped")]),
-        (pretrain, [Case("sql", "10"), Case("sql", "0.1"), Case("ddpg", "0.1")]),
+        (pretrain, [Case("sql", "10"), Case("sql", "0.1"), *(Case(kind, pretrain.START) for kind in ("sql", "ddpg"))]),
         (finetune, [Case(start, "wide") for start in finetune.STARTS]),
         (validation, [Case(side, kind, seed) for side in ("ours", "sb3") for kind in validation.KINDS for seed in (0, 1)]),
         (pusher, [Case("sql", task) for task in (*pusher.SKILLS, pusher.JOINT)]),

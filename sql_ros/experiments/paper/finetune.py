@@ -24,13 +24,13 @@ DISCOUNT = 0.97
 
 def setting(case: Case) -> Setting:
     """Of a case: the contender is the start, the variant the course."""
-    steps, ratio = (10_000 if case.quick else 20_000), 0.5
+    steps, ratio = (10_000, 0.5) if case.quick else (20_000, 1.0)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     annealed = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "annealing_updates": round(0.5 * ratio * steps)}
     return Setting(
         env=f"sql_ros/Quadruped-{case.variant}-v0",
         steps=steps,
-        algorithm={**pretrain.common(case.quick), **kind, **annealed, "discount": DISCOUNT},
+        algorithm={**pretrain.fine_tuned(case.quick), **kind, **annealed, "discount": DISCOUNT},
         pace={"warmup_transitions": 1000, "replay_capacity": 20_000, "updates_per_transition": ratio},
         envs=2,
         noisy=case.contender == "ddpg",
@@ -50,7 +50,7 @@ def make(case: Case, out: Path) -> dict[str, Any]:
 
     def prepare(trainer: Trainer) -> None:
         if case.contender != "random":
-            kind = Case(case.contender, pretrain.MAIN, case.seed, case.quick)
+            kind = Case(case.contender, pretrain.start(case.quick), case.seed, case.quick)
             learner, _ = load_learner(pretrained(out, kind))
             trainer.learner.load_state_dict(learner.state_dict() | {"updates": 0})
 

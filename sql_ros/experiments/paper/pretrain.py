@@ -17,35 +17,43 @@ from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
 
 ENV = "sql_ros/Quadruped-open-v0"
 ALPHAS = ("10", "1", "0.1", "0.01")
-MAIN = "0.1"  # what is fine-tuned
+MAIN = "0.1"  # what is fine-tuned; in full by a variant of its own, which walks farther
+START = "start"
 EPISODES = 20  # from above
 COMMON = {"discount": 0.97, "hidden_sizes": (128, 128), "batch_size": 128}
-QUICK = {"layer_norm": True}  # with an update per transition: walks as far after 20,000 transitions, in more directions
+LAYER_NORM = {"layer_norm": True}  # with an update per transition: walks as far after 20,000 transitions, in more directions
 
 
 def setting(case: Case) -> Setting:
-    """Of a case; its variant is alpha."""
-    alpha = float(case.variant)
+    """Of a case; its variant is alpha, or `START`."""
+    alpha = float(MAIN if case.variant == START else case.variant)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
+    often = case.quick or case.variant == START
+    steps = 20_000 if case.quick else 60_000 if case.variant == START else 50_000
     return Setting(
         env=ENV,
-        steps=20_000 if case.quick else 50_000,
-        algorithm={**common(case.quick), **kind, "temperature": alpha, "final_temperature": alpha},
-        pace={"warmup_transitions": 2000, "replay_capacity": 50_000, "updates_per_transition": 1.0 if case.quick else 0.5},
+        steps=steps,
+        algorithm={**(fine_tuned(case.quick) if often else COMMON), **kind, "temperature": alpha, "final_temperature": alpha},
+        pace={"warmup_transitions": 2000, "replay_capacity": max(steps, 50_000), "updates_per_transition": 1.0 if often else 0.5},
         envs=4,
         noisy=case.contender == "ddpg",
     )
 
 
-def common(quick: bool) -> dict[str, Any]:
-    """What the networks have in common with those that are fine-tuned from them."""
-    return {**COMMON, **(QUICK if quick else {})}
+def fine_tuned(quick: bool) -> dict[str, Any]:
+    """The networks that are fine-tuned; in full one Q, as in the paper."""
+    return {**COMMON, **LAYER_NORM, **({} if quick else {"q_networks": 1})}
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Every alpha, and DDPG for fine-tuning; quick: two alphas."""
-    sql = [Case("sql", alpha, seed, quick) for seed in seeds for alpha in (("1", MAIN) if quick else ALPHAS)]
-    return sql + [Case("ddpg", MAIN, seed, quick) for seed in seeds]
+    """Every alpha, and the starts of fine-tuning; quick: two alphas, one of them a start."""
+    sql = [Case("sql", variant, seed, quick) for seed in seeds for variant in (("1", MAIN) if quick else (*ALPHAS, START))]
+    return sql + [Case("ddpg", start(quick), seed, quick) for seed in seeds]
+
+
+def start(quick: bool) -> str:
+    """The variant that is fine-tuned."""
+    return MAIN if quick else START
 
 
 def models(folder: Path, case: Case) -> Path:
@@ -98,7 +106,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path) -> str:
     seeds = sorted({case.seed for case in results})
     figure, axes = panels(len(alphas), len(seeds), size=(2.6, 2.6))
-    ends = [np.abs(np.concatenate(r["tracks"])).max() for case, r in results.items() if case.contender == "sql"]
+    drawn = [result for case, result in results.items() if case.contender == "sql" and case.variant in alphas]
+    ends = [np.abs(np.concatenate(result["tracks"])).max() for result in drawn]
     reach = 1.05 * float(np.max(ends))
     for row, seed in zip(axes, seeds):
         for place, alpha in zip(row, alphas):
