@@ -87,7 +87,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
                 areas[start] = [float(np.mean(r["returns"])) for r in found]
         figures |= {f"{course}_{start}_area": float(np.mean(area)) for start, area in areas.items()}
         rivals = [areas[start] for start in ("ddpg", "random") if start in areas]
-        wins = [mine > max(others) for mine, *others in zip(areas.get("sql", []), *rivals)]
+        wins = [mine > max(others, default=-np.inf) for mine, *others in zip(areas.get("sql", []), *rivals)]
         fastest, ahead, pairs = fastest + (bool(wins) and all(wins)), ahead + sum(wins), pairs + len(wins)
         means = {start: float(np.mean(area)) for start, area in areas.items()}
         badly += means.get("ddpg", np.inf) < min(means.get("sql", -np.inf), means.get("random", -np.inf))
