@@ -27,7 +27,7 @@ from sql_ros.core.config import option
 from sql_ros.core.errors import ConfigError, MessageError, SignatureError
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.replay import Transition
-from sql_ros.nodes.adapters import make_adapter
+from sql_ros.nodes.adapters import Wire, make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
 from sql_ros.nodes.intera import InteraRobot
@@ -115,7 +115,8 @@ class ActorNode(ManagedNode):
         robot, rate = self.task.robot, self.task.config.control_rate_hz
         self.actor = self.make_actor()
         self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
-        self._adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
+        adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
+        self._wire = Wire(adapter)
         self._progress = Progress(0, 0, 0, {})
         self._seal, self._session = Seal(self.config.key_file), 0  # of the learner that transitions go to
         self._followed = Followed(self._seal)
@@ -124,8 +125,8 @@ class ActorNode(ManagedNode):
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
         ahead_s = 0.0 if self.lockstep else min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s)
         self._rehearsal = Rehearsal(self.task, ahead_s) if ahead_s else None
-        self._sent = 0
-        self._commands = self.create_publisher(self._adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
+        self._sent, self._left = 0, 0.0  # commands, and when the last one left: steady time [s]
+        self._commands = self.create_publisher(adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
         self._targets = self.create_publisher(PoseStamped, "target", LATCHED)
@@ -409,8 +410,7 @@ class ActorNode(ManagedNode):
         if state is not None and reasons:
             self._send(self.actor.interrupt(state, fresh=self._guard.watch.is_sound(now)), state)
         elif state is not None:
-            step = self.actor.step(state)
-            self._send(step.command, state)
+            step = self.actor.step(state, partial(self._send, state=state))
             self.stepped()
             self._measure(step, arrived, due)
             if step.transition is not None or step.summary is not None or step.target is not None:
@@ -426,17 +426,17 @@ class ActorNode(ManagedNode):
 
     def _measure(self, step: Step, arrived: float, due: float) -> None:
         """How punctual this command was; a state that no newer one had replaced is late by design and not counted twice."""
-        now = time.monotonic()
-        self.meter.tick(now - due)
+        self.meter.tick(self._left - due, self._left)
         if arrived != self._answered_arrival:
             self._answered_arrival = arrived
-            self.latency.add(now - arrived)
+            self.latency.add(self._left - arrived)
         if step.inference_s:
             self.inference.add(step.inference_s)
 
     def _send(self, command: Vector, state: RobotState) -> None:
         self._sent += 1
-        self._commands.publish(self._adapter.to_msg(command, state.stamp_ns))
+        self._commands.publish(self._wire.command(command, state.stamp_ns))
+        self._left = time.monotonic()
 
     def deliver(self, step: Step) -> None:
         """Publishes what a control step gave beside its command; in real time in a thread of its own, later."""

@@ -25,6 +25,7 @@ import array
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ class StateReader:
         if len(values) != count:
             raise MessageError(f"joint_states has {len(values)} values of {what}, expected one per name: {count}")
         picked = np.frombuffer(values, np.float64)[self._index]
-        if not np.isfinite(picked).all():
+        if not all(map(isfinite, picked.tolist())):  # a third of the time of np.isfinite, for so few
             raise MessageError(f"joint_states has a {what} that is not finite: {picked}")
         return picked
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -123,32 +123,26 @@ class Actor:
         """There is nothing to act with: no policy, and exploring is not allowed."""
         return self.policy is None and not self._explores
 
-    def step(self, state: RobotState) -> Step:
+    def step(self, state: RobotState, send: Callable[[Vector], None] = lambda command: None) -> Step:
         """Advances by one control step.
 
         Args:
             state: of the arm now, one control period after the last call.
+            send: takes the command as soon as it is known; what the arm need not wait for comes after.
         """
         if self._jumped(state):
             self._give_up()
             self.safety.forget()
             self._trail.clear()
-        if self._running is None:
-            return self._retry(state) if self._doubts else self._approach(state)
-        self._trail.add(state.position)
-        running, index = self._running, self._index
-        if self._released:
-            return self._release(running, state)
-        transition = self._complete(running, state)
-        made = (index, running.steps - 1, running.policy_version)
-        if transition.truncated and self.task.release_steps:
-            self._released = 1
-            return Step(self._drive.release(state), transition, None, None, *made)
-        if transition.terminated or transition.truncated:
-            summary = self._finish(running, state, running.streak >= self.task.hold_steps)
-            return Step(self._way_to_start(state), transition, summary, None, *made)
-        command, fault = self._act(running, state, transition.next_observation)
-        return Step(command, transition, None, None, *made, fault=fault, inference_s=self._inference_s)
+        if self._running is not None and not self._released:
+            return self._go_on(self._running, state, send)
+        if self._running is not None:
+            self._trail.add(state.position)
+            step = self._release(self._running, state)
+        else:
+            step = self._retry(state) if self._doubts else self._approach(state)
+        send(step.command)
+        return step
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
@@ -161,6 +155,35 @@ class Actor:
             self.given_up += 1
             self._moved += self._running.steps + self._released
             self._running, self._released = None, 0
+
+    def _go_on(self, running: _Running, state: RobotState, send: Callable[[Vector], None]) -> Step:
+        """In the middle of an episode, or at its end: the next action, and the transition that the last one led to."""
+        self._trail.add(state.position)
+        observation = self.task.observe(state, self.episode)
+        terminated = self.task.is_terminated(state, self.episode)
+        running.steps += 1
+        truncated = not terminated and self._is_over(running.steps, state)
+        made = (self._index, running.steps - 1, running.policy_version)
+        before, action, applied = running.observation, running.action, running.applied
+        fault, inference_s, is_over = "", 0.0, terminated or truncated
+        if not is_over:
+            command, fault = self._act(running, state, observation)
+            inference_s = self._inference_s
+            send(command)
+        reward = self.task.reward(state, applied, self.episode)
+        running.total_reward += reward
+        running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
+        summary = None
+        if truncated and self.task.release_steps:
+            self._released = 1
+            command = self._drive.release(state)
+        elif is_over:
+            summary = self._finish(running, state, running.streak >= self.task.hold_steps)
+            command = self._way_to_start(state)
+        if is_over:
+            send(command)
+        transition = Transition(before, action, reward, observation, terminated, truncated)
+        return Step(command, transition, summary, None, *made, fault=fault, inference_s=inference_s)
 
     def _jumped(self, state: RobotState) -> bool:
         """The arm is where it cannot have moved to since the last state: it was reset, or the state is wrong."""
@@ -241,22 +264,6 @@ class Actor:
         else:
             for _ in range(self._most_candidates):
                 yield policy.sample(observation, self._rng)
-
-    def _complete(self, running: _Running, state: RobotState) -> Transition:
-        """The transition from the last state to this one."""
-        reward = self.task.reward(state, running.applied, self.episode)
-        terminated = self.task.is_terminated(state, self.episode)
-        running.steps += 1
-        running.total_reward += reward
-        running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
-        return Transition(
-            observation=running.observation,
-            action=running.action,
-            reward=reward,
-            next_observation=self.task.observe(state, self.episode),
-            terminated=terminated,
-            truncated=not terminated and self._is_over(running.steps, state),
-        )
 
     def _is_over(self, steps: int, state: RobotState) -> bool:
         """The episode's time is up with this state."""

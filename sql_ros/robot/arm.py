@@ -45,7 +45,7 @@ def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> b
     A gap of more than `LONGEST_GAP_S`, by the stamps, gives it no more room.
     """
     elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
-    return bool((np.abs(state.position - last.position) > JUMP_RAD + 1.5 * elapsed * velocity_limit).any())
+    return any((np.abs(state.position - last.position) > JUMP_RAD + 1.5 * elapsed * velocity_limit).tolist())
 
 
 class Arm:

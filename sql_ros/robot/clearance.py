@@ -94,10 +94,11 @@ class Clearance:
         self._seen = np.array(position), distance
         return distance
 
-    def at_least(self, position: Vector) -> Vector:
-        """A lower bound of all distances (C,) [m] at a pose, from the last look: what no motion from there can have used up."""
+    def stays_far(self, position: Vector, velocity: Vector, duration: float) -> bool:
+        """By the last look alone: no motion from there to a pose (N,) [rad] and on for a duration [s] can have used up the distances."""
         pose, distance = self._seen
-        return np.asarray(distance - self._reach @ np.abs(position - pose))
+        path = np.abs(position - pose) + duration * np.abs(velocity)
+        return bool((distance - self._reach @ path).min(initial=np.inf) >= self.margin)
 
     def closing(self, velocity: Vector) -> Vector:
         """Upper bound (C,) [m/s] of the speed at which distances shrink at joint velocities (N,) [rad/s], in any pose."""
@@ -125,7 +126,7 @@ class Clearance:
         if position is not None:
             self._place(position)
         mujoco.mj_comPos(self.model, self.data)
-        jacobian = np.zeros((3, self.model.nv))
+        jacobian = np.empty((3, self.model.nv))
         mujoco.mj_jacSite(self.model, self.data, jacobian, None, self._tool)
         return np.asarray(jacobian[:, self._velocity_address])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,8 @@ class Drive:
                 if not chosen.is_elsewhere:
                     break
         command = self.safety.send(chosen)
-        applied = np.clip((command - self._origin(state)) / self._scale, -1.0, 1.0).astype(np.float32)
-        return Driven(command, np.clip(wanted, -1.0, 1.0).astype(np.float32), applied)
+        applied = _within_one((command - self._origin(state)) / self._scale).astype(np.float32)
+        return Driven(command, _within_one(wanted).astype(np.float32), applied)
 
     def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
         """The command (N,) on the way to a pose [rad] (N,).
@@ -93,8 +93,14 @@ class Drive:
         return self.safety.hold(state)
 
     def _consider(self, action: Action, state: RobotState) -> Admission:
-        return self.safety.consider(self._origin(state) + self._scale * np.clip(np.asarray(action, np.float64), -1.0, 1.0), state)
+        return self.safety.consider(self._origin(state) + self._scale * _within_one(np.asarray(action, np.float64)), state)
 
     def _origin(self, state: RobotState) -> Vector | float:
         """What an action is counted from: a position command from where the arm is, others from 0."""
         return state.position if self._mode == "position" else 0.0
+
+
+def _within_one(action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """As np.clip to [-1, 1], which takes longer for so few values."""
+    within: npt.NDArray[Any] = np.minimum(np.maximum(action, -1.0), 1.0)
+    return within

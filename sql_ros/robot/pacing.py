@@ -60,9 +60,14 @@ class PeriodMeter:
         """Periods so far."""
         return self.periods.count
 
-    def tick(self, lateness_s: float = 0.0) -> None:
-        """To be called once per control step, with how much later than its deadline the command left [s]."""
-        now = time.perf_counter()
+    def tick(self, lateness_s: float = 0.0, left: float | None = None) -> None:
+        """To be called once per control step.
+
+        Args:
+            lateness_s: how much later than its deadline the command left [s].
+            left: when it did, steady time [s]; by default now.
+        """
+        now = time.perf_counter() if left is None else left
         if self._last is not None:
             self.periods.add(now - self._last)
             self.jitter.add(abs(now - self._last - self.period_s))

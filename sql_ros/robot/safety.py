@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from ctypes import c_int
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
 
 import daqp
@@ -91,6 +92,7 @@ class SafetyFilter:
         self._speed = config.limit_fraction * np.array(config.velocity_limit)
         self._acceleration = config.limit_fraction * np.array(config.acceleration_limit)
         self._change = self._acceleration * period_s
+        self._lag = self._acceleration * TRACKING_S + TRACKING_RAD_S
         self._tip_speed = config.limit_fraction * config.tip_speed_limit_m_s
         self._effort = np.array(config.effort_limit)
         self._latency = config.latency_s
@@ -125,7 +127,7 @@ class SafetyFilter:
             wish = self._dynamics.velocity_after(command, state.position, state.velocity)
         else:
             wish = command if self._mode != "position" else (command - start) / self._period
-        if not np.isfinite(wish).all():  # as it came, or made of what is finite but beyond all sense
+        if not all(map(isfinite, wish.tolist())):  # as it came, or made of what is finite but beyond all sense
             return self._admission(self._braked(last), last, now, frozenset({"non_finite"}))
         nearest, kinds = self._nearest(wish, start, last)
         return self._admission(nearest, wish, now, kinds, command)
@@ -174,10 +176,9 @@ class SafetyFilter:
     # --- the next velocity ---
 
     def _present(self, state: RobotState) -> _Now:
-        lag = self._acceleration * TRACKING_S + TRACKING_RAD_S
         if self._dynamics is not None:
             return _Now(state.position + self._latency * state.velocity, state.velocity)
-        measured = state.velocity
+        measured, lag = state.velocity, self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
             return _Now(state.position + self._latency * last, last)
@@ -196,13 +197,21 @@ class SafetyFilter:
         kinds = set()
         slowest, fastest = last - self._change, last + self._change
         legal = _within(wish, -self._speed, self._speed)
-        soft = _within(legal, slowest, fastest)
-        velocity = self._clip_to_room(soft, start, slowest, fastest)
+        velocity = soft = _within(legal, slowest, fastest)
+        stop = self._stop_time(soft)
+        end = start + (self._period + 0.5 * stop) * soft
+        is_inside = all((end <= self._upper).tolist()) and all((end >= self._lower).tolist())
+        if not is_inside:
+            velocity = self._clip_to_room(soft, start, slowest, fastest)
+            stop = self._stop_time(velocity)
+            is_inside = self._stays_inside(velocity, start)
         for kind, before, after in (("velocity", wish, legal), ("acceleration", legal, soft), ("position", soft, velocity)):
-            if (before != after).any():
+            if before is not after and before.tolist() != after.tolist():
                 kinds.add(kind)
         jacobian = self._clearance.tip_jacobian(start)
-        if self._is_far(velocity, start) and self._stays_inside(velocity, start) and not self._is_tip_too_fast(velocity, start, jacobian):
+        longest = 2.0 * self._period + 0.5 * stop  # one period more: in torque mode the line starts further back
+        is_far = self._clearance.stays_far(start, velocity, longest)  # as far as the last look says: no new one is needed
+        if is_far and is_inside and not self._is_tip_too_fast(velocity, start, jacobian):
             return velocity, frozenset(kinds)
         distance = self._clearance.look(start)
         required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
@@ -223,12 +232,6 @@ class SafetyFilter:
         kinds.add("braking")
         return brake, frozenset(kinds)
 
-    def _is_far(self, velocity: Vector, start: Vector) -> bool:
-        """Nothing can come too near while braking from this velocity, as far as the last look says: no new one is needed."""
-        longest = 2.0 * self._period + 0.5 * self._stop_time(velocity)  # one period more: in torque mode the line starts further back
-        using = self._clearance.closing(velocity) * longest
-        return bool((self._clearance.at_least(start) - using >= self._clearance.margin).all())
-
     def _stays_inside(self, velocity: Vector, start: Vector) -> bool:
         """No joint ends beyond a position margin, or farther beyond it."""
         end = start + velocity * (self._period + 0.5 * self._stop_time(velocity))
@@ -238,10 +241,12 @@ class SafetyFilter:
     def _is_tip_too_fast(self, velocity: Vector, start: Vector, jacobian: Vector) -> bool:
         """At the start of the period, or at its end."""
         most = (self._tip_speed * (1 + 2 * TIP_SLACK)) ** 2
-        fast = bool(np.square(jacobian @ velocity).sum() > most)
-        if fast or self._period * np.abs(velocity).max() < TURNED_RAD:
+        tip = jacobian @ velocity
+        fast = bool(tip @ tip > most)
+        if fast or self._period * max(map(abs, velocity.tolist())) < TURNED_RAD:
             return fast
-        return bool(np.square(self._clearance.tip_jacobian(start + self._period * velocity) @ velocity).sum() > most)
+        tip = self._clearance.tip_jacobian(start + self._period * velocity) @ velocity
+        return bool(tip @ tip > most)
 
     def _clip_to_room(self, velocity: Vector, start: Vector, slowest: Vector, fastest: Vector) -> Vector:
         """So slow that the arm stops before every position margin: v T + v^2 / (2 a) and v (T + t / 2) at most the room left."""
@@ -347,4 +352,5 @@ class SafetyFilter:
 
 def _within(values: Vector, lowest: Vector, highest: Vector) -> Vector:
     """As np.clip, which takes three times as long for so few values."""
-    return np.asarray(np.minimum(np.maximum(values, lowest), highest))
+    within: Vector = np.minimum(np.maximum(values, lowest), highest)
+    return within

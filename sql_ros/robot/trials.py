@@ -11,7 +11,7 @@ in pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -269,13 +269,15 @@ class TrialActor(Actor):
         self._dynamics = Dynamics(task.robot, task.config.scene, 1.0 / task.config.control_rate_hz)
         self._prepare()
 
-    def step(self, state: RobotState) -> Step:
+    def step(self, state: RobotState, send: Callable[[Vector], None] = lambda command: None) -> Step:
         """As `Actor.step`; sets `wish` and `prompt`."""
         self.wish = Disturbance("over", 0.0) if self._lasts else None
         self._lasts = False
         if self.session.trial is None:
-            return Step(self.safety.hold(state))
-        step = super().step(state)
+            held = self.safety.hold(state)
+            send(held)
+            return Step(held)
+        step = super().step(state, send)
         if step.target is not None:
             self._enter(state)
         if self._running is not None and self.session.trial is not None:

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from sql_ros.core.errors import ConfigError, MessageError
-from sql_ros.nodes.adapters import ForwardAdapter, TrajectoryAdapter, make_adapter
+from sql_ros.nodes.adapters import ForwardAdapter, TrajectoryAdapter, Wire, make_adapter
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE
 from sql_ros.share import share_folder
@@ -27,6 +28,32 @@ def test_a_command_survives_the_way_there_and_back(adapter):
     assert isinstance(message, adapter.kind)
     values, answers = adapter.from_msg(message)
     assert (values.tolist(), answers) == ([0.5, -0.5], 42)
+
+
+ADAPTERS = [ForwardAdapter(JOINTS, "torque"), TrajectoryAdapter(JOINTS, 0.05)]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["forward", "trajectory"])
+@pytest.mark.parametrize("stamp", [0, 7, 1_000_000, 1_764_200_000_123_456_789])
+def test_what_goes_over_the_wire_is_the_message_byte_for_byte(adapter, stamp):
+    wire = Wire(adapter)
+    for values in (np.array([0.5, -0.5]), np.array([np.inf, -0.0]), np.array([1e-300, 3.0])):
+        sent = wire.command(values, stamp)
+        expected = serialize_message(adapter.to_msg(values, stamp))
+        assert (sent if isinstance(sent, bytes) else serialize_message(sent)) == expected
+    assert isinstance(sent, bytes) or stamp < 10  # one digit stands elsewhere in it, too: j1
+
+
+def test_a_command_with_more_in_it_than_values_and_stamp_goes_out_as_a_message():
+    class Counting(ForwardAdapter):
+        count = 0
+
+        def to_msg(self, values, answers_ns):
+            self.count += 1
+            return super().to_msg(values + self.count, answers_ns)
+
+    adapter = Counting(JOINTS, "torque")
+    assert list(Wire(adapter).command(np.zeros(2), 1_000_000).data) == [adapter.count] * 2
 
 
 def test_a_trajectory_is_one_point_a_period_ahead_of_now():

@@ -281,11 +281,11 @@ class BrokenNode(ActorNode):
     def configure(self):
         super().configure()
         work, count = self.actor.step, [0]
-        def step(state):
+        def step(state, *more):
             count[0] += 1
             if count[0] > 20:
                 {deed}
-            return work(state)
+            return work(state, *more)
         self.actor.step = step
 
 sys.exit(run_node(BrokenNode))
