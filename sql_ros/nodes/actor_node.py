@@ -181,7 +181,7 @@ class ActorNode(ManagedNode):
             thread.start()
         if self._rehearsal is not None:
             self.reading.meanwhile = partial(self._rehearse, self._rehearsal)
-        step_back()  # this thread is rclpy's executor: diagnostics, services, policies that arrive
+        step_back(2)  # this thread is rclpy's executor: diagnostics, services, policies that arrive
 
     def deactivate(self) -> None:
         """Ends the control loop; the last command is a hold. A learner that is there is then left the time to have everything."""
@@ -385,6 +385,7 @@ class ActorNode(ManagedNode):
 
     def _control(self) -> None:
         """Body of the control thread; whatever happens in it, `deactivate` sends a hold as the last command."""
+        step_back()  # where its steps take as long as a period it would never let those in that read the states it waits for
         while not self.ended.is_set():
             due = self._schedule.sleep()
             with self._lock:
@@ -420,7 +421,7 @@ class ActorNode(ManagedNode):
 
     def _deliver(self) -> None:
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
-        step_back()
+        step_back(2)
         while (work := self._outbox.get()) is not None:
             work()
 

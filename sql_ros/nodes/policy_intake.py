@@ -52,7 +52,7 @@ class PolicyIntake:
 
     def install_policies(self) -> None:
         """Body of the thread `policies`, until `finish`."""
-        step_back()
+        step_back(2)
         while (message := self._waiting.get()) is not None:
             try:
                 if not self._followed.open_policy(message):
