@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sql_ros.core.config import Config, option
 
 SWITCH_INTERVAL_S = 5e-5  # so long a thread waits for Python's lock before it insists; Python's own 5 ms are five periods at 1000 Hz
-MCL_CURRENT_AND_FUTURE = 3  # mlockall(2)
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     outcome: dict[str, str] = {}
     if config.lock_memory:
-        refused = ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT_AND_FUTURE)
+        lock = ctypes.CDLL(None, use_errno=True).mlockall
+        # what comes later stays once it is used: to fill it at once takes 60 ms where DDS starts a thread, whose heap and stack are large
+        refused = lock(MCL_CURRENT) or lock(MCL_FUTURE | MCL_ONFAULT)
         outcome["lock_memory"] = os.strerror(ctypes.get_errno()) if refused else "granted"
     threads = [int(name) for name in os.listdir("/proc/self/task")]
     if config.cpu >= 0:
