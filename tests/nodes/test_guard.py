@@ -313,6 +313,15 @@ def test_an_error_in_the_control_loop_ends_the_actor_with_a_hold(probe, processe
     assert "broken on purpose" in scene.log()
 
 
+def test_steps_longer_than_a_period_leave_time_to_read_states(probe, processes, task):
+    """With a real-time priority nothing else runs on the core while a step does."""
+    deed = "end = __import__('time').monotonic() + 0.07\n                while __import__('time').monotonic() < end: pass"
+    scene = Scene(probe, processes, task, command=[*_broken(deed), "-p", "realtime_priority:=50", "-p", "cpu:=0"])
+    scene.until(lambda: len(scene.commands) > 70)
+    assert "SCHED_FIFO: granted" in scene.log() or os.geteuid() != 0
+    assert "state_too_old" not in scene.log()
+
+
 def test_a_policy_whose_output_is_not_finite_is_a_hold_until_it_is_finite_again(probe, processes, task):
     deed = """import numpy
                 info = type("Info", (), {"version": 1})

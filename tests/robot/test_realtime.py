@@ -58,5 +58,21 @@ def test_what_is_granted_holds_for_all_threads_and_a_refusal_is_told(wanted, nam
         assert not granted or found["locked_kb"][0] > 1000
 
 
+def test_a_thread_that_comes_later_does_not_fill_all_its_memory():
+    script = """
+import os, threading, time
+from sql_ros.robot.realtime import RealtimeConfig, claim
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+claim(RealtimeConfig(lock_memory=True))
+threading.stack_size(256 << 20)
+before = resident()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+time.sleep(0.2)
+print(resident() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert int(result.stdout) < 16 << 20
+
+
 def test_a_core_that_does_not_exist_is_refused_with_the_reason():
     assert _claim(cpu=4000)["outcome"]["cpu"] == "Invalid argument"
