@@ -31,6 +31,25 @@ def test_transitions_follow_each_other_without_a_gap(short):
             np.testing.assert_array_equal(before.next_observation, after.observation)
 
 
+def test_the_command_goes_out_once_and_before_what_the_arm_need_not_wait_for(short, monkeypatch):
+    happened, reward = [], Task.reward
+    monkeypatch.setattr(Task, "reward", lambda *given: (happened.append("reward"), reward(*given))[1])
+    actor, arm = Actor(short, seed=0), SimulatedArm(short)
+    kinds = set()
+    for _ in range(80):
+        happened.clear()
+        step = actor.step(arm.state(), lambda command: happened.append(command))
+        sent = [what for what in happened if not isinstance(what, str)]
+        assert len(sent) == 1
+        assert sent[0] is step.command
+        if step.transition and not step.transition.truncated:
+            assert happened[1] == "reward"
+        kinds.add((step.transition is not None, step.summary is not None, step.target is not None))
+        arm.sim.command(short.config.command_mode, step.command)
+        arm.sim.advance(25)
+    assert kinds == {(False, False, False), (False, False, True), (True, False, False), (True, True, False)}
+
+
 def test_an_episode_cut_for_time_is_truncated_and_not_terminated(short):
     steps = [step for step in _run(short, Actor(short, seed=0), 80) if step.transition]
     last = [step for step in steps if step.summary]
