@@ -59,7 +59,7 @@ class Outcome:
         doubled: there more often than made.
         unsafe_commands: not finite, or faster than the arm may move.
         held, not_held: states in which the arm was at rest after its actor was killed or stopped, and in which it was not.
-        recoveries_s: from each blow until training went on.
+        recoveries_s: from the end of each blow until training went on; a killed actor's is over once the arm was seen at rest.
     """
 
     kills: int = 0
@@ -155,8 +155,13 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
             outcome.kills += 1
             os.kill(pid, signal.SIGKILL)
             began = time.monotonic()
-            while _find(stack, victim) == pid:
+            while (successor := _find(stack, victim)) == pid:
                 witness.listen(0.05)
+            if victim == "actor":  # a quick one would move the arm, which is to be seen at rest, before its commands are heard here
+                os.kill(successor, signal.SIGSTOP)
+                witness.watch_hold()
+                os.kill(successor, signal.SIGCONT)
+                began = time.monotonic()
         _recover(outcome, witness, began, f"{outcome.kills:4d} of {kills} killed: {victim}")
 
     _mistreat(outcome, [stack], log, run_dir, rng, strike, lambda: outcome.kills >= kills)

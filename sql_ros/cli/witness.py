@@ -28,7 +28,7 @@ RECOVERED = 20  # new transitions in the buffer: training goes on
 PATIENCE_S = 90.0  # for that
 STILL_RAD_S = 0.01  # of a joint at rest
 FLOWING_S = 1.0  # simulated: commands come more often than that while an actor is at work
-HELD_AFTER_S, HELD_UNTIL_S = 3.0, 4.8  # simulated, after the last command: late answers, timeout, braking are over, nobody is there yet
+HELD_AFTER_S, HELD_UNTIL_S = 3.0, 4.8  # simulated, after the last command: late answers, timeout, braking are over, until one looks away
 OTHER_LIFE_S = 5.0  # simulated: a command this much newer than any state answers one of the bridge's life before
 ALL = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -119,6 +119,13 @@ class Witness:
         states = self.stretches[-1].states
         if states:
             self._struck.append((self.stretches[-1], states[-1][0]))
+
+    def watch_hold(self) -> None:
+        """Until everything is heard of the arm that `speeds_without_commands` looks at; the next actor must not command it meanwhile."""
+        began = time.monotonic()
+        stretch, struck = self._struck[-1] if self._struck else (Stretch(), 0.0)
+        while stretch.states and stretch.states[-1][0] < struck + FLOWING_S + HELD_UNTIL_S and time.monotonic() < began + HELD_UNTIL_S:
+            self._executor.spin_once(timeout_sec=0.05)
 
     def speeds_without_commands(self) -> npt.NDArray[np.float64]:
         """Fastest joint [rad/s] in every state (n,) in which the arm is to be held because its actor was struck."""
