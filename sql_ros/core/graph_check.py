@@ -7,6 +7,7 @@ read first by the `onnx` package, which runs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -22,6 +23,7 @@ DOMAINS = ("", "ai.onnx")
 MOST_NODES = 1000
 MOST_ELEMENTS = 1 << 22  # of one tensor, with `MOST_CANDIDATES` where its first dimension is free
 MOST_CANDIDATES = 64
+onnx.defs.has("Relu")  # it registers its operators when first asked, in 20 ms with Python's lock: now rather than beside a control loop
 PLAIN = (
     onnx.AttributeProto.FLOAT,
     onnx.AttributeProto.INT,
@@ -57,7 +59,12 @@ def check_graph(data: bytes) -> None:
         raise PolicyError(f"policy has the operators {', '.join(strange[:10])}, allowed are: {', '.join(sorted(OPERATORS))}")
     if model.graph.sparse_initializer or any(tensor.external_data or tensor.data_location for tensor in _tensors(model)):
         raise PolicyError("policy has weights outside of its file, or sparse ones, expected all of them in it, dense")
-    _check_sizes(model)
+    for tensor in model.graph.initializer:  # no size depends on weights
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    model.ClearField("metadata_props")
+    _check_sizes(model.SerializeToString(deterministic=True))
 
 
 def _is_allowed(node: onnx.NodeProto) -> bool:
@@ -73,9 +80,14 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
 
 
-def _check_sizes(model: onnx.ModelProto) -> None:
-    """Every tensor that is computed has a size that can be told without computing it, and a modest one."""
+@lru_cache(maxsize=2)
+def _check_sizes(graph: bytes) -> None:
+    """Every tensor that is computed has a size that can be told without computing it, and a modest one.
+
+    Once for all policies of a learner, which differ in their weights: `infer_shapes` holds Python's lock for as long as a control period.
+    """
     try:
+        model = onnx.load_model_from_string(graph)
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:  # onnx's own share no public base class
         raise PolicyError(f"policy has a graph that does not fit together: {_short(error)}") from None

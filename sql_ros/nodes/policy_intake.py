@@ -32,6 +32,7 @@ class PolicyIntake:
     def __init__(self, actor: Actor, followed: Followed, diagnostics: Diagnostics, on_handled: Callable[[], None]) -> None:
         self._actor, self._followed, self._diagnostics, self._on_handled = actor, followed, diagnostics, on_handled
         self._waiting: queue.SimpleQueue[UInt8MultiArray | None] = queue.SimpleQueue()
+        self._former: Policy | None = None
         self.handled_version = 0
 
     @property
@@ -61,7 +62,8 @@ class PolicyIntake:
             except (MessageError, PolicyError) as error:
                 self._refuse(f"{error}; version {self.version} stays in use")
                 continue
-            self._actor.policy = policy
+            # the former one is taken apart by this thread when the next one comes, not by the step that is the last to use it
+            self._former, self._actor.policy = self._actor.policy, policy
             self.handled_version = policy.info.version
             self._on_handled()
 

@@ -89,3 +89,20 @@ def test_an_endless_graph_is_refused():
 
 def test_what_is_no_onnx_file_is_said_to_be_none():
     _refused(b"PK\x03\x04 a zip", "no ONNX file")
+
+
+def test_graphs_that_differ_in_their_weights_are_inferred_once_and_in_their_sizes_each(monkeypatch):
+    """`infer_shapes` holds Python's lock, and a control loop waits."""
+    inferred, infer = [], onnx.shape_inference.infer_shapes
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", lambda model, **how: inferred.append(1) or infer(model, **how))
+    product = helper.make_node("MatMul", ["observation", "w"], ["action"])
+
+    def of(weights) -> bytes:
+        return _model([product], [numpy_helper.from_array(np.array(weights, np.float32), "w")]).SerializeToString()
+
+    check_graph(of(np.full((3, 17), 1.0)))
+    check_graph(of(np.full((3, 17), 2.0)))
+    assert len(inferred) == 1
+    _refused(of(np.full((4, 17), 2.0)), "does not fit together")
+    _refused(of(np.full((4, 17), 3.0)), "does not fit together")
+    assert len(inferred) == 3
