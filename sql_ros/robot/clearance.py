@@ -15,7 +15,7 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 
-HORIZON_M = 0.15  # larger distances are not measured
+HORIZON_M = 0.3  # larger distances are not measured
 FARTHEST_M = 10.0  # apart that two shapes of a scene can be
 TOUCHING_M = 1e-9  # nearer than this the line between two points has no direction
 MOST_LOOKS = 24  # along one motion; a motion that needs more passes too near to something
@@ -23,6 +23,7 @@ FEW = 16  # constraints, of which distances are measured one by one
 FIXED_M = 1e-3  # two shapes whose distance never varies by more belong together: no motion can bring them nearer
 SAMPLES = 500  # random poses in which that, and how far shapes can be from the axes, is found out
 REACH_GROWTH = 1.05  # for poses not among them
+DOUBT_M = 2e-3  # what cannot come nearer than the margin and so much more is not measured
 TOUCHING_STEP_M = 1e-3  # how far a point may move between two looks where shapes touch already
 KINDS = ("self_collision", "collision", "workspace", "keep_out")
 
@@ -68,7 +69,10 @@ class Clearance:
         self._position_address = np.array([joint.qposadr[0] for joint in joints])
         self._velocity_address = np.array([joint.dofadr[0] for joint in joints])
         self.data = mujoco.MjData(self.model)
+        self._pose = self.data.qpos  # a view, which takes a moment to make
         self.margin = config.clearance_m
+        self._body_of = self.model.geom_bodyid.tolist()
+        self._is_moved = [bool(_dofs(self.model, body)) for body in self._body_of]
         self._may_touch = self._bodies(config.may_touch)
         self._workspace = np.array(config.workspace).reshape(-1, 2, 3)
         self._keep_out = np.array(config.keep_out).reshape(-1, 2, 3)
@@ -76,7 +80,7 @@ class Clearance:
         self.pairs = self._find_pairs(poses)
         self._paired = self.pairs.tolist()
         radius = np.where(self.model.geom_rbound > 0.0, self.model.geom_rbound, np.inf)  # a plane has none
-        self._sight = (radius[self.pairs].sum(1) + HORIZON_M) ** 2
+        self._radii = radius[self.pairs].sum(1)
         walls, boxes = 6 * len(self._workspace), len(self._keep_out)
         own = [int(self._arm_joints(self.model.geom_bodyid[one]).any()) for one in self.pairs[:, 0]]
         kinds = [KINDS[1 - mine] for mine in own] + ["workspace"] * walls * len(self._points) + ["keep_out"] * boxes * len(self._points)
@@ -88,7 +92,7 @@ class Clearance:
         )
 
     def look(self, position: Vector) -> Vector:
-        """Distances of all constraints (C,) [m] at joint positions (N,) [rad]; `HORIZON_M` where they are more."""
+        """Distances of all constraints (C,) [m] at joint positions (N,) [rad]; beyond `HORIZON_M` no more than they are."""
         self._place(position)
         distance = self._measure(self._all)
         self._seen = np.array(position), distance
@@ -99,6 +103,24 @@ class Clearance:
         pose, distance = self._seen
         path = np.abs(position - pose) + duration * np.abs(velocity)
         return bool((distance - self._reach @ path).min(initial=np.inf) >= self.margin)
+
+    def glance(self, position: Vector, velocity: Vector, duration: float) -> Vector:
+        """A look at those alone that a motion from a pose (N,) [rad] could bring nearer than the margin, for all that is known of them.
+
+        Returns:
+            distances (C,) [m] as by `look`, of the others a lower bound: as far as they can have come since they were measured.
+        """
+        if not math.isfinite(position.sum()):  # nobody knows
+            return np.full(self.count, -np.inf)
+        pose, distance = self._seen
+        distance = distance - self._reach @ np.abs(position - pose)
+        doubted = ~(distance - self._reach @ np.abs(velocity) * duration >= self.margin + DOUBT_M)  # a NaN, too
+        if doubted.any():
+            self._place(position)
+            which = np.flatnonzero(doubted)
+            distance[which] = self._measure_few(which.tolist()) if len(which) <= FEW else self._measure(which)
+        self._seen = np.array(position), distance
+        return distance
 
     def closing(self, velocity: Vector) -> Vector:
         """Upper bound (C,) [m/s] of the speed at which distances shrink at joint velocities (N,) [rad/s], in any pose."""
@@ -140,34 +162,39 @@ class Clearance:
             position: where the motion starts (N,) [rad].
             velocity: of the joints (N,) [rad/s].
             duration: of the motion [s].
-            required: distance to keep, per constraint (C,) [m].
-            first: the distances at the start, if they are known (C,) [m].
+            required: distance to keep, per constraint (C,) [m], at most `DOUBT_M` more than the margin.
+            first: what a look or a glance along this motion said of its start, if there was one (C,) [m].
 
         Returns:
             The kind of the constraint, or "".
         """
         closing = self.closing(velocity) + 1e-9
+        distance = self.glance(position, velocity, duration) if first is None else first
+        spare = distance - required
+        if not spare.min(initial=0.0) >= 0.0:
+            return str(self.kinds[np.argmin(spare)])
+        watched = np.flatnonzero(~(spare >= closing * duration))  # whatever else there is cannot come too near any more; a NaN goes on
+        if not len(watched) or duration <= 0.0:
+            return ""
+        distance, required, closing = distance[watched], required[watched], closing[watched]
         floor = np.where(required > 0.0, 0.5 * required, required - TOUCHING_STEP_M)
-        elapsed, watched = 0.0, self._all
-        for look in range(MOST_LOOKS):
-            if first is None:
-                self._place(position + velocity * elapsed)
-                distance = self._measure(watched)
-            else:
-                distance, first = first, None
-            spare = distance - required
-            if not spare.min(initial=0.0) >= 0.0:
-                return str(self.kinds[watched[np.argmin(spare)]])
-            goes_on = ~(spare >= closing * (duration - elapsed))  # whatever else there is cannot come too near any more; a NaN goes on
-            if elapsed >= duration or not goes_on.any():
-                return ""
-            watched, required, closing, floor = watched[goes_on], required[goes_on], closing[goes_on], floor[goes_on]
-            times = (distance[goes_on] - floor) / closing
+        elapsed = 0.0
+        for look in range(1, MOST_LOOKS):
+            times = (distance - floor) / closing
             elapsed = min(elapsed + float(times.min()), duration)
             if len(watched) <= FEW:
                 few = [Watched(*each) for each in zip(*(values.tolist() for values in (watched, required, closing, floor)))]
-                return self._conflict_of_few(position, velocity, duration, few, elapsed, look + 1)
-        return str(self.kinds[watched[np.argmin(times)]])
+                return self._conflict_of_few(position, velocity, duration, few, elapsed, look)
+            self._place(position + velocity * elapsed)
+            distance = self._measure(watched)
+            spare = distance - required
+            if not spare.min() >= 0.0:
+                return str(self.kinds[watched[np.argmin(spare)]])
+            goes_on = ~(spare >= closing * (duration - elapsed))
+            if elapsed >= duration or not goes_on.any():
+                return ""
+            distance, watched, required, closing, floor = (values[goes_on] for values in (distance, watched, required, closing, floor))
+        return str(self.kinds[watched[np.argmin((distance - floor) / closing)]])
 
     def _conflict_of_few(
         self, position: Vector, velocity: Vector, duration: float, watched: list[Watched], elapsed: float, look: int
@@ -197,23 +224,24 @@ class Clearance:
 
     def _place(self, position: Vector) -> None:
         """Puts the shapes where they are at joint positions (N,) [rad]."""
-        self.data.qpos[self._position_address] = position
+        self._pose[self._position_address] = position
         mujoco.mj_kinematics(self.model, self.data)
 
     def _measure(self, watched: npt.NDArray[np.intp]) -> Vector:
-        """Distances (W,) [m] of some constraints (W,), in rising order, at the pose placed last; `HORIZON_M` where they are more.
+        """Distances (W,) [m] of some constraints (W,), in rising order, at the pose placed last; beyond `HORIZON_M` no more than they are.
 
         By `mj_geomDistance`. What MuJoCo's collision detection lists with a margin is not always the distance: it gave 8 cm for cylinders
         that are 5 cm inside each other.
         """
-        distance = np.full(len(watched), HORIZON_M)
+        distance = np.empty(len(watched))
         known = int(np.searchsorted(watched, len(self.pairs)))
         one, two = self.pairs[watched[:known]].T
         place = self.data.geom_xpos
         apart = place[one] - place[two]
-        squared = np.einsum("ij,ij->i", apart, apart)
-        distance[:known][np.isnan(squared)] = -np.inf  # nobody knows
-        near = np.flatnonzero(squared < self._sight[watched[:known]])  # by the spheres around both
+        gap = np.sqrt(np.einsum("ij,ij->i", apart, apart)) - self._radii[watched[:known]]  # between the spheres around both
+        near = np.flatnonzero(gap < HORIZON_M)
+        gap[np.isnan(gap)] = -np.inf  # nobody knows
+        distance[:known] = gap
         for index, first, second in zip(near.tolist(), one[near].tolist(), two[near].tolist()):
             distance[index] = mujoco.mj_geomDistance(self.model, self.data, first, second, HORIZON_M, None)
         if known < len(watched):
@@ -221,7 +249,7 @@ class Clearance:
         return distance
 
     def _measure_few(self, watched: list[int]) -> list[float]:
-        """The same of a few constraints, in any order, in a third of the time."""
+        """The same of a few constraints, in any order, in a third of the time; `HORIZON_M` where they are more."""
         pairs = len(self.pairs)
         boxes = self._measure_boxes() if max(watched) >= pairs else np.empty(0)
         return [
@@ -238,13 +266,18 @@ class Clearance:
 
     def _gradient(self, one: int, two: int) -> Vector:
         """How the distance of two shapes changes with the joints (N,) [m/rad], at the pose placed last."""
-        ends = np.zeros(6)
+        ends, jacobian = np.zeros(6), np.zeros((3, self.model.nv))
         distance = mujoco.mj_geomDistance(self.model, self.data, one, two, HORIZON_M, ends)
-        away = (ends[3:] - ends[:3]) * np.copysign(1.0, distance)
+        away = ends[3:] - ends[:3] if distance >= 0.0 else ends[:3] - ends[3:]
         if np.abs(away).max() < TOUCHING_M:
             away = self.data.geom_xpos[two] - self.data.geom_xpos[one]
-        first, second = self.model.geom_bodyid[[one, two]]
-        return np.asarray(away / np.linalg.norm(away) @ (self._jacobian(ends[3:], second) - self._jacobian(ends[:3], first)))
+        away /= math.sqrt(away @ away)
+        mujoco.mj_jac(self.model, self.data, jacobian, None, ends[3:], self._body_of[two])
+        gradient = away @ jacobian
+        if self._is_moved[one]:
+            mujoco.mj_jac(self.model, self.data, jacobian, None, ends[:3], self._body_of[one])
+            gradient -= away @ jacobian
+        return np.asarray(gradient[self._velocity_address])
 
     def _bodies(self, pairs: tuple[tuple[str, ...], ...]) -> set[frozenset[str]]:
         for name in {name for pair in pairs for name in pair}:

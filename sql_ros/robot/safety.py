@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from ctypes import c_int
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple
 
 import daqp
@@ -97,6 +97,7 @@ class SafetyFilter:
         self._effort = np.array(config.effort_limit)
         self._latency = config.latency_s
         self._clearance = Clearance(config, scene or config.model)
+        self._sliding = np.full(self._clearance.count, self._clearance.margin + SLIDE_M)
         self._dynamics = Dynamics(config, scene or config.model, period_s) if command_mode == "torque" else None
         self._sense = np.zeros(0, c_int)
         self.interventions: Counter[str] = Counter()
@@ -127,7 +128,7 @@ class SafetyFilter:
             wish = self._dynamics.velocity_after(command, state.position, state.velocity)
         else:
             wish = command if self._mode != "position" else (command - start) / self._period
-        if not all(map(isfinite, wish.tolist())):  # as it came, or made of what is finite but beyond all sense
+        if not all(map(math.isfinite, wish.tolist())):  # as it came, or made of what is finite but beyond all sense
             return self._admission(self._braked(last), last, now, frozenset({"non_finite"}))
         nearest, kinds = self._nearest(wish, start, last)
         return self._admission(nearest, wish, now, kinds, command)
@@ -210,10 +211,15 @@ class SafetyFilter:
                 kinds.add(kind)
         jacobian = self._clearance.tip_jacobian(start)
         longest = 2.0 * self._period + 0.5 * stop  # one period more: in torque mode the line starts further back
-        is_far = self._clearance.stays_far(start, velocity, longest)  # as far as the last look says: no new one is needed
-        if is_far and is_inside and not self._is_tip_too_fast(velocity, start, jacobian):
+        is_fine = is_inside and not self._is_tip_too_fast(velocity, start, jacobian)
+        if is_fine and self._clearance.stays_far(start, velocity, longest):  # as far as the last look says: no new one is needed
             return velocity, frozenset(kinds)
-        distance = self._clearance.look(start)
+        distance = self._clearance.glance(start, velocity, longest)
+        as_it_is = (
+            is_fine and self._mode != "torque"
+        )  # would the programme leave it, where nothing comes near; a torque's line starts elsewhere
+        if as_it_is and not self._clearance.conflict(start, velocity, longest - self._period, self._sliding, distance):
+            return velocity, frozenset(kinds)
         required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
         velocity, more = self._slide(velocity, distance, jacobian, slowest, fastest)
         kinds |= more
@@ -268,20 +274,22 @@ class SafetyFilter:
         near = self._clearance.closing(velocity) * reach > distance - margin
         gradients, which = self._clearance.rows(near) if near.any() else (np.empty((0, len(velocity))), np.empty(0, np.intp))
         rows = -gradients
+        asked = rows @ velocity
         # whoever wants to come nearer still moves away a little instead: along a line that only slides it would come nearer
-        least = np.where(rows @ velocity > ROUNDING_M, -SLIDE_M, 0.0)
-        bounds = np.maximum(distance[which] - margin, least) / reach
-        kinds = {str(self._clearance.kinds[index]) for index in which[rows @ velocity > bounds + ROUNDING_M]}
+        bounds = np.maximum(distance[which] - margin, np.where(asked > ROUNDING_M, -SLIDE_M, 0.0)) / reach
+        broken = asked > bounds + ROUNDING_M
+        kinds = {str(self._clearance.kinds[index]) for index in which[broken].tolist()}
         wish = velocity
         for _ in range(TIP_ROUNDS):
             tip = jacobian @ velocity
-            speed = float(np.sqrt(tip @ tip))
+            speed = math.sqrt(tip @ tip)
             if speed > self._tip_speed * (1.0 + TIP_SLACK):  # a plane that touches the ball of allowed velocities
                 kinds.add("tip_speed")
                 rows, bounds = np.vstack((rows, tip / speed @ jacobian)), np.append(bounds, self._tip_speed)
-            elif not (rows @ velocity > bounds + ROUNDING_M).any():
+            elif not broken.any():
                 break
             velocity = self._solve(wish, rows, bounds, slowest, fastest)
+            broken = rows @ velocity > bounds + ROUNDING_M
         return velocity, kinds
 
     def _solve(self, velocity: Vector, rows: Vector, bounds: Vector, slowest: Vector, fastest: Vector) -> Vector:
@@ -302,7 +310,6 @@ class SafetyFilter:
         duration = self._period + 0.5 * self._stop_time(velocity)
         if not self._stays_inside(velocity, start):
             return "position"
-        first = self._clearance.look(start) if first is None else first
         if self._is_tip_too_fast(velocity, start, jacobian):
             return "tip_speed"
         return self._clearance.conflict(start, velocity, duration, required, first)

@@ -144,10 +144,9 @@ class Trial:
     def _towards_contact(self, state: RobotState) -> Vector:
         """As fast as it goes towards what is nearest."""
         distance = self._adversary.look(state.position)
-        gradients, which = self._adversary.rows(np.ones(self._adversary.count, bool))
-        if not len(which):
+        nearest, _ = self._adversary.rows(distance <= np.sort(distance)[:3].max(initial=-np.inf))
+        if not len(nearest):
             return np.asarray(self._rng.choice([-1.0, 1.0], len(self._speed)))
-        nearest = gradients[np.argsort(distance[which])[:3]]
         return np.asarray(-2.0 * np.sign(self._rng.dirichlet(np.ones(len(nearest))) @ nearest))
 
     def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, since_s: float) -> None:

@@ -59,6 +59,9 @@ def _into(model, data, geom, point):
         local = np.clip(local, -size, size)
     elif kind == mujoco.mjtGeom.mjGEOM_SPHERE:
         local = local * min(1.0, size[0] / max(np.linalg.norm(local), 1e-12))
+    elif kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
+        axis = np.array([0.0, 0.0, np.clip(local[2], -size[1], size[1])])
+        local = axis + (local - axis) * min(1.0, size[0] / max(np.linalg.norm(local - axis), 1e-12))
     else:
         assert kind == mujoco.mjtGeom.mjGEOM_CYLINDER
         local[:2] *= min(1.0, size[0] / max(np.hypot(*local[:2]), 1e-12))
@@ -143,10 +146,33 @@ def test_between_two_looks_nothing_is_missed(clearance, rng):
 def test_a_few_distances_are_measured_as_all_are(rng):
     clearance = Clearance(BOXED, SCENE)
     for position in _poses(rng, 50):
-        everything = clearance.look(position)
+        everything = np.minimum(clearance.look(position), HORIZON_M)
         few = rng.permutation(clearance.count)[:FEW].tolist()
         assert clearance._measure_few(few) == everything[few].tolist()
         assert clearance._measure_few([0, clearance.count - 1]) == [everything[0], everything[-1]]
+
+
+def test_a_glance_measures_what_a_motion_could_bring_near_and_claims_no_more_of_the_rest_than_there_is(rng):
+    clearance, exact, measured, guessed = Clearance(BOXED, SCENE), Clearance(BOXED, SCENE), 0, 0
+    for position in _poses(rng, 30):
+        for _ in range(20):
+            velocity = rng.uniform(-1.0, 1.0, 7)
+            distance, true = clearance.glance(position, velocity, 0.05), exact.look(position)
+            known = true < HORIZON_M  # beyond, both are bounds
+            assert (distance <= true + 1e-6)[known].all()
+            near = true - 0.05 * clearance.closing(velocity) < clearance.margin
+            np.testing.assert_allclose(distance[near], true[near], atol=1e-6)
+            measured, guessed = measured + near.sum(), guessed + (distance < true - 1e-3).sum()
+            position = position + 0.02 * velocity
+    assert min(measured, guessed) > 1000
+
+
+def test_of_a_pose_that_is_no_number_a_glance_knows_nothing_and_forgets_nothing(clearance):
+    velocity = np.full(7, 0.1)
+    before = clearance.glance(NEUTRAL, velocity, 0.05)
+    assert (clearance.glance(np.full(7, np.nan), velocity, 0.05) == -np.inf).all()
+    assert (clearance.glance(np.full(7, np.inf), velocity, 0.05) == -np.inf).all()
+    np.testing.assert_array_equal(clearance.glance(NEUTRAL, velocity, 0.05), before)
 
 
 def test_a_distance_on_the_way_that_is_no_number_is_not_called_clear(rng):

@@ -263,6 +263,29 @@ def test_a_hold_without_a_fresh_state_brakes_by_what_was_sent_last_and_gives_no_
     np.testing.assert_array_equal(torque.hold(moving, fresh=False), np.zeros(N))
 
 
+@pytest.mark.parametrize("period", [PERIOD, 0.002])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_not_measured_anew_changes_no_command(mode, period):
+    """As by a filter that measures all distances at every look."""
+    sim, safety, thorough = Simulation(SCENE, ROBOT), *(SafetyFilter(ROBOT, mode, period, SCENE) for _ in range(2))
+    thorough._clearance.glance = lambda position, velocity, duration: thorough._clearance.look(position)
+    thorough._clearance.stays_far = lambda position, velocity, duration: False
+    rng, steps = np.random.default_rng(0), round(15.0 / period)
+    sim.reset(np.array(OVER_THE_TABLE))
+    for step in range(min(steps, 1500)):
+        if step % max(round(0.5 / period), 1) == 0:
+            share = rng.uniform(-1.0, 1.0, N)
+        m = sim.measure()
+        state = ARM.state(0, m.position, m.velocity, m.effort)
+        command = {"velocity": share * SPEED, "position": m.position + share * SPEED * period, "torque": share * 20.0}[mode]
+        sent = safety.admit(command, state)
+        np.testing.assert_allclose(thorough.admit(command, state), sent, atol=1e-6)
+        sim.command(mode, sent, period)
+        sim.advance(sim.physics_steps(1.0 / period))
+    assert safety.interventions == thorough.interventions
+    assert safety.interventions["collision"] > 0
+
+
 def test_nothing_considered_counts_until_it_is_sent(filters):
     safety = filters("velocity")
     admission = safety.consider(np.full(N, 100.0), _state())
