@@ -193,7 +193,8 @@ class Clearance:
             goes_on = ~(spare >= closing * (duration - elapsed))
             if elapsed >= duration or not goes_on.any():
                 return ""
-            distance, watched, required, closing, floor = (values[goes_on] for values in (distance, watched, required, closing, floor))
+            watched = watched[goes_on]
+            distance, required, closing, floor = (values[goes_on] for values in (distance, required, closing, floor))
         return str(self.kinds[watched[np.argmin((distance - floor) / closing)]])
 
     def _conflict_of_few(
