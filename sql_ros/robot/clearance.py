@@ -173,18 +173,17 @@ class Clearance:
         spare = distance - required
         if not spare.min(initial=0.0) >= 0.0:
             return str(self.kinds[np.argmin(spare)])
-        watched = np.flatnonzero(~(spare >= closing * duration))  # whatever else there is cannot come too near any more; a NaN goes on
+        (watched,) = (~(spare >= closing * duration)).nonzero()  # whatever else there is cannot come too near any more; a NaN goes on
         if not len(watched) or duration <= 0.0:
             return ""
         distance, required, closing = distance[watched], required[watched], closing[watched]
         floor = np.where(required > 0.0, 0.5 * required, required - TOUCHING_STEP_M)
         elapsed = 0.0
         for look in range(1, MOST_LOOKS):
-            times = (distance - floor) / closing
-            elapsed = min(elapsed + float(times.min()), duration)
             if len(watched) <= FEW:
                 few = [Watched(*each) for each in zip(*(values.tolist() for values in (watched, required, closing, floor)))]
-                return self._conflict_of_few(position, velocity, duration, few, elapsed, look)
+                return self._conflict_of_few(position, velocity, duration, few, distance.tolist(), elapsed, look)
+            elapsed = min(elapsed + float(((distance - floor) / closing).min()), duration)
             self._place(position + velocity * elapsed)
             distance = self._measure(watched)
             spare = distance - required
@@ -198,13 +197,18 @@ class Clearance:
         return str(self.kinds[watched[np.argmin((distance - floor) / closing)]])
 
     def _conflict_of_few(
-        self, position: Vector, velocity: Vector, duration: float, watched: list[Watched], elapsed: float, look: int
+        self, position: Vector, velocity: Vector, duration: float, watched: list[Watched], distances: list[float], elapsed: float, look: int
     ) -> str:
         """`conflict` from a look on, with so few constraints left that numpy's calls would take most of the time."""
-        while look < MOST_LOOKS:
+        while True:
+            times = [(distance - one.floor) / one.closing for one, distance in zip(watched, distances)]
+            soonest = min(times)
+            if look >= MOST_LOOKS:
+                return str(self.kinds[watched[times.index(soonest)].which])
+            elapsed, look = min(elapsed + soonest, duration), look + 1
             pose = position + velocity * elapsed
             if not math.isfinite(pose.sum()):  # nobody knows
-                break
+                return str(self.kinds[watched[0].which])
             self._place(pose)
             distances = self._measure_few([one.which for one in watched])
             spares = [distance - one.required for one, distance in zip(watched, distances)]
@@ -215,11 +219,6 @@ class Clearance:
             if left <= 0.0 or not any(going_on):
                 return ""
             watched, distances = list(compress(watched, going_on)), list(compress(distances, going_on))
-            times = [(distance - one.floor) / one.closing for one, distance in zip(watched, distances)]
-            soonest = min(times)
-            watched.insert(0, watched.pop(times.index(soonest)))  # in front: it is named if the looks run out
-            elapsed, look = min(elapsed + soonest, duration), look + 1
-        return str(self.kinds[watched[0].which])
 
     # --- shapes ---
 

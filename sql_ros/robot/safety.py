@@ -99,7 +99,7 @@ class SafetyFilter:
         self._clearance = Clearance(config, scene or config.model)
         self._sliding = np.full(self._clearance.count, self._clearance.margin + SLIDE_M)
         self._dynamics = Dynamics(config, scene or config.model, period_s) if command_mode == "torque" else None
-        self._sense = np.zeros(0, c_int)
+        self._sense, self._identity = np.zeros(0, c_int), np.eye(len(self._speed))
         self.interventions: Counter[str] = Counter()
         self.forget()
 
@@ -205,7 +205,7 @@ class SafetyFilter:
         if not is_inside:
             velocity = self._clip_to_room(soft, start, slowest, fastest)
             stop = self._stop_time(velocity)
-            is_inside = self._stays_inside(velocity, start)
+            is_inside = self._ends_inside(velocity, start + (self._period + 0.5 * stop) * velocity)
         for kind, before, after in (("velocity", wish, legal), ("acceleration", legal, soft), ("position", soft, velocity)):
             if before is not after and before.tolist() != after.tolist():
                 kinds.add(kind)
@@ -238,9 +238,8 @@ class SafetyFilter:
         kinds.add("braking")
         return brake, frozenset(kinds)
 
-    def _stays_inside(self, velocity: Vector, start: Vector) -> bool:
-        """No joint ends beyond a position margin, or farther beyond it."""
-        end = start + velocity * (self._period + 0.5 * self._stop_time(velocity))
+    def _ends_inside(self, velocity: Vector, end: Vector) -> bool:
+        """No joint ends beyond a position margin, or farther beyond it than it begins."""
         outside = (end > self._upper + ROUNDING_RAD) & (velocity > 0) | (end < self._lower - ROUNDING_RAD) & (velocity < 0)
         return not outside.any()
 
@@ -280,16 +279,15 @@ class SafetyFilter:
         broken = asked > bounds + ROUNDING_M
         kinds = {str(self._clearance.kinds[index]) for index in which[broken].tolist()}
         wish = velocity
-        for _ in range(TIP_ROUNDS):
+        for attempt in range(TIP_ROUNDS):
             tip = jacobian @ velocity
             speed = math.sqrt(tip @ tip)
             if speed > self._tip_speed * (1.0 + TIP_SLACK):  # a plane that touches the ball of allowed velocities
                 kinds.add("tip_speed")
                 rows, bounds = np.vstack((rows, tip / speed @ jacobian)), np.append(bounds, self._tip_speed)
-            elif not broken.any():
+            elif attempt or not broken.any():
                 break
             velocity = self._solve(wish, rows, bounds, slowest, fastest)
-            broken = rows @ velocity > bounds + ROUNDING_M
         return velocity, kinds
 
     def _solve(self, velocity: Vector, rows: Vector, bounds: Vector, slowest: Vector, fastest: Vector) -> Vector:
@@ -300,7 +298,7 @@ class SafetyFilter:
         self._sense[:] = 0
         highest, lowest = np.minimum(fastest, np.maximum(self._speed, slowest)), np.maximum(slowest, np.minimum(-self._speed, fastest))
         solution, _, flag, _ = daqp.solve(
-            np.eye(count), -velocity / scale, np.ascontiguousarray(rows * scale), np.concatenate((highest / scale, bounds)),
+            self._identity, -velocity / scale, np.ascontiguousarray(rows * scale), np.concatenate((highest / scale, bounds)),
             np.concatenate((lowest / scale, np.full(len(rows), -1e30))), self._sense,
         )  # fmt: skip
         return _within(np.asarray(solution) * scale, lowest, highest) if flag == SOLVED else velocity  # daqp keeps bounds up to 1e-6
@@ -308,7 +306,7 @@ class SafetyFilter:
     def _objection(self, velocity: Vector, start: Vector, required: Vector, jacobian: Vector, first: Vector | None = None) -> str:
         """The kind of the limit that braking from this velocity would break, or ""."""
         duration = self._period + 0.5 * self._stop_time(velocity)
-        if not self._stays_inside(velocity, start):
+        if not self._ends_inside(velocity, start + duration * velocity):
             return "position"
         if self._is_tip_too_fast(velocity, start, jacobian):
             return "tip_speed"
