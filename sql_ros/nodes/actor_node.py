@@ -153,8 +153,12 @@ class ActorNode(ManagedNode):
     def stepped(self) -> None:
         """The actor made a control step: called in the thread that made it, after its command went out."""
 
-    def activate(self) -> None:
-        """Starts the control loop."""
+    def prepare(self) -> None:
+        """Takes what real time asks for, and forgets the control loop there was."""
+        settle()
+        self.realtime = claim(self.config)
+        for what, outcome in self.realtime.items():
+            (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
         self._guard.forget()
         self.meter.forget()
         self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -169,10 +173,9 @@ class ActorNode(ManagedNode):
         self._heard = self._learner_heard = self._advanced = time.monotonic()  # a state, the learner, that it has more of what was sent
         if self._robot is not None:
             self._robot.enable(self.task.robot.command_timeout_s)
-        settle()
-        self.realtime = claim(self.config)
-        for what, outcome in self.realtime.items():
-            (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
+
+    def activate(self) -> None:
+        """Starts the control loop."""
         self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
         if not self.lockstep:
             self._threads.append(NodeThread(self, self._control, "control"))

@@ -5,7 +5,8 @@ transition    what the node adds                     what this base sees to
 ============  =====================================  ==========================================================================
 (made)        parameters are declared                they can be read, and /diagnostics says "unconfigured"
 configure     `configure`: loads, creates entities   an error is one line, and all that was made goes again
-activate      `activate`: threads, motion            with `autostart` both happen by themselves when the process starts
+activate      `prepare`, then `activate`: threads,   with `autostart` both happen by themselves when the process starts;
+              motion                                 between the two callbacks are let in
 deactivate    `deactivate`: the safe command last    also when the process ends, whatever the reason
 cleanup       `cleanup`: lets go of what was loaded  every publisher, subscription, service and timer of `configure` is destroyed
 ============  =====================================  ==========================================================================
@@ -48,7 +49,8 @@ class ManagedNode(LifecycleNode):
         finished: the process is to end.
         failure: why it must.
         phase: "unconfigured", "inactive" or "active".
-        ended: not set while the node is active or becomes so; for its threads.
+        ended: not set from `activate` until the node is to be active no longer: for its threads, and for callbacks, which leave messages
+            alone where it is.
         reading: of the topics that come at the rate of a control loop, from `configure` on.
     """
 
@@ -74,6 +76,9 @@ class ManagedNode(LifecycleNode):
         Raises:
             SqlRosError: something is wrong with it.
         """
+
+    def prepare(self) -> None:
+        """What `activate` and callbacks rely on, as if new; and what takes so long that nothing should move meanwhile."""
 
     def activate(self) -> None:
         """Starts threads; from here on things move."""
@@ -123,8 +128,7 @@ class ManagedNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Inactive to active."""
-        self.ended.clear()
-        return self._attempt("activate", "active", self.activate, self._end_activation)
+        return self._attempt("activate", "active", self._activate, self._end_activation)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Active to inactive."""
@@ -166,6 +170,11 @@ class ManagedNode(LifecycleNode):
     def _configure(self) -> None:
         self.configure()
         self.reading.start()
+
+    def _activate(self) -> None:
+        self.prepare()
+        self.ended.clear()
+        self.activate()
 
     def _end_activation(self) -> None:
         self.ended.set()

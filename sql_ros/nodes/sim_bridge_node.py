@@ -92,12 +92,15 @@ class SimBridgeNode(ManagedNode):
         self._condition = SimulatedInteraRobot(self) if task.robot.interface == "intera" else None
         self.create_timer(REPEAT_S, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def activate(self) -> None:
-        """Starts the simulation; in lockstep commands step it."""
+    def prepare(self) -> None:
+        """Takes what real time asks for."""
         self._command.clear()
         settle()
         for what, outcome in claim(self.config).items():
             (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
+
+    def activate(self) -> None:
+        """Starts the simulation; in lockstep commands step it."""
         if not self.lockstep:
             self._thread = NodeThread(self, self._run_paced, "simulation")
             self._thread.start()

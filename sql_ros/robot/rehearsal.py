@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from sql_ros.core.policy import Policy
 from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.task import Task
+
+MOST_BUSY = 0.85  # of a core: of one that SCHED_FIFO threads use by 95 % of a second, Linux takes 50 ms away (sched_rt_runtime_us)
+WATCHED_S = 0.1  # so often that is looked at
 
 
 class Rehearsal:
@@ -32,12 +36,14 @@ class Rehearsal:
         self._action = np.zeros(task.spec.action_size, np.float32)
         self._ahead_s = ahead_s
         self._due, self._pauses = 0.0, False  # when the next state is, and whether nothing is to be done for a while before
+        self._since, self._used, self._is_busy = -math.inf, 0.0, False  # steady time and time of the processor when that was looked at
         self.parts = 0
 
     def wait_s(self, now: float, due: float) -> float:
         """How long nothing is to be rehearsed [s]; 0: `go_on`; infinite: not before the next state.
 
-        Only after a pause: where one step follows the other everything is at hand, and what is left of the core is for other threads.
+        Only after a pause: where one step follows the other everything is at hand, and what is left of the core is for other threads. Nor
+        where the process lately used most of a core.
 
         Args:
             now: steady time [s].
@@ -45,8 +51,16 @@ class Rehearsal:
         """
         early = due - self._ahead_s - now
         if due != self._due:
-            self._due, self._pauses = due, early > 0.0
+            self._due, self._pauses = due, early > 0.0 and not self._uses_a_core(now)
         return max(early, 0.0) if self._pauses and early >= -2.0 * self._ahead_s else math.inf
+
+    def _uses_a_core(self, now: float) -> bool:
+        elapsed = now - self._since
+        if elapsed >= WATCHED_S:
+            used = time.process_time()
+            self._is_busy = used - self._used > MOST_BUSY * elapsed
+            self._since, self._used = now, used
+        return self._is_busy
 
     def go_on(self, policy: Policy | None, state: RobotState) -> None:
         """The next part, a small one: after it somebody may look whether the state has come that is waited for.

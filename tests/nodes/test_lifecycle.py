@@ -15,6 +15,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from sql_ros.core.checkpoint import load_checkpoint
+from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE
 
 pytestmark = pytest.mark.stack
@@ -90,6 +91,40 @@ def test_nothing_moves_before_activation_and_the_arm_holds_after_deactivation(pr
     heard = len(states)
     probe.spin_for(0.5)
     assert len(states) == heard
+
+
+SLOW = """
+import pathlib, sys, time
+from sql_ros.nodes import actor_node
+def claim(config):
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+    return {}
+actor_node.claim = claim
+sys.exit(actor_node.main())
+"""
+
+
+def test_no_state_is_answered_before_all_is_ready_for_it(processes, probe, task, tmp_path):
+    """Locking memory and collecting garbage take tenths of a second, and every answer meanwhile would be late."""
+    commands, states = (
+        probe.listen(Float64MultiArray, "commands", RELIABLE),
+        probe.node.create_publisher(JointState, "joint_states", RELIABLE),
+    )
+    processes.start([sys.executable, "-c", SLOW], cwd=tmp_path)
+    probe.wait(lambda: states.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
+    still, stamps = np.zeros(7), iter(range(1, 10**6))
+
+    def tell() -> None:
+        neutral = np.array(task.robot.neutral_position)
+        states.publish(state_to_msg(next(stamps) * 10_000_000, task.robot.joints, neutral, still, still))
+        probe.spin_for(0.01)
+
+    for _ in range(50):
+        tell()
+    assert not commands
+    (tmp_path / "go").touch()
+    probe.wait(lambda: tell() or commands)
 
 
 def test_a_failing_configure_says_why_and_can_be_repeated(processes, probe, untrained, tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import sql_ros.robot.rehearsal as rehearsal_module
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.rehearsal import Rehearsal
@@ -53,3 +54,14 @@ def test_it_is_rehearsed_just_before_a_state_is_due_and_only_after_a_pause(task)
     assert rehearsal.wait_s(now=13.5, due=10.0) == np.inf  # none came
     assert rehearsal.wait_s(now=18.0, due=20.0) == rehearsal.wait_s(now=19.0, due=20.0) == np.inf  # a step until just now
     assert rehearsal.wait_s(now=21.0, due=30.0) == 6.0
+
+
+def test_nothing_is_rehearsed_where_most_of_a_core_is_used(task, monkeypatch):
+    """Linux takes a core from SCHED_FIFO threads for 50 ms when they have used 95 % of a second."""
+    rehearsal, used = Rehearsal(task, ahead_s=0.5), 0.0
+    monkeypatch.setattr(rehearsal_module.time, "process_time", lambda: used)
+    outcomes = []
+    for second, share in enumerate((0.5, 0.9, 0.9, 0.5, 0.5), start=10):
+        used += share
+        outcomes.append(rehearsal.wait_s(now=float(second), due=second + 1.0))
+    assert outcomes == [0.5, np.inf, np.inf, 0.5, 0.5]
