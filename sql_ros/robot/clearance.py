@@ -168,11 +168,11 @@ class Clearance:
         Returns:
             The kind of the constraint, or "".
         """
-        closing = self.closing(velocity) + 1e-9
         distance = self.glance(position, velocity, duration) if first is None else first
         spare = distance - required
         if not spare.min(initial=0.0) >= 0.0:
             return str(self.kinds[np.argmin(spare)])
+        closing = self.closing(velocity) + 1e-9
         (watched,) = (~(spare >= closing * duration)).nonzero()  # whatever else there is cannot come too near any more; a NaN goes on
         if not len(watched) or duration <= 0.0:
             return ""

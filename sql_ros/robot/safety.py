@@ -215,10 +215,12 @@ class SafetyFilter:
         if is_fine and self._clearance.stays_far(start, velocity, longest):  # as far as the last look says: no new one is needed
             return velocity, frozenset(kinds)
         distance = self._clearance.glance(start, velocity, longest)
-        as_it_is = (
-            is_fine and self._mode != "torque"
-        )  # would the programme leave it, where nothing comes near; a torque's line starts elsewhere
-        if as_it_is and not self._clearance.conflict(start, velocity, longest - self._period, self._sliding, distance):
+        # the programme would leave it as it is; not so with torques, where the line starts elsewhere
+        if (
+            is_fine
+            and self._mode != "torque"
+            and not self._clearance.conflict(start, velocity, longest - self._period, self._sliding, distance)
+        ):
             return velocity, frozenset(kinds)
         required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
         velocity, more = self._slide(velocity, distance, jacobian, slowest, fastest)
