@@ -3,13 +3,14 @@
 Hop 1, 2, 3 and 7 of the walk: a state arrives, `robot.actor` answers it, the command and the finished transition are published, a new
 policy takes over between two steps.
 
-In real time a step at `control_rate_hz` is made as the state arrives that it is due with, so that the arm is answered without delay; a
-thread of its own makes those for which none came. `guard.py` says at every step whether the arm must be held. In lockstep there is no rate
-to keep: every state is answered in its callback; of the guard only stops from outside apply.
+In real time a step at `control_rate_hz` is made as the state arrives that it is due with, so that the arm is answered without delay; the
+thread that waits for states makes those for which none came. `guard.py` says at every step whether the arm must be held. In lockstep there
+is no rate to keep: every state is answered in its callback; of the guard only stops from outside apply.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import sys
 import threading
@@ -176,15 +177,12 @@ class ActorNode(ManagedNode):
 
     def activate(self) -> None:
         """Starts the control loop."""
-        self._threads = [NodeThread(self, self._policies.install_policies, "policies")]
-        if not self.lockstep:
-            self._threads.append(NodeThread(self, self._control, "control"))
-        self._threads.append(NodeThread(self, self._deliver, "delivery"))
+        self._threads = [NodeThread(self, self._policies.install_policies, "policies"), NodeThread(self, self._deliver, "delivery")]
         for thread in self._threads:
             thread.start()
-        if self._rehearsal is not None:
-            self.reading.meanwhile = partial(self._rehearse, self._rehearsal)
-        step_back(2)  # this thread is rclpy's executor: diagnostics, services, policies that arrive
+        if not self.lockstep:
+            self.reading.meanwhile = self._await_state
+        step_back()  # this thread is rclpy's executor: diagnostics, services, policies that arrive
 
     def deactivate(self) -> None:
         """Ends the control loop; the last command is a hold. A learner that is there is then left the time to have everything."""
@@ -292,7 +290,9 @@ class ActorNode(ManagedNode):
         return len(kept)
 
     def _send_transition(self, content: bytes, oldest: int) -> None:
-        if self._session or not self._seal.is_used:  # else it is sent when there is somebody to sign it for
+        if not self._seal.is_used:
+            self._replay.publish(self._codec.to_wire(content, oldest))
+        elif self._session:  # else it is sent when there is somebody to sign it for
             self._replay.publish(self._seal.sign(self._codec.wrap(content, oldest), self._session))
 
     # --- lockstep: one answer per published state ---
@@ -384,16 +384,19 @@ class ActorNode(ManagedNode):
         """It has something left to train on, and got on with it lately."""
         return self._sequence > self._acknowledged and now - self._advanced < WARN_EVERY_S
 
-    # --- real time: a loop of its own ---
+    # --- real time: all in the thread that reads ---
 
-    def _control(self) -> None:
-        """Body of the control thread; whatever happens in it, `deactivate` sends a hold as the last command."""
-        step_back()  # where its steps take as long as a period it would never let those in that read the states it waits for
-        while not self.ended.is_set():
-            due = self._schedule.sleep()
-            with self._lock:
-                if due == self._schedule.due:  # no state came
-                    self._tick(by_state=False)
+    def _await_state(self) -> float:
+        """Nothing is to be read: makes the step for which no state came, if one is overdue, or rehearses; returns how long to wait [s]."""
+        if self.ended.is_set():
+            return math.inf
+        left = self._schedule.left_s(time.monotonic())
+        if left > 0.0:
+            return min(left, self._rehearse(self._rehearsal)) if self._rehearsal is not None else left
+        with self._lock:
+            if not self.ended.is_set():
+                self._tick(by_state=False)
+        return 0.0
 
     def _rehearse(self, rehearsal: Rehearsal) -> float:
         """A part of a step, if one is due soon; returns how long the next state may be waited for without another part [s]."""
@@ -424,7 +427,7 @@ class ActorNode(ManagedNode):
 
     def _deliver(self) -> None:
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
-        step_back(2)
+        step_back()
         while (work := self._outbox.get()) is not None:
             work()
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import array
 import hashlib
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -32,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
+from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
@@ -215,6 +217,7 @@ class TransitionCodec:
         self._schema = f"schema {spec.schema_hash}"
         content = MultiArrayDimension(label=self._label, size=self._count, stride=self._count)
         self._layout = MultiArrayLayout(dim=[content, MultiArrayDimension(label=self._schema, size=1, stride=1)])
+        self._head = bytes(serialize_message(self.wrap(bytes(8 * self._count), 0)))[: -8 * self._count]
 
     def pack(self, entry: ReplayEntry) -> bytes:
         """Doubles in the order of the label: to be kept."""
@@ -235,6 +238,11 @@ class TransitionCodec:
         message = Float64MultiArray(layout=self._layout, data=array.array("d", content))
         message.data[TRANSITION_FIELDS.index("oldest")] = oldest
         return message
+
+    def to_wire(self, content: bytes, oldest: int) -> bytes:
+        """`wrap` in its serialised form, of which only the content is written anew."""
+        at = 8 * TRANSITION_FIELDS.index("oldest")
+        return b"".join((self._head, content[:at], struct.pack("d", oldest), content[at + 8 :]))
 
     def to_msg(self, entry: ReplayEntry) -> Float64MultiArray:
         """An entry as a message."""

@@ -53,7 +53,7 @@ class PolicyIntake:
 
     def install_policies(self) -> None:
         """Body of the thread `policies`, until `finish`."""
-        step_back(2)
+        step_back()
         while (message := self._waiting.get()) is not None:
             try:
                 if not self._followed.open_policy(message):

@@ -118,11 +118,9 @@ class Schedule:
         """A state that arrived then is the one for the next step; states come so often [s]."""
         return arrived >= self.due - 0.5 * min(every_s, self._period)
 
-    def sleep(self) -> float:
-        """Until the next step is overdue; returns the deadline this is about, which has changed if a state came meanwhile."""
-        due = self.due
-        time.sleep(max(due + self._grace - time.perf_counter(), 0.0))
-        return due
+    def left_s(self, now: float) -> float:
+        """How long the state of the next step may still be waited for [s]; 0: the step is overdue."""
+        return max(self.due + self._grace - now, 0.0)
 
     def stepped(self, now: float, *, by_state: bool) -> None:
         """A step began: the next one is due a period later. Deadlines missed by more than a period are given up."""

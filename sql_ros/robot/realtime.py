@@ -46,10 +46,10 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
     return outcome
 
 
-def step_back(steps: int = 1) -> None:
-    """Lowers the calling thread below those that answer the arm: it keeps what was claimed, but so many steps of priority."""
+def step_back() -> None:
+    """Lowers the calling thread below those that answer the arm: it keeps what was claimed, but one step of priority."""
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
-        priority = max(os.sched_getparam(0).sched_priority - steps, os.sched_get_priority_min(os.SCHED_FIFO))
+        priority = max(os.sched_getparam(0).sched_priority - 1, os.sched_get_priority_min(os.SCHED_FIFO))
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
 
 
