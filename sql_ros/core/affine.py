@@ -12,7 +12,8 @@ from torch import Tensor
 LARGE = 1 << 21  # multiplications of a product from which on oneDNN pays
 LARGE_ENOUGH_TO_ROUND = 1 << 25  # from which on bfloat16 pays
 _ONE_DNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_PRECISIONS = (torch.float32, torch.bfloat16)
+_ROUNDS = _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not where the processor has no AVX-512: there it refuses
+_PRECISIONS = (torch.float32, torch.bfloat16) if _ROUNDS else (torch.float32,)
 _product = torch.ops.mkldnn._linear_pointwise.default if _ONE_DNN else None
 
 
