@@ -266,18 +266,16 @@ class Clearance:
 
     def _gradient(self, one: int, two: int) -> Vector:
         """How the distance of two shapes changes with the joints (N,) [m/rad], at the pose placed last."""
-        ends, jacobian = np.zeros(6), np.zeros((3, self.model.nv))
+        ends = np.zeros(6)
         distance = mujoco.mj_geomDistance(self.model, self.data, one, two, HORIZON_M, ends)
         away = ends[3:] - ends[:3] if distance >= 0.0 else ends[:3] - ends[3:]
         if np.abs(away).max() < TOUCHING_M:
             away = self.data.geom_xpos[two] - self.data.geom_xpos[one]
         away /= math.sqrt(away @ away)
-        mujoco.mj_jac(self.model, self.data, jacobian, None, ends[3:], self._body_of[two])
-        gradient = away @ jacobian
+        gradient = away @ self._jacobian(ends[3:], self._body_of[two])
         if self._is_moved[one]:
-            mujoco.mj_jac(self.model, self.data, jacobian, None, ends[:3], self._body_of[one])
-            gradient -= away @ jacobian
-        return np.asarray(gradient[self._velocity_address])
+            gradient -= away @ self._jacobian(ends[:3], self._body_of[one])
+        return np.asarray(gradient)
 
     def _bodies(self, pairs: tuple[tuple[str, ...], ...]) -> set[frozenset[str]]:
         for name in {name for pair in pairs for name in pair}:
