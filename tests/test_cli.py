@@ -112,7 +112,8 @@ def test_bench_reports_the_figures_that_scripts_read(tmp_path):
     ):
         target = tmp_path / f"{words[0]}.json"
         command = [sys.executable, "-m", "sql_ros.cli.main", "bench", *words, "--seconds", "2", "--json", str(target)]
-        subprocess.run(command, check=True, timeout=120, capture_output=True)
+        ended = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
         figures = json.loads(target.read_text())["figures"]
         assert {name for name in figures if "cpu_learner" not in name} == names - {"cpu_learner"}
         assert all(value >= 0 for name, value in figures.items() if "growth" not in name)

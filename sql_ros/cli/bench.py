@@ -14,7 +14,9 @@ from pathlib import Path
 from sql_ros.core.errors import ConfigError
 
 Report = dict[str, float | str]
+STARTS_WITHIN_S = 40.0  # a busy machine takes 10
 SETTLE_S = 3.0  # discovery and the first steps are left out
+REPORT_S = 1.0  # between two reports of the actor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -174,36 +176,41 @@ def _listen(
     node = rclpy.create_node("bench", context=context)
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    seen: list[Report] = []
-    cpu: dict[str, float] = {}
+    kept: list[Report] = []
+    used: list[dict[str, float]] = []  # CPU time of each node, when the reports came
+    settled: float | None = None
 
     def on_diagnostics(message: DiagnosticArray) -> None:
+        nonlocal settled
+        now = time.monotonic()
         for status in message.status:
-            if status.name == "actor: control":
-                values = {entry.key: _number(entry.value) for entry in status.values}
-                if values:  # none before it is active
-                    seen.append({**values, "received_s": time.monotonic()})
-                    watch(pids)
+            values = {entry.key: _number(entry.value) for entry in status.values} if status.name == "actor: control" else {}
+            if not values or any(child.poll() is not None for child in children.values()):  # none before it is active
+                continue
+            if settled is None and float(values["control_steps"]) > 0:
+                settled = now + SETTLE_S
+            if settled is not None and now >= settled:
+                kept.append({**values, "received_s": now})
+                used.append({name: _cpu_seconds(pid) for name, pid in pids.items()})
+            watch(pids)
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
-    deadline = time.monotonic() + seconds + SETTLE_S + 20.0
-    settled: float | None = None
-    while time.monotonic() < deadline and all(child.poll() is None for child in children.values()):
+    started = time.monotonic()
+    span = -1.0  # between the first and the last report that count; below 0: not yet two
+    while span < max(seconds - REPORT_S / 2, 0.0) and all(child.poll() is None for child in children.values()):
         executor.spin_once(timeout_sec=0.1)
-        if settled is None and seen and float(seen[-1]["control_steps"]) > 0:
-            settled = time.monotonic() + SETTLE_S
-        if settled is not None and not cpu and time.monotonic() >= settled:
-            cpu = {name: _cpu_seconds(pid) for name, pid in pids.items()}
-        if settled is not None and time.monotonic() > settled + seconds:
+        if time.monotonic() > (started + STARTS_WITHIN_S if settled is None else settled + 2.0 * seconds + 10.0 * REPORT_S):
             break
+        span = float(kept[-1]["received_s"]) - float(kept[0]["received_s"]) if len(kept) > 1 else -1.0
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
-    cpu = {name: _cpu_seconds(pids[name]) - before for name, before in cpu.items()}
-    kept = [values for values in seen if settled is not None and float(values["received_s"]) >= settled]
+    if any(child.poll() is not None for child in children.values()):
+        raise ConfigError("a node ended")
     if len(kept) < 2:
-        raise ConfigError("the actor reported no control steps: does `sql-ros doctor` find that DDS discovery works?")
-    return kept, cpu
+        came = "no control steps" if settled is None else f"{len(kept)} times, expected once per second"
+        raise ConfigError(f"the actor reported {came}: does `sql-ros doctor` find that DDS discovery works?")
+    return kept, {name: used[-1][name] - used[0][name] for name in pids}
 
 
 def _number(text: str) -> float | str:
