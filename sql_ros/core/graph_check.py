@@ -33,11 +33,14 @@ PLAIN = (
 )
 
 
-def check_graph(data: bytes) -> None:
+def check_graph(data: bytes) -> onnx.ModelProto:
     """Passes a graph that may be run.
 
     Args:
         data: an ONNX file.
+
+    Returns:
+        What is in it.
 
     Raises:
         PolicyError: says what is in it that may not be.
@@ -59,12 +62,32 @@ def check_graph(data: bytes) -> None:
         raise PolicyError(f"policy has the operators {', '.join(strange[:10])}, allowed are: {', '.join(sorted(OPERATORS))}")
     if model.graph.sparse_initializer or any(tensor.external_data or tensor.data_location for tensor in _tensors(model)):
         raise PolicyError("policy has weights outside of its file, or sparse ones, expected all of them in it, dense")
-    for tensor in model.graph.initializer:  # no size depends on weights
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for tensor in bare.graph.initializer:  # no size depends on weights
         if tensor.data_type == onnx.TensorProto.FLOAT:
             tensor.ClearField("raw_data")
             tensor.ClearField("float_data")
-    model.ClearField("metadata_props")
-    _check_sizes(model.SerializeToString(deterministic=True))
+    bare.ClearField("metadata_props")
+    _check_sizes(bare.SerializeToString(deterministic=True))
+    return model
+
+
+def part_for(model: onnx.ModelProto, output: str) -> bytes:
+    """The graph that is left where only this output is asked for, as a file: the inputs stay, also those that it does not need."""
+    needed, kept = {output}, []
+    for node in reversed(model.graph.node):  # which stand in the order in which they can be computed
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = model.graph.name
+    part.graph.input.extend(model.graph.input)
+    part.graph.output.extend(item for item in model.graph.output if item.name == output)
+    part.graph.node.extend(reversed(kept))
+    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
+    whole: bytes = part.SerializeToString()
+    return whole
 
 
 def _is_allowed(node: onnx.NodeProto) -> bool:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime as ort
 
 from sql_ros.core.errors import PolicyError
-from sql_ros.core.graph_check import check_graph
+from sql_ros.core.graph_check import check_graph, part_for
 from sql_ros.core.spec import TaskSpec
 
 FORMAT = "sql_ros.policy/2"
+OUTPUTS = ("action", "q")  # (K, A), (K,)
 MEAN_OUTPUTS = ("mean", "mean_q")  # (1, A), (1,): of the candidates; policies that have but one candidate leave them out
 LARGEST_FILE = 64 * 1024 * 1024  # bytes
 CANDIDATES = 16  # drawn by the deterministic mode
@@ -38,40 +41,40 @@ class Policy:
     Args:
         data: an ONNX file as written by `core.export`.
         spec: what the actor expects; a policy of another task, joint order, scale or rate is refused.
+        ranks: `ranked` and `candidates` will be asked for, too; without Q a policy is loaded in half the time.
 
     Raises:
         PolicyError: too large, not ONNX, operators that are not allowed, other metadata or dimensions, a non-finite output on a trial run.
     """
 
-    def __init__(self, data: bytes, spec: TaskSpec) -> None:
+    def __init__(self, data: bytes, spec: TaskSpec, *, ranks: bool = True) -> None:
         if len(data) > LARGEST_FILE:
             raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
-        check_graph(data)
-        try:
-            self._session = ort.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise PolicyError(f"ONNX Runtime cannot load the policy: {' '.join(str(error).split())[:300]}") from None
+        model = check_graph(data)
         self.data, self.spec = data, spec
-        self.info = _read_info(self._session, data, spec)
-        self._sampling_only = ort.RunOptions()
-        self._sampling_only.only_execute_path_to_fetches = True  # leaves out Q where only the action is asked for
-        given = {output.name for output in self._session.get_outputs()}
-        self._outputs = ["action", "q", *(MEAN_OUTPUTS if given.issuperset(MEAN_OUTPUTS) else ())]
-        self.noise_size = _noise_size(self._session)
+        self.info = _read_info(model, data, spec)
+        self.noise_size = _noise_size(model)
+        given = {output.name for output in model.graph.output}
+        if not given.issuperset(OUTPUTS):
+            raise PolicyError(f"policy gives {', '.join(sorted(given)) or 'nothing'}, expected {', '.join(OUTPUTS)}")
+        # apart from the whole: to look for the path to one of several outputs takes ONNX Runtime half as long as to run it, at every run
+        self._sampler = _session(part_for(model, "action"))
+        self._whole = _session(data) if ranks else None
+        self._outputs = [*OUTPUTS, *(MEAN_OUTPUTS if given.issuperset(MEAN_OUTPUTS) else ())]
         self._check_output()
 
     def sample(self, observation: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Draws one action: observation (S,) -> (A,) in [-1, 1], distributed as exp(Q / alpha) as far as the network learned it."""
         noise = rng.standard_normal((1, self.noise_size), np.float32)
         feed = {"observation": observation[None], "noise": noise}
-        (action,) = self._session.run(["action"], feed, self._sampling_only)
+        (action,) = self._sampler.run(["action"], feed)
         return np.asarray(action[0], np.float32)
 
     def candidates(
         self, observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Actions (K, A) and their Q (K,) for an observation (S,) and standard normal noise (K, noise size)."""
-        action, q = self._session.run(["action", "q"], {"observation": observation[None], "noise": noise})
+        action, q = self._run(list(OUTPUTS), observation, noise)
         return action, q
 
     def ranked(self, observation: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -81,26 +84,30 @@ class Policy:
         is steadier than its best sample: an arm whose commands come late trembles less. Between two ways Q is low.
         """
         noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
-        action, q, *of_mean = self._session.run(self._outputs, {"observation": observation[None], "noise": noise})
+        action, q, *of_mean = self._run(self._outputs, observation, noise)
         best_first = action[np.argsort(-q, kind="stable")]
         if of_mean and of_mean[1][0] >= q.mean():
             best_first = np.concatenate((of_mean[0], best_first))
         return np.asarray(best_first, np.float32)
 
+    def _run(self, outputs: list[str], observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]) -> list[Any]:
+        assert self._whole is not None, "loaded with ranks=False"
+        return list(self._whole.run(outputs, {"observation": observation[None], "noise": noise}))
+
     def _check_output(self) -> None:
         """Runs once before anyone depends on it: shapes, finite numbers; and warms ONNX Runtime up."""
-        size = self.spec.action_size
-        observation = np.zeros(self.spec.observation_size, np.float32)
+        size, count = self.spec.action_size, CANDIDATES if self._whole else 1
+        observation, rng = np.zeros(self.spec.observation_size, np.float32), np.random.default_rng(0)
         try:
-            noise = np.zeros((CANDIDATES, self.noise_size), np.float32)
-            action, q, *of_mean = self._session.run(self._outputs, {"observation": observation[None], "noise": noise})
-            self.sample(observation, np.random.default_rng(0))
-        except Exception as error:  # see __init__
+            action, q, of_mean = self.sample(observation, rng)[None], np.zeros(1), []
+            if self._whole is not None:
+                action, q, *of_mean = self._run(self._outputs, observation, np.zeros((count, self.noise_size), np.float32))
+        except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise PolicyError(
                 f"the policy does not take observations ({len(observation)},) and noise (K, {self.noise_size}): {error}"
             ) from None
-        if action.shape != (CANDIDATES, size) or q.shape != (CANDIDATES,):
-            raise PolicyError(f"policy gives actions {action.shape} and Q {q.shape}, expected ({CANDIDATES}, {size}) and ({CANDIDATES},)")
+        if action.shape != (count, size) or q.shape != (count,):
+            raise PolicyError(f"policy gives actions {action.shape} and Q {q.shape}, expected ({count}, {size}) and ({count},)")
         if of_mean and [output.shape for output in of_mean] != [(1, size), (1,)]:
             raise PolicyError(f"policy gives as their mean {[output.shape for output in of_mean]}, expected {[(1, size), (1,)]}")
         if not all(np.isfinite(output).all() for output in (action, q, *of_mean)):
@@ -109,13 +116,20 @@ class Policy:
             raise PolicyError(f"policy gives actions up to {np.abs(action).max()}, expected [-1, 1]")
 
 
-def _noise_size(session: ort.InferenceSession) -> int:
+def _noise_size(model: onnx.ModelProto) -> int:
     """Standard normal numbers that one action takes: A, or one more where the sampler also chooses a component."""
-    shapes = {item.name: item.shape for item in session.get_inputs()}
-    shape = shapes.get("noise")
-    if shape is None or len(shape) != 2 or not isinstance(shape[1], int):
+    shapes = {item.name: [size.dim_value for size in item.type.tensor_type.shape.dim] for item in model.graph.input}
+    shape = shapes.get("noise", [])
+    if len(shape) != 2 or not shape[1]:
         raise PolicyError(f"policy has the inputs {shapes}, expected 'observation' and 'noise' of shape (K, noise size)")
-    return shape[1]
+    return int(shape[1])
+
+
+def _session(graph: bytes) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(graph, _session_options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        raise PolicyError(f"ONNX Runtime cannot load the policy: {' '.join(str(error).split())[:300]}") from None
 
 
 def _session_options() -> ort.SessionOptions:
@@ -126,9 +140,9 @@ def _session_options() -> ort.SessionOptions:
     return options
 
 
-def _read_info(session: ort.InferenceSession, data: bytes, spec: TaskSpec) -> PolicyInfo:
+def _read_info(model: onnx.ModelProto, data: bytes, spec: TaskSpec) -> PolicyInfo:
     try:
-        metadata = session.get_modelmeta().custom_metadata_map
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
     except UnicodeDecodeError:
         raise PolicyError("policy has broken metadata: it is no text") from None
     if metadata.get("format") != FORMAT:

@@ -58,7 +58,7 @@ class PolicyIntake:
             try:
                 if not self._followed.open_policy(message):
                     continue
-                policy = Policy(policy_from_msg(message), self._actor.task.spec)
+                policy = Policy(policy_from_msg(message), self._actor.task.spec, ranks=self._actor.deterministic)
             except (MessageError, PolicyError) as error:
                 self._refuse(f"{error}; version {self.version} stays in use")
                 continue

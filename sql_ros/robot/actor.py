@@ -84,6 +84,7 @@ class Actor:
     Attributes:
         policy: in use; replace it by one assignment between two steps.
         safety: the filter every command passes.
+        deterministic: as given; a policy must then be able to rank.
         given_up: episodes that were interrupted.
     """
 
@@ -93,7 +94,7 @@ class Actor:
         self._period = 1.0 / task.config.control_rate_hz
         self._drive = drive or Drive(task)
         self.safety = self._drive.safety
-        self._deterministic, self._explores = deterministic, explores
+        self.deterministic, self._explores = deterministic, explores
         self._most_candidates = min(max(round(SEARCH_SHARE * self._period / CANDIDATE_S), 1), CANDIDATES)
         self._rng = np.random.default_rng(seed)
         self._index = 0
@@ -259,7 +260,7 @@ class Actor:
         if policy is None:
             for _ in range(self._most_candidates):
                 yield self._rng.uniform(-1.0, 1.0, self.task.spec.action_size).astype(np.float32)
-        elif self._deterministic:
+        elif self.deterministic:
             yield from islice(policy.ranked(observation, self._rng), self._most_candidates)
         else:
             for _ in range(self._most_candidates):

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sql_ros.core.errors import PolicyError
-from sql_ros.core.graph_check import MOST_ELEMENTS, MOST_NODES, OPERATORS, check_graph
+from sql_ros.core.graph_check import MOST_ELEMENTS, MOST_NODES, OPERATORS, check_graph, part_for
 
 
 def _model(nodes, initializers=(), outputs=("action",), opsets=(("", 17),), **more) -> onnx.ModelProto:
@@ -30,6 +30,19 @@ def _refused(model: onnx.ModelProto | bytes, why: str) -> None:
 
 def test_a_plain_graph_passes():
     check_graph(_model([_relu()]).SerializeToString())
+
+
+def test_the_part_for_one_output_computes_nothing_else():
+    ones = numpy_helper.from_array(np.ones((3, 2), np.float32), "weight")
+    model = _model(
+        [_relu(to="hidden"), _relu("hidden", "action"), helper.make_node("MatMul", ["hidden", "weight"], ["q"])],
+        [ones], outputs=("action", "q"),
+    )  # fmt: skip
+    action, q = (onnx.load_model_from_string(part_for(model, output)) for output in ("action", "q"))
+    assert [node.output[0] for node in action.graph.node] == ["hidden", "action"]
+    assert [node.output[0] for node in q.graph.node] == ["hidden", "q"]
+    assert [len(part.graph.initializer) for part in (action, q)] == [0, 1]
+    assert [item.name for item in action.graph.input] == ["observation"]
 
 
 @pytest.mark.parametrize("operator", ["Loop", "If", "Scan", "RandomNormal", "Expand", "ConstantOfShape", "Range", "Tile", "Resize"])

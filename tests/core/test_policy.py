@@ -57,6 +57,17 @@ def test_sampling_draws_from_the_given_generator(exported, small_spec):
     assert not np.array_equal(first, policy.sample(observation, np.random.default_rng(6)))
 
 
+def test_a_policy_that_only_samples_draws_what_the_whole_one_draws(exported, small_spec):
+    light, whole = Policy(exported, small_spec, ranks=False), Policy(exported, small_spec)
+    observation = np.array([0.3, -0.2, 0.1], np.float32)
+    noise = np.random.default_rng(3).standard_normal((1, whole.noise_size), np.float32)
+    drawn = light.sample(observation, np.random.default_rng(3))
+    assert np.array_equal(drawn, whole.sample(observation, np.random.default_rng(3)))
+    np.testing.assert_allclose(drawn, whole.candidates(observation, noise)[0][0], atol=1e-6)
+    with pytest.raises(AssertionError, match="ranks=False"):
+        light.ranked(observation, np.random.default_rng(3))
+
+
 def test_the_best_candidates_come_first_and_before_them_their_mean_where_q_is_no_lower_there(learner, exported, small_spec, rng):
     policy, seen = Policy(exported, small_spec), set()
     for seed, observation in enumerate(rng.normal(size=(60, 3)).astype(np.float32)):
@@ -119,7 +130,7 @@ def _without_noise(data: bytes) -> bytes:
     [
         (lambda data: data[: len(data) // 2], "no ONNX file"),
         (lambda data: b"no onnx at all", "no ONNX file"),
-        (lambda data: b"", "cannot load"),
+        (lambda data: b"", "format None, expected"),
         (lambda data: _with_metadata(data, format="sql_ros.policy/99"), "format 'sql_ros.policy/99', expected 'sql_ros.policy/2'"),
         (lambda data: _with_metadata(data, version="many"), "broken metadata"),
         (lambda data: _with_metadata(data, spec="{"), "broken metadata"),
