@@ -12,7 +12,7 @@ import numpy as np
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
-from sql_ros.robot.drive import Action, Drive
+from sql_ros.robot.drive import Action, Drive, Driven
 from sql_ros.robot.homing import LONGEST_S, STUCK_S, WAYS, Trail, has_arrived
 from sql_ros.robot.task import Episode, Task
 
@@ -63,9 +63,8 @@ class _Running:
     """An episode under way."""
 
     observation: Action
-    action: Action  # chosen
-    applied: Action  # what the filter left of it
-    policy_version: int
+    driven: Driven | None = None  # what became of the action chosen for it
+    policy_version: int = 0
     steps: int = 0
     total_reward: float = 0.0
     streak: int = 0  # steps at the goal without a break, up to now
@@ -159,19 +158,20 @@ class Actor:
 
     def _go_on(self, running: _Running, state: RobotState, send: Callable[[Vector], None]) -> Step:
         """In the middle of an episode, or at its end: the next action, and the transition that the last one led to."""
-        self._trail.add(state.position)
         observation = self.task.observe(state, self.episode)
         terminated = self.task.is_terminated(state, self.episode)
         running.steps += 1
         truncated = not terminated and self._is_over(running.steps, state)
         made = (self._index, running.steps - 1, running.policy_version)
-        before, action, applied = running.observation, running.action, running.applied
+        before, driven = running.observation, running.driven
+        assert driven is not None  # an episode begins with an action
         fault, inference_s, is_over = "", 0.0, terminated or truncated
         if not is_over:
             command, fault = self._act(running, state, observation)
             inference_s = self._inference_s
             send(command)
-        reward = self.task.reward(state, applied, self.episode)
+        self._trail.add(state.position)
+        reward = self.task.reward(state, driven.applied, self.episode)
         running.total_reward += reward
         running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
         summary = None
@@ -183,7 +183,7 @@ class Actor:
             command = self._way_to_start(state)
         if is_over:
             send(command)
-        transition = Transition(before, action, reward, observation, terminated, truncated)
+        transition = Transition(before, driven.action, reward, observation, terminated, truncated)
         return Step(command, transition, summary, None, *made, fault=fault, inference_s=inference_s)
 
     def _jumped(self, state: RobotState) -> bool:
@@ -202,8 +202,7 @@ class Actor:
         if arrived:
             self._trail.clear()
         observation = self.task.observe(state, self.episode)
-        none = np.zeros(self.task.spec.action_size, np.float32)
-        self._running = _Running(observation, none, none, 0)
+        self._running = _Running(observation)
         command, fault = self._act(self._running, state, observation)
         return Step(command, target=self.episode.target, fault=fault, inference_s=self._inference_s)
 
@@ -250,10 +249,10 @@ class Actor:
             self._doubts = True
             return self.safety.hold(state), "policy_non_finite"
         self._doubts = False
-        command, running.action, running.applied = self._drive.act(wished, state, lambda: candidates)
+        running.driven = self._drive.act(wished, state, lambda: candidates)
         running.observation = observation
         running.policy_version = policy.info.version if policy else 0
-        return command, ""
+        return running.driven.command, ""
 
     def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
         """Actions (A,) in order of preference, drawn one by one as they are asked for."""

@@ -17,18 +17,33 @@ Action = npt.NDArray[np.float32]
 
 
 class Driven(NamedTuple):
-    """What became of an action.
+    """What became of an action. The arm waits for the command alone; the rest is reckoned when it is asked for.
 
     Attributes:
         command: to send (N,).
-        action: that was chosen, before the filter (A,). It is what is learned from, the filter being a part of the world: what comes out of
-            the filter would leave the actions that it changes without an example, and nothing to correct what Q thinks of them.
-        applied: that the command amounts to (A,): what counts for the reward.
+        wanted: the action chosen, as it came (A,).
+        origin: what an action is counted from, (N,) or 0.
+        scale: command at action 1 (N,).
     """
 
     command: Vector
-    action: Action
-    applied: Action
+    wanted: Action
+    origin: Vector | float
+    scale: Vector
+
+    @property
+    def action(self) -> Action:
+        """That was chosen, before the filter (A,).
+
+        It is what is learned from, the filter being a part of the world: what comes out of the filter would leave the actions that it
+        changes without an example, and nothing to correct what Q thinks of them.
+        """
+        return _within_one(self.wanted).astype(np.float32)
+
+    @property
+    def applied(self) -> Action:
+        """That the command amounts to (A,): what counts for the reward."""
+        return _within_one((self.command - self.origin) / self.scale).astype(np.float32)
 
 
 class Drive:
@@ -67,9 +82,7 @@ class Drive:
                     wanted, chosen = candidate, admission
                 if not chosen.is_elsewhere:
                     break
-        command = self.safety.send(chosen)
-        applied = _within_one((command - self._origin(state)) / self._scale).astype(np.float32)
-        return Driven(command, _within_one(wanted).astype(np.float32), applied)
+        return Driven(self.safety.send(chosen), wanted, self._origin(state), self._scale)
 
     def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
         """The command (N,) on the way to a pose [rad] (N,).

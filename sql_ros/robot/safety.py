@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from ctypes import c_int
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import daqp
@@ -26,21 +25,27 @@ TIP_SLACK, TIP_ROUNDS = 0.02, 4  # how nearly and in how many steps the limit of
 SOLVED = 1  # exit flag of daqp
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(NamedTuple):
     """What the filter makes of a command.
 
     Attributes:
         command: to send, (N,) in the unit of the mode.
         velocity: of the joints that it asks for, (N,) [rad/s].
         kinds: of limits that changed it; empty: it passed as it was.
-        correction: largest change, in shares of the velocity limits.
+        wish: the velocity that was asked for (N,) [rad/s].
+        limit: of velocity (N,) [rad/s].
     """
 
     command: Vector
     velocity: Vector
     kinds: frozenset[str]
-    correction: float
+    wish: Vector
+    limit: Vector
+
+    @property
+    def correction(self) -> float:
+        """Largest change, in shares of the velocity limits."""
+        return float((np.abs(self.velocity - self.wish) / self.limit).max())
 
     @property
     def is_elsewhere(self) -> bool:
@@ -90,6 +95,7 @@ class SafetyFilter:
         self._lower = np.array(config.position_lower) + config.position_margin_rad
         self._upper = np.array(config.position_upper) - config.position_margin_rad
         self._speed = config.limit_fraction * np.array(config.velocity_limit)
+        self._back = -self._speed
         self._acceleration = config.limit_fraction * np.array(config.acceleration_limit)
         self._change = self._acceleration * period_s
         self._lag = self._acceleration * TRACKING_S + TRACKING_RAD_S
@@ -182,7 +188,7 @@ class SafetyFilter:
         measured, lag = state.velocity, self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
-            return _Now(state.position + self._latency * last, last)
+            return _Now(state.position + self._latency * last if self._latency else state.position, last)
         reference = self._reference
         if reference is None or (np.abs(reference - state.position) > TRACKING_S * lag + TRACKING_S * self._speed).any():
             return _Now(state.position, last)
@@ -197,7 +203,7 @@ class SafetyFilter:
         """The admissible velocity nearest to the one wished for, and the kinds of limits in between."""
         kinds = set()
         slowest, fastest = last - self._change, last + self._change
-        legal = _within(wish, -self._speed, self._speed)
+        legal = _within(wish, self._back, self._speed)
         velocity = soft = _within(legal, slowest, fastest)
         stop = self._stop_time(soft)
         end = start + (self._period + 0.5 * stop) * soft
@@ -298,7 +304,7 @@ class SafetyFilter:
         if len(self._sense) != count + len(rows):
             self._sense = np.zeros(count + len(rows), c_int)
         self._sense[:] = 0
-        highest, lowest = np.minimum(fastest, np.maximum(self._speed, slowest)), np.maximum(slowest, np.minimum(-self._speed, fastest))
+        highest, lowest = np.minimum(fastest, np.maximum(self._speed, slowest)), np.maximum(slowest, np.minimum(self._back, fastest))
         solution, _, flag, _ = daqp.solve(
             self._identity, -velocity / scale, np.ascontiguousarray(rows * scale), np.concatenate((highest / scale, bounds)),
             np.concatenate((lowest / scale, np.full(len(rows), -1e30))), self._sense,
@@ -354,7 +360,7 @@ class SafetyFilter:
             clipped = _within(sent, -self._effort - gravity, self._effort - gravity)
             if (clipped != sent).any():
                 kinds, sent = kinds | {"effort"}, clipped
-        return Admission(sent, velocity, kinds, float((np.abs(velocity - wish) / self._speed).max()))
+        return Admission(sent, velocity, kinds, wish, self._speed)
 
 
 def _within(values: Vector, lowest: Vector, highest: Vector) -> Vector:

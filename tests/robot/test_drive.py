@@ -23,7 +23,8 @@ def test_the_action_that_comes_back_is_the_one_that_was_sent(task, mode):
     drive, state = Drive(Task("reach", config, task.robot)), _state(task)
     for wished in (np.full(7, 0.05, np.float32), np.array([1, -1, 1, -1, 1, -1, 1], np.float32)):
         drive.safety.forget()
-        command, _, applied = drive.act(wished, state)
+        driven = drive.act(wished, state)
+        command, applied = driven.command, driven.applied
         origin = state.position if mode == "position" else 0.0
         inside = np.abs((command - origin) / SCALES[mode]) <= 1.0  # a torque that slows a coupled joint may exceed what an action can say
         np.testing.assert_allclose((origin + SCALES[mode] * applied)[inside], command[inside], atol=1e-6)
@@ -43,7 +44,8 @@ OUT, BACK = (np.array([0.1, 0, 0, 0, 0, 0, sign * 0.2], np.float32) for sign in 
 
 def test_a_candidate_that_is_allowed_goes_before_one_that_would_be_clipped(at_a_limit):
     drive, state = at_a_limit
-    _, action, applied = drive.act(OUT, state, lambda: [OUT, BACK, 0.5 * BACK])
+    driven = drive.act(OUT, state, lambda: [OUT, BACK, 0.5 * BACK])
+    action, applied = driven.action, driven.applied
     np.testing.assert_array_equal(action, BACK)
     np.testing.assert_allclose(applied, BACK, atol=1e-6)
     assert drive.safety.interventions == {"resampled": 1}
@@ -51,7 +53,8 @@ def test_a_candidate_that_is_allowed_goes_before_one_that_would_be_clipped(at_a_
 
 def test_where_no_candidate_is_allowed_the_least_correction_is_sent(at_a_limit):
     drive, state = at_a_limit
-    _, action, applied = drive.act(OUT, state, lambda: [0.5 * OUT, 2 * OUT])
+    driven = drive.act(OUT, state, lambda: [0.5 * OUT, 2 * OUT])
+    action, applied = driven.action, driven.applied
     np.testing.assert_array_equal(action, 0.5 * OUT)
     np.testing.assert_allclose(applied, [0.05, 0, 0, 0, 0, 0, 0], atol=1e-6)
     assert drive.safety.interventions["position"] == 1
@@ -63,6 +66,6 @@ def test_no_other_candidate_is_asked_for_while_the_first_is_only_delayed(at_a_li
     def never():
         raise AssertionError("asked for others")
 
-    _, _, applied = drive.act(np.array([1, 0, 0, 0, 0, 0, -1], np.float32), state, never)
+    applied = drive.act(np.array([1, 0, 0, 0, 0, 0, -1], np.float32), state, never).applied
     assert 0 < applied[0] < 1
     assert drive.safety.interventions["acceleration"] == 1
