@@ -52,7 +52,7 @@ from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
-from sql_ros.robot.realtime import RealtimeConfig, claim, settle, step_back
+from sql_ros.robot.realtime import RealtimeConfig, step_back
 from sql_ros.robot.rehearsal import Rehearsal
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
@@ -156,10 +156,7 @@ class ActorNode(ManagedNode):
 
     def prepare(self) -> None:
         """Takes what real time asks for, and forgets the control loop there was."""
-        settle()
-        self.realtime = claim(self.config)
-        for what, outcome in self.realtime.items():
-            (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
+        self.realtime = self.take_real_time(self.config)
         self._guard.forget()
         self.meter.forget()
         self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

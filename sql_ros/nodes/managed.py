@@ -26,6 +26,7 @@ from sql_ros.core.errors import SqlRosError
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.parameters import declare_configs
 from sql_ros.nodes.reading import Reading
+from sql_ros.robot.realtime import RealtimeConfig, claim, settle
 
 DONE, REFUSED, BROKEN = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
 
@@ -94,6 +95,14 @@ class ManagedNode(LifecycleNode):
         raise NotImplementedError
 
     # --- the process ---
+
+    def take_real_time(self, config: RealtimeConfig) -> dict[str, str]:
+        """Takes what is asked for, in `prepare`, and says in the log what came of it; see `claim`."""
+        settle()
+        outcome = claim(config)
+        for what, came in outcome.items():
+            (self.get_logger().info if came == "granted" else self.get_logger().warning)(f"{what}: {came}")
+        return outcome
 
     def start(self) -> None:
         """Configures and activates, if `autostart` says so.

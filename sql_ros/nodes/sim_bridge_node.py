@@ -39,7 +39,7 @@ from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.pacing import Pacer
-from sql_ros.robot.realtime import RealtimeConfig, claim, settle
+from sql_ros.robot.realtime import RealtimeConfig
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -95,9 +95,7 @@ class SimBridgeNode(ManagedNode):
     def prepare(self) -> None:
         """Takes what real time asks for."""
         self._command.clear()
-        settle()
-        for what, outcome in claim(self.config).items():
-            (self.get_logger().info if outcome == "granted" else self.get_logger().warning)(f"{what}: {outcome}")
+        self.take_real_time(self.config)
 
     def activate(self) -> None:
         """Starts the simulation; in lockstep commands step it."""

@@ -68,7 +68,8 @@ class SafetyFilter:
     line in joint space, every joint by the same share at a time, as fast as the slowest joint allows: t(v) = max |v| / a. Admitted is v if
 
     - no joint is faster than its limit or changes its speed by more than a T;
-    - the line q + v (T + t(v) / 2) ends before every position margin;
+    - the line q + v (T + t(v) / 2) ends before every position margin; with torques, which change the velocity evenly from u during the
+      period, q + (u + v) T / 2 + v t(v) / 2;
     - along this line nothing comes nearer than the clearance: shapes of the arm to each other and to the scene, guarded points to
       the walls of the workspace and to keep-out boxes (`Clearance.conflict`); what is nearer already may only move away;
     - the tool is no faster than its limit.
@@ -205,13 +206,14 @@ class SafetyFilter:
         slowest, fastest = last - self._change, last + self._change
         legal = _within(wish, self._back, self._speed)
         velocity = soft = _within(legal, slowest, fastest)
+        origin, lead = self._arrival(start, last)
         stop = self._stop_time(soft)
-        end = start + (self._period + 0.5 * stop) * soft
+        end = origin + (lead + 0.5 * stop) * soft
         is_inside = all((end <= self._upper).tolist()) and all((end >= self._lower).tolist())
         if not is_inside:
-            velocity = self._clip_to_room(soft, start, slowest, fastest)
+            velocity = self._clip_to_room(soft, origin, lead, slowest, fastest)
             stop = self._stop_time(velocity)
-            is_inside = self._ends_inside(velocity, start + (self._period + 0.5 * stop) * velocity)
+            is_inside = self._ends_inside(velocity, origin + (lead + 0.5 * stop) * velocity)
         for kind, before, after in (("velocity", wish, legal), ("acceleration", legal, soft), ("position", soft, velocity)):
             if before is not after and before.tolist() != after.tolist():
                 kinds.add(kind)
@@ -246,6 +248,15 @@ class SafetyFilter:
         kinds.add("braking")
         return brake, frozenset(kinds)
 
+    def _arrival(self, start: Vector, last: Vector) -> tuple[Vector, float]:
+        """Where from, (N,), and for how long [s] the arm moves with its next velocity before it can brake: the period, from where it is.
+
+        Torques change the velocity evenly during the period: half of the way is that of the velocity before.
+        """
+        if self._mode == "torque":
+            return start + 0.5 * self._period * last, 0.5 * self._period
+        return start, self._period
+
     def _ends_inside(self, velocity: Vector, end: Vector) -> bool:
         """No joint ends beyond a position margin, or farther beyond it than it begins."""
         outside = (end > self._upper + ROUNDING_RAD) & (velocity > 0) | (end < self._lower - ROUNDING_RAD) & (velocity < 0)
@@ -261,18 +272,21 @@ class SafetyFilter:
         tip = self._clearance.tip_jacobian(start + self._period * velocity) @ velocity
         return bool(tip @ tip > most)
 
-    def _clip_to_room(self, velocity: Vector, start: Vector, slowest: Vector, fastest: Vector) -> Vector:
-        """So slow that the arm stops before every position margin: v T + v^2 / (2 a) and v (T + t / 2) at most the room left."""
-        below, above = np.maximum(start - self._lower, 0.0), np.maximum(self._upper - start, 0.0)
-        lowest, highest = -self._stoppable(below), self._stoppable(above)
+    def _clip_to_room(self, velocity: Vector, origin: Vector, lead: float, slowest: Vector, fastest: Vector) -> Vector:
+        """So slow that the arm stops before every position margin: v T + v^2 / (2 a) and v (T + t / 2) at most the room left.
+
+        Of T, its `lead`, and where that begins: see `_arrival`.
+        """
+        below, above = np.maximum(origin - self._lower, 0.0), np.maximum(self._upper - origin, 0.0)
+        lowest, highest = -self._stoppable(below, lead), self._stoppable(above, lead)
         velocity = _within(_within(velocity, lowest, highest), slowest, fastest)
-        reach = self._period + 0.5 * self._stop_time(velocity)
+        reach = lead + 0.5 * self._stop_time(velocity)
         return _within(_within(velocity, -below / reach, above / reach), slowest, fastest)
 
-    def _stoppable(self, room: Vector) -> Vector:
-        """The positive root of v T + v^2 / (2 a) = room."""
-        a, period = self._acceleration, self._period
-        return np.asarray(a * (np.sqrt(period**2 + 2 * room / a) - period))
+    def _stoppable(self, room: Vector, lead: float) -> Vector:
+        """The positive root of v T + v^2 / (2 a) = room, of T = lead."""
+        a = self._acceleration
+        return np.asarray(a * (np.sqrt(lead**2 + 2 * room / a) - lead))
 
     def _slide(self, velocity: Vector, distance: Vector, jacobian: Vector, slowest: Vector, fastest: Vector) -> tuple[Vector, set[str]]:
         """The nearest velocity that, to first order, stops before everything near; at the pose last looked at."""

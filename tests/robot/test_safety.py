@@ -117,6 +117,24 @@ def test_a_joint_at_its_margin_may_only_move_back():
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_moving_joint_is_stopped_at_its_margin_not_beyond_and_no_sooner(filters, mode):
+    """By the arm as the filter sees it: torques change its speed evenly during the period, other commands at its beginning."""
+    safety, last, position = filters(mode), np.zeros(N), NEUTRAL.copy()
+    last[6] = 0.5 * SPEED[6]
+    margin = ROBOT.position_upper[6] - ROBOT.position_margin_rad
+    braking = last - PERIOD * np.append(np.zeros(N - 1), ACCELERATION[6])
+    way = {"torque": 0.5 * PERIOD * (last + braking)}.get(mode, PERIOD * braking)[6] + braking[6] ** 2 / (2.0 * ACCELERATION[6])
+    position[6] = margin - way - 0.01
+    state = _state(position, last)
+    wish = {"velocity": last, "position": position + PERIOD * last, "torque": np.append(np.zeros(N - 1), 2.0)}[mode]
+    velocity = safety.consider(wish, state).velocity[6]
+    assert braking[6] < velocity < last[6]
+    way = (0.5 * PERIOD * (last[6] + velocity) if mode == "torque" else PERIOD * velocity) + velocity**2 / (2.0 * ACCELERATION[6])
+    assert position[6] + way == pytest.approx(margin, abs=1e-4)
+    assert position[6] + way < margin + 1e-8
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_joint_beyond_its_limit_is_not_moved_farther(filters, mode):
     safety, position = filters(mode), NEUTRAL.copy()
     position[4] = ROBOT.position_upper[4] + 0.2
