@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from sql_ros.core.mixture import WIDEST_LOG_SCALE, MixtureNetwork
 from sql_ros.core.mlp import Layer
 from sql_ros.core.networks import SamplingNetwork, StateActionNetwork, TwinQ
-from sql_ros.core.squash import squash
+from sql_ros.core.squash import LARGEST_ACTION, squash
+
+ROOT_HALF = math.sqrt(0.5)
 
 
 class Chain(nn.Module):
@@ -43,7 +45,7 @@ class Chain(nn.Module):
 
 
 class ActingMixture(nn.Module):
-    """`MixtureNetwork` for one state: observation (1, S), noise (K, A + 1) -> latents (K, A)."""
+    """`MixtureNetwork` for one state: observation (1, S), noise (K, A + 1) -> latents in units of sqrt 2 (K, A), to be squashed by erf."""
 
     def __init__(self, network: MixtureNetwork) -> None:
         super().__init__()
@@ -51,15 +53,18 @@ class ActingMixture(nn.Module):
         self.size, self.components = size, components
         self.trunk = Chain(network, 0)
         weight, bias = self.trunk.weights[-1], self.trunk.biases[-1]
-        # the last layer apart: logits, means, log scales, and M = (R - 1)^T row by row
+        # the last layer apart: logits, means, log scales, and M = (1 - R)^T row by row; constants are multiplied into the weights
         sizes = [components, components * size, components * size, size * (size - 1) // 2]
         parts = torch.split(weight, sizes, dim=1), torch.split(bias, sizes)
         place = network._placement.view(-1, size, size).transpose(1, 2).reshape(-1, size * size)
-        heads = [*zip(parts[0][:3], parts[1][:3]), (parts[0][3] @ place, parts[1][3] @ place)]
+        factors = (1.0, ROOT_HALF, 1.0 / WIDEST_LOG_SCALE, -1.0)
+        (*plain, weight), (*shift, bias) = ([factor * part for factor, part in zip(factors, each)] for each in parts)
+        heads = [*zip(plain, shift), (weight @ place, bias @ place)]
         self.heads = nn.ParameterList(_constant(value) for head in heads for value in head)
         self.trunk.weights, self.trunk.biases = self.trunk.weights[:-1], self.trunk.biases[:-1]
         self.last_norm = self.trunk.norms[-1]
-        self.sums = _constant(torch.triu(torch.ones(components, components))[:, :-1])  # cumulative, without the last
+        self.sums = _constant(2.0 * torch.triu(torch.ones(components, components))[:, :-1])  # cumulative, without the last, from -1 to 1
+        self.first = _constant(-torch.ones(components - 1))
         self.between = _constant(torch.eye(components)[1:] - torch.eye(components)[:-1])
         self.lowest = _constant(torch.eye(components)[:1])
 
@@ -69,15 +74,16 @@ class ActingMixture(nn.Module):
         logit, mean, log_scale, shear = (
             torch.addmm(bias, hidden, weight) for weight, bias in zip(self.heads[::2], self.heads[1::2])
         )  # (1, ...)
+        noise = noise * ROOT_HALF
         white, choice = noise[:, :-1], noise[:, -1:]
-        level = 0.5 + 0.5 * torch.erf(choice * math.sqrt(0.5))  # uniform on [0, 1], (K, 1)
-        above = (level > torch.softmax(logit, dim=-1) @ self.sums).to(level.dtype)  # (K, C - 1)
+        level = torch.erf(choice)  # uniform on [-1, 1], (K, 1)
+        above = (level > torch.addmm(self.first, torch.softmax(logit, dim=-1), self.sums)).to(level.dtype)  # (K, C - 1)
         chosen = self.lowest + above @ self.between  # one-hot (K, C)
-        scale = torch.exp(WIDEST_LOG_SCALE * torch.tanh(chosen @ log_scale.view(self.components, self.size) / WIDEST_LOG_SCALE))
+        scale = torch.exp(WIDEST_LOG_SCALE * torch.tanh(chosen @ log_scale.view(self.components, self.size)))
         latent = chosen @ mean.view(self.components, self.size) + scale * white  # y
-        # u (1 + M) = y, and (1 + M)^-1 = (1 - M)(1 + M^2)(1 + M^4)..., which ends: M is nilpotent
+        # u (1 - M) = y, and (1 - M)^-1 = (1 + M)(1 + M^2)(1 + M^4)..., which ends: M is nilpotent
         power, order = shear.view(self.size, self.size), 1
-        latent = latent - latent @ power
+        latent = latent + latent @ power
         while 2 * order < self.size:
             power, order = power @ power, 2 * order
             latent = latent + latent @ power
@@ -85,12 +91,14 @@ class ActingMixture(nn.Module):
 
 
 class ActingStein(nn.Module):
-    """`SamplingNetwork` for one state: observation (1, S), noise (K, A) -> latents (K, A)."""
+    """`SamplingNetwork` for one state: observation (1, S), noise (K, A) -> latents in units of sqrt 2, (K, A)."""
 
     def __init__(self, network: SamplingNetwork) -> None:
         super().__init__()
         self.chain = Chain(network, 0)
-        self.direct = None if network.direct is None else _constant(network.direct.weight.T)
+        for last in (self.chain.weights[-1], self.chain.biases[-1]):
+            last.mul_(ROOT_HALF)
+        self.direct = None if network.direct is None else _constant(ROOT_HALF * network.direct.weight.T)
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """As the network's own."""
@@ -123,7 +131,7 @@ class Candidates(nn.Module):
 
     def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Actions: (1, S), (K, noise size) -> (K, A)."""
-        return squash(self.sampler(observation, noise))
+        return torch.erf(self.sampler(observation, noise)).clamp(-LARGEST_ACTION, LARGEST_ACTION)
 
     def judge(self, observation: Tensor, action: Tensor) -> Tensor:
         """Q of any actions: (1, S), (K, A) -> (K,)."""
