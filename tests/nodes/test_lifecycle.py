@@ -95,12 +95,12 @@ def test_nothing_moves_before_activation_and_the_arm_holds_after_deactivation(pr
 
 SLOW = """
 import pathlib, sys, time
-from sql_ros.nodes import actor_node
+from sql_ros.nodes import actor_node, managed
 def claim(config):
     while not pathlib.Path("go").exists():
         time.sleep(0.01)
     return {}
-actor_node.claim = claim
+managed.claim = claim
 sys.exit(actor_node.main())
 """
 
