@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sql_ros.cli.bench import own_domain
+from sql_ros.cli.up import MOST_RESTARTS, WITHIN_S
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
@@ -137,11 +138,14 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
         command = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", *words]
         stack = subprocess.Popen(command, cwd=scratch, stdout=output, stderr=subprocess.STDOUT)
     victims: list[str] = []
+    killed: dict[str, list[float]] = {victim: [] for victim in VICTIMS}  # when
 
     def strike(witness: Witness) -> None:
-        if not victims:  # in rounds: a stack rightly ends with a process that crashes too often
+        if not victims:
             victims.extend(rng.permutation(VICTIMS))
         victim = victims.pop()
+        while sum(time.monotonic() - at < WITHIN_S + IN_FLIGHT_S for at in killed[victim]) >= MOST_RESTARTS:
+            witness.listen(IN_FLIGHT_S)  # a stack rightly ends with a process that crashes too often
         if victim == "actor":
             witness.expect_hold()
         pid = _find(stack, victim)
@@ -157,6 +161,7 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
             began = time.monotonic()
             while (successor := _find(stack, victim)) == pid:
                 witness.listen(0.05)
+            killed[victim].append(time.monotonic())
             if victim == "actor":  # a quick one would move the arm, which is to be seen at rest, before its commands are heard here
                 os.kill(successor, signal.SIGSTOP)
                 witness.watch_hold()
