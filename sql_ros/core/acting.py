@@ -6,7 +6,6 @@ learner trains came to more than 300 of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -15,9 +14,7 @@ from torch import Tensor, nn
 from sql_ros.core.mixture import WIDEST_LOG_SCALE, MixtureNetwork
 from sql_ros.core.mlp import Layer
 from sql_ros.core.networks import SamplingNetwork, StateActionNetwork, TwinQ
-from sql_ros.core.squash import LARGEST_ACTION, squash
-
-ROOT_HALF = math.sqrt(0.5)
+from sql_ros.core.squash import ROOT_HALF, squash, squash_scaled
 
 
 class Chain(nn.Module):
@@ -45,7 +42,7 @@ class Chain(nn.Module):
 
 
 class ActingMixture(nn.Module):
-    """`MixtureNetwork` for one state: observation (1, S), noise (K, A + 1) -> latents in units of sqrt 2 (K, A), to be squashed by erf."""
+    """`MixtureNetwork` for one state: observation (1, S), noise (K, A + 1) -> latents in units of sqrt 2 (K, A), for `squash_scaled`."""
 
     def __init__(self, network: MixtureNetwork) -> None:
         super().__init__()
@@ -131,7 +128,7 @@ class Candidates(nn.Module):
 
     def draw(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Actions: (1, S), (K, noise size) -> (K, A)."""
-        return torch.erf(self.sampler(observation, noise)).clamp(-LARGEST_ACTION, LARGEST_ACTION)
+        return squash_scaled(self.sampler(observation, noise))
 
     def judge(self, observation: Tensor, action: Tensor) -> Tensor:
         """Q of any actions: (1, S), (K, A) -> (K,)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sql_ros.core.networks import Scaling, StateActionNetwork
-from sql_ros.core.squash import log_volume
+from sql_ros.core.squash import ROOT_HALF, log_volume
 
 WIDEST_LOG_SCALE = 4.0  # of a component: standard deviations between exp(-4) and exp(4)
 FIRST_VARIANCE = 0.5  # of the components at the start; their means are spread with the rest, so that all is about N(0, I), uniform actions
@@ -88,7 +88,7 @@ class Mixture(NamedTuple):
     def draw(self, noise: Tensor) -> Tensor:
         """Latents from standard normal noise: (B, K, A + 1) -> (B, K, A); the last component of the noise chooses the Gaussian."""
         white, choice = noise[..., :-1], noise[..., -1]
-        level = 0.5 * (1.0 + torch.erf(choice * math.sqrt(0.5)))  # uniform on [0, 1], (B, K)
+        level = 0.5 * (1.0 + torch.erf(choice * ROOT_HALF))  # uniform on [0, 1], (B, K)
         steps = self.log_weight.exp().cumsum(-1)[:, :-1].contiguous()  # (B, C - 1)
         first = torch.arange(0, self.log_weight.numel(), self.log_weight.shape[1], device=noise.device).unsqueeze(1)  # of each state
         chosen = (torch.searchsorted(steps, level) + first).view(-1)  # (B K,)

@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 LARGEST_ACTION = 1.0 - 1e-6  # keeps `unsquash` finite
+ROOT_HALF = math.sqrt(0.5)
 
 
 def squash(latent: Tensor) -> Tensor:
     """Latent u to action a = 2 Phi(u) - 1, inside the box: (..., A) -> (..., A)."""
-    return torch.erf(latent * math.sqrt(0.5)).clamp(-LARGEST_ACTION, LARGEST_ACTION)
+    return squash_scaled(latent * ROOT_HALF)
+
+
+def squash_scaled(latent: Tensor) -> Tensor:
+    """`squash` of latents that are given in units of sqrt 2: (..., A) -> (..., A)."""
+    return torch.erf(latent).clamp(-LARGEST_ACTION, LARGEST_ACTION)
 
 
 def unsquash(action: Tensor) -> Tensor:
