@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 LARGE = 1 << 21  # multiplications of a product from which on oneDNN pays
+LARGE_COLUMN = 1 << 19  # of one with a single column, where torch has more threads than one
 LARGE_ENOUGH_TO_ROUND = 1 << 25  # from which on bfloat16 pays
 _ONE_DNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _ROUNDS = _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not where the processor has no AVX-512: there it refuses
@@ -28,7 +29,9 @@ def affine(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bo
 
 def is_large(rows: int, weight: Tensor) -> bool:
     """Whether so many rows times this matrix (in, out) are a case for oneDNN."""
-    return weight.shape[0] * weight.shape[1] * rows >= LARGE and weight.dtype in _PRECISIONS and weight.device.type == "cpu"
+    inputs, outputs = weight.shape
+    enough = LARGE_COLUMN if outputs == 1 and torch.get_num_threads() > 1 else LARGE
+    return rows * inputs * outputs >= enough and weight.dtype in _PRECISIONS and weight.device.type == "cpu"
 
 
 def fastest_precision(rows: int, width: int, device: torch.device) -> torch.dtype:

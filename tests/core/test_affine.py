@@ -23,6 +23,18 @@ def test_small_and_double_products_stay_with_torch():
     assert not is_large(ROWS, torch.zeros(INPUTS, OUTPUTS, dtype=torch.float64))
 
 
+def test_a_single_column_goes_another_way_only_where_it_is_long_and_torch_has_threads(monkeypatch):
+    column = torch.zeros(256, 1)
+    for threads, rows, expected in ((2, 4096, True), (2, 1024, False), (1, 4096, False)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert is_large(rows, column) == expected
+
+
+def test_a_long_column_is_the_same_product():
+    rows, weight, bias = torch.rand(4096, 256), torch.rand(256, 1), torch.rand(1)
+    torch.testing.assert_close(affine(rows, weight, bias), rows @ weight + bias, atol=1e-3, rtol=1e-5)
+
+
 @pytest.mark.parametrize("count", [16, ROWS], ids=["small", "large"])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9), (torch.bfloat16, 0.2)])
