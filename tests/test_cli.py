@@ -1,11 +1,14 @@
 """The command line without ROS: help that teaches, evaluation, figures, errors of one line."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
+from sql_ros.cli import bench_machine
 from sql_ros.cli.main import main
 
 
@@ -94,12 +97,23 @@ def test_the_doctor_finds_this_machine_ready():
 
 
 OF_THE_ACTOR = [f"{what}_{share}_us" for what in ("jitter", "latency") for share in ("p50", "p99", "p99.9", "max")]
-OF_THE_ACTOR += ["inference_p50_us", "inference_p99_us", "missed_fraction", "holds", "steps_per_s", "swaps", "cpu_actor", "cpu_sim_bridge"]
+OF_THE_ACTOR += [
+    "inference_p50_us",
+    "inference_p99_us",
+    "missed_fraction",
+    "holds",
+    "steps_per_s",
+    "swaps",
+    "cpu_actor",
+    "cpu_sim_bridge",
+    "cpu_stolen",
+]
+OF_THE_MACHINE = [f"machine_jitter_{share}_us_50" for share in ("p50", "p99", "p99.9", "max")] + ["machine_missed_fraction_50"]
 OF_THE_SOAK = {"minutes", "rate_hz", "transitions", "missed_deadlines", "policy_version", "control_steps"}
 OF_THE_SOAK |= {
     f"{what}_{node}" for what in ("memory_mib", "memory_growth", "files_growth", "cpu") for node in ("actor", "sim_bridge", "learner")
 }
-OF_THE_SOAK |= {f"latency_{share}_us_{when}" for share in ("p50", "p99") for when in ("early", "late")}
+OF_THE_SOAK |= {"cpu_stolen"} | {f"latency_{share}_us_{when}" for share in ("p50", "p99") for when in ("early", "late")}
 
 
 @pytest.mark.stack
@@ -108,7 +122,10 @@ def test_bench_reports_the_figures_that_scripts_read(tmp_path):
     for words, names in (
         (["lockstep"], {"lockstep_steps_per_s"}),
         (["soak", "--minutes", "0.1", "--rates", "50"], OF_THE_SOAK),
-        (["actor", "--rates", "50"], {"inference_p99_us", *(f"{name}_50{suffix}" for name in OF_THE_ACTOR for suffix in ("", "_alone"))}),
+        (
+            ["actor", "--rates", "50"],
+            {"inference_p99_us", *OF_THE_MACHINE, *(f"{name}_50{suffix}" for name in OF_THE_ACTOR for suffix in ("", "_alone"))},
+        ),
     ):
         target = tmp_path / f"{words[0]}.json"
         command = [sys.executable, "-m", "sql_ros.cli.main", "bench", *words, "--seconds", "2", "--json", str(target)]
@@ -117,6 +134,26 @@ def test_bench_reports_the_figures_that_scripts_read(tmp_path):
         figures = json.loads(target.read_text())["figures"]
         assert {name for name in figures if "cpu_learner" not in name} == names - {"cpu_learner"}
         assert all(value >= 0 for name, value in figures.items() if "growth" not in name)
+
+
+def test_a_bare_thread_counts_deadlines_as_the_actor_does_and_leaves_its_caller_alone(monkeypatch):
+    class Late:
+        def __init__(self, period_s):
+            self.period_s = period_s
+
+        @property
+        def deadline(self):
+            return time.perf_counter() - 3.5 * self.period_s
+
+        def wait(self):
+            time.sleep(self.period_s)
+
+    mine = os.sched_getaffinity(0), os.sched_getscheduler(0)
+    monkeypatch.setattr(bench_machine, "Pacer", Late)
+    late = bench_machine.wake_up(10.0, 0.5, 50, max(mine[0]))
+    assert late["missed_fraction"] >= 3.0
+    assert late["jitter_max_us"] > 0.0
+    assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == mine
 
 
 @pytest.mark.stack

@@ -170,6 +170,8 @@ def _listen(
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
+    from sql_ros.cli.bench_machine import stolen_s
+
     pids = {name: child.pid for name, child in children.items()}
     context = rclpy.Context()
     rclpy.init(context=context)
@@ -177,7 +179,7 @@ def _listen(
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(node)
     kept: list[Report] = []
-    used: list[dict[str, float]] = []  # CPU time of each node, when the reports came
+    used: list[dict[str, float]] = []  # CPU time of each node, and what the host took, when the reports came
     settled: float | None = None
 
     def has_ended() -> bool:
@@ -197,7 +199,7 @@ def _listen(
                 settled = now + SETTLE_S
             if settled is not None and now >= settled:
                 kept.append({**values, "received_s": now})
-                used.append({name: _cpu_seconds(pid) for name, pid in pids.items()})
+                used.append({**{name: _cpu_seconds(pid) for name, pid in pids.items()}, "stolen": stolen_s()})
             watch(pids)
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
@@ -214,7 +216,7 @@ def _listen(
     if len(kept) < 2:
         came = "no control steps" if settled is None else f"{len(kept)} times, expected once per second"
         raise ConfigError(f"the actor reported {came}: does `sql-ros doctor` find that DDS discovery works?")
-    return kept, {name: used[-1][name] - used[0][name] for name in pids}
+    return kept, {name: used[-1][name] - used[0][name] for name in used[0]}
 
 
 def _number(text: str) -> float | str:

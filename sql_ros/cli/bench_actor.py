@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import yaml
 
+from sql_ros.cli.bench_machine import QUANTILES, wake_up
 from sql_ros.core.config import read_yaml
 from sql_ros.share import find_file, share_folder
 
@@ -35,20 +36,19 @@ class Running(Protocol):
     def __call__(
         self, task: str, nodes: dict[str, list[str]], seconds: float, others: tuple[int, ...], watch: Callable[[dict[str, int]], None] = ...
     ) -> Reports:
-        """The actor's diagnostics, one per second, and the CPU time of each node [s].
+        """The actor's diagnostics, one per second, and the CPU time of each node and what the host took ("stolen") [s].
 
         All nodes but the actor run on the cores `others`, if there are any; `watch` is told the process ids every second.
         """
 
 
 MOST_UPDATES_PER_S = 400.0  # more than two cores make: so the learner never rests
-QUANTILES = ("p50", "p99", "p99.9", "max")
 
 
 def measure_actor(
     task: str, rates_hz: Sequence[float], seconds: float, seed: int, claims: Claims, run: Running, show: Callable[[str], None]
 ) -> dict[str, float]:
-    """At every rate in real time, alone and with a learner: jitter, latency, inference, missed deadlines, CPU.
+    """At every rate in real time, alone and with a learner: jitter, latency, inference, misses, CPU; and what the machine alone misses.
 
     Args:
         task: name of a file in config/tasks/, or a path.
@@ -70,6 +70,9 @@ def measure_actor(
                 new = _figures(values, cpu, rate)
                 figures |= {f"{figure}_{name}": value for figure, value in new.items()}
                 show(_line(rate, learns, new, values[-1]))
+            machine = wake_up(rate, seconds, claims.priority, claims.cpu)
+            figures |= {f"machine_{figure}_{rate:g}": value for figure, value in machine.items()}
+            show(_machine_line(rate, machine))
     fastest = f"{max(rates_hz):g}"
     return {**figures, "inference_p99_us": figures[f"inference_p99_us_{fastest}"]}
 
@@ -77,20 +80,30 @@ def measure_actor(
 def header() -> str:
     """Over the lines of `measure_actor`."""
     columns = f"{'jitter p50/p99/p99.9/max us':>30s} {'state to command p50/p99 us':>28s} {'inference p99':>14s} {'missed':>9s}"
-    return f"{'Hz':>5s} {'learner':>8s} {columns} {'CPU actor/arm/learner':>22s} {'policies':>9s} {'SCHED_FIFO':>13s} own core"
+    return f"{'Hz':>5s} {'learner':>8s} {columns} {'CPU actor/arm/learner/stolen':>28s} {'policies':>9s} {'SCHED_FIFO':>13s} own core"
 
 
 def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, float | str]) -> str:
-    jitter = "/".join(f"{new[f'jitter_{q}_us']:.0f}" for q in QUANTILES)
-    latency = "/".join(f"{new[f'latency_{q}_us']:.0f}" for q in QUANTILES[:2])
-    cpu = "/".join(f"{100 * new.get(f'cpu_{name}', 0.0):.0f} %" for name in ("actor", "sim_bridge", "learner"))
+    latency = "/".join(f"{new[f'latency_{q}_us']:.0f}" for q in ("p50", "p99"))
+    cpu = "/".join(f"{100 * new.get(f'cpu_{name}', 0.0):.0f} %" for name in ("actor", "sim_bridge", "learner", "stolen"))
     word = "beside" if learns else "no"
-    missed = f"{100 * new['missed_fraction']:.3f} %"
     granted = [str(last.get(f"realtime/{what}", "not asked for")) for what in ("SCHED_FIFO", "cpu")]
     return (
-        f"{rate:5g} {word:>8s} {jitter:>30s} {latency:>28s} {new['inference_p99_us']:14.0f} {missed:>9s} {cpu:>22s} "
+        f"{rate:5g} {word:>8s} {_jitter(new):>30s} {latency:>28s} {new['inference_p99_us']:14.0f} {_missed(new):>9s} {cpu:>28s} "
         f"{new['swaps']:9.0f} {granted[0]:>13s} {granted[1]}"
     )
+
+
+def _machine_line(rate: float, machine: dict[str, float]) -> str:
+    return f"{rate:5g} {'-':>8s} {_jitter(machine):>30s} {'a thread that only wakes up':>28s} {'':14s} {_missed(machine):>9s}"
+
+
+def _jitter(figures: dict[str, float]) -> str:
+    return "/".join(f"{figures[f'jitter_{q}_us']:.0f}" for q in QUANTILES)
+
+
+def _missed(figures: dict[str, float]) -> str:
+    return f"{100 * figures['missed_fraction']:.3f} %"
 
 
 def _figures(values: list[dict[str, float | str]], cpu: dict[str, float], rate: float) -> dict[str, float]:

@@ -80,20 +80,24 @@ class PeriodMeter:
 
 
 class Pacer:
-    """Sleeps to absolute deadlines; a deadline missed by more than a period is given up, not caught up with a burst."""
+    """Sleeps to absolute deadlines; a deadline missed by more than a period is given up, not caught up with a burst.
+
+    Attributes:
+        deadline: the next one, on the clock of `time.perf_counter` [s].
+    """
 
     def __init__(self, period_s: float) -> None:
         self._period = period_s
-        self._deadline = time.perf_counter() + period_s
+        self.deadline = time.perf_counter() + period_s
 
     def wait(self) -> None:
         """Until the next deadline."""
         now = time.perf_counter()
-        if now < self._deadline:
-            time.sleep(self._deadline - now)
-        elif now > self._deadline + self._period:
-            self._deadline = now
-        self._deadline += self._period
+        if now < self.deadline:
+            time.sleep(self.deadline - now)
+        elif now > self.deadline + self._period:
+            self.deadline = now
+        self.deadline += self._period
 
 
 class Schedule:
