@@ -17,12 +17,21 @@ from sql_ros.robot.dynamics import Dynamics
 
 TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates in this time; beyond that, what is measured counts
 TRACKING_RAD_S = 0.2  # and by so much anyhow
+MOST_MEASURED = 1.5  # shares of the speed limits: of what is measured to be faster only so much is believed where torques are commanded
 ROUNDING_RAD, ROUNDING_M = 1e-9, 1e-9
 TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
 SLIDE_M = 1e-3  # where something is near the programme keeps so much more than the clearance, for what its straight lines leave out
 UNSEEN_RAD_S = 1e-3  # slower is as good as not at all
 TIP_SLACK, TIP_ROUNDS = 0.02, 4  # how nearly and in how many steps the limit of tool speed is approached
 SOLVED = 1  # exit flag of daqp
+
+
+class _Now(NamedTuple):
+    """Where the next period starts: positions (N,), and velocities (N,) last asked for, as far as the arm follows them."""
+
+    start: Vector
+    last: Vector
+    state: RobotState  # that this was told by
 
 
 class Admission(NamedTuple):
@@ -34,6 +43,7 @@ class Admission(NamedTuple):
         kinds: of limits that changed it; empty: it passed as it was.
         wish: the velocity that was asked for (N,) [rad/s].
         limit: of velocity (N,) [rad/s].
+        now: where the period begins that the command is for.
     """
 
     command: Vector
@@ -41,6 +51,7 @@ class Admission(NamedTuple):
     kinds: frozenset[str]
     wish: Vector
     limit: Vector
+    now: _Now
 
     @property
     def correction(self) -> float:
@@ -51,13 +62,6 @@ class Admission(NamedTuple):
     def is_elsewhere(self) -> bool:
         """A limit of place forbids where the command leads; limits of speed and acceleration only delay it."""
         return bool(self.kinds - {"velocity", "acceleration", "effort"})
-
-
-class _Now(NamedTuple):
-    """Where the next period starts: positions (N,), and velocities (N,) last asked for, as far as the arm follows them."""
-
-    start: Vector
-    last: Vector
 
 
 class SafetyFilter:
@@ -78,7 +82,8 @@ class SafetyFilter:
     position limits is a clip; where it approaches something, a small quadratic programme finds the nearest that slides along it; what
     does not pass even so is mixed with braking. A command with a non-finite value, or that leads to one, is a hold.
 
-    Call it once per period. Limits are used by the share `limit_fraction` of the robot's config.
+    Call it once per period, with the same state again where no newer one came: the arm is then taken to be where the command before should
+    have led it. Limits are used by the share `limit_fraction` of the robot's config.
 
     Args:
         config: the arm and its limits.
@@ -114,6 +119,7 @@ class SafetyFilter:
         """The arm was put elsewhere, or did something else for a while: the next command starts from what is measured."""
         self._last: Vector | None = None  # velocities last sent
         self._reference: Vector | None = None  # position last sent, position mode
+        self._before: _Now | None = None  # where the period began that was last sent for
 
     # --- what is asked of it ---
 
@@ -124,15 +130,15 @@ class SafetyFilter:
     def steer(self, velocity: Vector, state: RobotState) -> Vector:
         """The command of the mode that comes nearest to joint velocities (N,) [rad/s]; takes it as sent."""
         now = self._present(state)
-        nearest, kinds = self._nearest(velocity, *now)
+        nearest, kinds = self._nearest(velocity, now.start, now.last)
         return self.send(self._admission(nearest, velocity, now, kinds))
 
     def consider(self, command: Vector, state: RobotState) -> Admission:
         """What would be sent for a command; nothing is counted, nothing taken as sent."""
         now = self._present(state)
-        start, last = now
+        start, last = now.start, now.last
         if self._dynamics is not None and np.isfinite(command).all():
-            wish = self._dynamics.velocity_after(command, state.position, state.velocity)
+            wish = self._dynamics.velocity_after(command, start, last)
         else:
             wish = command if self._mode != "position" else (command - start) / self._period
         if not all(map(math.isfinite, wish.tolist())):  # as it came, or made of what is finite but beyond all sense
@@ -144,13 +150,13 @@ class SafetyFilter:
         """Counts what was changed and takes the command as sent."""
         for kind in admission.kinds:
             self.interventions[kind] += 1
-        self._last = admission.velocity
+        self._last, self._before = admission.velocity, admission.now
         if self._mode == "position":
             self._reference = admission.command
         return admission.command
 
     def hold(self, state: RobotState, *, fresh: bool = True) -> Vector:
-        """The safest command of the mode, (N,): brake along the line last admitted, then stay.
+        """The safest command of the mode, (N,): brake along the line last admitted, then stay; an arm that is pushed meanwhile is not followed.
 
         Args:
             state: of the arm, the last known.
@@ -158,10 +164,12 @@ class SafetyFilter:
                 would be a constant torque of the velocity that once was. Velocity and position commands brake by what was sent last.
         """
         now = self._present(state) if fresh else self._remembered(state)
-        start, last = now
+        last = now.last
         if self._mode == "torque" and not fresh:
             self._last = None
-            return np.zeros_like(start)
+            return np.zeros_like(last)
+        if self._mode != "torque" and self._last is not None:
+            last = _within(last, np.minimum(self._last, 0.0), np.maximum(self._last, 0.0))
         return self.send(self._admission(self._braked(last), last, now, frozenset()))
 
     @property
@@ -184,21 +192,30 @@ class SafetyFilter:
     # --- the next velocity ---
 
     def _present(self, state: RobotState) -> _Now:
+        before, speed = self._before, self._speed
+        if before is not None and before.state is state and self._last is not None:
+            return self._expected(before, self._last)
         if self._dynamics is not None:
-            return _Now(state.position + self._latency * state.velocity, state.velocity)
-        measured, lag = state.velocity, self._lag
+            measured = _within(state.velocity, MOST_MEASURED * self._back, MOST_MEASURED * speed)
+            return _Now(state.position + self._latency * measured, measured, state)
+        measured, lag = _within(state.velocity, self._back, speed), self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
-            return _Now(state.position + self._latency * last if self._latency else state.position, last)
+            return _Now(state.position + self._latency * last if self._latency else state.position, last, state)
         reference = self._reference
-        if reference is None or (np.abs(reference - state.position) > TRACKING_S * lag + TRACKING_S * self._speed).any():
-            return _Now(state.position, last)
-        return _Now(reference, last)
+        if reference is None or (np.abs(reference - state.position) > TRACKING_S * (lag + np.abs(last))).any():
+            return _Now(state.position, last, state)
+        return _Now(reference, last, state)
+
+    def _expected(self, before: _Now, sent: Vector) -> _Now:
+        """One period after a command, for want of a newer state: where it should have led."""
+        mean = 0.5 * (before.last + sent) if self._mode == "torque" else sent
+        return _Now(before.start + self._period * mean, sent, before.state)
 
     def _remembered(self, state: RobotState) -> _Now:
-        """The same without a fresh state."""
+        """Where the next period starts by what was sent alone."""
         start = state.position if self._reference is None else self._reference
-        return _Now(start, np.zeros_like(start) if self._last is None else self._last)
+        return _Now(start, np.zeros_like(start) if self._last is None else self._last, state)
 
     def _nearest(self, wish: Vector, start: Vector, last: Vector) -> tuple[Vector, frozenset[str]]:
         """The admissible velocity nearest to the one wished for, and the kinds of limits in between."""
@@ -368,13 +385,13 @@ class SafetyFilter:
         elif self._dynamics is None:
             sent = now.start + velocity * self._period
         else:
-            sent = self._dynamics.torque_for(velocity, *now)
+            sent = self._dynamics.torque_for(velocity, now.start, now.last)
         if self._dynamics is not None:
             gravity = self._dynamics.gravity(now.start)
             clipped = _within(sent, -self._effort - gravity, self._effort - gravity)
             if (clipped != sent).any():
                 kinds, sent = kinds | {"effort"}, clipped
-        return Admission(sent, velocity, kinds, wish, self._speed)
+        return Admission(sent, velocity, kinds, wish, self._speed, now)
 
 
 def _within(values: Vector, lowest: Vector, highest: Vector) -> Vector:

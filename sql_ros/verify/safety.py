@@ -24,6 +24,10 @@ from sql_ros.verify.checks import Check, Progress
 RATES_HZ = (20.0, 100.0, 500.0)
 EPISODE_S = 3.0  # then another state is drawn
 TAKE_UP_S = 0.05  # so long the simulated velocity servo takes to take up an arm that was set moving: accelerations do not count
+LOST_S, LOSSES_HZ = (
+    0.1,
+    3.0,
+)  # so long the actor acts on a state where no newer one comes, and so often that happens in a trial that loses states
 WATCH_S = 0.01  # positions, speeds, efforts and contacts are looked at so often
 
 
@@ -93,6 +97,14 @@ class Trial:
         tally.interventions += self.filter.interventions
         return tally
 
+    def _heard(self, state: RobotState) -> RobotState:
+        """What the filter is given: the state, or an earlier one again while newer ones are lost."""
+        if self._known is None or state.stamp_ns >= self._lost_until_ns:
+            self._known = state
+            if self._rng.random() < self._losses_hz * self._period:
+                self._lost_until_ns = state.stamp_ns + round(1e9 * self._rng.uniform(0.0, LOST_S))
+        return self._known
+
     def _state(self) -> RobotState:
         m = self._sim.measure()
         return self._arm.state(m.stamp_ns, m.position, m.velocity, m.effort)
@@ -101,6 +113,8 @@ class Trial:
         """A random state from which the arm can stop."""
         robot, rng = self._robot, self._rng
         self.filter.forget()
+        self._known: RobotState | None = None
+        self._lost_until_ns, self._losses_hz = 0, rng.choice([0.0, 0.0, LOSSES_HZ])
         while True:
             margin = robot.position_margin_rad
             position = rng.uniform(np.array(robot.position_lower) + margin, np.array(robot.position_upper) - margin)
@@ -150,7 +164,8 @@ class Trial:
         return np.asarray(-2.0 * np.sign(self._rng.dirichlet(np.ones(len(nearest))) @ nearest))
 
     def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, since_s: float) -> None:
-        state = self._state()
+        actual = self._state()
+        state = self._heard(actual)
         share = policy(state)
         with np.errstate(invalid="ignore", over="ignore"):
             if self._mode == "velocity":
@@ -164,7 +179,7 @@ class Trial:
             self._sim.advance(self._chunk)
             self._watch(tally)
         if self._mode != "velocity" or since_s >= TAKE_UP_S:
-            change = np.abs(self._sim.measure().velocity - state.velocity) / self._period
+            change = np.abs(self._sim.measure().velocity - actual.velocity) / self._period
             tally.see("acceleration", float((change / self._robot.acceleration_limit).max()))
 
     def _watch(self, tally: Tally) -> None:

@@ -57,6 +57,54 @@ def test_an_admissible_command_passes_unchanged_to_the_bit(filters, mode):
     assert not safety.interventions
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_for_want_of_a_newer_state_the_arm_is_taken_to_be_where_the_last_command_led(filters, mode):
+    steps, command = 6, {"velocity": SPEED, "position": NEUTRAL + 0.08, "torque": np.full(N, 1.5)}[mode]
+    heard, reckoned = SafetyFilter(ROBOT, mode, PERIOD, SCENE), filters(mode)
+    state = only = _state()
+    for _ in range(steps):
+        admission, again = heard.consider(command, state), reckoned.consider(command, only)
+        np.testing.assert_allclose(again.velocity, admission.velocity, atol=1e-9)
+        np.testing.assert_allclose(reckoned.send(again), heard.send(admission), atol=1e-6)
+        mean = 0.5 * (state.velocity + admission.velocity) if mode == "torque" else admission.velocity
+        state = _state(state.position + PERIOD * mean, admission.velocity)
+    assert np.abs(state.position - NEUTRAL).max() > 0.01
+
+
+@pytest.mark.parametrize("spike", [3.0, 20.0])
+@pytest.mark.parametrize("mode", ["velocity", "position"])
+def test_a_velocity_that_is_measured_wrong_moves_no_arm_that_is_held(filters, mode, spike):
+    safety, wrong = filters(mode), np.zeros(N)
+    wrong[0] = spike
+    for velocity in (np.zeros(N), wrong, -wrong):
+        held = safety.hold(_state(velocity=velocity))
+        np.testing.assert_array_equal(held, NEUTRAL if mode == "position" else np.zeros(N))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_velocity_that_is_measured_wrong_asks_for_nothing_beyond_the_limits(filters, mode):
+    safety, wrong = filters(mode), np.zeros(N)
+    wrong[0] = 20.0
+    rest = NEUTRAL if mode == "position" else np.zeros(N)
+    safety.admit(rest, _state())
+    admission = safety.consider(rest, _state(velocity=wrong))
+    if mode == "torque":
+        believed = dataclasses.replace(_state(), velocity=np.minimum(wrong, 1.5 * SPEED))
+        np.testing.assert_array_equal(admission.command, safety.consider(rest, believed).command)
+    else:
+        assert (np.abs(admission.velocity) <= SPEED).all()
+        np.testing.assert_allclose(admission.command, rest + admission.velocity * (PERIOD if mode == "position" else 1.0))
+
+
+def test_a_position_command_does_not_go_back_to_where_the_arm_was_before_somebody_moved_it():
+    robot = load_robot("ur5e")
+    safety, arm, pose = SafetyFilter(robot, "position", PERIOD), Arm(robot), np.array(robot.neutral_position)
+    zero = np.zeros(len(pose))
+    safety.hold(arm.state(0, pose, zero, zero))
+    moved = pose + 0.1
+    np.testing.assert_array_equal(safety.hold(arm.state(10**10, moved, zero, zero)), moved)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_command_that_is_not_finite_becomes_a_hold(filters, mode, value):
