@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
@@ -60,6 +61,7 @@ from sql_ros.robot.watchdog import NO_REASONS
 WARN_EVERY_S = 5.0
 RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
 MOST_REHEARSED = 0.3  # of a period: the rest is for the step itself and for the threads behind it
+BRAKING_S, AT_REST_RAD_S = 2.0, 0.02  # the longest that torques brake an arm whose actor is to end, and from what speed on it is left alone
 HAND_OVER_S = 4.0  # the longest that an actor which is to end waits for a learner to have everything
 
 
@@ -95,17 +97,19 @@ class ActorNode(ManagedNode):
     """Wires `robot.actor.Actor` to topics."""
 
     takes_policies = True  # from the policy topic
+    where = "~"  # what stops it, and what a dry run would have sent, are found under
 
     def __init__(self, name: str = "actor", config: type[ActorConfig] = ActorConfig) -> None:
         super().__init__(name, "control", {"": config})
         self.config: ActorConfig = self.configs[0]
         self.lockstep = self.config.realtime_factor == 0.0
         self.trains = self.config.mode == "train"
-        self._guard = Guard(self, self.config)
+        self._guard = Guard(self, self.config, self.where)
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
         self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
         self._lock = threading.Lock()  # a control step is made by one thread at a time; of what lockstep remembers
+        self._brakes = False  # no longer active, but states are still read
         self._threads: list[NodeThread] = []
 
     def configure(self) -> None:
@@ -127,7 +131,9 @@ class ActorNode(ManagedNode):
         ahead_s = 0.0 if self.lockstep else min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s)
         self._rehearsal = Rehearsal(self.task, ahead_s) if ahead_s else None
         self._sent, self._left = 0, 0.0  # commands, and when the last one left: steady time [s]
-        self._commands = self.create_publisher(adapter.kind, "~/dry_run_commands" if self.config.dry_run else "commands", RELIABLE)
+        self._commands = self.create_publisher(
+            adapter.kind, f"{self.where}/dry_run_commands" if self.config.dry_run else "commands", RELIABLE
+        )
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
         self._targets = self.create_publisher(PoseStamped, "target", LATCHED)
@@ -158,6 +164,7 @@ class ActorNode(ManagedNode):
         """Takes what real time asks for, and forgets the control loop there was."""
         self.realtime = self.take_real_time(self.config)
         self._guard.forget()
+        self.actor.forget()
         self.meter.forget()
         self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._newest: RobotState | None = None  # the last that may be acted on
@@ -183,12 +190,13 @@ class ActorNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Ends the control loop; the last command is a hold. A learner that is there is then left the time to have everything."""
+        with self._lock:
+            state = self._newest  # a step under way is over, and there will be no other
+        if state is not None:
+            self._brake(state)
         self._policies.finish()
         for thread in self._threads[:-1]:
             thread.join()
-        with self._lock:
-            if self._newest is not None:
-                self._brake(self._newest)
         self._hand_over()
         self._outbox.put(None)
         for thread in self._threads[-1:]:
@@ -207,17 +215,32 @@ class ActorNode(ManagedNode):
             time.sleep(0.02)
 
     def _brake(self, state: RobotState) -> None:
-        """Holds until the last command is rest itself; in lockstep at once, since the simulation stands still."""
+        """Holds until the last command is rest itself; in lockstep at once, since the simulation stands still.
+
+        Torques brake by what is measured, while that comes; then, and where it does not, the arm is left to its gravity compensation.
+        """
+        if self.task.spec.command_mode == "torque" and not self.lockstep:
+            state = self._brake_by_torques(state)
         self._send(self.actor.interrupt(state, fresh=False), state)
         while not self.actor.safety.is_at_rest:
             if not self.lockstep:
                 time.sleep(self.meter.period_s)
             self._send(self.actor.interrupt(state, fresh=False), state)
 
+    def _brake_by_torques(self, state: RobotState) -> RobotState:
+        """Until the arm is at rest by its own word, or has none any more; returns the last state."""
+        self._brakes, given_up = True, time.monotonic() + BRAKING_S
+        while np.abs(state.velocity).max() > AT_REST_RAD_S and self._guard.watch.is_sound(now := time.monotonic()) and now < given_up:
+            self._send(self.actor.interrupt(state), state)
+            time.sleep(self.meter.period_s)
+            state = self._newest or state
+        self._brakes = False
+        return state
+
     # --- callbacks ---
 
     def _on_joint_states(self, message: JointState) -> None:
-        if self.ended.is_set():
+        if self.ended.is_set() and not self._brakes:
             return
         arrived = time.monotonic()
         try:

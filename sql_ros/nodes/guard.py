@@ -45,6 +45,11 @@ class GuardConfig(ManagedConfig):
 class Guard:
     """One per process, so that a latched stop outlives deactivation and cleanup.
 
+    Args:
+        node: that drives the arm.
+        config: its parameters.
+        where: its topics and services are found under, in the place of `~`.
+
     Attributes:
         latch: stops from outside.
         watch: of the states; from `wire` on.
@@ -52,8 +57,8 @@ class Guard:
         held: control steps that were a hold.
     """
 
-    def __init__(self, node: ManagedNode, config: GuardConfig) -> None:
-        self._node, self._config = node, config
+    def __init__(self, node: ManagedNode, config: GuardConfig, where: str = "~") -> None:
+        self._node, self._config, self._where = node, config, where
         self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
         self.holds = Holds()
         self.held = 0
@@ -62,12 +67,12 @@ class Guard:
         """Creates subscriptions and services, and a watch for this arm; topics that stop it are read before states where both came."""
         self.watch = StateWatch(self._config.max_state_age_s, robot.velocity_limit)
         self.latch.expect_robot(ROBOT_TIMEOUT_S if robot.interface == "intera" else 0.0)
-        node = self._node
-        node.create_service(Trigger, "~/stop", self._on_stop)
-        node.create_service(Trigger, "~/reset", self._on_reset)
-        node.reading.subscribe(Bool, "~/emergency_stop", lambda message: self.latch.emergency_stop(message.data), RELIABLE)
-        node.reading.subscribe(Bool, "~/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
-        node.reading.subscribe(Bool, "~/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
+        node, where = self._node, self._where
+        node.create_service(Trigger, f"{where}/stop", self._on_stop)
+        node.create_service(Trigger, f"{where}/reset", self._on_reset)
+        node.reading.subscribe(Bool, f"{where}/emergency_stop", lambda message: self.latch.emergency_stop(message.data), RELIABLE)
+        node.reading.subscribe(Bool, f"{where}/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
+        node.reading.subscribe(Bool, f"{where}/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
 
     def forget(self) -> None:
         """A new activation: states and reasons of the last one do not count; a latched stop does."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import queue
+import threading
+from collections import deque
 from collections.abc import Callable
 
 from std_msgs.msg import UInt8MultiArray
@@ -14,6 +15,8 @@ from sql_ros.nodes.messages import policy_from_msg
 from sql_ros.nodes.seal import Followed
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.realtime import step_back
+
+MOST_WAITING = 8  # policies; a node that is not active takes none, and the newest are what it may go on with
 
 
 class PolicyIntake:
@@ -31,7 +34,8 @@ class PolicyIntake:
 
     def __init__(self, actor: Actor, followed: Followed, diagnostics: Diagnostics, on_handled: Callable[[], None]) -> None:
         self._actor, self._followed, self._diagnostics, self._on_handled = actor, followed, diagnostics, on_handled
-        self._waiting: queue.SimpleQueue[UInt8MultiArray | None] = queue.SimpleQueue()
+        self._waiting: deque[UInt8MultiArray] = deque(maxlen=MOST_WAITING)
+        self._news, self._is_to_end = threading.Condition(), False
         self._former: Policy | None = None
         self.handled_version = 0
 
@@ -42,19 +46,21 @@ class PolicyIntake:
         return policy.info.version if policy else 0
 
     def on_policy(self, message: UInt8MultiArray) -> None:
-        """The callback: stores."""
-        self._waiting.put(message)
+        """The callback: stores; of those that nobody takes over the oldest goes."""
+        with self._news:
+            self._waiting.append(message)
+            self._news.notify()
 
     def on_learner(self) -> None:
         """Another learner has been heard: the policy that came before may be from it."""
         held = self._followed.take_held()
         if held is not None:
-            self._waiting.put(held)
+            self.on_policy(held)
 
     def install_policies(self) -> None:
         """Body of the thread `policies`, until `finish`."""
         step_back()
-        while (message := self._waiting.get()) is not None:
+        while (message := self._next()) is not None:
             try:
                 if not self._followed.open_policy(message):
                     continue
@@ -69,7 +75,18 @@ class PolicyIntake:
 
     def finish(self) -> None:
         """Ends the thread, after what has arrived."""
-        self._waiting.put(None)
+        with self._news:
+            self._is_to_end = True
+            self._news.notify()
+
+    def _next(self) -> UInt8MultiArray | None:
+        """The oldest that waits, or the first that comes; None once the thread is to end."""
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self._is_to_end)
+            if self._waiting:
+                return self._waiting.popleft()
+            self._is_to_end = False
+            return None
 
     def _refuse(self, reason: str) -> None:
         """The refused policy counts as handled, so that lockstep goes on."""

@@ -51,6 +51,7 @@ class TrialsNode(ActorNode):
 
     actor: TrialActor
     takes_policies = False  # every line is of the one policy of the parameters
+    where = "actor"  # whoever drives the arm is stopped by the same names
 
     def __init__(self) -> None:
         super().__init__("trials", TrialsConfig)

@@ -131,9 +131,8 @@ class Actor:
             send: takes the command as soon as it is known; what the arm need not wait for comes after.
         """
         if self._jumped(state):
-            self._give_up()
-            self.safety.forget()
-            self._trail.clear()
+            self.forget()
+        self._last_state = state
         if self._running is not None and not self._released:
             return self._go_on(self._running, state, send)
         if self._running is not None:
@@ -143,6 +142,13 @@ class Actor:
             step = self._retry(state) if self._doubts else self._approach(state)
         send(step.command)
         return step
+
+    def forget(self) -> None:
+        """The arm may have been moved meanwhile: an episode under way is given up, and what was sent no longer counts."""
+        self._give_up()
+        self.safety.forget()
+        self._trail.clear()
+        self._last_state = None
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """Gives the episode up (the state was late, or something is wrong) and holds: no transition spans the gap."""
@@ -188,8 +194,7 @@ class Actor:
 
     def _jumped(self, state: RobotState) -> bool:
         """The arm is where it cannot have moved to since the last state: it was reset, or the state is wrong."""
-        last, self._last_state = self._last_state, state
-        return last is not None and has_jumped(last, state, self._fastest)
+        return self._last_state is not None and has_jumped(self._last_state, state, self._fastest)
 
     def _approach(self, state: RobotState) -> Step:
         """On the way to the start pose, or there: then the first action of the episode."""

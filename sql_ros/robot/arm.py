@@ -14,6 +14,7 @@ from sql_ros.robot.model import load_model
 
 Vector = npt.NDArray[np.float64]
 JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
+FASTEST = 1.5  # shares of the velocity limits that an arm can have: pushed, or its servo overshoots
 LONGEST_GAP_S = 0.5
 SOLVER_STEPS, SOLVED, LONGEST_STEP_RAD = 200, 1e-4, 0.3  # of the inverse kinematics; m and rad
 
@@ -40,13 +41,18 @@ class RobotState:
 
 
 def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> bool:
-    """The arm is where it cannot have moved to since the last state, at one and a half times its velocity limits (N,) [rad/s].
+    """The arm is where it cannot have moved to since the last state, at `FASTEST` times its velocity limits (N,) [rad/s].
 
     A gap of more than `LONGEST_GAP_S`, by the stamps, gives it no more room.
     """
     elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
     moves = zip(state.position.tolist(), last.position.tolist(), velocity_limit.tolist())  # numpy takes twice as long for so few
-    return any(abs(now - before) > JUMP_RAD + 1.5 * elapsed * fastest for now, before, fastest in moves)
+    return any(abs(now - before) > JUMP_RAD + FASTEST * elapsed * fastest for now, before, fastest in moves)
+
+
+def is_too_fast(state: RobotState, velocity_limit: Vector) -> bool:
+    """A joint is said to move faster than `FASTEST` times its velocity limit (N,) [rad/s]."""
+    return any(abs(speed) > FASTEST * fastest for speed, fastest in zip(state.velocity.tolist(), velocity_limit.tolist()))
 
 
 class Arm:

@@ -11,11 +11,12 @@ robot            the robot says it is stopped, in error or not enabled;     the 
 enable_silent    no fresh true of the switch, where one is required         the next true
 ===============  =========================================================  ===================================================
 
-Pure: times are given in, from a steady clock [s]. Fed and reset by one thread, asked by another.
+Pure: times are given in, from a steady clock [s]. Fed, reset and asked by any threads.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from sql_ros.robot.watchdog import NO_REASONS
@@ -31,6 +32,7 @@ class StopLatch:
 
     def __init__(self, lock_timeout_s: float, enable_timeout_s: float) -> None:
         self._lock_timeout, self._enable_timeout = lock_timeout_s, enable_timeout_s
+        self._latching = threading.Lock()  # a stop that comes while one is being reset is not reset with it
         self._latched = ""
         self._pressed = False
         self._locked, self._lock_heard = False, -float("inf")
@@ -39,7 +41,8 @@ class StopLatch:
 
     def stop(self, why: str) -> None:
         """Latches a stop; the first reason stays."""
-        self._latched = self._latched or why
+        with self._latching:
+            self._latched = self._latched or why
 
     def emergency_stop(self, pressed: bool) -> None:
         """Takes the state of an emergency stop; pressed latches."""
@@ -65,10 +68,11 @@ class StopLatch:
 
     def reset(self, now: float) -> tuple[bool, str]:
         """Ends a latched stop, if nothing else stops the arm; returns success and a message."""
-        causes = [why for kind, why in self.reasons(now).items() if kind not in ("stop", "enable_silent")]
-        if causes:
-            return False, f"still stopped: {'; '.join(causes)}"
-        was, self._latched = self._latched, ""
+        with self._latching:
+            causes = [why for kind, why in self.reasons(now).items() if kind not in ("stop", "enable_silent")]
+            if causes:
+                return False, f"still stopped: {'; '.join(causes)}"
+            was, self._latched = self._latched, ""
         return True, f"released: {was}" if was else "was not stopped"
 
     def reasons(self, now: float) -> Mapping[str, str]:

@@ -156,7 +156,7 @@ class SafetyFilter:
         return admission.command
 
     def hold(self, state: RobotState, *, fresh: bool = True) -> Vector:
-        """The safest command of the mode, (N,): brake along the line last admitted, then stay; an arm that is pushed meanwhile is not followed.
+        """The safest command of the mode, (N,): brake along the line last admitted, then stay. An arm that is pushed is not followed.
 
         Args:
             state: of the arm, the last known.

@@ -9,6 +9,7 @@ state_too_old       no state for longer than the limit                     a goo
 stamps_frozen       states arrive, but their stamps stand for longer than  a later stamp; after a step back, `TRUST_AFTER`
                     the limit or step back                                 later stamps in a row
 state_jumped        a state where no arm can have moved to                 `TRUST_AFTER` plausible states in a row
+state_too_fast      a state with a speed that no arm has                   `TRUST_AFTER` plausible states in a row
 policy_missing      nothing to act with, and exploring is not allowed      a policy
 policy_non_finite   an output of the policy that is not finite             the next finite output
 loop_late           the control loop woke later than the limit             the next step in time
@@ -25,7 +26,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.robot.arm import RobotState, has_jumped
+from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
 
 TRUST_AFTER = 3  # plausible states in a row, once one was not
 NO_REASONS: Mapping[str, str] = {}
@@ -57,9 +58,10 @@ class StateWatch:
 
     def good(self, state: RobotState, now: float) -> None:
         """Takes a well-formed state."""
-        last, self._last, self._heard, self._bad = self._last, state, now, ""
+        last, self._heard, self._bad = self._last, now, ""
         if last is not None and state.stamp_ns == last.stamp_ns:
-            return
+            return  # whatever it says: the next is judged by the first of this stamp
+        self._last = state
         if last is not None and state.stamp_ns < last.stamp_ns:
             back = (last.stamp_ns - state.stamp_ns) * 1e-9
             self._distrust = ("stamps_frozen", f"the stamp of the state went back by {back:.3f} s", TRUST_AFTER)
@@ -68,6 +70,10 @@ class StateWatch:
         if last is not None and has_jumped(last, state, self._fastest):
             largest = float(np.abs(state.position - last.position).max())
             self._distrust = ("state_jumped", f"a joint jumped by {largest:.3f} rad, no arm can", TRUST_AFTER)
+            return
+        if is_too_fast(state, self._fastest):
+            largest = float(np.abs(state.velocity).max())
+            self._distrust = ("state_too_fast", f"a joint moves at {largest:.3f} rad/s, no arm can", TRUST_AFTER)
             return
         if self._distrust is not None:
             kind, why, needed = self._distrust

@@ -82,6 +82,8 @@ class Trial:
         self._chunks = self._sim.physics_steps(rate_hz) // self._chunk
         self._speed = np.array(robot.velocity_limit)
         self._points = [self._sim.model.site(robot.tool).id]
+        self._known: RobotState | None = None  # last one that was not lost
+        self._lost_until_ns, self._losses_hz = 0, 0.0
 
     def run(self, commands: int) -> Tally:
         """Gives so many commands."""
@@ -113,7 +115,7 @@ class Trial:
         """A random state from which the arm can stop."""
         robot, rng = self._robot, self._rng
         self.filter.forget()
-        self._known: RobotState | None = None
+        self._known = None
         self._lost_until_ns, self._losses_hz = 0, rng.choice([0.0, 0.0, LOSSES_HZ])
         while True:
             margin = robot.position_margin_rad

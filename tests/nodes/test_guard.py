@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE
+from sql_ros.robot.tasks import load_task
 
 pytestmark = pytest.mark.stack
 AWAY = 0.5  # rad from where the actor wants to go: it moves
@@ -28,7 +29,7 @@ class Scene:
         self.reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
         self.position = np.array(task.robot.neutral_position)
         self.turn(AWAY)
-        self.actor = processes.start(command) if command else processes.node("actor", **{"max_state_age_s": 0.3, **parameters})
+        self.actor = processes.start(command) if command else processes.node("actor", **{"task": task.spec.task, "max_state_age_s": 0.3, **parameters})
         probe.wait(self.states.get_subscription_count)
 
     def turn(self, angle: float) -> None:
@@ -162,7 +163,7 @@ def test_a_control_loop_that_wakes_late_holds_for_that_step(scene):
 
 def test_no_policy_is_a_hold_with_its_reason(probe, processes, task):
     scene = Scene(probe, processes, task, explores=False)
-    scene.until(lambda: scene.holds() and "holding, policy_missing" in scene.status().message)
+    scene.until(lambda: scene.holds() and "holding, policy_missing" in scene.status().message and scene.count("policy_missing") > 0)
     assert scene.count("policy_missing") == 1
 
 
@@ -340,6 +341,20 @@ def test_a_policy_whose_output_is_not_finite_is_a_hold_until_it_is_finite_again(
 def test_the_last_command_of_an_actor_that_is_told_to_end_is_a_hold(scene, processes, number):
     assert processes.stop(scene.actor, number) == 0
     scene.probe.spin_for(0.3)
+    assert not scene.moves()
+
+
+def test_torques_brake_an_arm_whose_actor_is_told_to_end_until_it_stands(probe, processes):
+    scene = Scene(probe, processes, load_task("sawyer_stack"))
+    scene.until(scene.moves)
+    speed = 0.5
+    scene.until(lambda: len(scene.commands) > 5, velocity=[speed, *[0.0] * 6])
+    scene.actor.send_signal(signal.SIGTERM)
+    scene.commands.clear()
+    scene.until(lambda: len(scene.commands) > 12, velocity=[speed, *[0.0] * 6])
+    assert all(command.data[0] < -1.0 for command in scene.commands[5:])
+    scene.until(lambda: scene.actor.poll() is not None)
+    probe.spin_for(0.3)
     assert not scene.moves()
 
 

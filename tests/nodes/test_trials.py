@@ -122,14 +122,14 @@ def test_a_stop_holds_the_arm_and_the_trial_begins_anew(processes, probe, tmp_pa
     states = probe.listen(JointState, "joint_states", RELIABLE)
     trials, table = _start(processes, tmp_path, protocol("repeats: 3\n"))
     probe.wait(lambda: states and np.abs(states[-1].velocity).max() > 0.2, timeout=120.0, what="motion")
-    assert probe.call(Trigger, "trials/stop", Trigger.Request()).success
+    assert probe.call(Trigger, "actor/stop", Trigger.Request()).success
     probe.wait(lambda: np.abs(states[-1].velocity).max() < 0.01, what="rest")
     before = len(_rows(table)) if table.exists() else 0
     states.clear()
     probe.wait(lambda: len(states) > 200, what="200 control steps")  # of 750 that three trials take
     assert np.ptp([state.position for state in states], axis=0).max() < 0.02
     assert (len(_rows(table)) if table.exists() else 0) == before
-    assert probe.call(Trigger, "trials/reset", Trigger.Request()).success
+    assert probe.call(Trigger, "actor/reset", Trigger.Request()).success
     probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
     assert [row["repeat"] for row in _rows(table)] == ["0", "1", "2"]
 

@@ -50,6 +50,22 @@ def test_the_command_goes_out_once_and_before_what_the_arm_need_not_wait_for(sho
     assert kinds == {(False, False, False), (False, False, True), (True, False, False), (True, True, False)}
 
 
+def test_an_arm_moved_while_the_actor_was_not_active_is_taken_as_it_is(short):
+    actor, arm = Actor(short, seed=0), SimulatedArm(short)
+    while arm.follow(actor).transition is None:
+        pass
+    actor.forget()
+    assert actor.given_up == 1
+    assert actor.safety.is_at_rest
+    start = actor.episode.start.copy()
+    start[0] += 0.6
+    arm.sim.reset(start)
+    step = actor.step(arm.state())
+    assert (step.transition, actor.given_up) == (None, 1)
+    change = short.robot.limit_fraction * np.array(short.robot.acceleration_limit) / short.config.control_rate_hz
+    assert (np.abs(step.command) <= change + 1e-12).all()  # from rest
+
+
 def test_an_episode_cut_for_time_is_truncated_and_not_terminated(short):
     steps = [step for step in _run(short, Actor(short, seed=0), 80) if step.transition]
     last = [step for step in steps if step.summary]

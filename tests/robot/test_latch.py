@@ -1,5 +1,7 @@
 """Who may stop the arm, and what it takes to let it go again."""
 
+import threading
+
 from sql_ros.robot.latch import StopLatch
 
 
@@ -25,6 +27,25 @@ def test_the_emergency_stop_latches_and_cannot_be_reset_while_pressed():
     assert set(latch.reasons(0.0)) == {"stop"}
     assert latch.reset(0.0)[0]
     assert not latch.reasons(0.0)
+
+
+def test_an_emergency_stop_pressed_while_a_stop_is_reset_is_not_reset_with_it(monkeypatch):
+    latch = StopLatch(0.0, 0.0)
+    latch.stop("somebody called")
+    press, reasons = threading.Thread(target=latch.emergency_stop, args=(True,)), latch.reasons
+
+    def meanwhile(now):
+        found = reasons(now)
+        press.start()
+        press.join(0.2)
+        return found
+
+    monkeypatch.setattr(latch, "reasons", meanwhile)
+    latch.reset(0.0)
+    monkeypatch.undo()
+    press.join()
+    latch.emergency_stop(False)
+    assert set(latch.reasons(0.0)) == {"stop"}
 
 
 def test_a_lock_latches_nothing_and_opens_with_the_next_false():

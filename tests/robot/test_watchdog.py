@@ -54,6 +54,26 @@ def test_stamps_that_stand_still_are_told_from_silence_and_the_next_later_one_en
     assert not watch.reasons(1.12)
 
 
+def test_a_speed_that_no_arm_has_is_a_reason_until_the_states_are_plausible_again(watch):
+    fast = _state(1.01)
+    fast.velocity[0] = -1.6  # of 1.0 rad/s
+    watch.good(fast, 1.01)
+    assert set(watch.reasons(1.01)) == {"state_too_fast"}
+    assert "1.600 rad/s" in watch.reasons(1.01)["state_too_fast"]
+    assert watch.state.stamp_ns == 10**9
+    for tick in range(2, 2 + TRUST_AFTER):
+        assert watch.reasons(1.0 + tick / 100)
+        watch.good(_state(1.0 + tick / 100), 1.0 + tick / 100)
+    assert not watch.reasons(1.0 + tick / 100)
+
+
+def test_a_jump_is_one_also_where_it_comes_with_a_stamp_that_was_there_before(watch):
+    watch.good(_state(1.0, 1.0), 1.005)
+    assert watch.state.position[0] == 0.0
+    watch.good(_state(1.01, 1.0), 1.01)
+    assert set(watch.reasons(1.01)) == {"state_jumped"}
+
+
 def test_one_repeated_stamp_is_no_reason(watch):
     watch.good(_state(1.0), 1.01)
     assert not watch.reasons(1.01)
