@@ -29,7 +29,11 @@ class Scene:
         self.reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
         self.position = np.array(task.robot.neutral_position)
         self.turn(AWAY)
-        self.actor = processes.start(command) if command else processes.node("actor", **{"task": task.spec.task, "max_state_age_s": 0.3, **parameters})
+        self.actor = (
+            processes.start(command)
+            if command
+            else processes.node("actor", **{"task": task.spec.task, "max_state_age_s": 0.3, **parameters})
+        )
         probe.wait(self.states.get_subscription_count)
 
     def turn(self, angle: float) -> None:
