@@ -250,6 +250,7 @@ class ActorNode(ManagedNode):
             return
         except MessageError as error:
             self._diagnostics.faults["state_dropped"] += 1
+            self._heard = arrived
             self._guard.watch.bad(str(error))
             return
         interval, self._heard = arrived - self._heard, arrived
@@ -388,8 +389,12 @@ class ActorNode(ManagedNode):
         self._release()
         now = time.monotonic()
         if now - self._heard > WARN_EVERY_S and self._waits_since is None and (self.lockstep or self._newest is None):
-            name = self.resolve_topic_name("joint_states")
-            self._diagnostics.fault("waiting", f"nothing on {name} for {now - self._heard:.0f} s: is its publisher running?")
+            name, joints = self.resolve_topic_name("joint_states"), ", ".join(self.task.robot.joints)
+            self._diagnostics.fault(
+                "waiting", f"nothing of {joints} on {name} for {now - self._heard:.0f} s: is its publisher running, are these its joints?"
+            )
+        elif self._newest is not None and not self.config.dry_run and self._commands.get_subscription_count() == 0:
+            self._diagnostics.fault("unheard", f"nobody listens to {self._commands.topic_name}: is the arm's controller running?")
         elif self._waits_since is not None and now - self._waits_since > WARN_EVERY_S and not self._learner_advances(now):
             name = self.resolve_topic_name("learner/progress")
             self._diagnostics.fault("waiting", f"for {now - self._waits_since:.0f} s the learner is behind, by {name}: is it running?")

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from sql_ros.core.config import Config, option
@@ -28,6 +29,7 @@ from sql_ros.nodes.parameters import declare_configs
 from sql_ros.nodes.reading import Reading
 from sql_ros.robot.realtime import RealtimeConfig, claim, settle
 
+LOOK_S, LOOKS = 5.0, 7  # another node of the same name is said to be one after so long: who was killed is still known to others for 20 s
 DONE, REFUSED, BROKEN = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
 
 
@@ -67,6 +69,8 @@ class ManagedNode(LifecycleNode):
         self._changing = threading.RLock()  # a transition is under way: the executor's, or the main thread's at start and end
         self.reading = Reading(self)
         self._diagnostics = Diagnostics(self, component, self._status)
+        self._twin_seen = 0  # times in a row
+        self.create_timer(LOOK_S, self._look_for_twin, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._permanent = self._entities()
 
     # --- what a node adds ---
@@ -202,6 +206,15 @@ class ManagedNode(LifecycleNode):
 
     def _entities(self) -> list[list[Any]]:
         return [list(self.publishers), list(self.subscriptions), list(self.services), list(self.timers)]
+
+    def _look_for_twin(self) -> None:
+        """Two stacks in one domain hear each other's states and feed each other's learner."""
+        is_there = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace())) > 1
+        self._twin_seen = self._twin_seen + 1 if is_there else 0
+        if self._twin_seen >= LOOKS:
+            self._twin_seen = 0
+            name = self.get_fully_qualified_name()
+            self._diagnostics.fault("twin", f"there is another {name}: give one of the stacks a namespace:= or a ROS_DOMAIN_ID of its own")
 
     def _status(self) -> Status:
         if self.phase == "active":

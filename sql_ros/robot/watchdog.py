@@ -4,7 +4,8 @@
 kind                begins with                                            ends with
 ==================  =====================================================  ==================================================
 state_bad           a state that lacks some joints, has wrong lengths or   a good state
-                    values that are not finite
+                    values that are not finite, or a joint far beyond its
+                    limits
 state_too_old       no state for longer than the limit                     a good state
 stamps_frozen       states arrive, but their stamps stand for longer than  a later stamp; after a step back, `TRUST_AFTER`
                     the limit or step back                                 later stamps in a row
@@ -28,6 +29,7 @@ import numpy.typing as npt
 
 from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
 
+OUTSIDE_RAD = 0.5  # so far beyond a limit no joint is: another unit, another zero
 TRUST_AFTER = 3  # plausible states in a row, once one was not
 NO_REASONS: Mapping[str, str] = {}
 MOST_SEVERE_FIRST = ("emergency_stop", "stop", "stop_lock", "robot", "enable_silent")  # then the others
@@ -39,13 +41,15 @@ class StateWatch:
     Args:
         max_age_s: of a state, and of a stamp that stands still.
         fastest: largest speed of each joint [rad/s], (N,).
+        lower, upper: limits of each joint [rad], (N,); by default none.
 
     Attributes:
         state: the last one trusted; None before the first.
     """
 
-    def __init__(self, max_age_s: float, fastest: npt.ArrayLike) -> None:
+    def __init__(self, max_age_s: float, fastest: npt.ArrayLike, lower: npt.ArrayLike = -np.inf, upper: npt.ArrayLike = np.inf) -> None:
         self._max_age, self._fastest = max_age_s, np.asarray(fastest, np.float64)
+        self._lower, self._upper = (np.broadcast_to(each, self._fastest.shape) for each in (lower, upper))
         self.forget()
 
     def forget(self) -> None:
@@ -58,6 +62,12 @@ class StateWatch:
 
     def good(self, state: RobotState, now: float) -> None:
         """Takes a well-formed state."""
+        beyond = np.maximum(self._lower - state.position, state.position - self._upper)
+        if beyond.max() > OUTSIDE_RAD:
+            joint = int(beyond.argmax())
+            limits = f"{self._lower[joint]:g} to {self._upper[joint]:g}"
+            self._heard, self._bad = now, f"joint {joint} (from 0) is at {state.position[joint]:.3f} rad, its limits are {limits}: radians?"
+            return
         last, self._heard, self._bad = self._last, now, ""
         if last is not None and state.stamp_ns == last.stamp_ns:
             return  # whatever it says: the next is judged by the first of this stamp

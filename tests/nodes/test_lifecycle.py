@@ -223,3 +223,28 @@ def test_the_shutdown_transition_ends_the_process(processes, probe):
     assert _state(probe, "sim_bridge") == "active"
     assert _change(probe, "sim_bridge", Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert bridge.wait(30) == 0
+
+
+HASTY = """
+import sys
+from sql_ros.nodes import actor_node, managed
+managed.LOOK_S, actor_node.WARN_EVERY_S = 0.2, 0.5
+sys.exit(actor_node.main())
+"""
+
+
+def test_a_second_stack_in_the_domain_and_an_arm_that_hears_nothing_are_said(processes, probe, task):
+    states, joints = probe.node.create_publisher(JointState, "joint_states", RELIABLE), task.robot.joints
+    command = [sys.executable, "-c", HASTY, "--ros-args"]
+    first = processes.start(command)
+
+    def said(what: str) -> bool:
+        zero = np.zeros(len(joints))
+        stamp = probe.node.get_clock().now().nanoseconds
+        states.publish(state_to_msg(stamp, joints, np.array(task.robot.neutral_position), zero, zero))
+        return what in first.log.read_text()
+
+    probe.wait(lambda: said("nobody listens to /commands"))
+    assert "there is another" not in first.log.read_text()
+    processes.start(command)
+    probe.wait(lambda: said("there is another /actor"))

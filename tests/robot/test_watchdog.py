@@ -74,6 +74,15 @@ def test_a_jump_is_one_also_where_it_comes_with_a_stamp_that_was_there_before(wa
     assert set(watch.reasons(1.01)) == {"state_jumped"}
 
 
+def test_a_joint_far_beyond_its_limits_is_a_bad_state_until_it_is_not():
+    watch = StateWatch(MAX_AGE, [1.0, 2.0], [-3.0, -1.0], [3.0, 1.0])
+    watch.good(_state(1.0, 57.3), 1.0)
+    assert watch.reasons(1.0) == {"state_bad": "joint 1 (from 0) is at 57.300 rad, its limits are -1 to 1: radians?"}
+    assert watch.state is None
+    watch.good(_state(1.01, 1.3), 1.01)  # beyond a limit, as arms are
+    assert not watch.reasons(1.01)
+
+
 def test_one_repeated_stamp_is_no_reason(watch):
     watch.good(_state(1.0), 1.01)
     assert not watch.reasons(1.01)
