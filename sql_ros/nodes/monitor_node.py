@@ -89,13 +89,17 @@ class MonitorNode(Node):
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads and writes the report."""
+        """Ends the threads and writes the report; none where there was no run: its folder may be that of an earlier one."""
         self._end("The run was stopped.")
         self._policy_arrived.set()
         for thread in self._threads:
             thread.join()
-        if self._run_dir is not None:
-            self._conclude(self._run_dir)
+        if self._run_dir is None:
+            return
+        if self.progress.first_updates is None and not self.progress.episodes:
+            print(f"Neither the learner nor an episode was heard: no report is written to {self._run_dir}", flush=True)
+            return
+        self._conclude(self._run_dir)
 
     def bad_input(self, text: str) -> None:
         """See `process.Runnable`."""
@@ -251,6 +255,7 @@ class MonitorNode(Node):
             seed=self.config.seed,
             evaluation_seed=self.config.evaluation_seed,
             ending=self._ending,
+            source=self.config.task,
         )
         if self._metrics:
             self._metrics.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from sql_ros.core.policy import Policy
@@ -39,6 +40,7 @@ def write_report(
     seed: int,
     evaluation_seed: int,
     ending: str,
+    source: str = "",
 ) -> dict[str, float]:
     """Writes curves.png, arm.png, figures.json and report.md.
 
@@ -52,6 +54,7 @@ def write_report(
         seed: of the run.
         evaluation_seed: of the evaluation episodes.
         ending: why it ended, a sentence.
+        source: path of the task's file; empty: it is the one of its name in config/tasks/.
 
     Returns:
         The figures.
@@ -70,7 +73,8 @@ def write_report(
     if evaluation is not None:
         figures.update(evaluation.figures())
     write_figures(run_dir / "figures.json", figures, seed, command)
-    (run_dir / "report.md").write_text(_text(task, progress, policy, evaluation, figures, command, seed, evaluation_seed, ending, picture))
+    text = _text(task, progress, policy, evaluation, figures, shlex.quote(source or task.name), command, seed, evaluation_seed, ending, picture)
+    (run_dir / "report.md").write_text(text)
     return figures
 
 
@@ -80,6 +84,7 @@ def _text(
     policy: Policy | None,
     evaluation: Evaluation | None,
     figures: dict[str, float],
+    source: str,
     command: str,
     seed: int,
     evaluation_seed: int,
@@ -118,6 +123,6 @@ The arm at the end of an evaluation episode, the path of its tool and its goal (
 |---|---|
 {version_rows}
 
-Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {task.spec.task} --episodes 100 --seed {evaluation_seed}`),
-`checkpoints/` (continue: `sql-ros up sawyer_stack run_dir:=<this folder> resume:=true`), `metrics.jsonl`, `figures.json`, `log/`.
+Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {source} --episodes 100 --seed {evaluation_seed}`),
+`checkpoints/` (continue: `sql-ros up sawyer_stack task:={source} run_dir:=<this folder> resume:=true`), `metrics.jsonl`, `figures.json`, `log/`.
 """

@@ -50,6 +50,14 @@ def test_a_report_before_the_first_policy_says_so(progress, task, tmp_path):
     assert figures["success_rate"] == 0.0
 
 
+@pytest.mark.parametrize(("source", "named"), [("", "sawyer_reach"), ("/my tasks/mine.yaml", "'/my tasks/mine.yaml'")])
+def test_the_commands_of_a_report_name_its_task(progress, task, tmp_path, source, named):
+    write_report(tmp_path, task, progress, None, None, command="x", seed=0, evaluation_seed=1000, ending="Stopped.", source=source)
+    text = (tmp_path / "report.md").read_text()
+    assert f"`sql-ros up sawyer_stack task:={named} run_dir:=<this folder> resume:=true`" in text
+    assert f"--policy policy.onnx --task {named} --episodes" in text
+
+
 def test_latest_points_to_the_newest_run_and_spares_a_real_folder(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
