@@ -12,13 +12,14 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError, MessageError, PolicyError
+from sql_ros.core.errors import ConfigError, MessageError, PolicyError, SqlRosError
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
@@ -99,7 +100,12 @@ class MonitorNode(Node):
         if self.progress.first_updates is None and not self.progress.episodes:
             print(f"Neither the learner nor an episode was heard: no report is written to {self._run_dir}", flush=True)
             return
-        self._conclude(self._run_dir)
+        try:
+            self._conclude(self._run_dir)
+        except OSError as error:
+            self._diagnostics.faults["report_failed"] += 1
+            self._diagnostics.publish()
+            self.failure = self.failure or SqlRosError(f"the report in {self._run_dir} is not whole: {error}")
 
     def bad_input(self, text: str) -> None:
         """See `process.Runnable`."""
@@ -122,10 +128,9 @@ class MonitorNode(Node):
         if self.finished.is_set():
             return
         self.progress.add(episode)
-        if self._metrics:
-            p = self.progress
-            robot = {"robot_minutes": round(p.robot_minutes, 4), "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
-            self._metrics.write("episode", p.wall_s, **{**vars(episode), **robot}, **_numbers(p.training))
+        p = self.progress
+        robot = {"robot_minutes": round(p.robot_minutes, 4), "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
+        self._record("episode", **{**vars(episode), **robot}, **_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
@@ -189,9 +194,8 @@ class MonitorNode(Node):
         result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
         p.evaluating = ""
         p.evaluations.append((minutes, policy.info.updates, policy.info.version, result))
-        if self._metrics:
-            about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
-            self._metrics.write("evaluation", p.wall_s, **about, **result.figures())
+        about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
+        self._record("evaluation", **about, **result.figures())
         complete = len(result.successes) == self.config.evaluation_episodes
         if complete and (self._best is None or result.success_rate >= self._best[1].success_rate):
             self._best = (policy, result)
@@ -234,6 +238,22 @@ class MonitorNode(Node):
         except OSError as error:
             raise ConfigError(f"run_dir {self._run_dir} cannot be written: {error}") from None
         return metrics
+
+    def _record(self, kind: str, **values: Any) -> None:
+        """A line of metrics; the run goes on without those that cannot be written."""
+        if self._metrics is None:
+            return
+        try:
+            self._metrics.write(kind, self.progress.wall_s, **values)
+        except OSError as error:
+            self._fault_once("metrics_lost", f"{error}; the run goes on, and such lines are counted on /diagnostics")
+
+    def _fault_once(self, kind: str, text: str) -> None:
+        """Counts a fault and says it the first time only: the disk stays full for a while."""
+        if kind in self._diagnostics.faults:
+            self._diagnostics.faults[kind] += 1
+        else:
+            self._diagnostics.fault(kind, text)
 
     def _conclude(self, run_dir: Path) -> None:
         """The report on the best policy, evaluating the newest if none was evaluated in full."""

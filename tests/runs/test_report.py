@@ -80,6 +80,31 @@ def test_metrics_are_one_json_object_a_line(tmp_path):
     assert lines[1]["kind"] == "evaluation"
 
 
+@pytest.mark.parametrize("torn", ['{"kind": "epi', "7", "{}", '{"kind": "episode"}', '{"kind": "episode", "robot_minutes": NaN}', "\0\0", "\udcff"])
+def test_resuming_passes_over_a_torn_line_and_ends_it(progress, tmp_path, torn):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"kind": "episode", "wall_s": 9.0, "robot_minutes": 7.5}\n' + torn.encode(errors="surrogateescape"))
+    progress.resume(path)
+    assert progress.robot_minutes == 7.5
+    metrics = MetricsFile(path)
+    metrics.write("evaluation", 2.0)
+    metrics.close()
+    assert path.read_bytes().splitlines()[1:] == [torn.encode(errors="surrogateescape"), b'{"kind": "evaluation", "wall_s": 2.0}']
+
+
+def test_after_a_full_disk_metrics_go_on_in_a_line_of_their_own(tmp_path, full_disk):
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path)
+    metrics.write("episode", 1.0)
+    with full_disk(50), pytest.raises(OSError, match="File too large"):
+        metrics.write("episode", 2.0)
+    assert len(path.read_bytes()) == 50
+    metrics.write("episode", 3.0)
+    metrics.close()
+    first, _, last = path.read_text().splitlines()
+    assert [json.loads(line)["wall_s"] for line in (first, last)] == [1.0, 3.0]
+
+
 def test_the_view_shows_what_a_person_wants_to_know(progress):
     shown = dict(rows(progress))
     assert shown["episode"] == "30"

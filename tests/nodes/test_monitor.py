@@ -1,0 +1,72 @@
+"""The monitor over real DDS: what comes and cannot be written must not end it, and with it the stack."""
+
+import json
+import signal
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Float64MultiArray
+
+from sql_ros.nodes.messages import episode_to_msg
+from sql_ros.nodes.qos import REPLAY
+from sql_ros.robot.actor import EpisodeSummary
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def send_episodes(probe):
+    """`send_episodes(3)` publishes so many, as an actor does, to a monitor that is there."""
+    publisher = probe.node.create_publisher(Float64MultiArray, "actor/episodes", REPLAY)
+
+    def send(count: int) -> None:
+        probe.wait(publisher.get_subscription_count)
+        for index in range(count):
+            publisher.publish(episode_to_msg(EpisodeSummary(index, 100, 120, -50.0, True, 0.1, 1)))
+
+    return send
+
+
+@pytest.fixture
+def faults(probe):
+    """`faults()`: how often what is counted on /diagnostics of the monitor, as last heard."""
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+
+    def heard() -> dict[str, int]:
+        statuses = [s for r in reports for s in r.status if s.name == "monitor: evaluation"]
+        return {e.key: int(e.value) for s in statuses[-1:] for e in s.values if e.key.startswith("fault/")}
+
+    return heard
+
+
+def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the_run(processes, probe, send_episodes, faults, tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(3)
+    probe.wait(lambda: faults().get("fault/metrics_lost") == 3)
+    assert processes.stop(monitor) == 0
+    assert monitor.log.read_text().count("metrics_lost (1 so far): [Errno 28]") == 1
+    assert "metrics_lost (2" not in monitor.log.read_text()
+    assert json.loads((tmp_path / "figures.json").read_text())["figures"]["training_episodes"] == 3
+
+
+def test_a_report_that_cannot_be_written_is_one_line_and_counted(processes, probe, send_episodes, faults, tmp_path):
+    (tmp_path / "figures.json").symlink_to("/dev/full")
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(1)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    monitor.send_signal(signal.SIGINT)
+    probe.wait(lambda: faults().get("fault/report_failed") == 1)
+    assert monitor.wait(60) == 2
+    assert f"SqlRosError: the report in {tmp_path} is not whole: [Errno 28]" in monitor.log.read_text()
+    assert "Traceback" not in monitor.log.read_text()
+
+
+def test_a_run_whose_metrics_end_in_a_torn_line_can_be_resumed(processes, probe, send_episodes, tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"kind": "episode", "wall_s": 9.0, "robot_minutes": 7.5}\n{"kind": "epi')
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(1)
+    probe.wait(lambda: metrics.read_text().endswith("}\n"))
+    assert processes.stop(monitor) == 0
+    assert json.loads(metrics.read_text().splitlines()[-1])["robot_minutes"] == 7.6  # 120 steps at 20 Hz later
