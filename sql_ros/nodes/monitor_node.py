@@ -5,6 +5,7 @@ It never commands the arm. It ends when the task is learned (train) or when it i
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -172,8 +173,8 @@ class MonitorNode(Node):
             elif status.name == "learner: training":
                 self.progress.training = values
             for key, value in values.items():
-                if key.startswith("fault/") and int(value):
-                    self.progress.faults[f"{status.name.split(':')[0]} {key[6:]}"] = int(value)
+                if key.startswith("fault/") and (count := _number(value)):
+                    self.progress.faults[f"{status.name.split(':')[0]} {key[6:]}"] = int(count)
 
     # --- evaluation ---
 
@@ -287,7 +288,16 @@ class MonitorNode(Node):
 def _numbers(values: dict[str, str]) -> dict[str, float]:
     """Those values of a diagnostic that are numbers and no counts kept elsewhere."""
     wanted = ("q_loss", "value_mean", "target_mean", "temperature", "updates_per_transition")
-    return {name: float(values[name]) for name in wanted if name in values}
+    return {name: number for name in wanted if name in values and (number := _number(values[name])) is not None}
+
+
+def _number(text: str) -> float | None:
+    """A value on /diagnostics, where anybody may write anything; None: it is no finite number."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import json
 import signal
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Float64MultiArray
 
 from sql_ros.nodes.messages import episode_to_msg
@@ -37,6 +37,27 @@ def faults(probe):
         return {e.key: int(e.value) for s in statuses[-1:] for e in s.values if e.key.startswith("fault/")}
 
     return heard
+
+
+def _report(name: str, **values: str) -> DiagnosticArray:
+    entries = [KeyValue(key=key.replace("__", "/"), value=value) for key, value in values.items()]
+    return DiagnosticArray(status=[DiagnosticStatus(name=name, values=entries)])
+
+
+def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(processes, probe, send_episodes, tmp_path):
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    diagnostics = probe.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    probe.wait(diagnostics.get_subscription_count)
+    diagnostics.publish(_report("actor: control", fault__state_dropped="3"))
+    diagnostics.publish(_report("gripper: state", fault__grip="many", fault__slip="nan", fault__heat="2"))
+    diagnostics.publish(_report("learner: training", q_loss="large", temperature="0.5"))
+    probe.wait(lambda: "faults actor state_dropped 3, gripper heat 2\n" in monitor.log.read_text() or monitor.poll() is not None)
+    send_episodes(1)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    assert processes.stop(monitor) == 0
+    (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert (line["temperature"], "q_loss" in line) == (0.5, False)
+    assert "- faults counted by the nodes: actor state_dropped: 3, gripper heat: 2\n" in (tmp_path / "report.md").read_text()
 
 
 def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the_run(processes, probe, send_episodes, faults, tmp_path):

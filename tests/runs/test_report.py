@@ -1,6 +1,8 @@
 """What a run leaves behind."""
 
 import json
+import os
+import sys
 
 import pytest
 
@@ -8,7 +10,7 @@ from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.progress import MetricsFile, RunProgress
 from sql_ros.runs.report import point_latest, write_report
-from sql_ros.runs.view import rows
+from sql_ros.runs.view import View, rows
 
 
 @pytest.fixture
@@ -115,3 +117,23 @@ def test_the_view_shows_what_a_person_wants_to_know(progress):
     shown = dict(rows(progress))
     assert shown["control period"].startswith("1.2 / 3.4 ms")
     assert (shown["missed deadlines"], shown["policy in use"]) == ("5", "6 (newest 0)")
+
+
+def test_the_view_of_an_actor_that_is_not_active_has_no_period(progress):
+    progress.control = {"fault/state_dropped": "3"}
+    shown = dict(rows(progress))
+    assert (shown["control period"], shown["missed deadlines"], shown["policy in use"]) == ("waiting for the actor", "0", "0 (newest 0)")
+
+
+def test_a_fault_whose_name_looks_like_markup_is_shown_as_it_is(progress, monkeypatch):
+    progress.faults["gripper [/b]"] = 2
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as stdout, os.fdopen(ours, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        view = View("sawyer[/reach]")
+        view.show(progress)
+        view.close()
+        shown = screen.read().decode()
+    assert "gripper [/b] 2" in shown
+    assert "sawyer[/reach]" in shown
