@@ -24,7 +24,9 @@ class RunProgress:
     Attributes:
         started: steady time of the beginning [s].
         control_rate_hz: control steps per second of robot time.
-        episodes: finished episodes, in order.
+        episodes: finished episodes of this session, in order.
+        robot_steps: control steps, those of earlier sessions included.
+        earlier_steps: those of earlier sessions.
         evaluations: (robot minutes, updates, policy version, result) of each evaluation.
         transitions, updates, policy_version: of the learner.
         updates_per_s: over the last seconds.
@@ -35,6 +37,7 @@ class RunProgress:
     started: float = field(default_factory=time.monotonic)
     episodes: list[EpisodeSummary] = field(default_factory=list)
     robot_steps: int = 0
+    earlier_steps: int = 0
     evaluations: list[tuple[float, int, int, Evaluation]] = field(default_factory=list)
     evaluating: str = ""
     transitions: int = 0
@@ -74,7 +77,7 @@ class RunProgress:
             try:
                 entry = json.loads(line)
                 if entry["kind"] == "episode":
-                    self.robot_steps = round(entry["robot_minutes"] * 60.0 * self.control_rate_hz)
+                    self.robot_steps = self.earlier_steps = round(entry["robot_minutes"] * 60.0 * self.control_rate_hz)
             except (ValueError, TypeError, KeyError, OverflowError):  # torn by a full disk or a power cut
                 continue
 

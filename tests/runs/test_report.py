@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.runs.curves import episode_minutes
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.progress import MetricsFile, RunProgress
 from sql_ros.runs.report import point_latest, write_report
@@ -50,6 +51,19 @@ def test_a_report_before_the_first_policy_says_so(progress, task, tmp_path):
     figures = write_report(tmp_path, task, progress, None, None, command="x", seed=0, evaluation_seed=1000, ending="Stopped.")
     assert "was not evaluated" in (tmp_path / "report.md").read_text()
     assert figures["success_rate"] == 0.0
+
+
+def test_curves_of_a_resumed_run_begin_where_the_session_before_ended(progress, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"kind": "episode", "wall_s": 9.0, "robot_minutes": 7.5}\n')
+    resumed = RunProgress(control_rate_hz=20.0)
+    resumed.resume(path)
+    for episode in progress.episodes:
+        resumed.add(episode)
+    minutes = episode_minutes(resumed)
+    assert (minutes[0], minutes[-1]) == pytest.approx((7.6, 10.5))
+    assert minutes[-1] == pytest.approx(resumed.robot_minutes)
+    assert episode_minutes(RunProgress(control_rate_hz=20.0)).size == 0
 
 
 @pytest.mark.parametrize(("source", "named"), [("", "sawyer_reach"), ("/my tasks/mine.yaml", "'/my tasks/mine.yaml'")])
