@@ -192,8 +192,13 @@ class MonitorNode(Node):
 
     def _evaluate(self, policy: Policy) -> None:
         p, minutes = self.progress, self.progress.robot_minutes
-        result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
-        p.evaluating = ""
+        try:
+            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
+        except PolicyError as error:
+            self._diagnostics.fault("policy_not_evaluated", str(error))
+            return
+        finally:
+            p.evaluating = ""
         p.evaluations.append((minutes, policy.info.updates, policy.info.version, result))
         about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
         self._record("evaluation", **about, **result.figures())
@@ -262,7 +267,10 @@ class MonitorNode(Node):
         if policy is not None and result is None:
             print(f"evaluating policy version {policy.info.version} for the report ...", flush=True)
             deadline = time.monotonic() + LAST_EVALUATION_S
-            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
+            try:
+                result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
+            except PolicyError as error:
+                self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
             (run_dir / "policy.onnx").write_bytes(policy.data)
         command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
@@ -280,7 +288,7 @@ class MonitorNode(Node):
         )
         if self._metrics:
             self._metrics.close()
-        rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy yet, "
+        rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy was evaluated, "
         shown = os.path.relpath(run_dir / "report.md")
         print(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}", flush=True)
 

@@ -5,10 +5,10 @@ import signal
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray
 
-from sql_ros.nodes.messages import episode_to_msg
-from sql_ros.nodes.qos import REPLAY
+from sql_ros.nodes.messages import episode_to_msg, policy_to_msg
+from sql_ros.nodes.qos import LATCHED, REPLAY
 from sql_ros.robot.actor import EpisodeSummary
 
 pytestmark = pytest.mark.stack
@@ -58,6 +58,18 @@ def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(proce
     (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert (line["temperature"], "q_loss" in line) == (0.5, False)
     assert "- faults counted by the nodes: actor state_dropped: 3, gripper heat: 2\n" in (tmp_path / "report.md").read_text()
+
+
+def test_a_policy_that_cannot_be_evaluated_ends_neither_the_run_nor_its_report(
+    processes, probe, send_episodes, faults, overflowing, tmp_path
+):
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    policies.publish(policy_to_msg(overflowing))
+    monitor = processes.node("monitor", run_dir=tmp_path, evaluation_period=1)
+    send_episodes(1)
+    probe.wait(lambda: faults().get("fault/policy_not_evaluated") == 1)
+    assert processes.stop(monitor) == 0
+    assert "The policy was not evaluated." in (tmp_path / "report.md").read_text()
 
 
 def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the_run(processes, probe, send_episodes, faults, tmp_path):
