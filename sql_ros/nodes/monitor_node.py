@@ -124,7 +124,7 @@ class MonitorNode(Node):
         try:
             episode = episode_from_msg(message)
         except MessageError as error:
-            self.get_logger().warning(str(error))
+            self._diagnostics.fault("episode_dropped", str(error))
             return
         if self.finished.is_set():
             return
@@ -138,7 +138,7 @@ class MonitorNode(Node):
             self._followed.open_progress(message)
             news = progress_from_msg(message)
         except MessageError as error:
-            self.get_logger().warning(str(error))
+            self._diagnostics.fault("progress_refused", str(error))
             return
         held = self._followed.take_held()
         if held is not None:
@@ -161,7 +161,7 @@ class MonitorNode(Node):
                 return
             self._newest = Policy(policy_from_msg(message), self.task.spec)
         except (MessageError, PolicyError) as error:
-            self.get_logger().warning(f"policy refused: {error}")
+            self._diagnostics.fault("policy_refused", str(error))
             return
         self._policy_arrived.set()
 

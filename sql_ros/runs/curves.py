@@ -46,8 +46,8 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
 
 def episode_minutes(progress: RunProgress) -> npt.NDArray[np.float64]:
     """Robot time at the end of each episode (E,) [min], earlier sessions included."""
-    steps = progress.earlier_steps + np.cumsum([episode.robot_steps for episode in progress.episodes])
-    return np.asarray(steps / progress.control_rate_hz / 60.0, np.float64)
+    steps = np.cumsum([episode.robot_steps for episode in progress.episodes], dtype=np.float64)
+    return np.asarray((progress.earlier_steps + steps) / progress.control_rate_hz / 60.0)
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

@@ -72,6 +72,18 @@ def test_a_policy_that_cannot_be_evaluated_ends_neither_the_run_nor_its_report(
     assert "The policy was not evaluated." in (tmp_path / "report.md").read_text()
 
 
+def test_what_is_no_episode_is_dropped_and_counted(processes, probe, send_episodes, faults, tmp_path):
+    publisher = probe.node.create_publisher(Float64MultiArray, "actor/episodes", REPLAY)
+    for _ in range(2):  # their sum is no double
+        publisher.publish(episode_to_msg(EpisodeSummary(0, 100, int(1e308), 1e308, True, 1e308, 1)))
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(1)
+    probe.wait(lambda: faults().get("fault/episode_dropped") == 2)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    assert processes.stop(monitor) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["figures"]["training_episodes"] == 1
+
+
 def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the_run(processes, probe, send_episodes, faults, tmp_path):
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     monitor = processes.node("monitor", run_dir=tmp_path)
