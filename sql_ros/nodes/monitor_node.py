@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class MonitorNode(Node):
         if self._run_dir is None:
             return
         if self.progress.first_updates is None and not self.progress.episodes:
-            print(f"Neither the learner nor an episode was heard: no report is written to {self._run_dir}", flush=True)
+            self._say(f"Neither the learner nor an episode was heard: no report is written to {self._run_dir}")
             return
         try:
             self._conclude(self._run_dir)
@@ -228,9 +229,19 @@ class MonitorNode(Node):
     def _show_for_ever(self) -> None:
         view = View(f"{self.task.spec.task}, {self.config.mode}: Ctrl-C stops it and writes the report")
         while not self.finished.wait(0.5):
-            view.show(self.progress)
-        view.show(self.progress)
-        view.close()
+            self._show(lambda: view.show(self.progress))
+        self._show(lambda: view.show(self.progress))
+        self._show(view.close)
+
+    def _say(self, text: str) -> None:
+        self._show(lambda: print(text, flush=True))
+
+    def _show(self, show: Callable[[], None]) -> None:
+        """The run goes on, and gets its report, where stdout takes nothing: a pipe whose other end is gone, a full disk."""
+        try:
+            show()
+        except OSError as error:
+            self._fault_once("output_lost", f"stdout: {error}; the run goes on")
 
     def _open_metrics(self) -> MetricsFile | None:
         if self._run_dir is None:
@@ -265,7 +276,7 @@ class MonitorNode(Node):
         """The report on the best policy, evaluating the newest if none was evaluated in full."""
         policy, result = self._best or (self._newest, None)
         if policy is not None and result is None:
-            print(f"evaluating policy version {policy.info.version} for the report ...", flush=True)
+            self._say(f"evaluating policy version {policy.info.version} for the report ...")
             deadline = time.monotonic() + LAST_EVALUATION_S
             try:
                 result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
@@ -290,7 +301,7 @@ class MonitorNode(Node):
             self._metrics.close()
         rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy was evaluated, "
         shown = os.path.relpath(run_dir / "report.md")
-        print(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}", flush=True)
+        self._say(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}")
 
 
 def _numbers(values: dict[str, str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -82,6 +83,17 @@ def test_what_is_no_episode_is_dropped_and_counted(processes, probe, send_episod
     probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
     assert processes.stop(monitor) == 0
     assert json.loads((tmp_path / "figures.json").read_text())["figures"]["training_episodes"] == 1
+
+
+def test_a_stdout_that_takes_nothing_ends_neither_the_run_nor_its_report(processes, probe, send_episodes, faults, tmp_path):
+    processes.environment["PYTHONUNBUFFERED"] = "1"  # as `sql-ros up` starts it
+    words = [sys.executable, "-m", "sql_ros.nodes.monitor_node", "--ros-args", "-p", f"run_dir:={tmp_path}"]
+    monitor = processes.start(["sh", "-c", 'exec "$0" "$@" > /dev/full', *words])
+    send_episodes(1)
+    probe.wait(lambda: faults().get("fault/output_lost") or monitor.poll() is not None)
+    assert processes.stop(monitor) == 0
+    assert "output_lost (1 so far): stdout: [Errno 28]" in monitor.log.read_text()
+    assert (tmp_path / "report.md").is_file()
 
 
 def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the_run(processes, probe, send_episodes, faults, tmp_path):
