@@ -32,7 +32,7 @@ from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluation, Evaluator
 from sql_ros.runs.progress import MetricsFile, RunProgress
-from sql_ros.runs.report import point_latest, write_report
+from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View
 
 LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
@@ -283,7 +283,7 @@ class MonitorNode(Node):
             except PolicyError as error:
                 self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
-            (run_dir / "policy.onnx").write_bytes(policy.data)
+            keep_policy(policy, run_dir / "policy.onnx")
         command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
         figures = write_report(
             run_dir,

@@ -29,6 +29,20 @@ def point_latest(run_dir: Path) -> None:
     draft.replace(latest)
 
 
+def keep_policy(policy: Policy, path: Path) -> None:
+    """Writes a policy's file; the one that is there, of an earlier session, stays where the disk does not take it all.
+
+    Raises:
+        OSError: it does not.
+    """
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        draft.write_bytes(policy.data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_report(
     run_dir: Path,
     task: Task,

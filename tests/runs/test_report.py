@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
+from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.runs.curves import episode_minutes
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.progress import MetricsFile, RunProgress
-from sql_ros.runs.report import point_latest, write_report
+from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View, rows
 
 
@@ -72,6 +73,16 @@ def test_the_commands_of_a_report_name_its_task(progress, task, tmp_path, source
     text = (tmp_path / "report.md").read_text()
     assert f"`sql-ros up sawyer_stack task:={named} run_dir:=<this folder> resume:=true`" in text
     assert f"--policy policy.onnx --task {named} --episodes" in text
+
+
+def test_a_policy_that_cannot_be_written_leaves_the_one_before(task, untrained, tmp_path, full_disk):
+    path, policy = tmp_path / "policy.onnx", Policy(untrained(), task.spec)
+    path.write_bytes(b"earlier")
+    with full_disk(2000), pytest.raises(OSError, match="File too large"):
+        keep_policy(policy, path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"earlier"]
+    keep_policy(policy, path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [policy.data]
 
 
 def test_latest_points_to_the_newest_run_and_spares_a_real_folder(tmp_path):
