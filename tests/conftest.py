@@ -70,3 +70,25 @@ def untrained(task: Task) -> Callable[..., bytes]:
         return export_policy(learner, task.spec, version, "")[0]
 
     return export
+
+
+@pytest.fixture(scope="session")
+def overflowing(untrained) -> bytes:
+    """A policy of `sawyer_reach` whose output is finite for the zero observation, and for no other."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_model_from_string(untrained())
+    for node in model.graph.node:
+        node.input[:] = ["tainted" if name == "observation" else name for name in node.input]
+    first = [
+        helper.make_node("Mul", ["observation", "large"], ["larger"]),
+        helper.make_node("Mul", ["larger", "large"], ["largest"]),
+        helper.make_node("Sub", ["largest", "largest"], ["taint"]),  # inf - inf
+        helper.make_node("Add", ["observation", "taint"], ["tainted"]),
+    ]
+    nodes = [*first, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(helper.make_tensor("large", onnx.TensorProto.FLOAT, [1], [3e38]))
+    return bytes(model.SerializeToString())

@@ -138,8 +138,11 @@ def _up(args: argparse.Namespace) -> int:
     stack = describe(given)
     code = run_stack(stack, command_line())
     if args.json and not code:
+        figures = stack.run_dir / "figures.json"
+        if not figures.is_file():
+            raise ConfigError(f"--json {args.json}: the run left no {figures}")
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(stack.run_dir / "figures.json", args.json)
+        shutil.copyfile(figures, args.json)
     return code
 
 

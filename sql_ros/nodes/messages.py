@@ -347,11 +347,14 @@ def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:
 
 
 def episode_from_msg(message: Float64MultiArray) -> EpisodeSummary:
-    """Raises MessageError on another version, length, or a value that is not finite."""
+    """Raises MessageError on another version, length, a count that is none, or a value that is not finite as float32."""
     _check_layout(message, "sql_ros.episode/1", EPISODE_FIELDS)
-    if not np.isfinite(message.data).all():
-        raise MessageError(f"episode has values that are not finite: {list(message.data)}")
+    if not (np.abs(message.data) <= np.finfo(np.float32).max).all():  # sums of such are finite, and can be drawn
+        raise MessageError(f"episode has values that are not finite as float32: {list(message.data)}")
     index, steps, robot_steps, undiscounted_return, success, distance, version = message.data
+    counts = index, steps, robot_steps, version
+    if any(count < 0 or count != int(count) for count in counts):
+        raise MessageError(f"episode has counts {counts}, expected whole numbers")
     return EpisodeSummary(int(index), int(steps), int(robot_steps), undiscounted_return, bool(success), distance, int(version))
 
 

@@ -5,20 +5,23 @@ It never commands the arm. It ends when the task is learned (train) or when it i
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError, MessageError, PolicyError
+from sql_ros.core.errors import ConfigError, MessageError, PolicyError, SqlRosError
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
@@ -29,7 +32,7 @@ from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluation, Evaluator
 from sql_ros.runs.progress import MetricsFile, RunProgress
-from sql_ros.runs.report import point_latest, write_report
+from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View
 
 LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
@@ -89,13 +92,22 @@ class MonitorNode(Node):
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads and writes the report."""
+        """Ends the threads and writes the report; none where there was no run: its folder may be that of an earlier one."""
         self._end("The run was stopped.")
         self._policy_arrived.set()
         for thread in self._threads:
             thread.join()
-        if self._run_dir is not None:
+        if self._run_dir is None:
+            return
+        if self.progress.first_updates is None and not self.progress.episodes:
+            self._say(f"Neither the learner nor an episode was heard: no report is written to {self._run_dir}")
+            return
+        try:
             self._conclude(self._run_dir)
+        except OSError as error:
+            self._diagnostics.faults["report_failed"] += 1
+            self._diagnostics.publish()
+            self.failure = self.failure or SqlRosError(f"the report in {self._run_dir} is not whole: {error}")
 
     def bad_input(self, text: str) -> None:
         """See `process.Runnable`."""
@@ -113,22 +125,21 @@ class MonitorNode(Node):
         try:
             episode = episode_from_msg(message)
         except MessageError as error:
-            self.get_logger().warning(str(error))
+            self._diagnostics.fault("episode_dropped", str(error))
             return
         if self.finished.is_set():
             return
         self.progress.add(episode)
-        if self._metrics:
-            p = self.progress
-            robot = {"robot_minutes": round(p.robot_minutes, 4), "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
-            self._metrics.write("episode", p.wall_s, **{**vars(episode), **robot}, **_numbers(p.training))
+        p = self.progress
+        robot = {"robot_minutes": round(p.robot_minutes, 4), "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
+        self._record("episode", **{**vars(episode), **robot}, **_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         try:
             self._followed.open_progress(message)
             news = progress_from_msg(message)
         except MessageError as error:
-            self.get_logger().warning(str(error))
+            self._diagnostics.fault("progress_refused", str(error))
             return
         held = self._followed.take_held()
         if held is not None:
@@ -151,7 +162,7 @@ class MonitorNode(Node):
                 return
             self._newest = Policy(policy_from_msg(message), self.task.spec)
         except (MessageError, PolicyError) as error:
-            self.get_logger().warning(f"policy refused: {error}")
+            self._diagnostics.fault("policy_refused", str(error))
             return
         self._policy_arrived.set()
 
@@ -163,8 +174,8 @@ class MonitorNode(Node):
             elif status.name == "learner: training":
                 self.progress.training = values
             for key, value in values.items():
-                if key.startswith("fault/") and int(value):
-                    self.progress.faults[f"{status.name.split(':')[0]} {key[6:]}"] = int(value)
+                if key.startswith("fault/") and (count := _number(value)):
+                    self.progress.faults[f"{status.name.split(':')[0]} {key[6:]}"] = int(count)
 
     # --- evaluation ---
 
@@ -182,12 +193,16 @@ class MonitorNode(Node):
 
     def _evaluate(self, policy: Policy) -> None:
         p, minutes = self.progress, self.progress.robot_minutes
-        result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
-        p.evaluating = ""
+        try:
+            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
+        except PolicyError as error:
+            self._diagnostics.fault("policy_not_evaluated", str(error))
+            return
+        finally:
+            p.evaluating = ""
         p.evaluations.append((minutes, policy.info.updates, policy.info.version, result))
-        if self._metrics:
-            about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
-            self._metrics.write("evaluation", p.wall_s, **about, **result.figures())
+        about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
+        self._record("evaluation", **about, **result.figures())
         complete = len(result.successes) == self.config.evaluation_episodes
         if complete and (self._best is None or result.success_rate >= self._best[1].success_rate):
             self._best = (policy, result)
@@ -214,9 +229,19 @@ class MonitorNode(Node):
     def _show_for_ever(self) -> None:
         view = View(f"{self.task.spec.task}, {self.config.mode}: Ctrl-C stops it and writes the report")
         while not self.finished.wait(0.5):
-            view.show(self.progress)
-        view.show(self.progress)
-        view.close()
+            self._show(lambda: view.show(self.progress))
+        self._show(lambda: view.show(self.progress))
+        self._show(view.close)
+
+    def _say(self, text: str) -> None:
+        self._show(lambda: print(text, flush=True))
+
+    def _show(self, show: Callable[[], None]) -> None:
+        """The run goes on, and gets its report, where stdout takes nothing: a pipe whose other end is gone, a full disk."""
+        try:
+            show()
+        except OSError as error:
+            self._fault_once("output_lost", f"stdout: {error}; the run goes on")
 
     def _open_metrics(self) -> MetricsFile | None:
         if self._run_dir is None:
@@ -231,15 +256,34 @@ class MonitorNode(Node):
             raise ConfigError(f"run_dir {self._run_dir} cannot be written: {error}") from None
         return metrics
 
+    def _record(self, kind: str, **values: Any) -> None:
+        """A line of metrics; the run goes on without those that cannot be written."""
+        if self._metrics is None:
+            return
+        try:
+            self._metrics.write(kind, self.progress.wall_s, **values)
+        except OSError as error:
+            self._fault_once("metrics_lost", f"{error}; the run goes on, and such lines are counted on /diagnostics")
+
+    def _fault_once(self, kind: str, text: str) -> None:
+        """Counts a fault and says it the first time only: the disk stays full for a while."""
+        if kind in self._diagnostics.faults:
+            self._diagnostics.faults[kind] += 1
+        else:
+            self._diagnostics.fault(kind, text)
+
     def _conclude(self, run_dir: Path) -> None:
         """The report on the best policy, evaluating the newest if none was evaluated in full."""
         policy, result = self._best or (self._newest, None)
         if policy is not None and result is None:
-            print(f"evaluating policy version {policy.info.version} for the report ...", flush=True)
+            self._say(f"evaluating policy version {policy.info.version} for the report ...")
             deadline = time.monotonic() + LAST_EVALUATION_S
-            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
+            try:
+                result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
+            except PolicyError as error:
+                self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
-            (run_dir / "policy.onnx").write_bytes(policy.data)
+            keep_policy(policy, run_dir / "policy.onnx")
         command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
         figures = write_report(
             run_dir,
@@ -251,18 +295,28 @@ class MonitorNode(Node):
             seed=self.config.seed,
             evaluation_seed=self.config.evaluation_seed,
             ending=self._ending,
+            source=self.config.task,
         )
         if self._metrics:
             self._metrics.close()
-        rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy yet, "
+        rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy was evaluated, "
         shown = os.path.relpath(run_dir / "report.md")
-        print(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}", flush=True)
+        self._say(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}")
 
 
 def _numbers(values: dict[str, str]) -> dict[str, float]:
     """Those values of a diagnostic that are numbers and no counts kept elsewhere."""
     wanted = ("q_loss", "value_mean", "target_mean", "temperature", "updates_per_transition")
-    return {name: float(values[name]) for name in wanted if name in values}
+    return {name: number for name in wanted if name in values and (number := _number(values[name])) is not None}
+
+
+def _number(text: str) -> float | None:
+    """A value on /diagnostics, where anybody may write anything; None: it is no finite number."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def main() -> int:

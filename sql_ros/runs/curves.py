@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 
 from sql_ros.runs.progress import RECENT, RunProgress
 
@@ -15,8 +16,8 @@ from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen 
 
 
 def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
-    """Return and success against minutes of robot time, training episodes beside evaluations."""
-    minutes = np.cumsum([episode.robot_steps for episode in progress.episodes]) / progress.control_rate_hz / 60.0
+    """Return and success of this session against minutes of robot time of the run, training episodes beside evaluations."""
+    minutes = episode_minutes(progress)
     returns = np.array([episode.undiscounted_return for episode in progress.episodes])
     successes = np.array([float(episode.success) for episode in progress.episodes])
     distances = np.array([1e3 * episode.distance for episode in progress.episodes])
@@ -41,6 +42,12 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def episode_minutes(progress: RunProgress) -> npt.NDArray[np.float64]:
+    """Robot time at the end of each episode (E,) [min], earlier sessions included."""
+    steps = np.cumsum([episode.robot_steps for episode in progress.episodes], dtype=np.float64)
+    return np.asarray((progress.earlier_steps + steps) / progress.control_rate_hz / 60.0)
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

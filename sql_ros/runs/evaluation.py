@@ -7,6 +7,7 @@ from typing import Callable
 
 import numpy as np
 
+from sql_ros.core.errors import PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.drive import Drive
@@ -58,6 +59,9 @@ class Evaluator:
             policy: of the task.
             episodes: how many.
             goes_on: called after each with the results so far; returning False ends the evaluation early.
+
+        Raises:
+            PolicyError: an action is not finite; on the arm that is a hold, which may last for ever.
         """
         result = Evaluation([], [], [])
         for index in range(episodes):
@@ -70,8 +74,9 @@ class Evaluator:
         actor = Actor(self._task, seed=self._seed + index, deterministic=self._deterministic, explores=False, drive=self._drive)
         actor.policy = policy
         self._arm.begin(actor, self._task.begin(np.random.default_rng([self._seed, index])), self._seed + index)
-        while (summary := self._arm.follow(actor).summary) is None:
-            pass
+        while (summary := (step := self._arm.follow(actor)).summary) is None:
+            if step.fault:
+                raise PolicyError(f"policy version {policy.info.version} cannot be evaluated: {step.fault} in episode {index}")
         result.successes.append(summary.success)
         result.returns.append(summary.undiscounted_return)
         result.distances.append(summary.distance)

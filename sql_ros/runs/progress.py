@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,9 @@ class RunProgress:
     Attributes:
         started: steady time of the beginning [s].
         control_rate_hz: control steps per second of robot time.
-        episodes: finished episodes, in order.
+        episodes: finished episodes of this session, in order.
+        robot_steps: control steps, those of earlier sessions included.
+        earlier_steps: those of earlier sessions.
         evaluations: (robot minutes, updates, policy version, result) of each evaluation.
         transitions, updates, policy_version: of the learner.
         updates_per_s: over the last seconds.
@@ -34,6 +37,7 @@ class RunProgress:
     started: float = field(default_factory=time.monotonic)
     episodes: list[EpisodeSummary] = field(default_factory=list)
     robot_steps: int = 0
+    earlier_steps: int = 0
     evaluations: list[tuple[float, int, int, Evaluation]] = field(default_factory=list)
     evaluating: str = ""
     transitions: int = 0
@@ -64,11 +68,18 @@ class RunProgress:
         return float(np.mean([episode.success for episode in recent])) if recent else 0.0
 
     def resume(self, metrics: Path) -> None:
-        """Counts robot time on from the metrics of an earlier session, if there are any."""
-        if metrics.is_file():
-            lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-            minutes = [line["robot_minutes"] for line in lines if line["kind"] == "episode"]
-            self.robot_steps = round(minutes[-1] * 60.0 * self.control_rate_hz) if minutes else 0
+        """Counts robot time on from the metrics of an earlier session, if there are any; what is no line of metrics is passed over.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        for line in metrics.read_bytes().splitlines() if metrics.is_file() else []:
+            try:
+                entry = json.loads(line)
+                if entry["kind"] == "episode":
+                    self.robot_steps = self.earlier_steps = round(entry["robot_minutes"] * 60.0 * self.control_rate_hz)
+            except (ValueError, TypeError, KeyError, OverflowError):  # torn by a full disk or a power cut
+                continue
 
     @property
     def mean_updates_per_s(self) -> float:
@@ -82,14 +93,34 @@ class RunProgress:
 
 
 class MetricsFile:
-    """metrics.jsonl: one JSON object a line, each with "kind" and "wall_s", flushed at once."""
+    """metrics.jsonl: one JSON object a line, each with "kind" and "wall_s", flushed at once.
+
+    Args:
+        path: of the file; what is in it stays, and a last line that is torn is ended before the next.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", buffering=1)
+        self._file = path.open("ab+", buffering=0)  # no buffer: what a full disk did not take would come later, behind a torn line
 
     def write(self, kind: str, wall_s: float, **values: Any) -> None:
-        """Appends a line."""
-        self._file.write(json.dumps({"kind": kind, "wall_s": round(wall_s, 3), **values}) + "\n")
+        """Appends a line.
+
+        Raises:
+            OSError: it is not there, or not all of it.
+        """
+        line = json.dumps({"kind": kind, "wall_s": round(wall_s, 3), **values}) + "\n"
+        rest = (line if self._is_whole() else f"\n{line}").encode()
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _is_whole(self) -> bool:
+        """The last line has an end."""
+        descriptor = self._file.fileno()
+        size = os.fstat(descriptor).st_size
+        return not size or os.pread(descriptor, 1, size - 1) == b"\n"
 
     def close(self) -> None:
         """Closes the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from sql_ros.core.policy import Policy
@@ -28,6 +29,20 @@ def point_latest(run_dir: Path) -> None:
     draft.replace(latest)
 
 
+def keep_policy(policy: Policy, path: Path) -> None:
+    """Writes a policy's file; the one that is there, of an earlier session, stays where the disk does not take it all.
+
+    Raises:
+        OSError: it does not.
+    """
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        draft.write_bytes(policy.data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_report(
     run_dir: Path,
     task: Task,
@@ -39,6 +54,7 @@ def write_report(
     seed: int,
     evaluation_seed: int,
     ending: str,
+    source: str = "",
 ) -> dict[str, float]:
     """Writes curves.png, arm.png, figures.json and report.md.
 
@@ -52,6 +68,7 @@ def write_report(
         seed: of the run.
         evaluation_seed: of the evaluation episodes.
         ending: why it ended, a sentence.
+        source: path of the task's file; empty: it is the one of its name in config/tasks/.
 
     Returns:
         The figures.
@@ -70,7 +87,8 @@ def write_report(
     if evaluation is not None:
         figures.update(evaluation.figures())
     write_figures(run_dir / "figures.json", figures, seed, command)
-    (run_dir / "report.md").write_text(_text(task, progress, policy, evaluation, figures, command, seed, evaluation_seed, ending, picture))
+    text = _text(task, progress, policy, evaluation, figures, shlex.quote(source or task.name), command, seed, evaluation_seed, ending, picture)
+    (run_dir / "report.md").write_text(text)
     return figures
 
 
@@ -80,6 +98,7 @@ def _text(
     policy: Policy | None,
     evaluation: Evaluation | None,
     figures: dict[str, float],
+    source: str,
     command: str,
     seed: int,
     evaluation_seed: int,
@@ -118,6 +137,6 @@ The arm at the end of an evaluation episode, the path of its tool and its goal (
 |---|---|
 {version_rows}
 
-Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {task.spec.task} --episodes 100 --seed {evaluation_seed}`),
-`checkpoints/` (continue: `sql-ros up sawyer_stack run_dir:=<this folder> resume:=true`), `metrics.jsonl`, `figures.json`, `log/`.
+Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {source} --episodes 100 --seed {evaluation_seed}`),
+`checkpoints/` (continue: `sql-ros up sawyer_stack task:={source} run_dir:=<this folder> resume:=true`), `metrics.jsonl`, `figures.json`, `log/`.
 """

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from sql_ros.runs.progress import RECENT, RunProgress
 
@@ -22,7 +23,9 @@ def rows(progress: RunProgress) -> list[tuple[str, str]]:
     if not progress.evaluating and progress.evaluations:
         _, _, version, result = progress.evaluations[-1]
         evaluation = f"version {version}: {sum(result.successes)} of {len(result.successes)} reached"
-    period = f"{control['period_p50_ms']} / {control['period_p99_ms']} ms (p50 / p99)" if control else "waiting for the actor"
+    period = "waiting for the actor"  # which tells of no period unless it is active
+    if control.keys() >= {"period_p50_ms", "period_p99_ms"}:
+        period = f"{control['period_p50_ms']} / {control['period_p99_ms']} ms (p50 / p99)"
     return [
         ("episode", str(len(progress.episodes))),
         ("return", f"{last.undiscounted_return:.1f}" if last else "-"),
@@ -54,8 +57,8 @@ class View:
         if self._live is not None:
             table = Table.grid(padding=(0, 2))
             for name, value in rows(progress):
-                table.add_row(f"[dim]{name}[/dim]", value)
-            self._live.update(Panel(table, title=self._title, expand=False), refresh=True)
+                table.add_row(Text(name, style="dim"), Text(value))  # no markup, whatever the faults of other nodes are called
+            self._live.update(Panel(table, title=Text(self._title), expand=False), refresh=True)
         elif progress.wall_s >= self._next_line:
             self._next_line = progress.wall_s + LINE_EVERY_S
             print(" | ".join(f"{name} {value}" for name, value in rows(progress)), flush=True)

@@ -13,6 +13,7 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayou
 from sql_ros.core.errors import MessageError
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.messages import (
+    EPISODE_FIELDS,
     Progress,
     ReplayEntry,
     StateReader,
@@ -206,6 +207,22 @@ def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
     message = episode_to_msg(summary)
     message.data = message.data[:-1]
     with pytest.raises(MessageError, match="has 6 values, expected 7"):
+        episode_from_msg(message)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("robot_steps", 1e308, "not finite as float32"),
+        ("distance", np.nan, "not finite"),
+        ("steps", -1.0, "counts"),
+        ("index", 0.5, "counts"),
+    ],
+)
+def test_an_episode_that_cannot_be_is_refused(field, value, text):
+    message = episode_to_msg(EpisodeSummary(1, 100, 120, -3.25, True, 0.015, 7))
+    message.data[EPISODE_FIELDS.index(field)] = value
+    with pytest.raises(MessageError, match=text):
         episode_from_msg(message)
 
 

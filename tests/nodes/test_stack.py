@@ -102,6 +102,26 @@ def test_ctrl_c_leaves_a_whole_run_and_resuming_goes_on(processes, probe, quick,
     assert len(after["extra"]["sequences"]) == 2  # two actor processes
 
 
+def test_a_refused_start_leaves_the_earlier_report_as_it_is(processes, quick, tmp_path):
+    earlier = {name: f"earlier {name}" for name in ("report.md", "figures.json", "curves.png", "arm.png", "transitions.sqlite")}
+    for name, text in earlier.items():
+        (tmp_path / name).write_text(text)
+    stack = _up(processes, run_dir=tmp_path, params_file=quick)
+    assert stack.wait(90) == 2
+    assert "has an earlier run: give resume:=true" in stack.log.read_text()
+    assert {name: (tmp_path / name).read_text() for name in earlier} == earlier
+
+
+def test_a_stack_that_ended_before_its_run_began_leaves_no_report(processes, probe, tmp_path):
+    folder = tmp_path / "mine"
+    words = ["up", "sawyer_stack", f"run_dir:={folder}", "autostart:=false", "--json", str(tmp_path / "figures.json")]
+    stack = processes.start([sys.executable, "-m", "sql_ros.cli.main", *words])
+    probe.wait((folder / "metrics.jsonl").is_file)
+    assert processes.stop(stack) == 2
+    assert f"the run left no {folder}/figures.json" in stack.log.read_text()
+    assert not (folder / "report.md").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_no_node_outlives_the_command_that_started_it(processes, probe, quick, tmp_path, number):
     """The terminal was closed, or the supervisor was killed: the arm must not go on with nobody attached."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sql_ros.core.errors import PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.runs.evaluation import Evaluator
 
@@ -25,3 +26,8 @@ def test_an_evaluation_ends_when_its_listener_has_heard_enough(task, policy):
     result = Evaluator(task, seed=5).evaluate(policy, 10, lambda so_far: heard.append(len(so_far.returns)) or heard[-1] < 3)
     assert heard == [1, 2, 3]
     assert len(result.successes) == 3
+
+
+def test_a_policy_whose_output_is_not_finite_ends_its_evaluation(task, overflowing):
+    with pytest.raises(PolicyError, match="policy version 1 cannot be evaluated: policy_non_finite in episode 0"):
+        Evaluator(task, seed=5).evaluate(Policy(overflowing, task.spec), 1)

@@ -1,14 +1,18 @@
 """What a run leaves behind."""
 
 import json
+import os
+import sys
 
 import pytest
 
+from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.runs.curves import episode_minutes
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.progress import MetricsFile, RunProgress
-from sql_ros.runs.report import point_latest, write_report
-from sql_ros.runs.view import rows
+from sql_ros.runs.report import keep_policy, point_latest, write_report
+from sql_ros.runs.view import View, rows
 
 
 @pytest.fixture
@@ -50,6 +54,37 @@ def test_a_report_before_the_first_policy_says_so(progress, task, tmp_path):
     assert figures["success_rate"] == 0.0
 
 
+def test_curves_of_a_resumed_run_begin_where_the_session_before_ended(progress, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"kind": "episode", "wall_s": 9.0, "robot_minutes": 7.5}\n')
+    resumed = RunProgress(control_rate_hz=20.0)
+    resumed.resume(path)
+    for episode in progress.episodes:
+        resumed.add(episode)
+    minutes = episode_minutes(resumed)
+    assert (minutes[0], minutes[-1]) == pytest.approx((7.6, 10.5))
+    assert minutes[-1] == pytest.approx(resumed.robot_minutes)
+    assert episode_minutes(RunProgress(control_rate_hz=20.0)).size == 0
+
+
+@pytest.mark.parametrize(("source", "named"), [("", "sawyer_reach"), ("/my tasks/mine.yaml", "'/my tasks/mine.yaml'")])
+def test_the_commands_of_a_report_name_its_task(progress, task, tmp_path, source, named):
+    write_report(tmp_path, task, progress, None, None, command="x", seed=0, evaluation_seed=1000, ending="Stopped.", source=source)
+    text = (tmp_path / "report.md").read_text()
+    assert f"`sql-ros up sawyer_stack task:={named} run_dir:=<this folder> resume:=true`" in text
+    assert f"--policy policy.onnx --task {named} --episodes" in text
+
+
+def test_a_policy_that_cannot_be_written_leaves_the_one_before(task, untrained, tmp_path, full_disk):
+    path, policy = tmp_path / "policy.onnx", Policy(untrained(), task.spec)
+    path.write_bytes(b"earlier")
+    with full_disk(2000), pytest.raises(OSError, match="File too large"):
+        keep_policy(policy, path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"earlier"]
+    keep_policy(policy, path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [policy.data]
+
+
 def test_latest_points_to_the_newest_run_and_spares_a_real_folder(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -72,6 +107,31 @@ def test_metrics_are_one_json_object_a_line(tmp_path):
     assert lines[1]["kind"] == "evaluation"
 
 
+@pytest.mark.parametrize("torn", ['{"kind": "epi', "7", "{}", '{"kind": "episode"}', '{"kind": "episode", "robot_minutes": NaN}', "\0\0", "\udcff"])
+def test_resuming_passes_over_a_torn_line_and_ends_it(progress, tmp_path, torn):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"kind": "episode", "wall_s": 9.0, "robot_minutes": 7.5}\n' + torn.encode(errors="surrogateescape"))
+    progress.resume(path)
+    assert progress.robot_minutes == 7.5
+    metrics = MetricsFile(path)
+    metrics.write("evaluation", 2.0)
+    metrics.close()
+    assert path.read_bytes().splitlines()[1:] == [torn.encode(errors="surrogateescape"), b'{"kind": "evaluation", "wall_s": 2.0}']
+
+
+def test_after_a_full_disk_metrics_go_on_in_a_line_of_their_own(tmp_path, full_disk):
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path)
+    metrics.write("episode", 1.0)
+    with full_disk(50), pytest.raises(OSError, match="File too large"):
+        metrics.write("episode", 2.0)
+    assert len(path.read_bytes()) == 50
+    metrics.write("episode", 3.0)
+    metrics.close()
+    first, _, last = path.read_text().splitlines()
+    assert [json.loads(line)["wall_s"] for line in (first, last)] == [1.0, 3.0]
+
+
 def test_the_view_shows_what_a_person_wants_to_know(progress):
     shown = dict(rows(progress))
     assert shown["episode"] == "30"
@@ -82,3 +142,23 @@ def test_the_view_shows_what_a_person_wants_to_know(progress):
     shown = dict(rows(progress))
     assert shown["control period"].startswith("1.2 / 3.4 ms")
     assert (shown["missed deadlines"], shown["policy in use"]) == ("5", "6 (newest 0)")
+
+
+def test_the_view_of_an_actor_that_is_not_active_has_no_period(progress):
+    progress.control = {"fault/state_dropped": "3"}
+    shown = dict(rows(progress))
+    assert (shown["control period"], shown["missed deadlines"], shown["policy in use"]) == ("waiting for the actor", "0", "0 (newest 0)")
+
+
+def test_a_fault_whose_name_looks_like_markup_is_shown_as_it_is(progress, monkeypatch):
+    progress.faults["gripper [/b]"] = 2
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as stdout, os.fdopen(ours, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        view = View("sawyer[/reach]")
+        view.show(progress)
+        view.close()
+        shown = screen.read().decode()
+    assert "gripper [/b] 2" in shown
+    assert "sawyer[/reach]" in shown

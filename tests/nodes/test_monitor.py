@@ -1,0 +1,129 @@
+"""The monitor over real DDS: what comes and cannot be written must not end it, and with it the stack."""
+
+import json
+import signal
+import sys
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray
+
+from sql_ros.nodes.messages import episode_to_msg, policy_to_msg
+from sql_ros.nodes.qos import LATCHED, REPLAY
+from sql_ros.robot.actor import EpisodeSummary
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def send_episodes(probe):
+    """`send_episodes(3)` publishes so many, as an actor does, to a monitor that is there."""
+    publisher = probe.node.create_publisher(Float64MultiArray, "actor/episodes", REPLAY)
+
+    def send(count: int) -> None:
+        probe.wait(publisher.get_subscription_count)
+        for index in range(count):
+            publisher.publish(episode_to_msg(EpisodeSummary(index, 100, 120, -50.0, True, 0.1, 1)))
+
+    return send
+
+
+@pytest.fixture
+def faults(probe):
+    """`faults()`: how often what is counted on /diagnostics of the monitor, as last heard."""
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+
+    def heard() -> dict[str, int]:
+        statuses = [s for r in reports for s in r.status if s.name == "monitor: evaluation"]
+        return {e.key: int(e.value) for s in statuses[-1:] for e in s.values if e.key.startswith("fault/")}
+
+    return heard
+
+
+def _report(name: str, **values: str) -> DiagnosticArray:
+    entries = [KeyValue(key=key.replace("__", "/"), value=value) for key, value in values.items()]
+    return DiagnosticArray(status=[DiagnosticStatus(name=name, values=entries)])
+
+
+def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(processes, probe, send_episodes, tmp_path):
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    diagnostics = probe.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    probe.wait(diagnostics.get_subscription_count)
+    diagnostics.publish(_report("actor: control", fault__state_dropped="3"))
+    diagnostics.publish(_report("gripper: state", fault__grip="many", fault__slip="nan", fault__heat="2"))
+    diagnostics.publish(_report("learner: training", q_loss="large", temperature="0.5"))
+    probe.wait(lambda: "faults actor state_dropped 3, gripper heat 2\n" in monitor.log.read_text() or monitor.poll() is not None)
+    send_episodes(1)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    assert processes.stop(monitor) == 0
+    (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert (line["temperature"], "q_loss" in line) == (0.5, False)
+    assert "- faults counted by the nodes: actor state_dropped: 3, gripper heat: 2\n" in (tmp_path / "report.md").read_text()
+
+
+def test_a_policy_that_cannot_be_evaluated_ends_neither_the_run_nor_its_report(
+    processes, probe, send_episodes, faults, overflowing, tmp_path
+):
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    policies.publish(policy_to_msg(overflowing))
+    monitor = processes.node("monitor", run_dir=tmp_path, evaluation_period=1)
+    send_episodes(1)
+    probe.wait(lambda: faults().get("fault/policy_not_evaluated") == 1)
+    assert processes.stop(monitor) == 0
+    assert "The policy was not evaluated." in (tmp_path / "report.md").read_text()
+
+
+def test_what_is_no_episode_is_dropped_and_counted(processes, probe, send_episodes, faults, tmp_path):
+    publisher = probe.node.create_publisher(Float64MultiArray, "actor/episodes", REPLAY)
+    for _ in range(2):  # their sum is no double
+        publisher.publish(episode_to_msg(EpisodeSummary(0, 100, int(1e308), 1e308, True, 1e308, 1)))
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(1)
+    probe.wait(lambda: faults().get("fault/episode_dropped") == 2)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    assert processes.stop(monitor) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["figures"]["training_episodes"] == 1
+
+
+def test_a_stdout_that_takes_nothing_ends_neither_the_run_nor_its_report(processes, probe, send_episodes, faults, tmp_path):
+    processes.environment["PYTHONUNBUFFERED"] = "1"  # as `sql-ros up` starts it
+    words = [sys.executable, "-m", "sql_ros.nodes.monitor_node", "--ros-args", "-p", f"run_dir:={tmp_path}"]
+    monitor = processes.start(["sh", "-c", 'exec "$0" "$@" > /dev/full', *words])
+    send_episodes(1)
+    probe.wait(lambda: faults().get("fault/output_lost") or monitor.poll() is not None)
+    assert processes.stop(monitor) == 0
+    assert "output_lost (1 so far): stdout: [Errno 28]" in monitor.log.read_text()
+    assert (tmp_path / "report.md").is_file()
+
+
+def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the_run(processes, probe, send_episodes, faults, tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(3)
+    probe.wait(lambda: faults().get("fault/metrics_lost") == 3)
+    assert processes.stop(monitor) == 0
+    assert monitor.log.read_text().count("metrics_lost (1 so far): [Errno 28]") == 1
+    assert "metrics_lost (2" not in monitor.log.read_text()
+    assert json.loads((tmp_path / "figures.json").read_text())["figures"]["training_episodes"] == 3
+
+
+def test_a_report_that_cannot_be_written_is_one_line_and_counted(processes, probe, send_episodes, faults, tmp_path):
+    (tmp_path / "figures.json").symlink_to("/dev/full")
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(1)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    monitor.send_signal(signal.SIGINT)
+    probe.wait(lambda: faults().get("fault/report_failed") == 1)
+    assert monitor.wait(60) == 2
+    assert f"SqlRosError: the report in {tmp_path} is not whole: [Errno 28]" in monitor.log.read_text()
+    assert "Traceback" not in monitor.log.read_text()
+
+
+def test_a_run_whose_metrics_end_in_a_torn_line_can_be_resumed(processes, probe, send_episodes, tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"kind": "episode", "wall_s": 9.0, "robot_minutes": 7.5}\n{"kind": "epi')
+    monitor = processes.node("monitor", run_dir=tmp_path)
+    send_episodes(1)
+    probe.wait(lambda: metrics.read_text().endswith("}\n"))
+    assert processes.stop(monitor) == 0
+    assert json.loads(metrics.read_text().splitlines()[-1])["robot_minutes"] == 7.6  # 120 steps at 20 Hz later
