@@ -139,7 +139,7 @@ class Learner:
             self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=config.noise_skip).to(self._device)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self._probe = ParticleQ(self.q_target, self._precision())
-        self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
+        self._log_temperature = torch.tensor(math.log(config.temperature_at(0)), device=self._device, requires_grad=True)
         on_gpu = self._device.type == "cuda"
         groups = [(self.q.parameters(), config.q_learning_rate), (self.sampler.parameters(), config.sampler_learning_rate)]
         self._optimizer = Adam(groups)

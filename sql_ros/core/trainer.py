@@ -85,6 +85,7 @@ class Trainer:
             "spec": self.spec.to_json(),
             "algorithm": self.learner.config.as_dict(),
             "added": self.replay.added,
+            "next_row": self.replay.next_row,
             "updates": self.learner.updates,
             "policy_version": self.policy_version,
             "lineage": self._lineage,
@@ -108,7 +109,8 @@ class Trainer:
         if manifest.get("spec") != self.spec.to_json():
             raise CheckpointError(f"{folder} is of another task: {manifest.get('spec')}, expected {self.spec.to_json()}")
         try:
-            self.replay.restore({name: tensor.numpy() for name, tensor in state["replay"].items()}, int(manifest["added"]))
+            arrays = {name: tensor.numpy() for name, tensor in state["replay"].items()}
+            self.replay.restore(arrays, int(manifest["added"]), int(manifest.get("next_row", manifest["added"])))
             self.learner.load_state_dict(state["learner"])
             self.policy_version, self._lineage = int(manifest["policy_version"]), str(manifest["lineage"])
             self._rng.bit_generator.state = manifest["rng"]

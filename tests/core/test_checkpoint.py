@@ -16,9 +16,9 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 
 @pytest.fixture
 def make_trainer(small_spec):
-    def make(seed: int = 0, hidden: int = 16) -> Trainer:
-        config = TrainerConfig(replay_capacity=200, warmup_transitions=10, updates_per_transition=0.5)
-        return Trainer(small_spec, config, AlgorithmConfig(hidden_sizes=(hidden, hidden), batch_size=8), seed)
+    def make(seed: int = 0, hidden: int = 16, capacity: int = 200, pace: float = 0.5, **algorithm) -> Trainer:
+        config = TrainerConfig(replay_capacity=capacity, warmup_transitions=10, updates_per_transition=pace)
+        return Trainer(small_spec, config, AlgorithmConfig(hidden_sizes=(hidden, hidden), batch_size=8, **algorithm), seed)
 
     return make
 
@@ -43,6 +43,30 @@ def test_a_resumed_trainer_goes_on_as_if_nothing_had_happened(make_trainer, tmp_
     _feed(trainer, 30, copy.deepcopy(rng))
     _feed(resumed, 30, copy.deepcopy(rng))
     assert trainer.export() == resumed.export()
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.13, 0.4])
+def test_it_does_so_at_any_temperature(make_trainer, tmp_path, temperature):
+    trainer, rng = make_trainer(temperature=temperature, pace=1.0), np.random.default_rng(1)
+    _feed(trainer, 20, rng)
+    trainer.save(tmp_path, {})
+    resumed = make_trainer(temperature=temperature, pace=1.0)
+    resumed.load(tmp_path)
+    for each in (trainer, resumed):
+        _feed(each, 50, copy.deepcopy(rng))
+    assert trainer.export() == resumed.export()
+
+
+def test_a_full_buffer_is_resumed_into_a_larger_one_twice_in_the_order_of_arrival(make_trainer, tmp_path):
+    trainer, rewards = make_trainer(capacity=12), []
+    for last in (18, 20, 22):
+        while trainer.replay.added < last:
+            rewards.append(float(len(rewards)))
+            trainer.add(Transition(np.zeros(3), np.zeros(2), rewards[-1], np.zeros(3), False, False))
+        trainer.save(tmp_path, {})
+        trainer = make_trainer(capacity=24)
+        trainer.load(tmp_path)
+    assert trainer.replay.arrays()["reward"].tolist() == rewards[6:]
 
 
 def test_a_damaged_checkpoint_is_skipped_loudly(make_trainer, tmp_path, caplog):
