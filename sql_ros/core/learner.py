@@ -100,6 +100,8 @@ class AlgorithmConfig(Config):
         return float(self.temperature ** (1.0 - progress) * self.final_temperature**progress)
 
 
+SHAPING = ("kind", "hidden_sizes", "q_networks", "layer_norm", "sampler", "mixture_components", "noise_skip")  # which networks there are
+
 Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
 Answer = tuple[Tensor, Gradients, Tensor]  # value of the next states (B,), gradients of the sampler, entropy of the policy [nats]
 

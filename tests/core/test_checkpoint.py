@@ -123,12 +123,81 @@ def test_a_full_disk_is_a_clear_error_and_the_checkpoint_before_is_whole(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
 
 
-def test_networks_of_another_size_are_refused(make_trainer, tmp_path):
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"hidden": 8}, r"hidden_sizes was \[16, 16\], is \[8, 8\]"),
+        ({"layer_norm": True, "q_networks": 1}, "q_networks was 2, is 1, layer_norm was False, is True"),
+        ({"kind": "sac"}, "kind was sql, is sac"),
+        ({"mixture_components": 4, "temperature": 0.1}, "mixture_components was 16, is 4$"),
+    ],
+)
+def test_other_networks_are_refused_by_the_names_of_their_settings(make_trainer, tmp_path, other, says):
     trainer = make_trainer()
     _feed(trainer, 20, np.random.default_rng(1))
     trainer.save(tmp_path, {})
-    with pytest.raises(CheckpointError, match="does not fit the configured networks"):
-        make_trainer(hidden=8).load(tmp_path)
+    with pytest.raises(CheckpointError, match=f"does not fit the configured networks: {says}"):
+        make_trainer(**other).load(tmp_path)
+
+
+def test_networks_that_only_have_as_many_parameters_are_refused(small_spec, tmp_path):
+    def make(*hidden: int) -> Trainer:
+        return Trainer(small_spec, TrainerConfig(), AlgorithmConfig(kind="ddpg", hidden_sizes=hidden), 0)
+
+    saved, other = make(1, 2, 5), make(2, 1, 5)
+    for network in ("q", "sampler"):
+        sizes = [[p.numel() for p in getattr(each.learner, network).parameters()] for each in (saved, other)]
+        assert sizes[0] == sizes[1]
+    saved.save(tmp_path, {})
+    with pytest.raises(CheckpointError, match=r"hidden_sizes was \[1, 2, 5\], is \[2, 1, 5\]"):
+        other.load(tmp_path)
+
+
+def test_other_settings_are_taken_and_said_once(make_trainer, tmp_path, caplog):
+    trainer = make_trainer()
+    trainer.save(tmp_path, {})
+    trainer.load(tmp_path)
+    assert not caplog.text
+    other = make_trainer(temperature=0.1, q_learning_rate=3e-4)
+    other.load(tmp_path)
+    assert "temperature was 0.05, is 0.1, q_learning_rate was 0.001, is 0.0003" in caplog.text
+    assert other.learner.temperature == 0.1
+    caplog.clear()
+    other.save(tmp_path, {})
+    other.load(tmp_path)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("pace", [0.25, 4.0])
+def test_at_another_pace_what_was_done_already_does_not_count(make_trainer, tmp_path, pace):
+    trainer, rng = make_trainer(pace=1.0), np.random.default_rng(1)
+    _feed(trainer, 50, rng)
+    trainer.save(tmp_path, {})
+    resumed = make_trainer(pace=pace)
+    resumed.load(tmp_path)
+    assert resumed.updates_due == 0
+    _feed(resumed, 10, rng)
+    assert resumed.learner.updates == 40 + int(10 * pace)
+    resumed.add(Transition(np.zeros(3), np.zeros(2), 0.0, np.zeros(3), False, False))
+    resumed.save(tmp_path, {})
+    again = make_trainer(pace=pace)
+    again.load(tmp_path)  # what is due then still is
+    _feed(again, 9, rng)
+    assert again.learner.updates == 40 + int(20 * pace)
+    assert again.ratio == pace
+
+
+def test_a_checkpoint_that_does_not_tell_its_pace_makes_no_debt_of_what_was_done(make_trainer, tmp_path):
+    trainer, rng = make_trainer(pace=4.0), np.random.default_rng(1)
+    _feed(trainer, 20, rng)
+    trainer.save(tmp_path, {})
+    state, manifest = load_checkpoint(tmp_path)
+    old = {name: value for name, value in manifest.items() if name not in ("pace", "since", "next_row", "format", "sha256")}
+    save_checkpoint(tmp_path, 20, state, old)
+    resumed = make_trainer(pace=1.0)
+    resumed.load(tmp_path)
+    _feed(resumed, 8, rng)
+    assert resumed.learner.updates == 40 + 8
 
 
 def test_the_ratio_of_updates_to_transitions_is_kept(make_trainer):
