@@ -2,12 +2,14 @@
 
 import copy
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.checkpoint import KEPT, checkpoints, load_checkpoint, save_checkpoint
+from sql_ros.core.checkpoint import KEPT, checkpoints, load_checkpoint, save_checkpoint, step_of
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.replay import Transition
@@ -100,6 +102,37 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
         save_checkpoint(tmp_path, step, {"x": torch.ones(2)}, {})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000003", "step-000000004"]
     assert KEPT == 2
+
+
+SAVE_AND_DIE = """
+import itertools, os, pathlib, sys, torch
+from sql_ros.core.checkpoint import save_checkpoint
+
+touching, calls = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"), itertools.count()
+for last in itertools.count():
+    folder = pathlib.Path(sys.argv[1]) / f"{last:02d}"
+    save_checkpoint(folder, 7, {"x": torch.ones(2)}, {})
+    child = os.fork()
+    if not child:
+        sys.addaudithook(lambda event, _: event in touching and next(calls) == last and os.kill(os.getpid(), 9))
+        save_checkpoint(folder, 7, {"x": torch.full((2,), 2.0)}, {})
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+def test_a_process_killed_while_it_saves_the_same_step_again_leaves_the_old_one_or_the_new_one(tmp_path):
+    subprocess.run([sys.executable, "-c", SAVE_AND_DIE, str(tmp_path)], check=True)
+    found = []
+    for folder in sorted(tmp_path.iterdir()):
+        found.append(load_checkpoint(folder)[0]["x"][0].item())
+        assert {step_of(path) for path in checkpoints(folder)} == {7}
+        save_checkpoint(folder, 7, {"x": torch.full((2,), 3.0)}, {})
+        assert load_checkpoint(folder)[0]["x"][0].item() == 3.0
+        assert [path.name for path in folder.iterdir()] == ["step-000000007"]  # what the killed one had left is gone
+    assert found == sorted(found)
+    assert set(found) == {1.0, 2.0}
 
 
 def test_an_unfinished_draft_is_never_taken_for_a_checkpoint(tmp_path):
