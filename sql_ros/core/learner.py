@@ -87,6 +87,8 @@ class AlgorithmConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.hidden_sizes:
+            raise ConfigError("'hidden_sizes' is [], expected the width of one hidden layer at least")
         if self.value_proposal == "sampler" and self.uniform_particles > self.value_particles - 2:
             raise ConfigError(
                 f"'uniform_particles' is {self.uniform_particles}, expected at most value_particles - 2 = {self.value_particles - 2}"

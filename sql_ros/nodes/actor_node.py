@@ -459,11 +459,14 @@ class ActorNode(ManagedNode):
 
     def _publish_transition(self, step: Step, transition: Transition) -> None:
         """Sends it, and keeps it until a learner has it: in memory, where it cannot be written."""
-        self._sequence += 1
-        entry = ReplayEntry(
-            self.config.actor_id, self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, transition
-        )
-        content = self._codec.pack(entry)
+        number = self._sequence + 1
+        entry = ReplayEntry(self.config.actor_id, self._run, step.episode_index, step.step_index, number, step.policy_version, transition)
+        try:
+            content = self._codec.pack(entry)
+        except MessageError as error:  # it has no number: a learner would wait for it for ever
+            self._diagnostics.fault("transition_dropped", str(error))
+            return
+        self._sequence = number
         try:
             self._kept.put(self._sequence, content)
             given_up = self._sequence - self.config.most_unacknowledged

@@ -187,6 +187,29 @@ def test_transitions_are_numbered_without_a_gap(processes, probe, task):
     assert {entry.policy_version for entry in entries} == {0}
 
 
+def test_a_transition_that_no_learner_would_take_gets_no_number(processes, probe, arm, task):
+    codec, entries = TransitionCodec(task.spec), []
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    reports, commands = probe.listen(DiagnosticArray, "/diagnostics", 10), probe.listen(Float64MultiArray, "commands", RELIABLE)
+    actor = processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0)
+    probe.until_active("actor")
+    probe.wait(lambda: arm.publisher.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
+    position, stamps = np.array(task.robot.neutral_position), iter(range(1, 10**4))
+
+    def step(speed: float = 0.0) -> None:
+        stamp = next(stamps) * 50_000_000
+        arm.publisher.publish(state_to_msg(stamp, task.robot.joints, position, np.full(7, speed), np.zeros(7)))
+        probe.wait(lambda: commands and commands[-1].layout.dim[1].label == f"answers {stamp}")
+        position[:] += 0.05 * np.array(commands[-1].data)
+
+    while len(entries) < 5:
+        step()
+    step(1e9)
+    probe.wait(lambda: _newest(reports).get("fault/transition_dropped") == "1", what="the transition to this state")
+    assert _newest(reports)["transitions"] == str(len(entries)) == str(entries[-1].sequence)
+    actor.kill()  # it would brake from that speed for long
+
+
 @pytest.fixture
 def learner(probe, task):
     """Plays a learner: hears transitions, and `acknowledge(sequence)` says until where it has them."""
