@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from sql_ros.core.memory import keep_freed_memory
-    from sql_ros.experiments.training import make_run, settings
+    from sql_ros.experiments.training import default_folder, make_run, settings
 
     given: dict[str, dict[str, Any]] = {"run": {}, "algorithm": {}}
     for section, name, value in (
@@ -40,13 +40,10 @@ def run(args: argparse.Namespace) -> int:
     ):
         if value is not None:
             given[section][name] = value
-    folder = args.out
-    params = args.params
-    if args.resume and params is None and folder is not None and (folder / "params.yaml").is_file():
+    folder, params = args.out or default_folder(args.env, args.params, args.set, given), args.params
+    if args.resume and params is None and (folder / "params.yaml").is_file():
         params = folder / "params.yaml"  # what it was begun with
-    configs: Any = settings(params, args.set, given)
-    if folder is None:
-        folder = Path("runs/train") / f"{args.env.replace('/', '_')}-{configs['algorithm'].kind}-{configs['run'].seed}"
+    configs = settings(params, args.set, given)
     keep_freed_memory()
     torch.set_num_threads(1)
     make_run(args.env, folder, configs, resume=args.resume)

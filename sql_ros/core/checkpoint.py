@@ -1,7 +1,8 @@
 """Checkpoints that survive a crash: safetensors and a JSON manifest with SHA-256, written beside, synced, then renamed.
 
 A folder `checkpoints/` holds `step-000001000/` (`state.safetensors`, `manifest.json`) and so on, the last `KEPT` of them. Nothing is
-pickled. A damaged one is skipped with a warning and the one before is used.
+pickled. A damaged one is skipped with a warning and the one before is used. One that is written anew, since updates, policies or sequence
+numbers came without transitions, stays as `step-000001000.before` until the new one has its name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sql_ros.core.errors import CheckpointError
 
 FORMAT = "sql_ros.checkpoint/2"  # in 1 every matrix of a network was a tensor of its own
 KEPT = 2
+BEFORE = ".before"
 MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, StopIteration)  # a tree of another shape
 _logger = logging.getLogger(__name__)
 
@@ -41,10 +43,12 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], manifest: di
     tensors: dict[str, Tensor] = {}
     tree = _split(state, "", tensors)
     final = folder / f"step-{step:09d}"
+    before = final.with_suffix(BEFORE)
     draft = folder / f".draft-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in folder.glob(".draft-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         draft.mkdir()
         save_file(tensors, draft / "state.safetensors")
         digest = _sha256(draft / "state.safetensors")
@@ -52,9 +56,12 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], manifest: di
         (draft / "manifest.json").write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": text}))
         for path in (draft / "state.safetensors", draft / "manifest.json", draft):
             _sync(path)
-        shutil.rmtree(final, ignore_errors=True)
+        if final.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            final.rename(before)
         draft.rename(final)
         _sync(folder)
+        shutil.rmtree(before, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise CheckpointError(f"cannot write a checkpoint to {folder}: {error}") from None
@@ -81,12 +88,12 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*"))
+    return sorted(folder.glob("step-*"), key=lambda path: (path.stem, path.suffix != BEFORE))
 
 
 def step_of(checkpoint: Path) -> int:
     """The transitions that were added when it was written."""
-    return int(checkpoint.name.removeprefix("step-"))
+    return int(checkpoint.stem.removeprefix("step-"))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -87,6 +87,8 @@ class AlgorithmConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.hidden_sizes:
+            raise ConfigError("'hidden_sizes' is [], expected the width of one hidden layer at least")
         if self.value_proposal == "sampler" and self.uniform_particles > self.value_particles - 2:
             raise ConfigError(
                 f"'uniform_particles' is {self.uniform_particles}, expected at most value_particles - 2 = {self.value_particles - 2}"
@@ -99,6 +101,8 @@ class AlgorithmConfig(Config):
         progress = min(updates / self.annealing_updates, 1.0)
         return float(self.temperature ** (1.0 - progress) * self.final_temperature**progress)
 
+
+SHAPING = ("kind", "hidden_sizes", "q_networks", "layer_norm", "sampler", "mixture_components", "noise_skip")  # which networks there are
 
 Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
 Answer = tuple[Tensor, Gradients, Tensor]  # value of the next states (B,), gradients of the sampler, entropy of the policy [nats]
@@ -139,7 +143,7 @@ class Learner:
             self.sampler = SamplingNetwork(scaling, action_size, hidden, first, skip=config.noise_skip).to(self._device)
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self._probe = ParticleQ(self.q_target, self._precision())
-        self._log_temperature = torch.tensor(config.temperature_at(0), device=self._device).log().requires_grad_(True)
+        self._log_temperature = torch.tensor(math.log(config.temperature_at(0)), device=self._device, requires_grad=True)
         on_gpu = self._device.type == "cuda"
         groups = [(self.q.parameters(), config.q_learning_rate), (self.sampler.parameters(), config.sampler_learning_rate)]
         self._optimizer = Adam(groups)

@@ -12,6 +12,7 @@ from sql_ros.core.errors import LedgerError
 
 PATIENCE_S = 1.0  # another process may have the file for so long
 MOST_IN_MEMORY = 1000  # records of a temporary ledger, then they are written
+MOST_AT_ONCE = 10_000  # records removed in one transaction: until its end a temporary ledger has them in memory
 
 
 class Ledger:
@@ -47,7 +48,8 @@ class Ledger:
         """Adds a record, over one of the same number."""
         with self._lock:
             self._pending.append((number, content))
-        if self._path is None and len(self._pending) >= MOST_IN_MEMORY:
+            many = len(self._pending) % MOST_IN_MEMORY == 0  # where it fails, not with each that follows
+        if self._path is None and many:
             self.sync()
 
     def sync(self) -> None:
@@ -63,8 +65,12 @@ class Ledger:
         return records
 
     def forget_until(self, number: int) -> None:
-        """Removes records up to and with a number."""
-        self._try(lambda: self._database.execute("DELETE FROM records WHERE number <= ?", (number,)))
+        """Removes records up to and with a number; those that could not be written so far take no memory any more."""
+        with self._lock:
+            self._pending = [record for record in self._pending if record[0] > number]
+        command = "DELETE FROM records WHERE number IN (SELECT number FROM records WHERE number <= ? ORDER BY number LIMIT ?)"
+        while self._try(lambda: self._database.execute(command, (number, MOST_AT_ONCE)).rowcount) == MOST_AT_ONCE:
+            pass
 
     def ends(self) -> tuple[int, int]:
         """The smallest and the largest number; (0, 0) where there is none."""
@@ -81,7 +87,7 @@ class Ledger:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self._path or "", PATIENCE_S, check_same_thread=False)
         for pragma in (
-            ("journal_mode = OFF",) if self._path is None else ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL")
+            ("journal_mode = MEMORY",) if self._path is None else ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL")
         ):
             database.execute(f"PRAGMA {pragma}")
         (outcome,) = database.execute("PRAGMA quick_check(1)").fetchone()

@@ -51,7 +51,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.size = 0
         self.added = 0  # since the beginning of time, also those overwritten
-        self._next = 0  # row of the next one
+        self.next_row = 0  # where the next one goes
         # a transition is one row: a random one is then one place in memory to look for
         middle, end = observation_size + action_size, 2 * observation_size + action_size
         self._columns: dict[str, slice | int] = {
@@ -72,8 +72,8 @@ class ReplayBuffer:
     def add(self, transition: Transition) -> None:
         """Appends one transition, over the oldest one when full."""
         for name, array in self._arrays.items():
-            array[self._next] = getattr(transition, name)
-        self._next = (self._next + 1) % self.capacity
+            array[self.next_row] = getattr(transition, name)
+        self.next_row = (self.next_row + 1) % self.capacity
         self.added += 1
         self.size = min(self.size + 1, self.capacity)
 
@@ -83,25 +83,30 @@ class ReplayBuffer:
         return Batch(**self._parts(self._table[index]))
 
     def arrays(self) -> dict[str, Array]:
-        """The filled part of every array (views), for a checkpoint."""
+        """The filled part of every array (views), for a checkpoint; `next_row` belongs to it."""
         return {name: array[: self.size] for name, array in self._arrays.items()}
 
     def _parts(self, rows: Array) -> dict[str, Array]:
         """Views of transitions that are rows."""
         return {name: rows[:, columns] for name, columns in self._columns.items()}
 
-    def restore(self, arrays: dict[str, Array], added: int) -> None:
+    def restore(self, arrays: dict[str, Array], added: int, next_row: int | None = None) -> None:
         """Takes the content of a checkpoint.
+
+        Args:
+            arrays: from `arrays`.
+            added: when it was written.
+            next_row: when it was written; None: as if the ring had had one capacity all its life.
 
         Raises:
             CheckpointError: it holds more than fits, or has other dimensions.
         """
         size = len(arrays["reward"])
+        row = (added if next_row is None else next_row) % max(size, 1)
         for name, array in self._arrays.items():
             if arrays[name].shape != (size, *array.shape[1:]) or size > self.capacity:
                 expected = (f"up to {self.capacity}", *array.shape[1:])
                 raise CheckpointError(f"replay '{name}' has shape {arrays[name].shape}, expected {expected}: another task?")
-            # a full ring that comes into a larger one is unrolled, oldest first
-            array[:size] = arrays[name] if size in (added, self.capacity) else np.roll(arrays[name], -(added % size), axis=0)
-        self.size, self.added = size, added
-        self._next = added % self.capacity if size in (added, self.capacity) else size
+            # where more fits, the oldest comes first; what was filled from row 0 on is so already
+            array[:size] = arrays[name] if size == self.capacity or not row else np.roll(arrays[name], -row, axis=0)
+        self.size, self.added, self.next_row = size, added, row if size == self.capacity else size

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +14,12 @@ from sql_ros.core.checkpoint import MALFORMED, load_checkpoint, save_checkpoint
 from sql_ros.core.config import Config, config_from_mapping, option
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.learner import SHAPING, AlgorithmConfig, Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import ReplayBuffer, Transition
 from sql_ros.core.spec import TaskSpec
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Trainer:
         self.policy_version = 0
         self._lineage = ""  # SHA-256 of the weights of the policy exported before
         self._rng = np.random.default_rng(seed)
+        self._since = config.warmup_transitions, 0  # transitions and updates from which on the pace is kept
 
     def add(self, transition: Transition) -> None:
         """Appends one transition to the replay buffer."""
@@ -52,15 +57,17 @@ class Trainer:
 
     @property
     def updates_due(self) -> int:
-        """Updates still to be made for the transitions so far: floor of (transitions - warm-up) x ratio, less those made."""
-        counted = self.replay.added - self.config.warmup_transitions
-        return int(max(counted, 0) * self.config.updates_per_transition) - self.learner.updates
+        """Updates still to be made: floor of transitions x ratio, less those made; since the warm-up, or a resume at another pace."""
+        transitions, updates = self._since
+        counted = max(self.replay.added - transitions, 0)
+        return max(int(counted * self.config.updates_per_transition) - (self.learner.updates - updates), 0)
 
     @property
     def ratio(self) -> float:
-        """Updates per transition reached since the warm-up."""
-        counted = self.replay.added - self.config.warmup_transitions
-        return self.learner.updates / counted if counted > 0 else 0.0
+        """Updates per transition reached since the warm-up, or a resume at another pace."""
+        transitions, updates = self._since
+        counted = self.replay.added - transitions
+        return (self.learner.updates - updates) / counted if counted > 0 else 0.0
 
     def update(self) -> None:
         """One gradient step from a fresh batch."""
@@ -85,7 +92,10 @@ class Trainer:
             "spec": self.spec.to_json(),
             "algorithm": self.learner.config.as_dict(),
             "added": self.replay.added,
+            "next_row": self.replay.next_row,
             "updates": self.learner.updates,
+            "pace": self._pace,
+            "since": self._since,
             "policy_version": self.policy_version,
             "lineage": self._lineage,
             "rng": self._rng.bit_generator.state,
@@ -101,20 +111,46 @@ class Trainer:
     def load(self, folder: Path) -> dict[str, object]:
         """Continues from the newest sound checkpoint in `folder`; returns its `extra`.
 
+        Settings of the algorithm may be others than then, which is said. At another pace what was done already does not count.
+
         Raises:
-            CheckpointError: none is sound, or it belongs to another task.
+            CheckpointError: none is sound, or it belongs to another task or other networks.
         """
         state, manifest = load_checkpoint(folder)
         if manifest.get("spec") != self.spec.to_json():
             raise CheckpointError(f"{folder} is of another task: {manifest.get('spec')}, expected {self.spec.to_json()}")
         try:
-            self.replay.restore({name: tensor.numpy() for name, tensor in state["replay"].items()}, int(manifest["added"]))
+            self._compare(dict(manifest.get("algorithm", {})), folder)
+            arrays = {name: tensor.numpy() for name, tensor in state["replay"].items()}
+            self.replay.restore(arrays, int(manifest["added"]), int(manifest.get("next_row", manifest["added"])))
             self.learner.load_state_dict(state["learner"])
             self.policy_version, self._lineage = int(manifest["policy_version"]), str(manifest["lineage"])
             self._rng.bit_generator.state = manifest["rng"]
+            self._take_up_pace(manifest)
             return dict(manifest["extra"])
         except MALFORMED as error:
             raise CheckpointError(f"{folder} does not fit the configured networks and memory: {error!r}") from None
+
+    def _compare(self, before: dict[str, Any], folder: Path) -> None:
+        """Says which settings a checkpoint was written with that are others now; parameters would fit into some other networks, too."""
+        now = self.learner.config.as_dict()
+        changed = {name: f"{name} was {was}, is {now[name]}" for name, was in before.items() if name in now and was != now[name]}
+        if others := [text for name, text in changed.items() if name in SHAPING]:
+            raise CheckpointError(f"{folder} does not fit the configured networks: {', '.join(others)}")
+        if changed:
+            _logger.warning("%s goes on with other settings: %s", folder, ", ".join(changed.values()))
+
+    @property
+    def _pace(self) -> list[float]:
+        return [self.config.warmup_transitions, self.config.updates_per_transition]
+
+    def _take_up_pace(self, manifest: dict[str, Any]) -> None:
+        """Goes on with what was due; at another pace with nothing. Checkpoints of before do not tell theirs, but may be ahead of it."""
+        transitions, updates = manifest.get("since", self._since)
+        self._since = int(transitions), int(updates)
+        allowed = max(self.replay.added - self._since[0], 0) * self.config.updates_per_transition
+        if manifest.get("pace", self._pace) != self._pace or self.learner.updates - self._since[1] > allowed:
+            self._since = max(self.replay.added, self.config.warmup_transitions), self.learner.updates
 
 
 def load_learner(folder: Path) -> tuple[Learner, TaskSpec]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sql_ros.core.errors import ConfigError
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.policy import Policy
@@ -62,7 +63,7 @@ def train(
         skilled: `prepare` loads a policy that acts from the first step on: no uniform actions.
 
     Raises:
-        ConfigError: the environment cannot be made or has other spaces.
+        ConfigError: the environment cannot be made, has other spaces, or gives what is not finite.
     """
     acted_in = [wrap(make_env(env_id)) for _ in range(envs)]
     trainer = Trainer(spec_of(acted_in[0]), pace, algorithm, seed)
@@ -102,21 +103,37 @@ class Walk:
         self._rng = np.random.default_rng([seed, trainer.replay.added] if trainer.replay.added else seed)  # resumed: no second time
         self._noise = OuNoise((len(envs), trainer.spec.action_size), self._rng) if noisy else None
         seeds = [seed] if len(envs) == 1 and not trainer.replay.added else self._rng.integers(2**31, size=len(envs)).tolist()
-        self._observations = [_observed(env.reset(seed=each)[0]) for env, each in zip(envs, seeds)]
+        self._observations = [self._taken("observation", env.reset(seed=each)[0]) for env, each in zip(envs, seeds)]
 
     def step(self) -> list[Transition]:
-        """One control step in each environment; a finished episode is followed by the first state of the next."""
+        """One control step in each environment; a finished episode is followed by the first state of the next.
+
+        Raises:
+            ConfigError: an environment gave what is not finite.
+        """
         return [self._follow(index, action) for index, action in enumerate(self._act())]
 
     def _follow(self, index: int, action: Vector) -> Transition:
         env, observation = self._envs[index], self._observations[index]
         following, reward, terminated, truncated, _ = env.step(to_env(action, env.action_space))
-        next_observation = self._observations[index] = _observed(following)
+        next_observation = self._observations[index] = self._taken("observation", following)
         if terminated or truncated:
-            self._observations[index] = _observed(env.reset()[0])
+            self._observations[index] = self._taken("observation", env.reset()[0])
             if self._noise is not None:
                 self._noise.forget(index)
-        return Transition(observation, action, float(reward), next_observation, bool(terminated), bool(truncated))
+        return Transition(observation, action, float(self._taken("reward", reward)), next_observation, bool(terminated), bool(truncated))
+
+    def _taken(self, what: str, value: Any) -> Vector:
+        """A copy in single precision: some environments give the same array each time.
+
+        Raises:
+            ConfigError: it is not finite; one such value, and the networks are lost.
+        """
+        with np.errstate(over="ignore"):
+            taken = np.array(value, np.float32)
+        if not np.isfinite(taken).all():
+            raise ConfigError(f"the environment '{self._trainer.spec.task}' gave the {what} {value}, expected finite numbers")
+        return taken
 
     def _act(self) -> Vector:
         """Actions (number of environments, A)."""
@@ -165,8 +182,3 @@ def deterministic(learner: Learner, spec: TaskSpec) -> Act:
         return action
 
     return act
-
-
-def _observed(observation: Any) -> Vector:
-    """A copy (S,) in single precision: some environments give the same array each time."""
-    return np.array(observation, np.float32)

@@ -57,6 +57,18 @@ def settings(path: Path | None, words: list[str], given: dict[str, dict[str, Any
     Raises:
         ConfigError: unknown section or option, or a value that does not fit.
     """
+    values = _by_section(path, words, given)
+    return {name: config_from_mapping(kind, values[name], f"options of {name}") for name, kind in SECTIONS.items()}
+
+
+def default_folder(env_id: str, path: Path | None, words: list[str], given: dict[str, dict[str, Any]]) -> Path:
+    """Where a run goes that was given no folder; arguments and errors as of `settings`, whose other options are not looked at."""
+    values = _by_section(path, words, given)
+    kind, seed = values["algorithm"].get("kind", AlgorithmConfig.kind), values["run"].get("seed", RunConfig.seed)
+    return Path("runs/train") / f"{env_id.replace('/', '_')}-{kind}-{seed}"
+
+
+def _by_section(path: Path | None, words: list[str], given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     layers = [(str(path), read_yaml(path))] if path is not None else []
     for word in words:
@@ -70,7 +82,7 @@ def settings(path: Path | None, words: list[str], given: dict[str, dict[str, Any
             if section not in SECTIONS or not isinstance(options, dict):
                 raise ConfigError(f"{where}: unknown section '{section}', expected one of: {', '.join(SECTIONS)}, with options in it")
             values[section] |= options
-    return {name: config_from_mapping(kind, values[name], f"options of {name}") for name, kind in SECTIONS.items()}
+    return values
 
 
 class Run:

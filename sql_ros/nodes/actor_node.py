@@ -26,7 +26,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.config import option
-from sql_ros.core.errors import ConfigError, MessageError, SignatureError
+from sql_ros.core.errors import ConfigError, LedgerError, MessageError, SignatureError
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import Wire, make_adapter
@@ -284,7 +284,13 @@ class ActorNode(ManagedNode):
         self._release()
 
     def _take_acknowledgement(self, sequence: int, session: int) -> None:
-        """What the learner has safely need not be kept; what it does not get is sent again."""
+        """What the learner has safely need not be kept; what it does not get is sent again, once the ledger can be read."""
+        try:
+            self._heed(sequence, session)
+        except LedgerError as error:
+            self._diagnostics.fault("ledger_failed", f"{error}; tried again as the learner goes on")
+
+    def _heed(self, sequence: int, session: int) -> None:
         now = time.monotonic()
         if now - self._learner_heard > RESEND_S:
             self._advanced = now  # it has only come, and gets from the topic what that remembers
@@ -480,20 +486,26 @@ class ActorNode(ManagedNode):
             self._episodes.publish(episode_to_msg(step.summary))
 
     def _publish_transition(self, step: Step, transition: Transition) -> None:
-        """Sends it, and keeps it until a learner has it."""
-        self._sequence += 1
-        entry = ReplayEntry(
-            self.config.actor_id, self._run, step.episode_index, step.step_index, self._sequence, step.policy_version, transition
-        )
-        content = self._codec.pack(entry)
-        self._kept.put(self._sequence, content)
-        given_up = self._sequence - self.config.most_unacknowledged
-        if given_up > self._acknowledged:
-            self._acknowledged = given_up
-            self._kept.forget_until(given_up)
-            self._diagnostics.fault(
-                "transitions_given_up", f"no learner has acknowledged, and only {self.config.most_unacknowledged} are kept"
-            )
+        """Sends it, and keeps it until a learner has it: in memory, where it cannot be written."""
+        number = self._sequence + 1
+        entry = ReplayEntry(self.config.actor_id, self._run, step.episode_index, step.step_index, number, step.policy_version, transition)
+        try:
+            content = self._codec.pack(entry)
+        except MessageError as error:  # it has no number: a learner would wait for it for ever
+            self._diagnostics.fault("transition_dropped", str(error))
+            return
+        self._sequence = number
+        try:
+            self._kept.put(self._sequence, content)
+            given_up = self._sequence - self.config.most_unacknowledged
+            if given_up > self._acknowledged:
+                self._acknowledged = given_up
+                self._kept.forget_until(given_up)
+                self._diagnostics.fault(
+                    "transitions_given_up", f"no learner has acknowledged, and only {self.config.most_unacknowledged} are kept"
+                )
+        except LedgerError as error:
+            self._diagnostics.fault("ledger_failed", f"{error}; what could not be written is kept in memory")
         self._send_transition(content, self._acknowledged + 1)
 
     def report(self) -> Status:

@@ -15,8 +15,8 @@ sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels
 trials/prompt         String                  what an operator is to do now; empty: nothing
 ====================  ======================  =====================================================================
 
-`<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite, an unknown version,
-a foreign schema. Nothing is unpickled.
+`<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite or beyond what networks
+take, an unknown version, a foreign schema. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ PROGRESS_FIELDS = ("transitions", "updates", "policy_version")  # then run and s
 PROGRESS_LABEL = f"sql_ros.progress/2 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
 BASE_FRAME = "base"
 DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
+LARGEST_INPUT = 1e4  # of an observation in units of its scale: networks are made for about 1, and one next state of 1e6 made some NaN
+LARGEST_REWARD = 1e6  # none is meant to be, and Adam keeps the square of what one makes for thousands of updates
 LOCKSTEP_TRANSITIONS = 50  # of an actor, after which it waits in lockstep for what is learned from them: 2.5 s of an arm at 20 Hz
 EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
 
@@ -212,6 +214,9 @@ class TransitionCodec:
         observation, action = spec.observation_size, spec.action_size
         self._sizes = (observation, action, observation)
         self._count = len(TRANSITION_FIELDS) + sum(self._sizes)
+        inputs = LARGEST_INPUT * np.abs(spec.observation_scale)
+        self._largest = np.concatenate((np.full(len(TRANSITION_FIELDS), np.inf), inputs, np.ones(action), inputs))
+        self._largest[TRANSITION_FIELDS.index("reward")] = LARGEST_REWARD
         names = f"{' '.join(TRANSITION_FIELDS)} observation[{observation}] action[{action}] next_observation[{observation}]"
         self._label = f"sql_ros.transition/2 {names}"
         self._schema = f"schema {spec.schema_hash}"
@@ -220,10 +225,16 @@ class TransitionCodec:
         self._head = bytes(serialize_message(self.wrap(bytes(8 * self._count), 0)))[: -8 * self._count]
 
     def pack(self, entry: ReplayEntry) -> bytes:
-        """Doubles in the order of the label: to be kept."""
+        """Doubles in the order of the label: to be kept.
+
+        Raises:
+            MessageError: of a size that nobody would take.
+        """
         e, t = entry, entry.transition
         head = (e.actor, e.run, e.episode, e.step, e.sequence, e.oldest, e.policy_version, t.reward, t.terminated, t.truncated)
-        return np.concatenate((head, t.observation, t.action, t.next_observation)).tobytes()
+        values = np.concatenate((head, t.observation, t.action, t.next_observation))
+        self._check_sizes(values)
+        return values.tobytes()
 
     def unpack(self, content: bytes) -> ReplayEntry:
         """What `pack` made.
@@ -270,7 +281,14 @@ class TransitionCodec:
             finite = np.isfinite(values.astype(np.float32))  # what the buffer keeps
         if not finite.all():
             raise MessageError(f"transition has values that are not finite as float32 at {np.flatnonzero(~finite).tolist()}")
+        self._check_sizes(values)
         return self._unpack(values)
+
+    def _check_sizes(self, values: Vector) -> None:
+        fits = np.abs(values) <= self._largest
+        if not fits.all():
+            at = np.flatnonzero(~fits)
+            raise MessageError(f"transition has {values[at]} at {at.tolist()}, expected [-x, x] with x = {self._largest[at]}")
 
     def _unpack(self, values: Vector) -> ReplayEntry:
         *counts, reward, terminated, truncated = values[: len(TRANSITION_FIELDS)].tolist()
@@ -283,8 +301,6 @@ class TransitionCodec:
             raise MessageError(f"transition has terminated {terminated} and truncated {truncated}, expected 0 or 1")
         bounds = np.cumsum(self._sizes)[:-1]
         observation, action, following = np.split(values[len(TRANSITION_FIELDS) :].astype(np.float32), bounds)
-        if np.abs(action).max() > 1.0:
-            raise MessageError(f"transition has action {action}, expected [-1, 1]")
         transition = Transition(observation, action, reward, following, bool(terminated), bool(truncated))
         return ReplayEntry(actor, run, episode, step, sequence, version, transition, oldest)
 

@@ -2,12 +2,14 @@
 
 import copy
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.checkpoint import KEPT, checkpoints, load_checkpoint, save_checkpoint
+from sql_ros.core.checkpoint import KEPT, checkpoints, load_checkpoint, save_checkpoint, step_of
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.replay import Transition
@@ -16,9 +18,9 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 
 @pytest.fixture
 def make_trainer(small_spec):
-    def make(seed: int = 0, hidden: int = 16) -> Trainer:
-        config = TrainerConfig(replay_capacity=200, warmup_transitions=10, updates_per_transition=0.5)
-        return Trainer(small_spec, config, AlgorithmConfig(hidden_sizes=(hidden, hidden), batch_size=8), seed)
+    def make(seed: int = 0, hidden: int = 16, capacity: int = 200, pace: float = 0.5, **algorithm) -> Trainer:
+        config = TrainerConfig(replay_capacity=capacity, warmup_transitions=10, updates_per_transition=pace)
+        return Trainer(small_spec, config, AlgorithmConfig(hidden_sizes=(hidden, hidden), batch_size=8, **algorithm), seed)
 
     return make
 
@@ -43,6 +45,30 @@ def test_a_resumed_trainer_goes_on_as_if_nothing_had_happened(make_trainer, tmp_
     _feed(trainer, 30, copy.deepcopy(rng))
     _feed(resumed, 30, copy.deepcopy(rng))
     assert trainer.export() == resumed.export()
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.13, 0.4])
+def test_it_does_so_at_any_temperature(make_trainer, tmp_path, temperature):
+    trainer, rng = make_trainer(temperature=temperature, pace=1.0), np.random.default_rng(1)
+    _feed(trainer, 20, rng)
+    trainer.save(tmp_path, {})
+    resumed = make_trainer(temperature=temperature, pace=1.0)
+    resumed.load(tmp_path)
+    for each in (trainer, resumed):
+        _feed(each, 50, copy.deepcopy(rng))
+    assert trainer.export() == resumed.export()
+
+
+def test_a_full_buffer_is_resumed_into_a_larger_one_twice_in_the_order_of_arrival(make_trainer, tmp_path):
+    trainer, rewards = make_trainer(capacity=12), []
+    for last in (18, 20, 22):
+        while trainer.replay.added < last:
+            rewards.append(float(len(rewards)))
+            trainer.add(Transition(np.zeros(3), np.zeros(2), rewards[-1], np.zeros(3), False, False))
+        trainer.save(tmp_path, {})
+        trainer = make_trainer(capacity=24)
+        trainer.load(tmp_path)
+    assert trainer.replay.arrays()["reward"].tolist() == rewards[6:]
 
 
 def test_a_damaged_checkpoint_is_skipped_loudly(make_trainer, tmp_path, caplog):
@@ -78,6 +104,37 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
     assert KEPT == 2
 
 
+SAVE_AND_DIE = """
+import itertools, os, pathlib, sys, torch
+from sql_ros.core.checkpoint import save_checkpoint
+
+touching, calls = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"), itertools.count()
+for last in itertools.count():
+    folder = pathlib.Path(sys.argv[1]) / f"{last:02d}"
+    save_checkpoint(folder, 7, {"x": torch.ones(2)}, {})
+    child = os.fork()
+    if not child:
+        sys.addaudithook(lambda event, _: event in touching and next(calls) == last and os.kill(os.getpid(), 9))
+        save_checkpoint(folder, 7, {"x": torch.full((2,), 2.0)}, {})
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+def test_a_process_killed_while_it_saves_the_same_step_again_leaves_the_old_one_or_the_new_one(tmp_path):
+    subprocess.run([sys.executable, "-c", SAVE_AND_DIE, str(tmp_path)], check=True)
+    found = []
+    for folder in sorted(tmp_path.iterdir()):
+        found.append(load_checkpoint(folder)[0]["x"][0].item())
+        assert {step_of(path) for path in checkpoints(folder)} == {7}
+        save_checkpoint(folder, 7, {"x": torch.full((2,), 3.0)}, {})
+        assert load_checkpoint(folder)[0]["x"][0].item() == 3.0
+        assert [path.name for path in folder.iterdir()] == ["step-000000007"]  # what the killed one had left is gone
+    assert found == sorted(found)
+    assert set(found) == {1.0, 2.0}
+
+
 def test_an_unfinished_draft_is_never_taken_for_a_checkpoint(tmp_path):
     (tmp_path / ".draft-1").mkdir()
     with pytest.raises(CheckpointError, match="the folder has none"):
@@ -99,12 +156,81 @@ def test_a_full_disk_is_a_clear_error_and_the_checkpoint_before_is_whole(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
 
 
-def test_networks_of_another_size_are_refused(make_trainer, tmp_path):
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"hidden": 8}, r"hidden_sizes was \[16, 16\], is \[8, 8\]"),
+        ({"layer_norm": True, "q_networks": 1}, "q_networks was 2, is 1, layer_norm was False, is True"),
+        ({"kind": "sac"}, "kind was sql, is sac"),
+        ({"mixture_components": 4, "temperature": 0.1}, "mixture_components was 16, is 4$"),
+    ],
+)
+def test_other_networks_are_refused_by_the_names_of_their_settings(make_trainer, tmp_path, other, says):
     trainer = make_trainer()
     _feed(trainer, 20, np.random.default_rng(1))
     trainer.save(tmp_path, {})
-    with pytest.raises(CheckpointError, match="does not fit the configured networks"):
-        make_trainer(hidden=8).load(tmp_path)
+    with pytest.raises(CheckpointError, match=f"does not fit the configured networks: {says}"):
+        make_trainer(**other).load(tmp_path)
+
+
+def test_networks_that_only_have_as_many_parameters_are_refused(small_spec, tmp_path):
+    def make(*hidden: int) -> Trainer:
+        return Trainer(small_spec, TrainerConfig(), AlgorithmConfig(kind="ddpg", hidden_sizes=hidden), 0)
+
+    saved, other = make(1, 2, 5), make(2, 1, 5)
+    for network in ("q", "sampler"):
+        sizes = [[p.numel() for p in getattr(each.learner, network).parameters()] for each in (saved, other)]
+        assert sizes[0] == sizes[1]
+    saved.save(tmp_path, {})
+    with pytest.raises(CheckpointError, match=r"hidden_sizes was \[1, 2, 5\], is \[2, 1, 5\]"):
+        other.load(tmp_path)
+
+
+def test_other_settings_are_taken_and_said_once(make_trainer, tmp_path, caplog):
+    trainer = make_trainer()
+    trainer.save(tmp_path, {})
+    trainer.load(tmp_path)
+    assert not caplog.text
+    other = make_trainer(temperature=0.1, q_learning_rate=3e-4)
+    other.load(tmp_path)
+    assert "temperature was 0.05, is 0.1, q_learning_rate was 0.001, is 0.0003" in caplog.text
+    assert other.learner.temperature == 0.1
+    caplog.clear()
+    other.save(tmp_path, {})
+    other.load(tmp_path)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("pace", [0.25, 4.0])
+def test_at_another_pace_what_was_done_already_does_not_count(make_trainer, tmp_path, pace):
+    trainer, rng = make_trainer(pace=1.0), np.random.default_rng(1)
+    _feed(trainer, 50, rng)
+    trainer.save(tmp_path, {})
+    resumed = make_trainer(pace=pace)
+    resumed.load(tmp_path)
+    assert resumed.updates_due == 0
+    _feed(resumed, 10, rng)
+    assert resumed.learner.updates == 40 + int(10 * pace)
+    resumed.add(Transition(np.zeros(3), np.zeros(2), 0.0, np.zeros(3), False, False))
+    resumed.save(tmp_path, {})
+    again = make_trainer(pace=pace)
+    again.load(tmp_path)  # what is due then still is
+    _feed(again, 9, rng)
+    assert again.learner.updates == 40 + int(20 * pace)
+    assert again.ratio == pace
+
+
+def test_a_checkpoint_that_does_not_tell_its_pace_makes_no_debt_of_what_was_done(make_trainer, tmp_path):
+    trainer, rng = make_trainer(pace=4.0), np.random.default_rng(1)
+    _feed(trainer, 20, rng)
+    trainer.save(tmp_path, {})
+    state, manifest = load_checkpoint(tmp_path)
+    old = {name: value for name, value in manifest.items() if name not in ("pace", "since", "next_row", "format", "sha256")}
+    save_checkpoint(tmp_path, 20, state, old)
+    resumed = make_trainer(pace=1.0)
+    resumed.load(tmp_path)
+    _feed(resumed, 8, rng)
+    assert resumed.learner.updates == 40 + 8
 
 
 def test_the_ratio_of_updates_to_transitions_is_kept(make_trainer):

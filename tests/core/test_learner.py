@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sql_ros.core.errors import ConfigError
 from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import Batch
@@ -40,6 +41,11 @@ def test_q_of_a_bandit_that_repeats_is_the_geometric_sum_of_its_soft_values(rng,
     q = learner.q(torch.zeros(4, 1), action.unsqueeze(1)).detach().numpy().ravel()
     expected = -4 * (action.numpy().ravel() - 0.5) ** 2 + discount * value
     np.testing.assert_allclose(q, expected, atol=0.15)
+
+
+def test_networks_without_a_hidden_layer_are_refused():
+    with pytest.raises(ConfigError, match=r"'hidden_sizes' is \[\], expected the width of one"):
+        AlgorithmConfig(hidden_sizes=())
 
 
 def test_hard_copies_come_exactly_when_they_are_due(rng):

@@ -56,6 +56,23 @@ def test_a_full_ring_restored_into_its_like_overwrites_the_oldest_next():
     assert replay.arrays()["reward"].tolist() == like.arrays()["reward"].tolist()
 
 
+def test_a_ring_restored_into_a_larger_one_and_again_before_that_is_full_is_as_it_was():
+    replay = ReplayBuffer(4, 3, 2)
+    for number in range(6):
+        replay.add(_transition(number))
+    for number in range(6, 9):
+        larger = ReplayBuffer(8, 3, 2)
+        larger.restore(replay.arrays(), replay.added, replay.next_row)
+        larger.add(_transition(number))
+        replay = larger
+    assert replay.arrays()["reward"].tolist() == [2, 3, 4, 5, 6, 7, 8]
+    smaller = ReplayBuffer(7, 3, 2)
+    smaller.restore(replay.arrays(), replay.added, replay.next_row)
+    for number in (9, 10):
+        smaller.add(_transition(number))
+    assert smaller.arrays()["reward"].tolist() == [9, 10, 4, 5, 6, 7, 8]
+
+
 def test_memory_is_four_bytes_per_number():
     assert ReplayBuffer(1000, 20, 7).nbytes == 1000 * 4 * (2 * 20 + 7 + 2)
 

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
+import pytest
 
+from sql_ros.core.errors import ConfigError
 from sql_ros.core.policy import Policy
 from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.curve import evaluate
@@ -75,3 +78,33 @@ def test_warm_up_actions_are_uniform_on_the_unit_box(line, small, pace):
     actions = np.array([walk.step()[0].action[0] for _ in range(2000)])
     assert np.abs(actions).max() <= 1.0
     assert abs(actions.var() - 1.0 / 3.0) < 0.03
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_what_is_not_finite_as_float32_ends_the_run_before_it_is_in_the_buffer_and_names_the_environment(line, small, pace, what, value):
+    class Breaks(gymnasium.Wrapper):
+        made = 0
+
+        def step(self, action):
+            observation, reward, *rest = self.env.step(action)
+            self.made += 1
+            if self.made == 30:
+                observation, reward = (np.array([0.0, value]), reward) if what == "observation" else (observation, value)
+            return observation, reward, *rest
+
+    kept = []
+    says = f"environment '{line}' gave the {what} .*, expected finite numbers"
+    with pytest.raises(ConfigError, match=says):
+        train(line, 100, 0, small, pace, evaluate_every=100, evaluation_episodes=1, wrap=Breaks, prepare=kept.append)
+    (trainer,) = kept
+    assert trainer.replay.added == 29
+
+
+def test_a_first_state_that_is_not_finite_is_refused_too(line, small, pace):
+    class Lost(gymnasium.Wrapper):
+        def reset(self, **options):
+            return np.array([np.nan, 0.0]), {}
+
+    with pytest.raises(ConfigError, match="gave the observation"):
+        train(line, 100, 0, small, pace, evaluate_every=100, evaluation_episodes=1, wrap=Lost)

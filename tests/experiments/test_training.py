@@ -43,6 +43,18 @@ def test_an_interrupted_run_goes_on_with_its_own_options(tmp_path):
     assert load_learner(out / "checkpoints")[0].config.hidden_sizes == (16, 16)
 
 
+def test_it_does_so_also_in_the_folder_that_it_chose_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["algorithm.temperature=10", "algorithm.value_particles=12", "algorithm.kind=sac", "run.seed=3"]
+    assert main(["train", MAZE, "--steps", "100", *SMALL, *options]) == 0
+    named = ["--set", "algorithm.kind=sac", "run.seed=3"]
+    assert main(["train", MAZE, "--resume", "--steps", "200", *named, "algorithm.uniform_particles=8"]) == 0  # fits into 12 only
+    (out,) = (tmp_path / "runs" / "train").iterdir()
+    config = load_learner(out / "checkpoints")[0].config
+    assert (config.temperature, config.value_particles, config.uniform_particles) == (10.0, 12, 8)
+    assert yaml.safe_load((out / "params.yaml").read_text())["algorithm"] == config.as_dict()
+
+
 def test_what_cannot_be_trained_is_one_line(tmp_path, capsys):
     out = str(tmp_path / "run")
     for words, says in (

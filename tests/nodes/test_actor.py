@@ -1,6 +1,7 @@
 """The actor over DDS: exploring, holding, taking over policies and refusing bad ones. The test plays arm and learner."""
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -186,6 +187,29 @@ def test_transitions_are_numbered_without_a_gap(processes, probe, task):
     assert {entry.policy_version for entry in entries} == {0}
 
 
+def test_a_transition_that_no_learner_would_take_gets_no_number(processes, probe, arm, task):
+    codec, entries = TransitionCodec(task.spec), []
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    reports, commands = probe.listen(DiagnosticArray, "/diagnostics", 10), probe.listen(Float64MultiArray, "commands", RELIABLE)
+    actor = processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0)
+    probe.until_active("actor")
+    probe.wait(lambda: arm.publisher.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
+    position, stamps = np.array(task.robot.neutral_position), iter(range(1, 10**4))
+
+    def step(speed: float = 0.0) -> None:
+        stamp = next(stamps) * 50_000_000
+        arm.publisher.publish(state_to_msg(stamp, task.robot.joints, position, np.full(7, speed), np.zeros(7)))
+        probe.wait(lambda: commands and commands[-1].layout.dim[1].label == f"answers {stamp}")
+        position[:] += 0.05 * np.array(commands[-1].data)
+
+    while len(entries) < 5:
+        step()
+    step(1e9)
+    probe.wait(lambda: _newest(reports).get("fault/transition_dropped") == "1", what="the transition to this state")
+    assert _newest(reports)["transitions"] == str(len(entries)) == str(entries[-1].sequence)
+    actor.kill()  # it would brake from that speed for long
+
+
 @pytest.fixture
 def learner(probe, task):
     """Plays a learner: hears transitions, and `acknowledge(sequence)` says until where it has them."""
@@ -224,6 +248,27 @@ def test_what_the_learner_does_not_get_is_sent_again_and_what_it_has_is_not(proc
         return max(entry.sequence for entry in learner.entries)
 
     probe.wait(lambda: (learner(newest()), int(_newest(reports)["unacknowledged"]))[1] < 20)
+
+
+def test_where_the_disk_is_full_it_goes_on_and_keeps_what_it_made(processes, probe, learner):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    actor = processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0, learner_patience_s=0.0)
+    probe.until_active("actor")
+    resource.prlimit(actor.pid, resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))  # of any file, hence also of the ledger
+    processes.node("sim_bridge", realtime_factor=0.0)
+    probe.wait(lambda: "fault/ledger_failed" in _newest(reports) or actor.poll() is not None, timeout=120)
+    assert actor.poll() is None, actor.log.read_text()
+    made = int(_newest(reports)["transitions"])
+    probe.wait(lambda: int(_newest(reports)["transitions"]) > made, what="more transitions")
+    resource.prlimit(actor.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    learner.entries[1:] = []
+
+    def again() -> set[int]:
+        learner(40)
+        return {entry.sequence for entry in learner.entries}
+
+    probe.wait(lambda: set(range(41, 1041)) <= again(), what="the first after the 40th, again")
+    assert processes.stop(actor) == 0
 
 
 def test_an_actor_that_is_to_end_sends_a_learner_what_it_lacks_and_waits_for_its_answer(processes, probe, learner):

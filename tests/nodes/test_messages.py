@@ -11,9 +11,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.errors import MessageError
+from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.replay import Transition
+from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.nodes.messages import (
     EPISODE_FIELDS,
+    LARGEST_INPUT,
+    LARGEST_REWARD,
     Progress,
     ReplayEntry,
     StateReader,
@@ -137,6 +141,27 @@ def test_a_transition_that_was_kept_is_sent_with_the_oldest_there_is_then(codec,
         codec.unpack(content[:-3])
 
 
+def test_a_transition_that_nobody_would_take_is_not_packed(codec, entry):
+    for value in (1e20, np.nan):
+        broken = dataclasses.replace(entry.transition, next_observation=np.array([value, 0.0, 0.0]))
+        with pytest.raises(MessageError, match=r"at \[15\]"):
+            codec.pack(dataclasses.replace(entry, transition=broken))
+
+
+@pytest.mark.parametrize("sampler", ["mixture", "stein"])
+def test_networks_stay_finite_with_the_largest_transitions_that_are_taken(codec, entry, small_spec, sampler):
+    trainer = Trainer(small_spec, TrainerConfig(warmup_transitions=1), AlgorithmConfig(sampler=sampler, batch_size=16), 0)
+    largest = np.full(3, LARGEST_INPUT) * small_spec.observation_scale
+    for observation in (entry.transition.observation, largest, -largest):
+        for reward in (0.0, LARGEST_REWARD):
+            transition = dataclasses.replace(entry.transition, observation=observation, next_observation=observation, reward=reward)
+            trainer.add(codec.from_msg(codec.to_msg(dataclasses.replace(entry, transition=transition))).transition)
+    for _ in range(100):
+        trainer.update()
+    for network in (trainer.learner.q, trainer.learner.sampler):
+        assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
 def test_a_transition_describes_itself(codec, entry, small_spec):
     labels = [dimension.label for dimension in codec.to_msg(entry).layout.dim]
     assert labels[0].endswith("truncated observation[3] action[2] next_observation[3]")
@@ -166,7 +191,10 @@ def _altered(codec, entry, index=None, value=None, cut=None, labels=None) -> Flo
         ({"index": 5, "value": 2.0**41}, "no later"),
         ({"index": 1, "value": -1.0}, "whole numbers"),
         ({"index": 8, "value": 0.5}, "expected 0 or 1"),
-        ({"index": 13, "value": 1.5}, "expected [-1, 1]"),
+        ({"index": 13, "value": 1.5}, "has [1.5] at [13], expected [-x, x] with x = [1.]"),
+        ({"index": 11, "value": 1e20}, "has [1.e+20] at [11], expected [-x, x] with x = [1000.]"),  # its scale is 0.1
+        ({"index": 17, "value": -100_001.0}, "at [17], expected [-x, x] with x = [100000.]"),
+        ({"index": 7, "value": -1e20}, "at [7], expected [-x, x] with x = [1000000.]"),
         ({"labels": []}, "another version"),
         ({"labels": ["sql_ros.transition/1 x", "schema 0"]}, "another version"),
     ],
