@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
 from std_msgs.msg import Float64MultiArray
 
 from sql_ros.core.checkpoint import load_checkpoint
@@ -117,6 +118,8 @@ def test_a_stack_that_ended_before_its_run_began_leaves_no_report(processes, pro
     words = ["up", "sawyer_stack", f"run_dir:={folder}", "autostart:=false", "--json", str(tmp_path / "figures.json")]
     stack = processes.start([sys.executable, "-m", "sql_ros.cli.main", *words])
     probe.wait((folder / "metrics.jsonl").is_file)
+    for name in ("learner", "sim_bridge", "actor"):  # there, so that they end when told to
+        probe.call(GetState, f"{name}/get_state", GetState.Request())
     assert processes.stop(stack) == 2
     assert f"the run left no {folder}/figures.json" in stack.log.read_text()
     assert not (folder / "report.md").exists()
