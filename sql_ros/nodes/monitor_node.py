@@ -149,6 +149,7 @@ class MonitorNode(Node):
         p = self.progress
         if p.first_updates is None:
             p.first_updates = news.updates
+            self._point_latest()
         p.transitions, p.updates, p.policy_version = news.transitions, news.updates, news.policy_version
         self._rate.append((time.monotonic(), p.updates))
         (then, before), (now, after) = self._rate[0], self._rate[-1]
@@ -170,7 +171,7 @@ class MonitorNode(Node):
         for status in message.status:
             values = {entry.key: entry.value for entry in status.values}
             if status.name == "actor: control":
-                self.progress.control = values
+                self.progress.control, self.progress.acting = values, status.message
             elif status.name == "learner: training":
                 self.progress.training = values
             for key, value in values.items():
@@ -250,11 +251,18 @@ class MonitorNode(Node):
             self._run_dir.mkdir(parents=True, exist_ok=True)
             self.progress.resume(self._run_dir / "metrics.jsonl")
             metrics = MetricsFile(self._run_dir / "metrics.jsonl")
-            if self.config.mode == "train":
-                point_latest(self._run_dir)
         except OSError as error:
             raise ConfigError(f"run_dir {self._run_dir} cannot be written: {error}") from None
         return metrics
+
+    def _point_latest(self) -> None:
+        """Now that there is a run: a start that was refused leaves it where it points."""
+        if self._run_dir is None or self.config.mode != "train":
+            return
+        try:
+            point_latest(self._run_dir)
+        except OSError as error:
+            self._diagnostics.fault("latest_lost", f"runs/latest does not point to this run: {error}")
 
     def _record(self, kind: str, **values: Any) -> None:
         """A line of metrics; the run goes on without those that cannot be written."""

@@ -28,6 +28,7 @@ class RunProgress:
         robot_steps: control steps, those of earlier sessions included.
         earlier_steps: those of earlier sessions.
         evaluations: (robot minutes, updates, policy version, result) of each evaluation.
+        acting: what the actor says of itself: exploring, acting, why it holds.
         transitions, updates, policy_version: of the learner.
         updates_per_s: over the last seconds.
         control: the actor's values from /diagnostics.
@@ -39,6 +40,7 @@ class RunProgress:
     robot_steps: int = 0
     earlier_steps: int = 0
     evaluations: list[tuple[float, int, int, Evaluation]] = field(default_factory=list)
+    acting: str = "waited for"
     evaluating: str = ""
     transitions: int = 0
     updates: int = 0

@@ -23,10 +23,11 @@ def rows(progress: RunProgress) -> list[tuple[str, str]]:
     if not progress.evaluating and progress.evaluations:
         _, _, version, result = progress.evaluations[-1]
         evaluation = f"version {version}: {sum(result.successes)} of {len(result.successes)} reached"
-    period = "waiting for the actor"  # which tells of no period unless it is active
+    period = "-"  # the actor tells of one only while it is active
     if control.keys() >= {"period_p50_ms", "period_p99_ms"}:
         period = f"{control['period_p50_ms']} / {control['period_p99_ms']} ms (p50 / p99)"
     return [
+        ("actor", progress.acting),
         ("episode", str(len(progress.episodes))),
         ("return", f"{last.undiscounted_return:.1f}" if last else "-"),
         (f"success, last {RECENT}", f"{100 * progress.recent_success:.0f} %"),

@@ -42,17 +42,23 @@ def faults(probe):
 
 def _report(name: str, **values: str) -> DiagnosticArray:
     entries = [KeyValue(key=key.replace("__", "/"), value=value) for key, value in values.items()]
-    return DiagnosticArray(status=[DiagnosticStatus(name=name, values=entries)])
+    return DiagnosticArray(status=[DiagnosticStatus(name=name, message="holding, state_bad: 91 rad", values=entries)])
 
 
 def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(processes, probe, send_episodes, tmp_path):
     monitor = processes.node("monitor", run_dir=tmp_path)
     diagnostics = probe.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-    probe.wait(diagnostics.get_subscription_count)
-    diagnostics.publish(_report("actor: control", fault__state_dropped="3"))
-    diagnostics.publish(_report("gripper: state", fault__grip="many", fault__slip="nan", fault__heat="2"))
-    diagnostics.publish(_report("learner: training", q_loss="large", temperature="0.5"))
-    probe.wait(lambda: "faults actor state_dropped 3, gripper heat 2\n" in monitor.log.read_text() or monitor.poll() is not None)
+
+    def said() -> bool:
+        diagnostics.publish(_report("actor: control", fault__state_dropped="3"))
+        diagnostics.publish(_report("gripper: state", fault__grip="many", fault__slip="nan", fault__heat="2"))
+        diagnostics.publish(_report("learner: training", q_loss="large", temperature="0.5"))
+        text = monitor.log.read_text()
+        return (
+            "actor holding, state_bad: 91 rad" in text and "faults actor state_dropped 3, gripper heat 2\n" in text
+        ) or monitor.poll() is not None
+
+    probe.wait(said)
     send_episodes(1)
     probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
     assert processes.stop(monitor) == 0
