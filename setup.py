@@ -1,5 +1,6 @@
 """ament_python package: built by `colcon build` and by `pip install .` alike."""
 
+import os
 from glob import glob
 
 from setuptools import find_packages, setup
@@ -21,6 +22,12 @@ LEARNER = ["torch==2.13.0", "safetensors>=0.4"]
 BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8", "tensorboard>=2.15"]  # compared with, on, and looked at by
 TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
 
+
+def tree(folder):
+    """All that lies under a folder, to lie so under share/sql_ros: also what an arm of your own brings, such as meshes."""
+    return [(f"share/sql_ros/{path}", [f"{path}/{name}" for name in names]) for path, _, names in os.walk(folder) if names]
+
+
 setup(
     name="sql_ros",
     version="0.1.0",
@@ -32,17 +39,8 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/sql_ros"]),
         ("share/sql_ros", ["package.xml"]),
         ("share/sql_ros/launch", glob("launch/*.launch.py")),
-        ("share/sql_ros/config", glob("config/*.yaml") + glob("config/*.xml")),
-        ("share/sql_ros/config/robots", glob("config/robots/*.yaml")),
-        ("share/sql_ros/config/params", glob("config/params/*.yaml")),
-        ("share/sql_ros/config/tasks", glob("config/tasks/*.yaml")),
-        ("share/sql_ros/config/trials", glob("config/trials/*.yaml")),
-        ("share/sql_ros/config/security", glob("config/security/*.xml")),
-        ("share/sql_ros/config/policies", glob("config/policies/*.onnx")),
-        ("share/sql_ros/sim/objects", glob("sim/objects/*.xml")),
-        ("share/sql_ros/sim/robots", glob("sim/robots/*.xml")),
-        ("share/sql_ros/sim/worlds", glob("sim/worlds/*.xml")),
-        ("share/sql_ros/sim/scenes", glob("sim/scenes/*.xml")),
+        *tree("config"),
+        *tree("sim"),
         # ros2 run and ros2 launch look for executables here; pip does not put console scripts there
         ("lib/sql_ros", glob("scripts/*")),
     ],

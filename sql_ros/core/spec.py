@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from sql_ros.core.config import shown
+
 COMMAND_MODES = ("position", "velocity", "torque")
 
 
@@ -67,6 +69,15 @@ class TaskSpec:
         return cls(**fields)
 
     def differences(self, other: dict[str, Any]) -> str:
-        """Names the fields in which another spec (its JSON, decoded) differs, for error messages."""
-        mine = json.loads(self.to_json())
-        return ", ".join(f"{key}: {other.get(key)!r} instead of {mine[key]!r}" for key in mine if other.get(key) != mine[key])
+        """Names the fields in which another spec (its JSON, decoded) differs, the task first, and of lists the first entry that does."""
+        mine = json.loads(json.dumps(asdict(self)))  # in the order of the fields
+        return ", ".join(_difference(key, other.get(key), mine[key]) for key in mine if other.get(key) != mine[key])
+
+
+def _difference(name: str, theirs: Any, mine: Any) -> str:
+    if isinstance(theirs, list) and isinstance(mine, list):
+        if len(theirs) != len(mine):
+            return f"{name}: {len(theirs)} entries instead of {len(mine)}"
+        entry = next(entry for entry, (their, my) in enumerate(zip(theirs, mine)) if their != my)
+        return _difference(f"{name}[{entry}]", theirs[entry], mine[entry])
+    return f"{name}: {shown(theirs)} instead of {shown(mine)}"

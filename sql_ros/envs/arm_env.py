@@ -39,7 +39,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (spec.observation_size,), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.action_size,), np.float32)
         self._arm = Arm(self.task.robot)
-        self._sim = Simulation(self.task.config.scene, self.task.robot)
+        self._sim = Simulation(self.task.config.scene, self.task.robot, goal=True)
         self._period = self._sim.physics_steps(self.task.config.control_rate_hz)
         self._drive = Drive(self.task)
         self._renderer: mujoco.Renderer | None = None

@@ -69,7 +69,7 @@ class SimBridgeNode(ManagedNode):
         """Loads the scene; creates topics and services. See `ManagedNode`."""
         task = load_task(self.config.task)
         self._robot, self._mode = task.robot, task.config.command_mode
-        self._sim = Simulation(task.config.scene, task.robot)
+        self._sim = Simulation(task.config.scene, task.robot, goal=True)
         rate = task.config.control_rate_hz if self.lockstep else self.config.state_rate_hz
         self._physics_steps = self._sim.physics_steps(rate)
         self._period, self._command_period = 1.0 / rate, 1.0 / task.config.control_rate_hz

@@ -16,6 +16,7 @@ Vector = npt.NDArray[np.float64]
 JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
 FASTEST = 1.5  # shares of the velocity limits that an arm can have: pushed, or its servo overshoots
 LONGEST_GAP_S = 0.5
+ROUNDING_RAD = 5e-3  # by which the limits of a config may go beyond those of the MJCF: two decimals
 SOLVER_STEPS, SOLVED, LONGEST_STEP_RAD = 200, 1e-4, 0.3  # of the inverse kinematics; m and rad
 
 
@@ -59,7 +60,8 @@ class Arm:
     """Forward kinematics by MuJoCo, without stepping any physics.
 
     Raises:
-        ConfigError: the MJCF cannot be read, or lacks a joint or the tool site of the config.
+        ConfigError: the MJCF cannot be read, or lacks a joint or the tool site of the config, or has a joint whose range ends before
+            the position limits of the config.
     """
 
     def __init__(self, config: RobotConfig) -> None:
@@ -72,10 +74,23 @@ class Arm:
             self._site = self._model.site(config.tool).id
         except KeyError as error:
             raise ConfigError(f"robot '{config.name}', model {config.model}: {error}") from None
+        self._check_range()
         self._data = mujoco.MjData(self._model)
         # views, which take a moment to make
         self._pose = self._data.qpos
         self._tool_position, self._tool_rotation = self._data.site_xpos[self._site], self._data.site_xmat[self._site].reshape(3, 3)
+
+    def _check_range(self) -> None:
+        """The position limits of the config are no wider than the MJCF's, where it has any."""
+        config = self.config
+        for name, low, high in zip(config.joints, config.position_lower, config.position_upper):
+            joint = self._model.joint(name)
+            least, most = joint.range.tolist()
+            if joint.limited and (low < least - ROUNDING_RAD or high > most + ROUNDING_RAD):
+                raise ConfigError(
+                    f"robot '{config.name}': 'position_lower' and 'position_upper' of {name} are {low:.6g} and {high:.6g}, but in "
+                    f"{config.model} its range is {least:.6g} to {most:.6g}: radians? (the MJCF's unit is its compiler's angle)"
+                )
 
     def state(self, stamp_ns: int, position: Vector, velocity: Vector, effort: Vector) -> RobotState:
         """Completes measured joint values (N,) by the pose of the tool; copies them."""

@@ -8,6 +8,7 @@ from sql_ros.core.config import Config, config_from_yaml, option
 from sql_ros.core.errors import ConfigError
 from sql_ros.share import find_file
 
+FASTEST_RAD_S = 50.0  # no joint of an arm is as fast
 INTERFACES = ("forward", "trajectory", "intera")
 PER_JOINT = (
     "neutral_position", "position_lower", "position_upper", "velocity_limit", "acceleration_limit", "effort_limit",
@@ -26,8 +27,8 @@ class RobotConfig(Config):
     neutral_position: tuple[float, ...] = option(description="rest pose [rad]")
     position_lower: tuple[float, ...] = option(description="lower position limits [rad]")
     position_upper: tuple[float, ...] = option(description="upper position limits [rad]")
-    velocity_limit: tuple[float, ...] = option(description="largest speed [rad/s]", minimum=0.0)
-    acceleration_limit: tuple[float, ...] = option(description="largest acceleration [rad/s^2]", minimum=0.0)
+    velocity_limit: tuple[float, ...] = option(description="largest speed [rad/s]", minimum=0.001)
+    acceleration_limit: tuple[float, ...] = option(description="largest acceleration [rad/s^2]", minimum=0.001)
     effort_limit: tuple[float, ...] = option(description="largest torque [N m]", minimum=0.0)
     servo_stiffness: tuple[float, ...] = option(description="simulated position servo [N m/rad]", minimum=0.0)
     servo_damping: tuple[float, ...] = option(description="simulated position and velocity servo [N m s/rad]", minimum=0.0)
@@ -51,9 +52,32 @@ class RobotConfig(Config):
         for name in PER_JOINT:
             if len(getattr(self, name)) != len(self.joints):
                 raise ConfigError(f"'{name}' has {len(getattr(self, name))} entries, expected one per joint: {len(self.joints)}")
+        if len(set(self.joints)) < len(self.joints):
+            raise ConfigError(f"'joints' names a joint twice: {', '.join(self.joints)}")
+        self._check_limits()
         for name, box in [("workspace", self.workspace)] * bool(self.workspace) + [("keep_out", box) for box in self.keep_out]:
             if len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:])):
                 raise ConfigError(f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the upper corner")
+
+    def _check_limits(self) -> None:
+        """They leave room between them, the neutral pose lies there, and no speed is obviously in degrees."""
+        margin = self.position_margin_rad
+        for joint, low, high, neutral, speed in zip(
+            self.joints, self.position_lower, self.position_upper, self.neutral_position, self.velocity_limit
+        ):
+            least, most = low + margin, high - margin
+            if least >= most:
+                raise ConfigError(
+                    f"{joint}: 'position_lower' is {low} and 'position_upper' {high}, expected them apart by more than twice "
+                    f"the position_margin_rad of {margin}"
+                )
+            if not least <= neutral <= most:
+                raise ConfigError(
+                    f"{joint}: 'neutral_position' is {neutral}, expected {least:.6g} to {most:.6g}, the position limits less "
+                    f"position_margin_rad: radians?"
+                )
+            if speed > FASTEST_RAD_S:
+                raise ConfigError(f"{joint}: 'velocity_limit' is {speed}, expected at most {FASTEST_RAD_S}: radians per second?")
 
 
 def load_robot(name: str) -> RobotConfig:

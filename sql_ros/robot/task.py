@@ -14,6 +14,8 @@ from sql_ros.core.spec import COMMAND_MODES, TaskSpec
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 
+FARTHEST_M = 5.0  # from the base: no arm reaches a target there
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -65,6 +67,16 @@ class TaskConfig(Config):
         super().__post_init__()
         if not len(self.target_lower) == len(self.target_upper) == 3:
             raise ConfigError("'target_lower' and 'target_upper' must have 3 entries, x y z [m]")
+        lower, upper = np.array(self.target_lower), np.array(self.target_upper)
+        if (lower > upper).any():
+            raise ConfigError(
+                f"'target_lower' is {list(self.target_lower)}, expected no entry above 'target_upper', {list(self.target_upper)}"
+            )
+        nearest = float(np.linalg.norm(np.clip(0.0, lower, upper)))
+        if nearest > FARTHEST_M:
+            raise ConfigError(
+                f"the box 'target_lower' to 'target_upper' begins {nearest:.6g} m from the base, expected {FARTHEST_M} at most: metres?"
+            )
         if any(len(pair) != 2 for pair in self.may_touch):
             raise ConfigError(f"'may_touch' is {self.may_touch}, expected pairs of bodies")
 
@@ -103,7 +115,9 @@ class Task(ABC):
 
     def __init__(self, name: str, config: TaskConfig, robot: RobotConfig) -> None:
         if len(config.action_scale) != len(robot.joints):
-            raise ConfigError(f"'action_scale' has {len(config.action_scale)} entries, expected one per joint: {len(robot.joints)}")
+            raise ConfigError(
+                f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of '{robot.name}': {len(robot.joints)}"
+            )
         if config.tool:  # of something in the hand, which only the scene has
             robot = replace(robot, model=config.scene, tool=config.tool)
         tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s

@@ -17,7 +17,7 @@ class SimulatedArm:
     """The scene of a task, read and driven at its control rate."""
 
     def __init__(self, task: Task) -> None:
-        self.sim = Simulation(task.config.scene, task.robot)
+        self.sim = Simulation(task.config.scene, task.robot, goal=True)
         self._arm = Arm(task.robot)
         self._mode, self._variation = task.config.command_mode, task.config.variation
         self._period_s = 1.0 / task.config.control_rate_hz

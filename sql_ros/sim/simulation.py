@@ -38,24 +38,33 @@ class Simulation:
 
     Args:
         scene: MJCF, relative to the share folder.
-        robot: the arm; its joints and one actuator of the same name per joint must be in the scene.
+        robot: the arm; its joints and one actuator of the same name per joint must be in the scene, and its tool.
+        goal: there is to be a mocap body `goal` in the scene, for a task to `place` at its target.
 
     Raises:
-        ConfigError: the scene cannot be read or lacks a joint or an actuator.
+        ConfigError: the scene cannot be read or lacks a joint, an actuator, the tool or the goal.
     """
 
-    def __init__(self, scene: str, robot: RobotConfig) -> None:
+    def __init__(self, scene: str, robot: RobotConfig, *, goal: bool = False) -> None:
         self.robot = robot
         self.model = load_model(scene)
         try:
             self._position_address = np.array([self.model.joint(name).qposadr[0] for name in robot.joints])
             self.velocity_address = np.array([self.model.joint(name).dofadr[0] for name in robot.joints])
             self._actuators = np.array([self.model.actuator(name).id for name in robot.joints])
+            self._hand: int = self.model.site(robot.tool).bodyid[0]
         except KeyError as error:
-            raise ConfigError(f"scene {scene}: {error}") from None
+            raise ConfigError(
+                f"scene {scene}: {error.args[0]}; expected the joints of '{robot.name}', an actuator of each one's name, and its tool: "
+                f"a site '{robot.tool}'"
+            ) from None
+        self._mocap = {self.model.body(body).name: number for body, number in enumerate(self.model.body_mocapid) if number >= 0}
+        if goal and "goal" not in self._mocap:
+            raise ConfigError(
+                f"scene {scene} has no mocap body 'goal', which shows the target, expected one: <body name='goal' mocap='true'/>"
+            )
         self._nominal = self.model.geom_friction.copy(), self.model.dof_damping.copy(), self.model.dof_armature.copy()
         self._nominal_mass = self.model.body_mass.copy()
-        self._hand: int = self.model.site(robot.tool).bodyid[0]
         self._torque_share = 1.0
         self._drawn = self._nominal[0].copy(), self._nominal[1].copy(), 0  # friction, damping and delay without a disturbance
         self._delay = 0  # commands by which the present one is late
@@ -250,7 +259,7 @@ class Simulation:
 
     def place(self, body: str, position: Vector) -> None:
         """Moves a mocap body, such as the marker of a goal, to a position [m] (3,)."""
-        self.data.mocap_pos[self.model.body(body).mocapid[0]] = position
+        self.data.mocap_pos[self._mocap[body]] = position
 
     def _step(self, count: int) -> None:
         """Physics; what a servo follows moves to the command no faster than the joints may, as in an arm's own controller.

@@ -14,6 +14,7 @@ from sql_ros.core.learner import AlgorithmConfig, Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.policy import CANDIDATES, Policy
 from sql_ros.core.squash import squash
+from sql_ros.robot.tasks import load_task
 
 
 @pytest.fixture(scope="module", params=["mixture", "stein"])
@@ -99,6 +100,16 @@ def test_a_policy_for_another_interface_is_refused_and_the_difference_named(expo
     with pytest.raises(PolicyError, match="another interface") as error:
         Policy(exported, dataclasses.replace(small_spec, **changes))
     assert named in str(error.value)
+
+
+def test_the_difference_to_another_task_begins_with_its_name_and_is_short(task):
+    other = load_task("sawyer_stack").spec
+    assert task.spec.differences(json.loads(other.to_json())) == (
+        "task: 'sawyer_stack' instead of 'sawyer_reach', observation[14]: 'from_target/x' instead of 'tool/x', "
+        "observation_offset[14]: 0.0 instead of 0.6, observation_scale[14]: 0.05 instead of 0.3, "
+        "command_mode: 'torque' instead of 'velocity', action_scale[0]: 4.0 instead of 0.8"
+    )
+    assert "joints: 6 entries instead of 7" in task.spec.differences(json.loads(load_task("ur5e_reach").spec.to_json()))
 
 
 def _with_metadata(data: bytes, **changes: str) -> bytes:

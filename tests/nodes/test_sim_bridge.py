@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rosgraph_msgs.msg import Clock
@@ -13,6 +14,7 @@ from sql_ros.nodes.messages import command_to_msg, target_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.tasks import load_task
+from sql_ros.share import share_folder
 
 pytestmark = pytest.mark.stack
 JOINTS = [f"right_j{i}" for i in range(7)]
@@ -74,6 +76,19 @@ def test_reset_world_brings_the_arm_back(lockstep, probe, task):
     assert np.abs(np.array(states[-1].position) - task.robot.neutral_position).max() > 0.1
     assert probe.call(Trigger, "sim_bridge/reset_world", Trigger.Request()).success
     probe.wait(lambda: np.allclose(states[-1].position, task.robot.neutral_position))
+
+
+def test_a_scene_without_a_goal_is_one_line_and_not_a_crash_to_be_started_again(processes, tmp_path):
+    scene = (share_folder() / "sim/scenes/sawyer_reach.xml").read_text().replace('name="goal" mocap="true"', 'name="aim" mocap="true"')
+    robot = str(share_folder() / "sim/robots/sawyer.xml")
+    (tmp_path / "scene.xml").write_text(scene.replace("../robots/sawyer.xml", robot))
+    task = yaml.safe_load((share_folder() / "config/tasks/sawyer_reach.yaml").read_text()) | {"scene": str(tmp_path / "scene.xml")}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task))
+    bridge = processes.node("sim_bridge", task=str(tmp_path / "mine.yaml"))
+    assert bridge.wait(60) == 2
+    said = bridge.log.read_text()
+    assert "has no mocap body 'goal'" in said
+    assert "Traceback" not in said
 
 
 def test_a_paused_simulation_steps_only_when_asked(lockstep, probe):

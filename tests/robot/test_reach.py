@@ -1,15 +1,18 @@
 """The task `sawyer_reach` as pure functions."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Episode, Task
+from sql_ros.share import share_folder
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +86,71 @@ def test_an_unknown_kind_or_key_in_a_task_file_is_named(tmp_path, task):
         load_task(str(path))
 
 
-def test_a_robot_file_with_a_limit_missing_is_refused(tmp_path):
-    from sql_ros.share import share_folder
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "target_lower",
+            [0.45, 0.5, 0.1],
+            r"'target_lower' is \[0.45, 0.5, 0.1\], expected no entry above 'target_upper', \[0.75, 0.3, 0.45\]",
+        ),
+        ("action_scale", [0.8] * 6, "'action_scale' has 6 entries, expected one per joint of 'sawyer': 7"),
+    ],
+)
+def test_a_task_file_that_contradicts_itself_or_the_arm_is_named(tmp_path, key, value, message):
+    path = _changed(tmp_path, "config/tasks/sawyer_reach.yaml", **{key: value})
+    with pytest.raises(ConfigError, match=rf"^{path}: {message}"):
+        load_task(path)
 
+
+def test_targets_in_millimetres_are_asked_about(tmp_path):
+    path = _changed(tmp_path, "config/tasks/sawyer_reach.yaml", target_lower=[450, -300, 100], target_upper=[750, 300, 450])
+    with pytest.raises(ConfigError, match=rf"^{path}: the box 'target_lower' to 'target_upper' begins 460.977 m .* metres\?"):
+        load_task(path)
+
+
+def test_a_robot_file_with_a_limit_missing_is_refused(tmp_path):
     text = (share_folder() / "config/robots/sawyer.yaml").read_text().replace("effort_limit: [80.0, 80.0,", "effort_limit: [80.0,")
     (tmp_path / "odd.yaml").write_text(text)
     with pytest.raises(ConfigError, match="'effort_limit' has 6 entries, expected one per joint: 7"):
         load_robot(str(tmp_path / "odd.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position_lower": [3.0503] * 7, "position_upper": [-3.0503] * 7}, "'position_lower' is 3.0503 and 'position_upper' -3.0503"),
+        ({"position_margin_rad": 3.1}, "expected them apart by more than twice the position_margin_rad of 3.1"),
+        (
+            {"neutral_position": [0, -67.6, 0, 125, 0, 32.7, 190]},
+            r"right_j1: 'neutral_position' is -67.6, expected -3.7595 to 2.2236, .* radians\?",
+        ),
+        ({"velocity_limit": [180] * 7}, r"right_j0: 'velocity_limit' is 180.0, expected at most 50.0: radians per second\?"),
+        ({"velocity_limit": [0] * 7}, "'velocity_limit' must be at least 0.001, got 0.0"),
+        ({"acceleration_limit": [0] * 7}, "'acceleration_limit' must be at least 0.001, got 0.0"),
+        ({"joints": [*[f"right_j{n}" for n in range(6)], "right_j0"]}, "'joints' names a joint twice: right_j0, .*, right_j0"),
+    ],
+)
+def test_a_robot_file_whose_limits_contradict_each_other_is_refused(tmp_path, changes, message):
+    path = _changed(tmp_path, "config/robots/sawyer.yaml", **changes)
+    with pytest.raises(ConfigError, match=rf"^{path}: .*{message}"):
+        load_robot(path)
+
+
+def test_position_limits_beyond_the_range_of_the_model_are_asked_about(tmp_path):
+    path = _changed(tmp_path, "config/robots/sawyer.yaml", position_lower=[-360] * 7, position_upper=[360] * 7)
+    expected = r"of right_j0 are -360 and 360, but in sim/robots/sawyer.xml its range is -3.0503 to 3.0503: radians\?"
+    with pytest.raises(ConfigError, match=expected):
+        Arm(load_robot(path))
+
+
+def test_position_limits_may_be_rounded(tmp_path):
+    path = _changed(tmp_path, "config/robots/ur5e.yaml", position_lower=[-6.284] * 2 + [-3.142] + [-6.284] * 3)
+    Arm(load_robot(path))
+
+
+def _changed(folder: Path, file: str, **changes: object) -> str:
+    """A copy of a shipped YAML file with other values."""
+    path = folder / Path(file).name
+    path.write_text(yaml.safe_dump(yaml.safe_load((share_folder() / file).read_text()) | changes))
+    return str(path)

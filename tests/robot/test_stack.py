@@ -106,6 +106,13 @@ def test_inverse_kinematics_finds_the_pose_or_says_that_there_is_none():
         ARM.solve(np.array([2.0, 0.0, 0.0]), np.eye(3), NEUTRAL)
 
 
+def test_a_target_out_of_reach_is_a_wrong_task_file():
+    with pytest.raises(
+        ConfigError, match=r"sawyer_stack.yaml: the middle of 'target_lower' and 'target_upper': .* out of reach of 'sawyer'"
+    ):
+        load_task("sawyer_stack", target_lower=(2.0, 0.0, 0.0), target_upper=(2.0, 0.0, 0.0))
+
+
 def test_the_jacobian_is_the_derivative_of_the_pose():
     delta, jacobian = 1e-6, ARM.jacobian(NEUTRAL)
     for joint in range(7):

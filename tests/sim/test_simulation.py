@@ -1,11 +1,19 @@
 """The simulated arm behaves like the real one's command interface."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from sql_ros.core.errors import ConfigError
+from sql_ros.envs.arm_env import ArmEnv
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.task import Variation
+from sql_ros.robot.tasks import load_task
+from sql_ros.runs.rollout import SimulatedArm
+from sql_ros.share import share_folder
 from sql_ros.sim.simulation import Simulation
 
 ROBOT = load_robot("sawyer")
@@ -102,6 +110,52 @@ def test_a_scene_without_the_arm_is_refused(tmp_path):
     (tmp_path / "empty.xml").write_text("<mujoco/>")
     with pytest.raises(ConfigError, match="right_j0"):
         Simulation(str(tmp_path / "empty.xml"), ROBOT)
+
+
+def _scene(folder: Path, old: str, new: str) -> str:
+    """The scene of `sawyer_reach` with another text in one place."""
+    text = (share_folder() / "sim/scenes/sawyer_reach.xml").read_text()
+    assert old in text
+    path = folder / "scene.xml"
+    path.write_text(text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml")).replace(old, new))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('<body name="goal" mocap="true"', '<body name="aim" mocap="true"'),
+        ('<body name="goal" mocap="true"', '<body name="goal"'),
+        ('<body name="goal" mocap="true"', '<body name="other" mocap="true"/><body name="goal"'),
+    ],
+)
+def test_a_scene_without_a_goal_that_can_be_moved_is_refused(tmp_path, old, new):
+    scene = _scene(tmp_path, old, new)
+    with pytest.raises(ConfigError, match=f"scene {scene} has no mocap body 'goal', .* expected one: <body name='goal' mocap='true'/>"):
+        Simulation(scene, ROBOT, goal=True)
+
+
+def test_what_is_no_mocap_body_is_not_placed_and_no_other_in_its_stead(sim):
+    before = sim.data.mocap_pos.copy()
+    with pytest.raises(KeyError, match="table"):
+        sim.place("table", np.ones(3))
+    np.testing.assert_array_equal(sim.data.mocap_pos, before)
+
+
+def test_a_tool_that_is_not_in_the_scene_is_named_with_the_sites_there_are(tmp_path):
+    scene = _scene(tmp_path, "</worldbody>", '<site name="mark"/></worldbody>')
+    with pytest.raises(ConfigError, match=f"scene {scene}: .*'mark', 'right_hand'.*; expected .* its tool: a site 'left_hand'"):
+        Simulation(scene, dataclasses.replace(ROBOT, tool="left_hand"))
+
+
+def test_all_that_makes_an_arm_for_a_task_asks_for_its_goal(tmp_path):
+    """The Gymnasium environment and the arm of evaluations; the bridge is asked in tests/nodes/test_sim_bridge.py."""
+    task = yaml.safe_load((share_folder() / "config/tasks/sawyer_reach.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task | {"scene": _scene(tmp_path, ' mocap="true"', "")}))
+    with pytest.raises(ConfigError, match="no mocap body 'goal'"):
+        SimulatedArm(load_task(str(tmp_path / "mine.yaml")))
+    with pytest.raises(ConfigError, match="no mocap body 'goal'"):
+        ArmEnv(str(tmp_path / "mine.yaml"))
 
 
 def _turns(sim: Simulation, variation: Variation, seed: int) -> float:

@@ -21,7 +21,7 @@ def load_task(name: str, **options: Any) -> Task:
     """Builds the task of config/tasks/<name>.yaml, or of the YAML file at the path given; `options` replace what it says.
 
     Raises:
-        ConfigError: no such file, unknown kind, unknown key, or a value out of range.
+        ConfigError: no such file, unknown kind, unknown key, a value out of range, or one that does not fit the arm.
     """
     path = find_file(name, "config/tasks")
     values = {**read_yaml(path), **options}
@@ -31,5 +31,9 @@ def load_task(name: str, **options: Any) -> Task:
         raise ConfigError(f"{path}: kind {shown(kind)} is not one of: {', '.join(kinds)} (modules in sql_ros/robot/tasks/)")
     module = importlib.import_module(f"{__name__}.{kind}")
     config = config_from_mapping(module.TaskConfig, values, str(path))
-    task: Task = module.Task(path.stem, config, load_robot(config.robot))
+    robot = load_robot(config.robot)
+    try:
+        task: Task = module.Task(path.stem, config, robot)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     return task

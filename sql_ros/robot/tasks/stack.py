@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sql_ros.core.config import option
+from sql_ros.core.errors import ConfigError
 from sql_ros.core.spec import TaskSpec
 from sql_ros.robot import task
 from sql_ros.robot.arm import Arm, RobotState, Vector
@@ -88,7 +89,10 @@ class Task(task.Task):
         """How much each joint's torque presses down at the target, (N,) [1/m]: the force that would be balanced by these torques."""
         arm = Arm(self.robot)
         centre = 0.5 * (np.array(self.config.target_lower) + np.array(self.config.target_upper))
-        pose = arm.solve(centre, np.eye(3), np.array(self.robot.neutral_position))
+        try:
+            pose = arm.solve(centre, np.eye(3), np.array(self.robot.neutral_position))
+        except ValueError as error:
+            raise ConfigError(f"the middle of 'target_lower' and 'target_upper': {error}") from None
         return -np.asarray(np.linalg.pinv(arm.jacobian(pose).T)[2])
 
 
