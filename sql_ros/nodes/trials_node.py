@@ -72,7 +72,7 @@ class TrialsNode(ActorNode):
         if not settings.policy:
             raise ConfigError("parameter 'policy' is empty: trials need an ONNX file to try")
         policy = read_policy(settings.policy, self.task.spec)
-        protocol = load_protocol(settings.protocol, settings.repeats)
+        protocol = load_protocol(settings.protocol, self.task, settings.repeats)
         drive = Drive(self.task)
         session = Session(self.task, drive, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand)
         return TrialActor(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
