@@ -62,7 +62,7 @@ LAUGHS = "\n".join(
 def make_targets(folder: Path) -> list[Target]:
     """Everything that is attacked in this process; files go to a folder."""
     task = load_task("sawyer_reach")
-    return [*_messages(task, folder), *_policies(task), *_configurations(folder), *_files(task, folder)]
+    return [*_messages(task, folder), *_policies(task), *_configurations(task, folder), *_files(task, folder)]
 
 
 # --- what is altered ---
@@ -293,7 +293,7 @@ def _policies(task: Task) -> list[Target]:
     ]
 
 
-def _configurations(folder: Path) -> list[Target]:
+def _configurations(task: Task, folder: Path) -> list[Target]:
     share = share_folder() / "config"
     tasks, robots, protocols = (sorted((share / name).glob("*.yaml")) for name in ("tasks", "robots", "trials"))
     params = [share / "sawyer_stack.yaml", *sorted((share / "params").glob("*.yaml"))]
@@ -323,7 +323,7 @@ def _configurations(folder: Path) -> list[Target]:
     return [
         Target("yaml_task", 4.0, lambda rng: load_task(str(file_of(rng, tasks)))),
         Target("yaml_robot", 4.0, robot),
-        Target("yaml_trials", 3.0, lambda rng: load_protocol(str(file_of(rng, protocols)))),
+        Target("yaml_trials", 3.0, lambda rng: load_protocol(str(file_of(rng, protocols)), task)),
         Target("yaml_params", 2.0, lambda rng: sawyer_stack({"params_file": str(file_of(rng, params))})),
         Target("parameter", 12.0, parameter),
         Target("launch_argument", 2.0, argument),

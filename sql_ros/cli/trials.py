@@ -92,7 +92,7 @@ def _in_process(args: argparse.Namespace, path: Path, table: Path) -> int:
 
     task = load_task(args.task)
     policy, drive = Policy(path.read_bytes(), task.spec), Drive(task)
-    session = Session(task, drive, load_protocol(args.protocol, args.repeats), args.seed, policy.info.sha256)
+    session = Session(task, drive, load_protocol(args.protocol, task, args.repeats), args.seed, policy.info.sha256)
     actor, arm = TrialActor(task, policy, session, drive=drive), SimulatedArm(task)
     while (row := arm.try_once(actor)) is not None:
         append_rows(table, [row])

@@ -30,6 +30,7 @@ from sql_ros.nodes.parameters import read_policy
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.actor import Actor, Step
+from sql_ros.robot.disturbance import ENDINGS, Disturbance
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.trials import Session, TrialActor, load_protocol
 from sql_ros.runs.trial_table import append_rows, line
@@ -63,6 +64,7 @@ class TrialsNode(ActorNode):
         self._disturb = self.create_publisher(Float64MultiArray, "disturb", RELIABLE)
         self._prompts = self.create_publisher(String, "~/prompt", LATCHED)
         self._prompted, self._written = "", 0
+        self._unheard = 0  # trials left out because nobody took what was to be done to the arm
         for name, work in (("skip", self.actor.skip), ("repeat", self.actor.repeat), ("abort", self.actor.abort)):
             self.create_service(Trigger, f"~/{name}", self._answer_with(work))
 
@@ -72,7 +74,7 @@ class TrialsNode(ActorNode):
         if not settings.policy:
             raise ConfigError("parameter 'policy' is empty: trials need an ONNX file to try")
         policy = read_policy(settings.policy, self.task.spec)
-        protocol = load_protocol(settings.protocol, settings.repeats)
+        protocol = load_protocol(settings.protocol, self.task, settings.repeats)
         drive = Drive(self.task)
         session = Session(self.task, drive, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand)
         return TrialActor(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
@@ -80,7 +82,7 @@ class TrialsNode(ActorNode):
     def stepped(self) -> None:
         """Passes on what is wished of the simulation and of the operator."""
         if self.actor.wish is not None:
-            self._disturb.publish(disturbance_to_msg(self.actor.wish))
+            self._pass_on(self.actor.wish)
         if self.actor.prompt != self._prompted:
             self._prompted = self.actor.prompt
             self._prompts.publish(String(data=self._prompted))
@@ -89,7 +91,17 @@ class TrialsNode(ActorNode):
         if self.actor.session.trial is None and self.actor.wish is None and not self.finished.is_set():
             if self.actor.unreachable:
                 print(f"{self.actor.unreachable} trials left out: the arm could not get to their start pose", flush=True)
+            if self._unheard:
+                print(f"{self._unheard} trials left out: no simulation takes {self._disturb.topic_name}", flush=True)
             self.finished.set()
+
+    def _pass_on(self, wish: Disturbance) -> None:
+        """To the simulation; where none listens, the trial is not made: a row would tell of what never happened."""
+        if wish.kind in ENDINGS or self._disturb.get_subscription_count():
+            self._disturb.publish(disturbance_to_msg(wish))
+            return
+        self._unheard += 1
+        self.actor.skip()
 
     def deliver(self, step: Step) -> None:
         """As the actor; keeps what was measured."""
@@ -118,6 +130,7 @@ class TrialsNode(ActorNode):
         made = {
             "trials": len(session.rows),
             "trials_unreachable": self.actor.unreachable,
+            "trials_unheard": self._unheard,
             "trials_at_most": session.most_trials,
             "successes": sum(row.success for row in session.rows),
         }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 KINDS = ("push", "payload", "friction", "damping", "delay", "lost_states", "moved_target", "over", "reset")
 """What `Disturbance.size` is: N, kg, a factor, a factor, control steps, share of the states, m. The last two have none: whatever
 lasts ends; the same, and the arm is put to neutral."""
+ENDINGS = ("over", "reset")
+LARGEST = 1e4  # size, whatever its unit
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor, EpisodeSummary, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
-from sql_ros.robot.disturbance import Disturbance
+from sql_ros.robot.disturbance import LARGEST, Disturbance
 from sql_ros.robot.drive import Drive
 from sql_ros.robot.dynamics import Dynamics
 from sql_ros.robot.homing import LONGEST_S, has_arrived
+from sql_ros.robot.model import HELD, load_model
 from sql_ros.robot.push_watch import PushWatch
 from sql_ros.robot.task import Episode, Task
 from sql_ros.share import find_file
@@ -34,6 +35,7 @@ SETTLED_STEPS = 5  # of an episode, before which nothing is done to the arm
 BY_HAND = ("undisturbed", "push", "displaced", "payload")  # what an operator and a real arm can do
 MOST_DRAWS, CLEAR_M = 1000, 0.05  # of a start pose, and its height over the target
 PATIENCE_S = 60.0  # for an operator's push, then the trial begins anew
+EARLIEST, LATEST = 0.08, 0.48  # shares of an episode between which pushes and moves come: of sawyer_stack's 12.5 s the seconds 1 to 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +44,24 @@ class ProtocolConfig(Config):
 
     repeats: int = option(10, "trials per kind and size", minimum=1)
     undisturbed: tuple[float, ...] = option((0.0,), "size has no meaning here", minimum=0.0)
-    push_n: tuple[float, ...] = option((), "force [N]", minimum=0.0)
+    push_n: tuple[float, ...] = option((), "force [N]", minimum=0.0, maximum=LARGEST)
     displaced_rad: tuple[float, ...] = option((), "start pose: largest distance of a joint from neutral [rad]", minimum=0.0)
-    payload_kg: tuple[float, ...] = option((), "in the hand, unknown to gravity compensation [kg]", minimum=0.0)
-    friction_factor: tuple[float, ...] = option((), "of contact friction, or 1 / this", minimum=1.0)
-    damping_factor: tuple[float, ...] = option((), "of joint damping, or 1 / this", minimum=1.0)
+    payload_kg: tuple[float, ...] = option((), "in the hand, unknown to gravity compensation [kg]", minimum=0.0, maximum=LARGEST)
+    friction_factor: tuple[float, ...] = option((), "of contact friction, or 1 / this", minimum=1.0, maximum=LARGEST)
+    damping_factor: tuple[float, ...] = option((), "of joint damping, or 1 / this", minimum=1.0, maximum=LARGEST)
     delay_steps: tuple[float, ...] = option((), "control steps by which commands are late", minimum=0.0, maximum=20.0)
     lost_share: tuple[float, ...] = option((), "of state messages", minimum=0.0, maximum=0.95)
-    moved_m: tuple[float, ...] = option((), "the target sideways, while the arm is at work [m]", minimum=0.0)
+    moved_m: tuple[float, ...] = option((), "the target sideways, while the arm is at work [m]", minimum=0.0, maximum=LARGEST)
     push_s: float = option(0.3, "a push lasts at full force [s]", minimum=0.0)
     push_ramp_s: float = option(0.1, "and this long on the way down [s]", minimum=0.0)
-    push_bodies: tuple[str, ...] = option(("right_l5",), "that are pushed, one of them per trial")
-    at_s: tuple[float, ...] = option((1.0, 6.0), "pushes and moves come at some time between these of the episode [s]", minimum=0.0)
+    push_bodies: tuple[str, ...] = option((), "that are pushed, one of them per trial; none: links amid and near the end, and the hand")
+    at_s: tuple[float, ...] = option(
+        (), "pushes and moves come at some time between these of the episode [s]; none: from 8 to 48 % of it", minimum=0.0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.at_s) != 2 or self.at_s[0] > self.at_s[1]:
+        if self.at_s and (len(self.at_s) != 2 or self.at_s[0] > self.at_s[1]):
             raise ConfigError(f"'at_s' is {self.at_s}, expected two times, the earlier first")
         for kind, sizes in self.sizes().items():
             if list(sizes) != sorted(sizes):
@@ -85,18 +89,58 @@ UNITS = {
 }  # fmt: skip
 
 
-def load_protocol(name: str, repeats: int = 0) -> ProtocolConfig:
-    """A protocol by the name of a file in config/trials/, or a path.
+def load_protocol(name: str, task: Task, repeats: int = 0) -> ProtocolConfig:
+    """A protocol by the name of a file in config/trials/, or a path, fitted to the task.
 
     Args:
         name: of the protocol.
+        task: that is tried.
         repeats: trials per kind and size; 0: as the file says.
 
     Raises:
-        ConfigError: no such file, or something is wrong with it.
+        ConfigError: no such file, something is wrong with it, or it cannot be done to this task's arm.
     """
-    config = config_from_yaml(ProtocolConfig, find_file(name, "config/trials"))
-    return replace(config, repeats=repeats) if repeats else config
+    path = find_file(name, "config/trials")
+    config = config_from_yaml(ProtocolConfig, path)
+    try:
+        return fitted(replace(config, repeats=repeats) if repeats else config, task)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def fitted(config: ProtocolConfig, task: Task) -> ProtocolConfig:
+    """The protocol with the bodies and times that it leaves to the task.
+
+    Raises:
+        ConfigError: a body that the scene lacks or that nothing can move, or a disturbance that would not be over before the episode is.
+    """
+    return replace(config, push_bodies=_bodies(config, task), at_s=_times(config, task))
+
+
+def _bodies(config: ProtocolConfig, task: Task) -> tuple[str, ...]:
+    """Those named; else the link amid the arm, the last but one, and the hand."""
+    model, joints = load_model(task.config.scene), task.robot.joints
+    movable = [model.body(i).name for i in range(model.nbody) if model.body_dofnum[model.body_weldid[i]]]
+    for name in config.push_bodies:
+        if name not in movable:
+            raise ConfigError(f"'push_bodies' names '{name}', but what can be pushed in {task.config.scene} is: {', '.join(movable)}")
+    if config.push_bodies:
+        return config.push_bodies
+    hand = int(model.site(task.robot.tool).bodyid[0])
+    while model.body(hand).name.startswith(f"{HELD}/"):
+        hand = int(model.body_parentid[hand])
+    links = [int(model.joint(name).bodyid[0]) for name in (joints[(len(joints) - 1) // 2], joints[-2:][0])]
+    return tuple(dict.fromkeys(model.body(i).name for i in (*links, hand)))
+
+
+def _times(config: ProtocolConfig, task: Task) -> tuple[float, ...]:
+    """Those named; else as `EARLIEST` and `LATEST` say."""
+    episode_s, lasts_s = task.config.episode_s, config.push_s + config.push_ramp_s if config.push_n else 0.0
+    times = config.at_s or (EARLIEST * episode_s, LATEST * episode_s)
+    if (config.push_n or config.moved_m) and times[1] + lasts_s > episode_s - 1.0 / task.config.control_rate_hz:
+        push = f" and a push lasts {lasts_s:g} s" if lasts_s else ""
+        raise ConfigError(f"'at_s' goes up to {times[1]:g} s{push}, but an episode of {task.name} has {episode_s:g} s")
+    return times
 
 
 @dataclass(frozen=True)
@@ -133,7 +177,7 @@ def draw(task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: floa
     Args:
         task: gives start poses and targets.
         drive: of the task: its safety filter says which poses the arm may be taken to.
-        config: of the protocol.
+        config: of the protocol, fitted to the task.
         kind: a key of `UNITS`.
         size: in the kind's unit.
         repeat: from 0.
@@ -169,14 +213,21 @@ def draw(task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: floa
 def _far(task: Task, drive: Drive, size: float, target: Vector, rng: np.random.Generator) -> Vector:
     """A start pose with one joint between half and all of `size` from neutral, the others anywhere within, clear of everything."""
     robot, arm = task.robot, Arm(task.robot)
+    lower, upper = np.array(robot.position_lower) + robot.position_margin_rad, np.array(robot.position_upper) - robot.position_margin_rad
     at_rest = np.zeros(len(robot.joints))
     for _ in range(MOST_DRAWS):
         offset = rng.uniform(-size, size, len(robot.joints))
         offset[int(rng.integers(len(offset)))] = rng.choice([-1.0, 1.0]) * rng.uniform(0.5 * size, size)
         state = arm.state(0, np.array(robot.neutral_position) + offset, at_rest, at_rest)
-        if drive.safety.is_stoppable(state) and state.tool_position[2] > target[2] + CLEAR_M:
+        if ((state.position < lower) | (state.position > upper)).any():
+            continue
+        # what is meant to touch the target has no clearance to it
+        above = not task.config.may_touch or state.tool_position[2] > target[2] + CLEAR_M
+        if drive.safety.is_stoppable(state) and above:
             return state.position
-    raise ConfigError(f"no start pose {size} rad from neutral is clear of arm, table and workspace: give a smaller displaced_rad")
+    raise ConfigError(
+        f"no start pose {size} rad from neutral is within the limits and clear of arm, table and workspace: give a smaller displaced_rad"
+    )
 
 
 class Session:
@@ -190,6 +241,9 @@ class Session:
         policy_sha256: for the rows.
         by_hand: only what an operator and a real arm can do.
 
+    Raises:
+        ConfigError: the protocol cannot be done to this task's arm.
+
     Attributes:
         rows: of the trials made.
         trial: under way; None: the session is over.
@@ -200,18 +254,25 @@ class Session:
     def __init__(
         self, task: Task, drive: Drive, config: ProtocolConfig, seed: int, policy_sha256: str = "", *, by_hand: bool = False
     ) -> None:
-        self._task, self._drive, self._config, self._seed, self._sha256 = task, drive, config, seed, policy_sha256
+        config = fitted(config, task)
+        self._sha256 = policy_sha256
         self._kinds = {kind: sizes for kind, sizes in config.sizes().items() if kind in BY_HAND or not by_hand}
         self.rows: list[Row] = []
         self.broken: dict[str, float] = {}
         self.aborted = False
+        # all of them at once: one that cannot be drawn ends the session before the arm moves
+        self._drawn = {
+            (kind, size): [draw(task, drive, config, kind, size, repeat, seed) for repeat in range(config.repeats)]
+            for kind, sizes in self._kinds.items()
+            for size in sizes
+        }
         self._plan = self._trials()
         self.trial: Trial | None = next(self._plan, None)
 
     @property
     def most_trials(self) -> int:
         """If no kind breaks."""
-        return self._config.repeats * sum(len(sizes) for sizes in self._kinds.values())
+        return sum(len(self._drawn[kind, size]) for kind, sizes in self._kinds.items() for size in sizes)
 
     def close(self, success: bool, recovery_s: float, deviation_m: float, interventions: int) -> Row:
         """Notes what the trial under way gave; the next one is under way then."""
@@ -234,8 +295,7 @@ class Session:
     def _trials(self) -> Iterator[Trial]:
         for kind, sizes in self._kinds.items():
             for size in sizes:
-                for repeat in range(self._config.repeats):
-                    yield draw(self._task, self._drive, self._config, kind, size, repeat, self._seed)
+                yield from self._drawn[kind, size]
                 made = [row.success for row in self.rows if (row.kind, row.size) == (kind, size)]
                 if made and np.mean(made) < BROKEN_BELOW:
                     self.broken[kind] = size

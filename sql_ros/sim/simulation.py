@@ -12,7 +12,7 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.core.spec import COMMAND_MODES
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.disturbance import Disturbance
+from sql_ros.robot.disturbance import LARGEST, Disturbance
 from sql_ros.robot.model import load_model
 from sql_ros.robot.task import Variation
 
@@ -153,8 +153,8 @@ class Simulation:
             ValueError: the scene has no body of that name, or a size is out of all reason.
         """
         kind, size = disturbance.kind, disturbance.size
-        if not 0.0 <= size < 1e4:
-            raise ValueError(f"a {kind} of {size}, expected a size from 0 to 10000")
+        if not 0.0 <= size <= LARGEST:
+            raise ValueError(f"a {kind} of {size}, expected a size from 0 to {LARGEST:g}")
         if kind == "push":
             self._body(disturbance.body)
             self._push = disturbance, self._steps

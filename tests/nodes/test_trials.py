@@ -106,6 +106,31 @@ def test_trials_without_a_policy_say_what_is_missing(processes):
     assert "policy" in trials.log.read_text()
 
 
+def test_trials_that_cannot_be_done_to_the_arm_end_before_it_moves(processes, tmp_path, protocol):
+    trials, table = _start(processes, tmp_path, protocol("push_n: [20]\npush_bodies: [right_l5, forearm_link]\n"))
+    assert trials.wait(60) == 2
+    assert "protocol.yaml: 'push_bodies' names 'forearm_link', but" in trials.log.read_text()
+    assert not table.exists()
+
+
+def test_a_trial_whose_push_nobody_takes_leaves_no_line(processes, probe, tmp_path, protocol):
+    """As on a real arm without by_hand: states come, but there is no simulation behind them that could be pushed."""
+    processes.node("sim_bridge", task="sawyer_stack", realtime_factor=0.0)
+    table = tmp_path / "trials.csv"
+    options = {
+        "task": "sawyer_stack",
+        "realtime_factor": 0.0,
+        "policy": POLICY,
+        "csv": table,
+        "protocol": protocol("repeats: 1\npush_n: [20]\n"),
+    }
+    trials = processes.node("trials", {"commands": TOPICS["commands"]}, **options)
+    probe.wait(lambda: trials.poll() is not None, timeout=120.0, what="the end of the session")
+    assert trials.returncode == 0, trials.log.read_text()
+    assert [row["kind"] for row in _rows(table)] == ["undisturbed"]
+    assert "1 trials left out: no simulation takes /disturb" in trials.log.read_text()
+
+
 def test_the_command_line_writes_a_report(processes, tmp_path, protocol):
     words = [sys.executable, "-m", "sql_ros.cli.main", "trials", "--policy", str(POLICY), "--out", str(tmp_path / "out")]
     words += ["--protocol", protocol("repeats: 2\npush_n: [20]\n"), "--json", str(tmp_path / "figures.json")]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from sql_ros.robot.drive import Drive
 from sql_ros.robot.dynamics import Dynamics
 from sql_ros.robot.homing import LONGEST_S
 from sql_ros.robot.push_watch import REMEMBERED, PushWatch
+from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Task
-from sql_ros.robot.trials import ProtocolConfig, Session, TrialActor, draw, load_protocol
+from sql_ros.robot.trials import ProtocolConfig, Session, TrialActor, draw, fitted, load_protocol
 from sql_ros.runs.rollout import SimulatedArm
 
 PROTOCOL = ProtocolConfig(repeats=2, push_n=(20.0, 40.0), payload_kg=(0.2,), moved_m=(0.01,), push_bodies=("right_l3", "right_l5"))
@@ -47,15 +49,17 @@ def _holds(arm: SimulatedArm, actor: TrialActor) -> None:
 
 
 def test_trials_depend_on_kind_size_number_and_seed_alone(short, drive):
-    first, same = (draw(short, drive, PROTOCOL, "push", 20.0, 1, 5) for _ in range(2))
+    protocol = fitted(PROTOCOL, short)
+    first, same = (draw(short, drive, protocol, "push", 20.0, 1, 5) for _ in range(2))
     np.testing.assert_array_equal(first.episode.start, same.episode.start)
     assert (first.disturbance, first.at_s) == (same.disturbance, same.at_s)
-    for other in (draw(short, drive, PROTOCOL, "push", 20.0, 2, 5), draw(short, drive, PROTOCOL, "push", 20.0, 1, 6)):
+    for other in (draw(short, drive, protocol, "push", 20.0, 2, 5), draw(short, drive, protocol, "push", 20.0, 1, 6)):
         assert other.disturbance != first.disturbance
 
 
 def test_a_push_has_its_size_a_body_of_the_list_and_its_time(short, drive):
-    trials = [draw(short, drive, PROTOCOL, "push", 40.0, i, 0) for i in range(50)]
+    protocol = dataclasses.replace(PROTOCOL, at_s=(1.0, 6.0))
+    trials = [draw(short, drive, protocol, "push", 40.0, i, 0) for i in range(50)]
     np.testing.assert_allclose([np.linalg.norm(t.disturbance.vector) for t in trials], 40.0)
     assert {t.disturbance.body for t in trials} == {"right_l3", "right_l5"}
     assert all(1.0 <= t.at_s <= 6.0 for t in trials)
@@ -64,7 +68,7 @@ def test_a_push_has_its_size_a_body_of_the_list_and_its_time(short, drive):
 
 def test_a_displaced_arm_begins_farther_away_than_in_training_and_clear_of_everything(short, drive):
     neutral = np.array(short.robot.neutral_position)
-    trials = [draw(short, drive, PROTOCOL, "displaced", 0.4, i, 0) for i in range(20)]
+    trials = [draw(short, drive, fitted(PROTOCOL, short), "displaced", 0.4, i, 0) for i in range(20)]
     farthest = np.array([np.abs(t.episode.start - neutral).max() for t in trials])
     assert ((farthest >= 0.2) & (farthest <= 0.4)).all()
     arm = SimulatedArm(short)
@@ -74,7 +78,7 @@ def test_a_displaced_arm_begins_farther_away_than_in_training_and_clear_of_every
 
 
 def test_a_target_moves_sideways_by_its_size(short, drive):
-    trial = draw(short, drive, PROTOCOL, "moved_target", 0.03, 0, 0)
+    trial = draw(short, drive, fitted(PROTOCOL, short), "moved_target", 0.03, 0, 0)
     moved = np.array(trial.disturbance.vector) - trial.episode.target
     assert (np.linalg.norm(moved), moved[2]) == (pytest.approx(0.03), 0.0)
 
@@ -115,7 +119,7 @@ def test_every_trial_is_made_once_and_is_one_row(short, drive, policy):
 
 
 def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
-    protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.8, 0.8))
+    protocol = fitted(ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.8, 0.8)), short)
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
     actor = TrialActor(short, policy, session, drive=drive)
     arm.begin(actor, session.trial.episode)
@@ -280,15 +284,70 @@ def test_a_protocol_that_makes_no_sense_is_named(values, word):
         ProtocolConfig(**values)
 
 
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (
+            "push_bodies: [right_l3]",
+            "'push_bodies' names 'right_l3', but what can be pushed in sim/scenes/ur5e_reach.xml is: shoulder_link, ",
+        ),
+        ("push_bodies: [bench]", "'bench'"),  # there, but a push moves nothing
+        ("push_bodies: [goal]", "wrist_3_link"),
+        ("at_s: [1, 6]", "'at_s' goes up to 6 s and a push lasts 0.4 s, but an episode of ur5e_reach has 5 s"),
+        ("at_s: [1, 4.6]", "4.6 s"),  # not over before the episode is
+        ("push_n: []\nat_s: [1, 5]", "goes up to 5 s, but"),
+        ("push_n: [20000]", "'push_n' must be at most 10000"),  # which the bridge refuses
+    ],
+)
+def test_a_protocol_that_cannot_be_done_to_the_arm_is_refused_with_its_file(tmp_path, line, error):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"moved_m: [0.01]\n{line}\n" if "push_n" in line else f"push_n: [20]\nmoved_m: [0.01]\n{line}\n")
+    with pytest.raises(ConfigError, match=f"own.yaml: .*{re.escape(error)}"):
+        load_protocol(str(path), load_task("ur5e_reach"))
+
+
+def test_a_session_refuses_what_cannot_be_done_before_its_first_trial(short, drive):
+    with pytest.raises(ConfigError, match="forearm_link"):
+        _session(short, drive, dataclasses.replace(PROTOCOL, push_bodies=("forearm_link",)))
+    with pytest.raises(ConfigError, match="episode"):
+        _session(short, drive, dataclasses.replace(PROTOCOL, at_s=(1.0, 6.0)))
+    with pytest.raises(ConfigError, match="displaced_rad"):
+        _session(short, drive, dataclasses.replace(PROTOCOL, displaced_rad=(20.0,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "bodies", "times"),
+    [
+        ("sawyer_stack", ("right_l3", "right_l5", "right_hand"), (1.0, 6.0)),  # what docs/stacking.md quotes, to the digit
+        ("sawyer_reach", ("right_l3", "right_l5", "right_hand"), (0.4, 2.4)),
+        ("ur5e_reach", ("forearm_link", "wrist_2_link", "wrist_3_link"), (0.4, 2.4)),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["standard", "reference"])
+def test_the_shipped_protocols_can_be_done_in_every_shipped_task(name, bodies, times, protocol):
+    task = load_task(name)
+    config = load_protocol(protocol, task, 3)
+    assert (config.push_bodies, config.at_s) == (bodies, times)
+    Session(task, Drive(task), config, 0)  # every trial can be drawn
+
+
+def test_a_draw_of_stacking_is_what_it_was_when_the_results_were_measured():
+    task = load_task("sawyer_stack")
+    trial = draw(task, Drive(task), load_protocol("reference", task), "push", 20.0, 0, 0)
+    assert (trial.disturbance.body, trial.at_s) == ("right_hand", 4.721447799903052)
+    np.testing.assert_array_equal(trial.disturbance.vector, (3.9168231759489016, 13.43533781613778, 14.288113730461685))
+
+
 def test_the_reference_protocol_is_the_first_size_of_every_kind():
-    standard, reference = load_protocol("standard"), load_protocol("reference")
+    stack = load_task("sawyer_stack")
+    standard, reference = load_protocol("standard", stack), load_protocol("reference", stack)
     assert reference.sizes() == {kind: sizes[:1] for kind, sizes in standard.sizes().items()}
     for name in ("repeats", "push_s", "push_ramp_s", "push_bodies", "at_s"):
         assert getattr(reference, name) == getattr(standard, name)
 
 
-def test_the_shipped_protocol_tries_everything():
-    protocol = load_protocol("standard", 3)
+def test_the_shipped_protocol_tries_everything(task):
+    protocol = load_protocol("standard", task, 3)
     assert protocol.repeats == 3
     assert set(protocol.sizes()) == {
         "undisturbed", "push", "displaced", "payload", "friction", "damping", "delay", "lost_states", "moved_target",
