@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class Stack:
 
 BOOLEANS = ("true", "false")
 LONGEST_NAME = 255  # characters, of a file or folder in Linux
+OF_LAUNCH = ("launch-prefix", "launch-prefix-filter", "emulate_tty", "sigterm_timeout", "sigkill_timeout")  # it reads these itself
+LIKENESS = 0.9  # share of the letters from which on a name is a misspelled one; `model` and `speed` (0.89) are not `mode` and `seed`
 
 SAWYER_STACK_ARGUMENTS = (
     Argument("sim", "true", "true: the MuJoCo bridge stands in for the arm; false: the real arm's topics", BOOLEANS),
@@ -174,6 +177,41 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
 STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, sawyer_stack)}
 
 
+def check_names(names: Iterable[str], typed: Iterable[str]) -> list[str]:
+    """For the launch file: what was misspelled would be ignored in silence, and `dryrun:=true` would move the arm.
+
+    A launch file that includes ours keeps its arguments in the same place, and it alone knows them. Where nothing is set but what was
+    typed there is none, and every name must be ours; where there is one, none may look like one of ours.
+
+    Args:
+        names: of all that is set before ours take their defaults.
+        typed: of what the command line sets.
+
+    Returns:
+        Names that are not ours and were let pass.
+
+    Raises:
+        ConfigError: a name that is not ours, by this rule.
+    """
+    known = {argument.name: _letters(argument.name) for argument in SAWYER_STACK_ARGUMENTS}
+    strangers = sorted(set(names) - {*known, *OF_LAUNCH})
+    is_included = bool(set(names) - set(typed))
+    for name in strangers:
+        if not is_included:
+            raise ConfigError(_unknown(name))
+        if get_close_matches(_letters(name), known.values(), 1, LIKENESS):
+            raise ConfigError(f"{_unknown(name)}; an argument of the including launch file must not look like one of these")
+    return strangers
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _unknown(name: str) -> str:
+    return f"unknown argument '{name}', expected one of: {', '.join(argument.name for argument in SAWYER_STACK_ARGUMENTS)}"
+
+
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
     """Command-line arguments for a process, as `ros2 run` takes them."""
     arguments = [*stack.own_arguments(process), "-r", f"__node:={process.executable}"]
@@ -190,7 +228,7 @@ def _checked(given: Mapping[str, str]) -> dict[str, str]:
     known = {argument.name: argument for argument in SAWYER_STACK_ARGUMENTS}
     for name, value in given.items():
         if name not in known:
-            raise ConfigError(f"unknown argument '{name}', expected one of: {', '.join(known)}")
+            raise ConfigError(_unknown(name))
         if "\0" in value or any(len(part) > LONGEST_NAME for part in value.split("/")):
             raise ConfigError(f"{name}:={value[:40]!r}..., expected at most {LONGEST_NAME} characters between slashes, no NUL")
         choices = known[name].choices

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, ros_arguments, sawyer_stack
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, ros_arguments, sawyer_stack
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
@@ -132,6 +132,7 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
     assert imported == {
         ("launch", "LaunchDescription"),
         ("launch.actions", "DeclareLaunchArgument"),
+        ("launch.actions", "LogInfo"),
         ("launch.actions", "OpaqueFunction"),
         ("launch.actions", "Shutdown"),
         ("launch.substitutions", "LaunchConfiguration"),
@@ -139,31 +140,80 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("launch_ros.parameter_descriptions", "ParameterValue"),
         ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
         ("sql_ros.stack", "SAWYER_STACK_ARGUMENTS"),
+        ("sql_ros.stack", "check_names"),
         ("sql_ros.stack", "sawyer_stack"),
     }
+    assert "[OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]" in ast.unparse(tree)  # before the defaults
     (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")
     keywords = {keyword.arg for keyword in node.keywords}
     assert {"package", "executable", "name", "namespace", "parameters", "remappings", "respawn", "on_exit"} <= keywords
     assert any(isinstance(n, ast.FunctionDef) and n.name == "generate_launch_description" for n in tree.body)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; the structural test stands in")
-def test_the_launch_file_starts_what_the_description_says():
+WITH_LAUNCH = pytest.mark.skipif(
+    importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; the structural test stands in"
+)
+
+
+def _launch_description():
+    spec = importlib.util.spec_from_file_location("sawyer_stack_launch", LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@WITH_LAUNCH
+def test_the_launch_file_starts_what_the_description_says(tmp_path):
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
     from launch import LaunchContext
 
-    spec = importlib.util.spec_from_file_location("sawyer_stack_launch", LAUNCH_FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    description, context = module.generate_launch_description(), LaunchContext()
+    description, context = _launch_description(), LaunchContext()
+    context.launch_configurations["run_dir"] = str(tmp_path)
     declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
     assert {d.name: d.description for d in declared} == {a.name: a.description for a in SAWYER_STACK_ARGUMENTS}
     for argument in declared:
         argument.execute(context)
-    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    *_, function = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
     nodes = function.execute(context)
     assert [node.node_executable for node in nodes] == [process.executable for process in sawyer_stack({}).processes]
+
+
+@WITH_LAUNCH
+def test_the_launch_file_starts_nothing_where_an_argument_is_misspelled(caplog):
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchDescription, LaunchService
+
+    given = {"sim": "false", "mode": "play", "policy": __file__, "dryrun": "true"}
+    service = LaunchService(argv=[f"{name}:={value}" for name, value in given.items()])
+    source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=given.items())]))
+    assert service.run() == 1
+    assert "unknown argument 'dryrun', expected one of: sim" in caplog.text
+    assert "process started" not in caplog.text
+
+
+@pytest.mark.parametrize("slip", ["dryrun", "dry-run", "dryRun", "dru_run", "dry", "urdf", "model"])
+def test_whatever_is_typed_must_be_an_argument(slip):
+    given = ["sim", slip]
+    with pytest.raises(ConfigError, match=f"unknown argument '{slip}', expected one of: sim, task"):
+        check_names(given, given)
+
+
+def test_what_launch_itself_reads_may_be_typed():
+    given = ["sim", "launch-prefix", "emulate_tty"]
+    assert check_names(given, given) == []
+    assert check_names([], []) == []
+
+
+def test_a_launch_file_that_includes_ours_has_arguments_of_its_own_which_must_not_look_like_ours():
+    own = ["model", "speed", "robot_namespace", "ros_namespace", "urdf"]
+    assert check_names(["sim", *own], ["urdf"]) == sorted(own)
+    for slip in ("dryrun", "dry-run", "keyfile"):
+        with pytest.raises(ConfigError, match=f"unknown argument '{slip}', expected one of: sim.* including launch file"):
+            check_names(["sim", *own, slip], ["urdf", slip])
 
 
 def test_the_actor_has_a_core_to_itself_where_one_is_named(monkeypatch):
