@@ -11,7 +11,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from sql_ros.core.errors import CONFIG_EXIT_CODE
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, sawyer_stack
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, make_run_dir, sawyer_stack
 
 RESPAWN_DELAY_S = 1.0
 
@@ -25,6 +25,7 @@ def _check(context):
 def _nodes(context):
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
     stack = sawyer_stack(given)
+    make_run_dir(stack)
     return [
         Node(
             package="sql_ros",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, ros_arguments, sawyer_stack
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, make_run_dir, ros_arguments, sawyer_stack
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
@@ -141,6 +141,7 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
         ("sql_ros.stack", "SAWYER_STACK_ARGUMENTS"),
         ("sql_ros.stack", "check_names"),
+        ("sql_ros.stack", "make_run_dir"),
         ("sql_ros.stack", "sawyer_stack"),
     }
     assert "[OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]" in ast.unparse(tree)  # before the defaults
@@ -267,3 +268,65 @@ def test_a_task_may_bring_parameters_of_its_own_which_a_params_file_replaces(tmp
 )
 def test_what_crashed_while_training_is_started_again(given, again):
     assert {name for name, process in _nodes(**given).items() if process.respawns} == again
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"namespace": "my-arm"}, "namespace: 'my-arm' is no name in ROS"),
+        ({"namespace": "cell/7up"}, "namespace: 'cell/7up' is no name in ROS"),
+        ({"namespace": "a//b"}, "namespace: 'a//b' is no name in ROS"),
+        ({"sim": "false", "command_topic": "my-arm/commands"}, "commands: 'my-arm/commands' is no name in ROS"),
+    ],
+)
+def test_a_name_that_ros_does_not_take_is_refused(given, text):
+    with pytest.raises(ConfigError, match=text):
+        sawyer_stack(given)
+
+
+def test_names_that_ros_takes_are_left_as_they_are():
+    assert [sawyer_stack({"namespace": name}).namespace for name in ("", "arm", "/cell_2/_arm", "arm/")] == [
+        "",
+        "arm",
+        "/cell_2/_arm",
+        "arm",
+    ]
+    for topic in ("~/out", "/arm_1/out", "out"):
+        assert _nodes(sim="false", command_topic=topic)["actor"].remappings == {"commands": topic}
+
+
+@pytest.mark.parametrize("domain", ["abc", "999", "233", "-1", "1.5"])
+def test_a_domain_that_dds_does_not_have_is_refused(monkeypatch, domain):
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    with pytest.raises(ConfigError, match=f"ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to 232"):
+        sawyer_stack({})
+
+
+@pytest.mark.parametrize("domain", ["", "0", "232"])
+def test_a_domain_of_dds_is_taken(monkeypatch, domain):
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    sawyer_stack({})
+
+
+@pytest.mark.parametrize(
+    ("of_robot", "of_task", "text"),
+    [
+        ({"joints": [f"j{n}" for n in range(7)]}, {}, "robot 'sawyer', model sim/robots/sawyer.xml.*j0"),
+        ({"tool": "gripper"}, {}, "robot 'sawyer', model sim/robots/sawyer.xml.*gripper"),
+        ({}, {"scene": "sim/scenes/ur5e_reach.xml"}, "scene sim/scenes/ur5e_reach.xml.*right_j0"),
+        ({}, {"scene": "sim/scenes/mine.xml"}, "mine.xml"),
+    ],
+)
+def test_an_arm_or_a_scene_that_does_not_fit_is_refused_before_anything_starts(tmp_path, of_robot, of_task, text):
+    robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text()) | of_robot
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
+    task = yaml.safe_load((ROOT / "config/tasks/sawyer_reach.yaml").read_text()) | {"robot": str(tmp_path / "mine.yaml")} | of_task
+    (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))
+    with pytest.raises(ConfigError, match=text):
+        sawyer_stack({"task": str(tmp_path / "reach.yaml")})
+
+
+@pytest.mark.parametrize("folder", [__file__, f"{__file__}/run", "/proc/no/run"])
+def test_a_run_dir_that_cannot_be_made_is_refused(folder):
+    with pytest.raises(ConfigError, match=f"run_dir {folder} cannot be made: "):
+        make_run_dir(sawyer_stack({"run_dir": folder}))
