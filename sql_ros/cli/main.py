@@ -165,7 +165,7 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     evaluate.add_argument("--episodes", default=100, type=_positive, help="how many (default: %(default)s)")
     evaluate.add_argument("--seed", default=1000, type=_natural, help="of start poses and targets (default: %(default)s)")
     evaluate.add_argument(
-        "--sample", action="store_true", help="sample actions instead of taking the best candidate"
+        "--sample", action="store_true", help="sample actions instead of the deterministic mode: the mean of the samples, or the best"
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     evaluate.set_defaults(run=_eval)
