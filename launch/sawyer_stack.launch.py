@@ -4,21 +4,28 @@ The processes, their parameters and remappings are described once, in sql_ros/st
 Only stable API of launch and launch_ros is used, as of ROS 2 Jazzy and Kilted.
 """
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from sql_ros.core.errors import CONFIG_EXIT_CODE
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, sawyer_stack
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, make_run_dir, sawyer_stack
 
 RESPAWN_DELAY_S = 1.0
+
+
+def _check(context):
+    """Before the defaults: only here is it known what was given."""
+    others = check_names(context.launch_configurations, [word.partition(":=")[0] for word in context.argv])
+    return [LogInfo(msg=f"not arguments of sawyer_stack, left to the including launch file: {', '.join(others)}")] if others else []
 
 
 def _nodes(context):
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
     stack = sawyer_stack(given)
+    make_run_dir(stack)
     return [
         Node(
             package="sql_ros",
@@ -52,9 +59,9 @@ def _typed(value):
 
 
 def generate_launch_description():
-    """Declares every argument with its default and description, then starts the nodes."""
+    """Checks what was given, declares every argument with its default and description, then starts the nodes."""
     arguments = [
         DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description)
         for argument in SAWYER_STACK_ARGUMENTS
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_nodes)])
+    return LaunchDescription([OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)])

@@ -6,17 +6,21 @@ Knows no ROS: it is data and a few rules, checked before anything starts.
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sql_ros.core.config import read_yaml
 from sql_ros.core.errors import ConfigError
+from sql_ros.robot.arm import Arm
 from sql_ros.robot.tasks import load_task
 from sql_ros.share import find_file, share_folder
+from sql_ros.sim.simulation import Simulation
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Stack:
 
 BOOLEANS = ("true", "false")
 LONGEST_NAME = 255  # characters, of a file or folder in Linux
+LARGEST_DOMAIN = 232  # that DDS has UDP ports for
+ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+OF_LAUNCH = ("launch-prefix", "launch-prefix-filter", "emulate_tty", "sigterm_timeout", "sigkill_timeout")  # it reads these itself
+LIKENESS = 0.9  # share of the letters from which on a name is a misspelled one; `model` and `speed` (0.89) are not `mode` and `seed`
 
 SAWYER_STACK_ARGUMENTS = (
     Argument("sim", "true", "true: the MuJoCo bridge stands in for the arm; false: the real arm's topics", BOOLEANS),
@@ -119,7 +127,9 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     factor, seed = _number(args, "realtime_factor"), _whole(args, "seed")
     most = _whole(args, "most_transitions")
     own, others = control_cpu(args["control_cpu"])
-    robot = load_task(args["task"]).robot  # an unknown task ends here, before any process starts
+    check_domain()
+    loaded = load_task(args["task"])  # an unknown task ends here, before any process starts
+    robot = loaded.robot
     if not sim and factor != 1.0:
         raise ConfigError(f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does: leave it out")
     if args["dry_run"] == "true" and factor == 0.0:
@@ -151,6 +161,11 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     topics = {"commands": "sim_bridge/commands"} if sim else {"commands": args["command_topic"] or robot.command_topic}
     if not sim and robot.state_topic != "joint_states":
         topics["joint_states"] = robot.state_topic
+    namespace = args["namespace"].rstrip("/")
+    named = {"namespace": namespace.removeprefix("/"), **{what: re.sub("^~?/", "", topic) for what, topic in topics.items()}}
+    for what, name in named.items():
+        if name and not ROS_NAME.fullmatch(name):
+            raise ConfigError(f"{what}: '{name}' is no name in ROS, expected letters, digits and _ between slashes, no digit first")
     if tries:
         trying = {"protocol": args["protocol"], "repeats": _whole(args, "repeats"), "by_hand": by_hand, "csv": str(run_dir / "trials.csv")}
         processes.append(NodeProcess("trials", {**acting, **trying, "mode": "play"}, {**topics, "disturb": "sim_bridge/disturb"}))
@@ -168,10 +183,73 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
         )
         for p in processes
     ]
-    return Stack(tuple(merged), args["namespace"], args["log_level"], run_dir, args["enclaves"])
+    Arm(robot)  # what is wrong with arm or scene is said here, too
+    if sim:
+        Simulation(loaded.config.scene, robot)
+    return Stack(tuple(merged), namespace, args["log_level"], run_dir, args["enclaves"])
 
 
 STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, sawyer_stack)}
+
+
+def check_domain() -> None:
+    """ROS_DOMAIN_ID of the environment is one.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    domain = os.environ.get("ROS_DOMAIN_ID", "")
+    if domain and not (re.fullmatch("[0-9]{1,3}", domain) and int(domain) <= LARGEST_DOMAIN):
+        raise ConfigError(f"ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to {LARGEST_DOMAIN}")
+
+
+def check_names(names: Iterable[str], typed: Iterable[str]) -> list[str]:
+    """For the launch file: what was misspelled would be ignored in silence, and `dryrun:=true` would move the arm.
+
+    A launch file that includes ours keeps its arguments in the same place, and it alone knows them. Where nothing is set but what was
+    typed there is none, and every name must be ours; where there is one, none may look like one of ours.
+
+    Args:
+        names: of all that is set before ours take their defaults.
+        typed: of what the command line sets.
+
+    Returns:
+        Names that are not ours and were let pass.
+
+    Raises:
+        ConfigError: a name that is not ours, by this rule.
+    """
+    known = {argument.name: _letters(argument.name) for argument in SAWYER_STACK_ARGUMENTS}
+    strangers = sorted(set(names) - {*known, *OF_LAUNCH})
+    is_included = bool(set(names) - set(typed))
+    for name in strangers:
+        if not is_included:
+            raise ConfigError(_unknown(name))
+        if get_close_matches(_letters(name), known.values(), 1, LIKENESS):
+            raise ConfigError(f"{_unknown(name)}; an argument of the including launch file must not look like one of these")
+    return strangers
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _unknown(name: str) -> str:
+    return f"unknown argument '{name}', expected one of: {', '.join(argument.name for argument in SAWYER_STACK_ARGUMENTS)}"
+
+
+def make_run_dir(stack: Stack) -> None:
+    """Makes the folder that all processes write to.
+
+    Raises:
+        ConfigError: it cannot be made, or not be written to.
+    """
+    try:
+        stack.run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir {stack.run_dir} cannot be made: {error.strerror}") from None
+    if not os.access(stack.run_dir, os.W_OK | os.X_OK):
+        raise ConfigError(f"run_dir {stack.run_dir} cannot be written to")
 
 
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
@@ -190,7 +268,7 @@ def _checked(given: Mapping[str, str]) -> dict[str, str]:
     known = {argument.name: argument for argument in SAWYER_STACK_ARGUMENTS}
     for name, value in given.items():
         if name not in known:
-            raise ConfigError(f"unknown argument '{name}', expected one of: {', '.join(known)}")
+            raise ConfigError(_unknown(name))
         if "\0" in value or any(len(part) > LONGEST_NAME for part in value.split("/")):
             raise ConfigError(f"{name}:={value[:40]!r}..., expected at most {LONGEST_NAME} characters between slashes, no NUL")
         choices = known[name].choices

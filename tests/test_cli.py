@@ -43,6 +43,12 @@ def test_eval_writes_flat_figures(policy_file, tmp_path, capsys):
     assert "0 of 2 episodes" in capsys.readouterr().out
 
 
+def test_figures_that_cannot_be_written_are_one_line(policy_file, capsys):
+    assert main(["eval", "--policy", str(policy_file), "--episodes", "1", "--json", f"{__file__}/eval.json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sql-ros eval: {__file__}")
+
+
 def test_eval_is_the_same_every_time(policy_file, tmp_path):
     results = []
     for name in ("a", "b"):
@@ -59,6 +65,7 @@ def test_eval_is_the_same_every_time(policy_file, tmp_path):
         (["eval", "--policy", __file__], "the policy is no ONNX file"),
         (["up", "baxter_stack"], "unknown stack 'baxter_stack', expected one of: sawyer_stack"),
         (["up", "sawyer_stack", "seed=3"], "'seed=3' is not of the form name:=value"),
+        (["up", "sawyer_stack", f"run_dir:={__file__}"], f"run_dir {__file__} cannot be made: File exists"),
         (["verify", "nothing"], "unknown suite 'nothing', expected one of: exact, samplers"),
         (["demo", "--task", "sawyer_reach"], "no policy"),
         (["trials", "--policy", "/nowhere.onnx"], "--policy /nowhere.onnx: no such file"),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, ros_arguments, sawyer_stack
+from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, make_run_dir, ros_arguments, sawyer_stack
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
@@ -132,6 +132,7 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
     assert imported == {
         ("launch", "LaunchDescription"),
         ("launch.actions", "DeclareLaunchArgument"),
+        ("launch.actions", "LogInfo"),
         ("launch.actions", "OpaqueFunction"),
         ("launch.actions", "Shutdown"),
         ("launch.substitutions", "LaunchConfiguration"),
@@ -139,31 +140,81 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("launch_ros.parameter_descriptions", "ParameterValue"),
         ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
         ("sql_ros.stack", "SAWYER_STACK_ARGUMENTS"),
+        ("sql_ros.stack", "check_names"),
+        ("sql_ros.stack", "make_run_dir"),
         ("sql_ros.stack", "sawyer_stack"),
     }
+    assert "[OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]" in ast.unparse(tree)  # before the defaults
     (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")
     keywords = {keyword.arg for keyword in node.keywords}
     assert {"package", "executable", "name", "namespace", "parameters", "remappings", "respawn", "on_exit"} <= keywords
     assert any(isinstance(n, ast.FunctionDef) and n.name == "generate_launch_description" for n in tree.body)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; the structural test stands in")
-def test_the_launch_file_starts_what_the_description_says():
+WITH_LAUNCH = pytest.mark.skipif(
+    importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI; the structural test stands in"
+)
+
+
+def _launch_description():
+    spec = importlib.util.spec_from_file_location("sawyer_stack_launch", LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@WITH_LAUNCH
+def test_the_launch_file_starts_what_the_description_says(tmp_path):
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
     from launch import LaunchContext
 
-    spec = importlib.util.spec_from_file_location("sawyer_stack_launch", LAUNCH_FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    description, context = module.generate_launch_description(), LaunchContext()
+    description, context = _launch_description(), LaunchContext()
+    context.launch_configurations["run_dir"] = str(tmp_path)
     declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
     assert {d.name: d.description for d in declared} == {a.name: a.description for a in SAWYER_STACK_ARGUMENTS}
     for argument in declared:
         argument.execute(context)
-    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    *_, function = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
     nodes = function.execute(context)
     assert [node.node_executable for node in nodes] == [process.executable for process in sawyer_stack({}).processes]
+
+
+@WITH_LAUNCH
+def test_the_launch_file_starts_nothing_where_an_argument_is_misspelled(caplog):
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchDescription, LaunchService
+
+    given = {"sim": "false", "mode": "play", "policy": __file__, "dryrun": "true"}
+    service = LaunchService(argv=[f"{name}:={value}" for name, value in given.items()])
+    source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
+    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=given.items())]))
+    assert service.run() == 1
+    assert "unknown argument 'dryrun', expected one of: sim" in caplog.text
+    assert "process started" not in caplog.text
+
+
+@pytest.mark.parametrize("slip", ["dryrun", "dry-run", "dryRun", "dru_run", "dry", "urdf", "model"])
+def test_whatever_is_typed_must_be_an_argument(slip):
+    given = ["sim", slip]
+    with pytest.raises(ConfigError, match=f"unknown argument '{slip}', expected one of: sim, task"):
+        check_names(given, given)
+
+
+def test_what_launch_itself_reads_may_be_typed():
+    given = ["sim", "launch-prefix", "emulate_tty"]
+    assert check_names(given, given) == []
+    assert check_names([], []) == []
+
+
+def test_a_launch_file_that_includes_ours_has_arguments_of_its_own_which_must_not_look_like_ours():
+    own = ["model", "speed", "robot_namespace", "ros_namespace", "urdf"]
+    assert check_names(["sim", *own], ["urdf"]) == sorted(own)
+    for slip in ("dryrun", "dry-run", "keyfile"):
+        with pytest.raises(ConfigError, match=f"unknown argument '{slip}', expected one of: sim.* including launch file"):
+            check_names(["sim", *own, slip], ["urdf", slip])
 
 
 def test_the_actor_has_a_core_to_itself_where_one_is_named(monkeypatch):
@@ -217,3 +268,65 @@ def test_a_task_may_bring_parameters_of_its_own_which_a_params_file_replaces(tmp
 )
 def test_what_crashed_while_training_is_started_again(given, again):
     assert {name for name, process in _nodes(**given).items() if process.respawns} == again
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"namespace": "my-arm"}, "namespace: 'my-arm' is no name in ROS"),
+        ({"namespace": "cell/7up"}, "namespace: 'cell/7up' is no name in ROS"),
+        ({"namespace": "a//b"}, "namespace: 'a//b' is no name in ROS"),
+        ({"sim": "false", "command_topic": "my-arm/commands"}, "commands: 'my-arm/commands' is no name in ROS"),
+    ],
+)
+def test_a_name_that_ros_does_not_take_is_refused(given, text):
+    with pytest.raises(ConfigError, match=text):
+        sawyer_stack(given)
+
+
+def test_names_that_ros_takes_are_left_as_they_are():
+    assert [sawyer_stack({"namespace": name}).namespace for name in ("", "arm", "/cell_2/_arm", "arm/")] == [
+        "",
+        "arm",
+        "/cell_2/_arm",
+        "arm",
+    ]
+    for topic in ("~/out", "/arm_1/out", "out"):
+        assert _nodes(sim="false", command_topic=topic)["actor"].remappings == {"commands": topic}
+
+
+@pytest.mark.parametrize("domain", ["abc", "999", "233", "-1", "1.5"])
+def test_a_domain_that_dds_does_not_have_is_refused(monkeypatch, domain):
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    with pytest.raises(ConfigError, match=f"ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to 232"):
+        sawyer_stack({})
+
+
+@pytest.mark.parametrize("domain", ["", "0", "232"])
+def test_a_domain_of_dds_is_taken(monkeypatch, domain):
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    sawyer_stack({})
+
+
+@pytest.mark.parametrize(
+    ("of_robot", "of_task", "text"),
+    [
+        ({"joints": [f"j{n}" for n in range(7)]}, {}, "robot 'sawyer', model sim/robots/sawyer.xml.*j0"),
+        ({"tool": "gripper"}, {}, "robot 'sawyer', model sim/robots/sawyer.xml.*gripper"),
+        ({}, {"scene": "sim/scenes/ur5e_reach.xml"}, "scene sim/scenes/ur5e_reach.xml.*right_j0"),
+        ({}, {"scene": "sim/scenes/mine.xml"}, "mine.xml"),
+    ],
+)
+def test_an_arm_or_a_scene_that_does_not_fit_is_refused_before_anything_starts(tmp_path, of_robot, of_task, text):
+    robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text()) | of_robot
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
+    task = yaml.safe_load((ROOT / "config/tasks/sawyer_reach.yaml").read_text()) | {"robot": str(tmp_path / "mine.yaml")} | of_task
+    (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))
+    with pytest.raises(ConfigError, match=text):
+        sawyer_stack({"task": str(tmp_path / "reach.yaml")})
+
+
+@pytest.mark.parametrize("folder", [__file__, f"{__file__}/run", "/proc/no/run"])
+def test_a_run_dir_that_cannot_be_made_is_refused(folder):
+    with pytest.raises(ConfigError, match=f"run_dir {folder} cannot be made: "):
+        make_run_dir(sawyer_stack({"run_dir": folder}))

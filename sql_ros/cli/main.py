@@ -35,6 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     except SqlRosError as error:
         print(f"sql-ros {args.name}: {error}", file=sys.stderr)
         return CONFIG_EXIT_CODE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"sql-ros {args.name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return CONFIG_EXIT_CODE
     except KeyboardInterrupt:
         return 130
 
@@ -162,7 +167,9 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     evaluate.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
     evaluate.add_argument("--episodes", default=100, type=_positive, help="how many (default: %(default)s)")
     evaluate.add_argument("--seed", default=1000, type=_natural, help="of start poses and targets (default: %(default)s)")
-    evaluate.add_argument("--sample", action="store_true", help="sample actions instead of taking the best candidate")
+    evaluate.add_argument(
+        "--sample", action="store_true", help="sample actions instead of the deterministic mode: the mean of the samples, or the best"
+    )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     evaluate.set_defaults(run=_eval)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE
-from sql_ros.stack import NodeProcess, Stack, ros_arguments
+from sql_ros.stack import NodeProcess, Stack, make_run_dir, ros_arguments
 
 TALKING = ("monitor", "trials")  # keep the terminal
 MOST_RESTARTS, WITHIN_S = 5, 60.0  # of one process; one that crashes more often will go on doing so
@@ -39,7 +39,11 @@ def run_stack(stack: Stack, command: str) -> int:
 
     Returns:
         The exit code: that of the first process that failed, otherwise 0.
+
+    Raises:
+        ConfigError: its run_dir cannot be written to; nothing was started.
     """
+    make_run_dir(stack)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda signum, _: asked.append(signum))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import mujoco
@@ -27,6 +27,8 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         walls: to be built in it, rectangles (x0, y0, x1, y1) [m].
     """
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+
     def __init__(
         self,
         world: str,
@@ -44,7 +46,7 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         self.data = mujoco.MjData(self.model)
         self.render_mode = render_mode
         self.dt = physics_steps * self.model.opt.timestep
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1.0 / self.dt)}
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.dt)}
         self._physics_steps = physics_steps
         self._renderer: mujoco.Renderer | None = None
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)

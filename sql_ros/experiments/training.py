@@ -55,7 +55,7 @@ def settings(path: Path | None, words: list[str], given: dict[str, dict[str, Any
         given: by section and option.
 
     Raises:
-        ConfigError: unknown section or option, or a value that does not fit.
+        ConfigError: unknown section or option, or a value that does not fit or is not YAML.
     """
     values = _by_section(path, words, given)
     return {name: config_from_mapping(kind, values[name], f"options of {name}") for name, kind in SECTIONS.items()}
@@ -76,7 +76,11 @@ def _by_section(path: Path | None, words: list[str], given: dict[str, dict[str, 
         section, _, key = name.partition(".")
         if not is_set or not key:
             raise ConfigError(f"--set {word}: expected section.option=value, e.g. algorithm.temperature=0.1")
-        layers.append((f"--set {word}", {section: {key: yaml.safe_load(text)}}))
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+            raise ConfigError(f"--set {word}: the value is not YAML: {' '.join(str(error).split())}") from None
+        layers.append((f"--set {word}", {section: {key: value}}))
     for where, layer in [*layers, ("", given)]:
         for section, options in layer.items():
             if section not in SECTIONS or not isinstance(options, dict):

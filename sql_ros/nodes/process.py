@@ -20,6 +20,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 from sql_ros.share import find_file
+from sql_ros.stack import check_domain
 
 SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2 does: docs/reliability.md"
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
@@ -94,6 +95,7 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
     node = None
     try:
         secured = _is_secured()
+        check_domain()
         _choose_profiles()
         rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         with warnings.catch_warnings():

@@ -21,6 +21,14 @@ def test_gymnasium_finds_nothing_wrong(name):
     assert env.spec.max_episode_steps
 
 
+@pytest.mark.parametrize("name", ["Snake", "Pusher-x", "Quadruped-open"])
+@pytest.mark.filterwarnings("error")
+def test_a_body_that_gives_pictures_says_so_before_it_is_made(name):
+    env = gymnasium.make(f"sql_ros/{name}-v0", render_mode="rgb_array")
+    assert env.metadata["render_fps"] == round(1.0 / env.unwrapped.dt)
+    env.close()
+
+
 @pytest.mark.parametrize("name", IDS)
 def test_the_same_seed_and_actions_give_the_same_episode(name):
     def play(seed):

@@ -71,11 +71,15 @@ def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(t
 def test_what_a_person_says_of_the_result_is_in_report_and_index(tmp_path):
     folder = tmp_path / "soft-iteration"
     folder.mkdir()
-    (folder / "analysis.md").write_text("It is so because of the noise.\n")
+    (folder / "analysis.md").write_text(
+        "It is so because of the noise.\n[as](../swimmer/report.md) [here](runs/a.json) [there](https://a.b/c)\n"
+    )
     for report_only in (False, True):
         conduct(_experiment(), folder, [0], 1, quick=True, report_only=report_only)
         assert (folder / "report.md").read_text().count("because of the noise") == 1
-        assert write_index(tmp_path).read_text().count("because of the noise") == 1
+        index = write_index(tmp_path).read_text()
+        assert index.count("because of the noise") == 1
+        assert "[as](swimmer/report.md) [here](soft-iteration/runs/a.json) [there](https://a.b/c)" in index
 
 
 def test_the_command_line_knows_every_experiment():

@@ -64,6 +64,9 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, capsys):
         (["train", MAZE, "--out", out, "--set", "algorithm.temprature=1"], "unknown key 'temprature'"),
         (["train", MAZE, "--out", out, "--set", "temperature"], "section.option=value"),
         (["train", MAZE, "--out", out, "--set", "net.size=3"], "expected one of: run, algorithm, trainer"),
+        (["train", MAZE, "--out", out, "--set", "algorithm.temperature=["], "--set algorithm.temperature=[: the value is not YAML: "),
+        (["train", MAZE, "--out", out, "--set", "algorithm.temperature=2020-13-45"], "the value is not YAML: month must be in"),
+        (["train", MAZE, "--out", f"{__file__}/run"], f"sql-ros train: {__file__}"),
     ):
         assert main(words) == CONFIG_EXIT_CODE
         assert says in capsys.readouterr().err

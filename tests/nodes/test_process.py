@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,19 @@ def test_profiles_of_somebodys_own_are_left_alone(processes, probe, tmp_path):
     bridge = processes.node("sim_bridge")
     probe.until_active("sim_bridge")
     assert "fastrtps_port" in Path(f"/proc/{bridge.pid}/maps").read_text()  # as rmw_fastrtps sets it
+
+
+def test_a_node_that_is_told_to_end_while_it_is_importing_does_so_without_a_traceback(processes, probe):
+    """One that is configured wrongly takes the others along; what it said must not be buried."""
+    actor = processes.node("actor")
+    maps = Path(f"/proc/{actor.pid}/maps")
+    probe.wait(lambda: "_multiarray_umath" in maps.read_text(), timeout=60)  # of numpy, the first that it imports
+    assert -processes.stop(actor) in (0, signal.SIGINT)
+    assert actor.log.read_text() == ""
+
+
+@pytest.mark.parametrize("domain", ["abc", "999"])
+def test_a_node_says_which_domains_there_are(processes, domain):
+    bridge = processes.node("sim_bridge")
+    assert bridge.wait(60) == 2
+    assert bridge.log.read_text() == f"ConfigError: ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to 232\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,13 +47,27 @@ def write_index(folder: Path) -> Path:
         lines.append(f"| {name} | {EXPERIMENTS[name].paper} | not run yet | `sql-ros experiment {name}` |")
     for name, finding in there.items():
         pictures = [f"![{picture}]({name}/{picture})" for picture in finding["pictures"]]
-        lines += ["", f"## {finding['title']}", "", f"*{finding['paper']}* Verdict: **{finding['verdict']}**.", "", finding["text"], ""]
+        lines += [
+            "",
+            f"## {finding['title']}",
+            "",
+            f"*{finding['paper']}* Verdict: **{finding['verdict']}**.",
+            "",
+            _text(finding, name),
+            "",
+        ]
         lines += pictures
     beside = [f"[{title}]({name}/)" for name, title in OTHERS if (folder / name).is_dir()]
     lines += ["", f"Beside these: {'; '.join(beside)}." if beside else ""]
     path = folder / "index.md"
     path.write_text("\n".join(lines).rstrip() + "\n")
     return path
+
+
+def _text(finding: dict[str, Any], name: str) -> str:
+    """Of a report in the folder of this name, with its links as they are from the folder above."""
+    text: str = finding["text"]
+    return re.sub(r"\]\((?![a-z]+:|[#/])([^)\s]+)", lambda link: f"]({posixpath.normpath(posixpath.join(name, link[1]))}", text)
 
 
 def _finding(folder: Path) -> dict[str, Any] | None:
