@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -27,7 +27,7 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         walls: to be built in it, rectangles (x0, y0, x1, y1) [m].
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (gymnasium: of the class and of each)
 
     def __init__(
         self,
