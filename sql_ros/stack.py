@@ -185,7 +185,7 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     ]
     Arm(robot)  # what is wrong with arm or scene is said here, too
     if sim:
-        Simulation(loaded.config.scene, robot)
+        Simulation(loaded.config.scene, robot, goal=True)
     return Stack(tuple(merged), namespace, args["log_level"], run_dir, args["enclaves"])
 
 

@@ -214,7 +214,7 @@ class ManagedNode(LifecycleNode):
         if self._twin_seen >= LOOKS:
             self._twin_seen = 0
             name = self.get_fully_qualified_name()
-            self._diagnostics.fault("twin", f"there is another {name}: give one of the stacks a namespace:= or a ROS_DOMAIN_ID of its own")
+            self._diagnostics.fault("twin", f"there is another {name}: give one of the stacks a ROS_DOMAIN_ID of its own")
 
     def _status(self) -> Status:
         if self.phase == "active":
