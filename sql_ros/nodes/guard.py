@@ -57,7 +57,7 @@ class Guard:
         held: control steps that were a hold.
     """
 
-    def __init__(self, node: ManagedNode, config: GuardConfig, where: str = "~") -> None:
+    def __init__(self, node: ManagedNode, config: GuardConfig, where: str) -> None:
         self._node, self._config, self._where = node, config, where
         self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
         self.holds = Holds()

@@ -10,14 +10,13 @@ from typing import NamedTuple
 import daqp
 import numpy as np
 
-from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.arm import FASTEST, RobotState, Vector
 from sql_ros.robot.clearance import KINDS, Clearance
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.dynamics import Dynamics
 
 TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates in this time; beyond that, what is measured counts
 TRACKING_RAD_S = 0.2  # and by so much anyhow
-MOST_MEASURED = 1.5  # shares of the speed limits: of what is measured to be faster only so much is believed where torques are commanded
 ROUNDING_RAD, ROUNDING_M = 1e-9, 1e-9
 TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
 SLIDE_M = 1e-3  # where something is near the programme keeps so much more than the clearance, for what its straight lines leave out
@@ -102,6 +101,7 @@ class SafetyFilter:
         self._upper = np.array(config.position_upper) - config.position_margin_rad
         self._speed = config.limit_fraction * np.array(config.velocity_limit)
         self._back = -self._speed
+        self._believed = FASTEST * self._speed  # of what is measured, where torques are commanded
         self._acceleration = config.limit_fraction * np.array(config.acceleration_limit)
         self._change = self._acceleration * period_s
         self._lag = self._acceleration * TRACKING_S + TRACKING_RAD_S
@@ -196,7 +196,7 @@ class SafetyFilter:
         if before is not None and before.state is state and self._last is not None:
             return self._expected(before, self._last)
         if self._dynamics is not None:
-            measured = _within(state.velocity, MOST_MEASURED * self._back, MOST_MEASURED * speed)
+            measured = _within(state.velocity, -self._believed, self._believed)
             return _Now(state.position + self._latency * measured, measured, state)
         measured, lag = _within(state.velocity, self._back, speed), self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)

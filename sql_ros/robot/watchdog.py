@@ -49,7 +49,7 @@ class StateWatch:
 
     def __init__(self, max_age_s: float, fastest: npt.ArrayLike, lower: npt.ArrayLike = -np.inf, upper: npt.ArrayLike = np.inf) -> None:
         self._max_age, self._fastest = max_age_s, np.asarray(fastest, np.float64)
-        self._lower, self._upper = (np.broadcast_to(each, self._fastest.shape) for each in (lower, upper))
+        self._limits = [np.broadcast_to(each, self._fastest.shape).tolist() for each in (lower, upper)]
         self.forget()
 
     def forget(self) -> None:
@@ -62,11 +62,12 @@ class StateWatch:
 
     def good(self, state: RobotState, now: float) -> None:
         """Takes a well-formed state."""
-        beyond = np.maximum(self._lower - state.position, state.position - self._upper)
-        if beyond.max() > OUTSIDE_RAD:
-            joint = int(beyond.argmax())
-            limits = f"{self._lower[joint]:g} to {self._upper[joint]:g}"
-            self._heard, self._bad = now, f"joint {joint} (from 0) is at {state.position[joint]:.3f} rad, its limits are {limits}: radians?"
+        beyond = [max(low - angle, angle - high) for angle, low, high in zip(state.position.tolist(), *self._limits)]
+        if (most := max(beyond)) > OUTSIDE_RAD:
+            joint = beyond.index(most)
+            low, high = (each[joint] for each in self._limits)
+            self._heard = now
+            self._bad = f"joint {joint} (from 0) is at {state.position[joint]:.3f} rad, its limits are {low:g} to {high:g}: radians?"
             return
         last, self._heard, self._bad = self._last, now, ""
         if last is not None and state.stamp_ns == last.stamp_ns:
