@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,29 @@ def test_a_bare_thread_counts_deadlines_as_the_actor_does_and_leaves_its_caller_
     assert late["missed_fraction"] >= 3.0
     assert late["jitter_max_us"] > 0.0
     assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == mine
+
+
+@pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
+def test_a_bench_that_is_killed_leaves_no_node_behind():
+    command = [sys.executable, "-m", "sql_ros.cli.main", "bench", "lockstep", "--seconds", "60"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as bench:
+        children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children")
+        while len(nodes := children.read_text().split()) < 2:
+            assert bench.poll() is None
+            time.sleep(0.05)
+        bench.kill()
+    deadline = time.monotonic() + 30.0
+    while alive := [node for node in nodes if _lives(node)]:
+        assert time.monotonic() < deadline, f"still there: {alive}"
+        time.sleep(0.05)
+
+
+def _lives(pid):
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.stack

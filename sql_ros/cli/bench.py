@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sql_ros.core.errors import ConfigError
+from sql_ros.core.parent import end_with_parent
 
 Report = dict[str, float | str]
 STARTS_WITHIN_S = 40.0  # the first control step, also on a busy machine
@@ -132,6 +133,7 @@ def _run(
                 [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", "-p", f"task:='{task}'", *arguments],
                 env=environment,
                 stderr=(Path(logs) / name).open("wb"),
+                preexec_fn=end_with_parent,
             )
             for name, arguments in nodes.items()
         }

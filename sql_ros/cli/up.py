@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE
+from sql_ros.core.parent import end_with_parent
 from sql_ros.stack import NodeProcess, Stack, make_run_dir, ros_arguments
 
 TALKING = ("monitor", "trials")  # keep the terminal
@@ -29,7 +29,7 @@ class _Child:
 
 
 def run_stack(stack: Stack, command: str) -> int:
-    """Runs until a process ends for good, or SIGINT, SIGTERM or SIGHUP arrives; then stops all by SIGINT. Its own death does too.
+    """Runs until a process ends for good, or SIGINT, SIGTERM or SIGHUP arrives; then stops all by SIGINT. Its own death ends them, too.
 
     The monitor, or the trials, keep the terminal; what the others print goes to `<run_dir>/log/<node>.log`.
 
@@ -71,18 +71,13 @@ def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:
         stderr=_errors(output),
         env=_environment(stack),
         start_new_session=True,
-        preexec_fn=_end_with_parent,
+        preexec_fn=end_with_parent,
     )
     if process.cpus:
         os.sched_setaffinity(handle.pid, process.cpus)  # before it has threads, which inherit it
     if output is not None:
         output.close()
     return _Child(process, handle, log)
-
-
-def _end_with_parent() -> None:
-    """In the child: SIGINT when this process dies, however it dies (Linux, prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _errors(output: IO[bytes] | None) -> int | None:

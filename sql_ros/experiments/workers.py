@@ -15,6 +15,7 @@ import torch
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.memory import keep_freed_memory
+from sql_ros.core.parent import end_with_parent
 
 Run = TypeVar("Run")
 
@@ -69,6 +70,7 @@ def make_side_by_side(
 
 def _prepare(imports: Sequence[str]) -> None:
     """Start of a worker."""
+    end_with_parent()
     keep_freed_memory()
     torch.set_num_threads(1)
     os.nice(5)
