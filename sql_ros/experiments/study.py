@@ -20,7 +20,7 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import Wrap, train
 from sql_ros.experiments.workers import make_side_by_side, write_json
-from sql_ros.runs.figures import command_line, versions
+from sql_ros.runs.figures import command_line, joined, versions
 
 VERDICTS = ("reproduced", "partly", "not")
 ANALYSIS = "analysis.md"
@@ -232,7 +232,7 @@ def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], o
         "command": command,
         "runs": counts,
         "quick": quick,
-        "versions": versions(),
+        "versions": joined(json.loads(path.read_text())["versions"] for path in sorted((out / "runs").glob("*.json"))),
     }
     write_json(out / "finding.json", content)
     pictures = [f"![{name.removesuffix('.png')}]({name})" for name in finding.pictures]

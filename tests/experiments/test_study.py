@@ -36,6 +36,15 @@ def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tm
     assert "**Verdict: reproduced.**" in (tmp_path / "report.md").read_text()
 
 
+def test_the_versions_are_those_of_the_runs_and_not_of_the_report(tmp_path):
+    conduct(_experiment(), tmp_path, [0, 1], 1, quick=True)
+    path = tmp_path / "runs" / "tabular-seed0.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "versions": {**content["versions"], "numpy": "1.9"}}))
+    conduct(_experiment(), tmp_path, [0], 1, quick=True, report_only=True)
+    assert json.loads((tmp_path / "finding.json").read_text())["versions"]["numpy"] == f"1.9, {content['versions']['numpy']}"
+
+
 def _fails_for_one(case, out):
     if case.seed == 1:
         raise ValueError("no such torque")
