@@ -83,27 +83,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys):
     assert text in line
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["verify", "exact", "--seed", "-1"],
-        ["verify", "exact", "--threads", "0"],
-        ["experiment", "soft-iteration", "--seeds", "0", "-1"],
-        ["experiment", "stacking", "--evaluate-every", "0"],
-        ["demo", "--seed", "-1"],
-        ["trials", "--policy", "a.onnx", "--seed", "-1"],
-        ["bench", "learner", "--threads", "0"],
-        ["chaos", "--seed", "-1"],
-        ["fuzz", "--seed", "-1"],
-    ],
-)
-def test_a_count_that_cannot_be_is_said_before_anything_is_done(arguments, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    assert end.value.code == 2
-    assert f"{arguments[-1]}, expected {1 if arguments[-1] == '0' else 0} or more" in capsys.readouterr().err
-
-
 def test_up_lists_its_arguments(capsys):
     assert main(["up", "sawyer_stack", "--show-args"]) == 0
     text = capsys.readouterr().out

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from sql_ros.cli.bench import memory_mib, own_domain
-from sql_ros.cli.counts import natural
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.runs.figures import write_figures
 
@@ -78,7 +77,7 @@ class Outcome:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command."""
     parser.add_argument("--cases", type=int, default=10_000, help="in all (default: 10000; a minute or two)")
-    parser.add_argument("--seed", type=natural, default=0, help="(default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument("--only", nargs="+", metavar="TARGET", help="these targets alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
