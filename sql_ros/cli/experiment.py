@@ -57,7 +57,13 @@ def _of_the_papers(args: argparse.Namespace) -> int:
             continue
         if there and not (args.resume or args.report_only):
             raise ConfigError(f"{folder} has runs already: give --resume to go on with them, or another --out")
-        finding = conduct(experiment, folder, args.seeds, args.jobs, quick=args.quick, report_only=args.report_only)
+        try:
+            finding = conduct(experiment, folder, args.seeds, args.jobs, quick=args.quick, report_only=args.report_only)
+        except ConfigError as error:
+            if args.experiment != "all" or not args.report_only:
+                raise
+            print(f"{experiment.name}: {error}", flush=True)  # the others can be reported
+            continue
         figures |= finding.figures if args.experiment != "all" else {f"{experiment.name}_{k}": v for k, v in finding.figures.items()}
         print(f"{experiment.name}: {finding.verdict}\n\n{finding.text}\n\nreport: {folder / 'report.md'}", flush=True)
     if args.experiment == "all":

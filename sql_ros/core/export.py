@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
 import torch
 
@@ -59,6 +60,8 @@ def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpe
     """As `export_composition`, to act in this process."""
     if len(learners) < 2 or len(weights) != len(learners):
         raise ConfigError(f"{len(learners)} skills and {len(weights)} weights, expected two skills or more and a weight for each")
+    if not np.isfinite(weights).all() or not any(weights):
+        raise ConfigError(f"weights are {', '.join(f'{weight:g}' for weight in weights)}, expected finite numbers, not all of them 0")
     sizes = {(len(learner.q.offset), learner.action_size) for learner in learners}
     if sizes != {(spec.observation_size, spec.action_size)}:
         raise ConfigError(f"skills observe and act in {sorted(sizes)} components, expected all {(spec.observation_size, spec.action_size)}")

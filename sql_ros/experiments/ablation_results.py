@@ -10,6 +10,7 @@ import numpy as np
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.experiments.contenders import CONTENDERS, PROBLEMS
+from sql_ros.runs.figures import joined
 
 REFERENCE, ZERO = "sb3 sac", "uniform"  # area under the curve 1 and 0 after normalisation
 Runs = dict[str, dict[str, list[dict[str, Any]]]]  # environment -> contender -> its runs by seed
@@ -42,7 +43,7 @@ def summarise(runs: Runs) -> dict[str, Any]:
         for numbers in contenders.values():
             numbers["normalised_auc"] = (numbers["auc"] - zero) / (one - zero) if one > zero else None
     return {
-        "versions": everything[0]["versions"],
+        "versions": joined(item["versions"] for item in everything),
         "core_sha256": sorted({item["core_sha256"] for item in everything}),
         "environments": environments,
     }

@@ -44,8 +44,10 @@ def train_baseline(
     networks (SB3's own: 3e-4 for SAC, 1e-3 for DDPG); SAC tunes its temperature, as SB3 does. What belongs to soft Q-learning is ignored.
 
     Raises:
-        ConfigError: stable-baselines3 is not installed, or the environment does not fit.
+        ConfigError: stable-baselines3 is not installed, the environment does not fit, or the updates per transition are no whole number.
     """
+    if not pace.updates_per_transition.is_integer():  # rounded, 0.5 would be none, and 2.5 two
+        raise ConfigError(f"updates_per_transition is {pace.updates_per_transition:g}, expected a whole number beside stable-baselines3")
     model = _build(method, ScaledEnv(wrap(make_env(env_id))), steps, seed, algorithm, pace)
     evaluation = make_env(env_id)
     recorder = CurveRecorder(evaluation, evaluation_episodes, evaluate_first)
@@ -133,7 +135,7 @@ def _build(method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmCon
         buffer_size=min(pace.replay_capacity, steps),
         learning_starts=pace.warmup_transitions,
         train_freq=1,
-        gradient_steps=round(pace.updates_per_transition),
+        gradient_steps=int(pace.updates_per_transition),
         action_noise=noise,
         device="cpu",
         seed=seed,

@@ -64,6 +64,7 @@ class RunResult:
         episode_steps, control_rate_hz: of the task.
         episodes: [transitions so far, success] of every training episode.
         curve: evaluations.
+        versions: of what it was made with.
     """
 
     method: str
@@ -73,6 +74,7 @@ class RunResult:
     control_rate_hz: float
     episodes: list[tuple[int, bool]] = field(default_factory=list)
     curve: dict[str, list[float]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=versions)
 
     def minutes(self, transitions: float) -> float:
         """Robot time [min] after so many transitions."""
@@ -139,7 +141,7 @@ def make_run(
         train(LATE_ENV if method == "sql-late" else ENV, steps, seed, algorithm, pace, **points)
     else:
         train_baseline(method, ENV, steps, seed, algorithm, pace, **points)
-    content = {**vars(result), "algorithm": algorithm.as_dict(), "trainer": pace.as_dict(), "versions": versions()}
+    content = {**vars(result), "algorithm": algorithm.as_dict(), "trainer": pace.as_dict()}
     write_json(path, content)
     return str(result.milestones())
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.experiments.stacking import EVALUATION_EPISODES, EVALUATION_FIRST, METHODS, RunResult, read_runs
-from sql_ros.runs.figures import command_line, versions
+from sql_ros.runs.figures import command_line, joined
 
 matplotlib.use("Agg")
 
@@ -47,7 +47,7 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
         raise ConfigError(f"no runs in {out / 'runs'}")
     summary = {
         "command": command or command_line(),
-        "versions": versions(),
+        "versions": joined(run.versions for found in runs.values() for run in found),
         "overhead_s_per_episode": next(iter(runs.values()))[0].overhead_s,
         "methods": {method: _summary(found) for method, found in runs.items()},
     }

@@ -20,7 +20,7 @@ from sql_ros.core.trainer import Trainer, TrainerConfig
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import Wrap, train
 from sql_ros.experiments.workers import make_side_by_side, write_json
-from sql_ros.runs.figures import command_line, versions
+from sql_ros.runs.figures import command_line, joined, versions
 
 VERDICTS = ("reproduced", "partly", "not")
 ANALYSIS = "analysis.md"
@@ -158,10 +158,11 @@ def conduct(experiment: Experiment, out: Path, seeds: Sequence[int], jobs: int, 
         report_only: of the runs there are.
 
     Raises:
-        ConfigError: nothing to report on, or `out` holds runs of the other version.
+        ConfigError: nothing to report on, a side has no run yet, or `out` holds runs of the other version.
         SqlRosError: a run failed.
     """
     chosen = experiment.cases(list(seeds) or list(range(experiment.seeds[quick])), quick)
+    read_results(out, quick)  # raises before hours are spent on what could not be reported
     if not report_only:
         print(f"{experiment.name}: ", end="")
         make = partial(_make_one, make=experiment.make, out=out)
@@ -171,6 +172,11 @@ def conduct(experiment: Experiment, out: Path, seeds: Sequence[int], jobs: int, 
     results = read_results(out, quick)
     if not results:
         raise ConfigError(f"no runs in {out / 'runs'}")
+    sides = {(case.contender, case.variant) for case in results}
+    missing = [case for case in chosen if (case.contender, case.variant) not in sides]
+    if missing:  # a verdict without the other side would not be one
+        names = ", ".join(case.name for case in missing if case.seed == missing[0].seed)
+        raise ConfigError(f"{out / 'runs'} lacks {names}: no report before each side has a run")
     finding = experiment.report(results, out)
     _write(experiment, finding, results, out, quick)
     return finding
@@ -226,7 +232,7 @@ def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], o
         "command": command,
         "runs": counts,
         "quick": quick,
-        "versions": versions(),
+        "versions": joined(json.loads(path.read_text())["versions"] for path in sorted((out / "runs").glob("*.json"))),
     }
     write_json(out / "finding.json", content)
     pictures = [f"![{name.removesuffix('.png')}]({name})" for name in finding.pictures]

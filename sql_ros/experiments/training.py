@@ -29,6 +29,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 FRAMES, EVERY = 100, 2  # of the clip at most; control steps per frame
+TIMES = ("train_s", "train_cpu_s")  # of a curve, which begins anew with every session
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Run:
         if saved and not resume:
             raise ConfigError(f"{folder} has a run already: give --resume to go on with it, or another --out")
         self._board = _tensorboard(folder / "tensorboard")
+        self._before: dict[str, Any] = {}  # times of earlier sessions [s]
 
     def make(self) -> Curve:
         """Trains to the end; interrupted, the run can be resumed."""
@@ -155,7 +157,7 @@ class Run:
 
     def _prepare(self, trainer: Trainer) -> None:
         if self._resume:
-            trainer.load(self._folder / "checkpoints")
+            self._before = trainer.load(self._folder / "checkpoints")
 
     def _line(self, trainer: Trainer, curve: Curve) -> str:
         success = f", success {curve.successes[-1]:.2f}" if curve.successes else ""
@@ -164,13 +166,15 @@ class Run:
     def _note(self, trainer: Trainer, curve: Curve) -> None:
         """A line of metrics, a checkpoint, the policy."""
         values = {name: points[-1] for name, points in curve.as_dict().items() if points} | trainer.metrics
+        times = {name: values[name] + self._before.get(name, 0.0) for name in TIMES}  # as steps and updates, of the whole run
+        values |= times
         with (self._folder / "metrics.jsonl").open("a") as lines:
             lines.write(json.dumps(values) + "\n")
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, curve.steps[-1])
             self._board.flush()
-        trainer.save(self._folder / "checkpoints", {})
+        trainer.save(self._folder / "checkpoints", dict(times))
         (self._folder / "policy.onnx").write_bytes(trainer.export())
         self._trainer = trainer
 
@@ -180,7 +184,7 @@ class Run:
             return
         lines = [json.loads(line) for line in (self._folder / "metrics.jsonl").read_text().splitlines()]
         _draw([line["steps"] for line in lines], [line["returns"] for line in lines], self._env_id, self._folder / "curve.png")
-        figures = {name: float(points[-1]) for name, points in curve.as_dict().items() if points}
+        figures = {name: float(lines[-1][name]) for name, points in curve.as_dict().items() if points}
         write_figures(self._folder / "figures.json", figures, self._config.seed)
         frames = record(self._env_id, self._trainer)
         if frames:

@@ -7,7 +7,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Mapping
+from typing import Iterable, Mapping
 
 from sql_ros import __version__
 
@@ -23,6 +23,15 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def joined(runs: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Versions behind several runs as one: where they differ, each that occurs."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, version in run.items():
+            found.setdefault(name, {})[version] = None
+    return {name: ", ".join(each) for name, each in found.items()}
 
 
 def write_figures(path: Path, figures: Mapping[str, float], seed: int, command: str | None = None) -> None:

@@ -108,7 +108,7 @@ def _text(
     result = "The policy was not evaluated."
     if evaluation is not None:
         reached, total = sum(evaluation.successes), len(evaluation.successes)
-        result = f"**{reached} of {total}** evaluation episodes reached the goal (deterministic mode, fixed seeds)."
+        result = f"**{reached} of {total}** evaluation episodes reached the goal (deterministic mode; the same episodes decided which policy is kept)."
     acting = f"version {policy.info.version}, {policy.info.updates} updates, SHA-256 {policy.info.sha256}" if policy else "none yet"
     table = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
     version_rows = "\n".join(f"| {name} | {value} |" for name, value in versions().items())
@@ -119,7 +119,7 @@ def _text(
 
 ![the arm](arm.png)
 
-The arm at the end of an evaluation episode, the path of its tool and its goal ({picture}).
+The arm at the {'end' if policy else 'start'} of an episode, the path of its tool and its goal ({picture}).
 
 ![learning curves](curves.png)
 

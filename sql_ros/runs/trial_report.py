@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -56,10 +57,10 @@ def breaking_sizes(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def figures_of(rows: Sequence[Row]) -> dict[str, float]:
-    """Flat numbers; success and recovery are those of the reference sizes, `all_success_rate` is that of every trial."""
+    """Flat numbers; success and recovery (if there was any) are those of the reference sizes, `all_success_rate` is that of every trial."""
     chosen = reference(rows)
     times = [row.recovery_s for row in chosen if row.success]
-    p50, p95 = np.quantile(times, (0.5, 0.95)) if times else (math.nan, math.nan)
+    recovery = {f"recovery_p{q}_s": float(np.quantile(times, q / 100)) for q in (50, 95)} if times else {}  # nan would be no JSON
     by_kind = {f"success_{kind}": float(np.mean([r.success for r in chosen if r.kind == kind])) for kind in dict.fromkeys(r.kind for r in chosen)}
     broken = {f"breaks_at_{kind}": size for kind, size in breaking_sizes(rows).items() if math.isfinite(size)}
     return {
@@ -67,8 +68,7 @@ def figures_of(rows: Sequence[Row]) -> dict[str, float]:
         "reference_trials": float(len(chosen)),
         "success_rate": float(np.mean([row.success for row in chosen])),
         "all_success_rate": float(np.mean([row.success for row in rows])),
-        "recovery_p50_s": float(p50),
-        "recovery_p95_s": float(p95),
+        **recovery,
         **by_kind,
         **broken,
     }
@@ -170,7 +170,7 @@ def _draw_success(results: Mapping[str, Sequence[Row]], path: Path) -> None:
     lines = max(math.ceil(len(kinds) / columns), 1)
     figure, axes = plt.subplots(lines, columns, figsize=(3.4 * columns, 2.8 * lines), squeeze=False, constrained_layout=True)
     for panel, kind in zip(axes.flat, kinds):
-        for colour, (name, rows) in zip(COLOURS, results.items()):
+        for colour, (name, rows) in zip(cycle(COLOURS), results.items()):
             groups = {size: group for (k, size), group in _groups(rows).items() if k == kind}
             shares = np.array([np.mean([row.success for row in group]) for group in groups.values()])
             bounds = np.array([wilson(sum(row.success for row in group), len(group)) for group in groups.values()]).reshape(-1, 2)
@@ -195,7 +195,7 @@ def _draw_recovery(results: Mapping[str, Sequence[Row]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(1.2 + 1.1 * len(kinds), 3.4), constrained_layout=True)
     width = 0.8 / len(results)
     rng = np.random.default_rng(0)
-    for index, (colour, (name, rows)) in enumerate(zip(COLOURS, results.items())):
+    for index, (colour, (name, rows)) in enumerate(zip(cycle(COLOURS), results.items())):
         for at, kind in enumerate(kinds):
             times = np.array([row.recovery_s for row in rows if row.kind == kind and row.success])
             left = at - 0.4 + index * width

@@ -70,6 +70,8 @@ def test_skills_that_do_not_fit_together_are_refused(skills):
         ([skills[0], wide], [0.5, 0.5], "components"),
         ([skills[0]], [1.0], "two skills"),
         (skills, [1.0], "weight for each"),
+        (skills, [float("nan"), 1.0], "finite"),
+        (skills, [0.0, 0.0], "not all of them 0"),
     ):
         with pytest.raises(ConfigError, match=words):
             compose(learners, weights, SPEC)

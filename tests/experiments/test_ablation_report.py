@@ -13,7 +13,7 @@ from sql_ros.experiments.workers import write_json
 HOPPER, REACH = "Hopper-v5", "sql_ros/SawyerReach-v0"
 
 
-def _put(out, env, contender, seed, returns, successes=(), code="abc"):
+def _put(out, env, contender, seed, returns, successes=(), code="abc", torch="2"):
     count = len(returns)
     curve = {
         "steps": [1000 * (i + 1) for i in range(count)],
@@ -23,7 +23,7 @@ def _put(out, env, contender, seed, returns, successes=(), code="abc"):
         "train_s": [10.0 * (i + 1) for i in range(count)],
         "train_cpu_s": [5.0 * (i + 1) for i in range(count)],
     }
-    content = {"env": env, "contender": contender, "seed": seed, "versions": {"torch": "2"}, "core_sha256": code, "curve": curve}
+    content = {"env": env, "contender": contender, "seed": seed, "versions": {"torch": torch}, "core_sha256": code, "curve": curve}
     write_json(Run(env, contender, seed).path(out), content)
 
 
@@ -69,8 +69,8 @@ def test_readings_written_by_hand_survive_a_new_report(partial):
 def test_runs_of_different_code_are_pointed_out(partial):
     write_report(partial)
     assert "different code" not in (partial / "ablation.md").read_text()
-    _put(partial, HOPPER, "ours", 2, [10.0, 70.0], code="def")
-    write_report(partial)
+    _put(partial, HOPPER, "ours", 2, [10.0, 70.0], code="def", torch="3")
+    assert write_report(partial)["versions"] == {"torch": "2, 3"}
     assert "different code" in (partial / "ablation.md").read_text()
 
 

@@ -1,6 +1,7 @@
 """SAC and DDPG of stable-baselines3 under our conditions."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,12 @@ def test_a_baseline_sees_the_observations_of_an_arm_scaled():
 def test_an_unknown_baseline_is_refused(line, small, pace):
     with pytest.raises(ConfigError, match="'td3', expected one of: sac, ddpg"):
         train_baseline("td3", line, 10, 0, small, pace, evaluate_every=5, evaluation_episodes=1)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.5])
+def test_a_share_of_an_update_is_refused_and_not_rounded(ratio, line, small, pace):
+    with pytest.raises(ConfigError, match=f"updates_per_transition is {ratio}, expected a whole number"):
+        train_baseline("sac", line, 60, 0, small, replace(pace, updates_per_transition=ratio), evaluate_every=60, evaluation_episodes=1)
 
 
 def test_without_stable_baselines3_the_error_says_what_to_install(line, small, pace, monkeypatch):

@@ -164,6 +164,18 @@ def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
         assert all((folder / name).stat().st_size > 5_000 for name in finding.pictures)
     shutil.rmtree(tmp_path / "pusher" / "models")
     assert pusher.report(results, folder).figures == finding.figures  # once composed, the networks may go
+    pusher.make(Case("sql", "x"), folder)
+    assert not (folder / "composed" / "sql-seed0.json").exists()  # of the skill of before
+
+
+def test_one_run_a_side_says_nothing_of_scatter(tmp_path):
+    results = {
+        Case(side, kind): {"steps": [1, 2, 3], "returns": [-9.0, -5.0, -1.0]} for side in ("ours", "sb3") for kind in validation.KINDS
+    }
+    finding = validation.report(results, tmp_path)
+    assert finding.verdict == "not"
+    assert np.isfinite(list(finding.figures.values())).all()  # nan is no JSON
+    assert "one run has no scatter" in finding.text
 
 
 def _shortened(setting):

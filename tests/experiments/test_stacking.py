@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -76,7 +77,7 @@ def test_a_run_leaves_its_file_and_the_report_reads_it(tmp_path, method):
 
 def test_the_report_gives_medians_each_seed_and_what_was_asked_for(tmp_path):
     runs = [
-        _run(seed=0),
+        replace(_run(seed=0), versions={"numpy": "1.9"}),
         _run(seed=1, first=2000),
         _run(seed=2, successes=(0.0, 0.1), episodes=(10, 10), first=3000),
         _run("sac", 0, (0.0,), (10,), 1500),
@@ -93,6 +94,7 @@ def test_the_report_gives_medians_each_seed_and_what_was_asked_for(tmp_path):
     assert "| consistent (95 of 100) | 60 | 30 | **6.0** (6.0, 6.0, -) | **-** (-) |" in text
     assert (tmp_path / "stacking.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "stacking.json").read_text())["command"] == "as typed"
+    assert f"numpy 1.9, {np.__version__}" in text  # of the runs, not of the report
 
 
 def test_a_report_on_nothing_says_so(tmp_path):

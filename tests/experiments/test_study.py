@@ -1,11 +1,14 @@
 """Cases, their files, and the finding made of them."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sql_ros.cli.experiment import PAPER
+from sql_ros.cli.main import main
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.experiments.paper import soft_iteration
 from sql_ros.experiments.paper.registry import EXPERIMENTS, write_index
@@ -33,6 +36,15 @@ def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tm
     assert "**Verdict: reproduced.**" in (tmp_path / "report.md").read_text()
 
 
+def test_the_versions_are_those_of_the_runs_and_not_of_the_report(tmp_path):
+    conduct(_experiment(), tmp_path, [0, 1], 1, quick=True)
+    path = tmp_path / "runs" / "tabular-seed0.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "versions": {**content["versions"], "numpy": "1.9"}}))
+    conduct(_experiment(), tmp_path, [0], 1, quick=True, report_only=True)
+    assert json.loads((tmp_path / "finding.json").read_text())["versions"]["numpy"] == f"1.9, {content['versions']['numpy']}"
+
+
 def _fails_for_one(case, out):
     if case.seed == 1:
         raise ValueError("no such torque")
@@ -50,6 +62,9 @@ def test_quick_and_full_runs_are_not_mixed(tmp_path):
     conduct(_experiment(), tmp_path, [0], 1, quick=True)
     with pytest.raises(ConfigError, match="quick version"):
         conduct(_experiment(), tmp_path, [1], 1, quick=False)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [
+        "tabular-seed0.json"
+    ]  # said before a run is made, not after all of them
 
 
 def test_without_a_run_there_is_nothing_to_report(tmp_path):
@@ -57,6 +72,29 @@ def test_without_a_run_there_is_nothing_to_report(tmp_path):
         conduct(_experiment(), tmp_path, [0], 1, quick=True, report_only=True)
     with pytest.raises(ConfigError, match=r"no finding\.json"):
         write_index(tmp_path)
+
+
+@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS.values() if len(e.cases([0], False)) > 1], ids=lambda e: e.name)
+def test_before_each_side_has_a_run_there_is_no_verdict(experiment, tmp_path):
+    first, *_, last = experiment.cases([0, 1], False)
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for name in (first.name, first.name.replace("seed0", "seed1")):
+        shutil.copy(f"docs/results/{experiment.name}/runs/{name}.json", folder)
+    with pytest.raises(ConfigError, match=f"lacks .*{last.contender}.*before each side has a run"):
+        conduct(experiment, tmp_path, [], 1, quick=False, report_only=True)
+
+
+def test_of_all_experiments_those_are_reported_that_can_be(tmp_path, capsys):
+    for name, runs in (("multigoal", "sql-seed0.json"), ("soft-iteration", "*.json")):
+        (tmp_path / name / "runs").mkdir(parents=True)
+        for path in Path(f"docs/results/{name}/runs").glob(runs):
+            shutil.copy(path, tmp_path / name / "runs")
+    assert main(["experiment", "all", "--report-only", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "lacks sac-seed0, ddpg-seed0" in printed
+    assert "soft-iteration: reproduced" in printed
+    assert "| multigoal |" in (tmp_path / "index.md").read_text()
 
 
 def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from sql_ros.cli.main import main
+from sql_ros.core.checkpoint import load_checkpoint
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError
 from sql_ros.core.policy import Policy
 from sql_ros.core.trainer import load_learner
@@ -41,6 +42,18 @@ def test_an_interrupted_run_goes_on_with_its_own_options(tmp_path):
     assert [line["steps"] for line in lines] == [100, 200, 300]
     assert [line["updates"] for line in lines] == [50, 150, 250]
     assert load_learner(out / "checkpoints")[0].config.hidden_sizes == (16, 16)
+
+
+def test_the_time_of_a_resumed_run_is_that_of_all_its_sessions(tmp_path):
+    out = tmp_path / "run"
+    assert main(["train", MAZE, "--steps", "400", "--out", str(out), *SMALL]) == 0
+    assert main(["train", MAZE, "--steps", "500", "--out", str(out), "--resume"]) == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for name in ("train_s", "train_cpu_s"):
+        times = [line[name] for line in lines]
+        assert times == sorted(times)
+        assert json.loads((out / "figures.json").read_text())["figures"][name] == times[-1]
+        assert load_checkpoint(out / "checkpoints")[1]["extra"][name] == times[-1]
 
 
 def test_it_does_so_also_in_the_folder_that_it_chose_itself(tmp_path, monkeypatch):

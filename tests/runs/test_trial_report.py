@@ -61,6 +61,22 @@ def test_the_report_shows_every_policy_and_compares_them_in_pairs(tmp_path):
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
 
 
+def test_figures_of_a_policy_that_never_recovers_are_json_all_the_same(tmp_path):
+    never = [_row(row.kind, row.size, row.repeat, False) for row in ROWS]
+    write_trial_report(tmp_path, {"never": never}, task="t", command="as typed", seed=3)
+    figures = json.loads((tmp_path / "figures.json").read_text(), parse_constant=pytest.fail)["figures"]
+    assert figures["success_rate"] == 0.0
+    assert "recovery_p50_s" not in figures
+
+
+def test_a_fifth_policy_is_in_the_pictures_too(tmp_path):
+    slower = [_row(row.kind, row.size, row.repeat, row.repeat != 1, 9.0) for row in ROWS]
+    for name, last in (("one", ROWS), ("other", slower)):
+        write_trial_report(tmp_path / name, {**dict.fromkeys("abcd", ROWS), "e": last}, task="t", command="as typed", seed=3)
+    for picture in ("success.png", "recovery.png"):
+        assert (tmp_path / "one" / picture).read_bytes() != (tmp_path / "other" / picture).read_bytes()
+
+
 def test_a_table_comes_back_as_it_was_written_and_is_gone_on_with(tmp_path):
     path = tmp_path / "folder" / "trials.csv"
     append_rows(path, ROWS[:5])

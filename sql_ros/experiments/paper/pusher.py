@@ -59,11 +59,16 @@ def make(case: Case, out: Path) -> dict[str, Any]:
     """Trains a skill, keeps its networks, and says how well it does on its own task."""
     trainer = setting(case).train(case.seed).trainer
     trainer.save_learner(_models(out, case))
+    _composed(out, case.contender, case.seed).unlink(missing_ok=True)  # of networks that are no more
     return evaluate(case.variant, best_of(trainer.learner))
 
 
 def _models(out: Path, case: Case) -> Path:
     return out / "models" / case.name
+
+
+def _composed(out: Path, kind: str, seed: int) -> Path:
+    return out / "composed" / f"{kind}-seed{seed}.json"
 
 
 Act = Callable[[Tensor], Tensor]  # observation (1, S) -> action (A,)
@@ -199,7 +204,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 
 def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
     """What the composed policy does; kept beside the runs, which last longer than the networks it is made of."""
-    path = out / "composed" / f"{kind}-seed{seed}.json"
+    path = _composed(out, kind, seed)
     if path.is_file():
         kept: dict[str, Any] = json.loads(path.read_text())
         return kept

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sql_ros.core.config import config_from_mapping
 from sql_ros.core.learner import AlgorithmConfig
@@ -74,17 +75,25 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             found = of(results, side, kind)
             bands(place, found[0]["steps"], [r["returns"] for r in found], colour, f"{label}, {len(found)} seeds")
             ends[side] = np.array([np.mean(r["returns"][-LAST:]) for r in found])
-        error = np.sqrt(sum(values.var(ddof=1) / len(values) for values in ends.values()))
-        apart = float((ends["ours"].mean() - ends["sb3"].mean()) / max(error, 1e-9))
-        alike.append(abs(apart) < NEAR or apart > 0.0)
-        figures |= {f"{kind}_ours": float(ends["ours"].mean()), f"{kind}_sb3": float(ends["sb3"].mean()), f"{kind}_apart": apart}
+        figures |= {f"{kind}_ours": float(ends["ours"].mean()), f"{kind}_sb3": float(ends["sb3"].mean())}
+        said = "- (one run has no scatter)"
+        if several := all(len(values) > 1 for values in ends.values()):
+            apart = figures[f"{kind}_apart"] = _apart(ends["ours"], ends["sb3"])
+            said = f"{apart:+.1f}"
+        alike.append(several and (abs(apart) < NEAR or apart > 0.0))
         cells = (", ".join(f"{value:.0f}" for value in ends[side]) for side in ("ours", "sb3"))
-        lines.append(f"| {LABELS[kind]} | {' | '.join(cells)} | {apart:+.1f} |")
+        lines.append(f"| {LABELS[kind]} | {' | '.join(cells)} | {said} |")
         place.set(title=f"{LABELS[kind]}, {ENV}", xlabel="transitions", ylabel="return")
         place.legend(frameon=False)
         tidy(place)
     text = f"Mean return of the last {LAST} evaluations of ten episodes.\n\n" + "\n".join(lines)
     return Finding("reproduced" if all(alike) else "not", text, figures, [save(figure, out / "validation.png")])
+
+
+def _apart(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:
+    """By how many standard errors two means differ, (runs,) each, two or more."""
+    error = np.sqrt(sum(values.var(ddof=1) / len(values) for values in (ours, theirs)))
+    return float((ours.mean() - theirs.mean()) / max(error, 1e-9))
 
 
 EXPERIMENT = Experiment(
