@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import load_robot
+from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.safety import SafetyFilter
 from sql_ros.sim.simulation import Simulation
 
@@ -103,6 +104,23 @@ def test_a_position_command_does_not_go_back_to_where_the_arm_was_before_somebod
     safety.hold(arm.state(0, pose, zero, zero))
     moved = pose + 0.1
     np.testing.assert_array_equal(safety.hold(arm.state(10**10, moved, zero, zero)), moved)
+
+
+@pytest.mark.parametrize("steps", [3, 6])
+def test_an_arm_that_position_commands_reach_late_is_waited_for_not_thrown_back(steps):
+    safety, sim, turn = SafetyFilter(ROBOT, "position", PERIOD, SCENE), Simulation(SCENE, ROBOT), np.zeros(N)
+    sim.disturb(Disturbance("delay", steps))
+    turn[0], commands = 1.4, []
+    for _ in range(30):
+        before = sim.measure()
+        velocity = before.velocity.copy()
+        commands.append(safety.steer(turn, ARM.state(before.stamp_ns, before.position, velocity, before.effort)))
+        sim.command("position", commands[-1], PERIOD)
+        sim.advance(sim.physics_steps(1.0 / PERIOD))
+        assert (np.abs(sim.measure().velocity - velocity) <= PERIOD * np.array(ROBOT.acceleration_limit)).all()
+    assert (np.diff(np.array(commands)[:, 0]) >= 0.0).all()
+    assert commands[-1][0] > 0.6
+    assert safety.interventions["tracking"] > 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
