@@ -289,7 +289,8 @@ class Session:
         self.trial = next(self._plan, None)
 
     def abort(self) -> None:
-        """Ends the session; the rows stay."""
+        """Ends the session for good; the rows stay."""
+        self._plan = iter(())
         self.trial, self.aborted = None, True
 
     def _trials(self) -> Iterator[Trial]:
@@ -350,6 +351,13 @@ class TrialActor(Actor):
             self._close(False)
         return super().interrupt(state, fresh=fresh)
 
+    def _give_up(self) -> None:
+        """As the actor; what was done to the arm, or to the target, does not stay where the trial begins anew."""
+        was_running = self._running is not None
+        super()._give_up()
+        if was_running:
+            self._prepare()
+
     def skip(self) -> None:
         """Leaves the trial under way out."""
         self._give_up()
@@ -370,12 +378,13 @@ class TrialActor(Actor):
     def begin(self, episode: Episode) -> None:
         """As `Actor.begin`; of the trial under way."""
         super().begin(episode)
+        self._done = self._lasts = False  # the simulation was put back
         self._prepare()
 
     def _prepare(self) -> None:
         """The trial under way is to begin: on the way to its start pose."""
         self.prompt = ""
-        self._lasts = self._done and not self._by_hand  # what was done to the arm, and must not be in the way of the next trial
+        self._lasts |= self._done and not self._by_hand  # what was done to the arm, and must not be in the way of the next trial
         self._done = self._was_reset = False  # the disturbance came; the simulation has put the arm back
         if self.session.trial is not None:
             self.episode = self.session.trial.episode
