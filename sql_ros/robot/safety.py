@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from ctypes import c_int
 from typing import NamedTuple
 
@@ -123,6 +123,8 @@ class SafetyFilter:
         self._last: Vector | None = None  # velocities last sent
         self._reference: Vector | None = None  # position last sent, position mode
         self._before: _Now | None = None  # where the period began that was last sent for
+        under_way = math.ceil(self._latency / self._period)
+        self._changes: deque[Vector] = deque([np.zeros_like(self._speed)] * under_way, under_way)  # of velocity, by what was sent last
 
     # --- what is asked of it ---
 
@@ -154,6 +156,8 @@ class SafetyFilter:
         for kind in admission.kinds:
             self.interventions[kind] += 1
         self._last, self._before = admission.velocity, admission.now
+        if self._latency:
+            self._changes.append(admission.velocity - admission.now.last)
         if self._mode == "position":
             self._reference = admission.command
         return admission.command
@@ -170,6 +174,7 @@ class SafetyFilter:
         last = now.last
         if self._mode == "torque" and not fresh:
             self._last = None
+            self._changes.append(np.zeros_like(last))
             return np.zeros_like(last)
         if self._mode != "torque" and self._last is not None:
             last = _within(last, np.minimum(self._last, 0.0), np.maximum(self._last, 0.0))
@@ -200,7 +205,7 @@ class SafetyFilter:
             return self._expected(before, self._last)
         if self._dynamics is not None:
             measured = _within(state.velocity, -self._believed, self._believed)
-            return _Now(state.position + self._latency * measured, measured, state)
+            return self._ahead(state, measured) if self._latency else _Now(state.position, measured, state)
         measured, lag = _within(state.velocity, self._back, speed), self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
@@ -212,6 +217,15 @@ class SafetyFilter:
         if is_behind and self.is_at_rest and np.abs(measured).max() < STANDS_RAD_S:  # somebody moved it
             return _Now(state.position, last, state)
         return _Now(reference, last, state, is_behind)
+
+    def _ahead(self, state: RobotState, velocity: Vector) -> _Now:
+        """Where the arm is when a torque sent now takes effect: those sent before, which the state does not show yet, act until then."""
+        position, left = state.position, self._latency
+        for change in self._changes:
+            lasts = left - self._period * math.floor(left / self._period - 1e-9)
+            velocity, before = velocity + lasts / self._period * change, velocity
+            position, left = position + 0.5 * lasts * (before + velocity), left - lasts
+        return _Now(position, velocity, state)
 
     def _expected(self, before: _Now, sent: Vector) -> _Now:
         """One period after a command, for want of a newer state: where it should have led."""

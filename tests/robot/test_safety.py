@@ -147,6 +147,24 @@ def test_a_joint_changes_its_speed_by_no_more_than_its_acceleration_allows_and_s
     assert set(safety.interventions) == {"velocity", "acceleration"}
 
 
+@pytest.mark.parametrize("latency_s", [0.01, 0.036, 0.05])
+def test_torques_that_take_effect_late_make_no_joint_faster_than_it_may_be(latency_s):
+    """What was sent before and does not show yet is reckoned with."""
+    period, torque, sim = 0.01, np.append(np.zeros(N - 1), 9.0), Simulation("sim/robots/sawyer.xml", ROBOT)
+    safety = SafetyFilter(dataclasses.replace(ROBOT, latency_s=latency_s), "torque", period)
+    sim.reset(np.append(NEUTRAL[:-1], -4.0))
+    seen = [_state(sim.measure().position)] * (1 + round(latency_s / sim.model.opt.timestep))
+    speeds = []
+    for _ in range(80):
+        sim.command("torque", safety.admit(torque, seen[0]), period)
+        for _ in range(sim.physics_steps(1.0 / period)):
+            sim.advance(1)
+            m = sim.measure()
+            seen = [*seen[1:], ARM.state(m.stamp_ns, m.position, m.velocity, m.effort)]
+            speeds.append(m.velocity[6])
+    assert max(speeds) == pytest.approx(SPEED[6], rel=0.02)
+
+
 def test_the_tool_is_no_faster_than_its_limit(filters):
     robot = dataclasses.replace(ROBOT, tip_speed_limit_m_s=0.2)
     safety = SafetyFilter(robot, "velocity", PERIOD)
