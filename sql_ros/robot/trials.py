@@ -332,8 +332,7 @@ class TrialActor(Actor):
 
     def step(self, state: RobotState, send: Callable[[Vector], None] = lambda command: None) -> Step:
         """As `Actor.step`; sets `wish` and `prompt`."""
-        self.wish = Disturbance("over", 0.0) if self._lasts else None
-        self._lasts = False
+        self._wish_for_the_end()
         if self.session.trial is None:
             held = self.safety.hold(state)
             send(held)
@@ -347,9 +346,15 @@ class TrialActor(Actor):
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """As `Actor.interrupt`; `fresh`: it was a stop, and not the states."""
+        self._wish_for_the_end()
         if not fresh and self._running is not None and self._done:
             self._close(False)
         return super().interrupt(state, fresh=fresh)
+
+    def _wish_for_the_end(self) -> None:
+        """Of what was done to the arm in the trial before."""
+        self.wish = Disturbance("over", 0.0) if self._lasts else None
+        self._lasts = False
 
     def _give_up(self) -> None:
         """As the actor; what was done to the arm, or to the target, does not stay where the trial begins anew."""
