@@ -158,7 +158,7 @@ class ActorNode(ManagedNode):
         return actor
 
     def stepped(self) -> None:
-        """The actor made a control step: called in the thread that made it, after its command went out."""
+        """The actor made a control step or was held: called in the thread that did it, after its command went out."""
 
     def prepare(self) -> None:
         """Takes what real time asks for, and forgets the control loop there was."""
@@ -348,6 +348,7 @@ class ActorNode(ManagedNode):
                 self._send(self._answered[1], state)
             if step is not None:
                 self.deliver(step)  # after the command: the simulation steps meanwhile
+            if step is not None or stops:
                 self.stepped()
         self._release()
 
@@ -447,6 +448,7 @@ class ActorNode(ManagedNode):
         reasons = self._guard.reasons(now, now - due, self.actor.is_idle)
         if state is not None and reasons:
             self._send(self.actor.interrupt(state, fresh=self._guard.watch.is_sound(now)), state)
+            self.stepped()
         elif state is not None:
             step = self.actor.step(state, partial(self._send, state=state))
             self.stepped()

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from sql_ros.core.config import option
 from sql_ros.nodes.diagnostics import ERROR, WARN
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
-from sql_ros.nodes.qos import RELIABLE
+from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.intera import Condition
 from sql_ros.robot.latch import StopLatch
@@ -70,7 +70,8 @@ class Guard:
         node, where = self._node, self._where
         node.create_service(Trigger, f"{where}/stop", self._on_stop)
         node.create_service(Trigger, f"{where}/reset", self._on_reset)
-        node.reading.subscribe(Bool, f"{where}/emergency_stop", lambda message: self.latch.emergency_stop(message.data), RELIABLE)
+        heard = RELIABLE, SENSOR, LATCHED  # by anybody, also from somebody who said it once, before this node was there
+        node.reading.subscribe(Bool, f"{where}/emergency_stop", lambda message: self.latch.emergency_stop(message.data), *heard)
         node.reading.subscribe(Bool, f"{where}/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
         node.reading.subscribe(Bool, f"{where}/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 
 from sql_ros.nodes.process import NodeThread, Runnable
 
@@ -22,18 +24,18 @@ LONGEST_WAIT_S = 0.05  # after which a wait looks whether it is to end
 
 
 class ReadElsewhere(CallbackGroup):
-    """Of entities that the node's executor leaves alone."""
+    """Of subscriptions that the node's executor leaves alone; it takes their events, which say whom they cannot hear."""
 
     def can_execute(self, entity: Any) -> bool:
-        """Never, by an executor."""
-        return False
+        """An event only, by an executor."""
+        return not isinstance(entity, Subscription)
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Never."""
-        return False
+        """As `can_execute`."""
+        return self.can_execute(entity)
 
     def ending_execution(self, entity: Any) -> None:
-        """It never began."""
+        """Nothing waits for it."""
 
 
 class Reading:
@@ -55,9 +57,12 @@ class Reading:
         self.meanwhile: Callable[[], float] = _nothing
         self._thread: NodeThread | None = None
 
-    def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
-        """As rclpy's `create_subscription`; before `start`."""
-        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, qos, callback_group=self._group))
+    def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], *qos: QoSProfile) -> None:
+        """As rclpy's `create_subscription`; before `start`. With several profiles whoever fits one is heard, twice where he fits two."""
+        events = SubscriptionEventCallbacks(use_default_callbacks=len(qos) == 1)  # a warning about publishers that do not fit
+        for each in qos:
+            subscription = self._node.create_subscription(kind, topic, callback, each, callback_group=self._group, event_callbacks=events)
+            self._subscriptions.append(subscription)
 
     def start(self) -> None:
         """Begins to read, if there is something to."""

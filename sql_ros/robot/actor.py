@@ -100,6 +100,7 @@ class Actor:
         self._moved = 0  # control steps on the way to the start pose
         self._rested = 0  # of these, at rest there
         self._stood = 0  # of these, at rest on the way, lately
+        self._spent = 0  # before, on attempts at the same episode that were given up
         self._way = 0  # to the start pose: an index into WAYS
         self._trail = Trail()
         self._released = 0  # control steps since the end of the episode, while the arm is left alone
@@ -114,7 +115,7 @@ class Actor:
     def begin(self, episode: Episode) -> None:
         """Starts an episode right where the arm is (a simulation was put there), instead of moving to its start pose first."""
         self.episode, self._running, self._moved = episode, None, round(LONGEST_S / self._period)
-        self._released = 0
+        self._spent = self._released = 0
         self._last_state = None
         self.safety.forget()
 
@@ -159,8 +160,8 @@ class Actor:
         """Starts over from the way to the start pose; the steps made still count as robot time."""
         if self._running is not None:
             self.given_up += 1
-            self._moved += self._running.steps + self._released
-            self._running, self._released = None, 0
+            self._spent += self._moved + self._running.steps + self._released
+            self._running, self._moved, self._released = None, 0, 0
 
     def _go_on(self, running: _Running, state: RobotState, send: Callable[[Vector], None]) -> Step:
         """In the middle of an episode, or at its end: the next action, and the transition that the last one led to."""
@@ -279,13 +280,13 @@ class Actor:
         summary = EpisodeSummary(
             index=self._index,
             steps=running.steps,
-            robot_steps=running.steps + self._moved + self._released,
+            robot_steps=self._spent + self._moved + running.steps + self._released,
             undiscounted_return=running.total_reward,
             success=success,
             distance=self.task.distance(state, self.episode),
             policy_version=running.policy_version,
         )
-        self._running, self._moved, self._rested, self._released = None, 0, 0, 0
+        self._running, self._spent, self._moved, self._rested, self._released = None, 0, 0, 0, 0
         self._stood = self._way = 0
         self._index += 1
         self.episode = self._next_episode(summary)

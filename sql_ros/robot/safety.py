@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from ctypes import c_int
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from sql_ros.robot.dynamics import Dynamics
 
 TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates in this time; beyond that, what is measured counts
 TRACKING_RAD_S = 0.2  # and by so much anyhow
+STANDS_RAD_S = 0.1  # slower than this an arm that is far from its last position command is not on its way there
 ROUNDING_RAD, ROUNDING_M = 1e-9, 1e-9
 TURNED_RAD = 0.02  # where a joint turns farther in one period the speed of the tool is checked at its end, too
 SLIDE_M = 1e-3  # where something is near the programme keeps so much more than the clearance, for what its straight lines leave out
@@ -31,6 +32,7 @@ class _Now(NamedTuple):
     start: Vector
     last: Vector
     state: RobotState  # that this was told by
+    is_behind: bool = False  # position mode: the arm is farther from the last command than it can lag behind
 
 
 class Admission(NamedTuple):
@@ -60,7 +62,7 @@ class Admission(NamedTuple):
     @property
     def is_elsewhere(self) -> bool:
         """A limit of place forbids where the command leads; limits of speed and acceleration only delay it."""
-        return bool(self.kinds - {"velocity", "acceleration", "effort"})
+        return bool(self.kinds - {"velocity", "acceleration", "effort", "tracking"})
 
 
 class SafetyFilter:
@@ -92,7 +94,8 @@ class SafetyFilter:
 
     Attributes:
         interventions: how often, by kind: "non_finite", "velocity", "acceleration", "position", "tip_speed", "self_collision",
-            "collision", "workspace", "keep_out", "effort", and "braking" where only that was left.
+            "collision", "workspace", "keep_out", "effort", "tracking" where commands waited for the arm, and "braking" where only that
+            was left.
     """
 
     def __init__(self, config: RobotConfig, command_mode: str, period_s: float, scene: str = "") -> None:
@@ -120,6 +123,8 @@ class SafetyFilter:
         self._last: Vector | None = None  # velocities last sent
         self._reference: Vector | None = None  # position last sent, position mode
         self._before: _Now | None = None  # where the period began that was last sent for
+        under_way = math.ceil(self._latency / self._period)
+        self._changes: deque[Vector] = deque([np.zeros_like(self._speed)] * under_way, under_way)  # of velocity, by what was sent last
 
     # --- what is asked of it ---
 
@@ -130,7 +135,7 @@ class SafetyFilter:
     def steer(self, velocity: Vector, state: RobotState) -> Vector:
         """The command of the mode that comes nearest to joint velocities (N,) [rad/s]; takes it as sent."""
         now = self._present(state)
-        nearest, kinds = self._nearest(velocity, now.start, now.last)
+        nearest, kinds = self._next(velocity, now)
         return self.send(self._admission(nearest, velocity, now, kinds))
 
     def consider(self, command: Vector, state: RobotState) -> Admission:
@@ -143,7 +148,7 @@ class SafetyFilter:
             wish = command if self._mode != "position" else (command - start) / self._period
         if not all(map(math.isfinite, wish.tolist())):  # as it came, or made of what is finite but beyond all sense
             return self._admission(self._braked(last), last, now, frozenset({"non_finite"}))
-        nearest, kinds = self._nearest(wish, start, last)
+        nearest, kinds = self._next(wish, now)
         return self._admission(nearest, wish, now, kinds, command)
 
     def send(self, admission: Admission) -> Vector:
@@ -151,6 +156,8 @@ class SafetyFilter:
         for kind in admission.kinds:
             self.interventions[kind] += 1
         self._last, self._before = admission.velocity, admission.now
+        if self._latency:
+            self._changes.append(admission.velocity - admission.now.last)
         if self._mode == "position":
             self._reference = admission.command
         return admission.command
@@ -167,6 +174,7 @@ class SafetyFilter:
         last = now.last
         if self._mode == "torque" and not fresh:
             self._last = None
+            self._changes.append(np.zeros_like(last))
             return np.zeros_like(last)
         if self._mode != "torque" and self._last is not None:
             last = _within(last, np.minimum(self._last, 0.0), np.maximum(self._last, 0.0))
@@ -197,25 +205,43 @@ class SafetyFilter:
             return self._expected(before, self._last)
         if self._dynamics is not None:
             measured = _within(state.velocity, -self._believed, self._believed)
-            return _Now(state.position + self._latency * measured, measured, state)
+            return self._ahead(state, measured) if self._latency else _Now(state.position, measured, state)
         measured, lag = _within(state.velocity, self._back, speed), self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
         if self._mode == "velocity":
             return _Now(state.position + self._latency * last if self._latency else state.position, last, state)
         reference = self._reference
-        if reference is None or (np.abs(reference - state.position) > TRACKING_S * (lag + np.abs(last))).any():
+        if reference is None:
             return _Now(state.position, last, state)
-        return _Now(reference, last, state)
+        is_behind = bool((np.abs(reference - state.position) > (TRACKING_S + self._latency) * (lag + np.abs(last))).any())
+        if is_behind and self.is_at_rest and np.abs(measured).max() < STANDS_RAD_S:  # somebody moved it
+            return _Now(state.position, last, state)
+        return _Now(reference, last, state, is_behind)
+
+    def _ahead(self, state: RobotState, velocity: Vector) -> _Now:
+        """Where the arm is when a torque sent now takes effect: those sent before, which the state does not show yet, act until then."""
+        position, left = state.position, self._latency
+        for change in self._changes:
+            lasts = left - self._period * math.floor(left / self._period - 1e-9)
+            velocity, before = velocity + lasts / self._period * change, velocity
+            position, left = position + 0.5 * lasts * (before + velocity), left - lasts
+        return _Now(position, velocity, state)
 
     def _expected(self, before: _Now, sent: Vector) -> _Now:
         """One period after a command, for want of a newer state: where it should have led."""
         mean = 0.5 * (before.last + sent) if self._mode == "torque" else sent
-        return _Now(before.start + self._period * mean, sent, before.state)
+        return _Now(before.start + self._period * mean, sent, before.state, before.is_behind)
 
     def _remembered(self, state: RobotState) -> _Now:
         """Where the next period starts by what was sent alone."""
         start = state.position if self._reference is None else self._reference
         return _Now(start, np.zeros_like(start) if self._last is None else self._last, state)
+
+    def _next(self, wish: Vector, now: _Now) -> tuple[Vector, frozenset[str]]:
+        """As `_nearest`; an arm that is behind is waited for: commands that went back to it would throw a moving arm about."""
+        if now.is_behind:
+            return self._braked(now.last), frozenset({"tracking"})
+        return self._nearest(wish, now.start, now.last)
 
     def _nearest(self, wish: Vector, start: Vector, last: Vector) -> tuple[Vector, frozenset[str]]:
         """The admissible velocity nearest to the one wished for, and the kinds of limits in between."""

@@ -289,7 +289,8 @@ class Session:
         self.trial = next(self._plan, None)
 
     def abort(self) -> None:
-        """Ends the session; the rows stay."""
+        """Ends the session for good; the rows stay."""
+        self._plan = iter(())
         self.trial, self.aborted = None, True
 
     def _trials(self) -> Iterator[Trial]:
@@ -331,8 +332,7 @@ class TrialActor(Actor):
 
     def step(self, state: RobotState, send: Callable[[Vector], None] = lambda command: None) -> Step:
         """As `Actor.step`; sets `wish` and `prompt`."""
-        self.wish = Disturbance("over", 0.0) if self._lasts else None
-        self._lasts = False
+        self._wish_for_the_end()
         if self.session.trial is None:
             held = self.safety.hold(state)
             send(held)
@@ -346,9 +346,22 @@ class TrialActor(Actor):
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
         """As `Actor.interrupt`; `fresh`: it was a stop, and not the states."""
+        self._wish_for_the_end()
         if not fresh and self._running is not None and self._done:
             self._close(False)
         return super().interrupt(state, fresh=fresh)
+
+    def _wish_for_the_end(self) -> None:
+        """Of what was done to the arm in the trial before."""
+        self.wish = Disturbance("over", 0.0) if self._lasts else None
+        self._lasts = False
+
+    def _give_up(self) -> None:
+        """As the actor; what was done to the arm, or to the target, does not stay where the trial begins anew."""
+        was_running = self._running is not None
+        super()._give_up()
+        if was_running:
+            self._prepare()
 
     def skip(self) -> None:
         """Leaves the trial under way out."""
@@ -370,12 +383,13 @@ class TrialActor(Actor):
     def begin(self, episode: Episode) -> None:
         """As `Actor.begin`; of the trial under way."""
         super().begin(episode)
+        self._done = self._lasts = False  # the simulation was put back
         self._prepare()
 
     def _prepare(self) -> None:
         """The trial under way is to begin: on the way to its start pose."""
         self.prompt = ""
-        self._lasts = self._done and not self._by_hand  # what was done to the arm, and must not be in the way of the next trial
+        self._lasts |= self._done and not self._by_hand  # what was done to the arm, and must not be in the way of the next trial
         self._done = self._was_reset = False  # the disturbance came; the simulation has put the arm back
         if self.session.trial is not None:
             self.episode = self.session.trial.episode

@@ -66,7 +66,6 @@ class StateWatch:
         if (most := max(beyond)) > OUTSIDE_RAD:
             joint = beyond.index(most)
             low, high = (each[joint] for each in self._limits)
-            self._heard = now
             self._bad = f"joint {joint} (from 0) is at {state.position[joint]:.3f} rad, its limits are {low:g} to {high:g}: radians?"
             return
         last, self._heard, self._bad = self._last, now, ""

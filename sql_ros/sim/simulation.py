@@ -155,6 +155,8 @@ class Simulation:
         kind, size = disturbance.kind, disturbance.size
         if not 0.0 <= size <= LARGEST:
             raise ValueError(f"a {kind} of {size}, expected a size from 0 to {LARGEST:g}")
+        if kind == "lost_states" and size >= 1.0:  # lockstep would wait for ever for one that arrives
+            raise ValueError(f"lost_states of {size}, expected a share of less than 1")
         if kind == "push":
             self._body(disturbance.body)
             self._push = disturbance, self._steps
@@ -162,9 +164,9 @@ class Simulation:
             self.model.body_mass[self._hand] = self._nominal_mass[self._hand] + size
             self._refresh_forces()
         elif kind == "friction":
-            self.model.geom_friction *= size
+            self.model.geom_friction[:] = self._drawn[0] * size
         elif kind == "damping":
-            self.model.dof_damping *= size
+            self.model.dof_damping[:] = self._drawn[1] * size
         elif kind == "delay":
             self._delay = round(size)
         elif kind == "lost_states":

@@ -12,7 +12,7 @@ from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 
 from sql_ros.nodes.messages import state_to_msg
-from sql_ros.nodes.qos import RELIABLE
+from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
 from sql_ros.robot.tasks import load_task
 
 pytestmark = pytest.mark.stack
@@ -195,6 +195,29 @@ def test_an_emergency_stop_latches_and_its_release_alone_moves_nothing(scene):
     assert scene.holds() or not scene.commands
     assert scene.probe.call(Trigger, "actor/reset", Trigger.Request()).success
     scene.until(scene.moves)
+
+
+def test_an_emergency_stop_is_heard_whatever_its_quality_of_service(scene):
+    button = scene.probe.node.create_publisher(Bool, "actor/emergency_stop", SENSOR)
+    scene.until(button.get_subscription_count)
+    button.publish(Bool(data=True))
+    scene.until(scene.holds)
+    scene.until(lambda: "holding, emergency_stop" in scene.status().message)
+
+
+def test_an_emergency_stop_that_was_pressed_before_the_actor_came_holds_the_arm(probe, processes, task):
+    button = probe.node.create_publisher(Bool, "actor/emergency_stop", LATCHED)
+    button.publish(Bool(data=True))
+    scene = Scene(probe, processes, task)
+    scene.until(lambda: "holding, emergency_stop" in scene.status().message)
+    scene.until(scene.holds)
+    button.publish(Bool(data=False))
+    scene.until(lambda: "holding, stop" in scene.status().message)
+
+
+def test_a_lock_that_cannot_be_heard_is_said(scene):
+    scene.probe.node.create_publisher(Bool, "actor/stop_lock", SENSOR)
+    scene.until(lambda: "stop_lock', offering incompatible QoS" in scene.log())
 
 
 def test_a_lock_holds_while_it_is_true_and_latches_nothing(scene):

@@ -85,6 +85,15 @@ def test_an_aborted_session_keeps_what_was_measured_and_leaves_the_arm_held(proc
     assert not any(commands[-1].data)
 
 
+def test_a_session_that_is_aborted_while_the_arm_is_stopped_ends(processes, probe, tmp_path, protocol):
+    trials, _ = _start(processes, tmp_path, protocol("repeats: 50\n"))
+    probe.until_active("trials")
+    assert probe.call(Trigger, "actor/stop", Trigger.Request()).success
+    assert probe.call(Trigger, "trials/abort", Trigger.Request()).message == "the session is over"
+    probe.wait(lambda: trials.poll() is not None, timeout=20, what="the end of the session")
+    assert trials.returncode == 0, trials.log.read_text()
+
+
 def test_what_cannot_be_done_to_the_arm_is_counted(processes, probe):
     diagnostics = probe.listen(DiagnosticArray, "/diagnostics", 50)
     hand = probe.node.create_publisher(Float64MultiArray, "sim_bridge/disturb", RELIABLE)

@@ -122,6 +122,25 @@ def test_an_interrupted_episode_gives_no_transition_across_the_gap(short):
     assert arm.follow(actor).transition is None
 
 
+def test_however_often_an_episode_is_interrupted_it_begins_at_its_start_pose(task):
+    actor, arm = Actor(task, seed=0), SimulatedArm(task)
+    steps = 0
+    for _ in range(round(LONGEST_S / task.config.episode_s) + 2):
+        away, target = np.inf, None
+        while target is None:
+            away = np.abs(actor.episode.start - arm.state().position).max()
+            target = arm.follow(actor).target
+            steps += 1
+        assert away < ARRIVED_RAD
+        for _ in range(task.episode_steps - 1):
+            arm.follow(actor)
+            steps += 1
+        actor.interrupt(arm.state())
+    while (summary := arm.follow(actor).summary) is None:
+        steps += 1
+    assert summary.robot_steps == pytest.approx(steps, abs=20)  # of every attempt
+
+
 def test_an_arm_that_was_put_elsewhere_gives_no_transition_across_the_jump(short):
     actor, arm = Actor(short, seed=0), SimulatedArm(short)
     while arm.follow(actor).transition is None:

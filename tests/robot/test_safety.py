@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import load_robot
+from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.safety import SafetyFilter
 from sql_ros.sim.simulation import Simulation
 
@@ -105,6 +106,23 @@ def test_a_position_command_does_not_go_back_to_where_the_arm_was_before_somebod
     np.testing.assert_array_equal(safety.hold(arm.state(10**10, moved, zero, zero)), moved)
 
 
+@pytest.mark.parametrize("steps", [3, 6])
+def test_an_arm_that_position_commands_reach_late_is_waited_for_not_thrown_back(steps):
+    safety, sim, turn = SafetyFilter(ROBOT, "position", PERIOD, SCENE), Simulation(SCENE, ROBOT), np.zeros(N)
+    sim.disturb(Disturbance("delay", steps))
+    turn[0], commands = 1.4, []
+    for _ in range(30):
+        before = sim.measure()
+        velocity = before.velocity.copy()
+        commands.append(safety.steer(turn, ARM.state(before.stamp_ns, before.position, velocity, before.effort)))
+        sim.command("position", commands[-1], PERIOD)
+        sim.advance(sim.physics_steps(1.0 / PERIOD))
+        assert (np.abs(sim.measure().velocity - velocity) <= PERIOD * np.array(ROBOT.acceleration_limit)).all()
+    assert (np.diff(np.array(commands)[:, 0]) >= 0.0).all()
+    assert commands[-1][0] > 0.6
+    assert safety.interventions["tracking"] > 0
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_command_that_is_not_finite_becomes_a_hold(filters, mode, value):
@@ -127,6 +145,24 @@ def test_a_joint_changes_its_speed_by_no_more_than_its_acceleration_allows_and_s
     assert (np.abs(changes) <= 0.005 * ACCELERATION + 1e-12).all()
     np.testing.assert_allclose(commands[-1, 6], SPEED[6])
     assert set(safety.interventions) == {"velocity", "acceleration"}
+
+
+@pytest.mark.parametrize("latency_s", [0.01, 0.036, 0.05])
+def test_torques_that_take_effect_late_make_no_joint_faster_than_it_may_be(latency_s):
+    """What was sent before and does not show yet is reckoned with."""
+    period, torque, sim = 0.01, np.append(np.zeros(N - 1), 9.0), Simulation("sim/robots/sawyer.xml", ROBOT)
+    safety = SafetyFilter(dataclasses.replace(ROBOT, latency_s=latency_s), "torque", period)
+    sim.reset(np.append(NEUTRAL[:-1], -4.0))
+    seen = [_state(sim.measure().position)] * (1 + round(latency_s / sim.model.opt.timestep))
+    speeds = []
+    for _ in range(80):
+        sim.command("torque", safety.admit(torque, seen[0]), period)
+        for _ in range(sim.physics_steps(1.0 / period)):
+            sim.advance(1)
+            m = sim.measure()
+            seen = [*seen[1:], ARM.state(m.stamp_ns, m.position, m.velocity, m.effort)]
+            speeds.append(m.velocity[6])
+    assert max(speeds) == pytest.approx(SPEED[6], rel=0.02)
 
 
 def test_the_tool_is_no_faster_than_its_limit(filters):

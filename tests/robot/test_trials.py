@@ -162,6 +162,20 @@ def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy
     assert (session.rows[0].kind, session.rows[0].repeat) == (trial.kind, trial.repeat)
 
 
+def test_what_was_done_in_a_trial_that_is_stopped_is_undone_before_it_begins_anew(short, drive, policy):
+    protocol = ProtocolConfig(repeats=1, undisturbed=(), moved_m=(0.1,), at_s=(0.5, 0.5))
+    session, arm = _session(short, drive, protocol), SimulatedArm(short)
+    actor = TrialActor(short, policy, session, drive=drive)
+    trial = session.trial
+    while actor.wish is None:
+        arm.follow(actor)
+    actor.interrupt(arm.state())
+    assert session.trial is trial
+    np.testing.assert_array_equal(actor.episode.target, trial.episode.target)
+    arm.follow(actor)
+    assert actor.wish.kind == "over"
+
+
 @pytest.mark.parametrize(("fresh", "rows"), [(True, []), (False, [False])])
 def test_an_arm_whose_states_cannot_be_trusted_after_its_disturbance_did_not_recover(short, drive, policy, fresh, rows):
     protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.5, 0.5))
@@ -220,6 +234,8 @@ def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, polic
     assert session.aborted
     assert len(session.rows) == 1
     _holds(arm, actor)
+    actor.skip()
+    assert session.trial is None
 
 
 def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy):

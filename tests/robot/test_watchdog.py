@@ -81,6 +81,9 @@ def test_a_joint_far_beyond_its_limits_is_a_bad_state_until_it_is_not():
     assert watch.state is None
     watch.good(_state(1.01, 1.3), 1.01)  # beyond a limit, as arms are
     assert not watch.reasons(1.01)
+    for tick in range(2, 20):
+        watch.good(_state(1.0 + tick / 100, 57.3), 1.0 + tick / 100)
+    assert set(watch.reasons(1.19)) == {"state_bad", "state_too_old"}  # as of any bad state; its stamps advance
 
 
 def test_one_repeated_stamp_is_no_reason(watch):

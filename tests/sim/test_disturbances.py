@@ -85,6 +85,15 @@ def test_friction_and_damping_are_multiplied(sim):
     np.testing.assert_allclose(sim.model.dof_damping, 0.5 * damping)
 
 
+def test_what_is_done_again_takes_the_place_of_what_was_done_before(sim):
+    friction, damping = sim.model.geom_friction.copy(), sim.model.dof_damping.copy()
+    for size in (1e4, 1e4, 2.0):
+        sim.disturb(Disturbance("friction", size))
+        sim.disturb(Disturbance("damping", size))
+    np.testing.assert_allclose(sim.model.geom_friction, 2.0 * friction)
+    np.testing.assert_allclose(sim.model.dof_damping, 2.0 * damping)
+
+
 def test_commands_are_late_by_the_delay(sim):
     sim.disturb(Disturbance("delay", 2))
     efforts = []
@@ -102,6 +111,13 @@ def test_states_are_lost_as_often_as_said_and_the_same_each_time(sim):
     assert np.mean(first) == pytest.approx(0.3, abs=0.04)
     sim.disturb(Disturbance("lost_states", 0.3))
     assert [sim.loses_state() for _ in range(2000)] == first
+
+
+def test_states_that_would_all_be_lost_are_refused(sim):
+    """In lockstep the bridge goes on until one arrives."""
+    with pytest.raises(ValueError, match="expected a share of less than 1"):
+        sim.disturb(Disturbance("lost_states", 1.0))
+    assert not sim.loses_state()
 
 
 def test_a_new_episode_ends_all_of_it(sim):
