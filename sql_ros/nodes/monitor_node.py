@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 import threading
 import time
@@ -292,7 +293,8 @@ class MonitorNode(Node):
                 self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
             keep_policy(policy, run_dir / "policy.onnx")
-        command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
+        task = shlex.quote(self.config.task)
+        command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={task} seed:={self.config.seed}"
         figures = write_report(
             run_dir,
             self.task,
