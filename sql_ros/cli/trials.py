@@ -8,6 +8,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
+from sql_ros.cli.numbers import natural
 from sql_ros.core.errors import ConfigError
 
 KEYS = {"s": "skip", "r": "repeat", "a": "abort"}
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="sawyer_stack", help="name of a file in config/tasks/, or a path (default: %(default)s)")
     parser.add_argument("--protocol", default="standard", help="name of a file in config/trials/, or a path (default: %(default)s)")
     parser.add_argument("--repeats", default=0, type=int, help="trials per kind and size; 0: as the protocol says (default: %(default)s)")
-    parser.add_argument("--seed", default=0, type=int, help="of every draw (default: %(default)s)")
+    parser.add_argument("--seed", default=0, type=natural, help="of every draw (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for report and tables (default: runs/<time>-trials)")
     parser.add_argument("--real", action="store_true", help="the real arm's topics: an operator is asked to push")
     parser.add_argument("--by-hand", action="store_true", help="the same with the simulated arm, at its real pace")
