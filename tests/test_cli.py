@@ -83,6 +83,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys):
     assert text in line
 
 
+def test_trials_do_not_replace_the_report_of_a_training(policy_file, tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    assert main(["trials", "--policy", str(policy_file), "--task", "sawyer_reach", "--out", str(tmp_path), "--in-process"]) == 2
+    assert f"{tmp_path} is the folder of a training" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

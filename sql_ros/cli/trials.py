@@ -39,11 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from sql_ros.runs.figures import command_line, write_figures
     from sql_ros.runs.trial_report import figures_of, write_trial_report
     from sql_ros.runs.trial_table import read_rows
+    from sql_ros.stack import check_is_no_training
 
     policies = _named(args.policy)
     out = args.out or Path(f"runs/{datetime.now():%Y%m%d-%H%M%S}-trials")
     if args.in_process and (args.real or args.by_hand):
         raise ConfigError("--in-process has no operator: leave out --real and --by-hand")
+    check_is_no_training(out)
     code, results = 0, {}
     for name, path in policies.items():
         folder = out / name if len(policies) > 1 else out
