@@ -50,6 +50,7 @@ class Stack:
     """Processes to start in order; when one ends that is not to be started again, all are to end.
 
     `sql-ros up` stops them in reverse, so that the arm is held first and the report is written last; `ros2 launch` stops all at once.
+    Where the monitor ends by itself (learned, or `most_transitions`) the arm goes on until its report is written.
     """
 
     processes: tuple[NodeProcess, ...]
@@ -141,6 +142,8 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
     if args["policy"] and not Path(args["policy"]).is_file():
         raise ConfigError(f"policy:={args['policy']}: no such file")
     run_dir = Path(args["run_dir"] or f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}").resolve()
+    if not train:
+        check_is_no_training(run_dir)
     task = str(Path(args["task"]).absolute()) if "/" in args["task"] else args["task"]
     shared = {"use_sim_time": (args["use_sim_time"] or args["sim"]) == "true", "task": task}
     managed = {"task": task, "realtime_factor": factor, "autostart": args["autostart"] == "true"}
@@ -236,6 +239,16 @@ def _letters(name: str) -> str:
 
 def _unknown(name: str) -> str:
     return f"unknown argument '{name}', expected one of: {', '.join(argument.name for argument in SAWYER_STACK_ARGUMENTS)}"
+
+
+def check_is_no_training(folder: Path) -> None:
+    """What plays a policy or tries it must not put its report in the place of a training's, nor its episodes behind them.
+
+    Raises:
+        ConfigError: the folder has a training's checkpoints.
+    """
+    if (folder / "checkpoints").is_dir():
+        raise ConfigError(f"{folder} is the folder of a training, whose report would be replaced: give another one, or none")
 
 
 def make_run_dir(stack: Stack) -> None:

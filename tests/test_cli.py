@@ -84,6 +84,43 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys):
     assert text in line
 
 
+def test_trials_do_not_replace_the_report_of_a_training(policy_file, tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    assert main(["trials", "--policy", str(policy_file), "--task", "sawyer_reach", "--out", str(tmp_path), "--in-process"]) == 2
+    assert f"{tmp_path} is the folder of a training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "--seed", "-1"],
+        ["trials", "--policy", "a.onnx", "--seed", "-1"],
+        ["verify", "exact", "--seed", "-1"],
+        ["verify", "exact", "--threads", "0"],
+        ["chaos", "--seed", "-1"],
+        ["fuzz", "--seed", "-1"],
+        ["fuzz", "--cases", "0"],
+        ["bench", "lockstep", "--seconds", "nan"],
+        ["bench", "lockstep", "--seed", "-1"],
+        ["bench", "soak", "--minutes", "0"],
+        ["bench", "actor", "--rates", "20", "0"],
+        ["bench", "learner", "--threads", "0"],
+        ["bench", "learner", "--repeats", "0"],
+        ["experiment", "multigoal", "--seeds", "0", "-1"],
+        ["experiment", "multigoal", "--jobs", "0"],
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_before_anything_begins(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].partition(f": {arguments[-1]}, expected ")[2] in (
+        "0 or more",
+        "1 or more",
+        "a number above 0",
+    )
+
+
 def test_up_lists_its_arguments(capsys):
     assert main(["up", "sawyer_stack", "--show-args"]) == 0
     text = capsys.readouterr().out

@@ -330,3 +330,13 @@ def test_an_arm_or_a_scene_that_does_not_fit_is_refused_before_anything_starts(t
 def test_a_run_dir_that_cannot_be_made_is_refused(folder):
     with pytest.raises(ConfigError, match=f"run_dir {folder} cannot be made: "):
         make_run_dir(sawyer_stack({"run_dir": folder}))
+
+
+@pytest.mark.parametrize("mode", ["play", "trials"])
+def test_playing_and_trials_leave_the_folder_of_a_training_alone(tmp_path, mode):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "policy.onnx").write_bytes(b"")
+    given = {"mode": mode, "policy": str(tmp_path / "policy.onnx"), "task": "sawyer_stack", "run_dir": str(tmp_path)}
+    with pytest.raises(ConfigError, match=f"{tmp_path} is the folder of a training"):
+        sawyer_stack(given)
+    sawyer_stack({**given, "mode": "train", "resume": "true"})

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sql_ros.cli.numbers import natural, positive, positive_real
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.parent import end_with_parent
 
@@ -24,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
     parser.add_argument("what", choices=("learner", "actor", "lockstep", "soak"), help="what to measure")
     parser.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
-    parser.add_argument("--seconds", default=10.0, type=float, help="per measurement of actor and lockstep (default: %(default)s)")
-    parser.add_argument("--seed", default=0, type=int, help="(default: %(default)s)")
+    parser.add_argument("--seconds", default=10.0, type=positive_real, help="per measurement of actor and lockstep (default: %(default)s)")
+    parser.add_argument("--seed", default=0, type=natural, help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--minutes", default=30.0, type=float, help="of soak (default: %(default)s)")
+    parser.add_argument("--minutes", default=30.0, type=positive_real, help="of soak (default: %(default)s)")
     actor = parser.add_argument_group("actor and soak")
     actor.add_argument(
-        "--rates", type=float, nargs="+", metavar="HZ", help="control rates; soak takes the first (default: 20 100 500 1000; 500)"
+        "--rates", type=positive_real, nargs="+", metavar="HZ", help="control rates; soak takes the first (default: 20 100 500 1000; 500)"
     )
     actor.add_argument("--priority", default=50, type=int, help="SCHED_FIFO priority to ask for; 0: none (default: %(default)s)")
     actor.add_argument(
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learner.add_argument(
         "--kernel-particles", default=16, type=int, help="half fixed, half updated, where SVGD is used (default: %(default)s)"
     )
-    learner.add_argument("--threads", default=2, type=int, help="of torch (default: %(default)s)")
-    learner.add_argument("--repeats", default=9, type=int, help="(default: %(default)s)")
+    learner.add_argument("--threads", default=2, type=positive, help="of torch (default: %(default)s)")
+    learner.add_argument("--repeats", default=9, type=positive, help="(default: %(default)s)")
     learner.add_argument("--no-sb3", action="store_true", help="leave stable-baselines3 out")
     learner.add_argument("--sweep", action="store_true", help="also the cost along particles and batch")
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sql_ros.cli.bench import own_domain
+from sql_ros.cli.numbers import natural
 from sql_ros.cli.up import MOST_RESTARTS, WITHIN_S
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.core.parent import end_with_parent
@@ -93,9 +94,11 @@ class Outcome:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command."""
-    parser.add_argument("--kills", type=int, default=10, help="SIGKILLs in all (default: 10; some 6 s each)")
-    parser.add_argument("--cuts", type=int, default=0, help="cuts of the network between two hosts, needs root (default: 0; some 8 s each)")
-    parser.add_argument("--seed", type=int, default=0, help="of victims and moments (default: 0)")
+    parser.add_argument("--kills", type=natural, default=10, help="SIGKILLs in all (default: 10; some 6 s each)")
+    parser.add_argument(
+        "--cuts", type=natural, default=0, help="cuts of the network between two hosts, needs root (default: 0; some 8 s each)"
+    )
+    parser.add_argument("--seed", type=natural, default=0, help="of victims and moments (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs there (default: they are removed)")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sql_ros.cli.numbers import natural
+
 PUSHED = "right_l5"
 
 
@@ -14,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", type=Path, metavar="FILE", help="an ONNX file (default: the shipped config/policies/<task>.onnx)")
     parser.add_argument("--push", type=float, default=45.0, metavar="N", help="how hard (default: %(default)s)")
     parser.add_argument("--at", type=float, default=5.0, metavar="S", help="when, in the episode (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of start pose, target and direction (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, help="of start pose, target and direction (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="for clip.gif, strip.png (default: %(default)s)"
     )

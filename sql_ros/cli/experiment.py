@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sql_ros.cli.numbers import natural, positive
+
 PAPER = ("multigoal", "swimmer", "maze", "pretrain", "finetune", "pusher", "soft-iteration", "validation")
 OURS = ("ablation", "stacking")
 STACKING_STEPS, STACKING_EVERY = 59_000, 1500  # an hour of robot time, and between two evaluations
@@ -19,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the papers, or all of them; ablation: settings of the learner; stacking: robot time",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="results (default: runs/experiments/NAME; all: a folder for each in DIR)")
-    parser.add_argument("--jobs", type=int, default=1, help="worker processes of one thread (default: %(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="(default: as many as the experiment needs)")
+    parser.add_argument("--jobs", type=positive, default=1, help="worker processes of one thread (default: %(default)s)")
+    parser.add_argument("--seeds", nargs="+", type=natural, default=[], metavar="N", help="(default: as many as the experiment needs)")
     parser.add_argument("--resume", action="store_true", help="go on in a folder that has runs; they are not made again")
     parser.add_argument("--report-only", action="store_true", help="make no runs, report on those there are")
     papers = parser.add_argument_group("of the papers")
@@ -29,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours = parser.add_argument_group("ablation and stacking, which always go on")
     ours.add_argument("--envs", nargs="+", default=[], metavar="ID", help="ablation: Gymnasium environments (default: all)")
     ours.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="sides of the comparison (default: all)")
-    ours.add_argument("--steps", type=int, default=0, help="transitions per run (default: those of each environment)")
-    ours.add_argument("--evaluate-every", type=int, default=STACKING_EVERY, help="stacking: transitions (default: %(default)s)")
+    ours.add_argument("--steps", type=natural, default=0, help="transitions per run (default: those of each environment)")
+    ours.add_argument("--evaluate-every", type=positive, default=STACKING_EVERY, help="stacking: transitions (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

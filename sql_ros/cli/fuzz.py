@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sql_ros.cli.bench import memory_mib, own_domain
+from sql_ros.cli.numbers import natural, positive
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.runs.figures import write_figures
 
@@ -76,8 +77,8 @@ class Outcome:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command."""
-    parser.add_argument("--cases", type=int, default=10_000, help="in all (default: 10000; a minute or two)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--cases", type=positive, default=10_000, help="in all (default: 10000; a minute or two)")
+    parser.add_argument("--seed", type=natural, default=0, help="(default: 0)")
     parser.add_argument("--only", nargs="+", metavar="TARGET", help="these targets alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 

@@ -19,6 +19,7 @@ from sql_ros.cli import fuzz as fuzz_cli
 from sql_ros.cli import train as train_cli
 from sql_ros.cli import trials as trials_cli
 from sql_ros.cli import verify as verify_cli
+from sql_ros.cli.numbers import natural, positive
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 
 
@@ -165,8 +166,8 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     evaluate.add_argument("--policy", required=True, type=Path, metavar="FILE", help="an ONNX file written by a run")
     evaluate.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
-    evaluate.add_argument("--episodes", default=100, type=_positive, help="how many (default: %(default)s)")
-    evaluate.add_argument("--seed", default=1000, type=_natural, help="of start poses and targets (default: %(default)s)")
+    evaluate.add_argument("--episodes", default=100, type=positive, help="how many (default: %(default)s)")
+    evaluate.add_argument("--seed", default=1000, type=natural, help="of start poses and targets (default: %(default)s)")
     evaluate.add_argument(
         "--sample", action="store_true", help="sample actions instead of the deterministic mode: the mean of the samples, or the best"
     )
@@ -396,20 +397,6 @@ def _keygen(args: argparse.Namespace) -> int:
     make_key(args.file)
     print(f"{args.file}: give it to every stack that is to trust this one, key_file:={args.file}")
     return 0
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value}, expected 0 or more")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}, expected 1 or more")
-    return value
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
+from sql_ros.cli.numbers import natural
 from sql_ros.core.errors import ConfigError
 
 KEYS = {"s": "skip", "r": "repeat", "a": "abort"}
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="sawyer_stack", help="name of a file in config/tasks/, or a path (default: %(default)s)")
     parser.add_argument("--protocol", default="standard", help="name of a file in config/trials/, or a path (default: %(default)s)")
     parser.add_argument("--repeats", default=0, type=int, help="trials per kind and size; 0: as the protocol says (default: %(default)s)")
-    parser.add_argument("--seed", default=0, type=int, help="of every draw (default: %(default)s)")
+    parser.add_argument("--seed", default=0, type=natural, help="of every draw (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for report and tables (default: runs/<time>-trials)")
     parser.add_argument("--real", action="store_true", help="the real arm's topics: an operator is asked to push")
     parser.add_argument("--by-hand", action="store_true", help="the same with the simulated arm, at its real pace")
@@ -38,11 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from sql_ros.runs.figures import command_line, write_figures
     from sql_ros.runs.trial_report import figures_of, write_trial_report
     from sql_ros.runs.trial_table import read_rows
+    from sql_ros.stack import check_is_no_training
 
     policies = _named(args.policy)
     out = args.out or Path(f"runs/{datetime.now():%Y%m%d-%H%M%S}-trials")
     if args.in_process and (args.real or args.by_hand):
         raise ConfigError("--in-process has no operator: leave out --real and --by-hand")
+    check_is_no_training(out)
     code, results = 0, {}
     for name, path in policies.items():
         folder = out / name if len(policies) > 1 else out

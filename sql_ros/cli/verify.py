@@ -6,14 +6,16 @@ import argparse
 import time
 from pathlib import Path
 
+from sql_ros.cli.numbers import natural, positive
+
 SUITES = ("exact", "samplers", "values", "temperature", "fixed_points", "safety")  # of sql_ros.verify.suite, which imports torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of: {', '.join(SUITES)} (default: all)")
-    parser.add_argument("--seed", default=0, type=int, help="of weights and draws (default: %(default)s)")
-    parser.add_argument("--threads", default=1, type=int, help="of torch (default: %(default)s)")
+    parser.add_argument("--seed", default=0, type=natural, help="of weights and draws (default: %(default)s)")
+    parser.add_argument("--threads", default=1, type=positive, help="of torch (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="also the rows that stand beside for comparison")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write verify.json, verify.md and samplers.png there")
 

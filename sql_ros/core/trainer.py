@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,9 +118,9 @@ class Trainer:
             CheckpointError: none is sound, or it belongs to another task or other networks.
         """
         state, manifest = load_checkpoint(folder)
-        if manifest.get("spec") != self.spec.to_json():
-            raise CheckpointError(f"{folder} is of another task: {manifest.get('spec')}, expected {self.spec.to_json()}")
         try:
+            if manifest["spec"] != self.spec.to_json():
+                raise CheckpointError(f"{folder} is of another task: {self.spec.differences(json.loads(manifest['spec']))}")
             self._compare(dict(manifest.get("algorithm", {})), folder)
             arrays = {name: tensor.numpy() for name, tensor in state["replay"].items()}
             self.replay.restore(arrays, int(manifest["added"]), int(manifest.get("next_row", manifest["added"])))

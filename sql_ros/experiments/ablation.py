@@ -1,6 +1,6 @@
 """The ablation: every contender on every environment with every seed, each run a file of its own, so that it can stop and go on.
 
-``python -m sql_ros.experiments.ablation --out DIR --jobs 2``
+``sql-ros experiment ablation --out DIR --jobs 2``
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def read_runs(out: Path) -> Runs:
             if mine:
                 runs.setdefault(env, {})[name] = sorted(mine, key=lambda item: item["seed"])
     if not runs:
-        raise ConfigError(f"no finished run in {out / 'runs'}: start one with `python -m sql_ros.experiments.ablation --out {out}`")
+        raise ConfigError(f"no finished run in {out / 'runs'}: start one with `sql-ros experiment ablation --out {out}`")
     return runs
 
 

@@ -209,7 +209,7 @@ class LearnerNode(ManagedNode):
             return
         path, session = self._folder.parent / "transitions.sqlite", self._folder.parent / "session"
         saved = bool(checkpoints(self._folder))
-        used = saved or path.exists()
+        used = saved or _has_transitions(path)
         resumes = self.config.resume or self._began or (used and self._is_respawned(session))
         if not resumes and used:
             raise ConfigError(f"{self._folder.parent} has an earlier run: give resume:=true to continue it, or another run_dir")
@@ -284,6 +284,26 @@ class LearnerNode(ManagedNode):
             return ERROR, "a loss is not a number", values
         warm = trainer.replay.added >= trainer.config.warmup_transitions
         return OK, "training" if warm else f"warming up: {trainer.config.warmup_transitions} transitions are needed", values
+
+
+def _has_transitions(path: Path) -> bool:
+    """A ledger has something to go on from; one that is damaged may have. A run that ended before its first transition leaves none.
+
+    Raises:
+        LedgerError: it cannot be read, or is in use by another process.
+    """
+    if not path.exists():
+        return False
+    try:
+        ledger = Ledger(path)
+    except LedgerError as error:
+        if not error.damaged:
+            raise
+        return True
+    try:
+        return ledger.ends() != (0, 0)
+    finally:
+        ledger.close()
 
 
 def main() -> int:

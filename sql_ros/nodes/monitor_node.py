@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 import threading
 import time
@@ -127,11 +128,13 @@ class MonitorNode(Node):
         except MessageError as error:
             self._diagnostics.fault("episode_dropped", str(error))
             return
-        if self.finished.is_set():
-            return
-        self.progress.add(episode)
         p = self.progress
-        robot = {"robot_minutes": round(p.robot_minutes, 4), "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
+        if self.finished.is_set():  # the arm goes on while the report is made: the next session counts that, this one does not
+            p.later_steps += episode.robot_steps
+        else:
+            p.add(episode)
+        minutes = round(p.minutes(p.robot_steps + p.later_steps), 4)
+        robot = {"robot_minutes": minutes, "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
         self._record("episode", **{**vars(episode), **robot}, **_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
@@ -292,7 +295,8 @@ class MonitorNode(Node):
                 self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
             keep_policy(policy, run_dir / "policy.onnx")
-        command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={self.config.task} seed:={self.config.seed}"
+        task = shlex.quote(self.config.task)
+        command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={task} seed:={self.config.seed}"
         figures = write_report(
             run_dir,
             self.task,
@@ -305,8 +309,6 @@ class MonitorNode(Node):
             ending=self._ending,
             source=self.config.task,
         )
-        if self._metrics:
-            self._metrics.close()
         rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy was evaluated, "
         shown = os.path.relpath(run_dir / "report.md")
         self._say(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -49,5 +50,5 @@ def write_figures(path: Path, figures: Mapping[str, float], seed: int, command: 
 
 
 def command_line() -> str:
-    """The command of this process as a person would type it."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command of this process as a person would type it into a shell."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -27,6 +27,7 @@ class RunProgress:
         episodes: finished episodes of this session, in order.
         robot_steps: control steps, those of earlier sessions included.
         earlier_steps: those of earlier sessions.
+        later_steps: those of episodes that ended after this session did.
         evaluations: (robot minutes, updates, policy version, result) of each evaluation.
         acting: what the actor says of itself: exploring, acting, why it holds.
         transitions, updates, policy_version: of the learner.
@@ -39,6 +40,7 @@ class RunProgress:
     episodes: list[EpisodeSummary] = field(default_factory=list)
     robot_steps: int = 0
     earlier_steps: int = 0
+    later_steps: int = 0
     evaluations: list[tuple[float, int, int, Evaluation]] = field(default_factory=list)
     acting: str = "waited for"
     evaluating: str = ""
@@ -61,7 +63,11 @@ class RunProgress:
     @property
     def robot_minutes(self) -> float:
         """Experience of the robot: every control step, the ways to the start poses included [min]."""
-        return self.robot_steps / self.control_rate_hz / 60.0
+        return self.minutes(self.robot_steps)
+
+    def minutes(self, steps: int) -> float:
+        """What so many control steps take [min]."""
+        return steps / self.control_rate_hz / 60.0
 
     @property
     def recent_success(self) -> float:

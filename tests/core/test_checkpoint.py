@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,15 @@ def test_a_resumed_trainer_goes_on_as_if_nothing_had_happened(make_trainer, tmp_
     _feed(trainer, 30, copy.deepcopy(rng))
     _feed(resumed, 30, copy.deepcopy(rng))
     assert trainer.export() == resumed.export()
+
+
+def test_the_checkpoint_of_another_task_is_refused_by_what_differs(make_trainer, small_spec, tmp_path):
+    trainer = make_trainer()
+    _feed(trainer, 20, np.random.default_rng(1))
+    trainer.save(tmp_path, {})
+    other = Trainer(replace(small_spec, task="other"), trainer.config, trainer.learner.config, 0)
+    with pytest.raises(CheckpointError, match=rf"is of another task: task: '{small_spec.task}' instead of 'other'$"):
+        other.load(tmp_path)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.13, 0.4])

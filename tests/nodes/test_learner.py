@@ -113,6 +113,16 @@ def test_what_was_acknowledged_is_there_after_a_kill_before_the_first_checkpoint
     assert not Ledger(tmp_path / "transitions.sqlite").after(0)  # all of it is in the checkpoint now
 
 
+def test_a_folder_in_which_nothing_was_learned_yet_can_be_begun_in(processes, probe, task, fast_learner, tmp_path):
+    misspelled = processes.node("learner", run_dir=tmp_path, resume=True, **fast_learner)
+    assert misspelled.wait(60) == 2
+    assert "the folder has none" in misspelled.log.read_text()
+    actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("learner", run_dir=tmp_path, **fast_learner)
+    actor.send(1, 20)
+    probe.wait(lambda: _values(reports).get("transitions") == "20")
+
+
 def test_a_damaged_ledger_is_set_aside_and_said_and_the_checkpoint_used(processes, probe, task, fast_learner, tmp_path):
     actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
     first = processes.node("learner", run_dir=tmp_path, **fast_learner)

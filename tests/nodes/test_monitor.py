@@ -6,10 +6,10 @@ import sys
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Float64MultiArray, UInt8MultiArray
+from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.nodes.messages import episode_to_msg, policy_to_msg
-from sql_ros.nodes.qos import LATCHED, REPLAY
+from sql_ros.nodes.messages import Progress, episode_to_msg, policy_to_msg, progress_to_msg
+from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.robot.actor import EpisodeSummary
 
 pytestmark = pytest.mark.stack
@@ -133,3 +133,20 @@ def test_a_run_whose_metrics_end_in_a_torn_line_can_be_resumed(processes, probe,
     probe.wait(lambda: metrics.read_text().endswith("}\n"))
     assert processes.stop(monitor) == 0
     assert json.loads(metrics.read_text().splitlines()[-1])["robot_minutes"] == 7.6  # 120 steps at 20 Hz later
+
+
+def test_robot_time_counts_on_for_the_next_session_while_the_report_is_made(processes, probe, send_episodes, untrained, tmp_path):
+    progress = probe.node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    policies.publish(policy_to_msg(untrained()))
+    monitor = processes.node("monitor", run_dir=tmp_path, most_transitions=100, evaluation_period=1000, evaluation_episodes=1000)
+    send_episodes(1)
+    probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    progress.publish(progress_to_msg(Progress(100, 0, 1, {})))
+    probe.wait(lambda: "for the report ..." in monitor.log.read_text())
+    send_episodes(2)  # the arm goes on until the monitor has ended
+    assert monitor.wait(60) == 0
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["robot_minutes"] for line in lines if line["kind"] == "episode"] == [0.1, 0.2, 0.3]
+    figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
+    assert (figures["training_episodes"], figures["robot_minutes"]) == (1, 0.1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.runs.curves import episode_minutes
 from sql_ros.runs.evaluation import Evaluation
+from sql_ros.runs.figures import command_line
 from sql_ros.runs.progress import MetricsFile, RunProgress
 from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View, rows
@@ -75,6 +77,14 @@ def test_the_commands_of_a_report_name_its_task(progress, task, tmp_path, source
     text = (tmp_path / "report.md").read_text()
     assert f"`sql-ros up sawyer_stack task:={named} run_dir:=<this folder> resume:=true`" in text
     assert f"--policy policy.onnx --task {named} --episodes" in text
+
+
+def test_the_command_of_a_report_can_be_typed_again(monkeypatch):
+    typed = ["sql-ros", "up", "sawyer_stack", "run_dir:=runs/my run", "seed:=3", "--json", "it's.json"]
+    monkeypatch.setattr(sys, "argv", [f"/usr/bin/{typed[0]}", *typed[1:]])
+    assert shlex.split(command_line()) == typed
+    monkeypatch.setattr(sys, "argv", ["sql-ros", "trials", "--policy", "sql=a.onnx", "--seed", "0"])
+    assert command_line() == "sql-ros trials --policy sql=a.onnx --seed 0"
 
 
 def test_a_policy_that_cannot_be_written_leaves_the_one_before(task, untrained, tmp_path, full_disk):
