@@ -8,7 +8,7 @@ state_bad           a state that lacks some joints, has wrong lengths or   a goo
                     limits
 state_too_old       no state for longer than the limit                     a good state
 stamps_frozen       states arrive, but their stamps stand for longer than  a later stamp; after a step back, `TRUST_AFTER`
-                    the limit or step back                                 later stamps in a row
+                    the limit, or step back by more than it                later stamps in a row
 state_jumped        a state where no arm can have moved to                 `TRUST_AFTER` plausible states in a row
 state_too_fast      a state with a speed that no arm has                   `TRUST_AFTER` plausible states in a row
 policy_missing      nothing to act with, and exploring is not allowed      a policy
@@ -71,9 +71,11 @@ class StateWatch:
         last, self._heard, self._bad = self._last, now, ""
         if last is not None and state.stamp_ns == last.stamp_ns:
             return  # whatever it says: the next is judged by the first of this stamp
+        back = 0.0 if last is None else (last.stamp_ns - state.stamp_ns) * 1e-9
+        if 0.0 < back <= self._max_age:
+            return  # overtaken on its way: what is known is newer
         self._last = state
-        if last is not None and state.stamp_ns < last.stamp_ns:
-            back = (last.stamp_ns - state.stamp_ns) * 1e-9
+        if back > 0.0:
             self._distrust = ("stamps_frozen", f"the stamp of the state went back by {back:.3f} s", TRUST_AFTER)
             return
         self._advanced = now

@@ -102,6 +102,22 @@ def test_a_stamp_that_steps_back_is_a_reason_until_stamps_have_advanced(watch):
     assert watch.state.stamp_ns == 600_000_000
 
 
+def test_a_state_that_another_overtook_is_news_no_more(watch):
+    watch.good(_state(1.02, 0.01), 1.02)
+    watch.good(_state(1.01, 0.005), 1.021)
+    assert not watch.reasons(1.021)
+    assert watch.state.position[0] == 0.01
+    watch.good(_state(1.03, 0.015), 1.03)
+    assert not watch.reasons(1.03)
+    assert watch.state.position[0] == 0.015
+
+
+def test_a_clock_that_steps_back_a_little_again_and_again_is_frozen(watch):
+    for tick in range(1, 12):
+        watch.good(_state(1.0 - tick / 1000), 1.0 + tick / 100)
+    assert set(watch.reasons(1.11)) == {"stamps_frozen"}
+
+
 def test_two_clocks_in_turn_are_never_trusted(watch):
     for tick in range(1, 50):
         watch.good(_state(1.0 + tick / 100 - (tick % 2) * 5), 1.0 + tick / 100)
