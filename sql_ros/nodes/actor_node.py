@@ -58,6 +58,7 @@ from sql_ros.robot.rehearsal import Rehearsal
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
+NO_PROGRESS = Progress(0, 0, 0, {})
 WARN_EVERY_S = 5.0
 RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
 MOST_REHEARSED = 0.3  # of a period: the rest is for the step itself and for the threads behind it
@@ -122,7 +123,7 @@ class ActorNode(ManagedNode):
         self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
         adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
         self._wire = Wire(adapter)
-        self._progress = Progress(0, 0, 0, {})
+        self._progress = NO_PROGRESS
         self._seal, self._session = Seal(self.config.key_file), 0  # of the learner that transitions go to
         self._followed = Followed(self._seal)
         self._policies = PolicyIntake(self.actor, self._followed, self._diagnostics, self._release)
@@ -269,15 +270,18 @@ class ActorNode(ManagedNode):
         before = self._followed.session
         try:
             self._followed.open_progress(message)
-            self._progress = progress_from_msg(message)
+            progress = progress_from_msg(message)
         except SignatureError as error:
             self._diagnostics.fault("progress_refused", str(error))
             return
         except MessageError as error:
             self._diagnostics.fault("progress_dropped", str(error))
             return
+        if self.trains and self._progress is NO_PROGRESS and progress.transitions > self._sequence:  # made before, perhaps with this seed
+            self.actor.draw_after(progress.transitions)
+        self._progress = progress
         if self._threads and self._threads[-1].is_alive():  # also while the node is handing over
-            sequence = self._progress.acknowledged.get(self._run, 0)
+            sequence = progress.acknowledged.get(self._run, 0)
             self._outbox.put(partial(self._take_acknowledgement, sequence, self._followed.session))
         if self._followed.session != before:
             self._policies.on_learner()

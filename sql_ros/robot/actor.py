@@ -95,7 +95,7 @@ class Actor:
         self.safety = self._drive.safety
         self.deterministic, self._explores = deterministic, explores
         self._most_candidates = min(max(round(SEARCH_SHARE * self._period / CANDIDATE_S), 1), CANDIDATES)
-        self._rng = np.random.default_rng(seed)
+        self._seed, self._rng = seed, np.random.default_rng(seed)
         self._index = 0
         self._moved = 0  # control steps on the way to the start pose
         self._rested = 0  # of these, at rest there
@@ -118,6 +118,10 @@ class Actor:
         self._spent = self._released = 0
         self._last_state = None
         self.safety.forget()
+
+    def draw_after(self, transitions: int) -> None:
+        """Draws from now on other numbers than an actor of this seed that came to fewer: a run that goes on does not repeat itself."""
+        self._rng = np.random.default_rng([self._seed, transitions])
 
     @property
     def is_idle(self) -> bool:

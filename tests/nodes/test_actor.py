@@ -210,6 +210,32 @@ def test_a_transition_that_no_learner_would_take_gets_no_number(processes, probe
     actor.kill()  # it would brake from that speed for long
 
 
+def test_an_actor_that_comes_to_a_run_with_transitions_draws_none_of_its_episodes_again(processes, probe, arm, task):
+    codec, entries = TransitionCodec(task.spec), []
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    progress = probe.node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+    commands, actions = probe.listen(Float64MultiArray, "commands", RELIABLE), []
+    for transitions in (0, 0, 500):
+        runs = {entry.run for entry in entries}  # an actor that ends sends again what nobody acknowledged
+        actor = processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0, seed=3)
+        probe.until_active("actor")
+        probe.wait(lambda: arm.publisher.get_subscription_count() and progress.get_subscription_count())
+        probe.wait(lambda: len(probe.node.get_publishers_info_by_topic("commands")))
+        progress.publish(progress_to_msg(Progress(transitions, 0, 0, {})))
+        probe.spin_for(0.5)
+        position, stamps = np.array(task.robot.neutral_position), iter(range(1, 10**4))
+        while not (mine := [entry.transition.action.tolist() for entry in entries if entry.run not in runs and entry.sequence == 3]):
+            stamp = next(stamps) * 50_000_000
+            arm(stamp, position)
+            probe.wait(lambda wanted=f"answers {stamp}": commands and commands[-1].layout.dim[1].label == wanted)
+            position += 0.05 * np.array(commands[-1].data)
+        actions.append(mine[0])
+        processes.stop(actor)
+        probe.wait(lambda: not probe.node.get_publishers_info_by_topic("commands"))
+    assert actions[0] == actions[1]
+    assert actions[0] != actions[2]
+
+
 @pytest.fixture
 def learner(probe, task):
     """Plays a learner: hears transitions, and `acknowledge(sequence)` says until where it has them."""
