@@ -78,6 +78,8 @@ class Drive:
             self.safety.interventions["resampled"] += 1
             for candidate in others():
                 admission = self._consider(candidate, state)
+                if "non_finite" in admission.kinds:  # braking instead of it may be the smallest change of all
+                    continue
                 if (admission.is_elsewhere, admission.correction) < (chosen.is_elsewhere, chosen.correction):
                     wanted, chosen = candidate, admission
                 if not chosen.is_elsewhere:

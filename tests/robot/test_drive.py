@@ -60,6 +60,15 @@ def test_where_no_candidate_is_allowed_the_least_correction_is_sent(at_a_limit):
     assert drive.safety.interventions["position"] == 1
 
 
+def test_a_candidate_that_is_not_finite_is_none(at_a_limit):
+    drive, state = at_a_limit
+    driven = drive.act(OUT, state, lambda: [np.full(7, np.nan, np.float32), BACK])
+    np.testing.assert_array_equal(driven.action, BACK)
+    drive.safety.forget()
+    driven = drive.act(OUT, state, lambda: [np.full(7, np.nan, np.float32)])
+    np.testing.assert_array_equal(driven.action, OUT)
+
+
 def test_no_other_candidate_is_asked_for_while_the_first_is_only_delayed(at_a_limit):
     drive, state = at_a_limit
 
