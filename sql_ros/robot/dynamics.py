@@ -15,6 +15,9 @@ class Dynamics:
 
     Torques are beside the arm's own gravity compensation. Friction and loads that the MJCF does not know are not in it.
 
+    Attributes:
+        period_s: as given.
+
     Args:
         config: the arm.
         scene: MJCF with the arm, relative to the share folder.
@@ -27,7 +30,7 @@ class Dynamics:
         self._velocity_address = np.array([joint.dofadr[0] for joint in joints])
         self._data = mujoco.MjData(self._model)
         self._gravity = self._model.opt.gravity.copy()
-        self._period = period_s
+        self.period_s = period_s
         self._damping = self._model.dof_damping[self._velocity_address].copy()
         self._square = np.ix_(self._velocity_address, self._velocity_address)
         self._mass = np.zeros((self._model.nv, self._model.nv))
@@ -37,14 +40,14 @@ class Dynamics:
         after = velocity
         for _ in range(2):  # the middle is not known before the end is
             inertia, resistance = self._between(position, velocity, after)
-            change = self._period * np.linalg.solve(inertia, torque - resistance)
+            change = self.period_s * np.linalg.solve(inertia, torque - resistance)
             after = velocity + change
         return np.asarray(after)
 
     def torque_for(self, after: Vector, position: Vector, velocity: Vector) -> Vector:
         """The constant torque (N,) [N m] that leads to velocities `after` (N,) [rad/s] one period later."""
         inertia, resistance = self._between(position, velocity, after)
-        return np.asarray(inertia @ (after - velocity) / self._period + resistance)
+        return np.asarray(inertia @ (after - velocity) / self.period_s + resistance)
 
     def gravity(self, position: Vector) -> Vector:
         """What the motors give to hold the arm, before anything else (N,) [N m]."""
@@ -59,7 +62,7 @@ class Dynamics:
         Where damping brakes a joint within a period the velocity is no straight line: the inertia M' = M x / (2 tanh(x / 2)), x = T D / M,
         makes the rule exact for a joint alone.
         """
-        model, data, period = self._model, self._data, self._period
+        model, data, period = self._model, self._data, self.period_s
         middle = 0.5 * (velocity + after)
         data.qpos[self._position_address] = position + 0.125 * period * (3.0 * velocity + after)
         mujoco.mj_kinematics(model, data)

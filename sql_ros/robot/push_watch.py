@@ -34,12 +34,12 @@ class PushWatch:
         """Whether the arm is being pushed, by this state.
 
         Args:
-            state: of the arm now, one control period after the last.
+            state: of the arm now. What follows the last one by other than a control period, since states were late or lost, says nothing.
             commanded: torques (N,) sent in answer to this state [N m]; None: another command mode.
         """
         last, given = self._last, self._commanded
         self._last, self._commanded = state, commanded
-        if last is None:
+        if last is None or not 0.5 < 1e-9 * (state.stamp_ns - last.stamp_ns) / self._dynamics.period_s < 1.5:
             return False
         drives = given if given is not None else 0.5 * (last.effort + state.effort)
         estimates = [self._dynamics.torque_for(state.velocity, last.position, last.velocity) - drives]

@@ -1,6 +1,7 @@
 """The protocol of perturbation trials, and the actor that goes through it; the arm is the simulation of `sawyer_reach`."""
 
 import dataclasses
+import itertools
 import math
 import re
 
@@ -270,10 +271,13 @@ def watch(short) -> PushWatch:
 
 def test_torques_that_nobody_commanded_are_a_push(short, watch):
     """As an arm with torque sensors feels it, before it moves."""
-    state, commanded = SimulatedArm(short).state(), np.full(7, 1.0)
-    usual = dataclasses.replace(state, effort=commanded + 2.0)  # friction, say: the same all the time
-    assert not any(watch.sees(usual, commanded) for _ in range(3 * REMEMBERED))
-    assert watch.sees(dataclasses.replace(state, effort=commanded + 7.0), commanded)
+    state, commanded, stamps = SimulatedArm(short).state(), np.full(7, 1.0), itertools.count(10**9, 50_000_000)
+
+    def feels(friction: float) -> bool:
+        return watch.sees(dataclasses.replace(state, effort=commanded + friction, stamp_ns=next(stamps)), commanded)
+
+    assert not any(feels(2.0) for _ in range(3 * REMEMBERED))  # the same all the time
+    assert feels(7.0)
 
 
 @pytest.mark.parametrize("newtons", [30.0, 80.0])
@@ -289,6 +293,20 @@ def test_a_motion_that_no_torque_explains_is_a_push(short, watch, rng, newtons):
         arm.sim.advance(25)
     assert not any(seen[:61])
     assert any(seen[61:66])
+
+
+def test_states_that_are_late_or_lost_are_no_push(short, watch, rng):
+    """A state seen twice is no arm that stood still against its torques, and after a lost one the next is no blow."""
+    arm, seen = SimulatedArm(short), []
+    state = arm.state()
+    for step in range(120):
+        if step < 60 or step % 3:
+            state = arm.state()
+        torque = rng.uniform(-2.0, 2.0, 7) + [6.0 * np.sin(step / 8), *np.zeros(6)]
+        seen.append(watch.sees(state, torque))
+        arm.sim.command("torque", torque, 0.05)
+        arm.sim.advance(25)
+    assert not any(seen)
 
 
 @pytest.mark.parametrize(
