@@ -302,7 +302,7 @@ def test_states_that_are_late_or_lost_are_no_push(short, watch, rng):
     for step in range(120):
         if step < 60 or step % 3:
             state = arm.state()
-        torque = rng.uniform(-2.0, 2.0, 7) + [6.0 * np.sin(step / 8), *np.zeros(6)]
+        torque = rng.uniform(-2.0, 2.0, 7) + 6.0 * np.sin(step / 8) * np.eye(7)[0]
         seen.append(watch.sees(state, torque))
         arm.sim.command("torque", torque, 0.05)
         arm.sim.advance(25)
