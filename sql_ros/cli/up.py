@@ -47,12 +47,18 @@ def run_stack(stack: Stack, command: str) -> int:
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda signum, _: asked.append(signum))
+    signal.signal(signal.SIGTSTP, _refuse_to_sleep)
     children = [_start(process, stack, command) for process in stack.processes]
     first = _await_end(children, asked, lambda process: _start(process, stack, command))
     code = _stop(children)
     if first is not None and first.handle.returncode:
         _explain(first)
     return code
+
+
+def _refuse_to_sleep(*_: object) -> None:
+    """Ctrl-Z would stop this process alone: the arm would go on, and Ctrl-C would no longer be heard."""
+    print("Ctrl-Z does not stop the arm. Ctrl-C ends the stack; the service actor/stop holds the arm.", file=sys.stderr, flush=True)
 
 
 def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:

@@ -142,6 +142,15 @@ def test_no_node_outlives_the_command_that_started_it(processes, probe, quick, t
     assert (folder / "report.md").is_file()
 
 
+def test_ctrl_z_leaves_no_arm_alone_that_ctrl_c_cannot_reach(processes, probe, quick, tmp_path):
+    stack = _up(processes, run_dir=tmp_path / "mine", params_file=quick)
+    probe.wait(lambda: (tmp_path / "mine" / "metrics.jsonl").is_file() and _lines(tmp_path / "mine", "episode"), timeout=120)
+    os.kill(stack.pid, signal.SIGTSTP)
+    probe.wait(lambda: "Ctrl-Z does not stop the arm" in stack.log.read_text())
+    assert processes.stop(stack) == 0
+    assert (tmp_path / "mine" / "report.md").is_file()
+
+
 def _kill(executable: str, folder) -> None:
     """Kills a node of the stack that runs in a folder's domain; only its own processes are found."""
     found = subprocess.run(["pgrep", "-f", f"{executable}_node.*{folder}"], capture_output=True, text=True, check=False)
