@@ -70,7 +70,7 @@ class ManagedNode(LifecycleNode):
         self.reading = Reading(self)
         self._diagnostics = Diagnostics(self, component, self._status)
         self._twin_seen = 0  # times in a row
-        self.create_timer(LOOK_S, self._look_for_twin, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(LOOK_S, self._look_at_graph, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._permanent = self._entities()
 
     # --- what a node adds ---
@@ -207,8 +207,10 @@ class ManagedNode(LifecycleNode):
     def _entities(self) -> list[list[Any]]:
         return [list(self.publishers), list(self.subscriptions), list(self.services), list(self.timers)]
 
-    def _look_for_twin(self) -> None:
-        """Two stacks in one domain hear each other's states and feed each other's learner."""
+    def _look_at_graph(self) -> None:
+        """Two stacks in one domain hear each other's states and feed each other's learner; who is not heard is to know it."""
+        for line in self.reading.unheard():
+            self._diagnostics.fault("incompatible_qos", line)
         is_there = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace())) > 1
         self._twin_seen = self._twin_seen + 1 if is_there else 0
         if self._twin_seen >= LOOKS:

@@ -15,8 +15,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
-from rclpy.subscription import Subscription
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from sql_ros.nodes.process import NodeThread, Runnable
 
@@ -24,18 +23,22 @@ LONGEST_WAIT_S = 0.05  # after which a wait looks whether it is to end
 
 
 class ReadElsewhere(CallbackGroup):
-    """Of subscriptions that the node's executor leaves alone; it takes their events, which say whom they cannot hear."""
+    """Of entities that the node's executor leaves alone.
+
+    Their events, too: who waits for an event is woken by every message of the topic (`rmw_fastrtps`), and again until somebody takes it. An
+    executor of the reader's own priority and core then never lets the reader do that.
+    """
 
     def can_execute(self, entity: Any) -> bool:
-        """An event only, by an executor."""
-        return not isinstance(entity, Subscription)
+        """Never, by an executor."""
+        return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """As `can_execute`."""
-        return self.can_execute(entity)
+        """Never."""
+        return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Nothing waits for it."""
+        """It never began."""
 
 
 class Reading:
@@ -59,10 +62,22 @@ class Reading:
 
     def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], *qos: QoSProfile) -> None:
         """As rclpy's `create_subscription`; before `start`. With several profiles whoever fits one is heard, twice where he fits two."""
-        events = SubscriptionEventCallbacks(use_default_callbacks=len(qos) == 1)  # a warning about publishers that do not fit
+        events = SubscriptionEventCallbacks(use_default_callbacks=False)  # nobody would call them
         for each in qos:
             subscription = self._node.create_subscription(kind, topic, callback, each, callback_group=self._group, event_callbacks=events)
             self._subscriptions.append(subscription)
+
+    def unheard(self) -> list[str]:
+        """A line for each publisher that is there and cannot be heard, for its quality of service."""
+        profiles: dict[str, list[QoSProfile]] = {}
+        for subscription in list(self._subscriptions):
+            profiles.setdefault(subscription.topic_name, []).append(subscription.qos_profile)
+        return [
+            f"{topic} of {publisher.node_namespace.rstrip('/')}/{publisher.node_name} cannot be heard. {reasons[0]}"
+            for topic, ours in profiles.items()
+            for publisher in self._node.get_publishers_info_by_topic(topic)
+            if all(reasons := [_misfit(publisher.qos_profile, profile) for profile in ours])
+        ]
 
     def start(self) -> None:
         """Begins to read, if there is something to."""
@@ -108,6 +123,12 @@ class Reading:
                         taken = self._take(subscription)
                         if taken is not None:
                             subscription.callback(taken[0])
+
+
+def _misfit(theirs: QoSProfile, ours: QoSProfile) -> str:
+    """Why a publisher does not reach a subscription; empty if it does."""
+    compatibility, reason = qos_check_compatible(theirs, ours)
+    return reason.strip() if compatibility == QoSCompatibility.ERROR else ""
 
 
 def _nothing() -> float:
