@@ -1,6 +1,7 @@
 """Topics read without an executor, beside one that spins the same node."""
 
 import threading
+import time
 
 import pytest
 from rclpy.executors import SingleThreadedExecutor
@@ -93,6 +94,24 @@ def test_nothing_is_read_before_the_start_nor_after_the_stop(probe, make, publis
     publish("fast", 2)
     probe.spin_for(0.3)
     assert read == [1]
+
+
+def test_messages_that_nobody_read_yet_do_not_wake_the_executor(probe):
+    """One of the reader's own priority and core would never let it read them."""
+    node, executor = Reader(probe.context, print), SingleThreadedExecutor(context=probe.context)
+    executor.add_node(node)
+    try:
+        publisher = probe.node.create_publisher(Int64, "fast", RELIABLE)
+        probe.wait(publisher.get_subscription_count)
+        probe.spin_for(0.5)
+        publisher.publish(Int64(data=1))
+        executor.spin_once(timeout_sec=0.1)
+        began = time.thread_time()
+        executor.spin_once(timeout_sec=2.0)
+        assert time.thread_time() - began < 0.5
+    finally:
+        executor.shutdown()
+        node.destroy_node()
 
 
 def test_an_error_in_a_callback_ends_the_node(probe, make, publish):
