@@ -350,9 +350,12 @@ def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm, rehe
     probe.until_active("actor")
     stamps = iter(range(1, 10**6))
 
-    def has_stepped() -> bool:
+    def count(what: str) -> int:
         arm(next(stamps) * 10_000_000)
-        return int(_newest(reports).get("control_steps", 0)) >= 20
+        return int(_newest(reports).get(what, 0))
 
-    probe.wait(has_stepped)
-    assert (int(_newest(reports)["rehearsed_parts"]) > 20) is rehearses
+    probe.wait(lambda: count("control_steps") >= 20)
+    if rehearses:  # on a busy machine not before every step
+        probe.wait(lambda: count("rehearsed_parts") > 20)
+    else:
+        assert count("rehearsed_parts") == 0
