@@ -11,6 +11,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="sql_ros_logs_"))
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,19 @@ def full_disk():
             signal.signal(signal.SIGXFSZ, handler)
 
     return limited
+
+
+@pytest.fixture(scope="session")
+def lives() -> Callable[[int], bool]:
+    """Whether a process is there, and is no zombie that nobody waited for."""
+
+    def is_alive(pid: int) -> bool:
+        try:
+            return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return False
+
+    return is_alive
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def test_a_bare_thread_counts_deadlines_as_the_actor_does_and_leaves_its_caller_
 
 @pytest.mark.stack
 @pytest.mark.xdist_group("own_domain")
-def test_a_bench_that_is_killed_leaves_no_node_behind():
+def test_a_bench_that_is_killed_leaves_no_node_behind(lives):
     command = [sys.executable, "-m", "sql_ros.cli.main", "bench", "lockstep", "--seconds", "60"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as bench:
         children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children")
@@ -212,16 +212,9 @@ def test_a_bench_that_is_killed_leaves_no_node_behind():
             time.sleep(0.05)
         bench.kill()
     deadline = time.monotonic() + 30.0
-    while alive := [node for node in nodes if _lives(node)]:
+    while alive := [node for node in nodes if lives(int(node))]:
         assert time.monotonic() < deadline, f"still there: {alive}"
         time.sleep(0.05)
-
-
-def _lives(pid):
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 @pytest.mark.stack

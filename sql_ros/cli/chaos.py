@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 if anything was lost, doubled or unsafe."""
-    if min(args.kills, args.cuts) < 0 or args.kills + args.cuts < 1:
+    if not args.kills + args.cuts:
         raise ConfigError(f"--kills {args.kills} --cuts {args.cuts}, expected at least one of something")
     if args.cuts and (os.geteuid() != 0 or shutil.which("ip") is None):
         raise ConfigError("--cuts makes network namespaces, which takes root and the command 'ip' (package iproute2)")

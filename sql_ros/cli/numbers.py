@@ -13,10 +13,7 @@ def natural(text: str) -> int:
         argparse.ArgumentTypeError: it is below.
         ValueError: it is none.
     """
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value}, expected 0 or more")
-    return value
+    return _whole(text, 0)
 
 
 def positive(text: str) -> int:
@@ -26,10 +23,7 @@ def positive(text: str) -> int:
         argparse.ArgumentTypeError: it is below.
         ValueError: it is none.
     """
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}, expected 1 or more")
-    return value
+    return _whole(text, 1)
 
 
 def positive_real(text: str) -> float:
@@ -42,4 +36,11 @@ def positive_real(text: str) -> float:
     value = float(text)
     if not (math.isfinite(value) and value > 0.0):
         raise argparse.ArgumentTypeError(f"{text}, expected a number above 0")
+    return value
+
+
+def _whole(text: str, least: int) -> int:
+    value = int(text)
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value}, expected {least} or more")
     return value

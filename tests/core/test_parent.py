@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -25,22 +24,15 @@ if __name__ == "__main__":
 """
 
 
-def _lives(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("script", [CHILD, WORKER], ids=["a process that it became by exec", "a worker of a pool"])
-def test_a_killed_parent_leaves_nobody_behind(tmp_path, script):
+def test_a_killed_parent_leaves_nobody_behind(tmp_path, lives, script):
     path = tmp_path / "parent.py"
     path.write_text(script)
     with subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
-        assert _lives(child)
+        assert lives(child)
         parent.kill()
     deadline = time.monotonic() + 20.0
-    while _lives(child) and time.monotonic() < deadline:
+    while lives(child) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not _lives(child)
+    assert not lives(child)

@@ -126,7 +126,7 @@ def test_a_stack_that_ended_before_its_run_began_leaves_no_report(processes, pro
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
-def test_no_node_outlives_the_command_that_started_it(processes, probe, quick, tmp_path, number):
+def test_no_node_outlives_the_command_that_started_it(processes, probe, quick, tmp_path, lives, number):
     """The terminal was closed, or the supervisor was killed: the arm must not go on with nobody attached."""
     folder = tmp_path / "mine"
     stack = _up(processes, run_dir=folder, params_file=quick)
@@ -134,11 +134,7 @@ def test_no_node_outlives_the_command_that_started_it(processes, probe, quick, t
     pids = {int(pid) for pid in subprocess.run(["pgrep", "-P", str(stack.pid)], capture_output=True, text=True, check=True).stdout.split()}
     assert len(pids) == 4
     processes.stop(stack, number)
-
-    def alive() -> set[int]:
-        return {pid for pid in pids if os.path.exists(f"/proc/{pid}") and " Z " not in open(f"/proc/{pid}/stat").read()}
-
-    probe.wait(lambda: not alive(), timeout=60, what="the end of all nodes")
+    probe.wait(lambda: not any(map(lives, pids)), timeout=60, what="the end of all nodes")
     assert (folder / "report.md").is_file()
 
 
