@@ -56,6 +56,12 @@ class AlgorithmConfig(Config):
     discount: float = option(0.97, "gamma", minimum=0.0, maximum=1.0)
     hidden_sizes: tuple[int, ...] = option((128, 128), "width of each hidden layer of both networks (paper: 200, 200)", minimum=1)
     q_networks: int = option(2, "independent Q-networks, their minimum is used (paper: 1)", minimum=1, maximum=10)
+    minimum_of: str = option(
+        "values",
+        "of the Q-networks: the smallest of the soft values that each finds at its own share of the value particles, or the smallest Q at each "
+        "of them, as always where V is probed with more noise: sampler 'stein', value_proposal 'uniform'",
+        choices=("values", "particles"),
+    )
     layer_norm: bool = option(False, "normalise the hidden layers of the Q-networks (paper: no)")
     q_learning_rate: float = option(1e-3, "Adam step size of the Q-networks", minimum=0.0)
     batch_size: int = option(64, "transitions per update (paper: 64)", minimum=1)
@@ -93,6 +99,19 @@ class AlgorithmConfig(Config):
             raise ConfigError(
                 f"'uniform_particles' is {self.uniform_particles}, expected at most value_particles - 2 = {self.value_particles - 2}"
             )
+        if self.apart:
+            for name in ("value_particles", "uniform_particles"):
+                if getattr(self, name) % self.q_networks:
+                    raise ConfigError(
+                        f"'{name}' is {getattr(self, name)}, expected a multiple of q_networks = {self.q_networks}, each of which is asked "
+                        "at an equal share of them, or minimum_of: particles"
+                    )
+
+    @property
+    def apart(self) -> bool:
+        """Whether each of several Q-networks is asked at value particles of its own."""
+        precise = self.kind == "sql" and self.sampler == "mixture" and self.value_proposal == "sampler"
+        return precise and self.minimum_of == "values" and self.q_networks > 1
 
     def temperature_at(self, updates: int) -> float:
         """Alpha of the schedule after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
@@ -156,7 +175,8 @@ class Learner:
     def _precision(self) -> torch.dtype:
         config = self.config
         if config.particle_precision == "auto":
-            return fastest_precision(config.batch_size * config.value_particles, max(config.hidden_sizes), self._device)
+            rows = config.batch_size * config.value_particles // (config.q_networks if config.apart else 1)
+            return fastest_precision(rows, max(config.hidden_sizes), self._device)
         precision: torch.dtype = getattr(torch, config.particle_precision)
         return precision
 
@@ -202,12 +222,32 @@ class Learner:
     def _soft_q(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """Soft Q-learning."""
         latent, log_density, fit = self._propose(next_observation)
-        next_q = self._probe(next_observation, squash(latent))
-        value = soft_value(next_q, log_density, temperature)
-        weights = importance_weights(next_q, log_density, temperature)
+        next_q, log_share = self._ask(next_observation, latent, log_density)
+        value = soft_value(next_q, log_share, temperature)  # (B, N)
+        weights = importance_weights(next_q, log_share, temperature)  # (B, K / N, N)
         entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
-        of_sampler = fit(fitting_slope(weights)) if fit else self._gradients(self._stein_loss(observation, temperature))
-        return value, of_sampler, entropy
+        if fit:
+            of_sampler = fit(fitting_slope(weights).view(log_density.shape))
+        else:
+            of_sampler = self._gradients(self._stein_loss(observation, temperature))
+        return value.amin(1), of_sampler, entropy
+
+    def _ask(self, observation: Tensor, latent: Tensor, log_density: Tensor) -> tuple[Tensor, Tensor]:
+        """Q of the target networks where V is probed.
+
+        Args:
+            observation: (B, S).
+            latent: (B, K, A).
+            log_density: of their actions, (B, K).
+
+        Returns:
+            Q, and the log density there, (B, K / N, N): of N networks, each at every Nth action, or of their minimum, N = 1.
+        """
+        if not self.config.apart:
+            return self._probe(observation, squash(latent)).unsqueeze(-1), log_density.unsqueeze(-1)
+        members, (batch, count, size) = self.config.q_networks, latent.shape
+        q = self._probe.apart(observation, squash(latent).view(batch, count // members, members, size))
+        return q, log_density.view(q.shape)
 
     def _deterministic_gradient(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """DDPG: one particle, which nothing repels, and Q there instead of the soft value."""
@@ -255,7 +295,7 @@ class Learner:
         """Estimates V of the target network: (B, S) -> (B,)."""
         observation = observation.to(self._device)
         latent, log_density, _ = self._propose(observation)
-        return soft_value(self._probe(observation, squash(latent)), log_density, self.temperature)
+        return soft_value(*self._ask(observation, latent, log_density), self.temperature).amin(1)
 
     @torch.no_grad()
     def _propose(self, observation: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Gradients] | None]:

@@ -19,26 +19,29 @@ def soft_value(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tens
     """V(s) = alpha log int exp(Q(s, a) / alpha) da, by importance sampling.
 
     Args:
-        q: Q at K actions of a proposal, (B, K).
-        log_density: log density of the proposal at these actions, (B, K).
+        q: Q at K actions of a proposal, (B, K), or N such Qs, each at actions of its own, (B, K, N).
+        log_density: log density of the proposal at these actions, shaped like q.
         temperature: alpha > 0.
 
     Returns:
-        (B,). Biased low (Jensen), the less the closer the proposal is to exp(Q / alpha).
+        (B,), or of each Q (B, N). Biased low (Jensen), the less the closer the proposal is to exp(Q / alpha).
     """
     # [SQL17] Eq. 10
     return temperature * (torch.logsumexp(q / temperature - log_density, dim=1) - math.log(q.shape[1]))
 
 
 def importance_weights(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tensor:
-    """The share of each action in the sum of [SQL17] Eq. 10: (B, K), summing to 1. Mean of f under exp(Q / alpha) / Z = weighted mean."""
+    """The share of each action in the sum of [SQL17] Eq. 10: shaped like q, (B, K) or (B, K, N), summing to 1 over K.
+
+    The mean of f under exp(Q / alpha) / Z is the weighted mean.
+    """
     return torch.softmax(q / temperature - log_density, dim=1)
 
 
 def boltzmann_entropy(q: Tensor, value: Tensor, weights: Tensor, temperature: Temperature) -> Tensor:
     """Differential entropy of the policy exp((Q - V) / alpha) on the box [nats].
 
-    H = -E log pi = (V - E Q) / alpha, the mean by `importance_weights`: (B, K), (B,), (B, K) -> (B,).
+    H = -E log pi = (V - E Q) / alpha, the mean by `importance_weights`: (B, K), (B,), (B, K) -> (B,), or with (B, K, N) of N Qs (B, N).
     """
     return (value - (weights * q).sum(1)) / temperature
 
@@ -57,16 +60,16 @@ def q_loss(q: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fitting_slope(weights: Tensor) -> Tensor:
-    """Gradient by log pi, (B, K) -> (B, K), of KL(exp(Q / alpha) / Z || pi) = -(weights * log_pi).sum(1).mean() + a constant.
+    """Gradient by log pi, shaped like the weights, of KL(exp(Q / alpha) / Z || pi) = -(weights * log_pi).sum(1).mean() + a constant.
 
     For a sampler pi of known density, at the actions where V was probed, by the very weights that give V. A departure from [SQL17] Eq. 13
     and 14 with the same fixed point: it needs neither the gradient of Q nor particles of its own, it sees how much mass a mode deserves,
     and it covers every mode that a probe found.
 
     Args:
-        weights: `importance_weights` of these actions, (B, K).
+        weights: `importance_weights` of these actions, (B, K), or (B, K, N) by N Qs, whose divergences are averaged.
     """
-    return weights / -len(weights)
+    return weights * (-weights.shape[1] / weights.numel())
 
 
 def slope_of_q(q: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:

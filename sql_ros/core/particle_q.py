@@ -46,13 +46,24 @@ class ParticleQ:
     @torch.no_grad()
     def __call__(self, observation: Tensor, action: Tensor) -> Tensor:
         """The smallest Q of the members: observations (B, S), actions (B, K, A) -> (B, K), float32."""
-        count, size = action.shape[1:]
-        states = self._source.scaled(observation).to(self._precision).unsqueeze(1).expand(-1, count, -1)
-        rows = torch.cat([states, action.to(self._precision)], dim=-1).view(-1, states.shape[-1] + size)  # (B K, S + A)
+        rows = self._rows(observation, action)
         smallest, *others = (self._member(index, rows) for index in range(len(self._members)))
         for other in others:
             smallest = torch.minimum(smallest, other)
         return smallest.view(action.shape[:-1])
+
+    @torch.no_grad()
+    def apart(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q of each member at actions of its own: observations (B, S), actions (B, K, N, A) -> (B, K, N), float32."""
+        shares = action.unbind(2)
+        q = [self._member(index, self._rows(observation, share)).view(share.shape[:-1]) for index, share in enumerate(shares)]
+        return torch.stack(q, dim=-1)
+
+    def _rows(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Scaled states with actions: (B, S), (B, K, A) -> (B K, S + A)."""
+        count, size = action.shape[1:]
+        states = self._source.scaled(observation).to(self._precision).unsqueeze(1).expand(-1, count, -1)
+        return torch.cat([states, action.to(self._precision)], dim=-1).view(-1, states.shape[-1] + size)
 
     def _member(self, index: int, rows: Tensor) -> Tensor:
         """Q of one member: scaled states with actions (B K, S + A) -> (B K,)."""

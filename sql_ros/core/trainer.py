@@ -138,6 +138,7 @@ class Trainer:
         changed = {name: f"{name} was {was}, is {now[name]}" for name, was in before.items() if name in now and was != now[name]}
         if others := [text for name, text in changed.items() if name in SHAPING]:
             raise CheckpointError(f"{folder} does not fit the configured networks: {', '.join(others)}")
+        changed |= {name: f"{name} is new since, is {value}" for name, value in now.items() if before and name not in before}
         if changed:
             _logger.warning("%s goes on with other settings: %s", folder, ", ".join(changed.values()))
 

@@ -92,6 +92,7 @@ CONTENDERS: dict[str, Contender] = {
     "stein sampler": Contender(algorithm=_STEIN),
     "stein, bandwidth per dimension": Contender(algorithm={**_STEIN, "bandwidth": "per_dimension"}),
     "uniform proposal": Contender(algorithm={"value_proposal": "uniform"}),
+    "minimum of particles": Contender(algorithm={"minimum_of": "particles"}),
     "single Q": Contender(algorithm={"q_networks": 1}),
     "LayerNorm": Contender(algorithm={"layer_norm": True}),
     "2 updates per step": Contender(pace={"updates_per_transition": 2.0}),
