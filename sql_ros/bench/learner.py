@@ -21,6 +21,7 @@ OURS: dict[str, dict[str, Any]] = {  # name -> fields of AlgorithmConfig that de
     "ours": {},
     "ours_float32": {"particle_precision": "float32"},
     "ours_bfloat16": {"particle_precision": "bfloat16"},
+    "ours_minimum_of_particles": {"minimum_of": "particles"},
     "ours_stein": {"sampler": "stein"},
 }
 CALM_PREEMPTIONS_PER_S = 60.0  # more: another process had the cores, and a product on two threads waits a scheduler's slice for the other

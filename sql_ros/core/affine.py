@@ -2,6 +2,8 @@
 
 A product of (4096, 256) and (256, 256) takes 2.8 ms by MKL and 1.2 ms by oneDNN on two cores of an AMD EPYC whose AVX-512 is twice as wide
 as AVX2, 2.8 and 2.5 ms on one where it is not; one of (64, 128) and (128, 128) takes as long by either.
+Several networks of equal shape, a batch of products, are MKL's where there is no AVX-512: it gives each core products of its own, and twice
+(256, 256) times (256, 256) takes 0.63 ms, by oneDNN one after the other 0.94.
 A single column is another matter: (4096, 256) times (256, 1) takes 0.17 ms by MKL and 0.12 by oneDNN with two threads, 0.26 and 0.31 with
 one.
 """
@@ -17,16 +19,29 @@ LARGE_ENOUGH_TO_ROUND = 1 << 25  # from which on bfloat16 pays
 _ONE_DNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _ROUNDS = _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not where the processor has no AVX-512: there it refuses
 _PRECISIONS = (torch.float32, torch.bfloat16) if _ROUNDS else (torch.float32,)
+_SIDE_BY_SIDE = torch.backends.mkl.is_available() and not torch.cpu._is_avx512_supported()
 _product = torch.ops.mkldnn._linear_pointwise.default if _ONE_DNN else None
 
 
 def affine(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
-    """Rows (R, in) times weight (in, out), plus bias (out,), through a ReLU: (R, out). Without gradient."""
+    """Rows (R, in) times weight (in, out), plus bias (out,), through a ReLU: (R, out). Without gradient.
+
+    Or N such products: (N, R, in), or the same (R, in) for all, (N, in, out), (N, 1, out) -> (N, R, out).
+    """
+    if weight.dim() == 3:
+        rows = rows.expand(len(weight), -1, -1)
+        result = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias, rows, weight)
+        return activate(result) if relu else result
     if _product is not None and is_large(rows.shape[0], weight):
-        result: Tensor = _product(rows, weight.t(), bias, "relu" if relu else "none", [], "")
+        result = _product(rows, weight.t(), bias, "relu" if relu else "none", [], "")
         return result
     result = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
     return activate(result) if relu else result
+
+
+def side_by_side(device: torch.device) -> bool:
+    """Whether products of several networks are the faster as a batch."""
+    return _SIDE_BY_SIDE and device.type == "cpu"
 
 
 def is_large(rows: int, weight: Tensor) -> bool:

@@ -224,10 +224,10 @@ class Learner:
         latent, log_density, fit = self._propose(next_observation)
         next_q, log_share = self._ask(next_observation, latent, log_density)
         value = soft_value(next_q, log_share, temperature)  # (B, N)
-        weights = importance_weights(next_q, log_share, temperature)  # (B, K / N, N)
+        weights = importance_weights(next_q, log_share, temperature)  # (B, N, K / N)
         entropy = boltzmann_entropy(next_q, value, weights, temperature).mean()
         if fit:
-            of_sampler = fit(fitting_slope(weights).view(log_density.shape))
+            of_sampler = fit(fitting_slope(weights).transpose(1, 2).reshape(log_density.shape))
         else:
             of_sampler = self._gradients(self._stein_loss(observation, temperature))
         return value.amin(1), of_sampler, entropy
@@ -241,13 +241,14 @@ class Learner:
             log_density: of their actions, (B, K).
 
         Returns:
-            Q, and the log density there, (B, K / N, N): of N networks, each at every Nth action, or of their minimum, N = 1.
+            Q, and the log density there, (B, N, K / N): of N networks, each at every Nth action, or of their minimum, N = 1.
         """
+        action = squash(latent)
         if not self.config.apart:
-            return self._probe(observation, squash(latent)).unsqueeze(-1), log_density.unsqueeze(-1)
-        members, (batch, count, size) = self.config.q_networks, latent.shape
-        q = self._probe.apart(observation, squash(latent).view(batch, count // members, members, size))
-        return q, log_density.view(q.shape)
+            return self._probe(observation, action).unsqueeze(1), log_density.unsqueeze(1)
+        shares = (len(action), -1, self.config.q_networks)
+        q = self._probe.apart(observation, action.view(*shares, self.action_size).transpose(1, 2))
+        return q, log_density.view(shares).transpose(1, 2)
 
     def _deterministic_gradient(self, observation: Tensor, next_observation: Tensor, temperature: Tensor) -> Answer:
         """DDPG: one particle, which nothing repels, and Q there instead of the soft value."""

@@ -19,7 +19,7 @@ def soft_value(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tens
     """V(s) = alpha log int exp(Q(s, a) / alpha) da, by importance sampling.
 
     Args:
-        q: Q at K actions of a proposal, (B, K), or N such Qs, each at actions of its own, (B, K, N).
+        q: Q at K actions of a proposal, (B, K), or N such Qs, each at actions of its own, (B, N, K).
         log_density: log density of the proposal at these actions, shaped like q.
         temperature: alpha > 0.
 
@@ -27,23 +27,23 @@ def soft_value(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tens
         (B,), or of each Q (B, N). Biased low (Jensen), the less the closer the proposal is to exp(Q / alpha).
     """
     # [SQL17] Eq. 10
-    return temperature * (torch.logsumexp(q / temperature - log_density, dim=1) - math.log(q.shape[1]))
+    return temperature * (torch.logsumexp(q / temperature - log_density, dim=-1) - math.log(q.shape[-1]))
 
 
 def importance_weights(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tensor:
-    """The share of each action in the sum of [SQL17] Eq. 10: shaped like q, (B, K) or (B, K, N), summing to 1 over K.
+    """The share of each action in the sum of [SQL17] Eq. 10: shaped like q, (B, K) or (B, N, K), summing to 1 over K.
 
     The mean of f under exp(Q / alpha) / Z is the weighted mean.
     """
-    return torch.softmax(q / temperature - log_density, dim=1)
+    return torch.softmax(q / temperature - log_density, dim=-1)
 
 
 def boltzmann_entropy(q: Tensor, value: Tensor, weights: Tensor, temperature: Temperature) -> Tensor:
     """Differential entropy of the policy exp((Q - V) / alpha) on the box [nats].
 
-    H = -E log pi = (V - E Q) / alpha, the mean by `importance_weights`: (B, K), (B,), (B, K) -> (B,), or with (B, K, N) of N Qs (B, N).
+    H = -E log pi = (V - E Q) / alpha, the mean by `importance_weights`: (B, K), (B,), (B, K) -> (B,), or with (B, N, K) of N Qs (B, N).
     """
-    return (value - (weights * q).sum(1)) / temperature
+    return (value - (weights * q).sum(-1)) / temperature
 
 
 def q_target(reward: Tensor, terminated: Tensor, next_value: Tensor, discount: float) -> Tensor:
@@ -67,9 +67,9 @@ def fitting_slope(weights: Tensor) -> Tensor:
     and it covers every mode that a probe found.
 
     Args:
-        weights: `importance_weights` of these actions, (B, K), or (B, K, N) by N Qs, whose divergences are averaged.
+        weights: `importance_weights` of these actions, (B, K), or (B, N, K) by N Qs, whose divergences are averaged.
     """
-    return weights * (-weights.shape[1] / weights.numel())
+    return weights * (-weights.shape[-1] / weights.numel())
 
 
 def slope_of_q(q: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:

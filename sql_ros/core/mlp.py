@@ -9,19 +9,22 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sql_ros.core.affine import activate, affine
+from sql_ros.core.affine import activate, affine, side_by_side
 
 NORM_EPSILON = 1e-5  # of layer norm, torch's default
 
 
 class Layer(NamedTuple):
-    """One layer of one member, as views of a vector: rows (R, in) -> rows @ weight + bias, then, where there is one, the norm."""
+    """One layer of one member, as views of a vector: rows (R, in) -> rows @ weight + bias, then, where there is one, the norm.
+
+    Or of N members: weight (N, in, out), bias (N, 1, out), no norm.
+    """
 
     weight: Tensor  # (in, out)
     bias: Tensor  # (out,)
@@ -50,7 +53,7 @@ class Mlp(nn.Module):
             [(inputs, outputs), (outputs,), *([(outputs,)] * 2 if layer_norm and depth < last else [])]
             for depth, (inputs, outputs) in enumerate(itertools.pairwise(sizes))
         ]
-        self._size = members
+        self._size, self._layer_norm = members, layer_norm
         self.flat = nn.Parameter(torch.zeros(members * sum(math.prod(shape) for shapes in self._shapes for shape in shapes)))
         self._bind()
         for layers in zip(*self.members):
@@ -65,6 +68,17 @@ class Mlp(nn.Module):
         sizes = [math.prod(shape) for shapes in self._shapes for shape in shapes]
         parts = iter(flat.split_with_sizes(sizes * self._size))
         return [[Layer(*(next(parts).view(shape) for shape in shapes)) for shapes in self._shapes] for _ in range(self._size)]
+
+    def _groups(self, flat: Tensor) -> list[list[Layer]]:
+        """The members that are computed together: all, or one after the other."""
+        if self._size == 1 or self._layer_norm or not side_by_side(flat.device):
+            return self.matrices(flat)
+        shapes = [(inputs if kind == 0 else 1, outputs) for (inputs, outputs), _ in self._shapes for kind in (0, 1)]
+        parts = flat.view(self._size, -1).split_with_sizes([math.prod(shape) for shape in shapes], dim=1)
+        weight, bias = (
+            [part.unflatten(1, shape) for part, shape in zip(parts[kind::2], shapes[kind::2])] for kind in (0, 1)
+        )
+        return [[Layer(*both) for both in zip(weight, bias)]]
 
     def forward(self, rows: Tensor, *, frozen: bool = False) -> Tensor:
         """Maps rows (R, in), the same for all members, to (N, R, out); `frozen`: with the gradient by the rows alone.
@@ -81,21 +95,20 @@ class Mlp(nn.Module):
         Returns:
             the result, and a function of its gradient that gives that by `flat`: the same memory at every call.
         """
-        tapes = [_forward(rows, layers) for layers in self.members]
-        result = torch.stack([tape[-1].result for tape in tapes])
+        tapes = [_forward(rows, layers) for layers in self._groups_now]
 
         @torch.no_grad()
         def back(gradient: Tensor) -> Tensor:
-            for flowing, layers, tape, into in zip(gradient, self.members, tapes, self._gradients):
+            for flowing, layers, tape, into in zip(_apart(gradient, tapes), self._groups_now, tapes, self._gradient_groups):
                 _backward(flowing, layers, tape, into, by_rows=False)
             return self._gradient
 
-        return result, back
+        return _joined(tapes), back
 
     def _bind(self) -> None:
         self.members = self.matrices(self.flat.detach())
         self._gradient = torch.empty_like(self.flat, requires_grad=False)
-        self._gradients = self.matrices(self._gradient)
+        self._groups_now, self._gradient_groups = self._groups(self.flat.detach()), self._groups(self._gradient)
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Mlp:
         super()._apply(function, recurse)  # type: ignore[no-untyped-call]
@@ -121,20 +134,32 @@ class Tape(NamedTuple):
 class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, flat: Tensor, network: Mlp) -> Tensor:
-        ctx.network, ctx.tapes = network, [_forward(rows, layers) for layers in network.members]
-        return torch.stack([tape[-1].result for tape in ctx.tapes])
+        ctx.network, ctx.tapes = network, [_forward(rows, layers) for layers in network._groups_now]
+        return _joined(ctx.tapes)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         network, (by_rows, by_flat, _) = ctx.network, ctx.needs_input_grad
         of_flat = torch.empty_like(network.flat) if by_flat else None
-        into = network.matrices(of_flat) if by_flat else [None] * len(network.members)
+        into = network._groups(of_flat) if by_flat else [None] * len(ctx.tapes)
         flowing = [
             _backward(each, layers, tape, matrices, by_rows)
-            for each, layers, tape, matrices in zip(gradient.contiguous(), network.members, ctx.tapes, into)
+            for each, layers, tape, matrices in zip(_apart(gradient.contiguous(), ctx.tapes), network._groups_now, ctx.tapes, into)
         ]
-        return sum(flowing[1:], start=flowing[0]) if by_rows else None, of_flat, None
+        of_rows = [each.sum(0) if each.dim() == 3 else each for each in flowing] if by_rows else []
+        return sum(of_rows[1:], start=of_rows[0]) if by_rows else None, of_flat, None
+
+
+def _joined(tapes: Sequence[Sequence[Tape]]) -> Tensor:
+    """What went out of all members, (N, R, out)."""
+    results = [tape[-1].result for tape in tapes]
+    return results[0] if results[0].dim() == 3 else torch.stack(results)
+
+
+def _apart(gradient: Tensor, tapes: Sequence[Sequence[Tape]]) -> Iterable[Tensor]:
+    """The gradient by what `_joined` gave, for every group."""
+    return [gradient] if tapes[0][-1].result.dim() == 3 else gradient
 
 
 def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[Tape]:
@@ -169,9 +194,12 @@ def _backward(gradient: Tensor, layers: Sequence[Layer], tapes: Sequence[Tape], 
             if result is not None and result.gain is not None and result.shift is not None:
                 result.gain.copy_(gain)
                 result.shift.copy_(shift)
-        if result is not None:
+        if result is not None and gradient.dim() == 3:
+            result.weight.copy_(torch.bmm(tape.rows.expand(len(gradient), -1, -1).mT, gradient))  # MKL writes to no view with gaps
+            torch.sum(gradient, 1, keepdim=True, out=result.bias)
+        elif result is not None:
             torch.mm(tape.rows.t(), gradient, out=result.weight)
             torch.sum(gradient, 0, out=result.bias)
         if depth > 0 or by_rows:
-            gradient = affine(gradient, layer.weight.t())
+            gradient = affine(gradient, layer.weight.mT)
     return gradient

@@ -54,10 +54,10 @@ class ParticleQ:
 
     @torch.no_grad()
     def apart(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Q of each member at actions of its own: observations (B, S), actions (B, K, N, A) -> (B, K, N), float32."""
-        shares = action.unbind(2)
+        """Q of each member at actions of its own: observations (B, S), actions (B, N, K, A) -> (B, N, K), float32."""
+        shares = action.unbind(1)
         q = [self._member(index, self._rows(observation, share)).view(share.shape[:-1]) for index, share in enumerate(shares)]
-        return torch.stack(q, dim=-1)
+        return torch.stack(q, dim=1)
 
     def _rows(self, observation: Tensor, action: Tensor) -> Tensor:
         """Scaled states with actions: (B, S), (B, K, A) -> (B K, S + A)."""

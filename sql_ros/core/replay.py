@@ -80,7 +80,7 @@ class ReplayBuffer:
     def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
         """Draws B transitions uniformly with replacement."""
         index = rng.integers(self.size, size=batch_size)
-        return Batch(**self._parts(self._table[index]))
+        return Batch(**self._parts(np.take(self._table, index, axis=0)))
 
     def arrays(self) -> dict[str, Array]:
         """The filled part of every array (views), for a checkpoint; `next_row` belongs to it."""
