@@ -19,7 +19,7 @@ LARGE_ENOUGH_TO_ROUND = 1 << 25  # from which on bfloat16 pays
 _ONE_DNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _ROUNDS = _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not where the processor has no AVX-512: there it refuses
 _PRECISIONS = (torch.float32, torch.bfloat16) if _ROUNDS else (torch.float32,)
-_SIDE_BY_SIDE = torch.backends.mkl.is_available() and not torch.cpu._is_avx512_supported()
+_SIDE_BY_SIDE = torch._C.has_mkl and not torch.cpu._is_avx512_supported()
 _product = torch.ops.mkldnn._linear_pointwise.default if _ONE_DNN else None
 
 
@@ -33,8 +33,8 @@ def affine(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bo
         result = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias, rows, weight)
         return activate(result) if relu else result
     if _product is not None and is_large(rows.shape[0], weight):
-        result = _product(rows, weight.t(), bias, "relu" if relu else "none", [], "")
-        return result
+        product: Tensor = _product(rows, weight.t(), bias, "relu" if relu else "none", [], "")
+        return product
     result = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
     return activate(result) if relu else result
 

@@ -58,8 +58,8 @@ class AlgorithmConfig(Config):
     q_networks: int = option(2, "independent Q-networks, their minimum is used (paper: 1)", minimum=1, maximum=10)
     minimum_of: str = option(
         "values",
-        "of the Q-networks: the smallest of the soft values that each finds at its own share of the value particles, or the smallest Q at each "
-        "of them, as always where V is probed with more noise: sampler 'stein', value_proposal 'uniform'",
+        "of the Q-networks: the smallest of the soft values that each finds at its own share of the value particles, or the smallest Q at "
+        "each of them, as always where V is probed with more noise: sampler 'stein', value_proposal 'uniform'",
         choices=("values", "particles"),
     )
     layer_norm: bool = option(False, "normalise the hidden layers of the Q-networks (paper: no)")

@@ -73,12 +73,10 @@ class Mlp(nn.Module):
         """The members that are computed together: all, or one after the other."""
         if self._size == 1 or self._layer_norm or not side_by_side(flat.device):
             return self.matrices(flat)
-        shapes = [(inputs if kind == 0 else 1, outputs) for (inputs, outputs), _ in self._shapes for kind in (0, 1)]
-        parts = flat.view(self._size, -1).split_with_sizes([math.prod(shape) for shape in shapes], dim=1)
-        weight, bias = (
-            [part.unflatten(1, shape) for part, shape in zip(parts[kind::2], shapes[kind::2])] for kind in (0, 1)
-        )
-        return [[Layer(*both) for both in zip(weight, bias)]]
+        count, sizes = self._size, [math.prod(shape) for shapes in self._shapes for shape in shapes]
+        parts = flat.view(count, -1).split_with_sizes(sizes, dim=1)  # of each layer weight and bias
+        layers = zip(self._shapes, parts[::2], parts[1::2])
+        return [[Layer(weight.view(count, *shape), bias.view(count, 1, -1)) for (shape, _), weight, bias in layers]]
 
     def forward(self, rows: Tensor, *, frozen: bool = False) -> Tensor:
         """Maps rows (R, in), the same for all members, to (N, R, out); `frozen`: with the gradient by the rows alone.
@@ -99,7 +97,7 @@ class Mlp(nn.Module):
 
         @torch.no_grad()
         def back(gradient: Tensor) -> Tensor:
-            for flowing, layers, tape, into in zip(_apart(gradient, tapes), self._groups_now, tapes, self._gradient_groups):
+            for flowing, layers, tape, into in zip(_per_group(gradient, tapes), self._groups_now, tapes, self._gradient_groups):
                 _backward(flowing, layers, tape, into, by_rows=False)
             return self._gradient
 
@@ -145,7 +143,7 @@ class _Pass(torch.autograd.Function):
         into = network._groups(of_flat) if by_flat else [None] * len(ctx.tapes)
         flowing = [
             _backward(each, layers, tape, matrices, by_rows)
-            for each, layers, tape, matrices in zip(_apart(gradient.contiguous(), ctx.tapes), network._groups_now, ctx.tapes, into)
+            for each, layers, tape, matrices in zip(_per_group(gradient.contiguous(), ctx.tapes), network._groups_now, ctx.tapes, into)
         ]
         of_rows = [each.sum(0) if each.dim() == 3 else each for each in flowing] if by_rows else []
         return sum(of_rows[1:], start=of_rows[0]) if by_rows else None, of_flat, None
@@ -157,7 +155,7 @@ def _joined(tapes: Sequence[Sequence[Tape]]) -> Tensor:
     return results[0] if results[0].dim() == 3 else torch.stack(results)
 
 
-def _apart(gradient: Tensor, tapes: Sequence[Sequence[Tape]]) -> Iterable[Tensor]:
+def _per_group(gradient: Tensor, tapes: Sequence[Sequence[Tape]]) -> Iterable[Tensor]:
     """The gradient by what `_joined` gave, for every group."""
     return [gradient] if tapes[0][-1].result.dim() == 3 else gradient
 

@@ -211,6 +211,16 @@ def test_other_settings_are_taken_and_said_once(make_trainer, tmp_path, caplog):
     assert not caplog.text
 
 
+def test_a_setting_that_a_checkpoint_does_not_know_is_said(make_trainer, tmp_path, caplog):
+    trainer = make_trainer()
+    trainer.save(tmp_path / "now", {})
+    state, manifest = load_checkpoint(tmp_path / "now")
+    del manifest["algorithm"]["minimum_of"]
+    save_checkpoint(tmp_path / "then", 0, state, manifest)
+    trainer.load(tmp_path / "then")
+    assert "minimum_of is new since, is values" in caplog.text
+
+
 @pytest.mark.parametrize("pace", [0.25, 4.0])
 def test_at_another_pace_what_was_done_already_does_not_count(make_trainer, tmp_path, pace):
     trainer, rng = make_trainer(pace=1.0), np.random.default_rng(1)

@@ -133,3 +133,47 @@ def test_the_policy_takes_on_the_boltzmann_density_of_its_q(rng, sampler):
     action = learner.sample(torch.zeros(1, 1), 20_000)
     assert action.mean().item() == pytest.approx(0.4855, abs=0.05)
     assert action.std().item() == pytest.approx(0.2350, abs=0.04)
+
+
+def _two_opinions(minimum_of: str, temperature: float, count: int) -> Learner:
+    """A learner one of whose Q-networks is the action itself, the other its opposite, and stay so."""
+    config = AlgorithmConfig(
+        temperature=temperature, hidden_sizes=(2,), q_learning_rate=0.0, sampler_learning_rate=1e-2, value_particles=count,
+        uniform_particles=count // 4, minimum_of=minimum_of,
+    )  # fmt: skip
+    learner = Learner(config, ONE, 1, seed=0)
+    with torch.no_grad():
+        for sign, (hidden, last) in zip((1.0, -1.0), learner.q.mlp.members):
+            hidden.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, -1.0]]))  # of the state, of the action: relu(a), relu(-a)
+            last.weight.copy_(sign * torch.tensor([[1.0], [-1.0]]))
+    learner.q_target.load_state_dict(learner.q.state_dict())
+    return learner
+
+
+def test_the_minimum_of_the_values_and_that_of_the_particles_are_what_they_say():
+    """Q = a and Q = -a at alpha 1/2: both V are log(sinh 2) / 2; of min(a, -a) = -|a| it is log((1 - exp(-2))) / 2."""
+    state = torch.zeros(256, 1)
+    assert _two_opinions("values", 0.5, 1024).value(state).mean().item() == pytest.approx(0.5 * math.log(math.sinh(2.0)), abs=0.03)
+    expected = 0.5 * math.log(1 - math.exp(-2.0))
+    assert _two_opinions("particles", 0.5, 1024).value(state).mean().item() == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("minimum_of", "inner"), [("values", math.sinh(2.5) / math.sinh(5.0)), ("particles", math.expm1(-2.5) / math.expm1(-5.0))]
+)
+def test_a_policy_keeps_what_either_network_holds_for_good(rng, minimum_of, inner):
+    """Q = a and Q = -a: half of exp(a / alpha) and half of exp(-a / alpha), at both ends; or exp(-|a| / alpha), in the middle."""
+    learner = _two_opinions(minimum_of, 0.2, 16)
+    for _ in range(400):
+        learner.step(_batch(rng))
+    share = (learner.sample(torch.zeros(1, 1), 20_000).abs() < 0.5).float().mean().item()
+    assert share == pytest.approx(inner, abs=0.05)
+
+
+def test_networks_that_cannot_share_their_particles_equally_are_refused():
+    with pytest.raises(ConfigError, match="'value_particles' is 8, expected a multiple of q_networks = 3"):
+        AlgorithmConfig(q_networks=3)
+    with pytest.raises(ConfigError, match="'uniform_particles' is 1, expected a multiple of q_networks = 2"):
+        AlgorithmConfig(uniform_particles=1)
+    for other in ({"minimum_of": "particles"}, {"sampler": "stein"}, {"value_proposal": "uniform"}, {"kind": "sac"}):
+        assert not AlgorithmConfig(q_networks=3, **other).apart

@@ -103,6 +103,9 @@ def _divergence(log_policy: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
 def test_fitting_slope_is_the_gradient_of_the_divergence():
     log_policy, weights = torch.randn(5, 3).requires_grad_(), torch.softmax(torch.randn(5, 3), 1)
     torch.testing.assert_close(fitting_slope(weights), torch.autograd.grad(_divergence(log_policy, weights), log_policy)[0])
+    both = torch.stack([weights, torch.softmax(torch.randn(5, 3), 1)], dim=1)  # by two Qs
+    half = torch.stack([fitting_slope(both[:, 0]), fitting_slope(both[:, 1])], dim=1) / 2
+    torch.testing.assert_close(fitting_slope(both), half)
 
 
 def test_stein_loss_leaves_q_without_gradient():

@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, linear
 
+from sql_ros.core import mlp
 from sql_ros.core.mlp import Mlp
 
 SIZES = (5, 16, 12, 3)
+
+
+@pytest.fixture(params=[False, True], ids=["one after the other", "side by side"], autouse=True)
+def _side_by_side(request, monkeypatch):
+    """Both ways, whichever is the faster on this processor."""
+    monkeypatch.setattr(mlp, "side_by_side", lambda device: request.param)
 
 
 def _network(members: int = 2, *, norm: bool = False, sizes: tuple[int, ...] = SIZES) -> Mlp:

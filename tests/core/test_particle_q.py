@@ -66,3 +66,13 @@ def test_the_batch_may_change_from_call_to_call():
     whole = probe(observation, action)
     torch.testing.assert_close(probe(observation[:2], action[:2]), whole[:2])
     torch.testing.assert_close(probe(observation[:, :], action[:, :3].contiguous()), whole[:, :3])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_network_at_actions_of_its_own(count):
+    networks = _networks(count=count)
+    observation, action = _probes()
+    mine = ParticleQ(networks, torch.float32).apart(observation, action[:, : 3 * count].unflatten(1, (count, 3)))
+    for index in range(count):
+        expected = networks.each(observation, action[:, 3 * index : 3 * index + 3])[index].detach()
+        torch.testing.assert_close(mine[:, index], expected, atol=1e-5, rtol=1e-5)
