@@ -42,7 +42,7 @@ def setting(case: Case) -> Setting:
     """Of a case; its variant is the task."""
     return Setting(
         env=env_of(case.variant),
-        steps=20_000 if case.quick else 100_000,
+        steps=30_000 if case.quick else 100_000,
         algorithm={**COMMON, **KINDS[case.contender], **(SMALL if case.quick else {})},
         pace={"warmup_transitions": 2000, "replay_capacity": 100_000, "updates_per_transition": 1.0 if case.quick else 0.3},
         envs=4,
