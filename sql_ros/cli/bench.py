@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sql_ros.cli.numbers import natural, positive, positive_real
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 
 Report = dict[str, float | str]
 STARTS_WITHIN_S = 40.0  # the first control step, also on a busy machine
@@ -134,7 +134,7 @@ def _run(
                 [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", "-p", f"task:='{task}'", *arguments],
                 env=environment,
                 stderr=(Path(logs) / name).open("wb"),
-                preexec_fn=end_with_parent,
+                preexec_fn=ending_with_this_process(),
             )
             for name, arguments in nodes.items()
         }

@@ -30,7 +30,7 @@ from sql_ros.cli.bench import own_domain
 from sql_ros.cli.numbers import natural
 from sql_ros.cli.up import MOST_RESTARTS, WITHIN_S
 from sql_ros.core.errors import ConfigError, SqlRosError
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
 
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
             if asked:
                 run_dir = (args.out or scratch / "runs").resolve() / part.__name__.strip("_")
                 # in a process of its own: what Fast DDS once learned of peers in one, it keeps
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=ending_with_this_process()) as pool:
                     outcome.add(pool.submit(part, asked, args.seed, run_dir, scratch).result())
                 print("\n".join(f"{name:>18} {value:g}" for name, value in outcome.figures().items()), flush=True)
     figures = outcome.figures()
@@ -140,7 +140,7 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
     words = [f"{name}:={value}" for name, value in _arguments(run_dir, seed, scratch).items()]
     with log.open("wb") as output:
         command = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", *words]
-        stack = subprocess.Popen(command, cwd=scratch, stdout=output, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
+        stack = subprocess.Popen(command, cwd=scratch, stdout=output, stderr=subprocess.STDOUT, preexec_fn=ending_with_this_process())
     victims: list[str] = []
     killed: dict[str, list[float]] = {victim: [] for victim in VICTIMS}  # when
 
@@ -202,7 +202,7 @@ def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
                     environment = {**os.environ, "ROS_STATIC_PEERS": f"{net}.1" if remote else f"{net}.2"}
                     words = ["ip", "netns", "exec", other, *words] if remote else words
                     child = subprocess.Popen(
-                        words, cwd=scratch, env=environment, stdout=output, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
+                        words, cwd=scratch, env=environment, stdout=output, stderr=subprocess.STDOUT, preexec_fn=ending_with_this_process()
                     )
                     children.append(child)
 

@@ -28,7 +28,7 @@ from sql_ros.cli.bench import memory_mib
 from sql_ros.cli.fuzz import Outcome
 from sql_ros.cli.fuzz_cases import TEXTS, altered_bytes, altered_message, sound_messages
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 from sql_ros.nodes.qos import REPLAY
 from sql_ros.robot.tasks import load_task
 
@@ -176,7 +176,7 @@ def _start(name: str, folder: Path, stack: contextlib.ExitStack) -> subprocess.P
     words += ["-r", "commands:=sim_bridge/commands"] if name == "actor" else []
     command = [sys.executable, "-m", f"sql_ros.nodes.{name}_node", "--ros-args", "-p", f"task:={TASK}", *words]
     output = stack.enter_context((folder / f"{name}.log").open("wb"))
-    child = subprocess.Popen(command, env=dict(os.environ), stdout=output, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
+    child = subprocess.Popen(command, env=dict(os.environ), stdout=output, stderr=subprocess.STDOUT, preexec_fn=ending_with_this_process())
     stack.callback(_end, child)
     return child
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 from sql_ros.stack import NodeProcess, Stack, make_run_dir, ros_arguments
 
 TALKING = ("monitor", "trials")  # keep the terminal
@@ -77,7 +77,7 @@ def _start(process: NodeProcess, stack: Stack, command: str) -> _Child:
         stderr=_errors(output),
         env=_environment(stack),
         start_new_session=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=ending_with_this_process(),
     )
     if process.cpus:
         os.sched_setaffinity(handle.pid, process.cpus)  # before it has threads, which inherit it

@@ -15,7 +15,7 @@ import torch
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.memory import keep_freed_memory
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 
 Run = TypeVar("Run")
 
@@ -55,7 +55,9 @@ def make_side_by_side(
     if not missing:
         return failures
     began, done, total = time.monotonic(), 0, sum(map(steps_of, missing))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(tuple(imports),)) as pool:
+    with ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(ending_with_this_process(), tuple(imports))
+    ) as pool:
         futures = {pool.submit(make, run): run for run in missing}
         for count, future in enumerate(as_completed(futures), start=1):
             run, error = futures[future], future.exception()
@@ -68,7 +70,7 @@ def make_side_by_side(
     return failures
 
 
-def _prepare(imports: Sequence[str]) -> None:
+def _prepare(end_with_parent: Callable[[], None], imports: Sequence[str]) -> None:
     """Start of a worker."""
     end_with_parent()
     keep_freed_memory()

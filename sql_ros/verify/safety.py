@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import mujoco
 import numpy as np
 
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 from sql_ros.core.spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.clearance import Clearance
@@ -229,7 +229,7 @@ def safety_checks(commands: int, seed: int, progress: Progress, jobs: int) -> li
     trials = [(cell, mode, rate) for cell in cells() for mode in COMMAND_MODES for rate in RATES_HZ]
     each = -(-commands // len(trials))
     tallies: dict[tuple[str, str], Tally] = {}
-    with ProcessPoolExecutor(jobs, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, initializer=ending_with_this_process()) as pool:
         runs = {pool.submit(_tally, *trial, each, seed): trial for trial in trials}
         for run in as_completed(runs):
             cell, mode, rate = runs[run]

@@ -1,5 +1,7 @@
 """What a command starts ends with it, also where it is killed and can end nothing itself."""
 
+import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -8,20 +10,27 @@ import pytest
 
 CHILD = """
 import subprocess, time
-from sql_ros.core.parent import end_with_parent
-print(subprocess.Popen(["sleep", "60"], preexec_fn=end_with_parent).pid, flush=True)
+from sql_ros.core.parent import ending_with_this_process
+print(subprocess.Popen(["sleep", "60"], preexec_fn=ending_with_this_process()).pid, flush=True)
 time.sleep(60)
 """
 WORKER = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from sql_ros.core.parent import end_with_parent
+from sql_ros.core.parent import ending_with_this_process
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=ending_with_this_process()) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 60)
         time.sleep(60)
 """
+
+
+def test_a_child_whose_parent_was_killed_before_it_asked_ends_too():
+    script = "import pickle, sys, sql_ros.core.parent as p; sys.stdout.buffer.write(pickle.dumps(p.ending_with_this_process()))"
+    ended = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+    child = subprocess.Popen(["sleep", "60"], preexec_fn=pickle.loads(ended.stdout))
+    assert child.wait(timeout=20) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("script", [CHILD, WORKER], ids=["a process that it became by exec", "a worker of a pool"])
