@@ -3,7 +3,7 @@
 A product of (4096, 256) and (256, 256) takes 2.8 ms by MKL and 1.2 ms by oneDNN on two cores of an AMD EPYC whose AVX-512 is twice as wide
 as AVX2, 2.8 and 2.5 ms on one where it is not; one of (64, 128) and (128, 128) takes as long by either.
 Several networks of equal shape, a batch of products, are MKL's where there is no AVX-512: it gives each core products of its own, and twice
-(256, 256) times (256, 256) takes 0.63 ms, by oneDNN one after the other 0.94.
+(256, 256) times (256, 256) takes 0.63 ms, by oneDNN one after the other 0.94 (two threads, cold caches).
 A single column is another matter: (4096, 256) times (256, 1) takes 0.17 ms by MKL and 0.12 by oneDNN with two threads, 0.26 and 0.31 with
 one.
 """

@@ -53,7 +53,7 @@ class Mlp(nn.Module):
             [(inputs, outputs), (outputs,), *([(outputs,)] * 2 if layer_norm and depth < last else [])]
             for depth, (inputs, outputs) in enumerate(itertools.pairwise(sizes))
         ]
-        self._size, self._layer_norm = members, layer_norm
+        self._size = members
         self.flat = nn.Parameter(torch.zeros(members * sum(math.prod(shape) for shapes in self._shapes for shape in shapes)))
         self._bind()
         for layers in zip(*self.members):
@@ -71,8 +71,9 @@ class Mlp(nn.Module):
 
     def _groups(self, flat: Tensor) -> list[list[Layer]]:
         """The members that are computed together: all, or one after the other."""
-        if self._size == 1 or self._layer_norm or not side_by_side(flat.device):
-            return self.matrices(flat)
+        members = self.matrices(flat)
+        if self._size == 1 or members[0][0].gain is not None or not side_by_side(flat.device):
+            return members
         count, sizes = self._size, [math.prod(shape) for shapes in self._shapes for shape in shapes]
         parts = flat.view(count, -1).split_with_sizes(sizes, dim=1)  # of each layer weight and bias
         layers = zip(self._shapes, parts[::2], parts[1::2])

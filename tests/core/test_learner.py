@@ -151,11 +151,15 @@ def _two_opinions(minimum_of: str, temperature: float, count: int) -> Learner:
 
 
 def test_the_minimum_of_the_values_and_that_of_the_particles_are_what_they_say():
-    """Q = a and Q = -a at alpha 1/2: both V are log(sinh 2) / 2; of min(a, -a) = -|a| it is log((1 - exp(-2))) / 2."""
-    state = torch.zeros(256, 1)
-    assert _two_opinions("values", 0.5, 1024).value(state).mean().item() == pytest.approx(0.5 * math.log(math.sinh(2.0)), abs=0.03)
-    expected = 0.5 * math.log(1 - math.exp(-2.0))
-    assert _two_opinions("particles", 0.5, 1024).value(state).mean().item() == pytest.approx(expected, abs=0.03)
+    """Q = a and Q = 1 - a at alpha 1/2: V is log(sinh 2) / 2 and 1 more; of min(a, 1 - a) it is log((2 e - 1 - exp(-2)) / 2) / 2."""
+    state, v = torch.zeros(256, 1), {}
+    for minimum_of in ("values", "particles"):
+        learner = _two_opinions(minimum_of, 0.5, 1024)
+        with torch.no_grad():
+            learner.q_target.mlp.members[1][-1].bias.fill_(1.0)
+        v[minimum_of] = learner.value(state).mean().item()
+    assert v["values"] == pytest.approx(0.5 * math.log(math.sinh(2.0)), abs=0.03)
+    assert v["particles"] == pytest.approx(0.5 * math.log((2.0 * math.e - 1.0 - math.exp(-2.0)) / 2.0), abs=0.03)
 
 
 @pytest.mark.parametrize(
