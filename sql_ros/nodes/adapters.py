@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from builtin_interfaces.msg import Duration
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -135,12 +135,17 @@ class Wire:
         return self._adapter.to_msg(values, answers_ns) if template is None else _filled(template, stamp, content)
 
     def _template(self, digits: int, size: int) -> _Template | None:
-        """A serialised command of that size; None if another one differs from it in more than values and stamp."""
+        """A serialised command of that size; None if another one differs from it in more than values and stamp.
+
+        Compared as messages: what stands between aligned fields, and behind the last, is whatever the memory held before.
+        """
         stamps, values = (int("1" * digits), int("2" * digits)), (np.arange(size) + 0.1, np.arange(size) - 0.7)
-        one, two = (serialize_message(self._adapter.to_msg(value, stamp)) for value, stamp in zip(values, stamps))
-        places = one.find(b"%d" % stamps[0]), one.find(values[0].tobytes())
-        template = memoryview(bytearray(one)), *places
-        return template if min(places) >= 0 and _filled(template, b"%d" % stamps[1], values[1].tobytes()) == two else None
+        one = serialize_message(self._adapter.to_msg(values[0], stamps[0]))
+        template = memoryview(bytearray(one)), one.find(b"%d" % stamps[0]), one.find(values[0].tobytes())
+        if min(template[1:]) < 0:
+            return None
+        other = deserialize_message(_filled(template, b"%d" % stamps[1], values[1].tobytes()), self._adapter.kind)
+        return template if other == self._adapter.to_msg(values[1], stamps[1]) else None
 
 
 def _filled(template: _Template, stamp: bytes, content: bytes) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
@@ -35,13 +35,27 @@ ADAPTERS = [ForwardAdapter(JOINTS, "torque"), TrajectoryAdapter(JOINTS, 0.05)]
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=["forward", "trajectory"])
 @pytest.mark.parametrize("stamp", [0, 7, 1_000_000, 1_764_200_000_123_456_789])
-def test_what_goes_over_the_wire_is_the_message_byte_for_byte(adapter, stamp):
+def test_what_goes_over_the_wire_is_the_message(adapter, stamp):
     wire = Wire(adapter)
     for values in (np.array([0.5, -0.5]), np.array([np.inf, -0.0]), np.array([1e-300, 3.0])):
         sent = wire.command(values, stamp)
-        expected = serialize_message(adapter.to_msg(values, stamp))
-        assert (sent if isinstance(sent, bytes) else serialize_message(sent)) == expected
+        received = deserialize_message(sent if isinstance(sent, bytes) else serialize_message(sent), adapter.kind)
+        assert repr(received) == repr(adapter.to_msg(values, stamp))  # not ==: of -0.0, too
     assert isinstance(sent, bytes) or stamp < 10  # one digit stands elsewhere in it, too: j1
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["forward", "trajectory"])
+def test_bytes_that_mean_nothing_may_differ(adapter, monkeypatch):
+    """Between aligned fields, and behind the last one, a serialised message has whatever the memory held before."""
+
+    def serialize(message):
+        content = serialize_message(message)
+        return content + bytes([len(fills)]) * fills.pop()
+
+    fills = [3, 11]
+    monkeypatch.setattr("sql_ros.nodes.adapters.serialize_message", serialize)
+    sent = Wire(adapter).command(np.array([0.5, -0.5]), 42)
+    assert deserialize_message(sent, adapter.kind) == adapter.to_msg(np.array([0.5, -0.5]), 42)
 
 
 def test_a_command_with_more_in_it_than_values_and_stamp_goes_out_as_a_message():

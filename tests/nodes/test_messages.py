@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
 
@@ -136,7 +136,7 @@ def test_a_transition_that_was_kept_is_sent_with_the_oldest_there_is_then(codec,
     again = codec.from_msg(codec.wrap(content, 77))
     assert dataclasses.replace(again, transition=entry.transition, oldest=entry.oldest) == entry
     assert again.oldest == 77
-    assert codec.to_wire(content, 77) == bytes(serialize_message(codec.wrap(content, 77)))
+    assert deserialize_message(codec.to_wire(content, 77), Float64MultiArray) == codec.wrap(content, 77)
     with pytest.raises(MessageError, match="17 values"):
         codec.unpack(content[:-3])
 
