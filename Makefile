@@ -24,14 +24,14 @@ demo: setup
 # those that start real processes two at a time, in DDS domains of their own
 test: setup
 ifeq ($(strip $(ARGS)),)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto --dist worksteal -q
 	$(VENV)/bin/python -m pytest -m stack -n 2 --dist loadgroup
 else
 	$(VENV)/bin/python -m pytest $(ARGS)
 endif
 
 check: lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto -q
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto --dist worksteal -q
 
 lint: setup
 	$(VENV)/bin/ruff format --check .

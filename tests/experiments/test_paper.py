@@ -21,6 +21,7 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.mark.long
 def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
     finding = conduct(EXPERIMENTS["multigoal"], tmp_path, [0], 1, quick=True)
     assert finding.figures["goals_reached"] == 4
@@ -30,6 +31,7 @@ def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
     assert all((tmp_path / name).stat().st_size > 10_000 for name in finding.pictures)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # three trainings: five and a half minutes on two quiet cores
 def test_two_skills_learned_apart_do_together_what_neither_does_and_untrained_ones_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(pusher, "EPISODES", 20)
@@ -146,6 +148,7 @@ def test_every_case_can_be_set_up(module):
             assert spec_of(make_env(module.setting(case).env)).action_size
 
 
+@pytest.mark.long
 def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
     """Whole runs take minutes; here everything but the learning."""
     monkeypatch.setattr(pusher, "EPISODES", 2)
@@ -183,6 +186,5 @@ def test_one_run_a_side_says_nothing_of_scatter(tmp_path):
 def _shortened(setting, case):
     ratio = 0.0 if case.contender == "sb3" else 0.05  # a share of an update is not for stable-baselines3
     algorithm = {**setting.algorithm, "hidden_sizes": (16, 16), "batch_size": 16}
-    return replace(
-        setting, steps=600, algorithm=algorithm, pace={**setting.pace, "warmup_transitions": 100, "updates_per_transition": ratio}
-    )
+    pace = {**setting.pace, "warmup_transitions": 100, "updates_per_transition": ratio}
+    return replace(setting, steps=600, evaluation_episodes=min(setting.evaluation_episodes, 1), algorithm=algorithm, pace=pace)

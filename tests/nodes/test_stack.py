@@ -259,6 +259,7 @@ def test_a_section_for_no_node_or_an_unknown_key_in_the_params_file_is_refused(p
     assert "unknown parameter 'algorithm.temprature'" in stack.log.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1500)  # against a hang only; the bound that counts is the number of transitions
 def test_the_stack_learns_to_reach(processes, probe, tmp_path):
     """What `make run` does, seed 0: at least 95 of 100 evaluation episodes within 25,000 transitions."""
