@@ -29,7 +29,7 @@ PARTICLES = 256  # of V on visited states
 VISITED = 10  # control steps between two states at which C* is summed up
 ALPHA, DISCOUNT = 0.03, 0.99
 COMMON = {"temperature": ALPHA, "final_temperature": ALPHA, "discount": DISCOUNT, "hidden_sizes": (128, 128), "batch_size": 128}
-SMALL = {"hidden_sizes": (64, 64)}  # quick: an update takes half as long
+SMALL = {"hidden_sizes": (64, 64), "batch_size": 256}  # quick: fewer updates, of more each; most of such a small one is calls
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "sac": {"kind": "sac"}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 
 
@@ -44,7 +44,7 @@ def setting(case: Case) -> Setting:
         env=env_of(case.variant),
         steps=30_000 if case.quick else 100_000,
         algorithm={**COMMON, **KINDS[case.contender], **(SMALL if case.quick else {})},
-        pace={"warmup_transitions": 2000, "replay_capacity": 100_000, "updates_per_transition": 1.0 if case.quick else 0.3},
+        pace={"warmup_transitions": 2000, "replay_capacity": 100_000, "updates_per_transition": 0.5 if case.quick else 0.3},
         envs=4,
         noisy=case.contender == "ddpg",
     )
