@@ -32,7 +32,7 @@ def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)  # three trainings: five minutes on two quiet cores
+@pytest.mark.timeout(900)  # three trainings: six and a half minutes beside other tests on two cores
 def test_two_skills_learned_apart_do_together_what_neither_does_and_untrained_ones_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(pusher, "EPISODES", 20)
     figures = conduct(EXPERIMENTS["pusher"], tmp_path, [0], 2, quick=True).figures
