@@ -29,7 +29,7 @@ PARTICLES = 256  # of V on visited states
 VISITED = 10  # control steps between two states at which C* is summed up
 ALPHA, DISCOUNT = 0.03, 0.99
 COMMON = {"temperature": ALPHA, "final_temperature": ALPHA, "discount": DISCOUNT, "hidden_sizes": (128, 128), "batch_size": 128}
-SMALL = {"hidden_sizes": (64, 64), "batch_size": 256}  # quick: fewer updates of more each, for of a small one half is calls
+SMALL = {"hidden_sizes": (64, 64), "batch_size": 256}  # quick: fewer updates, of more transitions each
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "sac": {"kind": "sac"}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 
 
