@@ -1,11 +1,12 @@
 # make run    set up, then train the simulated Sawyer through the real stack until it reaches its goals
 # make demo   set up, then watch a trained arm stack a brick and be pushed, in seconds
 # make test   set up, then run every test
-# make check  format, lint, types and the fast tests, in some five minutes
+# make check  format, lint, types and the fast tests, in some nine minutes
 # Others: lint, setup, eval, doctor, clean.
 
 PYTHON ?= python3
 VENV := .venv
+FAST_TESTS = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto --dist worksteal -q
 # Where pip looks for the CPU build of torch beside PyPI, whose own build pulls gigabytes of CUDA. For a GPU: make setup TORCH=torch==2.13.0 TORCH_INDEX=
 TORCH ?= torch==2.13.0+cpu
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -24,14 +25,14 @@ demo: setup
 # those that start real processes two at a time, in DDS domains of their own
 test: setup
 ifeq ($(strip $(ARGS)),)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto --dist worksteal -q
+	$(FAST_TESTS)
 	$(VENV)/bin/python -m pytest -m stack -n 2 --dist loadgroup
 else
 	$(VENV)/bin/python -m pytest $(ARGS)
 endif
 
 check: lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto --dist worksteal -q
+	$(FAST_TESTS)
 
 lint: setup
 	$(VENV)/bin/ruff format --check .

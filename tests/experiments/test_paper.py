@@ -146,7 +146,6 @@ def test_every_case_can_be_set_up(module):
             assert spec_of(make_env(module.setting(case).env)).action_size
 
 
-@pytest.mark.long
 def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
     """Whole runs take minutes; here everything but the learning."""
     monkeypatch.setattr(pusher, "EPISODES", 2)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 
 import numpy as np
 import pytest
@@ -46,14 +47,9 @@ def test_what_goes_over_the_wire_is_the_message(adapter, stamp):
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=["forward", "trajectory"])
 def test_bytes_that_mean_nothing_may_differ(adapter, monkeypatch):
-    """Between aligned fields, and behind the last one, a serialised message has whatever the memory held before."""
-
-    def serialize(message):
-        content = serialize_message(message)
-        return content + bytes([len(fills)]) * fills.pop()
-
-    fills = [3, 11]
-    monkeypatch.setattr("sql_ros.nodes.adapters.serialize_message", serialize)
+    """Between aligned fields, and behind the last one, a serialised message has whatever the memory held before; here more every time."""
+    counts = itertools.count(3)
+    monkeypatch.setattr("sql_ros.nodes.adapters.serialize_message", lambda message: serialize_message(message) + bytes(next(counts)))
     sent = Wire(adapter).command(np.array([0.5, -0.5]), 42)
     assert deserialize_message(sent, adapter.kind) == adapter.to_msg(np.array([0.5, -0.5]), 42)
 

@@ -136,7 +136,7 @@ def test_a_transition_that_was_kept_is_sent_with_the_oldest_there_is_then(codec,
     again = codec.from_msg(codec.wrap(content, 77))
     assert dataclasses.replace(again, transition=entry.transition, oldest=entry.oldest) == entry
     assert again.oldest == 77
-    assert deserialize_message(codec.to_wire(content, 77), Float64MultiArray) == codec.wrap(content, 77)
+    assert repr(deserialize_message(codec.to_wire(content, 77), Float64MultiArray)) == repr(codec.wrap(content, 77))  # not ==: of -0.0, too
     with pytest.raises(MessageError, match="17 values"):
         codec.unpack(content[:-3])
 
