@@ -1,6 +1,6 @@
 """Trains or plays with the arm: learner, actor, simulated arm and monitor.
 
-The processes, their parameters and remappings are described once, in sql_ros/stack.py, for this file and for `sql-ros up sawyer_stack`.
+The processes, their parameters and remappings are described once, in sql_ros/stack/, for this file and for `sql-ros up sawyer_stack`.
 Only stable API of launch and launch_ros is used, as of ROS 2 Jazzy and Kilted.
 """
 
@@ -11,7 +11,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from sql_ros.core.errors import CONFIG_EXIT_CODE
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, make_run_dir, sawyer_stack
+from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
+from sql_ros.stack.description import make_run_dir, sawyer_stack
 
 RESPAWN_DELAY_S = 1.0
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from sql_ros.core.errors import ConfigError
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, check_names, make_run_dir, ros_arguments, sawyer_stack
+from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
+from sql_ros.stack.description import make_run_dir, ros_arguments, sawyer_stack
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
@@ -139,10 +140,10 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("launch_ros.actions", "Node"),
         ("launch_ros.parameter_descriptions", "ParameterValue"),
         ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
-        ("sql_ros.stack", "SAWYER_STACK_ARGUMENTS"),
-        ("sql_ros.stack", "check_names"),
-        ("sql_ros.stack", "make_run_dir"),
-        ("sql_ros.stack", "sawyer_stack"),
+        ("sql_ros.stack.arguments", "SAWYER_STACK_ARGUMENTS"),
+        ("sql_ros.stack.arguments", "check_names"),
+        ("sql_ros.stack.description", "make_run_dir"),
+        ("sql_ros.stack.description", "sawyer_stack"),
     }
     assert "[OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]" in ast.unparse(tree)  # before the defaults
     (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")

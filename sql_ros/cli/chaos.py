@@ -28,11 +28,11 @@ import numpy as np
 
 from sql_ros.cli.bench import own_domain
 from sql_ros.cli.numbers import natural
-from sql_ros.cli.up import MOST_RESTARTS, WITHIN_S
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.core.parent import ending_with_this_process
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
+from sql_ros.stack.supervisor import MOST_RESTARTS, WITHIN_S
 
 if TYPE_CHECKING:
     from sql_ros.cli.witness import Witness
@@ -179,7 +179,7 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
 
 def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> Outcome:
     """Learner on one host, actor and bridge on the other, joined by a cable; each knows the other by name, as ROS_STATIC_PEERS."""
-    from sql_ros.stack import ros_arguments, sawyer_stack
+    from sql_ros.stack.description import ros_arguments, sawyer_stack
 
     other, here, there = f"sql_ros_{os.getpid()}", f"sr{os.getpid()}a", f"sr{os.getpid()}b"
     net = f"10.77.{os.getpid() % 250}"

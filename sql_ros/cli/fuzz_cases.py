@@ -41,7 +41,8 @@ from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.trials import load_protocol
 from sql_ros.share import share_folder
-from sql_ros.stack import SAWYER_STACK_ARGUMENTS, sawyer_stack
+from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS
+from sql_ros.stack.description import sawyer_stack
 
 Rng = np.random.Generator
 NUMBERS = (math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 0.0, -1.0, 0.5, 2.0**53 + 2, 2.0**63, 3e38)

@@ -121,10 +121,10 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _up(args: argparse.Namespace) -> int:
-    from sql_ros.cli.up import run_stack
     from sql_ros.core.errors import ConfigError
     from sql_ros.runs.figures import command_line
-    from sql_ros.stack import STACKS
+    from sql_ros.stack.description import STACKS
+    from sql_ros.stack.supervisor import run_stack
 
     if args.stack not in STACKS:
         raise ConfigError(f"unknown stack '{args.stack}', expected one of: {', '.join(STACKS)}")

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from sql_ros.runs.figures import command_line, write_figures
     from sql_ros.runs.trial_report import figures_of, write_trial_report
     from sql_ros.runs.trial_table import read_rows
-    from sql_ros.stack import check_is_no_training
+    from sql_ros.stack.description import check_is_no_training
 
     policies = _named(args.policy)
     out = args.out or Path(f"runs/{datetime.now():%Y%m%d-%H%M%S}-trials")
@@ -104,9 +104,9 @@ def _in_process(args: argparse.Namespace, path: Path, table: Path) -> int:
 
 
 def _in_stack(args: argparse.Namespace, path: Path, folder: Path) -> int:
-    from sql_ros.cli.up import run_stack
     from sql_ros.runs.figures import command_line
-    from sql_ros.stack import sawyer_stack
+    from sql_ros.stack.description import sawyer_stack
+    from sql_ros.stack.supervisor import run_stack
 
     given = {
         "mode": "trials", "task": args.task, "policy": str(path), "protocol": args.protocol, "repeats": str(args.repeats),

@@ -29,7 +29,7 @@ from sql_ros.robot.actor import Actor
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import versions
 from sql_ros.runs.rollout import SimulatedArm
-from sql_ros.stack import sawyer_stack
+from sql_ros.stack.description import sawyer_stack
 
 TASK, ENV = "sawyer_stack", "sql_ros/SawyerStack-v0"
 METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "sql-late": "soft Q-learning, commands late"}

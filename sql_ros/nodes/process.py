@@ -20,7 +20,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
 from sql_ros.share import find_file
-from sql_ros.stack import check_domain
+from sql_ros.stack.arguments import check_domain
 
 SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2 does: docs/reliability.md"
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"

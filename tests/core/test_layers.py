@@ -8,8 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "sql_ros"
-LAYERS = {"core": 0, "robot": 1, "sim": 2, "envs": 3, "runs": 3, "bench": 3, "verify": 4, "experiments": 4, "nodes": 4, "cli": 5}
-TOP = {"share": 0, "stack": 4}  # modules beside the rooms: share sees core.errors alone, stack is read by launch files and cli
+LAYERS = {
+    "core": 0,
+    "robot": 1,
+    "sim": 2,
+    "envs": 3,
+    "runs": 3,
+    "bench": 3,
+    "verify": 4,
+    "experiments": 4,
+    "stack": 4,
+    "nodes": 4,
+    "cli": 5,
+}
+TOP = {"share": 0}  # a module beside the rooms, which sees core.errors alone
 ROS = {"rclpy", "std_msgs", "sensor_msgs", "std_srvs", "diagnostic_msgs", "rcl_interfaces", "builtin_interfaces", "rosgraph_msgs"}
 ROS |= {"lifecycle_msgs", "trajectory_msgs", "intera_core_msgs"}
 ROBOT_PC = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sql_ros.stack import sawyer_stack
+from sql_ros.stack.description import sawyer_stack
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "config" / "security" / "sawyer_stack.policy.xml"
