@@ -382,9 +382,9 @@ class ActorNode(ManagedNode):
             self._send(self._answered[1], self._answered[0])
 
     def _stops(self) -> bool:
-        """Somebody stopped the arm from outside."""
+        """Note what holds the arm, and say whether anything does."""
         now = time.monotonic()
-        reasons = self._guard.latch.reasons(now)
+        reasons = self._guard.stops(now)
         self._guard.note(reasons, now)
         return bool(reasons)
 

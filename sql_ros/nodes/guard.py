@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from std_msgs.msg import Bool
@@ -55,6 +55,8 @@ class Guard:
         watch: of the states; from `wire` on.
         holds: the book of reasons.
         held: control steps that were a hold.
+        conditions: further reasons to hold, in lockstep too: each returns kind to description for a
+            steady time, `NO_REASONS` while there is none. Asked at every step: must be cheap.
     """
 
     def __init__(self, node: ManagedNode, config: GuardConfig, where: str) -> None:
@@ -62,6 +64,7 @@ class Guard:
         self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
         self.holds = Holds()
         self.held = 0
+        self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
     def wire(self, robot: RobotConfig) -> None:
         """Creates subscriptions and services, and a watch for this arm; topics that stop it are read before states where both came."""
@@ -82,7 +85,8 @@ class Guard:
 
     def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
         """Why this control step must be a hold, by kind; empty if it need not."""
-        stops, states = self.latch.reasons(now), self.watch.reasons(now)
+        stops = self.stops(now)
+        states = self.watch.reasons(now)
         late = lateness_s > self._config.max_lateness_s
         if not (stops or states or late or is_idle):
             return NO_REASONS
@@ -92,6 +96,14 @@ class Guard:
         if late:
             reasons["loop_late"] = f"the control loop woke {lateness_s:.3f} s late, at most {self._config.max_lateness_s} s"
         return reasons
+
+    def stops(self, now: float) -> Mapping[str, str]:
+        """Return the reasons that hold the arm in lockstep as well: stops from outside and `conditions`."""
+        stops = self.latch.reasons(now)
+        for condition in self.conditions:
+            if more := condition(now):
+                stops = {**stops, **more}
+        return stops
 
     def note(self, reasons: Mapping[str, str], now: float) -> None:
         """Logs what begins and ends, counts."""
