@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
     from sql_ros.cli.bench_actor import Claims, header, measure_actor
     from sql_ros.runs.figures import write_figures
-    from sql_ros.stack.description import control_cpu
+    from sql_ros.stack.settings import control_cpu
 
     figures: dict[str, float] = {}
     claims = Claims(args.priority, *control_cpu(args.cpu))

@@ -14,7 +14,8 @@ from typing import IO
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE
 from sql_ros.core.parent import ending_with_this_process
-from sql_ros.stack.description import NodeProcess, Stack, make_run_dir, ros_arguments
+from sql_ros.stack.description import Stack, make_run_dir, ros_arguments
+from sql_ros.stack.processes import NodeProcess
 
 TALKING = ("monitor", "trials")  # keep the terminal
 MOST_RESTARTS, WITHIN_S = 5, 60.0  # of one process; one that crashes more often will go on doing so

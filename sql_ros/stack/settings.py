@@ -1,0 +1,171 @@
+"""The launch arguments of a stack as values, checked one by one and against each other."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.robot.task import Task
+from sql_ros.robot.tasks import load_task
+from sql_ros.stack.arguments import check_arguments, check_domain, number, whole_number
+
+ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a start was asked for.
+
+    Attributes:
+        args: every launch argument, as given or by default.
+        task: loaded.
+        sim, mode, by_hand, dry_run, resume: of the arguments of the same names.
+        realtime_factor: simulated seconds per second; 0: lockstep.
+        seed, most_transitions: of the arguments of the same names.
+        run_dir: absolute.
+        cpu: core of the actor; -1: none is reserved.
+        other_cpus: cores of the other processes; empty: all.
+        topics: remappings of the actor.
+        namespace: without a slash at its end.
+        session: names this start of the stack.
+    """
+
+    args: Mapping[str, str]
+    task: Task
+    sim: bool
+    mode: str
+    by_hand: bool
+    dry_run: bool
+    resume: bool
+    realtime_factor: float
+    seed: int
+    most_transitions: int
+    run_dir: Path
+    cpu: int
+    other_cpus: tuple[int, ...]
+    topics: Mapping[str, str]
+    namespace: str
+    session: str = field(default_factory=lambda: f"{time.time_ns()}")
+
+    @property
+    def task_name(self) -> str:
+        """Return the task as the nodes find it: a name, or an absolute path."""
+        given = self.args["task"]
+        return str(Path(given).absolute()) if "/" in given else given
+
+    def path_of(self, name: str) -> str:
+        """Return the absolute path that an argument names; empty if it names none."""
+        return str(Path(self.args[name]).resolve()) if self.args[name] else ""
+
+    @property
+    def uses_sim_time(self) -> bool:
+        """Return whether the nodes take their time from /clock."""
+        return (self.args["use_sim_time"] or self.args["sim"]) == "true"
+
+
+def read_settings(given: Mapping[str, str]) -> Settings:
+    """Read launch arguments.
+
+    Args:
+        given: launch arguments by name; those not given take their defaults.
+
+    Raises:
+        ConfigError: An unknown argument, a value that is not allowed, or a combination that cannot work.
+    """
+    args = check_arguments(given)
+    check_domain()
+    sim = args["sim"] == "true"
+    by_hand = args["by_hand"] == "true" if args["by_hand"] else not sim
+    seed = whole_number(args, "seed")
+    cpu, other_cpus = control_cpu(args["control_cpu"])
+    task = load_task(args["task"])
+    namespace = args["namespace"].rstrip("/")
+    topics = _topics(args, task)
+    settings = Settings(
+        args=args,
+        task=task,
+        sim=sim,
+        mode=args["mode"],
+        by_hand=by_hand,
+        dry_run=args["dry_run"] == "true",
+        resume=args["resume"] == "true",
+        realtime_factor=_realtime_factor(args, by_hand),
+        seed=seed,
+        most_transitions=whole_number(args, "most_transitions"),
+        run_dir=_run_dir(args, seed),
+        cpu=cpu,
+        other_cpus=other_cpus,
+        topics=topics,
+        namespace=namespace,
+    )
+    _check_combination(settings)
+    _check_names(namespace, topics)
+    return settings
+
+
+def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
+    """Return the core of the actor and those left to the others, from a number; -1 and none where it is empty.
+
+    Raises:
+        ConfigError: This machine has no such core, or no other.
+    """
+    if not text:
+        return -1, ()
+    cores = sorted(os.sched_getaffinity(0))
+    if not text.isdecimal() or int(text) not in cores:
+        raise ConfigError(f"core {text} for the actor, expected one of the cores of this machine: {', '.join(map(str, cores))}")
+    if len(cores) == 1:
+        raise ConfigError(f"core {text} for the actor leaves the other processes no core: this machine has but one")
+    return int(text), tuple(core for core in cores if core != int(text))
+
+
+def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
+    """Return the pace that was given, or lockstep for training and trials in simulation and the pace of an arm otherwise."""
+    if args["realtime_factor"]:
+        return number(args, "realtime_factor")
+    is_lockstep = args["sim"] == "true" and args["mode"] != "play" and not by_hand
+    return 0.0 if is_lockstep else 1.0
+
+
+def _run_dir(args: Mapping[str, str], seed: int) -> Path:
+    default = f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}"
+    return Path(args["run_dir"] or default).resolve()
+
+
+def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
+    """Return the actor's remappings: the bridge's topics in simulation, the arm's otherwise."""
+    if args["sim"] == "true":
+        return {"commands": "sim_bridge/commands"}
+    topics = {"commands": args["command_topic"] or task.robot.command_topic}
+    if task.robot.state_topic != "joint_states":
+        topics["joint_states"] = task.robot.state_topic
+    return topics
+
+
+def _check_combination(settings: Settings) -> None:
+    args, factor = settings.args, settings.realtime_factor
+    if not settings.sim and factor != 1.0:
+        raise ConfigError(f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does: leave it out")
+    if settings.dry_run and factor == 0.0:
+        raise ConfigError("dry_run:=true in lockstep, where the simulation waits for commands: give realtime_factor:=1")
+    if settings.mode != "train" and not args["policy"]:
+        raise ConfigError(f"mode:={settings.mode} needs a policy, e.g. policy:=runs/latest/policy.onnx")
+    if settings.mode == "trials" and not settings.sim and not settings.by_hand:
+        raise ConfigError("by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes")
+    if args["policy"] and not Path(args["policy"]).is_file():
+        raise ConfigError(f"policy:={args['policy']}: no such file")
+
+
+def _check_names(namespace: str, topics: Mapping[str, str]) -> None:
+    """Check that ROS takes the names."""
+    named = {"namespace": namespace.removeprefix("/")}
+    named |= {what: re.sub("^~?/", "", topic) for what, topic in topics.items()}
+    for what, name in named.items():
+        if name and not ROS_NAME.fullmatch(name):
+            raise ConfigError(f"{what}: '{name}' is no name in ROS, expected letters, digits and _ between slashes, no digit first")
