@@ -42,7 +42,10 @@ def test_a_real_arm_has_no_simulation_and_its_own_time_and_topic():
 
 
 def test_a_real_arm_says_itself_where_it_listens_and_speaks(tmp_path):
-    robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text()) | {"command_topic": "/arm/go", "state_topic": "/arm/states"}
+    controller = {"name": "arm", "type": "velocity_controllers/JointGroupVelocityController"}
+    robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text())
+    robot |= {"controllers": {"velocity": controller | {"topic": "/arm/go"}}}
+    robot |= {"state_topic": "/arm/states"}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
     task = yaml.safe_load((ROOT / "config/tasks/sawyer_reach.yaml").read_text()) | {"robot": str(tmp_path / "mine.yaml")}
     (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))
@@ -50,6 +53,32 @@ def test_a_real_arm_says_itself_where_it_listens_and_speaks(tmp_path):
     assert _nodes(sim="false", **asked)["actor"].remappings == {"commands": "/arm/go", "joint_states": "/arm/states"}
     assert _nodes(**asked)["actor"].remappings == {"commands": "sim_bridge/commands"}
     assert _nodes(sim="false", command_topic="/other", **asked)["actor"].remappings["commands"] == "/other"
+
+
+@pytest.mark.parametrize(
+    ("task", "topic"),
+    [
+        ("sawyer_reach", "forward_velocity_controller/commands"),
+        ("sawyer_stack", "forward_effort_controller/commands"),
+        ("ur5e_reach", "scaled_joint_trajectory_controller/joint_trajectory"),
+    ],
+)
+def test_commands_go_to_the_controller_of_the_mode(task, topic):
+    assert _nodes(sim="false", task=task)["actor"].remappings == {"commands": topic}
+
+
+def test_a_mode_without_controller_is_for_simulation_only(tmp_path):
+    robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text())
+    del robot["controllers"]["velocity"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
+    task = yaml.safe_load((ROOT / "config/tasks/sawyer_reach.yaml").read_text())
+    (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task | {"robot": str(tmp_path / "mine.yaml")}))
+    asked = {"task": str(tmp_path / "reach.yaml")}
+    assert _nodes(**asked)["actor"].remappings == {"commands": "sim_bridge/commands"}
+    expected = r"mine.yaml has no controller for command mode velocity .*position, torque.*; add"
+    for override in ("", "/some/topic"):
+        with pytest.raises(ConfigError, match=expected):
+            _nodes(sim="false", command_topic=override, **asked)
 
 
 def test_autostart_and_dry_run_reach_the_nodes_they_are_for():

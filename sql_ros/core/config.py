@@ -26,8 +26,13 @@ def option(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
 ) -> Any:
-    """Declares one field of a `Config`: its default, what it means, and the values it may take (bounds inclusive)."""
+    """Declares one field of a `Config`: its default, what it means, and the values it may take (bounds inclusive).
+
+    A field of type `Mapping[str, C]` maps names to nested configs C; its default is the empty dict.
+    """
     metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -63,7 +68,8 @@ def config_from_mapping(cls: type[C], values: Mapping[str, Any], where: str) -> 
         if key not in fields:
             raise ConfigError(f"{where}: unknown key '{key}', expected one of: {', '.join(sorted(fields))}")
     for name, field in fields.items():
-        if name not in values and field.default is dataclasses.MISSING:
+        is_required = field.default is field.default_factory is dataclasses.MISSING
+        if name not in values and is_required:
             raise ConfigError(f"{where}: key '{name}' is missing ({field.metadata['description']})")
     try:
         return cls(**values)
@@ -118,6 +124,8 @@ def _convert(name: str, value: Any, wanted: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"'{name}' must be a list, got {shown(value)}")
         return tuple(_convert(name, item, typing.get_args(wanted)[0]) for item in value)
+    if typing.get_origin(wanted) is Mapping:
+        return _convert_configs(name, value, typing.get_args(wanted)[1])
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)
@@ -128,6 +136,21 @@ def _convert(name: str, value: Any, wanted: Any) -> Any:
     if wanted is float and not math.isfinite(value):
         raise ConfigError(f"'{name}' must be finite, got {value}")
     return value
+
+
+def _convert_configs(name: str, value: Any, kind: type[Config]) -> dict[str, Config]:
+    """Return nested configs by name, from mappings or from configs that exist already."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"'{name}' must be a mapping, got {shown(value)}")
+    converted = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            converted[str(key)] = config_from_mapping(kind, item, f"'{name}.{key}'")
+        elif isinstance(item, kind):
+            converted[str(key)] = item
+        else:
+            raise ConfigError(f"'{name}.{key}' must be a mapping, got {shown(item)}")
+    return converted
 
 
 def shown(value: Any) -> str:

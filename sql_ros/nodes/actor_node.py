@@ -138,9 +138,10 @@ class ActorNode(ManagedNode):
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
         self._targets = self.create_publisher(PoseStamped, "target", LATCHED)
-        self._guard.wire(robot)
+        self._guard.wire(robot, self.task.spec.command_mode)
         speaks = not self.config.dry_run
-        self._robot = InteraRobot(self, self._guard.on_condition, speaks=speaks) if robot.interface == "intera" else None
+        is_intera = robot.interface(self.task.spec.command_mode) == "intera"
+        self._robot = InteraRobot(self, self._guard.on_condition, speaks=speaks) if is_intera else None
         self.reading.subscribe(JointState, "joint_states", self._on_joint_states, RELIABLE if self.lockstep else SENSOR)
         if self.takes_policies:
             self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)

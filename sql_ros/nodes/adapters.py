@@ -1,12 +1,17 @@
-"""How commands look to an arm: an adapter per `interface` of config/robots/*.yaml; the bridge uses it the other way round.
+"""How commands look to an arm: an adapter per type of controller in config/robots/*.yaml.
 
-===========  ================================  ====================================================================================
-interface    type on `commands`                arm
-===========  ================================  ====================================================================================
-forward      std_msgs/Float64MultiArray        ros2_control's forward_command_controller, in every mode
-trajectory   trajectory_msgs/JointTrajectory   ros2_control's joint_trajectory_controller, position mode: one point, a period ahead
-intera       intera_core_msgs/JointCommand     Rethink's arms, through a bridge to their ROS 1, in every mode; see `nodes/intera.py`
-===========  ================================  ====================================================================================
+The bridge uses it the other way round. Without a controller the interface is `forward`.
+
+===========  ===============================  ====================================================
+interface    type on `commands`               controller
+===========  ===============================  ====================================================
+forward      std_msgs/Float64MultiArray       ros2_control's forward_command_controller and group
+                                              controllers, in every mode
+trajectory   trajectory_msgs/JointTrajectory  ros2_control's joint_trajectory_controller, position
+                                              mode: one point, a period ahead
+intera       intera_core_msgs/JointCommand    Rethink's arms, through a bridge to their ROS 1, in
+                                              every mode; see `nodes/intera.py`
+===========  ===============================  ====================================================
 
 `to_msg` makes a command of values (N,), `from_msg` checks one and raises `MessageError`. In lockstep the simulation steps on exactly the
 command that answers its state: the label "answers <stamp in ns>" travels in a layout or in header.frame_id, where arms ignore it.
@@ -24,7 +29,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.core.errors import MessageError
 from sql_ros.nodes.messages import command_from_msg, command_to_msg, read_answers
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
@@ -51,21 +56,20 @@ class Adapter(Protocol):
 
 
 def make_adapter(robot: RobotConfig, mode: str, period_s: float) -> Adapter:
-    """The adapter of an arm.
+    """Return the adapter for the controller of a command mode.
 
     Args:
-        robot: names the interface.
-        mode: command mode of the task.
-        period_s: of control [s].
+        robot: Its controller of this mode decides; without one the interface is `forward`.
+        mode: Command mode of the task.
+        period_s: Of control [s].
 
     Raises:
-        ConfigError: the interface cannot take this mode, or its messages are not installed.
+        ConfigError: The messages of the interface are not installed.
     """
-    if robot.interface == "trajectory":
-        if mode != "position":
-            raise ConfigError(f"robot '{robot.name}' has interface trajectory, which needs command_mode position, but the task has {mode}")
+    interface = robot.interface(mode)
+    if interface == "trajectory":
         return TrajectoryAdapter(robot.joints, period_s)
-    if robot.interface == "intera":
+    if interface == "intera":
         from sql_ros.nodes.intera import InteraAdapter
 
         return InteraAdapter(robot.joints, mode)

@@ -66,10 +66,15 @@ class Guard:
         self.held = 0
         self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
-    def wire(self, robot: RobotConfig) -> None:
-        """Creates subscriptions and services, and a watch for this arm; topics that stop it are read before states where both came."""
+    def wire(self, robot: RobotConfig, mode: str) -> None:
+        """Creates subscriptions and services, and a watch for this arm; topics that stop it are read before states where both came.
+
+        Args:
+            robot: The arm.
+            mode: Of its commands.
+        """
         self.watch = StateWatch(self._config.max_state_age_s, robot.velocity_limit, robot.position_lower, robot.position_upper)
-        self.latch.expect_robot(ROBOT_TIMEOUT_S if robot.interface == "intera" else 0.0)
+        self.latch.expect_robot(ROBOT_TIMEOUT_S if robot.interface(mode) == "intera" else 0.0)
         node, where = self._node, self._where
         node.create_service(Trigger, f"{where}/stop", self._on_stop)
         node.create_service(Trigger, f"{where}/reset", self._on_reset)

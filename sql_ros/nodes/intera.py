@@ -27,7 +27,8 @@ def require_messages() -> None:
     """Raises ConfigError where intera_core_msgs is not installed."""
     if JointCommand is None:
         raise ConfigError(
-            f"interface intera needs the ROS 2 package intera_core_msgs, which is not installed ({WHY_MISSING}): build it from Rethink's "
+            "a controller of type intera_core_msgs/JointCommand needs the ROS 2 package "
+            f"intera_core_msgs, which is not installed ({WHY_MISSING}): build it from Rethink's "
             "intera_common in your workspace, and run a ros1_bridge that knows it"
         )
 

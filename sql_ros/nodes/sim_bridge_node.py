@@ -89,7 +89,7 @@ class SimBridgeNode(ManagedNode):
         self.create_service(Trigger, "~/reset_world", self._on_reset_world)
         self.create_service(SetBool, "~/set_pause", self._on_set_pause)
         self.create_service(Trigger, "~/step_simulation", self._on_step_simulation)
-        self._condition = SimulatedInteraRobot(self) if task.robot.interface == "intera" else None
+        self._condition = SimulatedInteraRobot(self) if task.robot.interface(self._mode) == "intera" else None
         self.create_timer(REPEAT_S, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def prepare(self) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sql_ros.core.config import Config, config_from_yaml, option
+from sql_ros.core.config import Config, config_from_mapping, option, read_yaml
 from sql_ros.core.errors import ConfigError
+from sql_ros.robot.controllers import MODES, TYPES, ControllerConfig
 from sql_ros.share import find_file
 
 FASTEST_RAD_S = 50.0  # no joint of an arm is as fast
-INTERFACES = ("forward", "trajectory", "intera")
+REPLACED = {
+    "interface": "the 'type' of each controller decides how it takes commands",
+    "command_topic": "it follows from 'name' and 'type' of each controller, unless 'topic' says so",
+}  # keys of former robot files, now under `controllers`
 PER_JOINT = (
     "neutral_position", "position_lower", "position_upper", "velocity_limit", "acceleration_limit", "effort_limit",
     "servo_stiffness", "servo_damping",
@@ -42,9 +47,9 @@ class RobotConfig(Config):
     workspace: tuple[float, ...] = option((), "box that they stay in: x y z of two corners in the base frame [m]; empty: none")
     may_touch: tuple[tuple[str, ...], ...] = option((), "pairs of bodies that are meant to touch: no distance is kept between them")
     keep_out: tuple[tuple[float, ...], ...] = option((), "boxes that they stay out of, each x y z of two corners in the base frame [m]")
-    interface: str = option("forward", "how the arm takes commands: ros2_control's forward controller or trajectory "
-                            "controller (position mode), or Intera's JointCommand", choices=INTERFACES)  # fmt: skip
-    command_topic: str = option("forward_velocity_controller/commands", "where the real arm listens")
+    controllers: Mapping[str, ControllerConfig] = option(
+        {}, "controller of the real arm for each command mode; a mode without one is simulated only"
+    )
     state_topic: str = option("joint_states", "where the real arm says its joint states")
 
     def __post_init__(self) -> None:
@@ -55,9 +60,33 @@ class RobotConfig(Config):
         if len(set(self.joints)) < len(self.joints):
             raise ConfigError(f"'joints' names a joint twice: {', '.join(self.joints)}")
         self._check_limits()
+        for mode, controller in self.controllers.items():
+            if mode not in MODES:
+                raise ConfigError(f"'controllers' has '{mode}', expected one of: {', '.join(MODES)}")
+            controller.check_mode(mode)
         for name, box in [("workspace", self.workspace)] * bool(self.workspace) + [("keep_out", box) for box in self.keep_out]:
             if len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:])):
                 raise ConfigError(f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the upper corner")
+
+    def interface(self, mode: str) -> str:
+        """Return how commands of this mode are sent: "forward", "trajectory" or "intera"."""
+        controller = self.controllers.get(mode)
+        return controller.interface if controller else "forward"
+
+    def controller(self, mode: str) -> ControllerConfig:
+        """Return the controller of the real arm for a command mode.
+
+        Raises:
+            ConfigError: The robot file names none.
+        """
+        if mode not in self.controllers:
+            named = ", ".join(self.controllers) or "none"
+            raise ConfigError(
+                f"no controller for command mode {mode} (there are: {named}); add "
+                f"'{mode}: {{name: ..., type: ...}}' under 'controllers', "
+                f"with a type of: {', '.join(_types_for(mode))}"
+            )
+        return self.controllers[mode]
 
     def _check_limits(self) -> None:
         """They leave room between them, the neutral pose lies there, and no speed is obviously in degrees."""
@@ -80,10 +109,19 @@ class RobotConfig(Config):
                 raise ConfigError(f"{joint}: 'velocity_limit' is {speed}, expected at most {FASTEST_RAD_S}: radians per second?")
 
 
+def _types_for(mode: str) -> list[str]:
+    return [name for name, kind in TYPES.items() if mode in kind.modes]
+
+
 def load_robot(name: str) -> RobotConfig:
     """Reads config/robots/<name>.yaml, or the YAML file at the path given.
 
     Raises:
         ConfigError: no such file, or its content is wrong.
     """
-    return config_from_yaml(RobotConfig, find_file(name, "config/robots"))
+    path = find_file(name, "config/robots")
+    values = read_yaml(path)
+    for key, why in REPLACED.items():
+        if key in values:
+            raise ConfigError(f"{path}: key '{key}' is replaced by 'controllers': {why}")
+    return config_from_mapping(RobotConfig, values, str(path))

@@ -52,7 +52,9 @@ SAWYER_STACK_ARGUMENTS = (
     Argument("most_transitions", "0", "end the run after so many transitions, learned or not; 0: no limit"),
     Argument("seed", "0", "of weights, exploration, start poses and targets"),
     Argument("log_level", "info", "of all nodes", ("debug", "info", "warn", "error", "fatal")),
-    Argument("command_topic", "", "where a real arm listens; empty: command_topic of its config/robots/ file; not used in simulation"),
+    Argument(
+        "command_topic", "", "topic of a real arm's commands; empty: that of its controller in config/robots/; not used in simulation"
+    ),
     Argument("dry_run", "false", "send nothing to the arm: what would be sent goes to actor/dry_run_commands", BOOLEANS),
     Argument("protocol", "standard", "of the trials: name of a file in config/trials/, or a path"),
     Argument("repeats", "0", "trials per kind and size; 0: as the protocol says"),

@@ -17,10 +17,19 @@ from sql_ros.core.errors import ConfigError, MessageError
 from sql_ros.nodes.adapters import ForwardAdapter, TrajectoryAdapter, Wire, make_adapter
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.controllers import MODES, ControllerConfig
 from sql_ros.share import share_folder
 
 JOINTS = ("j0", "j1")
+TRAJECTORY = "joint_trajectory_controller/JointTrajectoryController"
 HAS_INTERA = importlib.util.find_spec("intera_core_msgs") is not None
+
+
+def _intera(robot: RobotConfig) -> RobotConfig:
+    """Return the arm with Intera's commands in every mode."""
+    controller = ControllerConfig("intera", "intera_core_msgs/JointCommand")
+    return dataclasses.replace(robot, controllers=dict.fromkeys(MODES, controller))
 
 
 @pytest.mark.parametrize("adapter", [ForwardAdapter(JOINTS, "position"), TrajectoryAdapter(JOINTS, 0.05)], ids=["forward", "trajectory"])
@@ -104,21 +113,40 @@ def test_a_wrong_trajectory_is_refused(alter, text):
 
 @pytest.mark.parametrize("mode", ["velocity", "torque"])
 def test_a_trajectory_takes_positions_only(task, mode):
-    robot = dataclasses.replace(task.robot, interface="trajectory")
-    with pytest.raises(ConfigError, match=f"needs command_mode position, but the task has {mode}"):
-        make_adapter(robot, mode, 0.05)
+    controllers = {mode: ControllerConfig("arm", TRAJECTORY)}
+    expected = f"'controllers.{mode}' has type {TRAJECTORY}, which takes commands of mode position only"
+    with pytest.raises(ConfigError, match=expected):
+        dataclasses.replace(task.robot, controllers=controllers)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "adapter"),
+    [
+        ("forward_command_controller/ForwardCommandController", "torque", ForwardAdapter),
+        ("velocity_controllers/JointGroupVelocityController", "velocity", ForwardAdapter),
+        ("effort_controllers/JointGroupEffortController", "torque", ForwardAdapter),
+        ("position_controllers/JointGroupPositionController", "position", ForwardAdapter),
+        (TRAJECTORY, "position", TrajectoryAdapter),
+        ("ur_controllers/ScaledJointTrajectoryController", "position", TrajectoryAdapter),
+        (None, "velocity", ForwardAdapter),
+    ],
+)
+def test_the_type_of_a_controller_decides_the_message(task, kind, mode, adapter):
+    controllers = {mode: ControllerConfig("arm", kind)} if kind else {}
+    robot = dataclasses.replace(task.robot, controllers=controllers)
+    assert isinstance(make_adapter(robot, mode, 0.05), adapter)
 
 
 @pytest.mark.skipif(HAS_INTERA, reason="intera_core_msgs is installed")
 def test_without_its_messages_the_intera_interface_says_what_to_install(task):
     with pytest.raises(ConfigError, match="needs the ROS 2 package intera_core_msgs"):
-        make_adapter(dataclasses.replace(task.robot, interface="intera"), "velocity", 0.05)
+        make_adapter(_intera(task.robot), "velocity", 0.05)
 
 
 @pytest.mark.skipif(not HAS_INTERA, reason="intera_core_msgs is not installed")
 @pytest.mark.parametrize("mode", ["position", "velocity", "torque"])
 def test_an_intera_command_survives_the_way_there_and_back(task, mode):
-    adapter = make_adapter(dataclasses.replace(task.robot, interface="intera"), mode, 0.05)
+    adapter = make_adapter(_intera(task.robot), mode, 0.05)
     message = adapter.to_msg(np.arange(7.0), 42)
     assert message.header.stamp.sec > 1_700_000_000  # this PC's clock
     values, answers = adapter.from_msg(message)
@@ -133,13 +161,14 @@ def test_an_intera_command_survives_the_way_there_and_back(task, mode):
 
 @pytest.fixture
 def describe(tmp_path):
-    """A task file like sawyer_reach, in another mode, for an arm with another interface."""
+    """A task file like sawyer_reach, in another mode, for an arm with another controller."""
 
-    def write(interface: str, mode: str, scale: float) -> str:
-        robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text()) | {"interface": interface}
-        (tmp_path / f"{interface}.yaml").write_text(yaml.safe_dump(robot))
+    def write(kind: str, mode: str, scale: float) -> str:
+        robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text())
+        robot |= {"controllers": {mode: {"name": "arm", "type": kind}}}
+        (tmp_path / "arm.yaml").write_text(yaml.safe_dump(robot))
         task = yaml.safe_load((share_folder() / "config/tasks/sawyer_reach.yaml").read_text())
-        task |= {"robot": str(tmp_path / f"{interface}.yaml"), "command_mode": mode, "action_scale": [scale] * 7}
+        task |= {"robot": str(tmp_path / "arm.yaml"), "command_mode": mode, "action_scale": [scale] * 7}
         (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))
         return str(tmp_path / "reach.yaml")
 
@@ -149,7 +178,7 @@ def describe(tmp_path):
 @pytest.mark.stack
 @pytest.mark.parametrize("factor", [0.0, 5.0], ids=["lockstep", "paced"])
 def test_an_arm_moves_through_trajectories(processes, probe, describe, factor):
-    task = describe("trajectory", "position", 0.04)
+    task = describe(TRAJECTORY, "position", 0.04)
     states, commands = probe.listen(JointState, "joint_states", RELIABLE), probe.listen(JointTrajectory, "sim_bridge/commands", RELIABLE)
     replay = probe.listen(Float64MultiArray, "replay", RELIABLE)
     processes.node("sim_bridge", task=task, realtime_factor=factor)
@@ -159,11 +188,11 @@ def test_an_arm_moves_through_trajectories(processes, probe, describe, factor):
 
 
 @pytest.mark.stack
-def test_a_task_that_the_interface_cannot_take_is_one_line(processes, describe):
+def test_a_task_that_the_controller_cannot_take_is_one_line(processes, describe):
     for node in ("actor", "sim_bridge"):
-        process = processes.node(node, task=describe("trajectory", "velocity", 0.8))
+        process = processes.node(node, task=describe(TRAJECTORY, "velocity", 0.8))
         assert process.wait(60) == 2
-        assert "interface trajectory, which needs command_mode position" in process.log.read_text()
+        assert "which takes commands of mode position only" in process.log.read_text()
 
 
 @pytest.mark.stack

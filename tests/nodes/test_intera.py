@@ -23,7 +23,9 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 def reach(tmp_path) -> str:
     """Sawyer_reach for an arm with the Intera interface."""
-    robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text()) | {"interface": "intera"}
+    robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text())
+    intera = {"name": "intera", "type": "intera_core_msgs/JointCommand"}
+    robot |= {"controllers": {"velocity": intera}}
     (tmp_path / "intera.yaml").write_text(yaml.safe_dump(robot))
     task = yaml.safe_load((share_folder() / "config/tasks/sawyer_reach.yaml").read_text()) | {"robot": str(tmp_path / "intera.yaml")}
     (tmp_path / "reach.yaml").write_text(yaml.safe_dump(task))

@@ -103,6 +103,10 @@ def test_a_task_file_that_contradicts_itself_or_the_arm_is_named(tmp_path, key, 
         load_task(path)
 
 
+FORWARD = "forward_command_controller/ForwardCommandController"
+VELOCITY = "velocity_controllers/JointGroupVelocityController"
+
+
 def test_targets_in_millimetres_are_asked_about(tmp_path):
     path = _changed(tmp_path, "config/tasks/sawyer_reach.yaml", target_lower=[450, -300, 100], target_upper=[750, 300, 450])
     with pytest.raises(ConfigError, match=rf"^{path}: the box 'target_lower' to 'target_upper' begins 460.977 m .* metres\?"):
@@ -128,6 +132,17 @@ def test_a_robot_file_with_a_limit_missing_is_refused(tmp_path):
         ({"velocity_limit": [180] * 7}, r"right_j0: 'velocity_limit' is 180.0, expected at most 50.0: radians per second\?"),
         ({"velocity_limit": [0] * 7}, "'velocity_limit' must be at least 0.001, got 0.0"),
         ({"acceleration_limit": [0] * 7}, "'acceleration_limit' must be at least 0.001, got 0.0"),
+        ({"interface": "forward"}, "key 'interface' is replaced by 'controllers': the 'type'"),
+        ({"command_topic": "/go"}, "key 'command_topic' is replaced by 'controllers': it follows"),
+        (
+            {"controllers": {"effort": {"name": "a", "type": FORWARD}}},
+            "'controllers' has 'effort', expected one of: position, velocity, torque",
+        ),
+        ({"controllers": {"torque": {"name": "a"}}}, "'controllers.torque': key 'type' is missing"),
+        ({"controllers": {"torque": {"name": "a", "type": "foo"}}}, "'controllers.torque': 'type' must be one of .*, got 'foo'"),
+        ({"controllers": {"torque": "a"}}, "'controllers.torque' must be a mapping, got 'a'"),
+        ({"controllers": ["a"]}, r"'controllers' must be a mapping, got \['a'\]"),
+        ({"controllers": {"torque": {"name": "a", "type": VELOCITY}}}, f"has type {VELOCITY}, which takes commands of mode velocity only"),
         ({"joints": [*[f"right_j{n}" for n in range(6)], "right_j0"]}, "'joints' names a joint twice: right_j0, .*, right_j0"),
     ],
 )

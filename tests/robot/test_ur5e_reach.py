@@ -38,7 +38,7 @@ def test_it_has_another_number_of_joints_and_another_command_than_the_first_arm(
     assert task.spec.action_size == 6
     assert task.spec.observation_size == 18
     assert task.spec.command_mode == "position"
-    assert task.robot.interface == "trajectory"
+    assert task.robot.interface("position") == "trajectory"
 
 
 def test_start_poses_keep_the_clearance_to_the_bench_and_to_the_arm_itself(task, sim):
