@@ -79,8 +79,9 @@ def rng() -> np.random.Generator:
 def untrained(task: Task) -> Callable[..., bytes]:
     """Exports an untrained policy of `sawyer_reach`: untrained(version=1, seed=0)."""
 
+    from sql_ros.core.algorithm import AlgorithmConfig
     from sql_ros.core.export import export_policy
-    from sql_ros.core.learner import AlgorithmConfig, Learner
+    from sql_ros.core.learner import Learner
     from sql_ros.core.networks import Scaling
 
     def export(version: int = 1, seed: int = 0) -> bytes:

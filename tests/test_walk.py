@@ -6,9 +6,9 @@
 
 import numpy as np
 
-from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.policy import Policy
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.rollout import SimulatedArm

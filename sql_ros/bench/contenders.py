@@ -11,7 +11,8 @@ import numpy as np
 
 from sql_ros.bench import sb3
 from sql_ros.bench.port import PublishedSql
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.algorithm import AlgorithmConfig
+from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import Array, ReplayBuffer
 

@@ -167,8 +167,9 @@ def task_at(task: str, rate: float, folder: Path) -> str:
 
 def untrained_policy(task: str, folder: Path, seed: int) -> str:
     """A policy of the shipped size, so that the actor has one from the start."""
+    from sql_ros.core.algorithm import AlgorithmConfig
     from sql_ros.core.export import export_policy
-    from sql_ros.core.learner import AlgorithmConfig, Learner
+    from sql_ros.core.learner import Learner
     from sql_ros.core.networks import Scaling
     from sql_ros.robot.tasks import load_task
 

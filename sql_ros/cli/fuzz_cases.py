@@ -21,15 +21,15 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import MultiArrayDimension
 
 from sql_ros.cli.fuzz import Target
-from sql_ros.core.checkpoint import checkpoints
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import config_from_mapping
 from sql_ros.core.export import export_policy
 from sql_ros.core.keys import make_key, read_key
-from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.ledger import Ledger
+from sql_ros.core.manifest import checkpoints
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.nodes import messages as m
 from sql_ros.nodes.actor_node import ActorConfig
 from sql_ros.nodes.learner_node import LearnerConfig

@@ -10,8 +10,7 @@ from sql_ros.core.errors import ConfigError
 
 def list_parameters(node: str | None) -> int:
     """Prints the parameters of one node, or of all."""
-    from sql_ros.core.learner import AlgorithmConfig
-    from sql_ros.core.trainer import TrainerConfig
+    from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
     from sql_ros.nodes.actor_node import ActorConfig
     from sql_ros.nodes.learner_node import LearnerConfig
     from sql_ros.nodes.monitor_node import MonitorConfig

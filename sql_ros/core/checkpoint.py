@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -20,12 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sql_ros.core.errors import CheckpointError
+from sql_ros.core.manifest import BEFORE, FORMAT, MANIFEST, STATE, checkpoints, newest_sound, read_manifest, sha256
 
-FORMAT = "sql_ros.checkpoint/2"  # in 1 every matrix of a network was a tensor of its own
 KEPT = 2
-BEFORE = ".before"
-MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, StopIteration)  # a tree of another shape
-_logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], manifest: dict[str, Any]) -> Path:
@@ -50,11 +46,11 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], manifest: di
         for left in folder.glob(".draft-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         draft.mkdir()
-        save_file(tensors, draft / "state.safetensors")
-        digest = _sha256(draft / "state.safetensors")
+        save_file(tensors, draft / STATE)
+        digest = sha256(draft / STATE)
         text = json.dumps({"format": FORMAT, "sha256": digest, "tree": tree, **manifest})
-        (draft / "manifest.json").write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": text}))
-        for path in (draft / "state.safetensors", draft / "manifest.json", draft):
+        (draft / MANIFEST).write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": text}))
+        for path in (draft / STATE, draft / MANIFEST, draft):
             _sync(path)
         if final.exists():
             shutil.rmtree(before, ignore_errors=True)
@@ -71,41 +67,21 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], manifest: di
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads the newest sound checkpoint in `folder`: its state and its manifest.
+    """Read the newest sound checkpoint in `folder`: its state and its manifest.
 
     Raises:
-        CheckpointError: there is none; says what is wrong with each.
+        CheckpointError: There is none; says what is wrong with each.
     """
-    faults = []
-    for path in reversed(checkpoints(folder)):
-        try:
-            return _read(path)
-        except (OSError, *MALFORMED, SafetensorError) as error:
-            faults.append(f"{path.name}: {error}")
-            _logger.warning("damaged checkpoint %s is skipped: %s", path, error)
-    raise CheckpointError(f"no sound checkpoint in {folder}: {'; '.join(faults) or 'the folder has none'}")
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*"), key=lambda path: (path.stem, path.suffix != BEFORE))
-
-
-def step_of(checkpoint: Path) -> int:
-    """The transitions that were added when it was written."""
-    return int(checkpoint.stem.removeprefix("step-"))
+    return newest_sound(folder, _read)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    sealed = json.loads((path / "manifest.json").read_text())
-    if hashlib.sha256(sealed["content"].encode()).hexdigest() != sealed["sha256"]:
-        raise ValueError("manifest.json does not match its SHA-256")
-    manifest = json.loads(sealed["content"])
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"format {manifest['format']!r}, expected {FORMAT!r}")
-    if _sha256(path / "state.safetensors") != manifest["sha256"]:
-        raise ValueError("state.safetensors does not match its SHA-256")
-    return _join(manifest.pop("tree"), load_file(path / "state.safetensors")), manifest
+    manifest = read_manifest(path)
+    try:
+        tensors = load_file(path / STATE)
+    except SafetensorError as error:
+        raise ValueError(f"{STATE}: {error}") from None
+    return _join(manifest.pop("tree"), tensors), manifest
 
 
 def _split(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -129,14 +105,6 @@ def _join(node: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     if kind == "list":
         return [_join(value, tensors) for value in content]
     return content
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from sql_ros.core.adam import Adam
 from sql_ros.core.affine import fastest_precision
-from sql_ros.core.config import Config, option
+from sql_ros.core.algorithm import AlgorithmConfig
 from sql_ros.core.cuda_graph import GraphedUpdate
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.losses import (
@@ -38,90 +37,6 @@ from sql_ros.core.particle_q import ParticleQ
 from sql_ros.core.proposals import mixture_proposal, particle_proposal, uniform_proposal
 from sql_ros.core.replay import Batch
 from sql_ros.core.squash import squash
-
-
-@dataclass(frozen=True)
-class AlgorithmConfig(Config):
-    """What soft Q-learning needs to know. The paper's own values are named where ours differ."""
-
-    kind: str = option("sql", "soft Q-learning, or what it is compared with", choices=("sql", "ddpg", "sac"))
-    temperature: float = option(0.05, "alpha: reward per nat of entropy; the policy is exp(Q / alpha)", minimum=1e-6)
-    temperature_mode: str = option(
-        "schedule", "alpha by the schedule below, or tuned until the policy has the target entropy", choices=("schedule", "tuned")
-    )
-    final_temperature: float = option(0.05, "alpha at the end of the annealing, log-linear in updates", minimum=1e-6)
-    annealing_updates: int = option(0, "updates over which alpha goes from first to last; 0: constant at temperature", minimum=0)
-    target_entropy: float = option(-1.0, "of the policy, tuned mode: nats per component of the action; uniform: 0.693", maximum=0.69)
-    temperature_learning_rate: float = option(3e-4, "Adam step size of log alpha, tuned mode", minimum=0.0)
-    discount: float = option(0.97, "gamma", minimum=0.0, maximum=1.0)
-    hidden_sizes: tuple[int, ...] = option((128, 128), "width of each hidden layer of both networks (paper: 200, 200)", minimum=1)
-    q_networks: int = option(2, "independent Q-networks, their minimum is used (paper: 1)", minimum=1, maximum=10)
-    minimum_of: str = option(
-        "values",
-        "of the Q-networks: the smallest of the soft values that each finds at its own share of the value particles, or the smallest Q at "
-        "each of them, as always where V is probed with more noise: sampler 'stein', value_proposal 'uniform'",
-        choices=("values", "particles"),
-    )
-    layer_norm: bool = option(False, "normalise the hidden layers of the Q-networks (paper: no)")
-    q_learning_rate: float = option(1e-3, "Adam step size of the Q-networks", minimum=0.0)
-    batch_size: int = option(64, "transitions per update (paper: 64)", minimum=1)
-    value_particles: int = option(8, "actions per state for the soft value, K in Eq. 10 (paper: 50)", minimum=3)
-    value_proposal: str = option(
-        "sampler", "where V is probed: where the sampler is, with a uniform floor, or uniformly (paper)", choices=("sampler", "uniform")
-    )
-    uniform_particles: int = option(2, "how many of them are uniform with the proposal 'sampler'", minimum=1)
-    sampler: str = option(
-        "mixture", "a mixture of known density fitted by the weights of V, or amortized SVGD (paper)", choices=("mixture", "stein")
-    )
-    sampler_learning_rate: float = option(1e-3, "Adam step size of the sampling network (paper: 1e-4)", minimum=0.0)
-    mixture_components: int = option(16, "Gaussians per state, sampler 'mixture'", minimum=1, maximum=256)
-    fixed_particles: int = option(16, "particles per state that carry the score, sampler 'stein' (paper: 32)", minimum=2)
-    updated_particles: int = option(16, "particles per state that are moved, sampler 'stein' (paper: 32)", minimum=1)
-    particle_precision: str = option(
-        "auto",
-        "in which the target Q-networks are evaluated at the value particles; auto: bfloat16 where that is faster",
-        choices=("auto", "float32", "bfloat16"),
-    )
-    bandwidth: str = option(
-        "median", "of the kernel: one per state (paper) or one per state and dimension", choices=("median", "per_dimension")
-    )
-    noise_skip: bool = option(True, "sampler 'stein' starts as its noise: u = W xi + f(s, xi) (paper: no W)")
-    target_update: str = option("polyak", "how the target follows Q: polyak, or hard copies (paper)", choices=("polyak", "hard"))
-    target_rate: float = option(0.005, "share of Q that enters the target per update (polyak)", minimum=0.0, maximum=1.0)
-    target_period: int = option(1000, "updates between two copies (hard)", minimum=1)
-    device: str = option("cpu", "where the learner computes", choices=("cpu", "cuda"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.hidden_sizes:
-            raise ConfigError("'hidden_sizes' is [], expected the width of one hidden layer at least")
-        if self.value_proposal == "sampler" and self.uniform_particles > self.value_particles - 2:
-            raise ConfigError(
-                f"'uniform_particles' is {self.uniform_particles}, expected at most value_particles - 2 = {self.value_particles - 2}"
-            )
-        if self.apart:
-            for name in ("value_particles", "uniform_particles"):
-                if getattr(self, name) % self.q_networks:
-                    raise ConfigError(
-                        f"'{name}' is {getattr(self, name)}, expected a multiple of q_networks = {self.q_networks}, each of which is asked "
-                        "at an equal share of them, or minimum_of: particles"
-                    )
-
-    @property
-    def apart(self) -> bool:
-        """Whether each of several Q-networks is asked at value particles of its own."""
-        precise = self.kind == "sql" and self.sampler == "mixture" and self.value_proposal == "sampler"
-        return precise and self.minimum_of == "values" and self.q_networks > 1
-
-    def temperature_at(self, updates: int) -> float:
-        """Alpha of the schedule after so many updates: log-linear from first to last, as in the paper's fine-tuning."""
-        if self.annealing_updates == 0:
-            return self.temperature
-        progress = min(updates / self.annealing_updates, 1.0)
-        return float(self.temperature ** (1.0 - progress) * self.final_temperature**progress)
-
-
-SHAPING = ("kind", "hidden_sizes", "q_networks", "layer_norm", "sampler", "mixture_components", "noise_skip")  # which networks there are
 
 Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
 Answer = tuple[Tensor, Gradients, Tensor]  # value of the next states (B,), gradients of the sampler, entropy of the policy [nats]

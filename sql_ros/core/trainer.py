@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sql_ros.core.checkpoint import MALFORMED, load_checkpoint, save_checkpoint
-from sql_ros.core.config import Config, config_from_mapping, option
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.core.checkpoint import load_checkpoint, save_checkpoint
+from sql_ros.core.config import config_from_mapping
 from sql_ros.core.errors import CheckpointError
 from sql_ros.core.export import export_policy
-from sql_ros.core.learner import SHAPING, AlgorithmConfig, Learner
+from sql_ros.core.learner import Learner
+from sql_ros.core.manifest import MALFORMED, changed_options, check_capacity, check_interface
 from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import ReplayBuffer, Transition
 from sql_ros.core.spec import TaskSpec
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainerConfig(Config):
-    """When to update, and from how much memory."""
-
-    replay_capacity: int = option(1_000_000, "transitions kept; the oldest are overwritten", minimum=1)
-    warmup_transitions: int = option(1000, "transitions before the first update (paper: 10000)", minimum=1)
-    updates_per_transition: float = option(1.0, "gradient steps per transition after the warm-up", minimum=0.0, maximum=1000.0)
 
 
 class Trainer:
@@ -119,9 +111,11 @@ class Trainer:
         """
         state, manifest = load_checkpoint(folder)
         try:
-            if manifest["spec"] != self.spec.to_json():
-                raise CheckpointError(f"{folder} is of another task: {self.spec.differences(json.loads(manifest['spec']))}")
-            self._compare(dict(manifest.get("algorithm", {})), folder)
+            check_interface(manifest, self.spec, folder)
+            changed = changed_options(manifest, self.learner.config, folder)
+            check_capacity(len(state["replay"]["reward"]), self.config.replay_capacity, folder)
+            if changed:
+                _logger.warning("%s goes on with other settings: %s", folder, ", ".join(changed))
             arrays = {name: tensor.numpy() for name, tensor in state["replay"].items()}
             self.replay.restore(arrays, int(manifest["added"]), int(manifest.get("next_row", manifest["added"])))
             self.learner.load_state_dict(state["learner"])
@@ -131,16 +125,6 @@ class Trainer:
             return dict(manifest["extra"])
         except MALFORMED as error:
             raise CheckpointError(f"{folder} does not fit the configured networks and memory: {error!r}") from None
-
-    def _compare(self, before: dict[str, Any], folder: Path) -> None:
-        """Says which settings a checkpoint was written with that are others now; parameters would fit into some other networks, too."""
-        now = self.learner.config.as_dict()
-        changed = {name: f"{name} was {was}, is {now[name]}" for name, was in before.items() if name in now and was != now[name]}
-        if others := [text for name, text in changed.items() if name in SHAPING]:
-            raise CheckpointError(f"{folder} does not fit the configured networks: {', '.join(others)}")
-        changed |= {name: f"{name} is new since, is {value}" for name, value in now.items() if before and name not in before}
-        if changed:
-            _logger.warning("%s goes on with other settings: %s", folder, ", ".join(changed.values()))
 
     @property
     def _pace(self) -> list[float]:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from sql_ros.bench.sb3 import require_sb3
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.spec import TaskSpec
-from sql_ros.core.trainer import TrainerConfig
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of
 from sql_ros.experiments.gym_training import Wrap

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import TrainerConfig
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 
 OURS = AlgorithmConfig(
     temperature=0.05,

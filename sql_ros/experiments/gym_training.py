@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.learner import Learner
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.core.spec import TaskSpec
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
 from sql_ros.experiments.gym_task import Vector, make_env, spec_of, to_env
 

@@ -18,9 +18,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import config_from_mapping
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.baselines import export_baseline, train_baseline
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import train

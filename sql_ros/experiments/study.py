@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import config_from_mapping
 from sql_ros.core.errors import ConfigError, SqlRosError
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import Wrap, train
 from sql_ros.experiments.workers import make_side_by_side, write_json

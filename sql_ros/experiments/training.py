@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sql_ros.core.checkpoint import checkpoints
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import Config, config_from_mapping, option, read_yaml
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.manifest import checkpoints
+from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
 from sql_ros.experiments.gym_task import make_env
 from sql_ros.experiments.gym_training import deterministic, train

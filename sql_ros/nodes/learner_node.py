@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.checkpoint import checkpoints, step_of
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import option
 from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, MessageError, SignatureError
-from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.ledger import Ledger
+from sql_ros.core.manifest import checkpoints, step_of
 from sql_ros.core.memory import keep_freed_memory
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.nodes.diagnostics import ERROR, OK, Status
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.algorithm import AlgorithmConfig
+from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.verify.checks import Check, Progress
 from sql_ros.verify.lqr import SoftLqr

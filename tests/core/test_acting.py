@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from sql_ros.core.acting import Candidates
+from sql_ros.core.algorithm import AlgorithmConfig
 from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.squash import squash
 

@@ -75,9 +75,9 @@ def test_a_learner_starts_and_updates_without_torch_s_compiler() -> None:
     script = """
 import sys
 import numpy as np
-from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.replay import Transition
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.robot.tasks import load_task
 spec = load_task("sawyer_reach").spec
 trainer = Trainer(spec, TrainerConfig(warmup_transitions=1), AlgorithmConfig(), 0)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.checkpoint import KEPT, checkpoints, load_checkpoint, save_checkpoint, step_of
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.core.checkpoint import KEPT, load_checkpoint, save_checkpoint
 from sql_ros.core.errors import CheckpointError
-from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.core.manifest import checkpoints, step_of
 from sql_ros.core.replay import Transition
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.export import compose, export_composition
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Batch
 from sql_ros.core.spec import TaskSpec
-from sql_ros.core.trainer import Trainer, TrainerConfig, load_learner
+from sql_ros.core.trainer import Trainer, load_learner
 
 SPEC = TaskSpec("bandit", ("o0",), (0.0,), (1.0,), ("a0", "a1"), "torque", (1.0, 1.0), 1.0)
 SMALL = AlgorithmConfig(hidden_sizes=(64, 64), discount=0.0, temperature=0.05, final_temperature=0.05, batch_size=128, target_rate=0.05)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from sql_ros.core.algorithm import AlgorithmConfig
 from sql_ros.core.export import export_policy
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Batch

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sql_ros.core.algorithm import AlgorithmConfig
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.learner import AlgorithmConfig, Learner
+from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
 from sql_ros.core.replay import Batch
 

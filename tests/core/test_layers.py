@@ -30,6 +30,7 @@ ROBOT_PC = [
     "nodes/sim_bridge_node.py",
     "robot/safety.py",
     "core/policy.py",
+    "core/algorithm.py",
     "runs/evaluation.py",
 ]
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import TrainerConfig
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 
 LINE = "sql_ros_tests/Line-v0"
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.errors import ConfigError
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.gym_task import make_env, spec_of
 from sql_ros.experiments.paper import best, finetune, maze, multigoal, pretrain, pusher, snake, validation
 from sql_ros.experiments.paper.registry import EXPERIMENTS

@@ -5,8 +5,9 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.checkpoint import checkpoints, load_checkpoint
+from sql_ros.core.checkpoint import load_checkpoint
 from sql_ros.core.ledger import Ledger
+from sql_ros.core.manifest import checkpoints
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.messages import ReplayEntry, TransitionCodec, policy_from_msg, progress_from_msg

@@ -10,10 +10,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.errors import MessageError
-from sql_ros.core.learner import AlgorithmConfig
 from sql_ros.core.replay import Transition
-from sql_ros.core.trainer import Trainer, TrainerConfig
+from sql_ros.core.trainer import Trainer
 from sql_ros.nodes.messages import (
     EPISODE_FIELDS,
     LARGEST_INPUT,

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import config_from_mapping
-from sql_ros.core.learner import AlgorithmConfig
-from sql_ros.core.trainer import TrainerConfig
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
