@@ -275,10 +275,12 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         commands,
         verify_cli,
         "verify",
-        "check the mathematics against exact answers: densities, values, fixed points, bounds",
+        "check the mathematics against exact answers, or the stack beside drivers of real arms",
         """  sql-ros verify                                       everything, some twenty minutes, exit code 1 if a check fails
   sql-ros verify exact temperature                     some suites
-  sql-ros verify samplers --all --out verified         with the paper's variants beside ours, and a picture""",
+  sql-ros verify samplers --all --out verified         with the paper's variants beside ours, and a picture
+  sql-ros verify drivers --json drivers.json           doubles of ros2_control drivers: a row per arm, mode and case
+  sql-ros verify drivers --only ur5e/play --jobs 4     some rows""",
     )
 
 

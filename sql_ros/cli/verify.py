@@ -1,4 +1,7 @@
-"""`sql-ros verify`: the mathematics against exact answers, a row per check."""
+"""`sql-ros verify`: the mathematics against exact answers, a row per check.
+
+The suite `drivers` is of another kind, see `verify_drivers.py`: it starts processes and is run by itself.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
+from sql_ros.cli import verify_drivers
 from sql_ros.cli.numbers import natural, positive
 
 SUITES = ("exact", "samplers", "values", "temperature", "fixed_points", "safety")  # of sql_ros.verify.suite, which imports torch
@@ -13,20 +17,30 @@ SUITES = ("exact", "samplers", "values", "temperature", "fixed_points", "safety"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
-    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of: {', '.join(SUITES)} (default: all)")
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        metavar="suite",
+        help=f"of: {', '.join(SUITES)} (default: all of these), or {verify_drivers.SUITE} alone",
+    )
     parser.add_argument("--seed", default=0, type=natural, help="of weights and draws (default: %(default)s)")
     parser.add_argument("--threads", default=1, type=positive, help="of torch (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="also the rows that stand beside for comparison")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write verify.json, verify.md and samplers.png there")
+    verify_drivers.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints a row per check; exit code 1 if one fails."""
     from sql_ros.core.errors import ConfigError
 
+    if args.suites == [verify_drivers.SUITE]:
+        return verify_drivers.run(args)
+    if args.only or args.json:
+        raise ConfigError(f"--only and --json are of the suite {verify_drivers.SUITE} alone")
     for name in args.suites:
         if name not in SUITES:
-            raise ConfigError(f"unknown suite '{name}', expected one of: {', '.join(SUITES)}")
+            raise ConfigError(f"unknown suite '{name}', expected some of: {', '.join(SUITES)}, or {verify_drivers.SUITE} alone")
     import torch
 
     from sql_ros.core.memory import keep_freed_memory

@@ -1,0 +1,1 @@
+"""Checks of the whole stack from outside, over DDS."""

@@ -1,0 +1,139 @@
+"""The cases: what a driver does, and what the stack must do then. Data; `row.py` plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PLAY, TRAIN, TRIALS = MODES = ("play", "train", "trials")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a case: an expectation, or something that is done.
+
+    ==========  ===============================================================================
+    kind        meaning
+    ==========  ===============================================================================
+    moves       the arm moves, as it is commanded
+    holds       /diagnostics says a hold with all `words`, and the arm rests; before the first
+                motion it has not moved at all
+    refused     the start ends with exit code 2, all `words` on the terminal, and no command left
+    silent      no command leaves, and the arm does not move
+    rests       the arm comes to rest within `REST_S` of the action before
+    learns      transitions reach the replay topic
+    tries       a trial is over, with all `words` in its report
+    do          `words[0]` is done: an action of `double.DriverDouble`, or of `stack.Stack`
+    ==========  ===============================================================================
+    """
+
+    kind: str
+    words: tuple[str, ...] = ()
+
+
+MOVES, SILENT, RESTS = Step("moves"), Step("silent"), Step("rests")
+LEARNS, TRIES = Step("learns"), Step("tries")
+
+
+def holds(*words: str) -> Step:
+    """Return the step in which the stack holds and says these words."""
+    return Step("holds", words)
+
+
+def refused(*words: str) -> Step:
+    """Return the step in which the stack refuses to start with these words."""
+    return Step("refused", words)
+
+
+def do(action: str) -> Step:
+    """Return the step in which something is done."""
+    return Step("do", (action,))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a driver does, and what the stack must do.
+
+    Attributes:
+        steps: in order.
+        habits: fields of `StateHabits` that differ from the arm's.
+        controller: "active"; "none" at first; "other": of another type than the arm's topic needs.
+        robot: keys of the robot file that differ from the arm's; None: the key is left out.
+        arguments: launch arguments.
+        start: "stack", or "actor": that node alone.
+        needs: Python module without which the case cannot be run.
+    """
+
+    steps: tuple[Step, ...]
+    habits: Mapping[str, object] = field(default_factory=dict)
+    controller: str = "active"
+    robot: Mapping[str, object] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    start: str = "stack"
+    needs: str = ""
+
+
+FROM_POSITION = {"velocity_from_position": True}
+
+CASES: dict[str, Case] = {
+    # --- habits that are accepted
+    "nominal": Case((MOVES,)),
+    "best_effort": Case((MOVES,), {"reliable": False}),
+    "rate_125": Case((MOVES,), {"rate_hz": 125.0}),
+    "rate_250": Case((MOVES,), {"rate_hz": 250.0}),
+    "rate_1000": Case((MOVES,), {"rate_hz": 1000.0, "reliable": False}),
+    "order_reversed": Case((MOVES,), {"order": "reversed"}),
+    "gripper_inside": Case((MOVES,), {"gripper": "inside"}),
+    "gripper_beside": Case((MOVES,), {"gripper": "beside"}),
+    "prefix": Case((MOVES,), {"prefix": "left_"}, robot={"joint_prefix": "left_"}),
+    "effort_nan": Case((MOVES,), {"effort": "nan"}),
+    "effort_empty": Case((MOVES,), {"effort": "empty"}),
+    "velocity_empty_option": Case((MOVES,), {"velocity": "empty"}, robot=FROM_POSITION),
+    "velocity_nan_option": Case((MOVES,), {"velocity": "nan"}, robot=FROM_POSITION),
+    "jitter": Case((MOVES,), {"jitter": 0.9}),
+    "dropouts": Case((MOVES,), {"dropout": 0.3}),
+    # --- habits that are a hold
+    "velocity_empty": Case((holds("velocity_from_position"),), {"velocity": "empty"}),
+    "velocity_nan": Case((holds("velocity_from_position"),), {"velocity": "nan"}),
+    "stamps_zero": Case((holds("stamp"),), {"stamps": "zero"}),
+    "name_twice": Case((holds("{joint}"),), {"duplicate": True}),
+    "two_publishers": Case((holds("{driver}", "{other}"),), {"second": True}),
+    "second_publisher_comes": Case(
+        (MOVES, do("second_on"), holds("{driver}", "{other}"), do("second_off"), MOVES)
+    ),
+    "other_joints": Case((SILENT,), {"prefix": "right_"}, robot={"joint_prefix": "left_"}),
+    "states_stop": Case((MOVES, do("silence"), holds("state_too_old"), do("speak"), MOVES)),
+    # --- controllers
+    "controller_late": Case(
+        (holds("{controller}"), do("load_controller"), MOVES), controller="none"
+    ),
+    "controller_dies": Case(
+        (MOVES, do("unload_controller"), holds("{controller}"), do("load_controller"), MOVES)
+    ),
+    "controller_other_type": Case((holds("{controller}"),), controller="other"),
+    "mode_without_controller": Case((refused("controllers", "{mode}"),), robot={"controllers": {}}),
+    "effort_not_accepted": Case(
+        (refused("accept_effort_without_timeout"),),
+        robot={"accept_effort_without_timeout": None},
+    ),
+    "protective_stop": Case(
+        (MOVES, do("stop"), holds("not_following"), do("release"), MOVES)
+    ),
+    # --- ends
+    "actor_killed": Case((MOVES, do("kill_actor"), RESTS)),
+    "stack_killed": Case((MOVES, do("kill_stack"), RESTS)),
+    "stack_terminated": Case((MOVES, do("terminate_stack"), RESTS)),
+    # --- starts
+    "dry_run": Case((SILENT,), arguments={"dry_run": "true"}),
+    "learner_missing": Case((holds("learner_missing"),), start="actor"),
+    "resume_mistyped": Case(
+        (refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}
+    ),
+    "policy_of_another_arm": Case((refused("policy"),), arguments={"policy": "{foreign_policy}"}),
+    # --- training and trials
+    "trained": Case((MOVES, LEARNS)),
+    "tried": Case((MOVES, TRIES)),
+    "tried_effort_nan": Case((MOVES, TRIES), {"effort": "nan"}),
+    # --- Rethink's own interface
+    "intera": Case((MOVES,), needs="intera_core_msgs.msg"),
+}

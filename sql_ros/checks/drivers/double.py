@@ -1,0 +1,266 @@
+"""The node: the state publisher and the controller of an arm, as a driver shows them on the wire.
+
+One thread does everything in turn: it moves the joints, publishes their states at the driver's rate,
+and takes commands in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from sql_ros.checks.drivers.arms import ArmDouble
+from sql_ros.checks.drivers.controllers import (
+    CommandError,
+    GroupController,
+    TrajectoryController,
+    Vector,
+)
+from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
+from sql_ros.checks.drivers.recorder import Recorder
+from sql_ros.checks.drivers.states import StateHabits, elsewhere, gripper_state, joint_state
+from sql_ros.robot.config import RobotConfig
+
+BROADCASTER = "joint_state_broadcaster"
+OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
+GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
+LATEST_PERIODS = 5.0  # a publisher that is later than this goes on from now, without a burst
+SYSTEM_DEFAULTS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)  # of controllers: reliable
+TRANSIENT = QoSProfile(depth=5000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class DriverDouble:
+    """An arm on the wire.
+
+    Args:
+        arm: which.
+        robot: its limits, and its joints without prefix.
+        habits: of its state publisher.
+        plant: its joints.
+        recorder: judges commands and motion.
+        domain: of DDS.
+        seed: of jitter and dropouts.
+
+    Attributes:
+        reports: of the actor on /diagnostics, how many came.
+        status: the last of them.
+        holding: its message while the actor holds; empty otherwise.
+        transitions: that were published on `replay`.
+    """
+
+    def __init__(
+        self,
+        arm: ArmDouble,
+        robot: RobotConfig,
+        habits: StateHabits,
+        plant: KinematicArm | DynamicArm,
+        recorder: Recorder,
+        domain: int,
+        seed: int = 0,
+    ) -> None:
+        self.arm, self.robot, self.habits = arm, robot, habits
+        self.plant, self.recorder = plant, recorder
+        self.reports = 0
+        self.status = self.holding = ""
+        self.transitions = 0
+        self._rng = np.random.default_rng(seed)
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._controller: GroupController | TrajectoryController | None = None
+        self._controller_node: Node | None = None
+        self._other_node: Node | None = None
+        self._other: rclpy.publisher.Publisher | None = None
+        self._stale = plant.position.copy()
+        self._is_silent = False
+        witness = self._make_node("driver_double")
+        witness.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+        witness.create_subscription(Float64MultiArray, "replay", self._on_replay, TRANSIENT)
+        self._states = self._make_publisher(self._make_node(BROADCASTER))
+        self._gripper = None
+        if habits.gripper == "beside":
+            self._gripper = self._make_publisher(self._make_node("gripper"))
+        self._period = 1.0 / habits.rate_hz
+        self._advanced = self._base = self._due = self._gripper_due = time.monotonic()
+        if habits.second:
+            self.second_on()
+
+    def close(self) -> None:
+        """Destroy every node."""
+        self._executor.shutdown()
+        for node in list(self._executor.get_nodes()):
+            node.destroy_node()
+        self._context.try_shutdown()
+
+    def run_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Play the arm until a condition holds; return whether it did in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            now = time.monotonic()
+            if now > deadline:
+                return False
+            if now >= self._due:
+                self._publish(now)
+            else:
+                self._executor.spin_once(timeout_sec=self._due - now)
+        return True
+
+    def run_for(self, seconds: float) -> None:
+        """Play the arm for a while, to show that something does not happen."""
+        self.run_until(lambda: False, seconds)
+
+    # --- what can be done to it ---
+
+    def load_controller(self, *, other: bool = False) -> None:
+        """Activate the arm's controller; `other`: one that takes another type of message."""
+        node = self._make_node(self.arm.controller)
+        self._controller_node = node
+        takes_trajectories = (self.arm.interface == "position") != other
+        if takes_trajectories:
+            on_message, kind = self._on_trajectory, JointTrajectory
+        else:
+            on_message, kind = self._on_values, Float64MultiArray
+        node.create_subscription(kind, self.arm.topic, on_message, SYSTEM_DEFAULTS)
+        if other:
+            return
+        joints = [self.habits.prefix + joint for joint in self.robot.joints]
+        if takes_trajectories:
+            self._controller = TrajectoryController(joints, self.plant.position)
+        else:
+            self._controller = GroupController(joints, self.arm.interface)
+        self.recorder.begin_anew()
+
+    def unload_controller(self) -> None:
+        """Let the controller die: the drives hold."""
+        if self._controller_node is not None:
+            self._executor.remove_node(self._controller_node)
+            self._controller_node.destroy_node()
+        self._controller_node = self._controller = None
+
+    def stop(self) -> None:
+        """Stop protectively: the brakes close, states and controller go on."""
+        self.plant.is_stopped = True
+        self.recorder.is_stopped = True
+
+    def release(self) -> None:
+        """End the protective stop: the arm follows at once whatever its controller says."""
+        self.plant.is_stopped = False
+        self.recorder.is_stopped = False
+        if self._controller is not None:
+            setpoint = self._controller.setpoint(time.monotonic())
+            self.recorder.take_release(setpoint, self.plant.position, self.plant.velocity)
+
+    def silence(self) -> None:
+        """Publish no states any more."""
+        self._is_silent = True
+
+    def speak(self) -> None:
+        """Publish states again."""
+        self._is_silent = False
+
+    def second_on(self) -> None:
+        """Start a second publisher of the same joints."""
+        self._other_node = self._make_node(OTHER_DRIVER)
+        self._other = self._make_publisher(self._other_node)
+
+    def second_off(self) -> None:
+        """End the second publisher."""
+        if self._other_node is not None:
+            self._executor.remove_node(self._other_node)
+            self._other_node.destroy_node()
+        self._other_node = self._other = None
+
+    # --- the wire ---
+
+    def _make_node(self, name: str) -> Node:
+        node = rclpy.create_node(
+            name, context=self._context, enable_rosout=False, start_parameter_services=False
+        )
+        self._executor.add_node(node)
+        return node
+
+    def _make_publisher(self, node: Node) -> rclpy.publisher.Publisher:
+        reliable = ReliabilityPolicy.RELIABLE
+        best_effort = ReliabilityPolicy.BEST_EFFORT
+        reliability = reliable if self.habits.reliable else best_effort
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST, depth=10, reliability=reliability
+        )
+        return node.create_publisher(JointState, "joint_states", profile)
+
+    def _publish(self, now: float) -> None:
+        self._advance(now)
+        if now - self._base > LATEST_PERIODS * self._period:
+            self._base = now
+        self._base += self._period
+        late = self.habits.jitter * self._rng.random() * self._period
+        self._due = self._base + late
+        if self._is_silent or self._rng.random() < self.habits.dropout:
+            return
+        plant, stamp = self.plant, time.time_ns()
+        values = (plant.position, plant.velocity, plant.effort)
+        joints = self.robot.joints
+        self._states.publish(joint_state(stamp, joints, values, self.habits, self._stale))
+        if self._other is not None:
+            values = (elsewhere(plant.position), plant.velocity, plant.effort)
+            self._other.publish(joint_state(stamp, joints, values, self.habits, self._stale))
+        if self._gripper is not None and now >= self._gripper_due:
+            self._gripper_due = now + 1.0 / GRIPPER_RATE_HZ
+            self._gripper.publish(gripper_state(stamp))
+
+    def _advance(self, now: float) -> None:
+        setpoint = None if self._controller is None else self._controller.setpoint(now)
+        self.plant.advance(now - self._advanced, self.arm.interface, setpoint)
+        self._advanced = now
+        self.recorder.take_state(now, self.plant.position, self.plant.velocity)
+
+    def _on_values(self, message: Float64MultiArray) -> None:
+        if isinstance(self._controller, GroupController):
+            with self._judged() as judge:
+                judge(self._controller.take_values(message.data))
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        if isinstance(self._controller, TrajectoryController):
+            points = [
+                (point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec, point.positions)
+                for point in message.points
+            ]
+            now, names = time.monotonic(), message.joint_names
+            with self._judged() as judge:
+                position = self.plant.position
+                judge(self._controller.take_trajectory(now, names, points, position))
+
+    @contextlib.contextmanager
+    def _judged(self) -> contextlib.Generator[Callable[[Vector], None], None, None]:
+        """Pass a command to the recorder, or count that the controller refused it."""
+        plant = self.plant
+
+        def judge(command: Vector) -> None:
+            self.recorder.take_command(command, plant.position, plant.velocity)
+
+        try:
+            yield judge
+        except CommandError as error:
+            self.recorder.take_refusal(str(error))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(": control"):
+                self.reports += 1
+                self.status = status.message
+                is_held = "holding" in status.message or "waiting" in status.message
+                self.holding = status.message if is_held else ""
+
+    def _on_replay(self, message: Float64MultiArray) -> None:
+        self.transitions += 1

@@ -1,0 +1,187 @@
+"""What a safety engineer asks of a run: pure, fed with commands and with the motion of the arm."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from sql_ros.checks.drivers.controllers import Vector
+from sql_ros.robot.config import RobotConfig
+
+LATE_S = 0.025  # a step of the double that is longer says more about this machine than about the arm
+RECOVERY_S = 0.5  # for which the motion is then not judged: commands that waited are caught up
+ASKS_RAD_S = 1e-3  # a command that asks for less speed asks for rest
+HISTORY = 2000  # positions, enough for one control period at any rate
+
+
+@dataclass
+class Record:
+    """Figures of a run; largest values since its start. Shares are of the arm's own limits.
+
+    Attributes:
+        commands: that arrived at the controller.
+        refused_commands: of these, that the controller refused.
+        moving_commands: of these, that asked for motion.
+        first_step: change of speed asked for by the first command of a motion, beside the arm's
+            measured speed, in shares of what the acceleration limit allows in one period.
+        step: the same from command to command.
+        commanded_speed: of a joint, by commands of position or velocity, share of its limit.
+        commanded_tool_speed_m_s: of the tool, by the same commands [m/s].
+        speed: of a joint, share of its velocity limit.
+        acceleration: of a joint, averaged over one control period, share of its limit.
+        beyond_limits_rad: farthest that a joint was beyond its position limits [rad].
+        tool_speed_m_s: of the tool [m/s].
+        path_rad: that the joint travelled that travelled most [rad].
+        late_steps: of the double, after each of which the motion was not judged for a while.
+    """
+
+    commands: int = 0
+    refused_commands: int = 0
+    moving_commands: int = 0
+    first_step: float = 0.0
+    step: float = 0.0
+    commanded_speed: float = 0.0
+    commanded_tool_speed_m_s: float = 0.0
+    speed: float = 0.0
+    acceleration: float = 0.0
+    beyond_limits_rad: float = 0.0
+    tool_speed_m_s: float = 0.0
+    path_rad: float = 0.0
+    late_steps: int = 0
+
+    def figures(self) -> dict[str, float]:
+        """Return the record as numbers by name."""
+        return {name: float(value) for name, value in asdict(self).items()}
+
+
+class Recorder:
+    """Fills a `Record`.
+
+    Args:
+        robot: gives the limits.
+        interface: "position", "velocity" or "effort", of the commands.
+        period_s: control period of the task [s].
+        tool_position: from joint positions (N,) [rad] to the tool's position (3,) [m].
+
+    Attributes:
+        record: the figures.
+        refusal: the last reason for which the controller refused a command.
+        is_stopped: the brakes are on: commands move nothing, so their steps are not judged.
+    """
+
+    def __init__(
+        self,
+        robot: RobotConfig,
+        interface: str,
+        period_s: float,
+        tool_position: Callable[[Vector], Vector],
+    ) -> None:
+        self.record = Record()
+        self.refusal = ""
+        self.is_stopped = False
+        self._interface = interface
+        self._period = period_s
+        self._tool = tool_position
+        self._velocity_limit = np.array(robot.velocity_limit)
+        self._acceleration_limit = np.array(robot.acceleration_limit)
+        self._lower = np.array(robot.position_lower)
+        self._upper = np.array(robot.position_upper)
+        self._moved = np.zeros(len(robot.joints))
+        self._states: deque[tuple[float, Vector, Vector, Vector]] = deque(maxlen=HISTORY)
+        self._commanded: tuple[Vector, Vector] | None = None  # the last command, and its speed
+        self._judges_from = 0.0  # motion, time [s]
+
+    def take_refusal(self, reason: str) -> None:
+        """Count a command that the controller refused."""
+        self.refusal = reason
+        self.record.commands += 1
+        self.record.refused_commands += 1
+
+    def take_command(self, command: Vector, position: Vector, velocity: Vector) -> None:
+        """Judge a command beside the one before, whenever they came: a busy machine delays both.
+
+        Args:
+            command: (N,) in the unit of the interface, in the robot's joint order.
+            position: of the arm now (N,) [rad].
+            velocity: of the arm now (N,) [rad/s].
+        """
+        self.record.commands += 1
+        if self._interface == "effort":
+            return
+        before = self._commanded
+        origin, last = (position, velocity) if before is None else before
+        speed = self._speed(command, origin)
+        self._commanded = command, speed
+        self.record.moving_commands += bool(np.abs(speed).max() > ASKS_RAD_S)
+        if self.is_stopped:
+            return
+        self._judge_speed(speed, origin if self._interface == "position" else position)
+        change = self._change(speed, last)
+        if before is None:
+            self.record.first_step = max(self.record.first_step, change)
+        else:
+            self.record.step = max(self.record.step, change)
+
+    def _judge_speed(self, speed: Vector, origin: Vector) -> None:
+        """Judge the speed (N,) [rad/s] that a command asks for from a position (N,) [rad]."""
+        record = self.record
+        share = float((np.abs(speed) / self._velocity_limit).max())
+        way = self._tool(origin + speed * self._period) - self._tool(origin)
+        tool = float(np.linalg.norm(way)) / self._period
+        record.commanded_speed = max(record.commanded_speed, share)
+        record.commanded_tool_speed_m_s = max(record.commanded_tool_speed_m_s, tool)
+
+    def take_release(self, setpoint: Vector, position: Vector, velocity: Vector) -> None:
+        """Judge what the controller says (N,) at the moment when the brakes open."""
+        self.begin_anew()
+        if self._interface != "effort":
+            change = self._change(self._speed(setpoint, position), velocity)
+            self.record.first_step = max(self.record.first_step, change)
+
+    def _speed(self, command: Vector, origin: Vector) -> Vector:
+        """Return the joint speeds (N,) [rad/s] that a command asks for during a period."""
+        if self._interface == "position":
+            return np.asarray((command - origin) / self._period)
+        return command
+
+    def _change(self, speed: Vector, last: Vector) -> float:
+        """Return the largest change of speed, in shares of what the limits allow in a period."""
+        return float((np.abs(speed - last) / (self._acceleration_limit * self._period)).max())
+
+    def begin_anew(self) -> None:
+        """Take the next command as the first of a motion: the arm was stopped, or is released."""
+        self._commanded = None
+
+    def take_state(self, now: float, position: Vector, velocity: Vector) -> None:
+        """Judge the motion of the arm: its position (N,) [rad] and velocity (N,) [rad/s]."""
+        record = self.record
+        outside = np.maximum(self._lower - position, position - self._upper)
+        record.beyond_limits_rad = max(record.beyond_limits_rad, float(outside.max()))
+        if self._states:
+            self._moved += np.abs(position - self._states[-1][1])
+            record.path_rad = float(self._moved.max())
+            if now - self._states[-1][0] > LATE_S:
+                record.late_steps += 1
+                self._judges_from = now + RECOVERY_S
+                self._states.clear()
+        while len(self._states) > 1 and self._states[1][0] <= now - self._period:
+            self._states.popleft()
+        self._states.append((now, np.array(position), np.array(velocity), self._tool(position)))
+        if now >= self._judges_from:
+            self._judge_motion()
+
+    def _judge_motion(self) -> None:
+        """Judge speed now, acceleration and tool speed over the last control period."""
+        record = self.record
+        now, _, velocity, tool = self._states[-1]
+        then, _, velocity_then, tool_then = self._states[0]
+        record.speed = max(record.speed, float((np.abs(velocity) / self._velocity_limit).max()))
+        elapsed = now - then
+        if elapsed >= self._period:
+            change = np.abs(velocity - velocity_then) / (elapsed * self._acceleration_limit)
+            moved = float(np.linalg.norm(tool - tool_then))
+            record.acceleration = max(record.acceleration, float(change.max()))
+            record.tool_speed_m_s = max(record.tool_speed_m_s, moved / elapsed)

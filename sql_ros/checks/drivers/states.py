@@ -1,0 +1,126 @@
+"""`JointState` as drivers fill it; the messages are built by hand, field by field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from sql_ros.checks.drivers.controllers import Vector
+
+GRIPPER = "robotiq_85_left_knuckle_joint"  # ros2_kortex publishes it among the arm's joints
+CHOICES = ("measured", "nan", "empty")  # of velocity and effort
+
+
+@dataclass(frozen=True)
+class StateHabits:
+    """How a driver publishes the states of its joints.
+
+    Attributes:
+        rate_hz: of the publisher.
+        reliable: or best effort.
+        order: of the joints: "given", "reversed" or "sorted".
+        prefix: before each joint's name.
+        gripper: "", "inside" (the same message) or "beside" (a publisher of its own).
+        velocity: see `CHOICES`.
+        effort: see `CHOICES`.
+        jitter: share of a period by which a message is late at most.
+        dropout: share of the messages that are left out.
+        stamps: "now" or "zero".
+        duplicate: the first joint's name comes twice, its first copy stands still.
+        second: a second publisher sends the same joints at other positions.
+    """
+
+    rate_hz: float = 500.0
+    reliable: bool = True
+    order: str = "given"
+    prefix: str = ""
+    gripper: str = ""
+    velocity: str = "measured"
+    effort: str = "measured"
+    jitter: float = 0.0
+    dropout: float = 0.0
+    stamps: str = "now"
+    duplicate: bool = False
+    second: bool = False
+
+
+def arrange(joints: Sequence[str], order: str) -> list[int]:
+    """Return the indices of joints in the order in which a driver publishes them."""
+    if order == "reversed":
+        return list(range(len(joints)))[::-1]
+    if order == "sorted":
+        return sorted(range(len(joints)), key=lambda index: joints[index])
+    return list(range(len(joints)))
+
+
+def joint_state(
+    stamp_ns: int,
+    joints: Sequence[str],
+    values: tuple[Vector, Vector, Vector],
+    habits: StateHabits,
+    stale: Vector,
+) -> JointState:
+    """Build a message.
+
+    Args:
+        stamp_ns: time of measurement [ns].
+        joints: names (N,) without prefix.
+        values: position [rad], velocity [rad/s], effort [N m], each (N,).
+        habits: of the driver.
+        stale: position (N,) [rad] of which the first copy of a duplicate tells.
+    """
+    index = arrange(joints, habits.order)
+    names = [habits.prefix + joints[i] for i in index]
+    position, velocity, effort = (value[index].tolist() for value in values)
+    velocity = _filled(velocity, habits.velocity)
+    effort = _filled(effort, habits.effort)
+    if habits.gripper == "inside":
+        at = len(names) // 2
+        names.insert(at, habits.prefix + GRIPPER)
+        position.insert(at, 0.2)
+        for field in (velocity, effort):
+            if field:
+                field.insert(at, math.nan)
+    if habits.duplicate:
+        names.insert(0, habits.prefix + joints[0])
+        position.insert(0, float(stale[0]))
+        for field in (velocity, effort):
+            if field:
+                field.insert(0, 0.0)
+    message = JointState()
+    message.header.frame_id = "base_link"
+    if habits.stamps == "now":
+        message.header.stamp.sec = stamp_ns // 10**9
+        message.header.stamp.nanosec = stamp_ns % 10**9
+    message.name = names
+    message.position = position
+    message.velocity = velocity
+    message.effort = effort
+    return message
+
+
+def gripper_state(stamp_ns: int) -> JointState:
+    """Build the message of a gripper's own publisher, as franka_gripper sends it."""
+    message = JointState()
+    message.header.stamp.sec = stamp_ns // 10**9
+    message.header.stamp.nanosec = stamp_ns % 10**9
+    message.name = ["fr3_finger_joint1", "fr3_finger_joint2"]
+    message.position = [0.02, 0.02]
+    message.velocity = [0.0, 0.0]
+    message.effort = [0.0, 0.0]
+    return message
+
+
+def _filled(values: list[float], choice: str) -> list[float]:
+    if choice == "empty":
+        return []
+    return [math.nan] * len(values) if choice == "nan" else values
+
+
+def elsewhere(position: Vector) -> Vector:
+    """Return the positions that a second publisher of the same arm sends (N,) [rad]."""
+    return np.asarray(position + 0.02)

@@ -1,0 +1,96 @@
+"""Which cases are tried on which arm and in which mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sql_ros.checks.drivers.arms import ARMS, ArmDouble
+from sql_ros.checks.drivers.cases import CASES, PLAY, TRAIN, TRIALS, Case
+from sql_ros.core.errors import ConfigError
+
+BOTH = ("sawyer_velocity", "ur5e")
+ALL = ("sawyer_velocity", "sawyer_torque", "ur5e")
+TORQUE = ("sawyer_torque",)
+SAWYER = ("sawyer_velocity",)
+TABLE: dict[str, dict[str, tuple[str, ...]]] = {
+    PLAY: {
+        **dict.fromkeys(("nominal", "best_effort", "rate_1000", "effort_nan", "jitter"), ALL),
+        **dict.fromkeys(("gripper_beside", "velocity_empty_option", "dropouts"), ALL),
+        **dict.fromkeys(("rate_125", "rate_250", "order_reversed", "gripper_inside"), BOTH),
+        **dict.fromkeys(("prefix", "effort_empty", "velocity_nan_option"), BOTH),
+        **dict.fromkeys(("velocity_empty", "velocity_nan", "stamps_zero", "name_twice"), BOTH),
+        **dict.fromkeys(("two_publishers", "second_publisher_comes", "states_stop"), BOTH),
+        **dict.fromkeys(("other_joints", "mode_without_controller", "dry_run"), BOTH),
+        **dict.fromkeys(("controller_late", "controller_dies", "protective_stop"), ALL),
+        **dict.fromkeys(("controller_other_type", "actor_killed", "stack_killed"), BOTH),
+        "stack_terminated": BOTH,
+        "effort_not_accepted": TORQUE,
+        "policy_of_another_arm": SAWYER,
+        "intera": SAWYER,
+    },
+    TRAIN: {
+        **dict.fromkeys(("trained", "controller_late", "protective_stop"), ALL),
+        **dict.fromkeys(("best_effort", "effort_nan", "two_publishers"), BOTH),
+        **dict.fromkeys(("controller_dies", "learner_missing", "resume_mistyped"), BOTH),
+    },
+    TRIALS: {
+        "tried": ALL,
+        "tried_effort_nan": BOTH,
+        **dict.fromkeys(("controller_late", "protective_stop", "velocity_nan"), BOTH),
+    },
+}
+SHORT = (  # the rows that `make test` runs
+    "ur5e/play/rate_125",
+    "ur5e/play/gripper_inside",
+    "ur5e/play/effort_nan",
+    "ur5e/play/protective_stop",
+    "ur5e/play/velocity_nan",
+    "ur5e/train/controller_late",
+    "sawyer_velocity/play/best_effort",
+    "sawyer_velocity/play/two_publishers",
+    "sawyer_velocity/play/controller_dies",
+    "sawyer_velocity/play/actor_killed",
+    "sawyer_velocity/trials/tried_effort_nan",
+    "sawyer_torque/play/nominal",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case on an arm in a mode."""
+
+    arm: ArmDouble
+    mode: str
+    name: str
+
+    @property
+    def case(self) -> Case:
+        """What happens."""
+        return CASES[self.name]
+
+    def __str__(self) -> str:
+        return f"{self.arm.name}/{self.mode}/{self.name}"
+
+
+def rows() -> Iterator[Row]:
+    """Yield every row of the table."""
+    for mode, cases in TABLE.items():
+        for name, arms in cases.items():
+            for arm in arms:
+                yield Row(ARMS[arm], mode, name)
+
+
+def choose(words: Iterable[str]) -> list[Row]:
+    """Return the rows whose name contains one of the words; all if there are none.
+
+    Raises:
+        ConfigError: A word fits no row.
+    """
+    words = list(words)
+    everything = list(rows())
+    for word in words:
+        if not any(word in str(row) for row in everything):
+            names = ", ".join(CASES)
+            raise ConfigError(f"--only {word}: no such row, expected an arm/mode/case of: {names}")
+    return [row for row in everything if not words or any(word in str(row) for word in words)]
