@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--only and --json are of the suite {verify_drivers.SUITE} alone")
     for name in args.suites:
         if name not in SUITES:
-            raise ConfigError(f"unknown suite '{name}', expected some of: {', '.join(SUITES)}, or {verify_drivers.SUITE} alone")
+            raise ConfigError(f"unknown suite '{name}', expected one of: {', '.join(SUITES)}, or {verify_drivers.SUITE} alone")
     import torch
 
     from sql_ros.core.memory import keep_freed_memory

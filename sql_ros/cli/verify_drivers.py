@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="rows whose name arm/mode/case contains it, e.g. ur5e/play or protective_stop",
     )
-    group.add_argument(
-        "--jobs", type=positive, default=2, help="rows at a time (default: %(default)s)"
-    )
+    group.add_argument("--jobs", type=positive, default=2, help="rows at a time (default: %(default)s)")
     group.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
 

@@ -77,7 +77,7 @@ def test_speed_acceleration_and_limits_of_the_arm_are_measured(robot, recorder):
     assert found.speed == pytest.approx(2.0 / robot.velocity_limit[0])
     assert found.acceleration == pytest.approx(0.01 / 0.002 / robot.acceleration_limit[0], rel=0.05)
     assert found.beyond_limits_rad == pytest.approx(position[0] - robot.position_upper[0])
-    assert found.tool_speed_m_s == pytest.approx(0.1 * 1.95 * 3**0.5, rel=0.05)
+    assert found.tool_speed_m_s == pytest.approx(0.1 * 1.875 * 3**0.5, rel=0.05)
     assert "beyond position limits" in violations(found, robot)[0]
 
 
@@ -97,6 +97,4 @@ def test_a_motion_that_a_busy_machine_made_is_not_judged(robot, recorder):
 def test_refused_commands_are_a_violation(robot, recorder):
     record = recorder("effort")
     record.take_refusal("2 values, expected 6")
-    assert violations(record.record, robot) == [
-        "commands that the controller refused 1, expected at most 0"
-    ]
+    assert violations(record.record, robot) == ["commands that the controller refused 1, expected at most 0"]

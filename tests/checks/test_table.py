@@ -16,9 +16,7 @@ def test_every_arm_and_every_case_is_in_the_table():
     table = list(rows())
     assert {row.arm.name for row in table} == set(ARMS)
     assert {row.name for row in table} == set(CASES)
-    assert {(row.arm.name, row.mode) for row in table} == {
-        (arm, mode) for arm in ARMS for mode in ("play", "train", "trials")
-    }
+    assert {(row.arm.name, row.mode) for row in table} == {(arm, mode) for arm in ARMS for mode in ("play", "train", "trials")}
 
 
 def test_rows_are_chosen_by_parts_of_their_names():
@@ -41,9 +39,7 @@ def test_figures_count_what_failed_and_apart_from_it_what_was_not_run():
     assert figures["driver_largest_first_step"] == 2.0
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("intera_core_msgs") is not None, reason="it is installed"
-)
+@pytest.mark.skipif(importlib.util.find_spec("intera_core_msgs") is not None, reason="it is installed")
 def test_a_case_whose_messages_are_missing_says_so(tmp_path):
     (row,) = choose(["sawyer_velocity/play/intera"])
     outcome = play_row(row, {}, tmp_path, 0)

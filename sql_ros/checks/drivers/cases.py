@@ -98,27 +98,19 @@ CASES: dict[str, Case] = {
     "stamps_zero": Case((holds("stamp"),), {"stamps": "zero"}),
     "name_twice": Case((holds("{joint}"),), {"duplicate": True}),
     "two_publishers": Case((holds("{driver}", "{other}"),), {"second": True}),
-    "second_publisher_comes": Case(
-        (MOVES, do("second_on"), holds("{driver}", "{other}"), do("second_off"), MOVES)
-    ),
+    "second_publisher_comes": Case((MOVES, do("second_on"), holds("{driver}", "{other}"), do("second_off"), MOVES)),
     "other_joints": Case((SILENT,), {"prefix": "right_"}, robot={"joint_prefix": "left_"}),
     "states_stop": Case((MOVES, do("silence"), holds("state_too_old"), do("speak"), MOVES)),
     # --- controllers
-    "controller_late": Case(
-        (holds("{controller}"), do("load_controller"), MOVES), controller="none"
-    ),
-    "controller_dies": Case(
-        (MOVES, do("unload_controller"), holds("{controller}"), do("load_controller"), MOVES)
-    ),
+    "controller_late": Case((holds("{controller}"), do("load_controller"), MOVES), controller="none"),
+    "controller_dies": Case((MOVES, do("unload_controller"), holds("{controller}"), do("load_controller"), MOVES)),
     "controller_other_type": Case((holds("{controller}"),), controller="other"),
     "mode_without_controller": Case((refused("controllers", "{mode}"),), robot={"controllers": {}}),
     "effort_not_accepted": Case(
         (refused("accept_effort_without_timeout"),),
         robot={"accept_effort_without_timeout": None},
     ),
-    "protective_stop": Case(
-        (MOVES, do("stop"), holds("not_following"), do("release"), MOVES)
-    ),
+    "protective_stop": Case((MOVES, do("stop"), holds("not_following"), do("release"), MOVES)),
     # --- ends
     "actor_killed": Case((MOVES, do("kill_actor"), RESTS)),
     "stack_killed": Case((MOVES, do("kill_stack"), RESTS)),
@@ -126,9 +118,7 @@ CASES: dict[str, Case] = {
     # --- starts
     "dry_run": Case((SILENT,), arguments={"dry_run": "true"}),
     "learner_missing": Case((holds("learner_missing"),), start="actor"),
-    "resume_mistyped": Case(
-        (refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}
-    ),
+    "resume_mistyped": Case((refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}),
     "policy_of_another_arm": Case((refused("policy"),), arguments={"policy": "{foreign_policy}"}),
     # --- training and trials
     "trained": Case((MOVES, LEARNS)),

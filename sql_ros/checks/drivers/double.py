@@ -184,9 +184,7 @@ class DriverDouble:
     # --- the wire ---
 
     def _make_node(self, name: str) -> Node:
-        node = rclpy.create_node(
-            name, context=self._context, enable_rosout=False, start_parameter_services=False
-        )
+        node = rclpy.create_node(name, context=self._context, enable_rosout=False, start_parameter_services=False)
         self._executor.add_node(node)
         return node
 
@@ -194,9 +192,7 @@ class DriverDouble:
         reliable = ReliabilityPolicy.RELIABLE
         best_effort = ReliabilityPolicy.BEST_EFFORT
         reliability = reliable if self.habits.reliable else best_effort
-        profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=10, reliability=reliability
-        )
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=reliability)
         return node.create_publisher(JointState, "joint_states", profile)
 
     def _publish(self, now: float) -> None:
@@ -232,10 +228,7 @@ class DriverDouble:
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         if isinstance(self._controller, TrajectoryController):
-            points = [
-                (point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec, point.positions)
-                for point in message.points
-            ]
+            points = [(point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec, point.positions) for point in message.points]
             now, names = time.monotonic(), message.joint_names
             with self._judged() as judge:
                 position = self.plant.position

@@ -52,10 +52,10 @@ class KinematicArm:
             travelled = wanted * step_s + (self.velocity - wanted) * SERVO_S * share
             self.position = before + travelled
         self.position = self.position + self.push * step_s
-        if interface == "position" or setpoint is None:
+        if setpoint is not None and interface == "position":
             self.velocity = (self.position - before) / step_s
         else:
-            self.velocity = self.velocity + share * (setpoint - self.velocity)
+            self.velocity = self.velocity + share * (wanted - self.velocity)
 
 
 class DynamicArm:

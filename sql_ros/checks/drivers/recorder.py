@@ -180,7 +180,7 @@ class Recorder:
         then, _, velocity_then, tool_then = self._states[0]
         record.speed = max(record.speed, float((np.abs(velocity) / self._velocity_limit).max()))
         elapsed = now - then
-        if elapsed >= self._period:
+        if elapsed > 0.99 * self._period:
             change = np.abs(velocity - velocity_then) / (elapsed * self._acceleration_limit)
             moved = float(np.linalg.norm(tool - tool_then))
             record.acceleration = max(record.acceleration, float(change.max()))

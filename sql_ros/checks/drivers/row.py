@@ -185,9 +185,7 @@ class _Play:
         (action,) = step.words
         if action in IN_MOTION:
             plant = self._double.plant
-            self._wait(
-                lambda: float(np.abs(plant.velocity).max()) > MOVING_RAD_S, STEP_S, "motion"
-            )
+            self._wait(lambda: float(np.abs(plant.velocity).max()) > MOVING_RAD_S, STEP_S, "motion")
         getattr(self._stack if action in OF_STACK else self._double, action)()
         self._is_expected_dead |= action in OF_STACK
 
@@ -231,21 +229,12 @@ class _Play:
         if over and (condition() or not ended):  # type: ignore[operator]
             return
         if ended and not self._is_expected_dead:
-            raise _Failure(
-                f"the stack ended with exit code {stack.code}, expected {what}: "
-                f"{_last_line(stack.output)}"
-            )
-        raise _Failure(
-            f"not within {timeout_s:g} s: {what}; "
-            f"the actor says '{double.status}', terminal: {_last_line(stack.output)}"
-        )
+            raise _Failure(f"the stack ended with exit code {stack.code}, expected {what}: {_last_line(stack.output)}")
+        raise _Failure(f"not within {timeout_s:g} s: {what}; the actor says '{double.status}', terminal: {_last_line(stack.output)}")
 
     def _expect_nothing_sent(self) -> None:
         if self._record.commands or self._record.path_rad > RESTED_RAD:
-            raise _Failure(
-                f"{self._record.commands} commands came and the arm moved "
-                f"{self._record.path_rad:.3f} rad, expected none"
-            )
+            raise _Failure(f"{self._record.commands} commands came and the arm moved {self._record.path_rad:.3f} rad, expected none")
 
     def _fill(self, word: str) -> str:
         arm, prefix = self._row.arm, self._double.habits.prefix
@@ -268,9 +257,7 @@ def _make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> D
     return DriverDouble(arm, robot, habits, plant, recorder, domain)
 
 
-def _make_plant(
-    arm: ArmDouble, robot: RobotConfig, scene: str, start: Vector
-) -> KinematicArm | DynamicArm:
+def _make_plant(arm: ArmDouble, robot: RobotConfig, scene: str, start: Vector) -> KinematicArm | DynamicArm:
     if arm.interface == "effort":
         return DynamicArm(scene, robot, start)
     return KinematicArm(start)

@@ -24,8 +24,4 @@ def violations(record: Record, robot: RobotConfig) -> list[str]:
         ("beyond position limits", record.beyond_limits_rad, 0.0, "rad"),
         ("commands that the controller refused", record.refused_commands, 0, ""),
     ]
-    return [
-        f"{what} {value:.4g}, expected at most {limit:.4g} {unit}".strip()
-        for what, value, limit, unit in limits
-        if value > limit
-    ]
+    return [f"{what} {value:.4g}, expected at most {limit:.4g} {unit}".strip() for what, value, limit, unit in limits if value > limit]

@@ -67,9 +67,7 @@ def play_rows(
     done: dict[str, Outcome] = {}
     start = partial(_start_worker, ending_with_this_process())
     with ProcessPoolExecutor(jobs, context, initializer=start) as pool:
-        waiting = [
-            pool.submit(play_row, row, policies, folder / str(row), next(domains)) for row in rows
-        ]
+        waiting = [pool.submit(play_row, row, policies, folder / str(row), next(domains)) for row in rows]
         for future in as_completed(waiting):
             outcome = future.result()
             done[outcome.row] = outcome
