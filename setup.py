@@ -5,7 +5,9 @@ from glob import glob
 
 from setuptools import find_packages, setup
 
-ROBOT = ["numpy>=1.26", "PyYAML>=6.0", "mujoco>=3.3", "onnxruntime>=1.17", "onnx>=1.16", "daqp>=0.6"]
+# Ranges, which a distribution's packages may satisfy; requirements/constraints.txt has the versions that were tested together.
+ROBOT = ["numpy>=1.26,<3", "PyYAML>=6.0", "mujoco>=3.3,<5", "onnxruntime>=1.17,<2", "onnx>=1.16,<2", "daqp>=0.6"]
+ROBOT += ["ml_dtypes<0.6"]  # which onnx takes: 0.6 replaces a distribution's numpy 1.26 by numpy 2
 ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 installation
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-std-msgs~=5.3.0",
@@ -17,9 +19,9 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
     "ros-lifecycle-msgs~=2.0.0",
     "ros-trajectory-msgs~=5.3.0",
 ]
-REPORT = ["gymnasium>=1.0", "matplotlib>=3.8", "pillow>=10.0", "rich>=13.0"]
-LEARNER = ["torch==2.13.0", "safetensors>=0.4"]
-BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.8", "tensorboard>=2.15"]  # compared with, on, and looked at by
+REPORT = ["gymnasium>=1.0", "matplotlib>=3.6", "pillow>=10.0", "rich>=13.0"]
+LEARNER = ["torch>=2.5,<3", "safetensors>=0.4"]
+BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.6", "tensorboard>=2.15"]  # compared with, on, and looked at by
 TEST = ["pytest>=8.0", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff==0.17.5", "mypy==2.4.1", "types-PyYAML"]
 
 

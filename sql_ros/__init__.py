@@ -15,4 +15,7 @@ if "DISPLAY" not in os.environ and "MUJOCO_GL" not in os.environ:
     except OSError:
         pass
 
+# ONNX Runtime reads this when it is imported: no telemetry thread in any process, no files under ~/.cache
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 __version__ = "0.1.0"

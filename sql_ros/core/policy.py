@@ -20,6 +20,7 @@ FORMAT = "sql_ros.policy/2"
 OUTPUTS = ("action", "q")  # (K, A), (K,)
 MEAN_OUTPUTS = ("mean", "mean_q")  # (1, A), (1,): of the candidates; policies that have but one candidate leave them out
 LARGEST_FILE = 64 * 1024 * 1024  # bytes
+LONGEST_REASON = 300  # characters of an error of ONNX Runtime
 CANDIDATES = 16  # drawn by the deterministic mode
 
 
@@ -129,7 +130,8 @@ def _session(graph: bytes) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(graph, _session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise PolicyError(f"ONNX Runtime cannot load the policy: {' '.join(str(error).split())[:300]}") from None
+        reason = " ".join(str(error).split())[-LONGEST_REASON:]  # it begins with a place in the library's source
+        raise PolicyError(f"ONNX Runtime {ort.__version__} cannot load the policy: {reason}") from None
 
 
 def _session_options() -> ort.SessionOptions:

@@ -19,8 +19,8 @@ class Diagnostics:
     """Publishes what a callable reports, once a second on the steady clock, and counts faults.
 
     Args:
-        node: publishes; its name is the hardware id.
-        component: the part after the colon in "node: component".
+        node: publishes; its fully qualified name is the hardware id.
+        component: the part after the colon in "namespace/node: component".
         report: gives level, message and values.
     """
 
@@ -45,7 +45,7 @@ class Diagnostics:
         entries = {**values, **{f"fault/{kind}": count for kind, count in dict(self.faults).items()}}
         status = DiagnosticStatus(
             level=level,
-            name=f"{self._node.get_name()}: {self._component}",
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._component}",
             message=message,
             hardware_id=self._node.get_fully_qualified_name(),
             values=[KeyValue(key=key, value=str(value)) for key, value in entries.items()],

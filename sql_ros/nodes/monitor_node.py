@@ -37,6 +37,7 @@ from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View
 
 LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
+STACK_NODES = ("actor", "learner", "sim_bridge", "monitor")  # whose faults are shown
 SAMPLE = 20  # episodes that every evaluated policy plays
 
 
@@ -47,10 +48,11 @@ class MonitorConfig(Config):
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
     mode: str = option("train", "train: evaluate policies; play: watch only", choices=("train", "play"))
     policy: str = option("", "ONNX file that plays, for the report")
+    real_arm: bool = option(False, "the episodes are those of a real arm; the evaluations stay simulated")
     run_dir: str = option("", "where report, curves, metrics and policy go; empty: nowhere, watch only")
     key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     seed: int = option(0, "named in the report; evaluation episodes have seeds of their own", minimum=0)
-    command: str = option("", "that repeats the run, for the report; empty: the launch command is guessed")
+    command: str = option("", "that repeats the run, for the report")
     evaluation_episodes: int = option(100, "of one evaluation", minimum=1)
     evaluation_seed: int = option(1000, "of start poses and targets: the same for every policy", minimum=0)
     evaluation_period: int = option(10, "policies from one evaluation to the next", minimum=1)
@@ -68,7 +70,7 @@ class MonitorNode(Node):
         self.task = load_task(self.config.task)
         self._followed = Followed(Seal(self.config.key_file))
         self.finished, self.failure = threading.Event(), None
-        self.progress = RunProgress(self.task.config.control_rate_hz)
+        self.progress = RunProgress(self.task.config.control_rate_hz, self.config.real_arm)
         self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
         self._newest = read_policy(self.config.policy, self.task.spec) if self.config.policy else None
         self._metrics = self._open_metrics()
@@ -171,15 +173,20 @@ class MonitorNode(Node):
         self._policy_arrived.set()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Take the statuses of this stack's nodes; /diagnostics has those of every stack of the domain."""
+        namespace = self.get_namespace().rstrip("/")
         for status in message.status:
+            where, _, node = status.hardware_id.rpartition("/")
+            if where != namespace or node not in STACK_NODES:
+                continue
             values = {entry.key: entry.value for entry in status.values}
-            if status.name == "actor: control":
+            if node == "actor":
                 self.progress.control, self.progress.acting = values, status.message
-            elif status.name == "learner: training":
+            elif node == "learner":
                 self.progress.training = values
             for key, value in values.items():
                 if key.startswith("fault/") and (count := _number(value)):
-                    self.progress.faults[f"{status.name.split(':')[0]} {key[6:]}"] = int(count)
+                    self.progress.faults[f"{node} {key[6:]}"] = int(count)
 
     # --- evaluation ---
 
@@ -222,7 +229,9 @@ class MonitorNode(Node):
     def _end_on_success(self, policy: Policy, result: Evaluation) -> None:
         if result.success_rate >= self.config.success_threshold and self.config.stops_on_success:
             threshold = f"{100 * self.config.success_threshold:g} %"
-            self._end(f"The run ended by itself: policy version {policy.info.version} passed the threshold of {threshold}.")
+            where = " in simulation" if self.config.real_arm else ""
+            passed = f"policy version {policy.info.version} passed the threshold of {threshold}{where}"
+            self._end(f"The run ended by itself: {passed}.")
 
     def _report(self) -> Status:
         values = {"evaluations": len(self.progress.evaluations), "recent_success": f"{self.progress.recent_success:.3f}"}
@@ -295,8 +304,7 @@ class MonitorNode(Node):
                 self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
             keep_policy(policy, run_dir / "policy.onnx")
-        task = shlex.quote(self.config.task)
-        command = self.config.command or f"ros2 launch sql_ros sawyer_stack.launch.py task:={task} seed:={self.config.seed}"
+        command = self.config.command or f"ros2 run sql_ros monitor --ros-args -p task:={shlex.quote(self.config.task)}"
         figures = write_report(
             run_dir,
             self.task,
@@ -309,7 +317,12 @@ class MonitorNode(Node):
             ending=self._ending,
             source=self.config.task,
         )
-        rate = f"success rate {figures['success_rate']:.2f}, " if result else "no policy was evaluated, "
+        rate = "no policy was evaluated, "
+        if result:
+            kind = "simulated success rate" if self.config.real_arm else "success rate"
+            rate = f"{kind} {result.success_rate:.2f}, "
+        if self.config.real_arm:
+            rate = f"the real arm reached the goal in {self.progress.successes} of {len(self.progress.episodes)} episodes, {rate}"
         shown = os.path.relpath(run_dir / "report.md")
         self._say(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}")
 

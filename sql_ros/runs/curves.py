@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 
+from sql_ros.runs.plots import pyplot
 from sql_ros.runs.progress import RECENT, RunProgress
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 
 def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
     """Return and success of this session against minutes of robot time of the run, training episodes beside evaluations."""
+    plt = pyplot()
     minutes = episode_minutes(progress)
     returns = np.array([episode.undiscounted_return for episode in progress.episodes])
     successes = np.array([float(episode.success) for episode in progress.episodes])
@@ -28,8 +25,9 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
         axes.set_ylabel(label)
     middle.plot(minutes, _running_mean(successes), color="#1f4e79", label="training, sampling")
     if progress.evaluations:
+        label = f"{'simulated ' if progress.real_arm else ''}evaluation, deterministic"
         times, rates = zip(*[(minute, result.success_rate) for minute, _, _, result in progress.evaluations])
-        middle.plot(times, rates, "o-", color="#c0392b", markersize=4, label="evaluation, deterministic")
+        middle.plot(times, rates, "o-", color="#c0392b", markersize=4, label=label)
     middle.set_ylabel("success rate")
     middle.set_ylim(-0.03, 1.03)
     right.set_yscale("log")

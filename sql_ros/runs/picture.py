@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 
 from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.task import Task
+from sql_ros.runs.plots import pyplot
 from sql_ros.runs.rollout import SimulatedArm
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 SIZE = (720, 960)  # height, width
 
@@ -33,6 +29,7 @@ def draw_arm(task: Task, policy: Policy | None, path: Path, seed: int) -> str:
     Returns:
         How it was made: "rendered", or "drawn" with the reason why nothing could be rendered.
     """
+    plt = pyplot()
     arm = SimulatedArm(task)
     episode = max((task.begin(np.random.default_rng([seed, i])) for i in range(20)), key=lambda e: float(abs(e.target[1])))
     actor = Actor(task, seed, deterministic=True, explores=False)
@@ -74,6 +71,7 @@ def _add_bead(mujoco: Any, scene: Any, point: npt.NDArray[np.float64], fraction:
 
 
 def _draw_path(points: npt.NDArray[np.float64], target: npt.NDArray[np.float64], path: Path) -> None:
+    plt = pyplot()
     figure = plt.figure(figsize=(6, 5))
     axes = figure.add_subplot(projection="3d")
     axes.plot(*points.T, label="tool")

@@ -24,6 +24,7 @@ class RunProgress:
     Attributes:
         started: steady time of the beginning [s].
         control_rate_hz: control steps per second of robot time.
+        real_arm: Episodes are those of a real arm; evaluations are simulated all the same.
         episodes: finished episodes of this session, in order.
         robot_steps: control steps, those of earlier sessions included.
         earlier_steps: those of earlier sessions.
@@ -36,6 +37,7 @@ class RunProgress:
     """
 
     control_rate_hz: float
+    real_arm: bool = False
     started: float = field(default_factory=time.monotonic)
     episodes: list[EpisodeSummary] = field(default_factory=list)
     robot_steps: int = 0
@@ -68,6 +70,11 @@ class RunProgress:
     def minutes(self, steps: int) -> float:
         """What so many control steps take [min]."""
         return steps / self.control_rate_hz / 60.0
+
+    @property
+    def successes(self) -> int:
+        """Return how many episodes of this session reached the goal."""
+        return sum(episode.success for episode in self.episodes)
 
     @property
     def recent_success(self) -> float:

@@ -12,7 +12,10 @@ from sql_ros.runs.curves import draw_curves
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.figures import versions, write_figures
 from sql_ros.runs.picture import draw_arm
+from sql_ros.runs.plots import draw
 from sql_ros.runs.progress import RunProgress
+
+NOT_REPEATED = ("task", "run_dir", "resume", "policy", "most_transitions")  # by the command that continues a run
 
 
 def point_latest(run_dir: Path) -> None:
@@ -56,7 +59,7 @@ def write_report(
     ending: str,
     source: str = "",
 ) -> dict[str, float]:
-    """Writes curves.png, arm.png, figures.json and report.md.
+    """Write curves.png, arm.png, figures.json and report.md; without matplotlib no pictures.
 
     Args:
         run_dir: where.
@@ -73,23 +76,82 @@ def write_report(
     Returns:
         The figures.
     """
-    draw_curves(progress, run_dir / "curves.png", f"{task.spec.task}, seed {seed}")
-    picture = draw_arm(task, policy, run_dir / "arm.png", seed)
+    title = f"{task.spec.task}, seed {seed}"
+    pictures = [
+        _arm_picture(policy, *draw(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
+        _curves_picture(*draw(lambda: draw_curves(progress, run_dir / "curves.png", title))),
+    ]
+    figures = figures_of(progress, evaluation)
+    write_figures(run_dir / "figures.json", figures, seed, command)
+    text = _text(
+        task, progress, policy, evaluation, figures, source or task.name, command, seed, evaluation_seed, ending, pictures
+    )
+    (run_dir / "report.md").write_text(text)
+    return figures
+
+
+def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str, float]:
+    """Return the figures of a run.
+
+    On a real arm `real_*` count the episodes of the arm, and the figures of the evaluation, which is
+    simulated, are called `simulated_*`.
+    """
+    episodes, successes = len(progress.episodes), progress.successes
     figures = {
         "robot_minutes": progress.robot_minutes,
         "wall_s": progress.wall_s,
         "transitions": float(progress.transitions),
         "updates": float(progress.updates),
         "updates_per_s": progress.mean_updates_per_s,
-        "training_episodes": float(len(progress.episodes)),
-        "success_rate": 0.0,
     }
-    if evaluation is not None:
-        figures.update(evaluation.figures())
-    write_figures(run_dir / "figures.json", figures, seed, command)
-    text = _text(task, progress, policy, evaluation, figures, shlex.quote(source or task.name), command, seed, evaluation_seed, ending, picture)
-    (run_dir / "report.md").write_text(text)
-    return figures
+    evaluated = evaluation.figures() if evaluation is not None else {}
+    if not progress.real_arm:
+        return {**figures, "training_episodes": float(episodes), "success_rate": 0.0, **evaluated}
+    real = {
+        "real_episodes": float(episodes),
+        "real_successes": float(successes),
+        "real_success_rate": successes / episodes if episodes else 0.0,
+    }
+    return {**figures, **real, **{f"simulated_{name}": value for name, value in evaluated.items()}}
+
+
+def continuing(command: str, source: str) -> str:
+    """Return the command that continues a training: with the launch arguments of its own command.
+
+    Args:
+        command: That began it.
+        source: Task, as `task:=` takes it.
+    """
+    kept = [word for word in shlex.split(command) if ":=" in word and word.split(":=")[0] not in NOT_REPEATED]
+    words = ["sql-ros up sawyer_stack", f"task:={shlex.quote(source)}", *map(shlex.quote, kept)]
+    return " ".join([*words, "run_dir:=<this folder> resume:=true"])
+
+
+def _arm_picture(policy: Policy | None, is_drawn: bool, how: str) -> str:
+    if not is_drawn:
+        return f"No picture of the arm: {how}."
+    when = "end" if policy else "start"
+    about = f"The arm at the {when} of a simulated episode, the path of its tool and its goal ({how})."
+    return f"![the arm](arm.png)\n\n{about}"
+
+
+def _curves_picture(is_drawn: bool, why: str) -> str:
+    return "![learning curves](curves.png)" if is_drawn else f"No learning curves: {why}."
+
+
+def _result(progress: RunProgress, evaluation: Evaluation | None) -> str:
+    """Return what the arm reached, and what its policy reached in evaluation."""
+    sentences = []
+    if progress.real_arm:
+        reached, total = progress.successes, len(progress.episodes)
+        sentences.append(f"The real arm reached the goal in **{reached} of {total}** episodes.")
+    if evaluation is None:
+        return " ".join([*sentences, "The policy was not evaluated."])
+    kind = "simulated evaluation" if progress.real_arm else "evaluation"
+    reached, total = sum(evaluation.successes), len(evaluation.successes)
+    how = "deterministic mode; the same episodes decided which policy is kept"
+    sentences.append(f"**{reached} of {total}** {kind} episodes reached the goal ({how}).")
+    return " ".join(sentences)
 
 
 def _text(
@@ -103,12 +165,11 @@ def _text(
     seed: int,
     evaluation_seed: int,
     ending: str,
-    picture: str,
+    pictures: list[str],
 ) -> str:
-    result = "The policy was not evaluated."
-    if evaluation is not None:
-        reached, total = sum(evaluation.successes), len(evaluation.successes)
-        result = f"**{reached} of {total}** evaluation episodes reached the goal (deterministic mode; the same episodes decided which policy is kept)."
+    result = _result(progress, evaluation)
+    source_word = shlex.quote(source)
+    shown = "\n\n".join(pictures)
     acting = f"version {policy.info.version}, {policy.info.updates} updates, SHA-256 {policy.info.sha256}" if policy else "none yet"
     table = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
     version_rows = "\n".join(f"| {name} | {value} |" for name, value in versions().items())
@@ -117,11 +178,7 @@ def _text(
 
 {result} {ending}
 
-![the arm](arm.png)
-
-The arm at the {'end' if policy else 'start'} of an episode, the path of its tool and its goal ({picture}).
-
-![learning curves](curves.png)
+{shown}
 
     {command}
 
@@ -137,6 +194,6 @@ The arm at the {'end' if policy else 'start'} of an episode, the path of its too
 |---|---|
 {version_rows}
 
-Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {source} --episodes 100 --seed {evaluation_seed}`),
-`checkpoints/` (continue: `sql-ros up sawyer_stack task:={source} run_dir:=<this folder> resume:=true`), `metrics.jsonl`, `figures.json`, `log/`.
+Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {source_word} --episodes 100 --seed {evaluation_seed}`),
+`checkpoints/` (continue: `{continuing(command, source)}`), `metrics.jsonl`, `figures.json`, `log/`.
 """

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 from sql_ros.robot.trials import BROKEN_BELOW, UNITS, Row
 from sql_ros.runs.figures import write_figures
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first)
+from sql_ros.runs.plots import draw, pyplot
 
 Z95 = 1.959964  # of the normal distribution
 COLOURS = ("#1f4e79", "#c0392b", "#2e8b57", "#8e6bbf")
@@ -93,14 +90,24 @@ def write_trial_report(folder: Path, results: Mapping[str, Sequence[Row]], *, ta
     for name in list(results)[1:]:
         figures |= {f"{name}/{key}": value for key, value in figures_of(results[name]).items()}
     write_figures(folder / "figures.json", figures, seed, command)
-    _draw_success(results, folder / "success.png")
-    _draw_recovery(results, folder / "recovery.png")
-    (folder / "report.md").write_text(_text(results, task, command, seed))
+    pictures = [
+        _shown("success by size", folder / "success.png", partial(_draw_success, results)),
+        _shown("recovery times", folder / "recovery.png", partial(_draw_recovery, results)),
+    ]
+    (folder / "report.md").write_text(_text(results, task, command, seed, pictures))
     return figures
 
 
-def _text(results: Mapping[str, Sequence[Row]], task: str, command: str, seed: int) -> str:
-    parts = [f"# Perturbation trials: {task}, seed {seed}", f"    {command}", "![success by size](success.png)", "![recovery times](recovery.png)"]
+def _shown(title: str, path: Path, work: Callable[[Path], None]) -> str:
+    """Draw a picture and return its line in the report."""
+    is_drawn, why = draw(lambda: work(path))
+    return f"![{title}]({path.name})" if is_drawn else f"No picture of the {title}: {why}."
+
+
+def _text(
+    results: Mapping[str, Sequence[Row]], task: str, command: str, seed: int, pictures: list[str]
+) -> str:
+    parts = [f"# Perturbation trials: {task}, seed {seed}", f"    {command}", *pictures]
     for name, rows in results.items():
         chosen = reference(rows)
         made, total = sum(row.success for row in chosen), len(chosen)
@@ -168,6 +175,7 @@ def _draw_success(results: Mapping[str, Sequence[Row]], path: Path) -> None:
     kinds = [kind for kind in UNITS if kind != "undisturbed" and any(row.kind == kind for rows in results.values() for row in rows)]
     columns = min(len(kinds), 4) or 1
     lines = max(math.ceil(len(kinds) / columns), 1)
+    plt = pyplot()
     figure, axes = plt.subplots(lines, columns, figsize=(3.4 * columns, 2.8 * lines), squeeze=False, constrained_layout=True)
     for panel, kind in zip(axes.flat, kinds):
         for colour, (name, rows) in zip(cycle(COLOURS), results.items()):
@@ -192,6 +200,7 @@ def _draw_success(results: Mapping[str, Sequence[Row]], path: Path) -> None:
 def _draw_recovery(results: Mapping[str, Sequence[Row]], path: Path) -> None:
     """Recovery times by kind, every trial a dot, the median a line."""
     kinds = [kind for kind in UNITS if any(row.kind == kind for rows in results.values() for row in rows)]
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(1.2 + 1.1 * len(kinds), 3.4), constrained_layout=True)
     width = 0.8 / len(results)
     rng = np.random.default_rng(0)

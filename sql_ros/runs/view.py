@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import sys
-
-from rich.console import Console
-from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from sql_ros.runs.progress import RECENT, RunProgress
 
@@ -28,10 +23,10 @@ def rows(progress: RunProgress) -> list[tuple[str, str]]:
         period = f"{control['period_p50_ms']} / {control['period_p99_ms']} ms (p50 / p99)"
     return [
         ("actor", progress.acting),
-        ("episode", str(len(progress.episodes))),
+        ("real episode" if progress.real_arm else "episode", str(len(progress.episodes))),
         ("return", f"{last.undiscounted_return:.1f}" if last else "-"),
         (f"success, last {RECENT}", f"{100 * progress.recent_success:.0f} %"),
-        ("evaluation", evaluation),
+        ("simulated evaluation" if progress.real_arm else "evaluation", evaluation),
         ("robot time", f"{progress.robot_minutes:.1f} min in {progress.wall_s:.0f} s"),
         ("transitions", f"{progress.transitions}"),
         ("updates", f"{progress.updates} ({progress.updates_per_s:.0f}/s)"),
@@ -43,28 +38,31 @@ def rows(progress: RunProgress) -> list[tuple[str, str]]:
 
 
 class View:
-    """Shows progress on stdout: in place on a terminal, else a line every `LINE_EVERY_S` seconds."""
+    """Shows progress on stdout: in place on a terminal with `rich`, else a line every `LINE_EVERY_S` seconds."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._next_line = 0.0
-        self._live: Live | None = None
-        if sys.stdout.isatty():
-            self._live = Live(console=Console(), auto_refresh=False, transient=False)
-            self._live.start()
+        self._panel = _panel() if sys.stdout.isatty() else None
 
     def show(self, progress: RunProgress) -> None:
         """Brings the view up to date."""
-        if self._live is not None:
-            table = Table.grid(padding=(0, 2))
-            for name, value in rows(progress):
-                table.add_row(Text(name, style="dim"), Text(value))  # no markup, whatever the faults of other nodes are called
-            self._live.update(Panel(table, title=Text(self._title), expand=False), refresh=True)
+        if self._panel is not None:
+            self._panel.show(self._title, rows(progress))
         elif progress.wall_s >= self._next_line:
             self._next_line = progress.wall_s + LINE_EVERY_S
             print(" | ".join(f"{name} {value}" for name, value in rows(progress)), flush=True)
 
     def close(self) -> None:
         """Leaves the last state on the terminal."""
-        if self._live is not None:
-            self._live.stop()
+        if self._panel is not None:
+            self._panel.close()
+
+
+def _panel() -> Any:
+    """Return a panel on this terminal, or None where `rich` is not installed."""
+    try:
+        from sql_ros.runs.panel import Panel
+    except ImportError:
+        return None
+    return Panel()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sql_ros.stack.arguments import whole_number
+from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, whole_number
 from sql_ros.stack.settings import Settings
 
 
@@ -40,8 +41,17 @@ def monitor(settings: Settings) -> NodeProcess:
         "seed": settings.seed,
         "policy": settings.path_of("policy"),
         "most_transitions": settings.most_transitions,
+        "real_arm": not settings.sim and not settings.uses_sim_time,
+        "command": launch_command(settings),
     }
     return NodeProcess("monitor", parameters, seconds_to_stop=30.0)
+
+
+def launch_command(settings: Settings) -> str:
+    """Return the `ros2 launch` command of this start; `sql-ros up` puts its own in its place."""
+    defaults = {argument.name: argument.default for argument in SAWYER_STACK_ARGUMENTS}
+    given = [f"{name}:={value}" for name, value in settings.args.items() if value != defaults[name]]
+    return shlex.join(["ros2", "launch", "sql_ros", "sawyer_stack.launch.py", *given])
 
 
 def learner(settings: Settings) -> NodeProcess:

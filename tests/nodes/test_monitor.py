@@ -40,9 +40,10 @@ def faults(probe):
     return heard
 
 
-def _report(name: str, **values: str) -> DiagnosticArray:
+def _report(node: str, **values: str) -> DiagnosticArray:
     entries = [KeyValue(key=key.replace("__", "/"), value=value) for key, value in values.items()]
-    return DiagnosticArray(status=[DiagnosticStatus(name=name, message="holding, state_bad: 91 rad", values=entries)])
+    status = DiagnosticStatus(name=f"{node}: status", hardware_id=f"/{node}", message="holding, state_bad: 91 rad", values=entries)
+    return DiagnosticArray(status=[status])
 
 
 def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(processes, probe, send_episodes, tmp_path):
@@ -50,12 +51,14 @@ def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(proce
     diagnostics = probe.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def said() -> bool:
-        diagnostics.publish(_report("actor: control", fault__state_dropped="3"))
-        diagnostics.publish(_report("gripper: state", fault__grip="many", fault__slip="nan", fault__heat="2"))
-        diagnostics.publish(_report("learner: training", q_loss="large", temperature="0.5"))
+        diagnostics.publish(_report("actor", fault__state_dropped="3"))
+        diagnostics.publish(_report("gripper", fault__heat="2"))
+        diagnostics.publish(_report("right/actor", fault__state_dropped="7"))
+        diagnostics.publish(_report("sim_bridge", fault__grip="many", fault__slip="nan", fault__target_dropped="2"))
+        diagnostics.publish(_report("learner", q_loss="large", temperature="0.5"))
         text = monitor.log.read_text()
         return (
-            "actor holding, state_bad: 91 rad" in text and "faults actor state_dropped 3, gripper heat 2\n" in text
+            "actor holding, state_bad: 91 rad" in text and "faults actor state_dropped 3, sim_bridge target_dropped 2\n" in text
         ) or monitor.poll() is not None
 
     probe.wait(said)
@@ -64,7 +67,7 @@ def test_diagnostics_of_an_inactive_actor_and_of_others_do_not_end_the_run(proce
     assert processes.stop(monitor) == 0
     (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert (line["temperature"], "q_loss" in line) == (0.5, False)
-    assert "- faults counted by the nodes: actor state_dropped: 3, gripper heat: 2\n" in (tmp_path / "report.md").read_text()
+    assert "- faults counted by the nodes: actor state_dropped: 3, sim_bridge target_dropped: 2\n" in (tmp_path / "report.md").read_text()
 
 
 def test_a_policy_that_cannot_be_evaluated_ends_neither_the_run_nor_its_report(

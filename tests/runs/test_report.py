@@ -54,8 +54,23 @@ def test_a_report_before_the_first_policy_says_so(progress, task, tmp_path):
     figures = write_report(tmp_path, task, progress, None, None, command="x", seed=0, evaluation_seed=1000, ending="Stopped.")
     text = (tmp_path / "report.md").read_text()
     assert "was not evaluated" in text
-    assert "The arm at the start of an episode" in text  # there is nobody to move it
+    assert "The arm at the start of a simulated episode" in text  # there is nobody to move it
     assert figures["success_rate"] == 0.0
+
+
+def test_on_a_real_arm_real_episodes_are_counted_and_others_called_simulated(progress, task, tmp_path):
+    progress.real_arm = True
+    evaluation = progress.evaluations[0][3]
+    command = "sql-ros up sawyer_stack sim:=false task:=sawyer_reach run_dir:=runs/a seed:=4"
+    figures = write_report(tmp_path, task, progress, None, evaluation, command=command, seed=4, evaluation_seed=1000, ending="It ended.")
+    assert (figures["real_episodes"], figures["real_successes"], figures["simulated_success_rate"]) == (30, 10, 0.5)
+    assert not {"success_rate", "episodes", "training_episodes"} & figures.keys()
+    text = (tmp_path / "report.md").read_text()
+    assert "The real arm reached the goal in **10 of 30** episodes. **1 of 2** simulated evaluation episodes" in text
+    assert "of a simulated episode" in text
+    assert "`sql-ros up sawyer_stack task:=sawyer_reach sim:=false seed:=4 run_dir:=<this folder> resume:=true`" in text
+    shown = dict(rows(progress))
+    assert (shown["real episode"], shown["simulated evaluation"]) == ("30", "version 2: 1 of 2 reached")
 
 
 def test_curves_of_a_resumed_run_begin_where_the_session_before_ended(progress, tmp_path):
