@@ -12,7 +12,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 from sql_ros.core.errors import CONFIG_EXIT_CODE
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
-from sql_ros.stack.description import make_run_dir, sawyer_stack
+from sql_ros.stack.description import claim_run_dir
+from sql_ros.stack.preflight import preflight
 
 RESPAWN_DELAY_S = 1.0
 
@@ -25,8 +26,8 @@ def _check(context):
 
 def _nodes(context):
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
-    stack = sawyer_stack(given)
-    make_run_dir(stack)
+    stack = preflight(given)
+    context.extend_globals({"sql_ros_run_lock": claim_run_dir(stack)})  # held as long as launch runs
     return [
         Node(
             package="sql_ros",
@@ -62,7 +63,12 @@ def _typed(value):
 def generate_launch_description():
     """Checks what was given, declares every argument with its default and description, then starts the nodes."""
     arguments = [
-        DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description)
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.help,
+            choices=argument.spellings or None,
+        )
         for argument in SAWYER_STACK_ARGUMENTS
     ]
     return LaunchDescription([OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)])

@@ -33,3 +33,13 @@ def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
         known = ", ".join(sorted(p.name[: -len(suffix)] for p in (share_folder() / folder).glob("*" + suffix)))
         raise ConfigError(f"'{name}' is neither a file nor one of: {known} (in {folder}/)")
     return path
+
+
+def find_policy(name: str) -> Path:
+    """Return the policy file at a path, or of a name in config/policies/.
+
+    Raises:
+        ConfigError: There is neither; lists the names there are.
+    """
+    path = Path(name)
+    return path if path.is_file() else find_file(name, "config/policies", ".onnx")

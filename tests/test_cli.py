@@ -62,14 +62,19 @@ def test_eval_is_the_same_every_time(policy_file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["eval", "--policy", "/nowhere.onnx"], "cannot read the policy"),
+        (["eval", "--policy", "/nowhere.onnx"], "'/nowhere.onnx' is neither a file nor one of: sawyer_stack"),
         (["eval", "--policy", __file__], "the policy is no ONNX file"),
         (["up", "baxter_stack"], "unknown stack 'baxter_stack', expected one of: sawyer_stack"),
+        (["up", "sawyer_reach"], "'sawyer_reach' is a task, not a stack: sql-ros up task:=sawyer_reach"),
+        (["up", "sawyer_stack", "ur5e_reach"], "sql-ros up task:=ur5e_reach"),
+        (["up", "sim:=Maybe"], "sim:=Maybe, expected one of: true, false"),
+        (["eval", "--policy", "sawyer_stack", "--task", "ur5e_reach"], "was trained for task 'sawyer_stack', but task 'ur5e_reach'"),
+        (["demo", "--policy", "sawyer_stack", "--task", "ur5e_reach"], "was trained for task 'sawyer_stack', but task 'ur5e_reach'"),
         (["up", "sawyer_stack", "seed=3"], "'seed=3' is not of the form name:=value"),
-        (["up", "sawyer_stack", f"run_dir:={__file__}"], f"run_dir {__file__} cannot be made: File exists"),
+        (["up", "sawyer_stack", f"run_dir:={__file__}"], f"run_dir {__file__} cannot be made: {__file__} is no folder"),
         (["verify", "nothing"], "unknown suite 'nothing', expected one of: exact, samplers"),
-        (["demo", "--task", "sawyer_reach"], "no policy"),
-        (["trials", "--policy", "/nowhere.onnx"], "--policy /nowhere.onnx: no such file"),
+        (["demo", "--task", "sawyer_reach"], "'sawyer_reach' is neither a file nor one of: sawyer_stack"),
+        (["trials", "--policy", "/nowhere.onnx"], "'/nowhere.onnx' is neither a file nor one of: sawyer_stack"),
         (["trials", "--policy", "a=" + __file__, "--policy", "a=" + __file__], "name 'a' is taken"),
         (["trials", "--policy", __file__, "--in-process", "--real"], "--in-process has no operator"),
         (["trials", "--policy", __file__, "--in-process"], "the policy is no ONNX file"),
@@ -87,7 +92,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys):
 def test_trials_do_not_replace_the_report_of_a_training(policy_file, tmp_path, capsys):
     (tmp_path / "checkpoints").mkdir()
     assert main(["trials", "--policy", str(policy_file), "--task", "sawyer_reach", "--out", str(tmp_path), "--in-process"]) == 2
-    assert f"{tmp_path} is the folder of a training" in capsys.readouterr().err
+    assert f"{tmp_path} has an earlier run (checkpoints/)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,14 @@ def test_up_lists_its_arguments(capsys):
     text = capsys.readouterr().out
     assert "realtime_factor:=" in text
     assert "the MuJoCo bridge stands in for the arm" in text
+    assert "(train | play | trials)" in text
+    assert main(["up", "--show-args"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_eval_takes_the_task_from_the_policy(tmp_path, capsys):
+    assert main(["eval", "--policy", "sawyer_stack", "--episodes", "1", "--json", str(tmp_path / "eval.json")]) == 0
+    assert "of 1 episodes" in capsys.readouterr().out
 
 
 def test_params_lists_type_default_range_and_description(capsys):

@@ -10,7 +10,7 @@ import yaml
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
-from sql_ros.stack.description import make_run_dir, ros_arguments, sawyer_stack
+from sql_ros.stack.description import claim_run_dir, ros_arguments, sawyer_stack
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
@@ -171,8 +171,8 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
         ("sql_ros.stack.arguments", "SAWYER_STACK_ARGUMENTS"),
         ("sql_ros.stack.arguments", "check_names"),
-        ("sql_ros.stack.description", "make_run_dir"),
-        ("sql_ros.stack.description", "sawyer_stack"),
+        ("sql_ros.stack.description", "claim_run_dir"),
+        ("sql_ros.stack.preflight", "preflight"),
     }
     assert "[OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]" in ast.unparse(tree)  # before the defaults
     (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")
@@ -202,7 +202,7 @@ def test_the_launch_file_starts_what_the_description_says(tmp_path):
     description, context = _launch_description(), LaunchContext()
     context.launch_configurations["run_dir"] = str(tmp_path)
     declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
-    assert {d.name: d.description for d in declared} == {a.name: a.description for a in SAWYER_STACK_ARGUMENTS}
+    assert {d.name: d.description for d in declared} == {a.name: a.help for a in SAWYER_STACK_ARGUMENTS}
     for argument in declared:
         argument.execute(context)
     *_, function = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
@@ -359,14 +359,10 @@ def test_an_arm_or_a_scene_that_does_not_fit_is_refused_before_anything_starts(t
 @pytest.mark.parametrize("folder", [__file__, f"{__file__}/run", "/proc/no/run"])
 def test_a_run_dir_that_cannot_be_made_is_refused(folder):
     with pytest.raises(ConfigError, match=f"run_dir {folder} cannot be made: "):
-        make_run_dir(sawyer_stack({"run_dir": folder}))
+        claim_run_dir(sawyer_stack({"run_dir": folder}))
 
 
-@pytest.mark.parametrize("mode", ["play", "trials"])
-def test_playing_and_trials_leave_the_folder_of_a_training_alone(tmp_path, mode):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "policy.onnx").write_bytes(b"")
-    given = {"mode": mode, "policy": str(tmp_path / "policy.onnx"), "task": "sawyer_stack", "run_dir": str(tmp_path)}
-    with pytest.raises(ConfigError, match=f"{tmp_path} is the folder of a training"):
-        sawyer_stack(given)
-    sawyer_stack({**given, "mode": "train", "resume": "true"})
+@pytest.mark.parametrize(("given", "value"), [("True", True), ("FALSE", False), ("true", True)])
+def test_true_and_false_may_be_written_in_any_case(given, value):
+    assert _nodes(autostart=given)["actor"].parameters["autostart"] is value
+    assert {given, ""} & {*SAWYER_STACK_ARGUMENTS[0].spellings} == {given}  # launch checks them, too

@@ -8,12 +8,13 @@ from pathlib import Path
 from sql_ros.cli.numbers import natural
 
 PUSHED = "right_l5"
+SHIPPED = "sawyer_stack"  # policy and task that are shown where none are named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
-    parser.add_argument("--task", default="sawyer_stack", help="name of a file in config/tasks/, or a path (default: %(default)s)")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="an ONNX file (default: the shipped config/policies/<task>.onnx)")
+    parser.add_argument("--task", default="", help="name of a file in config/tasks/, or a path (default: that of the policy)")
+    parser.add_argument("--policy", metavar="FILE", help="an ONNX file, or a name in config/policies/ (default: of the task, sawyer_stack)")
     parser.add_argument("--push", type=float, default=45.0, metavar="N", help="how hard (default: %(default)s)")
     parser.add_argument("--at", type=float, default=5.0, metavar="S", help="when, in the episode (default: %(default)s)")
     parser.add_argument("--seed", type=natural, default=0, help="of start pose, target and direction (default: %(default)s)")
@@ -24,18 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Films one episode; exit code 1 if the arm did not recover."""
-    from sql_ros.core.errors import ConfigError
-    from sql_ros.core.policy import Policy
-    from sql_ros.robot.tasks import load_task
+    from sql_ros.robot.policy_file import load_policy
     from sql_ros.runs.clip import film
     from sql_ros.runs.trial_table import line
-    from sql_ros.share import share_folder
 
-    task = load_task(args.task)
-    path = args.policy or share_folder() / "config" / "policies" / f"{Path(args.task).stem}.onnx"
-    if not path.is_file():
-        raise ConfigError(f"no policy {path}: name one with --policy, as a run leaves it in runs/latest/policy.onnx")
-    policy = Policy(path.read_bytes(), task.spec)
+    task, policy = load_policy(args.policy or (Path(args.task).stem if args.task else SHIPPED), args.task)
     row, files = film(task, policy, args.out, seed=args.seed, push_n=args.push, at_s=args.at, body=PUSHED)
     print(line(row))
     for file in files:

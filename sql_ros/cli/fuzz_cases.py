@@ -42,7 +42,7 @@ from sql_ros.robot.tasks.reach import Task
 from sql_ros.robot.trials import load_protocol
 from sql_ros.share import share_folder
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS
-from sql_ros.stack.description import sawyer_stack
+from sql_ros.stack.preflight import preflight
 
 Rng = np.random.Generator
 NUMBERS = (math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 0.0, -1.0, 0.5, 2.0**53 + 2, 2.0**63, 3e38)
@@ -319,13 +319,13 @@ def _configurations(task: Task, folder: Path) -> list[Target]:
     def argument(rng: Rng) -> object:
         names = [argument.name for argument in SAWYER_STACK_ARGUMENTS]
         given = {names[rng.integers(len(names))]: TEXTS[rng.integers(len(TEXTS))] for _ in range(rng.integers(1, 4))}
-        return sawyer_stack(given)
+        return preflight(given)
 
     return [
         Target("yaml_task", 4.0, lambda rng: load_task(str(file_of(rng, tasks)))),
         Target("yaml_robot", 4.0, robot),
         Target("yaml_trials", 3.0, lambda rng: load_protocol(str(file_of(rng, protocols)), task)),
-        Target("yaml_params", 2.0, lambda rng: sawyer_stack({"params_file": str(file_of(rng, params))})),
+        Target("yaml_params", 2.0, lambda rng: preflight({"params_file": str(file_of(rng, params))})),
         Target("parameter", 12.0, parameter),
         Target("launch_argument", 2.0, argument),
     ]

@@ -107,13 +107,13 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "start a stack: the same processes, parameters and remappings as ros2 launch",
         """  sql-ros up sawyer_stack                                   train sawyer_reach in lockstep, stop when it is learned
   sql-ros up sawyer_stack seed:=3 run_dir:=runs/third       another seed, a folder of one's own
-  sql-ros up sawyer_stack --resume runs/third               go on where that run stopped
+  sql-ros up sawyer_stack --resume runs/third               go on where that run stopped, with its task
+  sql-ros up task:=ur5e_reach                               the stack's name may be left out
   sql-ros up sawyer_stack mode:=play policy:=runs/latest/policy.onnx realtime_factor:=1
   sql-ros up sawyer_stack sim:=false                        the real arm's topics instead of the simulation
   sql-ros up sawyer_stack --show-args                       every argument with its default""",
     )
-    up.add_argument("stack", help="name of the stack: sawyer_stack")
-    up.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
+    up.add_argument("arguments", nargs="*", metavar="stack name:=value", help="the stack (sawyer_stack may be left out), launch arguments")
     up.add_argument("--resume", metavar="RUN_DIR", help="short for run_dir:=RUN_DIR resume:=true")
     up.add_argument("--json", type=Path, metavar="FILE", help="copy the run's figures.json there")
     up.add_argument("-s", "--show-args", action="store_true", help="list the arguments and end")
@@ -121,27 +121,21 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _up(args: argparse.Namespace) -> int:
-    from sql_ros.core.errors import ConfigError
     from sql_ros.runs.figures import command_line
-    from sql_ros.stack.description import STACKS
+    from sql_ros.stack.preflight import STACKS
     from sql_ros.stack.supervisor import run_stack
 
-    if args.stack not in STACKS:
-        raise ConfigError(f"unknown stack '{args.stack}', expected one of: {', '.join(STACKS)}")
-    arguments, describe = STACKS[args.stack]
+    name, given = _stack_and_arguments(args.arguments, tuple(STACKS))
+    arguments, check = STACKS[name]
     if args.show_args:
         for argument in arguments:
-            print(f"{argument.name + ':=' + argument.default:40s} {argument.description}")
+            print(f"{argument.name + ':=' + argument.default:40s} {argument.help}")
         return 0
-    given = {}
-    for item in args.arguments:
-        name, separator, value = item.partition(":=")
-        if not separator:
-            raise ConfigError(f"'{item}' is not of the form name:=value")
-        given[name] = value
     if args.resume:
+        if given.get("run_dir", args.resume) != args.resume:
+            raise ConfigError(f"--resume {args.resume}, but run_dir:={given['run_dir']}: give one of them")
         given |= {"run_dir": args.resume, "resume": "true"}
-    stack = describe(given)
+    stack = check(given)
     code = run_stack(stack, command_line())
     if args.json and not code:
         figures = stack.run_dir / "figures.json"
@@ -150,6 +144,27 @@ def _up(args: argparse.Namespace) -> int:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(figures, args.json)
     return code
+
+
+def _stack_and_arguments(words: list[str], stacks: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return the stack that is named, the first one if none is, and the launch arguments.
+
+    Raises:
+        ConfigError: A word is neither.
+    """
+    from sql_ros.share import share_folder
+
+    given = dict(word.split(":=", 1) for word in words if ":=" in word)
+    names = [word for word in words if ":=" not in word]
+    for place, name in enumerate(names):
+        if place == 0 and name in stacks:
+            continue
+        if (share_folder() / "config" / "tasks" / f"{name}.yaml").is_file() and name not in stacks:
+            raise ConfigError(f"'{name}' is a task, not a stack: sql-ros up task:={name}")
+        if place == 0 and "=" not in name:
+            raise ConfigError(f"unknown stack '{name}', expected one of: {', '.join(stacks)}; arguments are of the form name:=value")
+        raise ConfigError(f"'{name}' is not of the form name:=value")
+    return (names or stacks)[0], given
 
 
 # --- eval ---
@@ -164,8 +179,8 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
   sql-ros eval --policy runs/latest/policy.onnx --task sawyer_reach --episodes 20 --seed 7 --json eval.json
   sql-ros eval --policy runs/latest/policy.onnx --sample     the stochastic policy instead of its deterministic mode""",
     )
-    evaluate.add_argument("--policy", required=True, type=Path, metavar="FILE", help="an ONNX file written by a run")
-    evaluate.add_argument("--task", default="sawyer_reach", help="name of a file in config/tasks/, or a path (default: %(default)s)")
+    evaluate.add_argument("--policy", required=True, metavar="FILE", help="an ONNX file written by a run, or a name in config/policies/")
+    evaluate.add_argument("--task", default="", help="name of a file in config/tasks/, or a path (default: that of the policy)")
     evaluate.add_argument("--episodes", default=100, type=positive, help="how many (default: %(default)s)")
     evaluate.add_argument("--seed", default=1000, type=natural, help="of start poses and targets (default: %(default)s)")
     evaluate.add_argument(
@@ -178,17 +193,11 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _eval(args: argparse.Namespace) -> int:
     import time
 
-    from sql_ros.core.errors import ConfigError
-    from sql_ros.core.policy import Policy
-    from sql_ros.robot.tasks import load_task
+    from sql_ros.robot.policy_file import load_policy
     from sql_ros.runs.evaluation import Evaluation, Evaluator
     from sql_ros.runs.figures import write_figures
 
-    task = load_task(args.task)
-    try:
-        policy = Policy(args.policy.read_bytes(), task.spec)
-    except OSError as error:
-        raise ConfigError(f"cannot read the policy: {error}") from None
+    task, policy = load_policy(args.policy, args.task)
     began = time.monotonic()
 
     def show(so_far: Evaluation) -> bool:

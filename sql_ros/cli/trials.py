@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from sql_ros.cli.numbers import natural
 from sql_ros.core.errors import ConfigError
+from sql_ros.core.run_folder import check_is_unused
+from sql_ros.share import find_policy
 
 KEYS = {"s": "skip", "r": "repeat", "a": "abort"}
 
@@ -21,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         action="append",
         metavar="[NAME=]FILE",
-        help="an ONNX file; give it again to compare several on the same draws",
+        help="an ONNX file, or a name in config/policies/; give it again to compare several on the same draws",
     )
-    parser.add_argument("--task", default="sawyer_stack", help="name of a file in config/tasks/, or a path (default: %(default)s)")
+    parser.add_argument("--task", default="", help="name of a file in config/tasks/, or a path (default: that of the policies)")
     parser.add_argument("--protocol", default="standard", help="name of a file in config/trials/, or a path (default: %(default)s)")
     parser.add_argument("--repeats", default=0, type=int, help="trials per kind and size; 0: as the protocol says (default: %(default)s)")
     parser.add_argument("--seed", default=0, type=natural, help="of every draw (default: %(default)s)")
@@ -39,29 +42,29 @@ def run(args: argparse.Namespace) -> int:
     from sql_ros.runs.figures import command_line, write_figures
     from sql_ros.runs.trial_report import figures_of, write_trial_report
     from sql_ros.runs.trial_table import read_rows
-    from sql_ros.stack.description import check_is_no_training
 
-    policies = _named(args.policy)
-    out = args.out or Path(f"runs/{datetime.now():%Y%m%d-%H%M%S}-trials")
     if args.in_process and (args.real or args.by_hand):
         raise ConfigError("--in-process has no operator: leave out --real and --by-hand")
-    check_is_no_training(out)
+    policies = _named(args.policy)
+    task = _task(args.task, policies)
+    out = args.out or Path(f"runs/{datetime.now():%Y%m%d-%H%M%S}-trials")
+    check_is_unused(out, "give another --out, so that nothing measured is mixed")
+    folders = {name: out / name if len(policies) > 1 else out for name in policies}
+    prepare = _in_process if args.in_process else _in_stack
+    sessions = {name: prepare(args, task, policies[name], folder) for name, folder in folders.items()}
     code, results = 0, {}
-    for name, path in policies.items():
-        folder = out / name if len(policies) > 1 else out
-        table = folder / "trials.csv"
-        if table.exists():
-            raise ConfigError(f"{table} is there already: give another --out, so that nothing measured is mixed")
+    for name, session in sessions.items():
         if len(policies) > 1:
             print(f"--- {name}", flush=True)
-        code = _in_process(args, path, table) if args.in_process else _in_stack(args, path, folder)
+        code = session()
+        table = folders[name] / "trials.csv"
         if table.is_file():
             results[name] = read_rows(table)
         if code:
             break
     if not results:
         return code or 1
-    figures = write_trial_report(out, results, task=Path(args.task).stem, command=command_line(), seed=args.seed)
+    figures = write_trial_report(out, results, task=Path(task).stem, command=command_line(), seed=args.seed)
     for key, value in figures_of(next(iter(results.values()))).items():
         print(f"  {key:28s} {value:.6g}")
     print(f"report: {out / 'report.md'}")
@@ -75,49 +78,72 @@ def _named(given: list[str]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for item in given:
         name, separator, path = item.partition("=")
-        file = Path(path if separator else item)
+        file = find_policy(path if separator else item)
         name = name if separator else file.stem
-        if not file.is_file():
-            raise ConfigError(f"--policy {item}: no such file")
         if name in named or "/" in name or not name:
             raise ConfigError(f"--policy {item}: name '{name}' is taken or cannot be a folder; say --policy NAME=FILE")
         named[name] = file
     return named
 
 
-def _in_process(args: argparse.Namespace, path: Path, table: Path) -> int:
-    from sql_ros.core.policy import Policy
+def _task(given: str, policies: dict[str, Path]) -> str:
+    """Return the task of all policies: the one given, or the one that they were trained for."""
+    from sql_ros.robot.policy_file import task_of_policy
+
+    tasks = {name: task_of_policy(path, given) for name, path in policies.items()}
+    if len(set(tasks.values())) > 1:
+        raise ConfigError(f"the policies are of several tasks: {', '.join(f'{name} of {task}' for name, task in tasks.items())}")
+    return next(iter(tasks.values()))
+
+
+def _in_process(args: argparse.Namespace, task_name: str, path: Path, folder: Path) -> Callable[[], int]:
+    """Check a session in this process, and return what makes it."""
     from sql_ros.robot.drive import Drive
-    from sql_ros.robot.tasks import load_task
+    from sql_ros.robot.policy_file import load_policy
     from sql_ros.robot.trials import Session, TrialActor, load_protocol
     from sql_ros.runs.rollout import SimulatedArm
     from sql_ros.runs.trial_table import append_rows, line
 
-    task = load_task(args.task)
-    policy, drive = Policy(path.read_bytes(), task.spec), Drive(task)
-    session = Session(task, drive, load_protocol(args.protocol, task, args.repeats), args.seed, policy.info.sha256)
-    actor, arm = TrialActor(task, policy, session, drive=drive), SimulatedArm(task)
-    while (row := arm.try_once(actor)) is not None:
-        append_rows(table, [row])
-        print(f"{len(session.rows):4d} of {session.most_trials} at most: {line(row)}", flush=True)
-    return 0
+    check_is_unused(folder, "give another --out, so that nothing measured is mixed")
+    task, policy = load_policy(str(path), task_name)
+    protocol = load_protocol(args.protocol, task, args.repeats)
+
+    def make() -> int:
+        drive = Drive(task)
+        session = Session(task, drive, protocol, args.seed, policy.info.sha256)
+        actor, arm = TrialActor(task, policy, session, drive=drive), SimulatedArm(task)
+        while (row := arm.try_once(actor)) is not None:
+            append_rows(folder / "trials.csv", [row])
+            print(f"{len(session.rows):4d} of {session.most_trials} at most: {line(row)}", flush=True)
+        return 0
+
+    return make
 
 
-def _in_stack(args: argparse.Namespace, path: Path, folder: Path) -> int:
+def _in_stack(args: argparse.Namespace, task: str, path: Path, folder: Path) -> Callable[[], int]:
+    """Check a session of a stack, and return what makes it."""
     from sql_ros.runs.figures import command_line
-    from sql_ros.stack.description import sawyer_stack
+    from sql_ros.stack.preflight import preflight
     from sql_ros.stack.supervisor import run_stack
 
     given = {
-        "mode": "trials", "task": args.task, "policy": str(path), "protocol": args.protocol, "repeats": str(args.repeats),
+        "mode": "trials", "task": task, "policy": str(path), "protocol": args.protocol, "repeats": str(args.repeats),
         "seed": str(args.seed), "run_dir": str(folder), "sim": "false" if args.real else "true",
     }  # fmt: skip
     by_hand = args.real or args.by_hand
     if by_hand:
         given["by_hand"] = "true"
-        print("Keep the emergency stop in reach. Type s to skip a trial, r to repeat it, a to abort the session, and Enter.", flush=True)
-        threading.Thread(target=_listen_to_operator, daemon=True).start()
-    return run_stack(sawyer_stack(given), command_line())
+    stack = preflight(given)
+
+    def make() -> int:
+        if by_hand:
+            print(
+                "Keep the emergency stop in reach. Type s to skip a trial, r to repeat it, a to abort the session, and Enter.", flush=True
+            )
+            threading.Thread(target=_listen_to_operator, daemon=True).start()
+        return run_stack(stack, command_line())
+
+    return make
 
 
 def _listen_to_operator() -> None:

@@ -43,13 +43,16 @@ def newest_sound(folder: Path, read: Callable[[Path], T]) -> T:
     Raises:
         CheckpointError: There is none; says what is wrong with each.
     """
-    faults = []
+    faults: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
-            return read(path)
+            content = read(path)
         except (OSError, *MALFORMED) as error:
             faults.append(f"{path.name}: {error}")
-            _logger.warning("damaged checkpoint %s is skipped: %s", path, error)
+            continue
+        if faults:
+            _logger.warning("damaged checkpoints in %s are skipped: %s", folder, "; ".join(faults))
+        return content
     raise CheckpointError(f"no sound checkpoint in {folder}: {'; '.join(faults) or 'the folder has none'}")
 
 

@@ -142,13 +142,36 @@ def _session_options() -> ort.SessionOptions:
     return options
 
 
-def _read_info(model: onnx.ModelProto, data: bytes, spec: TaskSpec) -> PolicyInfo:
+def read_task_name(data: bytes) -> str:
+    """Return the name of the task that a policy was trained for, by its metadata.
+
+    Raises:
+        PolicyError: Too large, not ONNX, operators that are not allowed, or no such metadata.
+    """
+    if len(data) > LARGEST_FILE:
+        raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
+    metadata = _read_metadata(check_graph(data))
+    try:
+        name = json.loads(metadata["spec"])["task"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise PolicyError(f"policy has broken metadata: {error!r}") from None
+    if not isinstance(name, str):
+        raise PolicyError(f"policy has broken metadata: task {name!r:.80}")
+    return name
+
+
+def _read_metadata(model: onnx.ModelProto) -> dict[str, str]:
     try:
         metadata = {entry.key: entry.value for entry in model.metadata_props}
     except UnicodeDecodeError:
         raise PolicyError("policy has broken metadata: it is no text") from None
     if metadata.get("format") != FORMAT:
         raise PolicyError(f"policy has format {metadata.get('format')!r}, expected {FORMAT!r}: was it exported by sql_ros?")
+    return metadata
+
+
+def _read_info(model: onnx.ModelProto, data: bytes, spec: TaskSpec) -> PolicyInfo:
+    metadata = _read_metadata(model)
     try:
         theirs = json.loads(metadata["spec"])
         if metadata["spec"] != spec.to_json():

@@ -44,6 +44,11 @@ class Batch:
     terminated: Array  # (B,)
 
 
+def bytes_per_transition(observation_size: int, action_size: int) -> int:
+    """Return the memory of one transition in the replay buffer, 4 (2 S + A + 2) [bytes]."""
+    return np.dtype(np.float32).itemsize * (2 * observation_size + action_size + 2)
+
+
 class ReplayBuffer:
     """Ring of at most `capacity` transitions; 4 (2 S + A + 2) bytes each, resident only once written."""
 

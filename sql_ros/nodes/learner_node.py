@@ -21,6 +21,10 @@ from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, Messa
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.manifest import checkpoints, step_of
 from sql_ros.core.memory import keep_freed_memory
+from sql_ros.core.resources import check_memory, memory_available
+from sql_ros.core.resume import check_resume
+from sql_ros.core.run_folder import LEDGER, traces
+from sql_ros.core.spec import TaskSpec
 from sql_ros.core.trainer import Trainer
 from sql_ros.nodes.diagnostics import ERROR, OK, Status
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
@@ -69,13 +73,14 @@ class LearnerNode(ManagedNode):
     def configure(self) -> None:
         """Builds networks and buffer, or loads them; see `ManagedNode`."""
         task = load_task(self.config.task)
+        resumes = self._check_start(task.spec)
         torch.set_num_threads(self.config.threads)
         keep_freed_memory()
         self.trainer = Trainer(task.spec, self.configs[1], self.configs[2], self.config.seed)
         self._last: dict[int, int] = {}  # last sequence number of every actor process
         self._codec = TransitionCodec(task.spec)
         self._seal, self._session = Seal(self.config.key_file), new_session()
-        self._restore()
+        self._restore(resumes)
         self._safe = dict(self._last)  # as last acknowledged
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
@@ -201,18 +206,36 @@ class LearnerNode(ManagedNode):
 
     # --- checkpoints ---
 
-    def _restore(self) -> None:
-        """Goes on from the newest checkpoint and what came after it, or makes sure that there is none."""
+    def _check_start(self, spec: TaskSpec) -> bool:
+        """Check all that can be refused before anything is written; return whether a run is gone on with.
+
+        The same functions check a stack before it starts (`stack/preflight.py`); a learner may be started alone.
+        """
+        trainer, algorithm = self.configs[1:]
+        check_memory(spec, trainer.replay_capacity, memory_available())
         if self._folder is None:
             if self.config.resume:
                 raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
-            return
-        path, session = self._folder.parent / "transitions.sqlite", self._folder.parent / "session"
+            return False
+        folder = self._folder.parent
+        if self._began:
+            return True
         saved = bool(checkpoints(self._folder))
-        used = saved or _has_transitions(path)
-        resumes = self.config.resume or self._began or (used and self._is_respawned(session))
-        if not resumes and used:
-            raise ConfigError(f"{self._folder.parent} has an earlier run: give resume:=true to continue it, or another run_dir")
+        used = saved or _has_transitions(folder / LEDGER)
+        if used and self._is_respawned(folder / "session"):
+            return True
+        if self.config.resume:
+            check_resume(folder, spec, algorithm, trainer.replay_capacity)
+        elif found := traces(folder):
+            raise ConfigError(f"{folder} has an earlier run ({', '.join(found)}): give resume:=true to continue it, or another run_dir")
+        return self.config.resume
+
+    def _restore(self, resumes: bool) -> None:
+        """Go on from the newest checkpoint and what came after it, if a run is gone on with."""
+        if self._folder is None:
+            return
+        path, session = self._folder.parent / LEDGER, self._folder.parent / "session"
+        saved = bool(checkpoints(self._folder))
         if self.config.durable:
             self._ledger = self._open_ledger(path)
         self._begin_session(session)

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from sql_ros.core.errors import ConfigError
 
 BOOLEANS = ("true", "false")
+DEFAULT_TASK = "sawyer_reach"
 
 LONGEST_NAME = 255  # characters, of a file or folder in Linux
 
@@ -30,17 +31,43 @@ class Argument:
     description: str
     choices: tuple[str, ...] = ()
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Return the choices as launch checks them: true and false may also be written as in Python and YAML."""
+        words = [word for word in self.choices if word in BOOLEANS]
+        return (*self.choices, *(word.capitalize() for word in words), *(word.upper() for word in words))
+
+    @property
+    def help(self) -> str:
+        """Return the description with the choices."""
+        shown = " | ".join(choice for choice in self.choices if choice)
+        return f"{self.description} ({shown})" if shown else self.description
+
+    def read(self, value: str) -> str:
+        """Return a value as the rest of the program writes it: true and false in lower case.
+
+        Raises:
+            ConfigError: It is not among the choices.
+        """
+        word = value.lower() if value.lower() in BOOLEANS else value
+        if self.choices and word not in self.choices:
+            shown = ", ".join(choice for choice in self.choices if choice)
+            raise ConfigError(f"{self.name}:={value}, expected one of: {shown}")
+        return word if self.choices else value
+
 
 SAWYER_STACK_ARGUMENTS = (
     Argument("sim", "true", "true: the MuJoCo bridge stands in for the arm; false: the real arm's topics", BOOLEANS),
-    Argument("task", "sawyer_reach", "name of a file in config/tasks/, or a path"),
+    Argument("task", "", f"name of a file in config/tasks/, or a path; empty: that of the run or the policy, else {DEFAULT_TASK}"),
     Argument(
         "mode",
         "train",
         "train: learn while acting; play: act with a given policy; trials: try it against perturbations",
         ("train", "play", "trials"),
     ),
-    Argument("policy", "", "ONNX file to start with, e.g. runs/latest/policy.onnx; needed for play and trials"),
+    Argument(
+        "policy", "", "ONNX file to start with, e.g. runs/latest/policy.onnx, or a name in config/policies/; needed for play and trials"
+    ),
     Argument(
         "realtime_factor", "", "simulated seconds per second, 0: lockstep, as fast as possible; empty: 0 to train in simulation, else 1"
     ),
@@ -49,7 +76,7 @@ SAWYER_STACK_ARGUMENTS = (
     Argument("use_sim_time", "", "nodes take their time from /clock; empty: true in simulation, false on a real arm", ("", *BOOLEANS)),
     Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-<task>-seed<seed>"),
     Argument("resume", "false", "continue from the newest checkpoint in run_dir", BOOLEANS),
-    Argument("most_transitions", "0", "end the run after so many transitions, learned or not; 0: no limit"),
+    Argument("most_transitions", "0", "end a training after so many transitions, learned or not; 0: no limit"),
     Argument("seed", "0", "of weights, exploration, start poses and targets"),
     Argument("log_level", "info", "of all nodes", ("debug", "info", "warn", "error", "fatal")),
     Argument(
@@ -130,10 +157,7 @@ def check_arguments(given: Mapping[str, str]) -> dict[str, str]:
             raise ConfigError(_unknown(name))
         if "\0" in value or any(len(part) > LONGEST_NAME for part in value.split("/")):
             raise ConfigError(f"{name}:={value[:40]!r}..., expected at most {LONGEST_NAME} characters between slashes, no NUL")
-        choices = known[name].choices
-        if choices and value not in choices:
-            raise ConfigError(f"{name}:={value}, expected one of: {', '.join(choice for choice in choices if choice)}")
-    return {name: given.get(name, argument.default) for name, argument in known.items()}
+    return {name: argument.read(given.get(name, argument.default)) for name, argument in known.items()}
 
 
 def number(args: Mapping[str, str], name: str) -> float:

@@ -1,20 +1,19 @@
 """The stacks: which processes, with which parameters and remappings. `ros2 launch` and `sql-ros up` both read this and nothing else.
 
-Knows no ROS: it is data and a few rules, checked before anything starts.
+Knows no ROS: it is data and a few rules. What is checked before anything starts stands in `preflight.py`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sql_ros.core.errors import ConfigError
+from sql_ros.core.run_folder import claim
 from sql_ros.robot.arm import Arm
 from sql_ros.sim.simulation import Simulation
-from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS
 from sql_ros.stack.params_file import read_params
 from sql_ros.stack.processes import NodeProcess, processes_of
 from sql_ros.stack.settings import Settings, read_settings
@@ -35,6 +34,12 @@ class Stack:
     log_level: str
     run_dir: Path
     enclaves: str = ""  # of DDS Security; each process has its own in there
+    task: str = ""  # as its nodes find it: a name, or an absolute path
+    mode: str = "train"
+
+    def parameters_of(self, executable: str) -> dict[str, Any]:
+        """Return the parameters of one of the processes; none where the stack has no such process."""
+        return next((dict(process.parameters) for process in self.processes if process.executable == executable), {})
 
     def own_arguments(self, process: NodeProcess) -> list[str]:
         """What a process is told beside name, namespace, parameters and remappings."""
@@ -60,8 +65,6 @@ def describe(settings: Settings) -> Stack:
     Raises:
         ConfigError: The params file, the arm or the scene is wrong.
     """
-    if settings.mode != "train":
-        check_is_no_training(settings.run_dir)
     args = settings.args
     defaults = read_params(args["params_file"], Path(args["task"]).stem)
     defaults["trials"] = {**defaults["actor"], **defaults["trials"]}  # it is an actor
@@ -69,7 +72,15 @@ def describe(settings: Settings) -> Stack:
     Arm(settings.task.robot)  # what is wrong with arm or scene is said here, too
     if settings.sim:
         Simulation(settings.task.config.scene, settings.task.robot, goal=True)
-    return Stack(processes, settings.namespace, args["log_level"], settings.run_dir, args["enclaves"])
+    return Stack(
+        processes,
+        settings.namespace,
+        args["log_level"],
+        settings.run_dir,
+        args["enclaves"],
+        settings.task_name,
+        settings.mode,
+    )
 
 
 def _with_defaults(process: NodeProcess, defaults: Mapping[str, Mapping[str, Any]], settings: Settings) -> NodeProcess:
@@ -81,31 +92,20 @@ def _with_defaults(process: NodeProcess, defaults: Mapping[str, Mapping[str, Any
     return replace(process, parameters=parameters, respawns=respawns, cpus=cpus)
 
 
-STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, sawyer_stack)}
+def claim_run_dir(stack: Stack) -> IO[bytes]:
+    """Make the folder that all processes write to, and lock it for this process.
 
-
-def check_is_no_training(folder: Path) -> None:
-    """What plays a policy or tries it must not put its report in the place of a training's, nor its episodes behind them.
-
-    Raises:
-        ConfigError: the folder has a training's checkpoints.
-    """
-    if (folder / "checkpoints").is_dir():
-        raise ConfigError(f"{folder} is the folder of a training, whose report would be replaced: give another one, or none")
-
-
-def make_run_dir(stack: Stack) -> None:
-    """Makes the folder that all processes write to.
+    Returns:
+        What holds the lock: it lasts until this is closed, or the process ends.
 
     Raises:
-        ConfigError: it cannot be made, or not be written to.
+        ConfigError: The folder cannot be made, cannot be written to, or is in use by a running stack.
     """
     try:
         stack.run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir {stack.run_dir} cannot be made: {error.strerror}") from None
-    if not os.access(stack.run_dir, os.W_OK | os.X_OK):
-        raise ConfigError(f"run_dir {stack.run_dir} cannot be written to")
+    return claim(stack.run_dir, {"task": stack.task, "mode": stack.mode})
 
 
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:

@@ -39,7 +39,7 @@ def monitor(settings: Settings) -> NodeProcess:
         "mode": settings.mode,
         "run_dir": str(settings.run_dir),
         "seed": settings.seed,
-        "policy": settings.path_of("policy"),
+        "policy": str(settings.policy or ""),
         "most_transitions": settings.most_transitions,
         "real_arm": not settings.sim and not settings.uses_sim_time,
         "command": launch_command(settings),
@@ -96,7 +96,7 @@ def _shared(settings: Settings) -> dict[str, Any]:
     return {
         "use_sim_time": settings.uses_sim_time,
         "task": settings.task_name,
-        "key_file": settings.path_of("key_file"),
+        "key_file": settings.key_file,
     }
 
 
@@ -111,7 +111,7 @@ def _acting(settings: Settings) -> dict[str, Any]:
         **_shared(settings),
         **_managed(settings),
         "mode": settings.mode,
-        "policy": settings.path_of("policy"),
+        "policy": str(settings.policy or ""),
         "seed": settings.seed,
         "dry_run": settings.dry_run,
     }

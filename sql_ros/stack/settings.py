@@ -13,7 +13,8 @@ from pathlib import Path
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
-from sql_ros.stack.arguments import check_arguments, check_domain, number, whole_number
+from sql_ros.share import find_policy
+from sql_ros.stack.arguments import DEFAULT_TASK, check_arguments, check_domain, number, whole_number
 
 ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
@@ -29,6 +30,7 @@ class Settings:
         realtime_factor: simulated seconds per second; 0: lockstep.
         seed, most_transitions: of the arguments of the same names.
         run_dir: absolute.
+        policy: absolute path of the file to start with, if there is one.
         cpu: core of the actor; -1: none is reserved.
         other_cpus: cores of the other processes; empty: all.
         topics: remappings of the actor.
@@ -47,6 +49,7 @@ class Settings:
     seed: int
     most_transitions: int
     run_dir: Path
+    policy: Path | None
     cpu: int
     other_cpus: tuple[int, ...]
     topics: Mapping[str, str]
@@ -59,9 +62,10 @@ class Settings:
         given = self.args["task"]
         return str(Path(given).absolute()) if "/" in given else given
 
-    def path_of(self, name: str) -> str:
-        """Return the absolute path that an argument names; empty if it names none."""
-        return str(Path(self.args[name]).resolve()) if self.args[name] else ""
+    @property
+    def key_file(self) -> str:
+        """Return the absolute path of the key; empty: nothing is signed."""
+        return str(Path(self.args["key_file"]).resolve()) if self.args["key_file"] else ""
 
     @property
     def uses_sim_time(self) -> bool:
@@ -79,6 +83,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         ConfigError: An unknown argument, a value that is not allowed, or a combination that cannot work.
     """
     args = check_arguments(given)
+    args["task"] = args["task"] or DEFAULT_TASK
     check_domain()
     sim = args["sim"] == "true"
     by_hand = args["by_hand"] == "true" if args["by_hand"] else not sim
@@ -99,6 +104,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         seed=seed,
         most_transitions=whole_number(args, "most_transitions"),
         run_dir=_run_dir(args, seed),
+        policy=find_policy(args["policy"]).resolve() if args["policy"] else None,
         cpu=cpu,
         other_cpus=other_cpus,
         topics=topics,
@@ -171,8 +177,8 @@ def _check_combination(settings: Settings) -> None:
         raise ConfigError(f"mode:={settings.mode} needs a policy, e.g. policy:=runs/latest/policy.onnx")
     if settings.mode == "trials" and not settings.sim and not settings.by_hand:
         raise ConfigError("by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes")
-    if args["policy"] and not Path(args["policy"]).is_file():
-        raise ConfigError(f"policy:={args['policy']}: no such file")
+    if settings.resume and (settings.mode != "train" or not args["run_dir"]):
+        raise ConfigError("resume:=true goes on with a training: it needs mode:=train, and run_dir:=")
 
 
 def _check_names(namespace: str, topics: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE
 from sql_ros.core.parent import ending_with_this_process
-from sql_ros.stack.description import Stack, make_run_dir, ros_arguments
+from sql_ros.stack.description import Stack, claim_run_dir, ros_arguments
 from sql_ros.stack.processes import NodeProcess
 
 TALKING = ("monitor", "trials")  # keep the terminal
@@ -42,9 +42,13 @@ def run_stack(stack: Stack, command: str) -> int:
         The exit code: that of the first process that failed, otherwise 0.
 
     Raises:
-        ConfigError: its run_dir cannot be written to; nothing was started.
+        ConfigError: its run_dir cannot be written to, or is in use; nothing was started.
     """
-    make_run_dir(stack)
+    with claim_run_dir(stack):
+        return _run(stack, command)
+
+
+def _run(stack: Stack, command: str) -> int:
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda signum, _: asked.append(signum))

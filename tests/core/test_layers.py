@@ -31,7 +31,7 @@ ROBOT_PC = [
     "nodes/sim_bridge_node.py",
     "robot/safety.py",
     "core/policy.py",
-    "core/algorithm.py",
+    "stack/preflight.py",
     "runs/evaluation.py",
 ]
 

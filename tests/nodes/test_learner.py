@@ -117,11 +117,20 @@ def test_what_was_acknowledged_is_there_after_a_kill_before_the_first_checkpoint
 def test_a_folder_in_which_nothing_was_learned_yet_can_be_begun_in(processes, probe, task, fast_learner, tmp_path):
     misspelled = processes.node("learner", run_dir=tmp_path, resume=True, **fast_learner)
     assert misspelled.wait(60) == 2
-    assert "the folder has none" in misspelled.log.read_text()
+    assert "it has neither checkpoints nor transitions of a training" in misspelled.log.read_text()
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".log")] == []  # a refused start writes nothing
     actor, reports = Actor(probe, task), probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("learner", run_dir=tmp_path, **fast_learner)
     actor.send(1, 20)
     probe.wait(lambda: _values(reports).get("transitions") == "20")
+
+
+def test_a_learner_alone_refuses_a_buffer_larger_than_memory(processes, fast_learner, tmp_path):
+    folder = tmp_path / "mine"
+    learner = processes.node("learner", run_dir=folder, **{**fast_learner, "trainer__replay_capacity": 3_000_000_000})
+    assert learner.wait(60) == 2
+    assert "trainer.replay_capacity 3000000000 needs 1.07 TiB of memory when full" in learner.log.read_text()
+    assert not folder.exists()
 
 
 def test_a_damaged_ledger_is_set_aside_and_said_and_the_checkpoint_used(processes, probe, task, fast_learner, tmp_path):

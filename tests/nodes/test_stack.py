@@ -109,7 +109,7 @@ def test_a_refused_start_leaves_the_earlier_report_as_it_is(processes, quick, tm
         (tmp_path / name).write_text(text)
     stack = _up(processes, run_dir=tmp_path, params_file=quick)
     assert stack.wait(90) == 2
-    assert "has an earlier run: give resume:=true" in stack.log.read_text()
+    assert "has an earlier run (transitions.sqlite, report.md, figures.json): give resume:=true" in stack.log.read_text()
     assert {name: (tmp_path / name).read_text() for name in earlier} == earlier
 
 

@@ -1,0 +1,256 @@
+"""A start is checked before any process starts; one that is refused has written and changed nothing."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sql_ros.cli.main import main
+from sql_ros.core.errors import ConfigError, SqlRosError
+from sql_ros.core.ledger import Ledger
+from sql_ros.core.replay import Transition
+from sql_ros.core.run_folder import RUN_FILE, claim
+from sql_ros.robot.tasks import load_task
+from sql_ros.stack.preflight import preflight
+
+LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "sawyer_stack.launch.py"
+STACKING = "sawyer_stack"  # a shipped policy, and the task that it was trained for
+
+
+def _save_run(folder: Path, task_name: str) -> None:
+    """Write the checkpoint that a training of a task would leave after ten transitions."""
+    from sql_ros.core.algorithm import TrainerConfig
+    from sql_ros.core.trainer import Trainer
+    from sql_ros.stack.preflight import algorithm_of
+
+    spec = load_task(task_name).spec
+    parameters = preflight({"task": task_name}).parameters_of("learner")
+    trainer = Trainer(spec, TrainerConfig(replay_capacity=10), algorithm_of(parameters), 0)
+    observation, action = np.zeros(spec.observation_size, np.float32), np.zeros(spec.action_size, np.float32)
+    for _ in range(10):
+        trainer.add(Transition(observation, action, 0.0, observation, False, False))
+    trainer.save(folder / "checkpoints", {"sequences": {}})
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A folder `runs` with trainings of two arms, what a play left, and `latest`."""
+    runs = tmp_path_factory.mktemp("saved") / "runs"
+    for name, task in (("sawyer", "sawyer_reach"), ("ur5e", "ur5e_reach")):
+        _save_run(runs / name, task)
+        (runs / name / "report.md").write_text("# a report\n")
+    damaged = shutil.copytree(runs / "sawyer", runs / "damaged")
+    (state,) = damaged.glob("checkpoints/*/state.safetensors")
+    content = bytearray(state.read_bytes())
+    content[-1] ^= 1
+    state.write_bytes(content)
+    (runs / "played").mkdir()
+    (runs / "played" / "metrics.jsonl").write_text("{}\n")
+    (runs / "empty").mkdir()
+    (runs / "latest").symlink_to("sawyer")
+    return runs
+
+
+@pytest.fixture
+def runs(saved, tmp_path, monkeypatch) -> Path:
+    """A copy of them in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(saved, tmp_path / "runs", symlinks=True)
+
+
+def _tree(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Every entry below a folder, with its time of change and what is in it."""
+    found = {}
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path)] = (status.st_mtime_ns, status.st_mode, status.st_size, content)
+    return found
+
+
+def _write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+LARGE = "learner:\n  ros__parameters:\n    trainer:\n      replay_capacity: 3000000000\n"
+SMALL = "learner:\n  ros__parameters:\n    trainer:\n      replay_capacity: 9\n"
+OTHER = "learner:\n  ros__parameters:\n    algorithm:\n      hidden_sizes: [8]\n"
+WRONG = "learner:\n  ros__parameters:\n    algorithm:\n      hiden_sizes: [8]\n"
+
+REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "an unknown argument": (lambda top: ["tusk:=ur5e_reach"], "unknown argument 'tusk'"),
+    "a mistyped folder to resume": (
+        lambda top: ["--resume", "runs/sawer", "sim:=false"],
+        "runs/sawer: it is not there, but",
+    ),
+    "an empty folder to resume": (lambda top: ["--resume", "runs/empty"], "neither checkpoints nor transitions"),
+    "a folder to resume without a name": (lambda top: ["resume:=true"], "it needs mode:=train, and run_dir:="),
+    "two folders": (lambda top: ["--resume", "runs/sawyer", "run_dir:=runs/ur5e"], "give one of them"),
+    "a damaged checkpoint": (lambda top: ["--resume", "runs/damaged"], "does not match its SHA-256"),
+    "another task than the run's": (
+        lambda top: ["--resume", "runs/ur5e", "task:=sawyer_reach"],
+        "is a run of task 'ur5e_reach', but task:=sawyer_reach is given",
+    ),
+    "other networks than the run's": (
+        lambda top: ["--resume", "runs/sawyer", f"params_file:={_write(top / 'other.yaml', OTHER)}"],
+        "does not fit the configured networks: hidden_sizes was",
+    ),
+    "a buffer smaller than the run's": (
+        lambda top: ["--resume", "runs/sawyer", f"params_file:={_write(top / 'small.yaml', SMALL)}"],
+        "holds 10 transitions, more than trainer.replay_capacity, 9",
+    ),
+    "a run that is there": (lambda top: ["run_dir:=runs/sawyer"], "has an earlier run (checkpoints/, report.md): give resume:=true"),
+    "a report that is there": (
+        lambda top: ["run_dir:=runs/played", "mode:=play", f"policy:={STACKING}"],
+        "has an earlier run (metrics.jsonl): give another run_dir, or none",
+    ),
+    "a file as folder": (lambda top: [f"run_dir:={__file__}/run"], "cannot be made"),
+    "no such policy": (lambda top: ["mode:=play", "policy:=sawyer_stak"], "neither a file nor one of: sawyer_stack, "),
+    "a policy that is none": (lambda top: ["mode:=play", f"policy:={__file__}"], "the policy is no ONNX file"),
+    "a policy of another task": (
+        lambda top: ["mode:=play", f"policy:={STACKING}", "task:=ur5e_reach"],
+        "was trained for task 'sawyer_stack', but task 'ur5e_reach' is given",
+    ),
+    "a buffer larger than memory": (
+        lambda top: [f"params_file:={_write(top / 'large.yaml', LARGE)}"],
+        "trainer.replay_capacity 3000000000 needs 1.07 TiB of memory when full (196 bytes per transition of sawyer_reach",
+    ),
+    "an option that is unknown": (lambda top: [f"params_file:={_write(top / 'wrong.yaml', WRONG)}"], "unknown key 'hiden_sizes'"),
+    "no key": (lambda top: ["key_file:=nowhere.key"], "cannot read the key file"),
+    "a key that is none": (lambda top: [f"key_file:={_key(top / 'odd.key', 'abc', 0o600)}"], "holds no key"),
+    "a key for all": (lambda top: [f"key_file:={_key(top / 'open.key', 'ab' * 32, 0o644)}"], "has mode 0644"),
+    "no such protocol": (lambda top: ["mode:=trials", f"policy:={STACKING}", "protocol:=hard"], "'hard' is neither a file nor one of"),
+}
+
+
+def _key(path: Path, text: str, mode: int) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_start_is_one_line_and_changes_nothing(case, runs, tmp_path, capsys):
+    make, text = REFUSED[case]
+    words = make(tmp_path)
+    before = _tree(tmp_path)
+    assert main(["up", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert text in line
+    assert _tree(tmp_path) == before
+
+
+def test_a_folder_in_use_is_refused_with_the_process(runs, tmp_path, capsys):
+    with claim(runs / "empty", {}):
+        before = _tree(tmp_path)
+        assert main(["up", "run_dir:=runs/empty"]) == 2
+        assert f"runs/empty is in use by a running stack (process {os.getpid()})" in capsys.readouterr().err
+        assert _tree(tmp_path) == before
+    preflight({"run_dir": "runs/empty"})
+
+
+def test_the_lock_of_a_killed_process_does_not_count(runs):
+    code = "import sys; from pathlib import Path; from sql_ros.core.run_folder import claim\n"
+    code += f"lock = claim(Path({str(runs / 'empty')!r}), {{}}); print('locked', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(ConfigError, match=f"in use by a running stack .process {other.pid}."):
+            preflight({"run_dir": "runs/empty"})
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    preflight({"run_dir": "runs/empty"})
+    claim(runs / "empty", {}).close()
+
+
+def test_trials_are_refused_before_the_first_policy_is_tried(runs, tmp_path, capsys):
+    before = _tree(tmp_path)
+    assert main(["trials", "--policy", f"a={STACKING}", "--policy", f"b={__file__}", "--out", "both"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the policy is no ONNX file" in line
+    for name in ("sawyer", "played"):
+        assert main(["trials", "--policy", STACKING, "--out", f"runs/{name}"]) == 2
+        assert "has an earlier run" in capsys.readouterr().err
+    assert _tree(tmp_path) == before
+
+
+def test_a_resumed_run_goes_on_with_its_own_task_and_arm(runs):
+    stack = preflight({"run_dir": "runs/ur5e", "resume": "true"})
+    assert {process.parameters["task"] for process in stack.processes} == {"ur5e_reach"}
+    assert stack.parameters_of("learner")["resume"] is True
+    preflight({"run_dir": "runs/ur5e", "resume": "true", "task": "ur5e_reach"})
+
+
+def test_a_resumed_run_finds_a_task_that_was_given_as_a_path(runs, tmp_path):
+    mine = tmp_path / "elsewhere" / "ur5e_reach.yaml"
+    mine.parent.mkdir()
+    shutil.copy(LAUNCH_FILE.parents[1] / "config/tasks/ur5e_reach.yaml", mine)
+    (runs / "ur5e" / RUN_FILE).write_text(json.dumps({"task": str(mine)}))
+    assert preflight({"run_dir": "runs/ur5e", "resume": "true"}).task == str(mine)
+
+
+def test_transitions_without_a_checkpoint_can_be_resumed(runs, tmp_path):
+    """A learner that was killed before its first checkpoint left them in SQLite's write-ahead log."""
+    path = runs / "empty" / "transitions.sqlite"
+    ledger = Ledger(path)
+    ledger.put(1, b"record")
+    ledger.sync()
+    killed = shutil.copytree(runs / "empty", runs / "killed")  # as after SIGKILL: with the log, without a writer
+    ledger.close()
+    assert (killed / "transitions.sqlite-wal").stat().st_size
+    before = _tree(tmp_path)
+    for name in ("empty", "killed"):
+        with pytest.raises(ConfigError, match=r"has an earlier run \(transitions.sqlite\)"):
+            preflight({"run_dir": f"runs/{name}"})
+        preflight({"run_dir": f"runs/{name}", "resume": "true", "task": "sawyer_reach"})
+        with pytest.raises(ConfigError, match="does not say which task it is of"):
+            preflight({"run_dir": f"runs/{name}", "resume": "true"})
+    assert _tree(tmp_path) == before
+
+
+def test_a_policy_is_found_by_name_and_brings_its_task():
+    stack = preflight({"mode": "play", "policy": "sawyer_stack_punctual"})
+    assert {process.parameters["task"] for process in stack.processes} == {"sawyer_stack"}
+    assert stack.parameters_of("actor")["policy"].endswith("config/policies/sawyer_stack_punctual.onnx")
+
+
+def test_without_run_and_policy_the_task_is_sawyer_reach():
+    assert preflight({}).task == "sawyer_reach"
+    assert preflight({"task": "ur5e_reach"}).task == "ur5e_reach"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on PyPI")
+@pytest.mark.parametrize("case", [name for name in REFUSED if name not in ("an unknown argument", "two folders")])
+def test_a_refused_launch_changes_nothing(case, runs, tmp_path):
+    from launch.actions import OpaqueFunction
+
+    from launch import LaunchContext
+
+    make, text = REFUSED[case]
+    words = make(tmp_path)
+    before = _tree(tmp_path)
+    spec = importlib.util.spec_from_file_location("sawyer_stack_launch", LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    context = LaunchContext()
+    if words[0] == "--resume":
+        words = [f"run_dir:={words[1]}", "resume:=true", *words[2:]]
+    for word in words:
+        name, _, value = word.partition(":=")
+        context.launch_configurations[name] = value
+    entities = module.generate_launch_description().entities
+    *_, start = (entity for entity in entities if isinstance(entity, OpaqueFunction))
+    for entity in entities[1:-1]:
+        entity.execute(context)
+    with pytest.raises(SqlRosError) as error:
+        start.execute(context)
+    assert text in str(error.value)
+    assert _tree(tmp_path) == before
