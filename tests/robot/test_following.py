@@ -1,0 +1,130 @@
+"""An arm that does not move as it is told is noticed, one that does is left in peace."""
+
+import numpy as np
+import pytest
+
+from sql_ros.robot.actor import Actor
+from sql_ros.robot.disturbance import Disturbance
+from sql_ros.robot.following import MOST_REST_S, REST_S, Following
+from sql_ros.robot.tasks import load_task
+from sql_ros.runs.rollout import SimulatedArm
+
+PERIOD = 0.05
+HARD = [
+    ("push", 200.0),
+    ("payload", 2.4),
+    ("damping", 5.0),
+    ("damping", 0.2),
+    ("delay", 3.0),
+    ("friction", 3.0),
+]  # the largest of config/trials/standard.yaml
+MIDDLE = {"sawyer": "right_l5", "ur5e": "wrist_2_link"}
+
+
+@pytest.fixture(params=["sawyer_reach", "ur5e_reach", "sawyer_stack"])
+def task(request):
+    return load_task(request.param)
+
+
+def _acting(task, steps, moves=lambda step: True):
+    """Return the steps at which an exploring actor was found not to be followed.
+
+    Where `moves` is false the arm stands still whatever it is told, and knows no velocity.
+    """
+    arm, actor = SimulatedArm(task), Actor(task, seed=0)
+    following = Following(task.robot, task.config.command_mode, PERIOD)
+    rng, fired = np.random.default_rng(0), []
+    for step in range(steps):
+        if step % 60 == 59:
+            kind, size = HARD[step // 60 % len(HARD)]
+            arm.sim.disturb(Disturbance("over", 0.0))
+            force = rng.normal(size=3)
+            force /= np.linalg.norm(force)
+            body = MIDDLE[task.robot.name]
+            arm.sim.disturb(Disturbance(kind, size, body, tuple(force), 0.3, 0.1))
+        state = arm.state()
+        taken = actor.step(state)
+        following.sent(taken.command, state.position)
+        if following.reasons:
+            fired.append(step)
+            following.rest(state.position, np.ones(len(state.position)))
+            break
+        if moves(step):
+            arm.sim.command(task.config.command_mode, taken.command, PERIOD)
+        else:
+            arm.sim.reset(state.position)
+        arm.sim.advance(arm.sim.physics_steps(1.0 / PERIOD))
+        if not moves(step):
+            arm.sim.reset(state.position)
+    return fired
+
+
+def test_simulated_arms_follow_whatever_is_done_to_them(task):
+    """Sixty seconds of exploring, each disturbance of the trials at its largest."""
+    assert _acting(task, 1200) == []
+
+
+def test_an_arm_that_freezes_in_motion_is_noticed(task):
+    (step,) = _acting(task, 400, moves=lambda step: step < 230)
+    limit_s = {"velocity": 1.0, "position": 0.6, "torque": 3.0}[task.config.command_mode]
+    assert step - 230 <= limit_s / PERIOD
+
+
+@pytest.mark.parametrize(("rate", "speed"), [(20.0, 0.25), (125.0, 0.25), (500.0, 1.0), (20.0, 0.1)])
+def test_a_frozen_arm_is_noticed_in_the_time_that_is_stated(rate, speed):
+    robot = load_task("sawyer_reach").robot
+    following, steps = Following(robot, "velocity", 1.0 / rate), 0
+    position, command = np.zeros(7), np.array([0, 0, speed, 0, 0, 0, 0])
+    while not following.reasons:
+        following.sent(command, position)
+        steps += 1
+    assert steps / rate <= 0.3 + 0.05 / speed + 2.0 / min(rate, 50.0)
+    assert "right_j2 stands still against commands by 0.0" in following.reasons["not_following"]
+
+
+@pytest.mark.parametrize("rate", [20.0, 500.0])
+def test_an_arm_that_moves_the_other_way_is_noticed(rate):
+    robot = load_task("sawyer_reach").robot
+    following, position = Following(robot, "velocity", 1.0 / rate), np.zeros(7)
+    command = np.full(7, 0.5)
+    for _ in range(round(1.5 * rate)):
+        following.sent(command, position)
+        position = position - command / rate
+    assert "moves on its own" in following.reasons["not_following"]
+
+
+@pytest.mark.parametrize("rate", [20.0, 500.0])
+def test_an_arm_a_quarter_of_a_second_behind_follows(rate):
+    robot = load_task("sawyer_reach").robot
+    following, delay = Following(robot, "velocity", 1.0 / rate), round(0.25 * rate)
+    times = np.arange(round(10 * rate)) / rate
+    path = 0.4 * np.sin(2.0 * times)[:, None] * np.ones(7)
+    for step in range(delay, len(times) - 1):
+        following.sent((path[step + 1] - path[step]) * rate, path[step - delay])
+        assert not following.reasons
+
+
+def test_it_is_tried_again_after_a_rest_that_doubles():
+    robot = load_task("sawyer_reach").robot
+    following, position, rests = Following(robot, "velocity", PERIOD), np.zeros(7), []
+    for _ in range(6):
+        while not following.reasons:
+            following.sent(np.full(7, 0.5), position)
+        steps = 0
+        while following.reasons:
+            following.rest(position, np.zeros(7))
+            steps += 1
+        rests.append(steps * PERIOD)
+    assert rests == pytest.approx([REST_S, 2.0, 4.0, MOST_REST_S, MOST_REST_S, MOST_REST_S], abs=0.06)
+    for step in range(20):
+        following.sent(np.full(7, 0.5), position + step * PERIOD * 0.5)
+    assert following.attempts == 0
+
+
+def test_an_arm_that_does_not_rest_is_not_tried_again():
+    following = Following(load_task("sawyer_reach").robot, "velocity", PERIOD)
+    while not following.reasons:
+        following.sent(np.full(7, 0.5), np.zeros(7))
+    for _ in range(200):
+        following.rest(np.zeros(7), np.full(7, 0.1))
+    assert following.reasons
