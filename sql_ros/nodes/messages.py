@@ -3,7 +3,7 @@
 ====================  ======================  =====================================================================
 topic                 type                    content
 ====================  ======================  =====================================================================
-joint_states          JointState              the arm; mapped by joint name, further joints are ignored
+joint_states          JointState              the arm; mapped by joint name, see `state_reader.py`
 ~/commands            Float64MultiArray       one value per joint in command order; dim 0 labels mode and joints, dim 1
                                               (optional) the stamp of the state it answers; other types: `adapters.py`
 replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
@@ -26,7 +26,6 @@ import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -86,10 +85,6 @@ class Progress:
     acknowledged: Mapping[int, int]  # run of an actor to the sequence up to which everything is safe; in lockstep also trained on
 
 
-class ForeignStateError(MessageError):
-    """A JointState with none of the arm's joints: somebody else's, such as a gripper's."""
-
-
 # --- joint states ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -109,49 +104,6 @@ def state_to_msg(stamp_ns: int, joints: Sequence[str], position: Vector, velocit
     message.header.stamp = stamp_to_msg(stamp_ns)
     message.position, message.velocity, message.effort = (_doubles(x) for x in (position, velocity, effort))
     return message
-
-
-class StateReader:
-    """Maps JointState to the joints of an arm by name; the order on the topic is not guaranteed and further joints are ignored."""
-
-    def __init__(self, joints: Sequence[str]) -> None:
-        self._joints = list(joints)
-        self._names: list[str] | None = None
-        self._foreign: list[str] | None = None  # names of the last message that was somebody else's
-        self._index = np.empty(0, np.intp)
-
-    def read(self, message: JointState) -> tuple[int, Vector, Vector, Vector]:
-        """Stamp [ns], position, velocity and effort (N,); a topic without effort gives zeros.
-
-        Raises:
-            ForeignStateError: none of the joints is in it.
-            MessageError: a joint is missing, lengths differ, or a value is not finite.
-        """
-        if message.name != self._names:
-            self._learn_names(list(message.name))
-        count = len(message.name)
-        position, velocity = self._pick(message.position, "position", count), self._pick(message.velocity, "velocity", count)
-        effort = self._pick(message.effort, "effort", count) if len(message.effort) else np.zeros_like(position)
-        stamp = message.header.stamp
-        return stamp.sec * 1_000_000_000 + stamp.nanosec, position, velocity, effort
-
-    def _learn_names(self, names: list[str]) -> None:
-        missing = [] if names == self._foreign else [joint for joint in self._joints if joint not in names]
-        if names == self._foreign or len(missing) == len(self._joints):
-            self._foreign = names
-            raise ForeignStateError(f"joint_states lacks {', '.join(self._joints)}; it has {', '.join(names) or 'no names'}")
-        if missing:
-            raise MessageError(f"joint_states lacks {', '.join(missing)}; it has {', '.join(names) or 'no names'}")
-        self._index = np.array([names.index(joint) for joint in self._joints])
-        self._names = names
-
-    def _pick(self, values: Any, what: str, count: int) -> Vector:
-        if len(values) != count:
-            raise MessageError(f"joint_states has {len(values)} values of {what}, expected one per name: {count}")
-        picked = np.frombuffer(values, np.float64)[self._index]
-        if not all(map(isfinite, picked.tolist())):  # a third of the time of np.isfinite, for so few
-            raise MessageError(f"joint_states has a {what} that is not finite: {picked}")
-        return picked
 
 
 # --- commands -------------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+"""Joint states as drivers send them, to the joint values of one arm.
+
+===================  ==========================================================================
+what comes           what is made of it
+===================  ==========================================================================
+other joints only    `ForeignStateError`: a gripper's or a mobile base's message
+joint missing, twice `MessageError`: names the joints
+position not finite  `MessageError`
+velocity NaN, none   `MessageError` that names `velocity_from_position`; with it, positions are
+                     differentiated and the velocity in the message is not read
+effort NaN, none     NaN: not measured
+stamp 0              the time of arrival: the driver sets no stamp
+===================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from math import isfinite, isinf, isnan
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from sql_ros.core.errors import MessageError
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator
+
+Reading = tuple[int, Vector, Vector, Vector]
+
+
+class ForeignStateError(MessageError):
+    """A JointState with none of the arm's joints: somebody else's, such as a gripper's."""
+
+
+def arrival_clock() -> Callable[[], int]:
+    """Return a clock [ns] that begins at the present time and never steps back."""
+    offset = time.time_ns() - time.monotonic_ns()
+    return lambda: offset + time.monotonic_ns()
+
+
+class StateReader:
+    """Map JointState to the joints of an arm by name; order and further joints do not matter.
+
+    Args:
+        joints: Names on the wire, in command order.
+        velocity_from_position: Differentiate positions instead of reading velocities.
+        arrival_ns: Gives the stamp of a state that has none; None leaves it 0, as in lockstep.
+
+    Attributes:
+        is_unstamped: The last state had no stamp.
+    """
+
+    def __init__(
+        self,
+        joints: Sequence[str],
+        *,
+        velocity_from_position: bool = False,
+        arrival_ns: Callable[[], int] | None = None,
+    ) -> None:
+        self._joints = list(joints)
+        self._names: list[str] | None = None
+        self._foreign: list[str] | None = None  # names of the last message of others
+        self._index = np.empty(0, np.intp)
+        self._unmeasured = np.full(len(self._joints), np.nan)
+        self._differentiator = PositionDifferentiator() if velocity_from_position else None
+        self._arrival_ns = arrival_ns
+        self.is_unstamped = False
+
+    def read(self, message: JointState) -> Reading:
+        """Return stamp [ns], position, velocity and effort (N,); effort is NaN if not measured.
+
+        Raises:
+            ForeignStateError: None of the joints is in it.
+            MessageError: A joint is missing or named twice, lengths differ, or a value is not
+                finite.
+        """
+        if message.name != self._names:
+            self._learn_names(list(message.name))
+        stamp_ns = self._stamp(message)
+        position = self._pick(message.position, "position")
+        if not all(map(isfinite, position.tolist())):  # a third of the time of np.isfinite
+            raise MessageError(f"joint_states has a position that is not finite: {position}")
+        velocity = self._velocity(message, stamp_ns, position)
+        return stamp_ns, position, velocity, self._effort(message)
+
+    def _learn_names(self, names: list[str]) -> None:
+        missing: list[str] = []
+        if names != self._foreign:
+            missing = [joint for joint in self._joints if joint not in names]
+        there = ", ".join(names) or "no names"
+        if names == self._foreign or len(missing) == len(self._joints):
+            self._foreign = names
+            raise ForeignStateError(f"joint_states lacks {', '.join(self._joints)}; it has {there}")
+        if missing:
+            raise MessageError(f"joint_states lacks {', '.join(missing)}; it has {there}")
+        twice = [joint for joint in self._joints if names.count(joint) > 1]
+        if twice:
+            raise MessageError(f"joint_states names {', '.join(twice)} twice; it has {there}")
+        self._index = np.array([names.index(joint) for joint in self._joints])
+        self._names = names
+
+    def _stamp(self, message: JointState) -> int:
+        stamp = message.header.stamp
+        stamp_ns = int(stamp.sec * 1_000_000_000 + stamp.nanosec)
+        self.is_unstamped = stamp_ns == 0
+        if self.is_unstamped and self._arrival_ns is not None:
+            return self._arrival_ns()
+        return stamp_ns
+
+    def _velocity(self, message: JointState, stamp_ns: int, position: Vector) -> Vector:
+        if self._differentiator is not None:
+            velocity = self._differentiator.velocity(stamp_ns, position)
+            if velocity is None:
+                raise MessageError(
+                    "no velocity from positions yet, which takes states over "
+                    f"{WINDOW_NS // 10**6} ms, no two of them more than "
+                    f"{LONGEST_GAP_NS // 10**6} ms apart"
+                )
+            return velocity
+        velocity = self._pick(message.velocity, "velocity") if message.velocity else self._unmeasured
+        values = velocity.tolist()
+        if any(map(isnan, values)):
+            lacking = [joint for joint, value in zip(self._joints, values) if isnan(value)]
+            raise MessageError(
+                f"joint_states has no velocity of {', '.join(lacking)}: if the driver measures "
+                "none, set velocity_from_position: true in the robot's file"
+            )
+        if any(map(isinf, values)):
+            raise MessageError(f"joint_states has a velocity that is not finite: {velocity}")
+        return velocity
+
+    def _effort(self, message: JointState) -> Vector:
+        if not message.effort:
+            return self._unmeasured
+        effort = self._pick(message.effort, "effort")
+        if any(map(isinf, effort.tolist())):
+            raise MessageError(f"joint_states has an infinite effort: {effort}")
+        return effort
+
+    def _pick(self, values: Any, what: str) -> Vector:
+        """Return the values (N,) of the arm's joints."""
+        count = len(self._names or ())
+        if len(values) != count:
+            raise MessageError(
+                f"joint_states has {len(values)} values of {what}, expected one per name: {count}"
+            )
+        picked: Vector = np.frombuffer(values, np.float64)[self._index]
+        return picked

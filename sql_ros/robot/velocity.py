@@ -1,0 +1,51 @@
+"""Joint velocities from positions, for drivers that measure none."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from sql_ros.robot.arm import Vector
+
+WINDOW_NS = 14_000_000  # two periods at 125 Hz, less jitter
+LONGEST_GAP_NS = 100_000_000  # the motion within a longer gap is unknown: the window begins anew
+
+
+class PositionDifferentiator:
+    """Average velocity over the last `WINDOW_NS`, by the difference of two positions.
+
+    A causal filter of finite length: exact at constant speed, and as good at irregular intervals. It
+    lags by half the window: 8 ms at 125 Hz and above, half a period where states come less often.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[int, Vector]] = deque()  # stamp [ns] and positions (N,)
+
+    def velocity(self, stamp_ns: int, position: Vector) -> Vector | None:
+        """Take a position (N,) [rad] and return the velocity (N,) [rad/s].
+
+        Args:
+            stamp_ns: Time of measurement [ns].
+            position: Joint positions.
+
+        Returns:
+            None while the samples span less than the window. A sample that is not newer than the
+            last one is left out.
+        """
+        samples = self._samples
+        if samples and not 0 < stamp_ns - samples[-1][0] <= LONGEST_GAP_NS:
+            if -LONGEST_GAP_NS <= stamp_ns - samples[-1][0] <= 0:
+                return self._average()
+            samples.clear()
+        samples.append((stamp_ns, np.array(position, np.float64)))
+        while len(samples) > 2 and stamp_ns - samples[1][0] >= WINDOW_NS:
+            samples.popleft()
+        return self._average()
+
+    def _average(self) -> Vector | None:
+        first_ns, first = self._samples[0]
+        last_ns, last = self._samples[-1]
+        if last_ns - first_ns < WINDOW_NS:
+            return None
+        return (last - first) / (1e-9 * (last_ns - first_ns))
