@@ -35,6 +35,7 @@ from sql_ros.nodes.actor_node import ActorConfig
 from sql_ros.nodes.learner_node import LearnerConfig
 from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.nodes.sim_bridge_node import SimBridgeConfig
+from sql_ros.nodes.state_reader import StateReader
 from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.tasks import load_task
@@ -212,10 +213,10 @@ def sound_messages(task: Task) -> dict[str, Any]:
         "policy": m.policy_to_msg(b"a file"),
         "progress": m.progress_to_msg(m.Progress(1, 2, 3, {7: 1})),
         "episode": m.episode_to_msg(EpisodeSummary(1, 2, 3, 4.0, True, 0.1, 1)),
-        "command": m.command_to_msg(zeros, spec.command_mode, robot.joints, 50_000_000),
+        "command": m.command_to_msg(zeros, spec.command_mode, robot.wire_joints, 50_000_000),
         "disturbance": m.disturbance_to_msg(Disturbance("push", 20.0, "right_l5", (1.0, 0.0, 0.0), 0.2, 0.1)),
-        "state": m.state_to_msg(50_000_000, robot.joints, np.array(robot.neutral_position), zeros, zeros),
-        "target": m.target_to_msg(np.array([0.6, 0.0, 0.2]), 0),
+        "state": m.state_to_msg(50_000_000, robot.wire_joints, np.array(robot.neutral_position), zeros, zeros),
+        "target": m.target_to_msg(np.array([0.6, 0.0, 0.2]), 0, robot.wire_base_frame),
     }
 
 
@@ -227,7 +228,7 @@ def altered_message(rng: Rng, message: Any) -> Any:
 
 
 def _messages(task: Task, folder: Path) -> list[Target]:
-    sound, codec, reader = sound_messages(task), m.TransitionCodec(task.spec), m.StateReader(task.robot.joints)
+    sound, codec, reader = sound_messages(task), m.TransitionCodec(task.spec), StateReader(task.robot.wire_joints)
     make_key(folder / "key")
     seal = Seal(str(folder / "key"))
     followed = Followed(seal)
@@ -242,10 +243,10 @@ def _messages(task: Task, folder: Path) -> list[Target]:
         "policy": m.policy_from_msg,
         "progress": m.progress_from_msg,
         "episode": m.episode_from_msg,
-        "command": lambda message: m.command_from_msg(message, task.spec.command_mode, task.robot.joints),
+        "command": lambda message: m.command_from_msg(message, task.spec.command_mode, task.robot.wire_joints),
         "disturbance": m.disturbance_from_msg,
         "state": reader.read,
-        "target": m.target_from_msg,
+        "target": lambda message: m.target_from_msg(message, task.robot.wire_base_frame),
     }
 
     def reading(name: str) -> Target:

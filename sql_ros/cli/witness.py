@@ -20,8 +20,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt64MultiArray
 
 from sql_ros.core.errors import MessageError, SqlRosError
-from sql_ros.nodes.messages import StateReader, TransitionCodec, progress_from_msg, read_answers
+from sql_ros.nodes.messages import TransitionCodec, progress_from_msg, read_answers
 from sql_ros.nodes.qos import RELIABLE, REPLAY
+from sql_ros.nodes.state_reader import StateReader
 from sql_ros.robot.task import Task
 
 RECOVERED = 20  # new transitions in the buffer: training goes on
@@ -78,7 +79,7 @@ class Witness:
     def __init__(self, stack: list[subprocess.Popen[bytes]], log: Path, task: Task) -> None:
         self._stack, self._log = stack, log
         self._codec, self._fastest = TransitionCodec(task.spec), np.array(task.robot.velocity_limit)
-        self._reader = StateReader(task.robot.joints)
+        self._reader = StateReader(task.robot.wire_joints)
         self.sent: dict[tuple[int, int], bytes] = {}
         self.acknowledged: dict[int, int] = {}
         self.transitions = self.unsafe_commands = 0

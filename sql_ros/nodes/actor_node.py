@@ -36,10 +36,8 @@ from sql_ros.nodes.intera import InteraRobot
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.messages import (
     LOCKSTEP_TRANSITIONS,
-    ForeignStateError,
     Progress,
     ReplayEntry,
-    StateReader,
     TransitionCodec,
     episode_to_msg,
     progress_from_msg,
@@ -50,6 +48,8 @@ from sql_ros.nodes.policy_intake import PolicyIntake
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.nodes.seal import Followed, Seal
+from sql_ros.nodes.state_publishers import StatePublishers
+from sql_ros.nodes.state_reader import ForeignStateError, StateReader, arrival_clock
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
@@ -78,6 +78,7 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     seed: int = option(0, "of start poses, exploration and the policy's noise", minimum=0)
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
     realtime_factor: float = option(1.0, "as in the simulation; 0: lockstep. A real arm has 1", minimum=0.0, maximum=100.0)
+    joint_prefix: str = option("", "before every joint and frame name on topics; empty: as in the robot's file")
     dry_run: bool = option(False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands")
     key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     actor_id: int = option(0, "names this actor among several that feed one learner", minimum=0, maximum=2**31)
@@ -106,6 +107,7 @@ class ActorNode(ManagedNode):
         self.lockstep = self.config.realtime_factor == 0.0
         self.trains = self.config.mode == "train"
         self._guard = Guard(self, self.config, self.where)
+        self._guard.conditions.append(lambda now: self._publishers.reasons(now))
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
         self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
@@ -117,10 +119,12 @@ class ActorNode(ManagedNode):
         """Loads task and policy; creates what it speaks and listens through. See `ManagedNode`."""
         if self.config.dry_run and self.lockstep:
             raise ConfigError("parameter 'dry_run' is true, but in lockstep (realtime_factor 0) the simulation waits for commands")
-        self.task = load_task(self.config.task)
+        self.task = load_task(self.config.task, self.config.joint_prefix)
         robot, rate = self.task.robot, self.task.config.control_rate_hz
         self.actor = self.make_actor()
-        self._arm, self._reader, self._codec = Arm(robot), StateReader(robot.joints), TransitionCodec(self.task.spec)
+        self._arm, self._codec = Arm(robot), TransitionCodec(self.task.spec)
+        self._reader = self._make_reader()
+        self._publishers = StatePublishers(self, self.resolve_topic_name("joint_states"), robot.wire_joints)
         adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
         self._wire = Wire(adapter)
         self._progress = NO_PROGRESS
@@ -147,6 +151,17 @@ class ActorNode(ManagedNode):
             self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
         self.reading.subscribe(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _make_reader(self) -> StateReader:
+        """Return the reader of joint states; in lockstep the simulation stamps and measures."""
+        robot = self.task.robot
+        if self.lockstep:
+            return StateReader(robot.wire_joints)
+        return StateReader(
+            robot.wire_joints,
+            velocity_from_position=robot.velocity_from_position,
+            arrival_ns=arrival_clock(),
+        )
 
     def make_actor(self) -> Actor:
         """Who acts.
@@ -247,14 +262,19 @@ class ActorNode(ManagedNode):
         arrived = time.monotonic()
         try:
             state = self._arm.state(*self._reader.read(message))
-        except ForeignStateError as error:
-            self._diagnostics.fault("state_foreign", str(error))
+        except ForeignStateError:
+            self._diagnostics.faults["state_foreign"] += 1
+            self._publishers.heard_other(message.name)
             return
         except MessageError as error:
             self._diagnostics.faults["state_dropped"] += 1
             self._heard = arrived
+            self._publishers.heard(self.reading.number, arrived)
             self._guard.watch.bad(str(error))
             return
+        self._publishers.heard(self.reading.number, arrived)
+        if self._reader.is_unstamped and not self.lockstep:
+            self._publishers.heard_unstamped()
         interval, self._heard = arrived - self._heard, arrived
         if self.lockstep:
             self._newest = state
@@ -401,9 +421,11 @@ class ActorNode(ManagedNode):
         self._release()
         now = time.monotonic()
         if now - self._heard > WARN_EVERY_S and self._waits_since is None and (self.lockstep or self._newest is None):
-            name, joints = self.resolve_topic_name("joint_states"), ", ".join(self.task.robot.joints)
+            name, joints = self.resolve_topic_name("joint_states"), ", ".join(self.task.robot.wire_joints)
+            others = self._publishers.others()
             self._diagnostics.fault(
-                "waiting", f"nothing of {joints} on {name} for {now - self._heard:.0f} s: is its publisher running, are these its joints?"
+                "waiting",
+                f"nothing of {joints} on {name} for {now - self._heard:.0f} s{others}: is its publisher running, are these its joints?",
             )
         elif self._newest is not None and not self.config.dry_run and self._commands.get_subscription_count() == 0:
             self._diagnostics.fault("unheard", f"nobody listens to {self._commands.topic_name}: is the arm's controller running?")
@@ -488,7 +510,7 @@ class ActorNode(ManagedNode):
         if step.transition is not None and self.trains and not self.config.dry_run:  # in a dry run the arm did not do it
             self._publish_transition(step, step.transition)
         if step.target is not None:
-            self._targets.publish(target_to_msg(step.target, self._newest.stamp_ns if self._newest else 0))
+            self._targets.publish(target_to_msg(step.target, self._newest.stamp_ns if self._newest else 0, self.task.robot.wire_base_frame))
         if step.summary is not None:
             self._episodes.publish(episode_to_msg(step.summary))
 
@@ -543,6 +565,10 @@ class ActorNode(ManagedNode):
             return (held[0], f"dry run; {held[1]}", values) if held else (WARN, "dry run", values)
         if held:
             return (*held, values)
+        if self._newest is None:
+            joints = ", ".join(self.task.robot.wire_joints)
+            name = self.resolve_topic_name("joint_states")
+            return WARN, f"waiting for joint_states: nothing of {joints} on {name} yet", values
         if self.actor.is_idle:
             return WARN, "holding, policy_missing: no policy, and exploring is not allowed", values
         return OK, "acting" if self._policies.version else "exploring", values

@@ -68,12 +68,12 @@ def make_adapter(robot: RobotConfig, mode: str, period_s: float) -> Adapter:
     """
     interface = robot.interface(mode)
     if interface == "trajectory":
-        return TrajectoryAdapter(robot.joints, period_s)
+        return TrajectoryAdapter(robot.wire_joints, period_s)
     if interface == "intera":
         from sql_ros.nodes.intera import InteraAdapter
 
-        return InteraAdapter(robot.joints, mode)
-    return ForwardAdapter(robot.joints, mode)
+        return InteraAdapter(robot.wire_joints, mode)
+    return ForwardAdapter(robot.wire_joints, mode)
 
 
 class ForwardAdapter:

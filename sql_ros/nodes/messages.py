@@ -48,7 +48,6 @@ from sql_ros.robot.disturbance import Disturbance
 TRANSITION_FIELDS = ("actor", "run", "episode", "step", "sequence", "oldest", "policy_version", "reward", "terminated", "truncated")
 PROGRESS_FIELDS = ("transitions", "updates", "policy_version")  # then run and sequence of every actor process
 PROGRESS_LABEL = f"sql_ros.progress/2 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
-BASE_FRAME = "base"
 DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
 LARGEST_INPUT = 1e4  # of an observation in units of its scale: networks are made for about 1, and one next state of 1e6 made some NaN
 LARGEST_REWARD = 1e6  # none is meant to be, and Adam keeps the square of what one makes for thousands of updates
@@ -347,24 +346,24 @@ def _doubles(values: npt.ArrayLike) -> array.array[float]:
 # --- targets ---
 
 
-def target_to_msg(position: Vector, stamp_ns: int) -> PoseStamped:
-    """A target [m] (3,), upright in the frame `base`."""
+def target_to_msg(position: Vector, stamp_ns: int, frame: str) -> PoseStamped:
+    """Return a target [m] (3,), upright in the base frame, of that name."""
     message = PoseStamped()
-    message.header.frame_id = BASE_FRAME
+    message.header.frame_id = frame
     message.header.stamp = stamp_to_msg(stamp_ns)
     message.pose.position.x, message.pose.position.y, message.pose.position.z = (float(value) for value in position)
     message.pose.orientation.w = 1.0
     return message
 
 
-def target_from_msg(message: PoseStamped) -> Vector:
-    """The position [m] (3,).
+def target_from_msg(message: PoseStamped, frame: str) -> Vector:
+    """Return the position [m] (3,) in the base frame, of that name.
 
     Raises:
         MessageError: another frame, or a value that is not finite.
     """
-    if message.header.frame_id not in ("", BASE_FRAME):
-        raise MessageError(f"target in frame '{message.header.frame_id}', expected '{BASE_FRAME}'")
+    if message.header.frame_id not in ("", frame):
+        raise MessageError(f"target in frame '{message.header.frame_id}', expected '{frame}'")
     position = np.array([message.pose.position.x, message.pose.position.y, message.pose.position.z])
     if not np.isfinite(position).all():
         raise MessageError(f"target {position} is not finite")

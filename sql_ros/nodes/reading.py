@@ -50,6 +50,7 @@ class Reading:
     Attributes:
         meanwhile: called whenever there is nothing to read, may do a little work and says how long it can wait for the next time [s]; 0:
             topics are looked at and it is called again.
+        number: that its publisher gave the message whose callback runs, counting from 1; None where the middleware does not say.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -58,6 +59,7 @@ class Reading:
         self._subscriptions: list[Any] = []
         self._ended = threading.Event()
         self.meanwhile: Callable[[], float] = _nothing
+        self.number: int | None = None
         self._thread: NodeThread | None = None
 
     def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], *qos: QoSProfile) -> None:
@@ -122,6 +124,7 @@ class Reading:
                     if subscription.handle.pointer in ready and not self._ended.is_set():
                         taken = self._take(subscription)
                         if taken is not None:
+                            self.number = taken[1].get("publication_sequence_number")
                             subscription.callback(taken[0])
 
 

@@ -54,6 +54,7 @@ class SimBridgeConfig(RealtimeConfig, ManagedConfig):
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path: gives scene, arm and command mode")
     realtime_factor: float = option(1.0, "simulated seconds per second; 0: lockstep, as fast as possible", minimum=0.0, maximum=100.0)
     seed: int = option(0, "of what the task lets vary from episode to episode", minimum=0)
+    joint_prefix: str = option("", "before every joint and frame name on topics; empty: as in the robot's file")
     state_rate_hz: float = option(100.0, "joint_states per simulated second when paced", minimum=1.0, maximum=1000.0)
 
 
@@ -67,7 +68,7 @@ class SimBridgeNode(ManagedNode):
 
     def configure(self) -> None:
         """Loads the scene; creates topics and services. See `ManagedNode`."""
-        task = load_task(self.config.task)
+        task = load_task(self.config.task, self.config.joint_prefix)
         self._robot, self._mode = task.robot, task.config.command_mode
         self._sim = Simulation(task.config.scene, task.robot, goal=True)
         rate = task.config.control_rate_hz if self.lockstep else self.config.state_rate_hz
@@ -135,7 +136,7 @@ class SimBridgeNode(ManagedNode):
         if self.ended.is_set():
             return
         try:
-            target = target_from_msg(message)
+            target = target_from_msg(message, self._robot.wire_base_frame)
         except MessageError as error:
             self._diagnostics.fault("target_dropped", str(error))
             return
@@ -244,7 +245,9 @@ class SimBridgeNode(ManagedNode):
     def _publish_state(self) -> None:
         self._published = time.monotonic()
         measured = self._sim.measure()
-        self._states.publish(state_to_msg(measured.stamp_ns, self._robot.joints, measured.position, measured.velocity, measured.effort))
+        self._states.publish(
+            state_to_msg(measured.stamp_ns, self._robot.wire_joints, measured.position, measured.velocity, measured.effort)
+        )
 
     def report(self) -> Status:
         """For /diagnostics, while active."""

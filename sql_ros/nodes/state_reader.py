@@ -143,8 +143,6 @@ class StateReader:
         """Return the values (N,) of the arm's joints."""
         count = len(self._names or ())
         if len(values) != count:
-            raise MessageError(
-                f"joint_states has {len(values)} values of {what}, expected one per name: {count}"
-            )
+            raise MessageError(f"joint_states has {len(values)} values of {what}, expected one per name: {count}")
         picked: Vector = np.frombuffer(values, np.float64)[self._index]
         return picked

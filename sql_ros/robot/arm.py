@@ -28,7 +28,7 @@ class RobotState:
         stamp_ns: time of measurement on the clock of the robot [ns].
         position: joint positions [rad], (N,).
         velocity: joint velocities [rad/s], (N,).
-        effort: measured joint torques [N m], (N,).
+        effort: measured joint torques [N m], (N,); NaN where the arm measures none.
         tool_position: of the tool in the base frame [m], (3,).
         tool_rotation: tool axes in the base frame, as columns, (3, 3).
     """

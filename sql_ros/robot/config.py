@@ -51,6 +51,12 @@ class RobotConfig(Config):
         {}, "controller of the real arm for each command mode; a mode without one is simulated only"
     )
     state_topic: str = option("joint_states", "where the real arm says its joint states")
+    joint_prefix: str = option("", "before every joint and frame name on topics, e.g. left_; not in model, scene and policy")
+    base_frame: str = option("base", "name of the MJCF's world frame on topics, without joint_prefix")
+    tool_frame: str = option("", "name of the tool's frame on topics, without joint_prefix; empty: as 'tool'")
+    velocity_from_position: bool = option(
+        False, "the driver measures no velocities: differentiate positions, 8 ms late at 125 Hz or more; see robot/velocity.py"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,6 +73,21 @@ class RobotConfig(Config):
         for name, box in [("workspace", self.workspace)] * bool(self.workspace) + [("keep_out", box) for box in self.keep_out]:
             if len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:])):
                 raise ConfigError(f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the upper corner")
+
+    @property
+    def wire_joints(self) -> tuple[str, ...]:
+        """Joint names on topics, in command order: with `joint_prefix`."""
+        return tuple(f"{self.joint_prefix}{joint}" for joint in self.joints)
+
+    @property
+    def wire_base_frame(self) -> str:
+        """Frame of goals and targets on topics: with `joint_prefix`, as URDFs' `tf_prefix`."""
+        return f"{self.joint_prefix}{self.base_frame}"
+
+    @property
+    def wire_tool_frame(self) -> str:
+        """Frame of the robot's tool on topics: with `joint_prefix`."""
+        return f"{self.joint_prefix}{self.tool_frame or self.tool}"
 
     def interface(self, mode: str) -> str:
         """Return how commands of this mode are sent: "forward", "trajectory" or "intera"."""

@@ -18,15 +18,20 @@ class PushWatch:
 
     The torque from outside is estimated twice: as what the motion since the last state takes by the arm's dynamics, less what its drives
     gave; and, where torques are commanded, as what the joints measure, less what was commanded. Contact and friction are in both, so a push
-    is what departs from what was usual lately. An arm that measures no torque, or gives back the commanded one, is judged by its motion.
+    is what departs from what was usual lately. An arm that measures no torque (NaN), or gives back the commanded one, is judged by its
+    motion.
 
     Args:
         dynamics: of the arm, over one control period.
+
+    Attributes:
+        has_torques: the last state had a measured torque of every joint.
     """
 
     def __init__(self, dynamics: Dynamics) -> None:
         self._dynamics = dynamics
         self._last: RobotState | None = None
+        self.has_torques = False
         self._commanded: Vector | None = None
         self._usual: tuple[deque[Vector], deque[Vector]] = (deque(maxlen=REMEMBERED), deque(maxlen=REMEMBERED))
 
@@ -39,12 +44,14 @@ class PushWatch:
         """
         last, given = self._last, self._commanded
         self._last, self._commanded = state, commanded
+        measured = np.nan_to_num(state.effort)  # zero instead of NaN
+        self.has_torques = bool(np.isfinite(state.effort).all())
         if last is None or not 0.5 < 1e-9 * (state.stamp_ns - last.stamp_ns) / self._dynamics.period_s < 1.5:
             return False
-        drives = given if given is not None else 0.5 * (last.effort + state.effort)
+        drives = given if given is not None else 0.5 * (np.nan_to_num(last.effort) + measured)
         estimates = [self._dynamics.torque_for(state.velocity, last.position, last.velocity) - drives]
-        if given is not None:
-            estimates.append(state.effort - given)
+        if given is not None and self.has_torques:
+            estimates.append(measured - given)
         # no short cut: both have to remember
         return any([_departs(estimate, usual) for estimate, usual in zip(estimates, self._usual)])
 

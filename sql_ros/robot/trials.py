@@ -169,6 +169,7 @@ class Row:
     deviation_m: float  # largest distance from the target since the disturbance
     interventions: int  # of the safety filter
     policy_sha256: str
+    push_seen_by: str = ""  # what a push by hand was detected by: "motion", or "motion and torque"
 
 
 def draw(task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: float, repeat: int, seed: int) -> Trial:
@@ -274,12 +275,12 @@ class Session:
         """If no kind breaks."""
         return sum(len(self._drawn[kind, size]) for kind, sizes in self._kinds.items() for size in sizes)
 
-    def close(self, success: bool, recovery_s: float, deviation_m: float, interventions: int) -> Row:
+    def close(self, success: bool, recovery_s: float, deviation_m: float, interventions: int, push_seen_by: str = "") -> Row:
         """Notes what the trial under way gave; the next one is under way then."""
         assert self.trial is not None
         t = self.trial
         recovery_s = recovery_s if success else math.nan
-        row = Row(t.kind, t.size, t.repeat, t.seed, success, recovery_s, deviation_m, interventions, self._sha256)
+        row = Row(t.kind, t.size, t.repeat, t.seed, success, recovery_s, deviation_m, interventions, self._sha256, push_seen_by)
         self.rows.append(row)
         self.trial = next(self._plan, None)
         return row
@@ -420,7 +421,7 @@ class TrialActor(Actor):
         self._deviation = 0.0
         self._interventions = sum(self.safety.interventions.values())
         self._done, self._pushed, self._prompted_ns = False, False, 0
-        self._push = PushWatch(self._dynamics)
+        self._push, self._seen_by = PushWatch(self._dynamics), ""
         self.prompt = ""
 
     def _watch_state(self, state: RobotState, trial: Trial, step: Step) -> None:
@@ -444,6 +445,7 @@ class TrialActor(Actor):
                 self._prompted_ns = state.stamp_ns
             elif self._pushed:
                 self.prompt, self._done, self._from_ns = "", True, state.stamp_ns
+                self._seen_by = "motion and torque" if self._push.has_torques else "motion"
             elif 1e-9 * (state.stamp_ns - self._prompted_ns) > PATIENCE_S:
                 self.repeat()
             return
@@ -477,7 +479,7 @@ class TrialActor(Actor):
     def _close(self, success: bool) -> None:
         recovery_s = max(1e-9 * (self._last_away_ns - self._from_ns), 0.0)
         interventions = sum(self.safety.interventions.values()) - self._interventions
-        self.session.close(success, recovery_s, self._deviation, interventions)
+        self.session.close(success, recovery_s, self._deviation, interventions, self._seen_by)
         self._give_up()
         self._prepare()
 

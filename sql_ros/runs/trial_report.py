@@ -115,7 +115,7 @@ def _text(
         sha256 = rows[0].policy_sha256
         parts.append(
             f"## {name}\n\nRecovered from **{made} of {total}** perturbations of the reference sizes ({_percent(low)} to {_percent(high)}).\n"
-            f"Policy SHA-256 `{sha256}`.\n\n{_table(rows)}\n\n{_breaks(rows)}"
+            f"Policy SHA-256 `{sha256}`.\n\n{_table(rows)}\n\n{_breaks(rows)}{_detection(rows)}"
         )
     if len(results) > 1:
         parts.append(_pairs(results))
@@ -154,6 +154,20 @@ def _breaks(rows: Sequence[Row]) -> str:
         if kind != "undisturbed" or math.isfinite(size):
             words.append(f"{kind}: {f'at {size:g} {unit}' if math.isfinite(size) else f'not up to {largest:g} {unit}'}")
     return "Breaks (fewer than half succeed): " + "; ".join(words) + "."
+
+
+def _detection(rows: Sequence[Row]) -> str:
+    """Return a sentence about how pushes by hand were detected; empty where there were none."""
+    pushes = [row for row in rows if row.push_seen_by]
+    by_motion = sum(row.push_seen_by == "motion" for row in pushes)
+    if not pushes:
+        return ""
+    if by_motion:
+        return (
+            f"\n\nOf {len(pushes)} pushes by hand {by_motion} were detected by motion alone: the arm "
+            "reports no joint torques, so a push that moves it little goes unnoticed."
+        )
+    return f"\n\nAll {len(pushes)} pushes by hand were detected by motion and joint torques."
 
 
 def _pairs(results: Mapping[str, Sequence[Row]]) -> str:

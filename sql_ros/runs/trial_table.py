@@ -15,14 +15,23 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def append_rows(path: Path, rows: list[Row]) -> None:
-    """Adds lines to a CSV file, the heading first where it is new."""
+    """Add lines to a CSV file, the heading first where it is new; an older file keeps its columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    columns = _heading(path) or COLUMNS
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         if new:
             writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+
+
+def _heading(path: Path) -> list[str]:
+    """Return the columns of a file; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -51,6 +60,7 @@ def _row(cells: Mapping[str, str]) -> Row:
         deviation_m=float(cells["deviation_m"]),
         interventions=int(cells["interventions"]),
         policy_sha256=cells["policy_sha256"],
+        push_seen_by=cells.get("push_seen_by") or "",  # files of former releases lack it
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
@@ -20,7 +19,6 @@ from sql_ros.nodes.messages import (
     LARGEST_REWARD,
     Progress,
     ReplayEntry,
-    StateReader,
     TransitionCodec,
     command_from_msg,
     command_to_msg,
@@ -32,7 +30,6 @@ from sql_ros.nodes.messages import (
     policy_to_msg,
     progress_from_msg,
     progress_to_msg,
-    state_to_msg,
     target_from_msg,
     target_to_msg,
 )
@@ -40,49 +37,6 @@ from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.robot.disturbance import Disturbance
 
 JOINTS = ("j0", "j1")
-
-
-def _state(names=("j0", "j1"), position=(1.0, 2.0), velocity=(3.0, 4.0), effort=(5.0, 6.0)) -> JointState:
-    return JointState(name=list(names), position=list(position), velocity=list(velocity), effort=list(effort))
-
-
-def test_a_state_is_mapped_by_name_and_foreign_joints_are_ignored():
-    reader = StateReader(JOINTS)
-    message = _state(("head_pan", "j1", "torso", "j0"), (9, 2, 9, 1), (9, 4, 9, 3), (9, 6, 9, 5))
-    message.header.stamp.sec, message.header.stamp.nanosec = 3, 7
-    stamp, position, velocity, effort = reader.read(message)
-    assert stamp == 3_000_000_007
-    assert (position.tolist(), velocity.tolist(), effort.tolist()) == ([1, 2], [3, 4], [5, 6])
-    assert reader.read(_state())[1].tolist() == [1, 2]  # another order on the same topic
-
-
-def test_a_state_survives_the_way_there_and_back():
-    values = [np.array([0.1, -0.2]), np.array([1.0, 2.0]), np.array([-3.0, 4.0])]
-    stamp, *back = StateReader(JOINTS).read(state_to_msg(12_345_678_901, JOINTS, *values))
-    assert stamp == 12_345_678_901
-    for sent, received in zip(values, back):
-        np.testing.assert_array_equal(sent, received)
-
-
-def test_a_state_without_effort_reads_as_zero_effort():
-    assert StateReader(JOINTS).read(_state(effort=()))[3].tolist() == [0.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("message", "text"),
-    [
-        (_state(names=("j0", "wrist")), "lacks j1; it has j0, wrist"),
-        (_state(names=(), position=(), velocity=(), effort=()), "lacks j0, j1; it has no names"),
-        (_state(position=(1.0,)), "has 1 values of position, expected one per name: 2"),
-        (_state(velocity=()), "has 0 values of velocity, expected one per name: 2"),
-        (_state(position=(1.0, np.nan)), "position that is not finite"),
-        (_state(effort=(np.inf, 0.0)), "effort that is not finite"),
-    ],
-)
-def test_a_wrong_state_is_refused(message, text):
-    with pytest.raises(MessageError) as error:
-        StateReader(JOINTS).read(message)
-    assert text in str(error.value)
 
 
 def test_a_command_survives_the_way_there_and_back():
@@ -255,18 +209,18 @@ def test_an_episode_that_cannot_be_is_refused(field, value, text):
 
 
 def test_a_target_survives_the_way_there_and_back():
-    message = target_to_msg(np.array([0.6, 0.1, -0.07]), 1_500_000_000)
-    assert (message.header.frame_id, message.header.stamp.sec, message.pose.orientation.w) == ("base", 1, 1.0)
-    np.testing.assert_array_equal(target_from_msg(message), [0.6, 0.1, -0.07])
+    message = target_to_msg(np.array([0.6, 0.1, -0.07]), 1_500_000_000, "base_link")
+    assert (message.header.frame_id, message.header.stamp.sec, message.pose.orientation.w) == ("base_link", 1, 1.0)
+    np.testing.assert_array_equal(target_from_msg(message, "base_link"), [0.6, 0.1, -0.07])
 
 
 def test_a_target_in_another_frame_or_not_finite_is_refused():
     foreign, broken = PoseStamped(), PoseStamped()
     foreign.header.frame_id = "map"
     broken.pose.position.x = float("nan")
-    for message, text in ((foreign, "target in frame 'map', expected 'base'"), (broken, "not finite")):
+    for message, text in ((foreign, "target in frame 'map', expected 'base_link'"), (broken, "not finite")):
         with pytest.raises(MessageError, match=text):
-            target_from_msg(message)
+            target_from_msg(message, "base_link")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_the_goal_is_where_the_last_target_says(processes, probe):
     targets.publish(foreign)
     dropped = "fault/target_dropped"
     probe.wait(lambda: [v for m in diagnostics for s in m.status for v in s.values if v.key == dropped and v.value == "1"], what=dropped)
-    targets.publish(target_to_msg(np.array([0.45, 0.16, height - 0.01]), 0))  # a latched topic keeps the last one only
+    targets.publish(target_to_msg(np.array([0.45, 0.16, height - 0.01]), 0, "base"))  # a latched topic keeps the last one only
     for _ in range(20):
         position = np.array(states[-1].position)
         before = _stamp(states[-1])

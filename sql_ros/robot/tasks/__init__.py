@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from typing import Any
 
 from sql_ros.core.config import config_from_mapping, read_yaml, shown
@@ -17,8 +18,13 @@ from sql_ros.robot.task import Task
 from sql_ros.share import find_file
 
 
-def load_task(name: str, **options: Any) -> Task:
-    """Builds the task of config/tasks/<name>.yaml, or of the YAML file at the path given; `options` replace what it says.
+def load_task(name: str, joint_prefix: str = "", **options: Any) -> Task:
+    """Build the task of config/tasks/<name>.yaml, or of the YAML file at the path given.
+
+    Args:
+        name: Of a file in config/tasks/, or a path.
+        joint_prefix: Of the arm's joints on topics; empty: as its robot file says.
+        options: Replace what the file of the task says.
 
     Raises:
         ConfigError: no such file, unknown kind, unknown key, a value out of range, or one that does not fit the arm.
@@ -32,6 +38,8 @@ def load_task(name: str, **options: Any) -> Task:
     module = importlib.import_module(f"{__name__}.{kind}")
     config = config_from_mapping(module.TaskConfig, values, str(path))
     robot = load_robot(config.robot)
+    if joint_prefix:
+        robot = replace(robot, joint_prefix=joint_prefix)
     try:
         task: Task = module.Task(path.stem, config, robot)
     except ConfigError as error:
