@@ -107,7 +107,7 @@ class ActorNode(ManagedNode):
         self.lockstep = self.config.realtime_factor == 0.0
         self.trains = self.config.mode == "train"
         self._guard = Guard(self, self.config, self.where)
-        self._guard.conditions.append(lambda now: self._publishers.reasons(now))
+        self._guard.conditions.append(lambda now: self._speakers.reasons(now))
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
         self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
@@ -124,7 +124,7 @@ class ActorNode(ManagedNode):
         self.actor = self.make_actor()
         self._arm, self._codec = Arm(robot), TransitionCodec(self.task.spec)
         self._reader = self._make_reader()
-        self._publishers = StatePublishers(self, self.resolve_topic_name("joint_states"), robot.wire_joints)
+        self._speakers = StatePublishers(self, self.resolve_topic_name("joint_states"), robot.wire_joints)
         adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
         self._wire = Wire(adapter)
         self._progress = NO_PROGRESS
@@ -264,17 +264,17 @@ class ActorNode(ManagedNode):
             state = self._arm.state(*self._reader.read(message))
         except ForeignStateError:
             self._diagnostics.faults["state_foreign"] += 1
-            self._publishers.heard_other(message.name)
+            self._speakers.heard_other(message.name)
             return
         except MessageError as error:
             self._diagnostics.faults["state_dropped"] += 1
             self._heard = arrived
-            self._publishers.heard(self.reading.number, arrived)
+            self._speakers.heard(self.reading.number, arrived)
             self._guard.watch.bad(str(error))
             return
-        self._publishers.heard(self.reading.number, arrived)
+        self._speakers.heard(self.reading.number, arrived)
         if self._reader.is_unstamped and not self.lockstep:
-            self._publishers.heard_unstamped()
+            self._speakers.heard_unstamped()
         interval, self._heard = arrived - self._heard, arrived
         if self.lockstep:
             self._newest = state
@@ -422,7 +422,7 @@ class ActorNode(ManagedNode):
         now = time.monotonic()
         if now - self._heard > WARN_EVERY_S and self._waits_since is None and (self.lockstep or self._newest is None):
             name, joints = self.resolve_topic_name("joint_states"), ", ".join(self.task.robot.wire_joints)
-            others = self._publishers.others()
+            others = self._speakers.others()
             self._diagnostics.fault(
                 "waiting",
                 f"nothing of {joints} on {name} for {now - self._heard:.0f} s{others}: is its publisher running, are these its joints?",

@@ -66,6 +66,7 @@ class RobotConfig(Config):
         if len(set(self.joints)) < len(self.joints):
             raise ConfigError(f"'joints' names a joint twice: {', '.join(self.joints)}")
         self._check_limits()
+        self._check_names()
         for mode, controller in self.controllers.items():
             if mode not in MODES:
                 raise ConfigError(f"'controllers' has '{mode}', expected one of: {', '.join(MODES)}")
@@ -73,6 +74,12 @@ class RobotConfig(Config):
         for name, box in [("workspace", self.workspace)] * bool(self.workspace) + [("keep_out", box) for box in self.keep_out]:
             if len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:])):
                 raise ConfigError(f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the upper corner")
+
+    def _check_names(self) -> None:
+        """Check that names on topics have no blanks, which separate the names in a command's label."""
+        for name in ("joint_prefix", "base_frame", "tool_frame"):
+            if any(letter.isspace() for letter in getattr(self, name)):
+                raise ConfigError(f"'{name}' is '{getattr(self, name)}', expected no blanks")
 
     @property
     def wire_joints(self) -> tuple[str, ...]:

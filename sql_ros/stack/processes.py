@@ -69,7 +69,13 @@ def learner(settings: Settings) -> NodeProcess:
 
 def sim_bridge(settings: Settings) -> NodeProcess:
     """Return the process of the simulated arm, which makes the time that the others take."""
-    parameters = {"task": settings.task_name, "use_sim_time": False, "seed": settings.seed, **_managed(settings)}
+    parameters = {
+        "task": settings.task_name,
+        "use_sim_time": False,
+        "seed": settings.seed,
+        **_managed(settings),
+        **_prefix(settings),
+    }
     return NodeProcess("sim_bridge", parameters)
 
 
@@ -100,6 +106,12 @@ def _shared(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _prefix(settings: Settings) -> dict[str, Any]:
+    """Return the prefix of joints and frames on topics, where an argument sets one."""
+    prefix = settings.args["joint_prefix"]
+    return {"joint_prefix": prefix} if prefix else {}
+
+
 def _managed(settings: Settings) -> dict[str, Any]:
     """Return the parameters of every managed node."""
     return {"realtime_factor": settings.realtime_factor, "autostart": settings.args["autostart"] == "true"}
@@ -114,6 +126,7 @@ def _acting(settings: Settings) -> dict[str, Any]:
         "policy": str(settings.policy or ""),
         "seed": settings.seed,
         "dry_run": settings.dry_run,
+        **_prefix(settings),
     }
     if settings.other_cpus:
         parameters["cpu"] = settings.cpu

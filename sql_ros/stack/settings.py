@@ -89,7 +89,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     by_hand = args["by_hand"] == "true" if args["by_hand"] else not sim
     seed = whole_number(args, "seed")
     cpu, other_cpus = control_cpu(args["control_cpu"])
-    task = load_task(args["task"])
+    task = load_task(args["task"], args["joint_prefix"])
     namespace = args["namespace"].rstrip("/")
     topics = _topics(args, task)
     settings = Settings(

@@ -239,13 +239,21 @@ def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, polic
     assert session.trial is None
 
 
-def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy):
+class Unfeeling(SimulatedArm):
+    """An arm whose driver measures no torques."""
+
+    def state(self):
+        return dataclasses.replace(super().state(), effort=np.full(7, np.nan))
+
+
+@pytest.mark.parametrize(("kind", "by"), [(SimulatedArm, "motion and torque"), (Unfeeling, "motion")])
+def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy, kind, by):
     """The operator is a script: it reads the prompt and pushes the simulated arm; the time of the episode begins with the push."""
     still = dataclasses.replace(short.config, action_scale=(0.001,) * 7)  # an arm that stands, as one at its goal does
     task = Task(short.spec.task, still, short.robot)
     policy.spec = task.spec
     protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(40.0,), push_bodies=("right_l5",), at_s=(0.5, 0.5))
-    session, arm = Session(task, drive, protocol, 0, "sha", by_hand=True), SimulatedArm(task)
+    session, arm = Session(task, drive, protocol, 0, "sha", by_hand=True), kind(task)
     actor = TrialActor(task, policy, session, by_hand=True, drive=Drive(task))
     arm.begin(actor, session.trial.episode)
     asked, waited = "", 0
@@ -262,6 +270,7 @@ def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy):
     assert "40 N" in asked
     assert 60 < waited < 70
     assert session.rows[0].kind == "push"
+    assert session.rows[0].push_seen_by == by
 
 
 @pytest.fixture
@@ -280,10 +289,11 @@ def test_torques_that_nobody_commanded_are_a_push(short, watch):
     assert feels(7.0)
 
 
+@pytest.mark.parametrize("kind", [SimulatedArm, Unfeeling])
 @pytest.mark.parametrize("newtons", [30.0, 80.0])
-def test_a_motion_that_no_torque_explains_is_a_push(short, watch, rng, newtons):
+def test_a_motion_that_no_torque_explains_is_a_push(short, watch, rng, newtons, kind):
     """The arm moves about under torques that change all the time; only when it is pushed is that recognised."""
-    arm, seen = SimulatedArm(short), []
+    arm, seen = kind(short), []
     for step in range(80):
         if step == 60:
             arm.sim.disturb(Disturbance("push", newtons, "right_l5", (0.0, newtons, 0.0), 0.3, 0.1))

@@ -1,10 +1,15 @@
 """Velocities from positions: exact where they can be, and safe in the closed loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from sql_ros.core.errors import ConfigError
 from sql_ros.robot.arm import RobotState
 from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator
+from sql_ros.robot.tasks import load_task
+from sql_ros.robot.tasks.reach import Task
 from sql_ros.verify.safety import Tally, Trial, cells
 
 MS = 1_000_000
@@ -85,7 +90,7 @@ class Differentiated(Trial):
         super()._watch(tally)
 
 
-@pytest.mark.parametrize("mode", ["velocity", "position", "torque"])
+@pytest.mark.parametrize("mode", ["velocity", "position"])
 @pytest.mark.parametrize("state_rate_hz", [125.0, 1000.0])
 def test_no_limit_is_broken_with_velocities_from_positions(mode, state_rate_hz):
     for cell in (cells()[0], cells()[2]):
@@ -93,3 +98,12 @@ def test_no_limit_is_broken_with_velocities_from_positions(mode, state_rate_hz):
             trial = Differentiated(cell.robot, cell.scene, mode, rate_hz, state_rate_hz=state_rate_hz)
             tally = trial.run(200)
             assert not +tally.violations, (cell.name, rate_hz, tally.worst)
+
+
+def test_torques_are_not_commanded_by_velocities_that_are_late():
+    """In 20,000 hostile commands to a UR5e at 100 Hz a filter that was told them broke limits."""
+    task = load_task("sawyer_reach")
+    config = replace(task.config, command_mode="torque")
+    robot = replace(task.robot, velocity_from_position=True)
+    with pytest.raises(ConfigError, match="expected command_mode position or velocity"):
+        Task("reach", config, robot)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -100,3 +101,21 @@ def test_a_file_that_is_no_table_is_named(tmp_path, text):
 def test_a_trial_in_words():
     assert line(_row()) == "push 20 N: recovered in 1.0 s, 10 mm away at most, 3 interventions"
     assert line(_row("undisturbed", 0.0, success=False)).startswith("undisturbed: did not recover")
+
+
+def test_the_report_says_how_pushes_by_hand_were_detected(tmp_path):
+    by_hand = [replace(_row(repeat=i), push_seen_by="motion") for i in range(3)]
+    write_trial_report(tmp_path, {"a": by_hand}, task="t", command="c", seed=0)
+    assert "3 pushes by hand 3 were detected by motion alone" in (tmp_path / "report.md").read_text()
+    write_trial_report(tmp_path, {"a": ROWS}, task="t", command="c", seed=0)
+    assert "by hand" not in (tmp_path / "report.md").read_text()
+
+
+def test_a_table_of_a_former_release_is_gone_on_with(tmp_path):
+    """It has no column for how pushes were detected."""
+    table = tmp_path / "trials.csv"
+    append_rows(table, ROWS[:1])
+    lines = [line.rsplit(",", 1)[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(lines) + "\n")
+    append_rows(table, [replace(ROWS[1], push_seen_by="motion")])
+    assert [row.push_seen_by for row in read_rows(table)] == ["", ""]

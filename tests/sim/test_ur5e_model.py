@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import RobotConfig, load_robot
 from sql_ros.sim.simulation import Simulation
 
@@ -210,3 +211,10 @@ def test_the_scene_has_what_a_task_and_a_picture_need():
     data.mocap_pos[0] = data.site("tool0").xpos
     mujoco.mj_forward(scene, data)
     assert data.ncon == 0
+
+
+def test_the_world_frame_is_base_link_and_not_the_pendants_base():
+    """At zero the flange is at x = -0.8172 m in the maker's `base`, which is turned by pi."""
+    tool = Arm(load_robot("ur5e")).state(0, *[np.zeros(6)] * 3).tool_position
+    assert tool == pytest.approx([0.8172, 0.2329, 0.0628], abs=5e-4)
+    assert load_robot("ur5e").wire_base_frame == "base_link"
