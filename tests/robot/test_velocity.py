@@ -7,9 +7,9 @@ import pytest
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.robot.arm import RobotState
-from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Task
+from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator
 from sql_ros.verify.safety import Tally, Trial, cells
 
 MS = 1_000_000
