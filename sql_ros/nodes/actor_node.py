@@ -33,6 +33,7 @@ from sql_ros.nodes.adapters import Wire, make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
 from sql_ros.nodes.intera import InteraRobot
+from sql_ros.nodes.limit import TransitionLimit
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.messages import (
     LOCKSTEP_TRANSITIONS,
@@ -90,6 +91,9 @@ class ActorConfig(RealtimeConfig, GuardConfig):
         "real time: the step is rehearsed for so long before a state is due, at most three tenths of a period, and as long after [s]",
         minimum=0.0,
     )  # fmt: skip
+    most_transitions: int = option(
+        0, "train: hold the arm when the run has so many transitions, those of earlier sessions included; 0: no limit", minimum=0
+    )  # fmt: skip
     learner_patience_s: float = option(
         60.0, "lockstep training waits so long for the learner, then says so and goes on [s]", minimum=0.0
     )  # fmt: skip
@@ -110,6 +114,9 @@ class ActorNode(ManagedNode):
         self._guard.conditions.append(lambda now: self._speakers.reasons(now))
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
+        self._progress = NO_PROGRESS
+        self._limit = TransitionLimit(self.config.most_transitions if self.trains else 0, self._run)
+        self._guard.conditions.append(lambda now: self._limit.reasons(self._progress, self._sequence))
         self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
         self._lock = threading.Lock()  # a control step is made by one thread at a time; of what lockstep remembers
         self._brakes = False  # no longer active, but states are still read
@@ -516,6 +523,8 @@ class ActorNode(ManagedNode):
 
     def _publish_transition(self, step: Step, transition: Transition) -> None:
         """Sends it, and keeps it until a learner has it: in memory, where it cannot be written."""
+        if self._limit.is_reached(self._progress, self._sequence):  # a step that was under way
+            return
         number = self._sequence + 1
         entry = ReplayEntry(self.config.actor_id, self._run, step.episode_index, step.step_index, number, step.policy_version, transition)
         try:

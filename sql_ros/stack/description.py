@@ -26,7 +26,7 @@ class Stack:
     """Processes to start in order; when one ends that is not to be started again, all are to end.
 
     `sql-ros up` stops them in reverse, so that the arm is held first and the report is written last; `ros2 launch` stops all at once.
-    Where the monitor ends by itself (learned, or `most_transitions`) the arm goes on until its report is written.
+    Where the monitor ends by itself because the task is learned, the arm goes on until its report is written.
     """
 
     processes: tuple[NodeProcess, ...]

@@ -81,7 +81,7 @@ def sim_bridge(settings: Settings) -> NodeProcess:
 
 def actor(settings: Settings) -> NodeProcess:
     """Return the process that moves the arm."""
-    return NodeProcess("actor", _acting(settings), settings.topics)
+    return NodeProcess("actor", {**_acting(settings), "most_transitions": settings.most_transitions}, settings.topics)
 
 
 def trials(settings: Settings) -> NodeProcess:

@@ -103,6 +103,18 @@ def test_ctrl_c_leaves_a_whole_run_and_resuming_goes_on(processes, probe, quick,
     assert len(after["extra"]["sequences"]) == 2  # two actor processes
 
 
+@pytest.mark.parametrize(("factor", "sessions"), [("0", {230: "false", 287: "true"}), ("4", {230: "false"})])
+def test_a_run_ends_exactly_at_most_transitions(processes, quick, tmp_path, factor, sessions):
+    """In lockstep and in real time; resumed, what was there before counts."""
+    folder = tmp_path / "mine"
+    for most, resume in sessions.items():
+        given = {"run_dir": folder, "params_file": quick, "realtime_factor": factor, "resume": resume}
+        stack = _up(processes, **given, most_transitions=most)
+        assert stack.wait(120) == 0, stack.log.read_text()
+        assert f"The run ended after {most} transitions, as asked for." in stack.log.read_text()
+        assert load_checkpoint(folder / "checkpoints")[1]["added"] == most
+
+
 def test_a_refused_start_leaves_the_earlier_report_as_it_is(processes, quick, tmp_path):
     earlier = {name: f"earlier {name}" for name in ("report.md", "figures.json", "curves.png", "arm.png", "transitions.sqlite")}
     for name, text in earlier.items():
