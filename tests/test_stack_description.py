@@ -41,6 +41,22 @@ def test_a_real_arm_has_no_simulation_and_its_own_time_and_topic():
     assert nodes["actor"].remappings == {"commands": "my_controller/commands"}
 
 
+@pytest.mark.parametrize(
+    ("sim", "given", "follows", "real"), [("true", "", False, False), ("false", "", True, True), ("false", "true", True, False)]
+)
+def test_only_a_foreign_clock_is_followed(sim, given, follows, real):
+    """And an arm whose time is simulated is none that the report calls real."""
+    nodes = _nodes(sim=sim, use_sim_time=given, command_topic="commands" if sim == "false" else "")
+    assert nodes["actor"].parameters["use_sim_time"] is (sim == "true" or given == "true")
+    assert nodes["actor"].parameters["follows_clock"] is follows
+    assert nodes["monitor"].parameters["real_arm"] is real
+
+
+def test_the_monitor_is_told_a_command_that_repeats_the_start():
+    nodes = _nodes(sim="false", task="sawyer_reach", seed="3")
+    assert nodes["monitor"].parameters["command"] == "ros2 launch sql_ros sawyer_stack.launch.py sim:=false seed:=3"
+
+
 def test_a_real_arm_says_itself_where_it_listens_and_speaks(tmp_path):
     controller = {"name": "arm", "type": "velocity_controllers/JointGroupVelocityController"}
     robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text())

@@ -53,6 +53,7 @@ from sql_ros.nodes.state_publishers import StatePublishers
 from sql_ros.nodes.state_reader import ForeignStateError, StateReader, arrival_clock
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
+from sql_ros.robot.clock import ControlClock
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
 from sql_ros.robot.realtime import RealtimeConfig, step_back
 from sql_ros.robot.rehearsal import Rehearsal
@@ -62,6 +63,7 @@ from sql_ros.robot.watchdog import NO_REASONS
 NO_PROGRESS = Progress(0, 0, 0, {})
 WARN_EVERY_S = 5.0
 RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
+SHORTEST_WAIT_S = 1e-3  # for a /clock that stands just before a control step
 MOST_REHEARSED = 0.3  # of a period: the rest is for the step itself and for the threads behind it
 BRAKING_S, AT_REST_RAD_S = 2.0, 0.02  # the longest that torques brake an arm whose actor is to end, and from what speed on it is left alone
 HAND_OVER_S = 4.0  # the longest that an actor which is to end waits for a learner to have everything
@@ -80,6 +82,10 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
     realtime_factor: float = option(1.0, "as in the simulation; 0: lockstep. A real arm has 1", minimum=0.0, maximum=100.0)
     joint_prefix: str = option("", "before every joint and frame name on topics; empty: as in the robot's file")
+    follows_clock: bool = option(
+        True,
+        "with use_sim_time: control time is that of /clock; false: the steady clock's, as beside the sim_bridge, paced by realtime_factor",
+    )
     dry_run: bool = option(False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands")
     key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     actor_id: int = option(0, "names this actor among several that feed one learner", minimum=0, maximum=2**31)
@@ -130,6 +136,7 @@ class ActorNode(ManagedNode):
         robot, rate = self.task.robot, self.task.config.control_rate_hz
         self.actor = self.make_actor()
         self._arm, self._codec = Arm(robot), TransitionCodec(self.task.spec)
+        self.control_clock = self._guard.clock = self._make_clock()
         self._reader = self._make_reader()
         self._speakers = StatePublishers(self, self.resolve_topic_name("joint_states"), robot.wire_joints)
         adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
@@ -138,11 +145,14 @@ class ActorNode(ManagedNode):
         self._seal, self._session = Seal(self.config.key_file), 0  # of the learner that transitions go to
         self._followed = Followed(self._seal)
         self._policies = PolicyIntake(self.actor, self._followed, self._diagnostics, self._release)
-        self.meter = PeriodMeter(1.0 / rate / (self.config.realtime_factor or 1.0))
+        factor = 1.0 if self.control_clock.follows else self.config.realtime_factor or 1.0
+        self.meter = PeriodMeter(1.0 / rate / factor)
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
-        ahead_s = 0.0 if self.lockstep else min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s)
+        rehearses = not self.lockstep and not self.control_clock.follows
+        ahead_s = min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s) if rehearses else 0.0
         self._rehearsal = Rehearsal(self.task, ahead_s) if ahead_s else None
-        self._sent, self._left = 0, 0.0  # commands, and when the last one left: steady time [s]
+        self._sent = 0  # commands
+        self._left = 0.0  # when the last one left: steady time [s]
         self._commands = self.create_publisher(
             adapter.kind, f"{self.where}/dry_run_commands" if self.config.dry_run else "commands", RELIABLE
         )
@@ -167,7 +177,7 @@ class ActorNode(ManagedNode):
         return StateReader(
             robot.wire_joints,
             velocity_from_position=robot.velocity_from_position,
-            arrival_ns=arrival_clock(),
+            arrival_ns=arrival_clock(lambda: self.control_clock.at(time.monotonic())),
         )
 
     def make_actor(self) -> Actor:
@@ -180,6 +190,11 @@ class ActorNode(ManagedNode):
         if self.config.policy:
             actor.policy = read_policy(self.config.policy, self.task.spec)
         return actor
+
+    def _make_clock(self) -> ControlClock:
+        """Return the clock of control: that of a foreign simulator where `use_sim_time` asks for it."""
+        follows = self.get_parameter("use_sim_time").value and self.config.follows_clock and not self.lockstep
+        return ControlClock(follows, self.config.max_clock_age_s, time.monotonic())
 
     def stepped(self) -> None:
         """The actor made a control step or was held: called in the thread that did it, after its command went out."""
@@ -194,8 +209,9 @@ class ActorNode(ManagedNode):
         self._newest: RobotState | None = None  # the last that may be acted on
         self._answered_arrival = 0.0  # of the last state whose latency was measured
         self._arrived = 0.0  # steady time at which it did
-        self._schedule = Schedule(self.meter.period_s)
-        self._every = 0.0  # time between two states, smoothed [s]
+        self._schedule = Schedule(self.meter.period_s, self.control_clock.at(time.monotonic()))
+        self._every = 0.0  # control time between two states, smoothed [s]
+        self._last_arrival = self.control_clock.at(time.monotonic())  # of a state, control time [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
         self._waits_since: float | None = None  # steady time since when that command is held back for the learner
         self._learner_was_missed = False  # the last wait for it was for nothing; lockstep
@@ -254,7 +270,7 @@ class ActorNode(ManagedNode):
     def _brake_by_torques(self, state: RobotState) -> RobotState:
         """Until the arm is at rest by its own word, or has none any more; returns the last state."""
         self._brakes, given_up = True, time.monotonic() + BRAKING_S
-        while np.abs(state.velocity).max() > AT_REST_RAD_S and self._guard.watch.is_sound(now := time.monotonic()) and now < given_up:
+        while np.abs(state.velocity).max() > AT_REST_RAD_S and self._guard.is_sound(now := time.monotonic()) and now < given_up:
             self._send(self.actor.interrupt(state), state)
             time.sleep(self.meter.period_s)
             state = self._newest or state
@@ -282,17 +298,25 @@ class ActorNode(ManagedNode):
         self._speakers.heard(self.reading.number, arrived)
         if self._reader.is_unstamped and not self.lockstep:
             self._speakers.heard_unstamped()
-        interval, self._heard = arrived - self._heard, arrived
+        self._heard = arrived
         if self.lockstep:
             self._newest = state
             self._answer(state)
         else:
-            self._every += 0.05 * (interval - self._every) if self._every else interval
-            self._guard.watch.good(state, arrived)
-            self._arrived, self._newest = arrived, self._guard.watch.state
-            with self._lock:
-                if self._schedule.is_due(arrived, self._every) and not self.ended.is_set():
-                    self._tick(by_state=True)
+            self._take_state(state, arrived)
+
+    def _take_state(self, state: RobotState, arrived: float) -> None:
+        """Keep a state that arrived at a steady time; make the control step that is due with it."""
+        at = self.control_clock.at(arrived)
+        interval = at - self._last_arrival
+        self._last_arrival = at
+        self._every += 0.05 * (interval - self._every) if self._every else interval
+        self._guard.watch.good(state, at)
+        self._arrived = arrived
+        self._newest = self._guard.watch.state
+        with self._lock:
+            if self._schedule.is_due(at, self._every) and not self.ended.is_set():
+                self._tick(by_state=True)
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         before = self._followed.session
@@ -456,7 +480,9 @@ class ActorNode(ManagedNode):
         """Nothing is to be read: makes the step for which no state came, if one is overdue, or rehearses; returns how long to wait [s]."""
         if self.ended.is_set():
             return math.inf
-        left = self._schedule.left_s(time.monotonic())
+        left = self._schedule.left_s(self.control_clock.at(time.monotonic()))
+        if left > 0.0 and self.control_clock.follows:
+            return max(left, SHORTEST_WAIT_S)  # a message of /clock ends the wait
         if left > 0.0:
             return min(left, self._rehearse(self._rehearsal)) if self._rehearsal is not None else left
         with self._lock:
@@ -478,10 +504,11 @@ class ActorNode(ManagedNode):
     def _tick(self, *, by_state: bool) -> None:
         """One control step with the newest state, a hold if the guard says so; the arm is left alone before the first state."""
         now, due, state, arrived = time.monotonic(), self._schedule.due, self._newest, self._arrived
-        self._schedule.stepped(now, by_state=by_state)
-        reasons = self._guard.reasons(now, now - due, self.actor.is_idle)
+        at = self.control_clock.at(now)
+        self._schedule.stepped(at, by_state=by_state)
+        reasons = self._guard.reasons(now, at - due, self.actor.is_idle)
         if state is not None and reasons:
-            self._send(self.actor.interrupt(state, fresh=self._guard.watch.is_sound(now)), state)
+            self._send(self.actor.interrupt(state, fresh=self._guard.is_sound(now)), state)
             self.stepped()
         elif state is not None:
             step = self.actor.step(state, partial(self._send, state=state))
@@ -500,7 +527,8 @@ class ActorNode(ManagedNode):
 
     def _measure(self, step: Step, arrived: float, due: float) -> None:
         """How punctual this command was; a state that no newer one had replaced is late by design and not counted twice."""
-        self.meter.tick(self._left - due, self._left)
+        left = self.control_clock.at(self._left)
+        self.meter.tick(left - due, left)
         if arrived != self._answered_arrival:
             self._answered_arrival = arrived
             self.latency.add(self._left - arrived)
@@ -559,6 +587,7 @@ class ActorNode(ManagedNode):
             **_microseconds("inference", self.inference, 0.5, 0.99),
             **{f"realtime/{what}": outcome for what, outcome in self.realtime.items()},
             "rehearsed_parts": self._rehearsal.parts if self._rehearsal else 0,
+            "clock": "/clock" if self.control_clock.follows else "steady",
             "control_steps": self.meter.count,
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "episodes_given_up": self.actor.given_up,

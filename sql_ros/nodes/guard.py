@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
@@ -22,6 +23,7 @@ from sql_ros.core.config import option
 from sql_ros.nodes.diagnostics import ERROR, WARN
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
+from sql_ros.robot.clock import ControlClock
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.intera import Condition
 from sql_ros.robot.latch import StopLatch
@@ -36,8 +38,9 @@ FAULTS = {"policy_non_finite": "the policy's output is not finite"}  # of a `rob
 class GuardConfig(ManagedConfig):
     """Parameters of what may hold the arm."""
 
-    max_state_age_s: float = option(0.1, "an older state leads to a hold [s of the steady clock]", minimum=0.001)
-    max_lateness_s: float = option(0.1, "a control step that wakes later than this is a hold [s of the steady clock]", minimum=0.0001)
+    max_state_age_s: float = option(0.1, "an older state leads to a hold [s of control time]", minimum=0.001)
+    max_lateness_s: float = option(0.1, "a control step that wakes later than this is a hold [s of control time]", minimum=0.0001)
+    max_clock_age_s: float = option(0.5, "use_sim_time: a /clock that stands for longer is a hold [s of the steady clock]", minimum=0.001)
     lock_timeout_s: float = option(0.0, "silence of ~/stop_lock for longer counts as locked; 0: no lock is required [s]", minimum=0.0)
     enable_timeout_s: float = option(0.0, "~/enable must be refreshed with true within this; 0: not required [s]", minimum=0.0)
 
@@ -52,7 +55,8 @@ class Guard:
 
     Attributes:
         latch: stops from outside.
-        watch: of the states; from `wire` on.
+        clock: of control; set before `wire`.
+        watch: of the states, by control time; from `wire` on.
         holds: the book of reasons.
         held: control steps that were a hold.
         conditions: further reasons to hold, in lockstep too: each returns kind to description for a
@@ -63,6 +67,7 @@ class Guard:
         self._node, self._config, self._where = node, config, where
         self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
         self.holds = Holds()
+        self.clock = ControlClock()
         self.held = 0
         self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
@@ -78,6 +83,8 @@ class Guard:
         node, where = self._node, self._where
         node.create_service(Trigger, f"{where}/stop", self._on_stop)
         node.create_service(Trigger, f"{where}/reset", self._on_reset)
+        if self.clock.follows:
+            node.reading.subscribe(Clock, "/clock", self._on_clock, SENSOR)
         heard = RELIABLE, SENSOR, LATCHED  # by anybody, also from somebody who said it once, before this node was there
         node.reading.subscribe(Bool, f"{where}/emergency_stop", lambda message: self.latch.emergency_stop(message.data), *heard)
         node.reading.subscribe(Bool, f"{where}/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
@@ -89,9 +96,15 @@ class Guard:
         self.holds.forget()
 
     def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
-        """Why this control step must be a hold, by kind; empty if it need not."""
+        """Return why this control step must be a hold, by kind; empty if it need not.
+
+        Args:
+            now: Steady time [s].
+            lateness_s: Of the step, control time [s].
+            is_idle: Whether there is nothing to act with.
+        """
         stops = self.stops(now)
-        states = self.watch.reasons(now)
+        states = self.watch.reasons(self.clock.at(now))
         late = lateness_s > self._config.max_lateness_s
         if not (stops or states or late or is_idle):
             return NO_REASONS
@@ -105,10 +118,16 @@ class Guard:
     def stops(self, now: float) -> Mapping[str, str]:
         """Return the reasons that hold the arm in lockstep as well: stops from outside and `conditions`."""
         stops = self.latch.reasons(now)
+        if of_clock := self.clock.reasons(now):
+            stops = {**stops, **of_clock}
         for condition in self.conditions:
             if more := condition(now):
                 stops = {**stops, **more}
         return stops
+
+    def is_sound(self, now: float) -> bool:
+        """Return whether the state kept is good and recent at a steady time [s]."""
+        return self.watch.is_sound(self.clock.at(now))
 
     def note(self, reasons: Mapping[str, str], now: float) -> None:
         """Logs what begins and ends, counts."""
@@ -128,6 +147,9 @@ class Guard:
     def values(self) -> dict[str, int]:
         """Occurrences by kind, for /diagnostics."""
         return {"holds": self.held, **{f"hold/{kind}": count for kind, count in dict(self.holds.counts).items()}}
+
+    def _on_clock(self, message: Clock) -> None:
+        self.clock.take(message.clock.sec * 1_000_000_000 + message.clock.nanosec, time.monotonic())
 
     def on_condition(self, condition: Condition) -> None:
         """Takes what an Intera robot says of itself; its emergency stop latches."""

@@ -34,10 +34,10 @@ class ForeignStateError(MessageError):
     """A JointState with none of the arm's joints: somebody else's, such as a gripper's."""
 
 
-def arrival_clock() -> Callable[[], int]:
-    """Return a clock [ns] that begins at the present time and never steps back."""
-    offset = time.time_ns() - time.monotonic_ns()
-    return lambda: offset + time.monotonic_ns()
+def arrival_clock(control_time: Callable[[], float] = time.monotonic) -> Callable[[], int]:
+    """Return a clock [ns] that begins at the present time, never steps back and advances as control time [s]."""
+    offset = time.time_ns() - round(control_time() * 1e9)
+    return lambda: offset + round(control_time() * 1e9)
 
 
 class StateReader:

@@ -65,7 +65,7 @@ class PeriodMeter:
 
         Args:
             lateness_s: how much later than its deadline the command left [s].
-            left: when it did, steady time [s]; by default now.
+            left: when it did, control time [s]; by default steady time now.
         """
         now = time.perf_counter() if left is None else left
         if self._last is not None:
@@ -108,15 +108,16 @@ class Schedule:
 
     Args:
         period_s: of control [s].
+        now: on the clock of control (`robot/clock.py`) [s]; by default the steady clock's.
 
     Attributes:
-        due: the next deadline, on the clock of `time.perf_counter` [s].
+        due: the next deadline, on the clock of control [s].
     """
 
-    def __init__(self, period_s: float) -> None:
+    def __init__(self, period_s: float, now: float | None = None) -> None:
         self._period = period_s
         self._grace = min(GRACE_SHARE * period_s, MOST_GRACE_S)
-        self.due = time.perf_counter() + period_s
+        self.due = (time.perf_counter() if now is None else now) + period_s
 
     def is_due(self, arrived: float, every_s: float) -> bool:
         """A state that arrived then is the one for the next step; states come so often [s]."""

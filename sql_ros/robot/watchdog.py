@@ -1,4 +1,4 @@
-"""When to hold: conditions on the states that arrive, and the book of those in force. Times are given in, from a steady clock [s].
+"""When to hold: conditions on the states that arrive, and the book of those in force. Times are given in, control time [s].
 
 ==================  =====================================================  ==================================================
 kind                begins with                                            ends with

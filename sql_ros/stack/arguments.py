@@ -73,7 +73,12 @@ SAWYER_STACK_ARGUMENTS = (
     ),
     Argument("namespace", "", "of all nodes"),
     Argument("params_file", "", "YAML with ros__parameters per node; empty: config/sawyer_stack.yaml and the task's own in config/params/"),
-    Argument("use_sim_time", "", "nodes take their time from /clock; empty: true in simulation, false on a real arm", ("", *BOOLEANS)),
+    Argument(
+        "use_sim_time",
+        "",
+        "nodes take their time from /clock; empty: true in simulation, false on a real arm; true with sim:=false: another simulator's arm",
+        ("", *BOOLEANS),
+    ),
     Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-<task>-seed<seed>"),
     Argument("resume", "false", "continue from the newest checkpoint in run_dir", BOOLEANS),
     Argument("most_transitions", "0", "end a training after so many transitions, learned or not; 0: no limit"),

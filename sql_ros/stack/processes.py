@@ -127,6 +127,7 @@ def _acting(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "dry_run": settings.dry_run,
         **_prefix(settings),
+        "follows_clock": not settings.sim,
     }
     if settings.other_cpus:
         parameters["cpu"] = settings.cpu

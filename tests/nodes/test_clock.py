@@ -1,0 +1,139 @@
+"""A foreign simulator: the test publishes /clock and the states of an arm at its own pace, with pauses and resets."""
+
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from sql_ros.nodes.messages import clock_to_msg, state_to_msg
+from sql_ros.nodes.qos import RELIABLE
+
+pytestmark = pytest.mark.stack
+TICK_S = 0.01  # of /clock and of the states
+AWAY = 0.5  # rad from where the actor wants to go: it moves
+
+
+class Simulator:
+    """An arm that stands still whatever it is told, in a time of its own."""
+
+    def __init__(self, probe, processes, task, **parameters) -> None:
+        self._probe, self._joints = probe, task.robot.joints
+        self._position = np.array(task.robot.neutral_position)
+        self._position[0] = AWAY
+        self._clock = probe.node.create_publisher(Clock, "/clock", RELIABLE)
+        self._states = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
+        self._reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+        self.commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+        self.ticks = 0
+        self._next = time.monotonic()
+        self.actor = processes.node("actor", task="sawyer_reach", use_sim_time=True, **parameters)
+        probe.wait(lambda: self._clock.get_subscription_count() and self._states.get_subscription_count())
+
+    def advance(self, *, pace: float = 1.0, ticks: bool = True) -> None:
+        """Advance by one tick at a pace (simulated seconds per second); or publish states while time stands."""
+        self._next = max(self._next + TICK_S / pace, time.monotonic())
+        self._probe.wait(lambda: time.monotonic() >= self._next)
+        self.ticks += ticks
+        stamp = round(self.ticks * TICK_S * 1e9)
+        self._clock.publish(clock_to_msg(stamp))
+        zero = np.zeros(len(self._joints))
+        self._states.publish(state_to_msg(stamp, self._joints, self._position, zero, zero))
+
+    def until(self, condition, what: str = "", **how) -> None:
+        """Advance until a condition holds."""
+        deadline = time.monotonic() + 60.0
+        while not condition():
+            assert time.monotonic() < deadline, what
+            self.advance(**how)
+
+    def moves(self) -> bool:
+        return bool(self.commands) and bool(np.any(np.array(self.commands[-1].data) != 0))
+
+    def status(self) -> DiagnosticStatus:
+        statuses = (s for r in reversed(self._reports) for s in r.status if s.name == "actor: control")
+        return next(statuses, DiagnosticStatus())
+
+
+@pytest.fixture
+def simulator(probe, processes, task):
+    simulator = Simulator(probe, processes, task)
+    simulator.until(simulator.moves, "motion")
+    return simulator
+
+
+@pytest.mark.parametrize("pace", [0.2, 3.0])
+def test_control_rate_follows_a_foreign_clock(simulator, task, pace):
+    """20 control steps per simulated second, whatever that takes; varied on the way."""
+    simulator.commands.clear()
+    began = simulator.ticks
+    while simulator.ticks - began < 200:
+        simulator.advance(pace=pace * (1.0 + 0.3 * np.sin(simulator.ticks)))
+    simulated_s = (simulator.ticks - began) * TICK_S
+    expected = simulated_s * task.config.control_rate_hz
+    assert 0.85 * expected <= len(simulator.commands) <= 1.1 * expected
+
+
+def test_age_of_states_follows_a_foreign_clock(simulator):
+    """At a fiftieth of the pace a state comes every 0.2 s, which is older than allowed by the steady clock."""
+    began = simulator.ticks
+    simulator.until(lambda: simulator.ticks >= began + 20, pace=0.05)
+    assert "holding" not in simulator.actor.log.read_text()
+    simulator.until(lambda: {e.key: e.value for e in simulator.status().values}.get("clock") == "/clock")
+
+
+def test_a_clock_that_stands_still_is_a_hold_until_it_advances(simulator):
+    simulator.until(lambda: "holding, clock_stopped" in simulator.status().message, "hold", ticks=False)
+    assert simulator.status().level == DiagnosticStatus.WARN
+    simulator.commands.clear()
+    simulator.until(lambda: len(simulator.commands) > 5, "holds go on", ticks=False)
+    assert not any(np.any(np.array(command.data) != 0) for command in simulator.commands)
+    simulator.until(simulator.moves, "motion again")
+    assert simulator.actor.log.read_text().count("holding, clock_stopped: /clock stands for") == 1
+
+
+def test_a_reset_simulator_is_a_hold_and_then_a_new_start(simulator):
+    simulator.until(lambda: simulator.ticks > 50)
+    simulator.ticks = 0
+    simulator.commands.clear()
+    simulator.until(lambda: "holding, clock_jumped" in simulator.actor.log.read_text(), "hold")
+    simulator.until(lambda: "clock_jumped is over" in simulator.actor.log.read_text(), "end of the hold")
+    simulator.until(simulator.moves, "motion again")
+    assert any(np.all(np.array(command.data) == 0) for command in simulator.commands)
+
+
+def test_without_any_clock_nothing_moves(probe, processes, task):
+    """States alone are no time."""
+    states = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
+    commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    actor = processes.node("actor", task="sawyer_reach", use_sim_time=True)
+    probe.wait(states.get_subscription_count)
+    position, zero = np.array(task.robot.neutral_position), np.zeros(7)
+    position[0] = AWAY
+
+    def held() -> bool:
+        stamp = probe.node.get_clock().now().nanoseconds
+        states.publish(state_to_msg(stamp, task.robot.joints, position, zero, zero))
+        return "holding, clock_stopped: use_sim_time is true" in actor.log.read_text() and len(commands) > 20
+
+    probe.wait(held)
+    assert not any(np.any(np.array(command.data) != 0) for command in commands)
+
+
+def test_a_clock_is_not_followed_beside_the_sim_bridge(probe, processes):
+    """The stack says so: the clocks of two simulations in one domain must not mix."""
+    clock = probe.node.create_publisher(Clock, "/clock", RELIABLE)
+    states = probe.listen(JointState, "joint_states", RELIABLE)
+    processes.node("sim_bridge")
+    names = {"commands": "sim_bridge/commands"}
+    actor = processes.node("actor", names, use_sim_time=True, follows_clock=False)
+
+    def moves() -> bool:
+        clock.publish(clock_to_msg(0))
+        return bool(states) and np.abs(states[-1].velocity).max() > 0.1
+
+    probe.wait(moves)
+    assert "clock_" not in actor.log.read_text()
