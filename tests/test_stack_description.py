@@ -54,7 +54,7 @@ def test_only_a_foreign_clock_is_followed(sim, given, follows, real):
 
 def test_the_monitor_is_told_a_command_that_repeats_the_start():
     nodes = _nodes(sim="false", task="sawyer_reach", seed="3")
-    assert nodes["monitor"].parameters["command"] == "ros2 launch sql_ros sawyer_stack.launch.py sim:=false seed:=3"
+    assert nodes["monitor"].parameters["command"] == "ros2 launch sql_ros sawyer_stack.launch.py sim:=false task:=sawyer_reach seed:=3"
 
 
 def test_a_real_arm_says_itself_where_it_listens_and_speaks(tmp_path):
