@@ -66,7 +66,7 @@ def generate_launch_description():
         DeclareLaunchArgument(
             argument.name,
             default_value=argument.default,
-            description=argument.help,
+            description=argument.description,
             choices=argument.spellings or None,
         )
         for argument in SAWYER_STACK_ARGUMENTS
