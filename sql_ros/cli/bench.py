@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sql_ros.cli.numbers import natural, positive, positive_real
 from sql_ros.core.errors import ConfigError
@@ -206,6 +207,8 @@ def _listen(
             watch(pids)
 
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    if "learner" not in children:
+        _accept_run(node, lambda: settled is not None)
     started = time.monotonic()
     while not has_enough() and not has_ended():
         executor.spin_once(timeout_sec=0.1)
@@ -220,6 +223,18 @@ def _listen(
         came = "no control steps" if settled is None else f"{len(kept)} times, expected once per second"
         raise ConfigError(f"the actor reported {came}: does `sql-ros doctor` find that DDS discovery works?")
     return kept, {name: used[-1][name] - used[0][name] for name in used[0]}
+
+
+def _accept_run(node: Any, has_begun: Callable[[], bool]) -> None:
+    """Report as the learner that an actor waits for, until its first step."""
+    from std_msgs.msg import UInt64MultiArray
+
+    from sql_ros.nodes.messages import Progress, progress_to_msg
+    from sql_ros.nodes.qos import RELIABLE
+
+    publisher = node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+    accepted = progress_to_msg(Progress(0, 0, 0, {}))
+    node.create_timer(REPORT_S, lambda: None if has_begun() else publisher.publish(accepted))
 
 
 def _number(text: str) -> float | str:

@@ -32,6 +32,7 @@ from sql_ros.core.replay import Transition
 from sql_ros.core.trainer import Trainer
 from sql_ros.nodes import messages as m
 from sql_ros.nodes.actor_node import ActorConfig
+from sql_ros.nodes.claims import Claim
 from sql_ros.nodes.learner_node import LearnerConfig
 from sql_ros.nodes.seal import Followed, Seal
 from sql_ros.nodes.sim_bridge_node import SimBridgeConfig
@@ -212,6 +213,7 @@ def sound_messages(task: Task) -> dict[str, Any]:
         "transition": m.TransitionCodec(spec).to_msg(entry),
         "policy": m.policy_to_msg(b"a file"),
         "progress": m.progress_to_msg(m.Progress(1, 2, 3, {7: 1})),
+        "claim": m.claim_to_msg(Claim("/actor", "/commands", "12", 1, 2, "3 on here")),
         "episode": m.episode_to_msg(EpisodeSummary(1, 2, 3, 4.0, True, 0.1, 1)),
         "command": m.command_to_msg(zeros, spec.command_mode, robot.wire_joints, 50_000_000),
         "disturbance": m.disturbance_to_msg(Disturbance("push", 20.0, "right_l5", (1.0, 0.0, 0.0), 0.2, 0.1)),
@@ -242,6 +244,7 @@ def _messages(task: Task, folder: Path) -> list[Target]:
         "transition": codec.from_msg,
         "policy": m.policy_from_msg,
         "progress": m.progress_from_msg,
+        "claim": m.claim_from_msg,
         "episode": m.episode_from_msg,
         "command": lambda message: m.command_from_msg(message, task.spec.command_mode, task.robot.wire_joints),
         "disturbance": m.disturbance_from_msg,

@@ -30,6 +30,7 @@ from sql_ros.core.errors import ConfigError, LedgerError, MessageError, Signatur
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import Wire, make_adapter
+from sql_ros.nodes.barrier import LearnerBarrier
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
 from sql_ros.nodes.intera import InteraRobot
@@ -142,6 +143,8 @@ class ActorNode(ManagedNode):
         adapter = make_adapter(robot, self.task.spec.command_mode, 1.0 / rate)
         self._wire = Wire(adapter)
         self._progress = NO_PROGRESS
+        reports = self.resolve_topic_name("learner/progress")
+        self._barrier = LearnerBarrier(self.config.session, reports, trains=self.trains)
         self._seal, self._session = Seal(self.config.key_file), 0  # of the learner that transitions go to
         self._followed = Followed(self._seal)
         self._policies = PolicyIntake(self.actor, self._followed, self._diagnostics, self._release)
@@ -152,7 +155,7 @@ class ActorNode(ManagedNode):
         ahead_s = min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s) if rehearses else 0.0
         self._rehearsal = Rehearsal(self.task, ahead_s) if ahead_s else None
         self._sent = 0  # commands
-        self._left = 0.0  # when the last one left: steady time [s]
+        self._left = 0.0  # when the last one of this activation left: steady time [s]
         self._commands = self.create_publisher(
             adapter.kind, f"{self.where}/dry_run_commands" if self.config.dry_run else "commands", RELIABLE
         )
@@ -180,6 +183,10 @@ class ActorNode(ManagedNode):
             arrival_ns=arrival_clock(lambda: self.control_clock.at(time.monotonic())),
         )
 
+    def commanded(self) -> str:
+        """Return the topic of the commands; empty in a dry run. See `ManagedNode`."""
+        return "" if self.config.dry_run else str(self._commands.topic_name)
+
     def make_actor(self) -> Actor:
         """Who acts.
 
@@ -203,6 +210,7 @@ class ActorNode(ManagedNode):
         """Takes what real time asks for, and forgets the control loop there was."""
         self.realtime = self.take_real_time(self.config)
         self._guard.forget()
+        self._barrier.close()
         self.actor.forget()
         self.meter.forget()
         self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -216,6 +224,11 @@ class ActorNode(ManagedNode):
         self._waits_since: float | None = None  # steady time since when that command is held back for the learner
         self._learner_was_missed = False  # the last wait for it was for nothing; lockstep
         self._heard = self._learner_heard = self._advanced = time.monotonic()  # a state, the learner, that it has more of what was sent
+        self._left = 0.0
+        if not self._barrier.reasons:
+            self._enable_robot()
+
+    def _enable_robot(self) -> None:
         if self._robot is not None:
             self._robot.enable(self.task.robot.command_timeout_s)
 
@@ -232,7 +245,7 @@ class ActorNode(ManagedNode):
         """Ends the control loop; the last command is a hold. A learner that is there is then left the time to have everything."""
         with self._lock:
             state = self._newest  # a step under way is over, and there will be no other
-        if state is not None:
+        if state is not None and self._left:  # otherwise another may command the arm, or nobody
             self._brake(state)
         self._policies.finish()
         for thread in self._threads[:-1]:
@@ -329,6 +342,9 @@ class ActorNode(ManagedNode):
         except MessageError as error:
             self._diagnostics.fault("progress_dropped", str(error))
             return
+        if complaint := self._barrier.complaint(progress):
+            self._diagnostics.fault("progress_foreign", complaint)
+            return
         if self.trains and self._progress is NO_PROGRESS and progress.transitions > self._sequence:  # made before, perhaps with this seed
             self.actor.draw_after(progress.transitions)
         self._progress = progress
@@ -337,7 +353,15 @@ class ActorNode(ManagedNode):
             self._outbox.put(partial(self._take_acknowledgement, sequence, self._followed.session))
         if self._followed.session != before:
             self._policies.on_learner()
+        if not self.ended.is_set() and self._barrier.open():
+            self._begin()
         self._release()
+
+    def _begin(self) -> None:
+        """Send the first command of a training, as its learner has accepted the run."""
+        self._enable_robot()
+        if self.lockstep and self._newest is not None:
+            self._answer(self._newest)
 
     def _take_acknowledgement(self, sequence: int, session: int) -> None:
         """What the learner has safely need not be kept; what it does not get is sent again, once the ledger can be read."""
@@ -384,6 +408,9 @@ class ActorNode(ManagedNode):
         """Answers a state; one seen before, which the simulation repeats when it waits, gets the same answer again."""
         with self._lock:
             if self.ended.is_set():
+                return
+            if self._barrier.reasons:
+                self._guard.note(self._barrier.reasons, time.monotonic())
                 return
             stops = self._stops()
             if stops:
@@ -507,7 +534,9 @@ class ActorNode(ManagedNode):
         at = self.control_clock.at(now)
         self._schedule.stepped(at, by_state=by_state)
         reasons = self._guard.reasons(now, at - due, self.actor.is_idle)
-        if state is not None and reasons:
+        if barred := self._barrier.reasons:
+            reasons = {**barred, **reasons}
+        elif state is not None and reasons:
             self._send(self.actor.interrupt(state, fresh=self._guard.is_sound(now)), state)
             self.stepped()
         elif state is not None:

@@ -46,7 +46,6 @@ class LearnerConfig(ManagedConfig):
     seed: int = option(0, "of weights, batches and proposals", minimum=0)
     run_dir: str = option("", "where checkpoints/ goes; empty: none are written")
     resume: bool = option(False, "continue from the newest checkpoint in run_dir")
-    session: str = option("", "of one start of a stack: a learner that crashed and is started again within it goes on from what it left")
     realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
     policy_period_s: float = option(
         2.0, "between two policies when not in lockstep (there: every 50 transitions, and at the end of an episode) [s]", minimum=0.0
@@ -135,6 +134,7 @@ class LearnerNode(ManagedNode):
         next_policy, next_progress, next_checkpoint = now, now, now + self.config.checkpoint_period_s
         if self.trainer.learner.updates:
             self._publish_policy()  # a resumed run acts at once
+        self._publish_progress()  # the run is accepted: the actor may begin
         while not self.ended.is_set():
             waited_for = self._take_transitions(block=self.trainer.updates_due <= 0)
             updated = 0
@@ -201,7 +201,8 @@ class LearnerNode(ManagedNode):
             self._safe = dict(list(self._last.items())[-MOST_ACTORS:])
         except LedgerError as error:
             self._diagnostics.fault("ledger_failed", f"{error}; nothing is acknowledged meanwhile")
-        progress = Progress(trainer.replay.added, trainer.learner.updates, trainer.policy_version, self._safe)
+        counts = trainer.replay.added, trainer.learner.updates, trainer.policy_version
+        progress = Progress(*counts, self._safe, self.config.session)
         self._progress.publish(self._seal.sign(progress_to_msg(progress), self._session))
 
     # --- checkpoints ---

@@ -23,13 +23,14 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from sql_ros.core.config import Config, option
-from sql_ros.core.errors import SqlRosError
+from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.reading import Reading
 from sql_ros.robot.realtime import RealtimeConfig, claim, settle
 
-LOOK_S, LOOKS = 5.0, 7  # another node of the same name is said to be one after so long: who was killed is still known to others for 20 s
+LOOK_S = 5.0  # between two looks at the graph
 DONE, REFUSED, BROKEN = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
 
 
@@ -38,6 +39,7 @@ class ManagedConfig(Config):
     """Parameters that every managed node has."""
 
     autostart: bool = option(True, "configure and activate when the process starts; false: wait for change_state")
+    session: str = option("", "of one start of a stack, whose nodes belong together; a node that crashed goes on within it")
 
 
 class ManagedNode(LifecycleNode):
@@ -55,6 +57,7 @@ class ManagedNode(LifecycleNode):
         ended: not set from `activate` until the node is to be active no longer: for its threads, and for callbacks, which leave messages
             alone where it is.
         reading: of the topics that come at the rate of a control loop, from `configure` on.
+        presence: tells others of this node, and gives way to an older one in its place.
     """
 
     def __init__(self, name: str, component: str, configs: dict[str, type[Config]]) -> None:
@@ -69,7 +72,8 @@ class ManagedNode(LifecycleNode):
         self._changing = threading.RLock()  # a transition is under way: the executor's, or the main thread's at start and end
         self.reading = Reading(self)
         self._diagnostics = Diagnostics(self, component, self._status)
-        self._twin_seen = 0  # times in a row
+        self.presence = Presence(self, self.configs[0].session, self._diagnostics, self._give_way)
+        self._gives_way = self.create_guard_condition(self.trigger_deactivate)
         self.create_timer(LOOK_S, self._look_at_graph, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._permanent = self._entities()
 
@@ -94,6 +98,10 @@ class ManagedNode(LifecycleNode):
     def cleanup(self) -> None:
         """Lets go of what `configure` loaded; it may have failed half-way."""
 
+    def commanded(self) -> str:
+        """Return the topic on which the node commands an arm, resolved; empty: none."""
+        return ""
+
     def report(self) -> Status:
         """For /diagnostics, while active."""
         raise NotImplementedError
@@ -114,6 +122,7 @@ class ManagedNode(LifecycleNode):
         Raises:
             SqlRosError: that was not possible.
         """
+        self.presence.start()
         if not self.configs[0].autostart:
             return
         self._starting = True
@@ -128,6 +137,7 @@ class ManagedNode(LifecycleNode):
             if self.phase == "active":
                 self._end_activation()
             self.reading.stop()
+        self.presence.stop()
 
     def bad_input(self, text: str) -> None:
         """See `process.Runnable`."""
@@ -140,7 +150,10 @@ class ManagedNode(LifecycleNode):
         return self._attempt("configure", "inactive", self._configure, self._remove)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Inactive to active."""
+        """Inactive to active; refused where another process is in the place of this one."""
+        claimed = self._attempt("activate", "inactive", self._claim, lambda: None)
+        if claimed != DONE:
+            return claimed
         return self._attempt("activate", "active", self._activate, self._end_activation)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -184,6 +197,19 @@ class ManagedNode(LifecycleNode):
         self.configure()
         self.reading.start()
 
+    def _claim(self) -> None:
+        self.presence.claim(self.commanded())
+
+    def _give_way(self, why: str) -> None:
+        """Move nothing from now on and deactivate; with `autostart` the process ends."""
+        self.ended.set()
+        if self.configs[0].autostart:
+            self.failure = ConfigError(why)
+            self.finished.set()
+        else:
+            self.get_logger().error(f"deactivating: {why}")
+            self._gives_way.trigger()
+
     def _activate(self) -> None:
         self.prepare()
         self.ended.clear()
@@ -193,6 +219,7 @@ class ManagedNode(LifecycleNode):
         self.ended.set()
         self.phase = "inactive"
         self.deactivate()
+        self.presence.release()
 
     def _remove(self) -> None:
         """Destroys every entity that was not there when the node was made."""
@@ -208,15 +235,12 @@ class ManagedNode(LifecycleNode):
         return [list(self.publishers), list(self.subscriptions), list(self.services), list(self.timers)]
 
     def _look_at_graph(self) -> None:
-        """Two stacks in one domain hear each other's states and feed each other's learner; who is not heard is to know it."""
+        """Say who cannot be heard, and who else commands the arm."""
         for line in self.reading.unheard():
             self._diagnostics.fault("incompatible_qos", line)
-        is_there = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace())) > 1
-        self._twin_seen = self._twin_seen + 1 if is_there else 0
-        if self._twin_seen >= LOOKS:
-            self._twin_seen = 0
-            name = self.get_fully_qualified_name()
-            self._diagnostics.fault("twin", f"there is another {name}: give one of the stacks a ROS_DOMAIN_ID of its own")
+        if strangers := self.presence.strangers():
+            names = ", ".join(strangers)
+            self._diagnostics.fault("commands_shared", f"{names} publishes on {self.commanded()}, too: the arm obeys both")
 
     def _status(self) -> Status:
         if self.phase == "active":

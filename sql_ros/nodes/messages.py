@@ -8,10 +8,12 @@ joint_states          JointState              the arm; mapped by joint name, see
                                               (optional) the stamp of the state it answers; other types: `adapters.py`
 replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
-learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and what is acknowledged of every actor process
+learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and what is acknowledged of every actor process; dim 1 labels the
+                                              session: sent while the learner is active, that is, accepted the run
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
 target                PoseStamped             of the episode that begins, in the base frame; a simulation puts its goal there
 sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels its kind and the body: done to the simulated arm at once
+/sql_ros/claims       UInt64MultiArray        `CLAIM_FIELDS`; dims 1 to 4 label node, command topic, session and process: a sign of life
 trials/prompt         String                  what an operator is to do now; empty: nothing
 ====================  ======================  =====================================================================
 
@@ -41,13 +43,18 @@ from sql_ros.core.errors import MessageError
 from sql_ros.core.policy import LARGEST_FILE
 from sql_ros.core.replay import Transition
 from sql_ros.core.spec import TaskSpec
+from sql_ros.nodes.claims import Claim
 from sql_ros.robot.actor import EpisodeSummary
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.disturbance import Disturbance
 
 TRANSITION_FIELDS = ("actor", "run", "episode", "step", "sequence", "oldest", "policy_version", "reward", "terminated", "truncated")
 PROGRESS_FIELDS = ("transitions", "updates", "policy_version")  # then run and sequence of every actor process
-PROGRESS_LABEL = f"sql_ros.progress/2 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
+PROGRESS_LABEL = f"sql_ros.progress/3 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
+CLAIM_FIELDS = ("since_ns", "id")
+CLAIM_LABEL = f"sql_ros.claim/1 {' '.join(CLAIM_FIELDS)}"
+CLAIM_TEXTS = ("node", "commands", "session", "process")  # one label each, after its name and a space
+LONGEST_LABEL = 512  # of a claim: two names of topics have 255 characters at most
 DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
 LARGEST_INPUT = 1e4  # of an observation in units of its scale: networks are made for about 1, and one next state of 1e6 made some NaN
 LARGEST_REWARD = 1e6  # none is meant to be, and Adam keeps the square of what one makes for thousands of updates
@@ -82,6 +89,7 @@ class Progress:
     updates: int
     policy_version: int  # newest published
     acknowledged: Mapping[int, int]  # run of an actor to the sequence up to which everything is safe; in lockstep also trained on
+    session: str = ""  # of the start of the stack that the learner belongs to; empty: started by hand
 
 
 # --- joint states ---------------------------------------------------------------------------------------------------------------------
@@ -288,22 +296,50 @@ def policy_from_msg(message: UInt8MultiArray) -> bytes:
 
 
 def progress_to_msg(progress: Progress) -> UInt64MultiArray:
-    """`PROGRESS_FIELDS`, then run and sequence of every actor process."""
+    """Return `PROGRESS_FIELDS`, run and sequence of every actor process, and the session."""
     pairs = [number for pair in progress.acknowledged.items() for number in pair]
     values = array.array("Q", [progress.transitions, progress.updates, progress.policy_version, *pairs])
-    dimension = MultiArrayDimension(label=PROGRESS_LABEL, size=len(values), stride=len(values))
-    return UInt64MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=values)
+    content = MultiArrayDimension(label=PROGRESS_LABEL, size=len(values), stride=len(values))
+    session = MultiArrayDimension(label=f"session {progress.session}", size=1, stride=1)
+    return UInt64MultiArray(layout=MultiArrayLayout(dim=[content, session]), data=values)
 
 
 def progress_from_msg(message: UInt64MultiArray) -> Progress:
     """Raises MessageError on another version or length."""
     labels, values = [dimension.label for dimension in message.layout.dim], list(message.data)
-    if labels != [PROGRESS_LABEL]:
-        raise MessageError(f"message has labels {labels}, expected ['{PROGRESS_LABEL}']")
+    if len(labels) != 2 or labels[0] != PROGRESS_LABEL or not labels[1].startswith("session "):
+        raise MessageError(f"message has labels {labels}, expected '{PROGRESS_LABEL}' and 'session <session>'")
     head = len(PROGRESS_FIELDS)
     if len(values) < head or (len(values) - head) % 2:
         raise MessageError(f"progress has {len(values)} values, expected {head} and two per actor process")
-    return Progress(*values[:head], acknowledged=dict(zip(values[head::2], values[head + 1 :: 2])))
+    acknowledged = dict(zip(values[head::2], values[head + 1 :: 2]))
+    return Progress(*values[:head], acknowledged, labels[1].removeprefix("session "))
+
+
+def claim_to_msg(claim: Claim) -> UInt64MultiArray:
+    """Return `CLAIM_FIELDS`, labelled with the texts of the claim."""
+    texts = [f"{name} {getattr(claim, name)}" for name in CLAIM_TEXTS]
+    layout = _layout("sql_ros.claim/1", CLAIM_FIELDS)
+    layout.dim += [MultiArrayDimension(label=text, size=1, stride=1) for text in texts]
+    return UInt64MultiArray(layout=layout, data=array.array("Q", [claim.since_ns, claim.id]))
+
+
+def claim_from_msg(message: UInt64MultiArray) -> Claim:
+    """Return the claim of another process.
+
+    Raises:
+        MessageError: Another version or length, or texts that are no names.
+    """
+    labels = [dimension.label for dimension in message.layout.dim]
+    if labels[:1] != [CLAIM_LABEL] or len(message.data) != len(CLAIM_FIELDS):
+        raise MessageError(f"claim has labels {labels}, expected '{CLAIM_LABEL}' first")
+    words = [label.partition(" ") for label in labels[1:]]
+    if [name for name, _, _ in words] != list(CLAIM_TEXTS):
+        raise MessageError(f"claim has labels {labels}, expected {', '.join(CLAIM_TEXTS)}")
+    if not all(label.isprintable() and len(label) <= LONGEST_LABEL for label in labels):
+        raise MessageError("claim has a label that is too long or cannot be printed")
+    since_ns, number = message.data
+    return Claim(**{name: text for name, _, text in words}, since_ns=since_ns, id=number)
 
 
 def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:

@@ -27,6 +27,7 @@ from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
 from sql_ros.nodes.parameters import declare_configs, read_policy
+from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
 from sql_ros.nodes.seal import Followed, Seal
@@ -58,6 +59,7 @@ class MonitorConfig(Config):
     evaluation_period: int = option(10, "policies from one evaluation to the next", minimum=1)
     success_threshold: float = option(0.95, "share of evaluation episodes at which the task is learned", minimum=0.0, maximum=1.0)
     stops_on_success: bool = option(True, "end the run then")
+    session: str = option("", "of one start of a stack, whose nodes belong together")
     most_transitions: int = option(0, "end the run after so many transitions; 0: no limit", minimum=0)
 
 
@@ -84,18 +86,30 @@ class MonitorNode(Node):
         self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._diagnostics = Diagnostics(self, "evaluation", self._report)
+        self._presence = Presence(self, self.config.session, self._diagnostics, self._give_way)
+        self._watches = False  # was allowed to
         self._threads = [
             NodeThread(self, self._evaluate_for_ever, "evaluation"),
             NodeThread(self, self._show_for_ever, "view"),
         ]
 
     def start(self) -> None:
-        """Starts evaluating and showing."""
+        """Start evaluating and showing, where no other monitor does.
+
+        Raises:
+            ConfigError: Another process is in this place.
+        """
+        self._presence.start()
+        self._presence.claim()
+        self._watches = True
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """Ends the threads and writes the report; none where there was no run: its folder may be that of an earlier one."""
+        self._presence.stop()
+        if not self._watches:
+            return
         self._end("The run was stopped.")
         self._policy_arrived.set()
         for thread in self._threads:
@@ -111,6 +125,12 @@ class MonitorNode(Node):
             self._diagnostics.faults["report_failed"] += 1
             self._diagnostics.publish()
             self.failure = self.failure or SqlRosError(f"the report in {self._run_dir} is not whole: {error}")
+
+    def _give_way(self, why: str) -> None:
+        """End without a report: the run is that of another monitor."""
+        self._run_dir = None
+        self.failure = ConfigError(why)
+        self._end("Another monitor watches the run.")
 
     def bad_input(self, text: str) -> None:
         """See `process.Runnable`."""

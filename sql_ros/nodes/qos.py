@@ -14,6 +14,13 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+# the newest of each of many publishers: claims
+LATCHED_BY_MANY = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 # a late or restarted learner gets the last 5000 again and drops by sequence number what it has: replay, episodes
 REPLAY = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

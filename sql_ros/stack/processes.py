@@ -43,6 +43,7 @@ def monitor(settings: Settings) -> NodeProcess:
         "most_transitions": settings.most_transitions,
         "real_arm": not settings.sim and not settings.uses_sim_time,
         "command": launch_command(settings),
+        "session": settings.session,
     }
     return NodeProcess("monitor", parameters, seconds_to_stop=30.0)
 
@@ -62,7 +63,6 @@ def learner(settings: Settings) -> NodeProcess:
         "seed": settings.seed,
         "run_dir": str(settings.run_dir),
         "resume": settings.resume,
-        "session": settings.session,
     }
     return NodeProcess("learner", parameters, seconds_to_stop=30.0)
 
@@ -114,7 +114,11 @@ def _prefix(settings: Settings) -> dict[str, Any]:
 
 def _managed(settings: Settings) -> dict[str, Any]:
     """Return the parameters of every managed node."""
-    return {"realtime_factor": settings.realtime_factor, "autostart": settings.args["autostart"] == "true"}
+    return {
+        "realtime_factor": settings.realtime_factor,
+        "autostart": settings.args["autostart"] == "true",
+        "session": settings.session,
+    }
 
 
 def _acting(settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,10 @@ import pytest
 import rclpy
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
+from std_msgs.msg import Float64MultiArray, UInt64MultiArray
+
+from sql_ros.nodes.messages import TRANSITION_FIELDS, Progress, progress_to_msg
+from sql_ros.nodes.qos import RELIABLE, REPLAY
 
 DOMAINS = 25  # of each of two workers, from 1 on; sql-ros bench, chaos and fuzz take those from 51 on
 _first = 1 + DOMAINS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2)
@@ -27,6 +31,33 @@ FAST_LEARNER = {
     "algorithm.batch_size": 32,
     "threads": 1,
 }
+
+
+class PlayedLearner:
+    """A learner that accepted the run and acknowledges what it hears, but never trains."""
+
+    def __init__(self, node, session: str, *, acknowledges: bool) -> None:
+        self._node, self._session = node, session
+        self._acknowledged: dict[int, int] = {}
+        self._publisher = node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+        if acknowledges:
+            node.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
+        self._timer = node.create_timer(0.1, self.report)
+
+    def report(self) -> None:
+        """Publish progress once."""
+        transitions = sum(self._acknowledged.values())
+        progress = Progress(transitions, 0, 0, self._acknowledged, self._session)
+        self._publisher.publish(progress_to_msg(progress))
+
+    def stop(self) -> None:
+        """Fall silent, as a learner that died."""
+        self._node.destroy_timer(self._timer)
+
+    def _on_replay(self, message) -> None:
+        entry = dict(zip(TRANSITION_FIELDS, message.data))
+        run, sequence = int(entry["run"]), int(entry["sequence"])
+        self._acknowledged[run] = max(sequence, self._acknowledged.get(run, 0))
 
 
 class Probe:
@@ -45,6 +76,10 @@ class Probe:
         heard: list = []
         self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
+
+    def play_learner(self, session: str = "", *, acknowledges: bool = True) -> PlayedLearner:
+        """Play the learner that an actor in training waits for."""
+        return PlayedLearner(self.node, session, acknowledges=acknowledges)
 
     def wait(self, condition, timeout: float = 60.0, what: str = ""):
         """Spins until a condition holds and returns its value."""

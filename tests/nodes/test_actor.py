@@ -37,6 +37,7 @@ def arm(probe, task):
 
 def test_each_new_state_gets_one_answer_and_a_repeated_state_the_same_answer(processes, probe, arm, task):
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    probe.play_learner()
     processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0)
     probe.until_active("actor")
     probe.wait(lambda: arm.publisher.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
@@ -81,6 +82,7 @@ def test_a_late_actor_gets_the_newest_policy(processes, probe, untrained):
 def test_without_leave_to_explore_it_holds_until_a_policy_comes(processes, probe, arm, untrained):
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    probe.play_learner()
     processes.node("actor", explores=False, max_state_age_s=10.0)
     probe.wait(lambda: arm.publisher.get_subscription_count())
 
@@ -97,6 +99,7 @@ def test_without_leave_to_explore_it_holds_until_a_policy_comes(processes, probe
 def test_a_state_that_grows_old_is_a_hold_and_said(processes, probe, arm):
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    probe.play_learner()
     processes.node("actor", max_state_age_s=0.2)
     probe.wait(lambda: arm.publisher.get_subscription_count())
     away = np.full(7, 0.5)
@@ -117,6 +120,7 @@ def test_states_that_lack_a_joint_lead_to_a_hold(processes, probe, arm, task):
     """A gripper's publisher on the same topic, say: the loop must not fall silent with the last velocity in force."""
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    probe.play_learner()
     processes.node("actor", max_state_age_s=0.2)
     probe.wait(lambda: arm.publisher.get_subscription_count())
 
@@ -141,8 +145,11 @@ def test_in_lockstep_it_waits_for_the_learner_and_a_refused_policy_does_not_stop
     codec = TransitionCodec(task.spec)
     probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    learner = probe.play_learner(acknowledges=False)
     processes.node("sim_bridge", realtime_factor=0.0)
     processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0)
+    probe.wait(lambda: entries)
+    learner.stop()
     probe.wait(lambda: len(entries) == LOCKSTEP_TRANSITIONS and policies.get_subscription_count() and progress.get_subscription_count())
     probe.spin_for(0.5)
     assert len(entries) == LOCKSTEP_TRANSITIONS  # in the middle of an episode it waits for the learner, whom this test plays
@@ -159,6 +166,7 @@ def test_in_lockstep_it_waits_for_the_learner_and_a_refused_policy_does_not_stop
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_last_command_before_the_end_is_a_hold(processes, probe, arm, number):
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    probe.play_learner()
     actor = processes.node("actor", max_state_age_s=10.0)
     probe.wait(lambda: arm.publisher.get_subscription_count())
 
@@ -176,6 +184,7 @@ def test_transitions_are_numbered_without_a_gap(processes, probe, task):
     entries = []
     codec = TransitionCodec(task.spec)
     probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    probe.play_learner()
     processes.node("sim_bridge", realtime_factor=0.0)
     processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0, learner_patience_s=0.0)
     probe.wait(lambda: len(entries) > 250)
@@ -191,6 +200,7 @@ def test_a_transition_that_no_learner_would_take_gets_no_number(processes, probe
     codec, entries = TransitionCodec(task.spec), []
     probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
     reports, commands = probe.listen(DiagnosticArray, "/diagnostics", 10), probe.listen(Float64MultiArray, "commands", RELIABLE)
+    probe.play_learner()
     actor = processes.node("actor", realtime_factor=0.0, learner_patience_s=0.0)
     probe.until_active("actor")
     probe.wait(lambda: arm.publisher.get_subscription_count() and len(probe.node.get_publishers_info_by_topic("commands")))
@@ -222,7 +232,6 @@ def test_an_actor_that_comes_to_a_run_with_transitions_draws_none_of_its_episode
         probe.wait(lambda: arm.publisher.get_subscription_count() and progress.get_subscription_count())
         probe.wait(lambda: len(probe.node.get_publishers_info_by_topic("commands")))
         progress.publish(progress_to_msg(Progress(transitions, 0, 0, {})))
-        probe.spin_for(0.5)
         position, stamps = np.array(task.robot.neutral_position), iter(range(1, 10**4))
         while not (mine := [entry.transition.action.tolist() for entry in entries if entry.run not in runs and entry.sequence == 3]):
             stamp = next(stamps) * 50_000_000
@@ -246,7 +255,15 @@ def learner(probe, task):
     def acknowledge(sequence: int) -> None:
         publisher.publish(progress_to_msg(Progress(sequence, 0, 0, {entries[0].run: sequence, 1: 10**6})))
 
-    acknowledge.entries = entries
+    def accept() -> bool:
+        publisher.publish(progress_to_msg(Progress(0, 0, 0, {})))
+        return bool(entries)
+
+    def accept_run() -> None:
+        """Report until the first transition came; then fall silent."""
+        probe.wait(accept)
+
+    acknowledge.entries, acknowledge.accept_run = entries, accept_run
     return acknowledge
 
 
@@ -254,6 +271,7 @@ def test_what_the_learner_does_not_get_is_sent_again_and_what_it_has_is_not(proc
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("sim_bridge", realtime_factor=1.0)
     processes.node("actor", {"commands": "sim_bridge/commands"}, actor_id=3)
+    learner.accept_run()
     probe.wait(lambda: len(learner.entries) >= 60)
     assert [entry.sequence for entry in learner.entries[:60]] == list(range(1, 61))
     assert {entry.actor for entry in learner.entries} == {3}
@@ -282,6 +300,7 @@ def test_where_the_disk_is_full_it_goes_on_and_keeps_what_it_made(processes, pro
     probe.until_active("actor")
     resource.prlimit(actor.pid, resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))  # of any file, hence also of the ledger
     processes.node("sim_bridge", realtime_factor=0.0)
+    learner.accept_run()
     probe.wait(lambda: "fault/ledger_failed" in _newest(reports) or actor.poll() is not None, timeout=120)
     assert actor.poll() is None, actor.log.read_text()
     made = int(_newest(reports)["transitions"])
@@ -300,6 +319,7 @@ def test_where_the_disk_is_full_it_goes_on_and_keeps_what_it_made(processes, pro
 def test_an_actor_that_is_to_end_sends_a_learner_what_it_lacks_and_waits_for_its_answer(processes, probe, learner):
     processes.node("sim_bridge")
     actor = processes.node("actor", {"commands": "sim_bridge/commands"})
+    learner.accept_run()
     probe.wait(lambda: len(learner.entries) >= 60)
     for _ in range(10):  # a learner is there
         learner(40)
@@ -315,13 +335,14 @@ def test_an_actor_that_is_to_end_sends_a_learner_what_it_lacks_and_waits_for_its
     assert actor.poll() is None
     probe.wait(lambda: (learner(max(came(1))), actor.poll())[1] is not None)
     assert actor.returncode == 0, actor.log.read_text()
-    assert "no learner has" not in actor.log.read_text()
+    assert "no learner has the last" not in actor.log.read_text()
 
 
 def test_an_actor_without_a_learner_says_so_goes_on_and_keeps_so_many_and_no_more(processes, probe, learner):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("sim_bridge", realtime_factor=5.0)
     processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0, most_unacknowledged=100)
+    learner.accept_run()
     wanted = {"fault/learner_silent", "fault/transitions_given_up"}
     probe.wait(lambda: wanted <= set(_newest(reports)), what=str(wanted))
     assert _newest(reports)["unacknowledged"] == "100"
@@ -346,6 +367,7 @@ def test_diagnostics_and_services_run_one_priority_behind_the_control_loop(proce
 @pytest.mark.parametrize(("rehearsal_s", "rehearses"), [(1e-3, True), (0.0, False)])
 def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm, rehearsal_s, rehearses):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    probe.play_learner()
     processes.node("actor", rehearsal_s=rehearsal_s)
     probe.until_active("actor")
     stamps = iter(range(1, 10**6))

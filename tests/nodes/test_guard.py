@@ -29,6 +29,7 @@ class Scene:
         self.reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
         self.position = np.array(task.robot.neutral_position)
         self.turn(AWAY)
+        probe.play_learner()
         self.actor = (
             processes.start(command)
             if command
@@ -270,6 +271,7 @@ def test_a_stop_outlives_deactivation(scene):
 
 def test_in_lockstep_a_stopped_arm_is_answered_with_holds(processes, probe):
     states, commands = probe.listen(JointState, "joint_states", RELIABLE), probe.listen(Float64MultiArray, "sim_bridge/commands", RELIABLE)
+    probe.play_learner()
     processes.node("sim_bridge", realtime_factor=0.0)
     processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=0.0, learner_patience_s=0.0)
     probe.wait(lambda: states and np.abs(states[-1].velocity).max() > 0.1)
@@ -288,6 +290,7 @@ def test_in_lockstep_a_stopped_arm_is_answered_with_holds(processes, probe):
 def test_a_killed_actor_leaves_an_arm_that_comes_to_rest_by_itself(processes, probe, task):
     """No last command here: the arm's own command timeout has to do it."""
     states = probe.listen(JointState, "joint_states", RELIABLE)
+    probe.play_learner()
     processes.node("sim_bridge")
     actor = processes.node("actor", {"commands": "sim_bridge/commands"})
     probe.wait(lambda: states and np.abs(states[-1].velocity).max() > 0.2)

@@ -35,6 +35,7 @@ def reach(tmp_path) -> str:
 @pytest.mark.parametrize("factor", [0.0, 1.0], ids=["lockstep", "paced"])
 def test_an_arm_moves_through_joint_commands_once_it_is_enabled(processes, probe, reach, factor):
     states, commands = probe.listen(JointState, "joint_states", RELIABLE), probe.listen(JointCommand, "sim_bridge/commands", RELIABLE)
+    probe.play_learner()
     processes.node("sim_bridge", task=reach, realtime_factor=factor)
     processes.node("actor", {"commands": "sim_bridge/commands"}, task=reach, realtime_factor=factor, learner_patience_s=0.0)
     probe.wait(lambda: commands and np.abs(states[-1].velocity).max() > 0.1)
@@ -53,6 +54,7 @@ class Robot:
         self.commands = probe.listen(JointCommand, "commands", RELIABLE)
         self.asked, self.timeouts = probe.listen(Bool, ENABLE_TOPIC, RELIABLE), probe.listen(Float64, COMMAND_TIMEOUT_TOPIC, LATCHED)
         self.reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+        probe.play_learner()
         processes.node("actor", task=reach, max_state_age_s=0.3, **parameters)
         probe.wait(self.states.get_subscription_count)
 

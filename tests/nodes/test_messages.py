@@ -176,7 +176,7 @@ def test_a_policy_survives_and_an_altered_one_is_refused():
 
 
 def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
-    progress = Progress(3, 4, 5, {2**52: 2, 7: 2**40})
+    progress = Progress(3, 4, 5, {2**52: 2, 7: 2**40}, "1795000000000000000")
     assert progress_from_msg(progress_to_msg(progress)) == progress
     summary = EpisodeSummary(1, 100, 120, -3.25, True, 0.015, 7)
     assert episode_from_msg(episode_to_msg(summary)) == summary
