@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from sql_ros.checks.drivers.controllers import CommandError, GroupController, TrajectoryController
+from sql_ros.checks.drivers.controllers import (
+    CommandError,
+    GroupController,
+    JointCommandController,
+    TrajectoryController,
+)
 
 JOINTS = ["a", "b"]
 
@@ -54,3 +59,15 @@ def test_a_group_controller_keeps_its_last_command_for_ever():
         with pytest.raises(CommandError):
             controller.take_values(wrong)
     np.testing.assert_allclose(controller.setpoint(1e6), [0.5, -0.5])
+
+
+def test_joint_commands_of_intera_time_out_and_need_an_enabled_robot():
+    controller = JointCommandController(JOINTS, 0.2)
+    controller.take_joint_command(0.0, 2, ["b", "a"], [0.5, -0.5])
+    np.testing.assert_array_equal(controller.setpoint(0.1), [0.0, 0.0])
+    controller.is_enabled = True
+    np.testing.assert_array_equal(controller.setpoint(0.1), [-0.5, 0.5])
+    np.testing.assert_array_equal(controller.setpoint(0.3), [0.0, 0.0])
+    for mode, names, values in [(1, JOINTS, [0.0, 0.0]), (2, ["a"], [0.0]), (2, JOINTS, [0.0])]:
+        with pytest.raises(CommandError):
+            controller.take_joint_command(0.4, mode, names, values)

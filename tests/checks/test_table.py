@@ -41,7 +41,7 @@ def test_figures_count_what_failed_and_apart_from_it_what_was_not_run():
 
 @pytest.mark.skipif(importlib.util.find_spec("intera_core_msgs") is not None, reason="it is installed")
 def test_a_case_whose_messages_are_missing_says_so(tmp_path):
-    (row,) = choose(["sawyer_velocity/play/intera"])
+    (row,) = choose(["sawyer_intera/play/nominal"])
     outcome = play_row(row, {}, tmp_path, 0)
     assert outcome.state == "not run"
     assert "intera_core_msgs" in outcome.why

@@ -12,7 +12,7 @@ plant               joints that follow a controller; pure
 recorder            what a safety engineer asks of a run; pure
 states              a `JointState` as drivers fill it
 arms, cases, table  the arms, the cases, and which cases are tried on which arm and in which mode
-double              the ROS node
+double              the ROS node; `intera`: what a Sawyer has beside it
 stack               the stack under test: files, process, diagnostics
 row, verify         one case from start to verdict; all of them
 ==================  ========================================================================

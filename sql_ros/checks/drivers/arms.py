@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sql_ros.checks.drivers.states import StateHabits
 
+JOINT_COMMAND = "intera_core_msgs/JointCommand"
 POLICY = "config/policies/sawyer_stack.onnx"  # relative to the share folder
 
 
@@ -24,6 +25,8 @@ class ArmDouble:
         habits: of the driver's state publisher.
         robot: keys that the arm's robot file needs beside the shipped ones.
         policy: shipped policy of the task, relative to the share folder; empty: an untrained one.
+        state_topic: of the joint states.
+        needs: Python module without which the arm cannot be played; empty: none.
     """
 
     name: str
@@ -36,6 +39,8 @@ class ArmDouble:
     habits: StateHabits
     robot: dict[str, object] = field(default_factory=dict)
     policy: str = ""
+    state_topic: str = "joint_states"
+    needs: str = ""
 
 
 SAWYER_VELOCITY = ArmDouble(
@@ -70,4 +75,20 @@ UR5E = ArmDouble(
     topic="scaled_joint_trajectory_controller/joint_trajectory",
     habits=StateHabits(rate_hz=500.0, order="sorted"),  # e-Series: 500 Hz
 )
-ARMS = {arm.name: arm for arm in (SAWYER_VELOCITY, SAWYER_TORQUE, UR5E)}
+SAWYER_INTERA = ArmDouble(
+    name="sawyer_intera",
+    task="sawyer_reach",
+    mode="velocity",
+    interface="velocity",
+    controller="intera",
+    controller_type=JOINT_COMMAND,
+    topic="/robot/limb/right/joint_command",
+    habits=StateHabits(rate_hz=100.0, gripper="inside"),  # its head is among the joints
+    robot={
+        "controllers": {"velocity": {"name": "intera", "type": JOINT_COMMAND}},
+        "state_topic": "/robot/joint_states",
+    },
+    state_topic="/robot/joint_states",
+    needs="intera_core_msgs.msg",
+)
+ARMS = {arm.name: arm for arm in (SAWYER_VELOCITY, SAWYER_TORQUE, UR5E, SAWYER_INTERA)}

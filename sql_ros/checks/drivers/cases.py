@@ -61,7 +61,6 @@ class Case:
         robot: keys of the robot file that differ from the arm's; None: the key is left out.
         arguments: launch arguments.
         start: "stack", or "actor": that node alone.
-        needs: Python module without which the case cannot be run.
     """
 
     steps: tuple[Step, ...]
@@ -70,7 +69,6 @@ class Case:
     robot: Mapping[str, object] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     start: str = "stack"
-    needs: str = ""
 
 
 FROM_POSITION = {"velocity_from_position": True}
@@ -125,5 +123,5 @@ CASES: dict[str, Case] = {
     "tried": Case((MOVES, TRIES)),
     "tried_effort_nan": Case((MOVES, TRIES), {"effort": "nan"}),
     # --- Rethink's own interface
-    "intera": Case((MOVES,), needs="intera_core_msgs.msg"),
+    "emergency_stop": Case((MOVES, do("press"), holds("emergency stop"))),
 }

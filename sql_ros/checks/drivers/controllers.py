@@ -1,7 +1,7 @@
 """What the controllers of ros2_control make of commands: pure, times in [s] of any one clock.
 
 Sources: documentation of ros2_controllers (joint_trajectory_controller, forward_command_controller,
-velocity_controllers, effort_controllers).
+velocity_controllers, effort_controllers); Intera's API reference for the joint commands of Sawyer.
 """
 
 from __future__ import annotations
@@ -112,3 +112,50 @@ class GroupController:
     def setpoint(self, now: float) -> Vector:
         """Return the last command (N,); zeros before the first."""
         return np.zeros(self._count) if self._last is None else self._last
+
+
+class JointCommandController:
+    """Intera's joint control in velocity mode.
+
+    A command that is not renewed within the timeout ends in a hold, and a robot that is not enabled
+    does not move.
+
+    Args:
+        joints: names, in the order of the double.
+        timeout_s: of a command [s].
+
+    Attributes:
+        timeout_s: of a command [s].
+        is_enabled: the motors are on.
+    """
+
+    interface = "velocity"
+    VELOCITY_MODE = 2  # JointCommand.mode
+
+    def __init__(self, joints: Sequence[str], timeout_s: float = 0.2) -> None:
+        self._joints = list(joints)
+        self.timeout_s = timeout_s
+        self.is_enabled = False
+        self._last = np.zeros(len(self._joints))
+        self._renewed = -np.inf
+
+    def take_joint_command(self, now: float, mode: int, names: Sequence[str], velocity: Sequence[float]) -> Vector:
+        """Keep a command for the timeout; return it in the order of the double (N,) [rad/s].
+
+        Raises:
+            CommandError: another mode, other joints, wrong lengths, or a value that is not finite.
+        """
+        if mode != self.VELOCITY_MODE:
+            raise CommandError(f"mode {mode}, expected {self.VELOCITY_MODE}")
+        if sorted(names) != sorted(self._joints) or len(velocity) != len(names):
+            raise CommandError(f"{len(velocity)} values for {list(names)}, expected {self._joints}")
+        if not np.isfinite(velocity).all():
+            raise CommandError(f"velocities are not finite: {list(velocity)}")
+        self._last = np.array([velocity[list(names).index(joint)] for joint in self._joints])
+        self._renewed = now
+        return self._last
+
+    def setpoint(self, now: float) -> Vector:
+        """Return the velocity command at a time (N,) [rad/s]."""
+        is_fresh = now - self._renewed <= self.timeout_s
+        return self._last if is_fresh and self.is_enabled else np.zeros_like(self._last)

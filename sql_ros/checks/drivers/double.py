@@ -6,7 +6,6 @@ and takes commands in between.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -20,13 +19,15 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from sql_ros.checks.drivers.arms import ArmDouble
+from sql_ros.checks.drivers.arms import JOINT_COMMAND, ArmDouble
 from sql_ros.checks.drivers.controllers import (
     CommandError,
     GroupController,
+    JointCommandController,
     TrajectoryController,
     Vector,
 )
+from sql_ros.checks.drivers.intera import InteraRobot
 from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
 from sql_ros.checks.drivers.recorder import Recorder
 from sql_ros.checks.drivers.states import StateHabits, elsewhere, gripper_state, joint_state
@@ -38,6 +39,7 @@ GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
 LATEST_PERIODS = 5.0  # a publisher that is later than this goes on from now, without a burst
 SYSTEM_DEFAULTS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)  # of controllers: reliable
 TRANSIENT = QoSProfile(depth=5000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+Controller = GroupController | TrajectoryController | JointCommandController
 
 
 class DriverDouble:
@@ -78,7 +80,8 @@ class DriverDouble:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self._executor = SingleThreadedExecutor(context=self._context)
-        self._controller: GroupController | TrajectoryController | None = None
+        self._controller: Controller | None = None
+        self._intera: InteraRobot | None = None
         self._controller_node: Node | None = None
         self._other_node: Node | None = None
         self._other: rclpy.publisher.Publisher | None = None
@@ -126,15 +129,18 @@ class DriverDouble:
         """Activate the arm's controller; `other`: one that takes another type of message."""
         node = self._make_node(self.arm.controller)
         self._controller_node = node
+        joints = [self.habits.prefix + joint for joint in self.robot.joints]
+        if self.arm.controller_type == JOINT_COMMAND:
+            controller = JointCommandController(joints)
+            self._controller = controller
+            self._intera = InteraRobot(node, self.arm.topic, controller, self._judge)
+            return
         takes_trajectories = (self.arm.interface == "position") != other
-        if takes_trajectories:
-            on_message, kind = self._on_trajectory, JointTrajectory
-        else:
-            on_message, kind = self._on_values, Float64MultiArray
+        kind = JointTrajectory if takes_trajectories else Float64MultiArray
+        on_message = self._on_trajectory if takes_trajectories else self._on_values
         node.create_subscription(kind, self.arm.topic, on_message, SYSTEM_DEFAULTS)
         if other:
             return
-        joints = [self.habits.prefix + joint for joint in self.robot.joints]
         if takes_trajectories:
             self._controller = TrajectoryController(joints, self.plant.position)
         else:
@@ -146,7 +152,7 @@ class DriverDouble:
         if self._controller_node is not None:
             self._executor.remove_node(self._controller_node)
             self._controller_node.destroy_node()
-        self._controller_node = self._controller = None
+        self._controller_node = self._controller = self._intera = None
 
     def stop(self) -> None:
         """Stop protectively: the brakes close, states and controller go on."""
@@ -160,6 +166,11 @@ class DriverDouble:
         if self._controller is not None:
             setpoint = self._controller.setpoint(time.monotonic())
             self.recorder.take_release(setpoint, self.plant.position, self.plant.velocity)
+
+    def press(self) -> None:
+        """Press the robot's own emergency stop."""
+        if self._intera is not None:
+            self._intera.press(is_pressed=True)
 
     def silence(self) -> None:
         """Publish no states any more."""
@@ -193,7 +204,7 @@ class DriverDouble:
         best_effort = ReliabilityPolicy.BEST_EFFORT
         reliability = reliable if self.habits.reliable else best_effort
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=reliability)
-        return node.create_publisher(JointState, "joint_states", profile)
+        return node.create_publisher(JointState, self.arm.state_topic, profile)
 
     def _publish(self, now: float) -> None:
         self._advance(now)
@@ -211,6 +222,8 @@ class DriverDouble:
         if self._other is not None:
             values = (elsewhere(plant.position), plant.velocity, plant.effort)
             self._other.publish(joint_state(stamp, joints, values, self.habits, self._stale))
+        if self._intera is not None:
+            self._intera.report()
         if self._gripper is not None and now >= self._gripper_due:
             self._gripper_due = now + 1.0 / GRIPPER_RATE_HZ
             self._gripper.publish(gripper_state(stamp))
@@ -222,30 +235,26 @@ class DriverDouble:
         self.recorder.take_state(now, self.plant.position, self.plant.velocity)
 
     def _on_values(self, message: Float64MultiArray) -> None:
-        if isinstance(self._controller, GroupController):
-            with self._judged() as judge:
-                judge(self._controller.take_values(message.data))
+        controller = self._controller
+        if isinstance(controller, GroupController):
+            self._judge(lambda: controller.take_values(message.data))
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
-        if isinstance(self._controller, TrajectoryController):
-            points = [(point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec, point.positions) for point in message.points]
-            now, names = time.monotonic(), message.joint_names
-            with self._judged() as judge:
-                position = self.plant.position
-                judge(self._controller.take_trajectory(now, names, points, position))
+        controller = self._controller
+        if not isinstance(controller, TrajectoryController):
+            return
+        points = [(point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec, point.positions) for point in message.points]
+        now, names, position = time.monotonic(), message.joint_names, self.plant.position
+        self._judge(lambda: controller.take_trajectory(now, names, points, position))
 
-    @contextlib.contextmanager
-    def _judged(self) -> contextlib.Generator[Callable[[Vector], None], None, None]:
+    def _judge(self, take: Callable[[], Vector]) -> None:
         """Pass a command to the recorder, or count that the controller refused it."""
-        plant = self.plant
-
-        def judge(command: Vector) -> None:
-            self.recorder.take_command(command, plant.position, plant.velocity)
-
         try:
-            yield judge
+            command = take()
         except CommandError as error:
             self.recorder.take_refusal(str(error))
+            return
+        self.recorder.take_command(command, self.plant.position, self.plant.velocity)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -33,7 +33,7 @@ MOVING_RAD_S = 0.05  # something is done to an arm that is faster than this
 REST_S = 0.5  # from the death of a process to the rest of the arm
 AT_REST_RAD_S = 0.01
 TRANSITIONS = 3
-IN_MOTION = ("stop", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
+IN_MOTION = ("stop", "press", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
 OF_STACK = ("kill_actor", "kill_stack", "terminate_stack")
 
 
@@ -69,8 +69,8 @@ def play_row(row: Row, policies: dict[str, Path], folder: Path, domain: int) -> 
         folder: for everything that the row writes.
         domain: of DDS.
     """
-    if row.case.needs and not _can_import(row.case.needs):
-        return Outcome(str(row), "not run", f"messages missing: {row.case.needs} cannot be imported")
+    if row.arm.needs and not _can_import(row.arm.needs):
+        return Outcome(str(row), "not run", f"messages missing: {row.arm.needs} cannot be imported")
     began = time.monotonic()
     task = load_task(row.arm.task)
     double = _make_double(row, task.robot, task.config, domain)

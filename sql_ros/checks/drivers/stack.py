@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {  # a learner that begins at once and leaves
     },
     "monitor": {"evaluation_episodes": 1},
 }
+FOREIGN = "ur5e"  # its policy fits no other arm
 PROTOCOL = "repeats: 1\nundisturbed: [0]\n"
 
 
@@ -156,7 +157,7 @@ class Stack:
             arguments["policy"] = str(self._policies[row.arm.name])
         if row.mode == "trials":
             arguments["protocol"] = str(self._folder / "protocol.yaml")
-        foreign = next(path for name, path in self._policies.items() if name != row.arm.name)
+        foreign = self._policies[FOREIGN]
         for name, value in row.case.arguments.items():
             arguments[name] = value.replace("{foreign_policy}", str(foreign))
         command = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack"]
