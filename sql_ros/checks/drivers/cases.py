@@ -20,7 +20,7 @@ class Step:
                 motion it has not moved at all
     refused     the start ends with exit code 2, all `words` on the terminal, and no command left
     silent      no command leaves, and the arm does not move
-    rests       the arm comes to rest within `REST_S` of the action before
+    rests       the arm comes to rest within `words[0]` [s] of the action before
     learns      transitions reach the replay topic
     tries       a trial is over, with all `words` in its report
     do          `words[0]` is done: an action of `double.DriverDouble`, or of `stack.Stack`
@@ -31,8 +31,7 @@ class Step:
     words: tuple[str, ...] = ()
 
 
-MOVES, SILENT, RESTS = Step("moves"), Step("silent"), Step("rests")
-LEARNS, TRIES = Step("learns"), Step("tries")
+MOVES, SILENT, LEARNS, TRIES = Step("moves"), Step("silent"), Step("learns"), Step("tries")
 
 
 def holds(*words: str) -> Step:
@@ -43,6 +42,11 @@ def holds(*words: str) -> Step:
 def refused(*words: str) -> Step:
     """Return the step in which the stack refuses to start with these words."""
     return Step("refused", words)
+
+
+def rests(seconds: float) -> Step:
+    """Return the step in which the arm comes to rest within a time [s]."""
+    return Step("rests", (str(seconds),))
 
 
 def do(action: str) -> Step:
@@ -57,10 +61,13 @@ class Case:
     Attributes:
         steps: in order.
         habits: fields of `StateHabits` that differ from the arm's.
-        controller: "active"; "none" at first; "other": of another type than the arm's topic needs.
+        controller: "active"; "none" at first; "other": of another type than the arm's topic needs;
+            "rival": active, and another node sends it commands.
         robot: keys of the robot file that differ from the arm's; None: the key is left out.
         arguments: launch arguments.
         start: "stack", or "actor": that node alone.
+        servo_s: time constant with which a joint follows its command [s].
+        speed_slider: of the pendant: share at which a trajectory progresses.
     """
 
     steps: tuple[Step, ...]
@@ -69,6 +76,13 @@ class Case:
     robot: Mapping[str, object] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     start: str = "stack"
+    servo_s: float = 0.01
+    speed_slider: float = 1.0
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing happens in it for which the arm should be held."""
+        return {step.kind for step in self.steps} <= {"moves", "learns", "tries"}
 
 
 FROM_POSITION = {"velocity_from_position": True}
@@ -90,6 +104,13 @@ CASES: dict[str, Case] = {
     "velocity_nan_option": Case((MOVES,), {"velocity": "nan"}, robot=FROM_POSITION),
     "jitter": Case((MOVES,), {"jitter": 0.9}),
     "dropouts": Case((MOVES,), {"dropout": 0.3}),
+    "encoder_noise": Case((MOVES,), {"noise_rad": 1e-4}),
+    "encoder_noise_option": Case((MOVES,), {"noise_rad": 1e-4, "velocity": "nan"}, robot=FROM_POSITION),
+    "other_clock": Case((MOVES,), {"stamps": "other_clock"}),
+    "clock_steps_back": Case((MOVES, do("step_clock"), MOVES)),
+    "slow_servo": Case((MOVES,), servo_s=0.05),
+    "speed_slider": Case((MOVES,), speed_slider=0.5),
+    "driver_restarts": Case((MOVES, do("restart_driver"), MOVES)),
     # --- habits that are a hold
     "velocity_empty": Case((holds("velocity_from_position"),), {"velocity": "empty"}),
     "velocity_nan": Case((holds("velocity_from_position"),), {"velocity": "nan"}),
@@ -110,10 +131,11 @@ CASES: dict[str, Case] = {
     ),
     "protective_stop": Case((MOVES, do("stop"), holds("not_following"), do("release"), MOVES)),
     # --- ends
-    "actor_killed": Case((MOVES, do("kill_actor"), RESTS)),
-    "stack_killed": Case((MOVES, do("kill_stack"), RESTS)),
-    "stack_terminated": Case((MOVES, do("terminate_stack"), RESTS)),
+    "actor_killed": Case((MOVES, do("kill_actor"), rests(0.3))),
+    "stack_killed": Case((MOVES, do("kill_stack"), rests(0.5))),
+    "stack_terminated": Case((MOVES, do("terminate_stack"), rests(0.5))),
     # --- starts
+    "second_actor": Case((refused("{rival}"),), controller="rival"),
     "dry_run": Case((SILENT,), arguments={"dry_run": "true"}),
     "learner_missing": Case((holds("learner_missing"),), start="actor"),
     "resume_mistyped": Case((refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}),

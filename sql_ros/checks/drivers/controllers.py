@@ -27,11 +27,13 @@ class TrajectoryController:
     Args:
         joints: names, in the order of the controller's parameter `joints`.
         position: of the arm at activation (N,) [rad], held until a trajectory comes.
+        speed: share at which a trajectory progresses, as the scaled controller has it.
     """
 
     interface = "position"
 
-    def __init__(self, joints: Sequence[str], position: Vector) -> None:
+    def __init__(self, joints: Sequence[str], position: Vector, speed: float = 1.0) -> None:
+        self._speed = speed
         self._joints = list(joints)
         self._times = np.zeros(1)
         self._points = np.array([position], np.float64)
@@ -71,7 +73,7 @@ class TrajectoryController:
         targets = np.array([[values[index] for index in order] for _, values in points])
         if not np.isfinite(targets).all():
             raise CommandError(f"positions are not finite: {targets.tolist()}")
-        self._times = now + times
+        self._times = now + times / self._speed
         self._points = np.vstack((position, targets))
         return np.asarray(targets[-1])
 

@@ -34,6 +34,8 @@ from sql_ros.checks.drivers.states import StateHabits, elsewhere, gripper_state,
 from sql_ros.robot.config import RobotConfig
 
 BROADCASTER = "joint_state_broadcaster"
+RIVAL = "other_actor"  # another node that commands the same controller
+CLOCK_STEP_S, OTHER_CLOCK_S = 10.0, 7200.0
 OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
 GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
 LATEST_PERIODS = 5.0  # a publisher that is later than this goes on from now, without a burst
@@ -52,13 +54,15 @@ class DriverDouble:
         plant: its joints.
         recorder: judges commands and motion.
         domain: of DDS.
-        seed: of jitter and dropouts.
+        seed: of jitter, dropouts and noise.
+        speed: of the pendant's slider: share at which a trajectory progresses.
 
     Attributes:
         reports: of the actor on /diagnostics, how many came.
         status: the last of them.
         holding: its message while the actor holds; empty otherwise.
         transitions: that were published on `replay`.
+        holds: how often each kind of hold began, as /diagnostics has it.
     """
 
     def __init__(
@@ -70,12 +74,14 @@ class DriverDouble:
         recorder: Recorder,
         domain: int,
         seed: int = 0,
+        speed: float = 1.0,
     ) -> None:
         self.arm, self.robot, self.habits = arm, robot, habits
         self.plant, self.recorder = plant, recorder
         self.reports = 0
         self.status = self.holding = ""
         self.transitions = 0
+        self.holds: dict[str, int] = {}
         self._rng = np.random.default_rng(seed)
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
@@ -87,10 +93,15 @@ class DriverDouble:
         self._other: rclpy.publisher.Publisher | None = None
         self._stale = plant.position.copy()
         self._is_silent = False
+        self._speed = speed
         witness = self._make_node("driver_double")
         witness.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         witness.create_subscription(Float64MultiArray, "replay", self._on_replay, TRANSIENT)
-        self._states = self._make_publisher(self._make_node(BROADCASTER))
+        self._clock_ns = 0
+        if habits.stamps == "other_clock":
+            self._clock_ns = round(1e9 * OTHER_CLOCK_S)
+        self._states_node = self._make_node(BROADCASTER)
+        self._states = self._make_publisher(self._states_node)
         self._gripper = None
         if habits.gripper == "beside":
             self._gripper = self._make_publisher(self._make_node("gripper"))
@@ -142,7 +153,7 @@ class DriverDouble:
         if other:
             return
         if takes_trajectories:
-            self._controller = TrajectoryController(joints, self.plant.position)
+            self._controller = TrajectoryController(joints, self.plant.position, self._speed)
         else:
             self._controller = GroupController(joints, self.arm.interface)
         self.recorder.begin_anew()
@@ -150,8 +161,7 @@ class DriverDouble:
     def unload_controller(self) -> None:
         """Let the controller die: the drives hold."""
         if self._controller_node is not None:
-            self._executor.remove_node(self._controller_node)
-            self._controller_node.destroy_node()
+            self._remove_node(self._controller_node)
         self._controller_node = self._controller = self._intera = None
 
     def stop(self) -> None:
@@ -180,6 +190,21 @@ class DriverDouble:
         """Publish states again."""
         self._is_silent = False
 
+    def step_clock(self) -> None:
+        """Set the clock of the stamps back, as a time server does."""
+        self._clock_ns -= round(1e9 * CLOCK_STEP_S)
+
+    def restart_driver(self) -> None:
+        """End the publisher of the states and start another one of the same name."""
+        self._remove_node(self._states_node)
+        self._states_node = self._make_node(BROADCASTER)
+        self._states = self._make_publisher(self._states_node)
+
+    def add_rival(self) -> None:
+        """Let another node command the same controller."""
+        kind = JointTrajectory if self.arm.interface == "position" else Float64MultiArray
+        self._make_node(RIVAL).create_publisher(kind, self.arm.topic, SYSTEM_DEFAULTS)
+
     def second_on(self) -> None:
         """Start a second publisher of the same joints."""
         self._other_node = self._make_node(OTHER_DRIVER)
@@ -188,8 +213,7 @@ class DriverDouble:
     def second_off(self) -> None:
         """End the second publisher."""
         if self._other_node is not None:
-            self._executor.remove_node(self._other_node)
-            self._other_node.destroy_node()
+            self._remove_node(self._other_node)
         self._other_node = self._other = None
 
     # --- the wire ---
@@ -198,6 +222,10 @@ class DriverDouble:
         node = rclpy.create_node(name, context=self._context, enable_rosout=False, start_parameter_services=False)
         self._executor.add_node(node)
         return node
+
+    def _remove_node(self, node: Node) -> None:
+        self._executor.remove_node(node)
+        node.destroy_node()
 
     def _make_publisher(self, node: Node) -> rclpy.publisher.Publisher:
         reliable = ReliabilityPolicy.RELIABLE
@@ -215,8 +243,9 @@ class DriverDouble:
         self._due = self._base + late
         if self._is_silent or self._rng.random() < self.habits.dropout:
             return
-        plant, stamp = self.plant, time.time_ns()
-        values = (plant.position, plant.velocity, plant.effort)
+        plant, stamp = self.plant, time.time_ns() + self._clock_ns
+        noise = self.habits.noise_rad * self._rng.standard_normal(len(plant.position))
+        values = (plant.position + noise, plant.velocity, plant.effort)
         joints = self.robot.joints
         self._states.publish(joint_state(stamp, joints, values, self.habits, self._stale))
         if self._other is not None:
@@ -261,6 +290,7 @@ class DriverDouble:
             if status.name.endswith(": control"):
                 self.reports += 1
                 self.status = status.message
+                self.holds = {entry.key.removeprefix("hold/"): int(entry.value) for entry in status.values if entry.key.startswith("hold/")}
                 is_held = "holding" in status.message or "waiting" in status.message
                 self.holding = status.message if is_held else ""
 

@@ -12,10 +12,11 @@ SERVO_S = 0.01  # time constant with which a joint follows its command
 
 
 class KinematicArm:
-    """Joints without dynamics: each follows its command with the time constant `SERVO_S`.
+    """Joints without dynamics: each follows its command as a first-order lag.
 
     Args:
         position: at first (N,) [rad].
+        servo_s: time constant with which a joint follows its command [s].
 
     Attributes:
         position: (N,) [rad].
@@ -25,7 +26,8 @@ class KinematicArm:
         is_stopped: a protective stop is in force: the brakes are on.
     """
 
-    def __init__(self, position: Vector) -> None:
+    def __init__(self, position: Vector, servo_s: float = SERVO_S) -> None:
+        self._servo_s = servo_s
         self.position = np.array(position, np.float64)
         self.velocity = np.zeros_like(self.position)
         self.effort = np.zeros_like(self.position)
@@ -44,12 +46,12 @@ class KinematicArm:
         if self.is_stopped or step_s <= 0.0:
             self.velocity = np.zeros_like(before)
             return
-        share = 1.0 - np.exp(-step_s / SERVO_S)
+        share = 1.0 - np.exp(-step_s / self._servo_s)
         if setpoint is not None and interface == "position":
             self.position = before + share * (setpoint - before)
         else:
             wanted = np.zeros_like(before) if setpoint is None else setpoint
-            travelled = wanted * step_s + (self.velocity - wanted) * SERVO_S * share
+            travelled = wanted * step_s + (self.velocity - wanted) * self._servo_s * share
             self.position = before + travelled
         self.position = self.position + self.push * step_s
         if setpoint is not None and interface == "position":

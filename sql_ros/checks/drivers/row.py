@@ -10,10 +10,9 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from sql_ros.checks.drivers.arms import ArmDouble
 from sql_ros.checks.drivers.cases import Step
 from sql_ros.checks.drivers.controllers import Vector
-from sql_ros.checks.drivers.double import BROADCASTER, OTHER_DRIVER, DriverDouble
+from sql_ros.checks.drivers.double import BROADCASTER, OTHER_DRIVER, RIVAL, DriverDouble
 from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
 from sql_ros.checks.drivers.recorder import Recorder
 from sql_ros.checks.drivers.stack import Stack
@@ -30,9 +29,9 @@ MOVED_RAD = 0.1  # the least motion that counts as such
 RESTED_RAD = 0.01  # the most that counts as none
 SETTLE_S, WATCH_S = 0.7, 1.0  # after a hold began, and how long it is watched
 MOVING_RAD_S = 0.05  # something is done to an arm that is faster than this
-REST_S = 0.5  # from the death of a process to the rest of the arm
 AT_REST_RAD_S = 0.01
 TRANSITIONS = 3
+OF_MACHINE = ("loop_late", "state_too_old", "policy_missing", "learner_missing")  # or of a start
 IN_MOTION = ("stop", "press", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
 OF_STACK = ("kill_actor", "kill_stack", "terminate_stack")
 
@@ -104,6 +103,8 @@ class _Play:
         self._is_expected_dead = False
         if row.case.controller != "none":
             double.load_controller(other=row.case.controller == "other")
+        if row.case.controller == "rival":
+            double.add_rival()
         self._stack = Stack(row, policies, folder, domain)
 
     def run(self) -> list[str]:
@@ -111,6 +112,7 @@ class _Play:
         try:
             for step in self._row.case.steps:
                 getattr(self, f"_{step.kind}")(step)
+            self._check_holds()
             self._end()
         except _Failure as error:
             return [str(error)]
@@ -164,10 +166,11 @@ class _Play:
         self._expect_nothing_sent()
 
     def _rests(self, step: Step) -> None:
-        self._double.run_for(REST_S)
+        seconds = float(step.words[0])
+        self._double.run_for(seconds)
         speed = float(np.abs(self._double.plant.velocity).max())
         if speed > AT_REST_RAD_S:
-            raise _Failure(f"the arm moves at {speed:.3f} rad/s {REST_S} s after the process died")
+            raise _Failure(f"the arm moves at {speed:.3f} rad/s {seconds} s after the process died")
 
     def _learns(self, step: Step) -> None:
         double = self._double
@@ -188,6 +191,13 @@ class _Play:
             self._wait(lambda: float(np.abs(plant.velocity).max()) > MOVING_RAD_S, STEP_S, "motion")
         getattr(self._stack if action in OF_STACK else self._double, action)()
         self._is_expected_dead |= action in OF_STACK
+
+    def _check_holds(self) -> None:
+        """A calm case has no hold but those of a busy machine."""
+        if self._row.case.is_calm:
+            holds = {kind: n for kind, n in self._double.holds.items() if kind not in OF_MACHINE}
+            if holds:
+                raise _Failure(f"the arm was held without reason: {holds}")
 
     def _end(self) -> None:
         """Ctrl-C: the processes end, and the arm rests from then on."""
@@ -244,6 +254,7 @@ class _Play:
             joint=prefix + self._double.robot.joints[0],
             driver=BROADCASTER,
             other=OTHER_DRIVER,
+            rival=RIVAL,
         )
 
 
@@ -251,16 +262,13 @@ def _make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> D
     arm, case = row.arm, row.case
     habits = replace(arm.habits, **case.habits)  # type: ignore[arg-type]
     start = np.array(robot.neutral_position) + START_RAD
-    plant = _make_plant(arm, robot, config.scene, start)  # type: ignore[attr-defined]
+    scene = config.scene  # type: ignore[attr-defined]
+    plant: KinematicArm | DynamicArm = KinematicArm(start, case.servo_s)
+    if arm.interface == "effort":
+        plant = DynamicArm(scene, robot, start)
     period_s = 1.0 / config.control_rate_hz  # type: ignore[attr-defined]
     recorder = Recorder(robot, arm.interface, period_s, _Tool(robot).position)
-    return DriverDouble(arm, robot, habits, plant, recorder, domain)
-
-
-def _make_plant(arm: ArmDouble, robot: RobotConfig, scene: str, start: Vector) -> KinematicArm | DynamicArm:
-    if arm.interface == "effort":
-        return DynamicArm(scene, robot, start)
-    return KinematicArm(start)
+    return DriverDouble(arm, robot, habits, plant, recorder, domain, speed=case.speed_slider)
 
 
 class _Tool:

@@ -29,7 +29,8 @@ class StateHabits:
         effort: see `CHOICES`.
         jitter: share of a period by which a message is late at most.
         dropout: share of the messages that are left out.
-        stamps: "now" or "zero".
+        stamps: "now", "zero" or "other_clock": hours away from the clock of this machine.
+        noise_rad: standard deviation of the positions [rad].
         duplicate: the first joint's name comes twice, its first copy stands still.
         second: a second publisher sends the same joints at other positions.
     """
@@ -44,6 +45,7 @@ class StateHabits:
     jitter: float = 0.0
     dropout: float = 0.0
     stamps: str = "now"
+    noise_rad: float = 0.0
     duplicate: bool = False
     second: bool = False
 
@@ -93,7 +95,7 @@ def joint_state(
                 field.insert(0, 0.0)
     message = JointState()
     message.header.frame_id = "base_link"
-    if habits.stamps == "now":
+    if habits.stamps != "zero":
         message.header.stamp.sec = stamp_ns // 10**9
         message.header.stamp.nanosec = stamp_ns % 10**9
     message.name = names

@@ -29,6 +29,10 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         "stack_terminated": BOTH,
         "effort_not_accepted": TORQUE,
         "policy_of_another_arm": SAWYER,
+        **dict.fromkeys(("encoder_noise_option", "slow_servo", "driver_restarts"), BOTH),
+        **dict.fromkeys(("clock_steps_back", "second_actor"), BOTH),
+        **dict.fromkeys(("encoder_noise", "other_clock"), SAWYER),
+        "speed_slider": ("ur5e",),
         "emergency_stop": INTERA,
     },
     TRAIN: {
