@@ -119,7 +119,7 @@ def changed_options(manifest: dict[str, Any], algorithm: AlgorithmConfig, folder
     changed = {name: f"{name} was {was}, is {now[name]}" for name, was in before.items() if name in now and was != now[name]}
     shaping = [text for name, text in changed.items() if name in SHAPING]
     if shaping:
-        raise CheckpointError(f"{folder} does not fit the configured networks: {', '.join(shaping)}")
+        raise CheckpointError(f"{folder} does not fit the configured networks: {', '.join(shaping)}; give the params file of that run")
     new = [f"{name} is new since, is {value}" for name, value in now.items() if before and name not in before]
     return [*changed.values(), *new]
 

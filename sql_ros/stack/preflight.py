@@ -17,7 +17,6 @@ from sql_ros.core.keys import read_key
 from sql_ros.core.resources import SESSION_BYTES, check_disk, check_memory, disk_needed, memory_available
 from sql_ros.core.resume import check_has_run, check_resume, task_of_run
 from sql_ros.core.run_folder import check_is_unlocked, check_is_unused
-from sql_ros.robot.trials import load_protocol
 from sql_ros.share import find_policy
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_arguments, whole_number
 from sql_ros.stack.description import Stack, describe
@@ -44,8 +43,6 @@ def preflight(given: Mapping[str, str]) -> Stack:
         _check_policy(settings.policy, settings)
     if settings.key_file:
         read_key(Path(settings.key_file))
-    if settings.mode == "trials":
-        load_protocol(settings.args["protocol"], settings.task, whole_number(settings.args, "repeats"))
     if settings.mode == "train":
         _check_learner(settings, stack.parameters_of("learner"))
     else:
@@ -94,9 +91,13 @@ def _check_run_folder(settings: Settings) -> None:
 
 
 def _check_policy(path: Path, settings: Settings) -> None:
-    from sql_ros.robot.policy_file import read_policy  # ONNX Runtime is loaded only for a policy
+    """Check the policy and, for trials, what is to be done to it. ONNX Runtime is loaded only where there is a policy."""
+    from sql_ros.robot.policy_file import read_policy
+    from sql_ros.robot.trials import load_protocol
 
     read_policy(path, settings.task)
+    if settings.mode == "trials":
+        load_protocol(settings.args["protocol"], settings.task, whole_number(settings.args, "repeats"))
 
 
 def _check_learner(settings: Settings, parameters: Mapping[str, Any]) -> None:
