@@ -40,4 +40,5 @@ def _describe(field: dataclasses.Field[object]) -> str:
     bounds += [f"<= {rules['maximum']}"] if rules["maximum"] is not None else []
     bounds += [" | ".join(rules["choices"])] if rules["choices"] else []
     limits = f" ({', '.join(bounds)})" if bounds else ""
-    return f"{field.type} = {field.default!r}{limits}: {rules['description']}"
+    live = ", ros2 param set" if rules["live"] else ""
+    return f"{field.type}{live} = {field.default!r}{limits}: {rules['description']}"

@@ -25,12 +25,21 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    live: bool = False,
 ) -> Any:
-    """Declares one field of a `Config`: its default, what it means, and the values it may take (bounds inclusive).
+    """Declare one field of a `Config`.
 
     A field of type `Mapping[str, C]` maps names to nested configs C; its default is the empty dict.
+
+    Args:
+        default: Value where none is given.
+        description: What it means, with its unit.
+        minimum: Smallest value allowed.
+        maximum: Largest value allowed.
+        choices: Values allowed; empty: any.
+        live: Whether the ROS parameter may be changed while its node runs.
     """
-    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices, "live": live}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

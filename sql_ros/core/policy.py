@@ -91,6 +91,18 @@ class Policy:
             best_first = np.concatenate((of_mean[0], best_first))
         return np.asarray(best_first, np.float32)
 
+    def tempered(self, observation: npt.NDArray[np.float32], rng: np.random.Generator, temperature: float) -> npt.NDArray[np.float32]:
+        """Draw `CANDIDATES` samples and order them as draws from exp(Q / temperature): (S,) -> (K, A).
+
+        The samples are of exp(Q / alpha), alpha being the policy's own temperature; importance weights
+        make up for the difference. A higher temperature than alpha would need samples that these are
+        not, and counts as alpha.
+        """
+        noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
+        action, q, *_ = self._run(self._outputs, observation, noise)
+        order = tempered_order(q, temperature, self.info.temperature, rng)
+        return np.asarray(action[order], np.float32)
+
     def _run(self, outputs: list[str], observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]) -> list[Any]:
         assert self._whole is not None, "loaded with ranks=False"
         return list(self._whole.run(outputs, {"observation": observation[None], "noise": noise}))
@@ -115,6 +127,19 @@ class Policy:
             raise PolicyError("policy gives non-finite output for a zero observation")
         if np.abs(action).max() > 1.0:
             raise PolicyError(f"policy gives actions up to {np.abs(action).max()}, expected [-1, 1]")
+
+
+def tempered_order(q: npt.NDArray[np.float32], temperature: float, alpha: float, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Return an order in which samples of exp(Q / alpha) are drawn from exp(Q / temperature), without putting back.
+
+    Args:
+        q: Q of the samples (K,).
+        temperature: Larger than 0; above alpha it counts as alpha.
+        alpha: Temperature of the samples.
+        rng: Draws the Gumbel noise, whose largest sum with log weights is a draw.
+    """
+    log_weights = q.astype(np.float64) * max(1.0 / temperature - 1.0 / alpha, 0.0)
+    return np.argsort(-(log_weights + rng.gumbel(size=len(q))), kind="stable")
 
 
 def _noise_size(model: onnx.ModelProto) -> int:

@@ -28,6 +28,7 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 from sql_ros.core.config import option
 from sql_ros.core.errors import ConfigError, LedgerError, MessageError, SignatureError
 from sql_ros.core.ledger import Ledger
+from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import Wire, make_adapter
 from sql_ros.nodes.barrier import LearnerBarrier
@@ -64,6 +65,7 @@ from sql_ros.robot.watchdog import NO_REASONS
 NO_PROGRESS = Progress(0, 0, 0, {})
 WARN_EVERY_S = 5.0
 RESEND_S, RESENT = 2.0, 1000  # a learner that is there and acknowledges nothing more for so long is sent so many again
+ROUNDING = 1.0 + 1e-6  # of a temperature typed as it is shown
 SHORTEST_WAIT_S = 1e-3  # for a /clock that stands just before a control step
 MOST_REHEARSED = 0.3  # of a period: the rest is for the step itself and for the threads behind it
 BRAKING_S, AT_REST_RAD_S = 2.0, 0.02  # the longest that torques brake an arm whose actor is to end, and from what speed on it is left alone
@@ -97,12 +99,19 @@ class ActorConfig(RealtimeConfig, GuardConfig):
         1e-3,
         "real time: the step is rehearsed for so long before a state is due, at most three tenths of a period, and as long after [s]",
         minimum=0.0,
+        live=True,
     )  # fmt: skip
     most_transitions: int = option(
         0, "train: hold the arm when the run has so many transitions, those of earlier sessions included; 0: no limit", minimum=0
     )  # fmt: skip
     learner_patience_s: float = option(
-        60.0, "lockstep training waits so long for the learner, then says so and goes on [s]", minimum=0.0
+        60.0, "lockstep training waits so long for the learner, then says so and goes on [s]", minimum=0.0, live=True
+    )  # fmt: skip
+    temperature: float = option(
+        0.0,
+        "play: 0 acts deterministically; otherwise actions are drawn as exp(Q / temperature), at most the policy's own temperature",
+        minimum=0.0,
+        live=True,
     )  # fmt: skip
 
 
@@ -151,9 +160,7 @@ class ActorNode(ManagedNode):
         factor = 1.0 if self.control_clock.follows else self.config.realtime_factor or 1.0
         self.meter = PeriodMeter(1.0 / rate / factor)
         self.latency, self.inference = (Samples(round(KEPT_S / self.meter.period_s)) for _ in range(2))
-        rehearses = not self.lockstep and not self.control_clock.follows
-        ahead_s = min(self.config.rehearsal_s, MOST_REHEARSED * self.meter.period_s) if rehearses else 0.0
-        self._rehearsal = Rehearsal(self.task, ahead_s) if ahead_s else None
+        self._rehearsal = self._make_rehearsal(self.config.rehearsal_s)
         self._sent = 0  # commands
         self._left = 0.0  # when the last one of this activation left: steady time [s]
         self._commands = self.create_publisher(
@@ -196,7 +203,37 @@ class ActorNode(ManagedNode):
         actor = Actor(self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains)
         if self.config.policy:
             actor.policy = read_policy(self.config.policy, self.task.spec)
+        self._check_temperature(self.config, actor.policy)
+        actor.temperature = self.config.temperature
         return actor
+
+    def _make_rehearsal(self, rehearsal_s: float) -> Rehearsal | None:
+        """Return the rehearsal of steps; None where no time is given to it, or no step can be foreseen."""
+        if self.lockstep or self.control_clock.follows or not rehearsal_s:
+            return None
+        return Rehearsal(self.task, min(rehearsal_s, MOST_REHEARSED * self.meter.period_s))
+
+    def check_change(self, config: ActorConfig) -> None:
+        """Check a temperature against the policy. See `LiveParameters`."""
+        if self.phase != "unconfigured":
+            self._check_temperature(config, self.actor.policy)
+
+    def _check_temperature(self, config: ActorConfig, policy: Policy | None) -> None:
+        if config.temperature and self.trains:
+            raise ConfigError("'temperature' is of mode:=play: in training the policy acts at the temperature that it learns at")
+        if policy is not None and config.temperature > policy.info.temperature * ROUNDING:
+            trained = policy.info.temperature
+            raise ConfigError(f"'temperature' is {config.temperature:g}, expected at most {trained:g}, at which the policy was trained")
+
+    def take_change(self, config: ActorConfig) -> None:
+        """Take a config over, between two steps. See `LiveParameters`."""
+        before = self.config
+        self.config = config
+        if self.phase == "unconfigured":
+            return
+        self.actor.temperature = config.temperature
+        if config.rehearsal_s != before.rehearsal_s:
+            self._rehearsal = self._make_rehearsal(config.rehearsal_s)
 
     def _make_clock(self) -> ControlClock:
         """Return the clock of control: that of a foreign simulator where `use_sim_time` asks for it."""
@@ -510,8 +547,9 @@ class ActorNode(ManagedNode):
         left = self._schedule.left_s(self.control_clock.at(time.monotonic()))
         if left > 0.0 and self.control_clock.follows:
             return max(left, SHORTEST_WAIT_S)  # a message of /clock ends the wait
+        rehearsal = self._rehearsal
         if left > 0.0:
-            return min(left, self._rehearse(self._rehearsal)) if self._rehearsal is not None else left
+            return min(left, self._rehearse(rehearsal)) if rehearsal is not None else left
         with self._lock:
             if not self.ended.is_set():
                 self._tick(by_state=False)
@@ -605,6 +643,7 @@ class ActorNode(ManagedNode):
 
     def report(self) -> Status:
         """For /diagnostics, while active."""
+        rehearsal = self._rehearsal
         p50, p99, largest = self.meter.periods.quantiles(0.5, 0.99, 1.0)
         values = {
             "period_target_ms": f"{1e3 * self.meter.period_s:.3f}",
@@ -615,7 +654,7 @@ class ActorNode(ManagedNode):
             **_microseconds("latency", self.latency, 0.5, 0.99, 0.999, 1.0),
             **_microseconds("inference", self.inference, 0.5, 0.99),
             **{f"realtime/{what}": outcome for what, outcome in self.realtime.items()},
-            "rehearsed_parts": self._rehearsal.parts if self._rehearsal else 0,
+            "rehearsed_parts": rehearsal.parts if rehearsal else 0,
             "clock": "/clock" if self.control_clock.follows else "steady",
             "control_steps": self.meter.count,
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,

@@ -25,7 +25,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
-from sql_ros.nodes.parameters import declare_configs
+from sql_ros.nodes.parameters import LiveParameters, declare_configs
 from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.reading import Reading
 from sql_ros.robot.realtime import RealtimeConfig, claim, settle
@@ -42,7 +42,7 @@ class ManagedConfig(Config):
     session: str = option("", "of one start of a stack, whose nodes belong together; a node that crashed goes on within it")
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(LiveParameters, LifecycleNode):
     """A node that loads nothing before `configure` and moves nothing before `activate`.
 
     Args:
@@ -63,6 +63,8 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, component: str, configs: dict[str, type[Config]]) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configs: list[Any] = declare_configs(self, configs)
+        self.config = self.configs[0]
+        self.accept_changes()
         self.finished, self.ended = threading.Event(), threading.Event()
         self.ended.set()
         self.failure: Exception | None = None

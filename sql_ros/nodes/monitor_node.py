@@ -26,7 +26,7 @@ from sql_ros.core.errors import ConfigError, MessageError, PolicyError, SqlRosEr
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
-from sql_ros.nodes.parameters import declare_configs, read_policy
+from sql_ros.nodes.parameters import LiveParameters, declare_configs, read_policy
 from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
@@ -54,21 +54,24 @@ class MonitorConfig(Config):
     key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     seed: int = option(0, "named in the report; evaluation episodes have seeds of their own", minimum=0)
     command: str = option("", "that repeats the run, for the report")
-    evaluation_episodes: int = option(100, "of one evaluation", minimum=1)
+    evaluation_episodes: int = option(100, "of one evaluation", minimum=1, live=True)
     evaluation_seed: int = option(1000, "of start poses and targets: the same for every policy", minimum=0)
-    evaluation_period: int = option(10, "policies from one evaluation to the next", minimum=1)
-    success_threshold: float = option(0.95, "share of evaluation episodes at which the task is learned", minimum=0.0, maximum=1.0)
-    stops_on_success: bool = option(True, "end the run then")
+    evaluation_period: int = option(10, "policies from one evaluation to the next", minimum=1, live=True)
+    success_threshold: float = option(
+        0.95, "share of evaluation episodes at which the task is learned", minimum=0.0, maximum=1.0, live=True
+    )
+    stops_on_success: bool = option(True, "end the run then", live=True)
     session: str = option("", "of one start of a stack, whose nodes belong together")
     most_transitions: int = option(0, "end the run after so many transitions; 0: no limit", minimum=0)
 
 
-class MonitorNode(Node):
+class MonitorNode(LiveParameters, Node):
     """Wires the rooms under `runs/` to topics."""
 
     def __init__(self) -> None:
         super().__init__("monitor", automatically_declare_parameters_from_overrides=True)
         (self.config,) = declare_configs(self, {"": MonitorConfig})
+        self.accept_changes()
         self.task = load_task(self.config.task)
         self._followed = Followed(Seal(self.config.key_file))
         self.finished, self.failure = threading.Event(), None
@@ -224,8 +227,9 @@ class MonitorNode(Node):
 
     def _evaluate(self, policy: Policy) -> None:
         p, minutes = self.progress, self.progress.robot_minutes
+        config = self.config  # one for the whole evaluation: it may be changed meanwhile
         try:
-            result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: self._goes_on(policy, so_far))
+            result = self._evaluator.evaluate(policy, config.evaluation_episodes, lambda so_far: self._goes_on(policy, config, so_far))
         except PolicyError as error:
             self._diagnostics.fault("policy_not_evaluated", str(error))
             return
@@ -234,16 +238,16 @@ class MonitorNode(Node):
         p.evaluations.append((minutes, policy.info.updates, policy.info.version, result))
         about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
         self._record("evaluation", **about, **result.figures())
-        complete = len(result.successes) == self.config.evaluation_episodes
+        complete = len(result.successes) == config.evaluation_episodes
         if complete and (self._best is None or result.success_rate >= self._best[1].success_rate):
             self._best = (policy, result)
             self._end_on_success(policy, result)
 
-    def _goes_on(self, policy: Policy, so_far: Evaluation) -> bool:
+    def _goes_on(self, policy: Policy, config: MonitorConfig, so_far: Evaluation) -> bool:
         """A sample is played in full, the rest only while the threshold can still be met."""
         reached, played = sum(so_far.successes), len(so_far.successes)
         self.progress.evaluating = f"version {policy.info.version}: {reached} of {played} so far"
-        allowed = self.config.evaluation_episodes * (1.0 - self.config.success_threshold) + 1e-9
+        allowed = config.evaluation_episodes * (1.0 - config.success_threshold) + 1e-9
         return not self.finished.is_set() and (played < SAMPLE or played - reached <= allowed)
 
     def _end_on_success(self, policy: Policy, result: Evaluation) -> None:

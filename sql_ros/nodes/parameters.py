@@ -1,4 +1,7 @@
-"""ROS parameters declared from config dataclasses: type, description and range stand once, in `core.config.option`."""
+"""ROS parameters declared from config dataclasses: type, description and range stand once, in `core.config.option`.
+
+A parameter declared `live` can be changed while its node runs, see `LiveParameters`.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,73 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from sql_ros.core.config import Config, config_from_mapping
 from sql_ros.core.errors import ConfigError, PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.core.spec import TaskSpec
 
+FIXED = ("use_sim_time",)  # of rclpy's own
 RCLPY_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
+class LiveParameters:
+    """Mixin before an rclpy node: takes over changed parameters, and says why others stay as they are.
+
+    Attributes:
+        config: Of the parameters without a prefix; a change replaces it by one assignment.
+    """
+
+    config: Any
+
+    def accept_changes(self: Any) -> None:
+        """Let `ros2 param set` change the live parameters of `config` from now on."""
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.add_post_set_parameters_callback(self._on_parameters_set)
+
+    def check_change(self, config: Any) -> None:
+        """Check whether a config can be taken over now; its values are within their ranges.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
+    def take_change(self, config: Any) -> None:
+        """Take a config over."""
+        self.config = config
+
+    def set_parameters_atomically(self: Any, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set parameters as rclpy does; those that are read at the start only are refused with that reason."""
+        for parameter in parameter_list:
+            name = parameter.name
+            if name in FIXED or (self.has_parameter(name) and self.describe_parameter(name).read_only):
+                return SetParametersResult(successful=False, reason=self._reason(name))
+        return super().set_parameters_atomically(parameter_list)
+
+    def _reason(self, name: str) -> str:
+        live = ", ".join(_live_names(self.config)) or "none"
+        return f"'{name}' is read when the node starts: start it with another value; can be changed now: {live}"
+
+    def _changed(self, parameters: list[Parameter]) -> Any:
+        live = _live_names(self.config)
+        return dataclasses.replace(self.config, **{p.name: p.value for p in parameters if p.name in live})
+
+    def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        try:
+            self.check_change(self._changed(parameters))
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_parameters_set(self, parameters: list[Parameter]) -> None:
+        self.take_change(self._changed(parameters))
+
+
 def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
-    """Declares the fields of configs as read-only parameters and reads them.
+    """Declare the fields of configs as parameters, read-only unless they are live, and read them.
 
     The node must have been made with `automatically_declare_parameters_from_overrides=True`: that shows every override, also those that
     nobody declares, which rclpy would otherwise ignore in silence.
@@ -64,6 +121,10 @@ def read_policy(path: str, spec: TaskSpec) -> Policy:
         raise ConfigError(f"parameter 'policy': cannot use {path}: {error}") from None
 
 
+def _live_names(config: Config) -> list[str]:
+    return [field.name for field in dataclasses.fields(config) if field.metadata["live"]]
+
+
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
@@ -75,7 +136,7 @@ def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=rules["description"],
         additional_constraints=f"one of: {', '.join(choices)}" if choices else "",
-        read_only=True,
+        read_only=not rules["live"],
     )
     low, high = rules["minimum"], rules["maximum"]
     if field.type == "int" and (low is not None or high is not None):

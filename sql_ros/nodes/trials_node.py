@@ -41,6 +41,7 @@ class TrialsConfig(ActorConfig):
     """Parameters of the trials: those of the actor, and these."""
 
     mode: str = option("play", "trials never train", choices=("play",))
+    temperature: float = option(0.0, "trials act deterministically", minimum=0.0, maximum=0.0)
     protocol: str = option("standard", "name of a file in config/trials/, or a path")
     repeats: int = option(0, "trials per kind and size; 0: as the protocol says", minimum=0)
     by_hand: bool = option(False, "an operator pushes, on a real arm as in simulation; only what can be done by hand is tried")

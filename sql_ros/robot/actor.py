@@ -84,6 +84,8 @@ class Actor:
         policy: in use; replace it by one assignment between two steps.
         safety: the filter every command passes.
         deterministic: as given; a policy must then be able to rank.
+        temperature: Of a deterministic actor; 0, or a policy's candidates are drawn as exp(Q / temperature).
+            Replace it by one assignment between two steps.
         given_up: episodes that were interrupted.
     """
 
@@ -94,6 +96,7 @@ class Actor:
         self._drive = drive or Drive(task)
         self.safety = self._drive.safety
         self.deterministic, self._explores = deterministic, explores
+        self.temperature = 0.0
         self._most_candidates = min(max(round(SEARCH_SHARE * self._period / CANDIDATE_S), 1), CANDIDATES)
         self._seed, self._rng = seed, np.random.default_rng(seed)
         self._index = 0
@@ -269,6 +272,8 @@ class Actor:
         if policy is None:
             for _ in range(self._most_candidates):
                 yield self._rng.uniform(-1.0, 1.0, self.task.spec.action_size).astype(np.float32)
+        elif self.deterministic and self.temperature:
+            yield from islice(policy.tempered(observation, self._rng, self.temperature), self._most_candidates)
         elif self.deterministic:
             yield from islice(policy.ranked(observation, self._rng), self._most_candidates)
         else:

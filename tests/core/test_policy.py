@@ -13,7 +13,7 @@ from sql_ros.core.errors import PolicyError
 from sql_ros.core.export import export_policy
 from sql_ros.core.learner import Learner
 from sql_ros.core.networks import Scaling
-from sql_ros.core.policy import CANDIDATES, Policy
+from sql_ros.core.policy import CANDIDATES, Policy, tempered_order
 from sql_ros.core.squash import squash
 from sql_ros.robot.tasks import load_task
 
@@ -154,3 +154,27 @@ def _without_noise(data: bytes) -> bytes:
 def test_a_damaged_policy_is_refused(exported, small_spec, damage, message):
     with pytest.raises(PolicyError, match=message):
         Policy(damage(exported), small_spec)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 0.2])
+def test_tempered_draws_follow_the_boltzmann_weights(temperature):
+    """Of samples of exp(Q / 0.2) the first of the order is drawn with probability as exp(Q (1 / T - 1 / 0.2))."""
+    q, rng, draws = np.array([0.0, 0.1, 0.3], np.float32), np.random.default_rng(0), 20_000
+    firsts = [tempered_order(q, temperature, 0.2, rng)[0] for _ in range(draws)]
+    weights = np.exp(q * (1.0 / temperature - 1.0 / 0.2))
+    expected = weights / weights.sum()
+    np.testing.assert_allclose(np.bincount(firsts, minlength=3) / draws, expected, atol=0.015)
+
+
+def test_a_temperature_above_the_policys_own_counts_as_it():
+    q = np.array([0.0, 5.0], np.float32)
+    orders = [tempered_order(q, temperature, 0.2, np.random.default_rng(3)).tolist() for temperature in (0.2, 9.0)]
+    assert orders[0] == orders[1]
+
+
+def test_a_cold_policy_gives_its_best_candidates_first(exported, small_spec):
+    policy, observation = Policy(exported, small_spec), np.ones(3, np.float32)
+    noise = np.random.default_rng(4).standard_normal((CANDIDATES, policy.noise_size), np.float32)
+    action, q = policy.candidates(observation, noise)
+    tempered = policy.tempered(observation, np.random.default_rng(4), 1e-9)
+    np.testing.assert_allclose(tempered, action[np.argsort(-q)], atol=1e-6)

@@ -1,6 +1,17 @@
 """A node that is configured wrongly ends at once, with one readable line and exit code 2."""
 
+import json
+
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.parameter import Parameter
+from std_msgs.msg import UInt8MultiArray
+
+from sql_ros.core.learner import AlgorithmConfig
+from sql_ros.nodes.messages import policy_to_msg
+from sql_ros.nodes.qos import LATCHED
 
 pytestmark = pytest.mark.stack
 
@@ -30,10 +41,14 @@ def test_a_wrong_parameter_stops_the_node_with_one_line(processes, executable, p
     assert "Traceback" not in process.log.read_text()
 
 
-def test_parameters_are_described_and_read_only(processes, probe):
-    from rcl_interfaces.msg import Parameter, ParameterValue
-    from rcl_interfaces.srv import DescribeParameters, SetParameters
+def _set(probe, node: str, name: str, value) -> SetParametersResult:
+    parameter = Parameter(name, value=value).to_parameter_msg()
+    request = SetParameters.Request(parameters=[parameter])
+    (result,) = probe.call(SetParameters, f"{node}/set_parameters", request).results
+    return result
 
+
+def test_parameters_are_described_and_read_only(processes, probe):
     processes.node("sim_bridge", state_rate_hz=50.0)
     names = ["state_rate_hz", "task"]
     described = probe.call(DescribeParameters, "sim_bridge/describe_parameters", DescribeParameters.Request(names=names))
@@ -42,6 +57,55 @@ def test_parameters_are_described_and_read_only(processes, probe):
     assert (rate.floating_point_range[0].from_value, rate.floating_point_range[0].to_value) == (1.0, 1000.0)
     assert rate.read_only
     assert task.read_only
-    change = Parameter(name="state_rate_hz", value=ParameterValue(type=3, double_value=20.0))
-    (result,) = probe.call(SetParameters, "sim_bridge/set_parameters", SetParameters.Request(parameters=[change])).results
+    result = _set(probe, "sim_bridge", "state_rate_hz", 20.0)
     assert not result.successful
+    assert result.reason == "'state_rate_hz' is read when the node starts: start it with another value; can be changed now: none"
+
+
+def test_an_actor_takes_live_parameters_and_refuses_others_with_the_reason(processes, probe, untrained, tmp_path):
+    (tmp_path / "policy.onnx").write_bytes(untrained())
+    trained = AlgorithmConfig().temperature
+    processes.node("actor", mode="play", policy=tmp_path / "policy.onnx")
+    probe.until_active("actor")
+    for name, value in (("temperature", trained), ("learner_patience_s", 5.0), ("rehearsal_s", 0.0), ("rehearsal_s", 1e-3)):
+        result = _set(probe, "actor", name, value)
+        assert result.successful, result.reason
+    for name, value, reason in (
+        ("temperature", 10.0, f"expected at most {trained:g}, at which the policy was trained"),
+        ("temperature", -1.0, "range"),
+        ("seed", 3, "'seed' is read when the node starts: start it with another value; can be changed now: rehearsal_s"),
+        ("use_sim_time", True, "'use_sim_time' is read when the node starts"),
+    ):
+        result = _set(probe, "actor", name, value)
+        assert not result.successful
+        assert reason in result.reason
+    values = probe.call(GetParameters, "actor/get_parameters", GetParameters.Request(names=["temperature", "seed"])).values
+    assert (values[0].double_value, values[1].integer_value) == (trained, 0)
+
+
+def test_in_training_a_temperature_is_refused(processes, probe):
+    processes.node("actor")
+    probe.until_active("actor")
+    result = _set(probe, "actor", "temperature", 0.1)
+    assert not result.successful
+    assert "'temperature' is of mode:=play" in result.reason
+
+
+def test_the_next_evaluation_has_the_settings_set_meanwhile(processes, probe, untrained, tmp_path):
+    policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    monitor = processes.node("monitor", run_dir=tmp_path, stops_on_success=False, evaluation_period=1)
+    probe.wait(policies.get_subscription_count)
+    assert _set(probe, "monitor", "evaluation_episodes", 2).successful
+    assert not _set(probe, "monitor", "evaluation_episodes", 0).successful
+    assert "'evaluation_seed' is read when the node starts" in _set(probe, "monitor", "evaluation_seed", 1).reason
+    policies.publish(policy_to_msg(untrained()))
+
+    def evaluations() -> int:
+        values = [e.value for r in reports for s in r.status if s.name.startswith("monitor:") for e in s.values if e.key == "evaluations"]
+        return int(values[-1]) if values else 0
+
+    probe.wait(evaluations)
+    (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert (line["kind"], line["episodes"]) == ("evaluation", 2)
+    assert processes.stop(monitor) == 0

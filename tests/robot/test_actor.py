@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
+from sql_ros.core.policy import Policy
 from sql_ros.robot.actor import Actor
 from sql_ros.robot.homing import ARRIVED_RAD, LONGEST_S, Trail
 from sql_ros.robot.tasks import load_task
@@ -224,3 +225,19 @@ def test_an_arm_that_wandered_off_finds_back_and_the_next_episode_begins_at_its_
             ways.append(step.summary.robot_steps - step.summary.steps)
             actor.wish = rng.choice([-1.0, 1.0], 7).astype(np.float32)
     assert late <= 3
+
+
+def test_a_temperature_set_in_play_changes_what_is_drawn(short, untrained):
+    """From the next step on; with 0 again the actor acts as before."""
+    policy = Policy(untrained(), short.spec)
+
+    def command(temperature: float) -> np.ndarray:
+        actor, arm = Actor(short, seed=0, deterministic=True), SimulatedArm(short)
+        actor.policy, actor.temperature = policy, temperature
+        arm.begin(actor, actor.episode)
+        return actor.step(arm.state()).command
+
+    drawn = [command(policy.info.temperature) for _ in range(2)]
+    np.testing.assert_array_equal(*drawn)
+    assert not np.array_equal(drawn[0], command(0.0))
+    np.testing.assert_array_equal(command(0.0), command(0.0))
