@@ -173,7 +173,7 @@ def test_a_full_disk_is_a_clear_error_and_the_checkpoint_before_is_whole(tmp_pat
         ({"hidden": 8}, r"hidden_sizes was \[16, 16\], is \[8, 8\]"),
         ({"layer_norm": True, "q_networks": 1}, "q_networks was 2, is 1, layer_norm was False, is True"),
         ({"kind": "sac"}, "kind was sql, is sac"),
-        ({"mixture_components": 4, "temperature": 0.1}, "mixture_components was 16, is 4$"),
+        ({"mixture_components": 4, "temperature": 0.1}, "mixture_components was 16, is 4;"),
     ],
 )
 def test_other_networks_are_refused_by_the_names_of_their_settings(make_trainer, tmp_path, other, says):
