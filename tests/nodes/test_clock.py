@@ -30,6 +30,7 @@ class Simulator:
         self.commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
         self.ticks = 0
         self._next = time.monotonic()
+        probe.play_learner()
         self.actor = processes.node("actor", task="sawyer_reach", use_sim_time=True, **parameters)
         probe.wait(lambda: self._clock.get_subscription_count() and self._states.get_subscription_count())
 
@@ -109,6 +110,7 @@ def test_without_any_clock_nothing_moves(probe, processes, task):
     """States alone are no time."""
     states = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
     commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
+    probe.play_learner()
     actor = processes.node("actor", task="sawyer_reach", use_sim_time=True)
     probe.wait(states.get_subscription_count)
     position, zero = np.array(task.robot.neutral_position), np.zeros(7)
@@ -127,6 +129,7 @@ def test_a_clock_is_not_followed_beside_the_sim_bridge(probe, processes):
     """The stack says so: the clocks of two simulations in one domain must not mix."""
     clock = probe.node.create_publisher(Clock, "/clock", RELIABLE)
     states = probe.listen(JointState, "joint_states", RELIABLE)
+    probe.play_learner()
     processes.node("sim_bridge")
     names = {"commands": "sim_bridge/commands"}
     actor = processes.node("actor", names, use_sim_time=True, follows_clock=False)

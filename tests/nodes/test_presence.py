@@ -1,6 +1,7 @@
 """A second process in the place of a live one is refused; a dead one keeps nobody out."""
 
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -177,6 +178,18 @@ def test_a_stack_is_refused_beside_another_in_its_namespace(processes, probe, fa
     learner = processes.node("learner", session="'1001'", **fast_learner)
     assert learner.wait(60) == 2
     _refused(learner, "another stack is in this namespace: /sim_bridge (process ")
+
+
+def test_a_second_sql_ros_up_ends_with_the_reason(processes, probe, tmp_path):
+    words = [sys.executable, "-m", "sql_ros.cli.main", "up", "mode:=play", "policy:=sawyer_stack"]
+    first = processes.start([*words, f"run_dir:={tmp_path / 'first'}"])
+    for node in ("actor", "sim_bridge"):
+        probe.until_active(node)
+    second = processes.start([*words, f"run_dir:={tmp_path / 'second'}"])
+    assert second.wait(60) == 2
+    assert "ConfigError: another " in second.log.read_text()
+    assert first.poll() is None
+    assert processes.stop(first) == 0
 
 
 def test_who_else_publishes_commands_is_named(processes, probe, arm):

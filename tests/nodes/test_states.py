@@ -237,6 +237,7 @@ def test_the_bridge_and_the_actor_agree_on_prefix_and_frames(probe, processes, r
     states = probe.listen(JointState, "joint_states", RELIABLE)
     targets = probe.listen(PoseStamped, "target", LATCHED)
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    probe.play_learner()
     processes.node("sim_bridge", task=path, realtime_factor=0.0)
     to_bridge = {"commands": "sim_bridge/commands"}
     processes.node("actor", to_bridge, task=path, realtime_factor=0.0, learner_patience_s=0.0)
