@@ -181,7 +181,10 @@ def test_a_stack_is_refused_beside_another_in_its_namespace(processes, probe, fa
 
 
 def test_a_second_sql_ros_up_ends_with_the_reason(processes, probe, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("monitor: {ros__parameters: {evaluation_episodes: 1}}")
     words = [sys.executable, "-m", "sql_ros.cli.main", "up", "mode:=play", "policy:=sawyer_stack"]
+    words.append(f"params_file:={params}")
     first = processes.start([*words, f"run_dir:={tmp_path / 'first'}"])
     for node in ("actor", "sim_bridge"):
         probe.until_active(node)
