@@ -1,0 +1,110 @@
+"""The actor's side of its command watchdog: starts the process, beats, hears whether it is ready."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from rclpy.node import Node
+
+from sql_ros.nodes.command_watchdog import MATCHED
+from sql_ros.robot.vigil import BEAT, REST, TIMEOUT_S
+
+SUFFIX = "_command_watchdog"  # of the node's name, behind the actor's
+BEAT_S = 0.02  # at least, between two beats
+MOST_PERIODS = 2.5  # of control between two beats of a loop that works
+
+
+class WatchdogLink:
+    """One command watchdog of an actor.
+
+    Args:
+        node: The actor.
+        topic: Resolved name of the command topic.
+        count: Values of a command.
+        period_s: Of control [s].
+
+    Attributes:
+        timeout_s: Silence of the actor after which zeros are sent [s].
+    """
+
+    def __init__(self, node: Node, topic: str, count: int, period_s: float) -> None:
+        self.timeout_s = max(TIMEOUT_S, MOST_PERIODS * period_s)
+        self._name, self._namespace = f"{node.get_name()}{SUFFIX}", node.get_namespace()
+        self._arguments = [topic, str(count), f"{self.timeout_s:.4f}"]
+        self._beat_at = self._looked_at = 0.0
+        self._rests = True
+        self._start()
+
+    def _start(self) -> None:
+        """Start the process. It has a session of its own, so that no signal to the actor ends it."""
+        hears, self._says = os.pipe()
+        self._hears, tells = os.pipe()
+        os.set_blocking(self._says, False)
+        os.set_blocking(self._hears, False)
+        remapped = ["-r", f"__node:={self._name}", "-r", f"__ns:={self._namespace}"]
+        words = [sys.executable, "-m", "sql_ros.nodes.command_watchdog", *self._arguments]
+        words += [str(hears), str(tells), "--ros-args", *remapped, *_enclave()]
+        self._process = subprocess.Popen(words, pass_fds=(hears, tells), start_new_session=True)
+        os.close(hears)
+        os.close(tells)
+        self.is_ready, self.is_dead = False, False
+
+    def look(self, now: float) -> None:
+        """Take what the watchdog says, at most as often as a beat. Costs one system call."""
+        if self.is_dead or now - self._looked_at < BEAT_S:
+            return
+        self._looked_at = now
+        try:
+            words = os.read(self._hears, 64)
+        except BlockingIOError:
+            return
+        self.is_ready, self.is_dead = words.endswith(MATCHED), not words
+
+    def beat(self, now: float) -> bool:
+        """Say that the control loop works; return whether it was silent for too long before."""
+        silence = now - self._beat_at
+        if silence < BEAT_S and not self._rests:
+            return False
+        was_silent = not self._rests and silence > self.timeout_s
+        self._beat_at, self._rests = now, False
+        self._say(BEAT)
+        return was_silent
+
+    def rest(self) -> None:
+        """Say that no zeros are wanted: the arm is at rest, or its controller is not the right one."""
+        if not self._rests:
+            self._rests = True
+            self._say(REST)
+
+    def restart(self) -> None:
+        """Start the process again, where it has ended by itself."""
+        self.close()
+        self._rests = True
+        self._start()
+
+    def close(self) -> None:
+        """Let it end: at once, if it was said to rest."""
+        os.close(self._says)
+        os.close(self._hears)
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:  # it may have zeros to send still, and ends by itself
+            return
+
+    def _say(self, word: bytes) -> None:
+        try:
+            os.write(self._says, word)
+        except BlockingIOError:  # full of beats: it is stopped, and will find them
+            return
+        except BrokenPipeError:
+            self.is_dead = True
+
+
+def _enclave() -> list[str]:
+    """Return the actor's own enclave of DDS Security as arguments, if it was told one."""
+    if "--enclave" not in sys.argv:
+        return []
+    at = sys.argv.index("--enclave")
+    return sys.argv[at : at + 2]
