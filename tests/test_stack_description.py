@@ -80,7 +80,10 @@ def test_a_real_arm_says_itself_where_it_listens_and_speaks(tmp_path):
     ],
 )
 def test_commands_go_to_the_controller_of_the_mode(task, topic):
-    assert _nodes(sim="false", task=task)["actor"].remappings == {"commands": topic}
+    actor = _nodes(sim="false", dry_run="true", task=task)["actor"]
+    assert actor.remappings == {"commands": topic}
+    assert actor.parameters["real_arm"] is True
+    assert actor.parameters["switch_controllers"] is False
 
 
 def test_a_mode_without_controller_is_for_simulation_only(tmp_path):
@@ -95,6 +98,21 @@ def test_a_mode_without_controller_is_for_simulation_only(tmp_path):
     for override in ("", "/some/topic"):
         with pytest.raises(ConfigError, match=expected):
             _nodes(sim="false", command_topic=override, **asked)
+
+
+def test_torques_on_a_real_arm_need_consent(tmp_path):
+    for accepts in (False, True):
+        robot = yaml.safe_load((ROOT / "config/robots/sawyer.yaml").read_text())
+        robot["accept_effort_without_timeout"] = accepts
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
+        task = yaml.safe_load((ROOT / "config/tasks/sawyer_stack.yaml").read_text())
+        (tmp_path / "mine_stack.yaml").write_text(yaml.safe_dump(task | {"robot": str(tmp_path / "mine.yaml")}))
+        asked = {"task": str(tmp_path / "mine_stack.yaml"), "sim": "false"}
+        if accepts:
+            assert _nodes(**asked)["actor"].remappings["commands"] == "forward_effort_controller/commands"
+        else:
+            with pytest.raises(ConfigError, match=r"keeps the last torque for ever: .*accept_effort_without_timeout: true"):
+                _nodes(**asked)
 
 
 def test_autostart_and_dry_run_reach_the_nodes_they_are_for():

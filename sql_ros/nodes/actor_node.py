@@ -31,6 +31,7 @@ from sql_ros.core.ledger import Ledger
 from sql_ros.core.policy import Policy
 from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import Wire, make_adapter
+from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.barrier import LearnerBarrier
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
@@ -90,6 +91,13 @@ class ActorConfig(RealtimeConfig, GuardConfig):
         "with use_sim_time: control time is that of /clock; false: the steady clock's, as beside the sim_bridge, paced by realtime_factor",
     )
     dry_run: bool = option(False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands")
+    real_arm: bool = option(
+        False,
+        "the controller of the commands is checked and watched; so it is anyhow where they go to the topic that the robot file names",
+    )
+    switch_controllers: bool = option(
+        False, "real arm: activate the controller of the commands where another is active, and restore that at the end"
+    )
     key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
     actor_id: int = option(0, "names this actor among several that feed one learner", minimum=0, maximum=2**31)
     most_unacknowledged: int = option(
@@ -127,6 +135,7 @@ class ActorNode(ManagedNode):
         self.lockstep = self.config.realtime_factor == 0.0
         self.trains = self.config.mode == "train"
         self._guard = Guard(self, self.config, self.where)
+        self._guard.conditions.append(lambda now: self._link.reasons(now))
         self._guard.conditions.append(lambda now: self._speakers.reasons(now))
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
@@ -135,6 +144,7 @@ class ActorNode(ManagedNode):
         self._guard.conditions.append(lambda now: self._limit.reasons(self._progress, self._sequence))
         self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
         self._lock = threading.Lock()  # a control step is made by one thread at a time; of what lockstep remembers
+        self._link: ArmLink | None = None  # from `configure` on
         self._brakes = False  # no longer active, but states are still read
         self._threads: list[NodeThread] = []
 
@@ -165,6 +175,17 @@ class ActorNode(ManagedNode):
         self._left = 0.0  # when the last one of this activation left: steady time [s]
         self._commands = self.create_publisher(
             adapter.kind, f"{self.where}/dry_run_commands" if self.config.dry_run else "commands", RELIABLE
+        )
+        self._link = ArmLink(
+            self,
+            robot,
+            self.task.spec.command_mode,
+            self._commands,
+            1.0 / rate,
+            real_arm=self.config.real_arm,
+            switches=self.config.switch_controllers,
+            is_used=not self.config.dry_run,
+            in_real_time=not self.lockstep,
         )
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
@@ -248,6 +269,7 @@ class ActorNode(ManagedNode):
         self.realtime = self.take_real_time(self.config)
         self._guard.forget()
         self._barrier.close()
+        self._link.forget()
         self.actor.forget()
         self.meter.forget()
         self._outbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -284,6 +306,7 @@ class ActorNode(ManagedNode):
             state = self._newest  # a step under way is over, and there will be no other
         if state is not None and self._left:  # otherwise another may command the arm, or nobody
             self._brake(state)
+        self._link.release()
         self._policies.finish()
         for thread in self._threads[:-1]:
             thread.join()
@@ -291,6 +314,12 @@ class ActorNode(ManagedNode):
         self._outbox.put(None)
         for thread in self._threads[-1:]:
             thread.join()
+
+    def cleanup(self) -> None:
+        """Let go of the way to the arm. See `ManagedNode`."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def _hand_over(self) -> None:
         """Waits until a learner that is there has acknowledged all; what it lacks is sent again at once."""
@@ -450,6 +479,9 @@ class ActorNode(ManagedNode):
                 self._guard.note(self._barrier.reasons, time.monotonic())
                 return
             stops = self._stops()
+            if self._link.is_silent:
+                self._answered, self._waits_since = None, None
+                return  # the simulation repeats the state
             if stops:
                 step, self._waits_since = None, None
                 self._answered = (state, self.actor.interrupt(state))
@@ -522,8 +554,6 @@ class ActorNode(ManagedNode):
                 "waiting",
                 f"nothing of {joints} on {name} for {now - self._heard:.0f} s{others}: is its publisher running, are these its joints?",
             )
-        elif self._newest is not None and not self.config.dry_run and self._commands.get_subscription_count() == 0:
-            self._diagnostics.fault("unheard", f"nobody listens to {self._commands.topic_name}: is the arm's controller running?")
         elif self._waits_since is not None and now - self._waits_since > WARN_EVERY_S and not self._learner_advances(now):
             name = self.resolve_topic_name("learner/progress")
             self._diagnostics.fault("waiting", f"for {now - self._waits_since:.0f} s the learner is behind, by {name}: is it running?")
@@ -571,11 +601,13 @@ class ActorNode(ManagedNode):
         now, due, state, arrived = time.monotonic(), self._schedule.due, self._newest, self._arrived
         at = self.control_clock.at(now)
         self._schedule.stepped(at, by_state=by_state)
+        if self._link.was_stopped(now):
+            self.actor.forget()
         reasons = self._guard.reasons(now, at - due, self.actor.is_idle)
         if barred := self._barrier.reasons:
             reasons = {**barred, **reasons}
         elif state is not None and reasons:
-            self._send(self.actor.interrupt(state, fresh=self._guard.is_sound(now)), state)
+            self._hold(state, now)
             self.stepped()
         elif state is not None:
             step = self.actor.step(state, partial(self._send, state=state))
@@ -585,6 +617,13 @@ class ActorNode(ManagedNode):
                 self._outbox.put(partial(self.deliver, step))
             reasons = {step.fault: FAULTS[step.fault]} if step.fault else NO_REASONS
         self._guard.note(reasons, now)
+
+    def _hold(self, state: RobotState, now: float) -> None:
+        """Hold the arm; where it was out of reach, from where it is measured."""
+        if self._link.starts_anew:
+            self.actor.safety.forget()
+        self._send(self.actor.interrupt(state, fresh=self._guard.is_sound(now)), state)
+        self._link.held(state)
 
     def _deliver(self) -> None:
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""
@@ -603,9 +642,12 @@ class ActorNode(ManagedNode):
             self.inference.add(step.inference_s)
 
     def _send(self, command: Vector, state: RobotState) -> None:
+        if self._link.is_silent:
+            return
         self._sent += 1
         self._commands.publish(self._wire.command(command, state.stamp_ns))
         self._left = time.monotonic()
+        self._link.sent(command, state, self._left)
 
     def deliver(self, step: Step) -> None:
         """Publishes what a control step gave beside its command; in real time in a thread of its own, later."""
@@ -663,6 +705,7 @@ class ActorNode(ManagedNode):
             "unacknowledged": self._sequence - self._acknowledged,
             "policy_version": self._policies.version,
             **self._guard.values(),
+            **self._link.values(),
             **{f"safety/{kind}": count for kind, count in dict(self.actor.safety.interventions).items()},
         }
         held = self._guard.status()

@@ -24,8 +24,6 @@ from sql_ros.nodes.qos import RELIABLE
 from sql_ros.robot.vigil import Phase, Vigil
 
 MATCHED, UNMATCHED = b"1", b"0"
-LOOK_S = 0.05  # between two looks for the controller while nothing is to be watched
-ZEROS_S = 0.02  # between two zero commands
 
 
 def watch(node: Node, topic: str, count: int, timeout_s: float, hears: int, tells: int) -> None:
@@ -57,12 +55,8 @@ def watch(node: Node, topic: str, count: int, timeout_s: float, hears: int, tell
 
 def _listen(vigil: Vigil, hears: int) -> None:
     """Wait for the actor's words, no longer than something changes without them."""
-    orphaned = vigil.phase is Phase.ORPHANED
-    if vigil.phase is Phase.WATCHING:
-        wait_s = vigil.patience_s(time.monotonic())
-    else:
-        wait_s = ZEROS_S if vigil.sends_zeros else LOOK_S
-    if orphaned:
+    wait_s = vigil.wait_s(time.monotonic())
+    if vigil.phase is Phase.ORPHANED:
         time.sleep(wait_s)  # the pipe has ended and is ready all the time
     elif select.select([hears], [], [], wait_s)[0]:
         vigil.heard(os.read(hears, 4096), time.monotonic())

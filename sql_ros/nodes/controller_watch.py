@@ -36,9 +36,7 @@ SWITCHES_S = 5.0
 SUFFIXES = ("/commands", "/joint_trajectory")  # of a controller's command topic, behind its name
 
 
-def wanted_controller(
-    controller: ControllerConfig, mode: str, joints: tuple[str, ...], topic: str, namespace: str
-) -> Wanted:
+def wanted_controller(controller: ControllerConfig, mode: str, joints: tuple[str, ...], topic: str, namespace: str) -> Wanted:
     """Return which controller commands go to, by their resolved topic.
 
     Args:

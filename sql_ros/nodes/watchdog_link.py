@@ -62,15 +62,15 @@ class WatchdogLink:
             return
         self.is_ready, self.is_dead = words.endswith(MATCHED), not words
 
-    def beat(self, now: float) -> bool:
-        """Say that the control loop works; return whether it was silent for too long before."""
-        silence = now - self._beat_at
-        if silence < BEAT_S and not self._rests:
-            return False
-        was_silent = not self._rests and silence > self.timeout_s
-        self._beat_at, self._rests = now, False
-        self._say(BEAT)
-        return was_silent
+    def has_stopped_the_arm(self, now: float) -> bool:
+        """Return whether zeros may have been sent since the last beat."""
+        return not self._rests and now - self._beat_at > self.timeout_s
+
+    def beat(self, now: float) -> None:
+        """Say that a command has left, at most every `BEAT_S`."""
+        if self._rests or now - self._beat_at >= BEAT_S:
+            self._beat_at, self._rests = now, False
+            self._say(BEAT)
 
     def rest(self) -> None:
         """Say that no zeros are wanted: the arm is at rest, or its controller is not the right one."""

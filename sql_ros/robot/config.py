@@ -50,6 +50,7 @@ class RobotConfig(Config):
     controllers: Mapping[str, ControllerConfig] = option(
         {}, "controller of the real arm for each command mode; a mode without one is simulated only"
     )
+    accept_effort_without_timeout: bool = option(False, "torques go to a controller that keeps the last one for ever once none comes")
     state_topic: str = option("joint_states", "where the real arm says its joint states")
     joint_prefix: str = option("", "before every joint and frame name on topics, e.g. left_; not in model, scene and policy")
     base_frame: str = option("base", "name of the MJCF's world frame on topics, without joint_prefix")
@@ -115,6 +116,38 @@ class RobotConfig(Config):
                 f"with a type of: {', '.join(_types_for(mode))}"
             )
         return self.controllers[mode]
+
+    def check_timeout(self, mode: str) -> None:
+        """Check that the user accepts what a controller does once commands end.
+
+        Raises:
+            ConfigError: It would keep the last torque for ever, and the file does not accept that.
+        """
+        controller = self.controller(mode)
+        is_accepted = mode != "torque" or self.accept_effort_without_timeout
+        if controller.keeps_last_command and not is_accepted:
+            raise ConfigError(
+                f"'controllers.torque' of type {controller.type}, which keeps the last torque for ever: "
+                "an actor that is killed or stopped leaves the arm with it. A second process then sends "
+                "zero torques within 0.2 s, which leaves the arm to its own gravity compensation, but "
+                "that is no guarantee. Write 'accept_effort_without_timeout: true' to accept this"
+            )
+
+    def warnings(self, mode: str) -> list[str]:
+        """Return what somebody who starts a real arm in this mode should know."""
+        controller = self.controllers.get(mode)
+        if controller is None or not controller.keeps_last_command or mode == "velocity":
+            return []
+        name = controller.name
+        if mode == "torque":
+            return [
+                f"{name} keeps the last torque for ever where no command follows. Zero torques are "
+                "sent within 0.2 s of the actor's death, and leave the arm to its gravity compensation"
+            ]
+        return [
+            f"{name} steps to every position at once and stays at the last: prefer a trajectory "
+            "controller (joint_trajectory_controller/JointTrajectoryController) in position mode"
+        ]
 
     def _check_limits(self) -> None:
         """They leave room between them, the neutral pose lies there, and no speed is obviously in degrees."""

@@ -50,6 +50,11 @@ class ControllerConfig(Config):
         return TYPES[self.type].interface
 
     @property
+    def keeps_last_command(self) -> bool:
+        """Return whether it goes on with the last command for ever, once none comes any more."""
+        return self.interface == "forward"
+
+    @property
     def command_topic(self) -> str:
         """Return the topic of its commands, relative to the namespace of the arm."""
         return self.topic or TYPES[self.type].topic.format(self.name)

@@ -10,8 +10,9 @@ A joint contradicts its commands, if
   torque for `PRESSED_S` in all. Whether a moving arm obeys torques is not judged, nor smaller torques,
   which friction may hold. An arm that presses against something and slides nowhere looks the same.
 
-A frozen arm is noticed 0.3 s + 0.05 rad / speed after its first velocity command (0.5 s at 0.25 rad/s),
-and within 0.6 s in position mode; with torques beyond friction within 2 s.
+An arm that freezes is noticed after 0.3 s + 0.05 rad / speed in velocity mode (0.5 s at 0.25 rad/s), within
+0.6 s in position mode, and with torques beyond friction within 2 s. One that has not moved at all yet gets
+`FIRST_LAG_S` in the place of 0.3 s: brakes open and programs start.
 
 While it holds, every command is a hold from where the arm is. Once the arm has rested for `REST_S` it is
 tried again, ramped from rest; every further attempt in vain doubles that time up to `MOST_REST_S`.
@@ -29,6 +30,7 @@ from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.watchdog import NO_REASONS
 
 LAG_S = 0.3  # the longest from a command to its motion: control period, network, servo
+FIRST_LAG_S = 1.5  # the same, of an arm that has not moved yet
 TOLD_RAD = {"velocity": 0.05, "position": 0.02}  # the filter lets a position lead by 0.02 or more
 SHARE = 0.1  # of what it was told: a joint that moves less stands still
 WINDOW_S, STRAY_RAD = 0.6, 0.3
@@ -56,7 +58,9 @@ class Following:
         self._told = TOLD_RAD.get(mode, np.inf)
         self._every = max(round(SAMPLE_S / period_s), 1)  # steps between two entries of the memory
         sample_s = self._every * period_s
-        self._lag, self._window = (max(round(each / sample_s), 1) for each in (LAG_S, WINDOW_S))
+        times = (LAG_S, FIRST_LAG_S, WINDOW_S)
+        self._lag, self._first_lag, self._window = (max(round(each / sample_s), 1) for each in times)
+        self._has_moved = False
         self.attempts = 0
         self._reasons: Mapping[str, str] = NO_REASONS
         self._rested_s = 0.0
@@ -65,7 +69,7 @@ class Following:
     def forget(self) -> None:
         """Begin anew: the arm was held, or put elsewhere. A contradiction in force stays."""
         self._path: Vector | None = None  # where the commands lead (N,) [rad]
-        self._told_at: deque[Vector] = deque(maxlen=self._lag + self._window + 1)
+        self._told_at: deque[Vector] = deque(maxlen=self._first_lag + 1)
         self._was_at: deque[Vector] = deque(maxlen=self._window + 1)
         self._steps = 0
         self._pressed_s = 0.0
@@ -119,14 +123,15 @@ class Following:
         self._was_at.append(position)
         self._count += 1
         self._anchor_again(position)
-        late = self._told_at[max(len(self._told_at) - 1 - self._lag, 0)]
-        due = self._count - 1 - self._lag >= self._anchored  # told since the joint last moved
+        lag = self._lag if self._has_moved else self._first_lag
+        late = self._told_at[max(len(self._told_at) - 1 - lag, 0)]
+        due = self._count - 1 - lag >= self._anchored  # told since the joint last moved
         self._lowest = np.where(due, np.minimum(self._lowest, late), self._lowest)
         self._highest = np.where(due, np.maximum(self._highest, late), self._highest)
         told = self._highest - self._lowest
         if told.max() >= self._told:
             self._contradict(int(told.argmax()), "stands still", float(told.max()))
-        elif len(self._told_at) == self._told_at.maxlen:
+        elif len(self._told_at) > self._lag + self._window:
             self._judge_stray(position)
 
     def _anchor_again(self, position: Vector) -> None:
@@ -139,9 +144,10 @@ class Following:
             self._lowest = np.where(moved, self._path, self._lowest)
             self._highest = np.where(moved, self._path, self._highest)
             self.attempts = 0
+            self._has_moved = True
 
     def _judge_stray(self, position: Vector) -> None:
-        told = np.array(self._told_at)  # (lag + window + 1, N)
+        told = np.array(self._told_at)[-self._lag - self._window - 1 :]
         before, after = told[: self._lag + 1], told[-self._lag - 1 :]
         most = after.max(0) - before.min(0) + STRAY_RAD
         least = after.min(0) - before.max(0) - STRAY_RAD
@@ -165,6 +171,7 @@ class Following:
 
     def _contradict(self, joint: int, what: str, radians: float) -> None:
         self.attempts += 1
+        self._has_moved = True  # or should have: it gets no such time again
         self._rested_s = 0.0
         against = f"against commands by {radians:.2f} rad" if radians else "against its torque"
         self._reasons = {

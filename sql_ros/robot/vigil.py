@@ -19,6 +19,8 @@ import enum
 BEAT, REST = b"b", b"r"  # what a control loop says
 TIMEOUT_S = 0.12  # without a beat; with the way of a command, zeros come within 0.2 s
 ORPHAN_S = 1.0
+ZEROS_S = 0.02  # between two zero commands
+LOOK_S = 0.05  # between two looks for the controller while nothing is watched
 
 
 class Phase(enum.Enum):
@@ -69,6 +71,10 @@ class Vigil:
         elif self.phase is Phase.ORPHANED and silence > ORPHAN_S:
             self.phase = Phase.ENDED
 
-    def patience_s(self, now: float) -> float:
-        """Return how long to wait for a beat before `pass_time` changes anything [s]."""
-        return max(self._since + self._timeout - now, 0.0) + 1e-4
+    def wait_s(self, now: float) -> float:
+        """Return how long to wait for the control loop's words before the next look or zero [s]."""
+        if self.sends_zeros:
+            return ZEROS_S
+        if self.phase is Phase.WATCHING:
+            return max(self._since + self._timeout - now, 0.0) + 1e-4
+        return LOOK_S

@@ -88,6 +88,12 @@ SAWYER_STACK_ARGUMENTS = (
         "command_topic", "", "topic of a real arm's commands; empty: that of its controller in config/robots/; not used in simulation"
     ),
     Argument("joint_prefix", "", "before every joint and frame name on topics, e.g. left_; empty: as in config/robots/"),
+    Argument(
+        "switch_controllers",
+        "false",
+        "real arm: activate the controller of the commands where another is active, and restore that at the end",
+        BOOLEANS,
+    ),
     Argument("dry_run", "false", "send nothing to the arm: what would be sent goes to actor/dry_run_commands", BOOLEANS),
     Argument("protocol", "standard", "of the trials: name of a file in config/trials/, or a path"),
     Argument("repeats", "0", "trials per kind and size; 0: as the protocol says"),

@@ -130,6 +130,8 @@ def _acting(settings: Settings) -> dict[str, Any]:
         "policy": str(settings.policy or ""),
         "seed": settings.seed,
         "dry_run": settings.dry_run,
+        "real_arm": not settings.sim,
+        "switch_controllers": settings.args["switch_controllers"] == "true",
         **_prefix(settings),
         "follows_clock": not settings.sim,
     }

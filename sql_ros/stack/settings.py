@@ -148,23 +148,25 @@ def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
     """Return the actor's remappings: the bridge's topics in simulation, the arm's otherwise."""
     if args["sim"] == "true":
         return {"commands": "sim_bridge/commands"}
-    topics = {"commands": _command_topic(task, args["command_topic"])}
+    topics = {"commands": _command_topic(task, args)}
     if task.robot.state_topic != "joint_states":
         topics["joint_states"] = task.robot.state_topic
     return topics
 
 
-def _command_topic(task: Task, override: str) -> str:
+def _command_topic(task: Task, args: Mapping[str, str]) -> str:
     """Return the topic of the real arm's controller for the mode of the task.
 
     Raises:
-        ConfigError: The robot file names no controller for this mode.
+        ConfigError: The robot file names no controller for this mode, or one that needs consent.
     """
     try:
         controller = task.robot.controller(task.config.command_mode)
+        if args["dry_run"] != "true":
+            task.robot.check_timeout(task.config.command_mode)
     except ConfigError as error:
         raise ConfigError(f"robot file {task.config.robot} has {error}") from None
-    return override or controller.command_topic
+    return args["command_topic"] or controller.command_topic
 
 
 def _check_combination(settings: Settings) -> None:

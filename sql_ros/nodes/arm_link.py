@@ -1,0 +1,187 @@
+"""What lies between the actor's commands and the arm: subscriber, controller, command watchdog, motion.
+
+================  =========================================================  ====================
+hold              while                                                      commands leave
+================  =========================================================  ====================
+`unheard`         nobody subscribes to the command topic                     none
+`controller`      the controller_manager says that the controller is the     none
+                  wrong one, or not active
+`unguarded`       the command watchdog is not there, or has not found the    holds
+                  controller
+`not_following`   the measured motion contradicts the commands               holds, from where
+                                                                             the arm is
+================  =========================================================  ====================
+
+After `unheard`, `controller` and `not_following` the safety filter starts from the measured position and
+velocity. None of this concerns a dry run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+
+from sql_ros.core.errors import ConfigError
+from sql_ros.nodes.controller_watch import ControllerWatch, wanted_controller
+from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.watchdog_link import WatchdogLink
+from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.controllers import MODES
+from sql_ros.robot.following import Following
+from sql_ros.robot.watchdog import NO_REASONS
+
+LOOK_S = 1.0
+
+
+class ArmLink:
+    """The way to one arm, for one publisher of commands.
+
+    Args:
+        node: The actor.
+        robot: The arm.
+        mode: Of its commands.
+        publisher: Of its commands.
+        period_s: Of control, in the arm's time [s].
+        real_arm: Commands go to a real controller, whatever its topic.
+        switches: See `ControllerWatch`.
+        is_used: False in a dry run: nothing is checked.
+        in_real_time: False in lockstep, where only the subscriber counts.
+
+    Raises:
+        ConfigError: The robot file does not allow this mode on a real arm.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        robot: RobotConfig,
+        mode: str,
+        publisher: Any,
+        period_s: float,
+        *,
+        real_arm: bool,
+        switches: bool,
+        is_used: bool,
+        in_real_time: bool,
+    ) -> None:
+        self._node, self._publisher, self._is_used = node, publisher, is_used
+        self._following = Following(robot, mode, period_s) if is_used and in_real_time else None
+        self._controllers: ControllerWatch | None = None
+        self._watchdog: WatchdogLink | None = None
+        self.is_silent = self.starts_anew = False
+        self.is_real = real_arm or self._is_of(robot, mode)
+        if is_used and in_real_time and self.is_real:
+            self._wire(robot, mode, period_s, switches)
+
+    def _is_of(self, robot: RobotConfig, mode: str) -> bool:
+        """Return whether the command topic is that of the robot file's controller."""
+        if mode not in robot.controllers:
+            return False
+        named = self._node.resolve_topic_name(robot.controllers[mode].command_topic)
+        return bool(self._publisher.topic_name == named)
+
+    def _wire(self, robot: RobotConfig, mode: str, period_s: float, switches: bool) -> None:
+        """Check the controller of a real arm, and have its commands watched."""
+        try:
+            controller = robot.controller(mode)
+            robot.check_timeout(mode)
+        except ConfigError as error:
+            raise ConfigError(f"robot '{robot.name}' has {error}") from None
+        for line in robot.warnings(mode):
+            self._node.get_logger().warning(line)
+        if controller.interface == "intera":
+            return
+        topic, joints = self._publisher.topic_name, robot.wire_joints
+        namespace = self._node.get_namespace()
+        wanted = wanted_controller(controller, mode, joints, topic, namespace)
+        self._controllers = ControllerWatch(self._node, wanted, switches=switches)
+        if controller.keeps_last_command and mode in MODES[1:]:
+            self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s)
+            clock = Clock(clock_type=ClockType.STEADY_TIME)
+            self._node.create_timer(LOOK_S, self._look_after_watchdog, clock=clock)
+
+    # --- asked and told at every control step ---
+
+    def reasons(self, now: float) -> Mapping[str, str]:
+        """Return why the arm must be held, by kind."""
+        self.is_silent = self.starts_anew = False
+        if not self._is_used:
+            return NO_REASONS
+        if not self._publisher.get_subscription_count():
+            self.is_silent = self.starts_anew = True
+            topic = self._publisher.topic_name
+            return {"unheard": f"nobody subscribes to {topic}: is the arm's controller running?"}
+        if self._controllers is not None and self._controllers.reasons:
+            self.is_silent = self.starts_anew = True
+            return self._controllers.reasons
+        if self._watchdog is not None:
+            self._watchdog.look(now)
+            if not self._watchdog.is_ready:
+                return {"unguarded": "the command watchdog has not found the controller yet"}
+        if self._following is not None and self._following.reasons:
+            self.starts_anew = True
+            return self._following.reasons
+        return NO_REASONS
+
+    def was_stopped(self, now: float) -> bool:
+        """Return whether this process was silent so long that the arm was stopped meanwhile."""
+        return self._watchdog is not None and self._watchdog.has_stopped_the_arm(now)
+
+    def sent(self, command: Vector, state: RobotState, now: float) -> None:
+        """Take a command of the actor that left, and the state that it answers."""
+        if self._watchdog is not None:
+            self._watchdog.beat(now)
+        if self._following is not None:
+            self._following.sent(command, state.position)
+
+    def held(self, state: RobotState) -> None:
+        """Take a step that was a hold."""
+        if self.is_silent and self._watchdog is not None:
+            self._watchdog.rest()  # zeros would go to whoever comes
+        if self._following is None:
+            return
+        if self._following.reasons:
+            self._following.rest(state.position, state.velocity)
+        else:
+            self._following.forget()
+
+    def forget(self) -> None:
+        """Begin a new activation."""
+        if self._following is not None:
+            self._following.forget()
+
+    # --- its life ---
+
+    def release(self) -> None:
+        """The last command has left, and the arm is at rest: restore what was changed for it."""
+        if self._watchdog is not None:
+            self._watchdog.rest()
+        if self._controllers is not None:
+            self._controllers.restore()
+
+    def close(self) -> None:
+        """Let go of clients and processes."""
+        if self._watchdog is not None:
+            self._watchdog.close()
+        if self._controllers is not None:
+            self._controllers.close()
+
+    def values(self) -> dict[str, str | int]:
+        """Return which checks are made, for /diagnostics."""
+        values: dict[str, str | int] = {}
+        if self._controllers is not None:
+            values["controller"] = self._controllers.checked or "not checked yet"
+        if self._watchdog is not None:
+            values["command_watchdog"] = "ready" if self._watchdog.is_ready else "not ready"
+        if self._following is not None:
+            values["not_following_attempts"] = self._following.attempts
+        return values
+
+    def _look_after_watchdog(self) -> None:
+        """Start the command watchdog again, where it has ended by itself."""
+        if self._watchdog is not None and self._watchdog.is_dead:
+            self._node.get_logger().error("the command watchdog has ended and is started again")
+            self._watchdog.restart()
