@@ -186,6 +186,7 @@ class ActorNode(ManagedNode):
             switches=self.config.switch_controllers,
             is_used=not self.config.dry_run,
             in_real_time=not self.lockstep,
+            is_paced=not self.control_clock.follows,
         )
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)

@@ -29,11 +29,11 @@ from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.watchdog_link import WatchdogLink
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.controllers import MODES
 from sql_ros.robot.following import Following
 from sql_ros.robot.watchdog import NO_REASONS
 
 LOOK_S = 1.0
+ZEROED = ("velocity", "torque")  # modes in which zero is a safe command
 
 
 class ArmLink:
@@ -49,6 +49,7 @@ class ArmLink:
         switches: See `ControllerWatch`.
         is_used: False in a dry run: nothing is checked.
         in_real_time: False in lockstep, where only the subscriber counts.
+        is_paced: Control steps come in steady time, so that their absence means something.
 
     Raises:
         ConfigError: The robot file does not allow this mode on a real arm.
@@ -66,6 +67,7 @@ class ArmLink:
         switches: bool,
         is_used: bool,
         in_real_time: bool,
+        is_paced: bool,
     ) -> None:
         self._node, self._publisher, self._is_used = node, publisher, is_used
         self._following = Following(robot, mode, period_s) if is_used and in_real_time else None
@@ -74,7 +76,7 @@ class ArmLink:
         self.is_silent = self.starts_anew = False
         self.is_real = real_arm or self._is_of(robot, mode)
         if is_used and in_real_time and self.is_real:
-            self._wire(robot, mode, period_s, switches)
+            self._wire(robot, mode, period_s, switches=switches, is_paced=is_paced)
 
     def _is_of(self, robot: RobotConfig, mode: str) -> bool:
         """Return whether the command topic is that of the robot file's controller."""
@@ -83,7 +85,7 @@ class ArmLink:
         named = self._node.resolve_topic_name(robot.controllers[mode].command_topic)
         return bool(self._publisher.topic_name == named)
 
-    def _wire(self, robot: RobotConfig, mode: str, period_s: float, switches: bool) -> None:
+    def _wire(self, robot: RobotConfig, mode: str, period_s: float, *, switches: bool, is_paced: bool) -> None:
         """Check the controller of a real arm, and have its commands watched."""
         try:
             controller = robot.controller(mode)
@@ -98,7 +100,7 @@ class ArmLink:
         namespace = self._node.get_namespace()
         wanted = wanted_controller(controller, mode, joints, topic, namespace)
         self._controllers = ControllerWatch(self._node, wanted, switches=switches)
-        if controller.keeps_last_command and mode in MODES[1:]:
+        if controller.keeps_last_command and mode in ZEROED and is_paced:
             self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s)
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._node.create_timer(LOOK_S, self._look_after_watchdog, clock=clock)

@@ -368,6 +368,7 @@ def test_diagnostics_and_services_run_one_priority_behind_the_control_loop(proce
 def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm, rehearsal_s, rehearses):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     probe.play_learner()
+    probe.listen(Float64MultiArray, "commands", RELIABLE)  # unheard, it would hold
     processes.node("actor", rehearsal_s=rehearsal_s)
     probe.until_active("actor")
     stamps = iter(range(1, 10**6))
