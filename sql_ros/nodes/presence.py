@@ -27,7 +27,7 @@ BEAT_S = 0.5  # between two signs of life
 SIGN_OF_LIFE_S = 2.5  # the longest wait for one of a process that the graph lists
 DISCOVERY_S = 1.0  # from the start until those that are there are found; measured: 0.8 s at most
 LOOK_S = 0.05  # between two looks at the graph meanwhile
-WATCHDOG = "command_watchdog"  # a child of an actor, on the topic of its commands
+WATCHDOG = "_command_watchdog"  # end of the name of an actor's child, on the topic of its commands
 MOST_OTHERS = 256  # processes in conflict that are remembered
 ADVICE = "stop it, or give one of the two a ROS_DOMAIN_ID or a namespace of its own"
 
@@ -158,5 +158,5 @@ class Presence:
         if not self._mine.commands:
             return []
         publishers = self._node.get_publishers_info_by_topic(self._mine.commands)
-        others = [p for p in publishers if p.node_name != WATCHDOG]
+        others = [p for p in publishers if not p.node_name.endswith(WATCHDOG)]
         return [f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in others]
