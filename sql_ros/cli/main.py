@@ -362,15 +362,17 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         commands,
         "doctor",
         "say what is installed and works here, and what to do about what does not",
-        "  sql-ros doctor          exit code 0 if training in simulation can work, 1 if not",
+        "  sql-ros doctor          exit code 0 if training in simulation can work, 1 if not\n"
+        "  sql-ros doctor --robot  the same for a robot's PC, which needs no torch",
     )
+    doctor.add_argument("--robot", action="store_true", help="judge a robot's PC: what acts there, and what is on the network")
     doctor.set_defaults(run=_doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
     from sql_ros.cli.doctor import examine
 
-    return examine()
+    return examine(robot=args.robot)
 
 
 def _add_params(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
+from sql_ros.nodes.log_folder import choose_log_folder
 from sql_ros.share import find_file
 from sql_ros.stack.arguments import check_domain
 
@@ -87,16 +88,13 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         Exception: what failed in one of the node's threads or callbacks, after the node was stopped.
     """
     logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
-    if "ROS_SECURITY_ENABLE" not in os.environ:
-        os.environ.setdefault(RANGE, "LOCALHOST")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
     node = None
     try:
         secured = _is_secured()
-        check_domain()
-        _choose_profiles()
+        prepare_middleware()
         rclpy.init(args=argv if argv is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         with warnings.catch_warnings():
             if secured:  # rclpy's, where a node cannot be made: the one line below says it
@@ -108,9 +106,12 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return CONFIG_EXIT_CODE
     except rclpy_implementation.RCLError as error:
-        if not secured or node is not None:
+        if node is not None:
             raise
         reason = str(error).splitlines()[0].split(", at /")[0].rstrip(".")
+        if not secured:
+            print(f"this process cannot start: {reason}; 'sql-ros doctor' looks at this machine", file=sys.stderr, flush=True)
+            return CONFIG_EXIT_CODE
         print(f"ROS_SECURITY_ENABLE is true, but this process cannot start: {reason}. {SECURITY_HELP}", file=sys.stderr, flush=True)
         return CONFIG_EXIT_CODE
     except ExternalShutdownException:
@@ -119,6 +120,20 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def prepare_middleware() -> None:
+    """Set what rclpy reads of the environment: reach, log folder, profiles of DDS.
+
+    Raises:
+        ConfigError: ROS_DOMAIN_ID is none.
+    """
+    if "ROS_SECURITY_ENABLE" not in os.environ:
+        os.environ.setdefault(RANGE, "LOCALHOST")
+    check_domain()
+    if moved := choose_log_folder():
+        print(moved, file=sys.stderr, flush=True)
+    _choose_profiles()
 
 
 def _choose_profiles() -> None:

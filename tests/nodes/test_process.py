@@ -54,3 +54,20 @@ def test_a_node_says_which_domains_there_are(processes, domain):
     bridge = processes.node("sim_bridge")
     assert bridge.wait(60) == 2
     assert bridge.log.read_text() == f"ConfigError: ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to 232\n"
+
+
+def test_a_node_without_a_home_to_write_to_logs_elsewhere(processes, probe):
+    processes.environment["HOME"] = "/proc"
+    del processes.environment["ROS_LOG_DIR"]
+    bridge = processes.node("sim_bridge")
+    probe.until_active("sim_bridge")
+    assert "/proc/.ros/log cannot be created" in bridge.log.read_text()
+
+
+def test_a_node_that_rclpy_cannot_start_says_why_in_one_line(processes):
+    processes.environment["ROS_LOG_DIR"] = "/proc/nowhere"
+    bridge = processes.node("sim_bridge")
+    assert bridge.wait(60) == 2
+    (line,) = [line for line in bridge.log.read_text().splitlines() if "cannot start" in line]
+    assert "Failed to create log directory '/proc/nowhere'" in line
+    assert "Traceback" not in bridge.log.read_text()
