@@ -34,6 +34,7 @@ from sql_ros.nodes.adapters import Wire, make_adapter
 from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.barrier import LearnerBarrier
 from sql_ros.nodes.diagnostics import OK, WARN, Status
+from sql_ros.nodes.goal_intake import GoalIntake
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
 from sql_ros.nodes.intera import InteraRobot
 from sql_ros.nodes.limit import TransitionLimit
@@ -57,6 +58,7 @@ from sql_ros.nodes.state_reader import ForeignStateError, StateReader, arrival_c
 from sql_ros.robot.actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.clock import ControlClock
+from sql_ros.robot.goals import GoalActor
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
 from sql_ros.robot.realtime import RealtimeConfig, step_back
 from sql_ros.robot.rehearsal import Rehearsal
@@ -84,6 +86,9 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     policy: str = option("", "ONNX file to start with; empty: wait for the policy topic")
     seed: int = option(0, "of start poses, exploration and the policy's noise", minimum=0)
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
+    targets: str = option(
+        "drawn", "play: drawn: anew for each episode, until a goal comes; goal: hold until one comes on ~/goal", choices=("drawn", "goal")
+    )
     realtime_factor: float = option(1.0, "as in the simulation; 0: lockstep. A real arm has 1", minimum=0.0, maximum=100.0)
     joint_prefix: str = option("", "before every joint and frame name on topics; empty: as in the robot's file")
     follows_clock: bool = option(
@@ -127,6 +132,7 @@ class ActorNode(ManagedNode):
     """Wires `robot.actor.Actor` to topics."""
 
     takes_policies = True  # from the policy topic
+    takes_goals = True  # from ~/goal, in mode play
     where = "~"  # what stops it, and what a dry run would have sent, are found under
 
     def __init__(self, name: str = "actor", config: type[ActorConfig] = ActorConfig) -> None:
@@ -191,6 +197,7 @@ class ActorNode(ManagedNode):
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
         self._targets = self.create_publisher(PoseStamped, "target", LATCHED)
+        self._goals = GoalIntake(self, self.actor, self._lock, self._diagnostics, self._goal_obstacle) if self.takes_goals else None
         self._guard.wire(robot, self.task.spec.command_mode)
         speaks = not self.config.dry_run
         is_intera = robot.interface(self.task.spec.command_mode) == "intera"
@@ -222,7 +229,10 @@ class ActorNode(ManagedNode):
         Raises:
             SqlRosError: it cannot be made.
         """
-        actor = Actor(self.task, self.config.seed, deterministic=not self.trains, explores=self.config.explores and self.trains)
+        if self.trains:
+            actor = Actor(self.task, self.config.seed, explores=self.config.explores)
+        else:
+            actor = GoalActor(self.task, self.config.seed, waits=self.config.targets == "goal")
         if self.config.policy:
             actor.policy = read_policy(self.config.policy, self.task.spec)
         self._check_temperature(self.config, actor.policy)
@@ -264,6 +274,19 @@ class ActorNode(ManagedNode):
 
     def stepped(self) -> None:
         """The actor made a control step or was held: called in the thread that did it, after its command went out."""
+        if self._goals is not None:
+            self._goals.stepped(self._guard.holds.present)
+
+    def _goal_obstacle(self) -> str:
+        """Return why no goal can be taken now; empty if one can."""
+        if self.ended.is_set():
+            return f"the actor is {self.phase}: activate it first"
+        if self._newest is None:
+            return "no joint states yet"
+        if self.actor.is_idle:
+            return "no policy yet"
+        stops = self._guard.latch.reasons(time.monotonic())
+        return "; ".join(f"the arm is held, {kind}: {why}" for kind, why in stops.items())
 
     def prepare(self) -> None:
         """Takes what real time asks for, and forgets the control loop there was."""
@@ -308,6 +331,8 @@ class ActorNode(ManagedNode):
         if state is not None and self._left:  # otherwise another may command the arm, or nobody
             self._brake(state)
         self._link.release()
+        if self._goals is not None:
+            self._goals.stop()
         self._policies.finish()
         for thread in self._threads[:-1]:
             thread.join()
@@ -684,6 +709,14 @@ class ActorNode(ManagedNode):
             self._diagnostics.fault("ledger_failed", f"{error}; what could not be written is kept in memory")
         self._send_transition(content, self._acknowledged + 1)
 
+    def _waiting(self) -> tuple[bytes, str] | None:
+        """Return level and message before the first state; None after it."""
+        if self._newest is not None:
+            return None
+        joints = ", ".join(self.task.robot.wire_joints)
+        name = self.resolve_topic_name("joint_states")
+        return WARN, f"waiting for joint_states: nothing of {joints} on {name} yet"
+
     def report(self) -> Status:
         """For /diagnostics, while active."""
         rehearsal = self._rehearsal
@@ -709,19 +742,16 @@ class ActorNode(ManagedNode):
             **self._link.values(),
             **{f"safety/{kind}": count for kind, count in dict(self.actor.safety.interventions).items()},
         }
-        held = self._guard.status()
+        held = self._guard.status() or self._waiting()
         if self.config.dry_run:
             values["dry_run_commands"] = self._sent
             return (held[0], f"dry run; {held[1]}", values) if held else (WARN, "dry run", values)
         if held:
             return (*held, values)
-        if self._newest is None:
-            joints = ", ".join(self.task.robot.wire_joints)
-            name = self.resolve_topic_name("joint_states")
-            return WARN, f"waiting for joint_states: nothing of {joints} on {name} yet", values
         if self.actor.is_idle:
             return WARN, "holding, policy_missing: no policy, and exploring is not allowed", values
-        return OK, "acting" if self._policies.version else "exploring", values
+        activity = self._goals.activity() if self._goals is not None else ""
+        return OK, activity or ("acting" if self._policies.version else "exploring"), values
 
 
 def _microseconds(name: str, samples: Samples, *shares: float) -> dict[str, str]:

@@ -8,6 +8,8 @@ joint_states          JointState              the arm; mapped by joint name, see
                                               (optional) the stamp of the state it answers; other types: `adapters.py`
 replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
+actor/goal            PoseStamped             where to go, in mode play; see `goal_intake.py`
+actor/goal_status     String                  what became of it, latched
 learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and what is acknowledged of every actor process; dim 1 labels the
                                               session: sent while the learner is active, that is, accepted the run
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`

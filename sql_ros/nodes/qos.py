@@ -21,6 +21,13 @@ LATCHED_BY_MANY = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+# a late joiner gets the newest, and two at once are both heard: what became of goals
+NEWS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 # a late or restarted learner gets the last 5000 again and drops by sequence number what it has: replay, episodes
 REPLAY = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

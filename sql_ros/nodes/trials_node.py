@@ -53,6 +53,7 @@ class TrialsNode(ActorNode):
 
     actor: TrialActor
     takes_policies = False  # every line is of the one policy of the parameters
+    takes_goals = False  # trials have their own
     where = "actor"  # whoever drives the arm is stopped by the same names
 
     def __init__(self) -> None:

@@ -214,6 +214,10 @@ class Actor:
             return Step(self._way_to_start(state))
         if arrived:
             self._trail.clear()
+        return self._set_out(state)
+
+    def _set_out(self, state: RobotState) -> Step:
+        """Begin the episode with this state: its first action."""
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation)
         command, fault = self._act(self._running, state, observation)

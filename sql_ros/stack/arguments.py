@@ -87,6 +87,12 @@ SAWYER_STACK_ARGUMENTS = (
     Argument(
         "command_topic", "", "topic of a real arm's commands; empty: that of its controller in config/robots/; not used in simulation"
     ),
+    Argument(
+        "targets",
+        "drawn",
+        "play: drawn: anew for each episode, until a goal comes; goal: hold until one comes on actor/goal",
+        ("drawn", "goal"),
+    ),
     Argument("joint_prefix", "", "before every joint and frame name on topics, e.g. left_; empty: as in config/robots/"),
     Argument(
         "switch_controllers",

@@ -81,7 +81,12 @@ def sim_bridge(settings: Settings) -> NodeProcess:
 
 def actor(settings: Settings) -> NodeProcess:
     """Return the process that moves the arm."""
-    return NodeProcess("actor", {**_acting(settings), "most_transitions": settings.most_transitions}, settings.topics)
+    parameters = {
+        **_acting(settings),
+        "most_transitions": settings.most_transitions,
+        "targets": settings.args["targets"],
+    }
+    return NodeProcess("actor", parameters, settings.topics)
 
 
 def trials(settings: Settings) -> NodeProcess:

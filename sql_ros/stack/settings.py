@@ -179,6 +179,8 @@ def _check_combination(settings: Settings) -> None:
         raise ConfigError(f"mode:={settings.mode} needs a policy, e.g. policy:=runs/latest/policy.onnx")
     if settings.mode == "trials" and not settings.sim and not settings.by_hand:
         raise ConfigError("by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes")
+    if args["targets"] == "goal" and settings.mode != "play":
+        raise ConfigError(f"targets:=goal with mode:={settings.mode}: goals are taken in mode:=play only")
     if settings.resume and (settings.mode != "train" or not args["run_dir"]):
         raise ConfigError("resume:=true goes on with a training: it needs mode:=train, and run_dir:=")
 
