@@ -232,15 +232,16 @@ def test_a_prefix_is_on_the_wire_and_nowhere_else(probe, start, task):
     assert targets[-1].header.frame_id == "left_base"
 
 
-def test_the_bridge_and_the_actor_agree_on_prefix_and_frames(probe, processes, reach_with):
+def test_the_bridge_and_the_actor_agree_on_prefix_and_frames(probe, processes, reach_with, untrained, tmp_path):
     path = reach_with(joint_prefix="right_arm_", base_frame="base_link")
+    (tmp_path / "policy.onnx").write_bytes(untrained())
     states = probe.listen(JointState, "joint_states", RELIABLE)
     targets = probe.listen(PoseStamped, "target", LATCHED)
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
-    probe.play_learner()
-    processes.node("sim_bridge", task=path, realtime_factor=0.0)
-    to_bridge = {"commands": "sim_bridge/commands"}
-    processes.node("actor", to_bridge, task=path, realtime_factor=0.0, learner_patience_s=0.0)
+    common = {"task": path, "realtime_factor": 0.0}
+    playing = {"mode": "play", "policy": tmp_path / "policy.onnx"}
+    processes.node("sim_bridge", **common)
+    processes.node("actor", {"commands": "sim_bridge/commands"}, **common, **playing)
     probe.wait(lambda: len(states) > 100 and targets and len(reports) > 4)
     assert states[-1].name[0] == "right_arm_right_j0"
     assert targets[-1].header.frame_id == "right_arm_base_link"
