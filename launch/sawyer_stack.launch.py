@@ -4,16 +4,21 @@ The processes, their parameters and remappings are described once, in sql_ros/st
 Only stable API of launch and launch_ros is used, as of ROS 2 Jazzy and Kilted.
 """
 
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
+import os
+
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown
+from launch.event_handlers import OnProcessIO
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
-from sql_ros.core.errors import CONFIG_EXIT_CODE
+from sql_ros.core.parent import ACTIVE, PARENT
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
 from sql_ros.stack.description import claim_run_dir
+from sql_ros.stack.launched import end_on_sigterm, keep
 from sql_ros.stack.preflight import preflight
+from sql_ros.stack.restarts import Restarts
 
 RESPAWN_DELAY_S = 1.0
 
@@ -28,31 +33,61 @@ def _nodes(context):
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
     stack = preflight(given)
     context.extend_globals({"sql_ros_run_lock": claim_run_dir(stack)})  # held as long as launch runs
-    return [
-        Node(
-            package="sql_ros",
-            executable=process.executable,
-            name=process.executable,
-            namespace=stack.namespace,
-            parameters=[{name: _typed(value) for name, value in process.parameters.items()}],
-            remappings=list(process.remappings.items()),
-            arguments=stack.own_arguments(process),
-            prefix=f"taskset -c {','.join(map(str, process.cpus))}" if process.cpus else None,
-            output="screen",
-            sigterm_timeout=str(process.seconds_to_stop),
-            sigkill_timeout=str(process.seconds_to_stop),
-            respawn=process.respawns,
-            respawn_delay=RESPAWN_DELAY_S,
-            on_exit=_after(process),
+    nodes = [_node(process, stack) for process in stack.processes]
+    logs = [_log(node, stack.log(process)) for node, process in zip(nodes, stack.processes)]
+    end_on_sigterm(lambda: [node.process_details["pid"] for node in nodes if node.process_details])
+    return [LogInfo(msg=f"what each node says is kept in {stack.run_dir}/log/<node>.log"), *logs, *nodes]
+
+
+def _node(process, stack):
+    return Node(
+        package="sql_ros",
+        executable=process.executable,
+        name=process.executable,
+        namespace=stack.namespace,
+        parameters=[{name: _typed(value) for name, value in process.parameters.items()}],
+        remappings=list(process.remappings.items()),
+        arguments=stack.own_arguments(process),
+        prefix=f"taskset -c {','.join(map(str, process.cpus))}" if process.cpus else None,
+        additional_env={PARENT: str(os.getpid()), ACTIVE: str(stack.marker(process))},
+        output="screen",
+        sigterm_timeout=str(process.seconds_to_stop),
+        sigkill_timeout=str(process.seconds_to_stop),
+        respawn=process.respawns,
+        respawn_delay=RESPAWN_DELAY_S,
+        on_exit=_after(process, stack),
+    )
+
+
+def _log(node, path):
+    """Keep what a node says in its log."""
+    return RegisterEventHandler(
+        OnProcessIO(
+            target_action=node,
+            on_stdout=lambda event: keep(event.text, path),
+            on_stderr=lambda event: keep(event.text, path),
         )
-        for process in stack.processes
-    ]
+    )
 
 
-def _after(process):
-    """All end with one that is not started again: it is not to be, it was told to end, or it is configured wrongly."""
-    ends = [Shutdown(reason=f"{process.executable} ended")]
-    return lambda event, context: None if process.respawns and event.returncode not in (0, CONFIG_EXIT_CODE) else ends
+def _after(process, stack):
+    """Return what is done when a process has ended: nothing if it is started again, else all end with it.
+
+    An exception is how a launch file makes `ros2 launch` return another exit code than 0.
+    """
+    restarts = Restarts(process, stack.marker(process))
+    restarts.begin()
+
+    def on_exit(event, context):
+        if event.returncode == 0 or context.is_shutdown:
+            return [Shutdown(reason=f"{process.executable} ended")]
+        how = restarts.describe(event.returncode)
+        if not restarts.allow(event.returncode):
+            raise RuntimeError(f"{how}; its log: {stack.log(process)}")
+        restarts.begin()
+        return [LogInfo(msg=f"{how} and is started again; its log: {stack.log(process)}")]
+
+    return on_exit
 
 
 def _typed(value):

@@ -198,20 +198,26 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("launch.actions", "DeclareLaunchArgument"),
         ("launch.actions", "LogInfo"),
         ("launch.actions", "OpaqueFunction"),
+        ("launch.actions", "RegisterEventHandler"),
         ("launch.actions", "Shutdown"),
+        ("launch.event_handlers", "OnProcessIO"),
         ("launch.substitutions", "LaunchConfiguration"),
         ("launch_ros.actions", "Node"),
         ("launch_ros.parameter_descriptions", "ParameterValue"),
-        ("sql_ros.core.errors", "CONFIG_EXIT_CODE"),
+        ("sql_ros.core.parent", "ACTIVE"),
+        ("sql_ros.core.parent", "PARENT"),
         ("sql_ros.stack.arguments", "SAWYER_STACK_ARGUMENTS"),
         ("sql_ros.stack.arguments", "check_names"),
         ("sql_ros.stack.description", "claim_run_dir"),
+        ("sql_ros.stack.launched", "end_on_sigterm"),
+        ("sql_ros.stack.launched", "keep"),
         ("sql_ros.stack.preflight", "preflight"),
+        ("sql_ros.stack.restarts", "Restarts"),
     }
     assert "[OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]" in ast.unparse(tree)  # before the defaults
     (node,) = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Node")
     keywords = {keyword.arg for keyword in node.keywords}
-    assert {"package", "executable", "name", "namespace", "parameters", "remappings", "respawn", "on_exit"} <= keywords
+    assert {"package", "executable", "name", "namespace", "parameters", "remappings", "respawn", "on_exit", "additional_env"} <= keywords
     assert any(isinstance(n, ast.FunctionDef) and n.name == "generate_launch_description" for n in tree.body)
 
 

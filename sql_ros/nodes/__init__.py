@@ -3,6 +3,10 @@
 import signal
 import sys
 
-if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # a node's process that is still importing, before run_node takes signals: it ends without a traceback, which would bury why
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from sql_ros.core.parent import end_with_named_parent
+
+if sys.argv[0] == "-m":  # a node's process, which is still importing
+    end_with_named_parent()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # until run_node takes signals: it ends without a traceback, which would bury why
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

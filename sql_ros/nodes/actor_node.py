@@ -34,6 +34,7 @@ from sql_ros.nodes.adapters import Wire, make_adapter
 from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.barrier import LearnerBarrier
 from sql_ros.nodes.diagnostics import OK, WARN, Status
+from sql_ros.nodes.ending import ENDING
 from sql_ros.nodes.goal_intake import GoalIntake
 from sql_ros.nodes.guard import FAULTS, Guard, GuardConfig
 from sql_ros.nodes.intera import InteraRobot
@@ -73,6 +74,7 @@ SHORTEST_WAIT_S = 1e-3  # for a /clock that stands just before a control step
 MOST_REHEARSED = 0.3  # of a period: the rest is for the step itself and for the threads behind it
 BRAKING_S, AT_REST_RAD_S = 2.0, 0.02  # the longest that torques brake an arm whose actor is to end, and from what speed on it is left alone
 HAND_OVER_S = 4.0  # the longest that an actor which is to end waits for a learner to have everything
+HURRIED_HAND_OVER_S = 1.0  # the same after SIGTERM
 
 
 @dataclass(frozen=True)
@@ -350,10 +352,11 @@ class ActorNode(ManagedNode):
     def _hand_over(self) -> None:
         """Waits until a learner that is there has acknowledged all; what it lacks is sent again at once."""
         self._advanced = 0.0
-        given_up = time.monotonic() + HAND_OVER_S
+        began = time.monotonic()
         while not self._outbox.empty() or self._sequence > self._acknowledged:
             now = time.monotonic()
-            if now > given_up or now - self._learner_heard > RESEND_S:
+            most_s = HURRIED_HAND_OVER_S if ENDING.is_hurried else HAND_OVER_S
+            if now - began > most_s or now - self._learner_heard > RESEND_S:
                 kept = self._sequence - self._acknowledged
                 self.get_logger().warning(f"no learner has the last {kept} of {self._sequence} transitions")
                 return

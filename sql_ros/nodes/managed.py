@@ -24,6 +24,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError, SqlRosError
+from sql_ros.core.parent import report_active
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.parameters import LiveParameters, declare_configs
 from sql_ros.nodes.presence import Presence
@@ -140,6 +141,7 @@ class ManagedNode(LiveParameters, LifecycleNode):
                 self._end_activation()
             self.reading.stop()
         self.presence.stop()
+        self.get_logger().info(f"{self.get_fully_qualified_name()}: ended")
 
     def bad_input(self, text: str) -> None:
         """See `process.Runnable`."""
@@ -193,6 +195,7 @@ class ManagedNode(LiveParameters, LifecycleNode):
                 undo()
                 return REFUSED
             self._error, self.phase = None, phase
+            self.get_logger().info(f"{self.get_fully_qualified_name()}: {phase}")
             return DONE
 
     def _configure(self) -> None:
@@ -216,6 +219,7 @@ class ManagedNode(LiveParameters, LifecycleNode):
         self.prepare()
         self.ended.clear()
         self.activate()
+        report_active()
 
     def _end_activation(self) -> None:
         self.ended.set()

@@ -25,6 +25,7 @@ from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError, MessageError, PolicyError, SqlRosError
 from sql_ros.core.policy import Policy
 from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
+from sql_ros.nodes.ending import ENDING
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
 from sql_ros.nodes.parameters import LiveParameters, declare_configs, read_policy
 from sql_ros.nodes.presence import Presence
@@ -317,13 +318,15 @@ class MonitorNode(LiveParameters, Node):
             self._diagnostics.fault(kind, text)
 
     def _conclude(self, run_dir: Path) -> None:
-        """The report on the best policy, evaluating the newest if none was evaluated in full."""
+        """The report on the best policy, evaluating the newest if none was evaluated in full and there is time."""
         policy, result = self._best or (self._newest, None)
-        if policy is not None and result is None:
+        if policy is not None and result is None and not ENDING.is_hurried:
             self._say(f"evaluating policy version {policy.info.version} for the report ...")
             deadline = time.monotonic() + LAST_EVALUATION_S
             try:
-                result = self._evaluator.evaluate(policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline)
+                result = self._evaluator.evaluate(
+                    policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline and not ENDING.is_hurried
+                )
             except PolicyError as error:
                 self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -19,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError, SqlRosError
+from sql_ros.nodes.ending import ENDING
 from sql_ros.nodes.log_folder import choose_log_folder
 from sql_ros.share import find_file
 from sql_ros.stack.arguments import check_domain
@@ -27,6 +27,7 @@ SECURITY_HELP = "The wheels of PyPI have no DDS Security, a distribution's ROS 2
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 and 3
 MOST_IN_A_ROW = 100  # failures of rclpy; with more it is not what somebody sent
+LOOK_S = 0.05  # how soon a signal is answered, at the latest
 CLEAN_END_S = 5.0  # for rclpy and DDS to take themselves down, after the node has stopped
 
 
@@ -79,7 +80,7 @@ class NodeThread(threading.Thread):
 def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int:
     """Runs a node until SIGINT, SIGTERM, SIGHUP or until it sets `finished`.
 
-    Signals are taken here and not by rclpy, so that `stop` can still publish.
+    Signals are taken here and not by rclpy, so that `stop` can still publish; `ending` says what each means.
 
     Returns:
         The exit code: 0, or 2 with one line on stderr when the node could not be configured.
@@ -88,9 +89,7 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         Exception: what failed in one of the node's threads or callbacks, after the node was stopped.
     """
     logging.basicConfig(format="[%(levelname)s] [%(name)s]: %(message)s")
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopping.set())
+    ENDING.listen()
     node = None
     try:
         secured = _is_secured()
@@ -100,7 +99,7 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
             if secured:  # rclpy's, where a node cannot be made: the one line below says it
                 warnings.simplefilter("ignore", RuntimeWarning)
             node = make()
-        _spin(node, stopping)
+        _spin(node)
         return 0
     except SqlRosError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -189,7 +188,7 @@ def _end_within(seconds: float, code: int) -> None:
     timer.start()
 
 
-def _spin(node: Runnable, stopping: threading.Event) -> None:
+def _spin(node: Runnable) -> None:
     """Spins in a thread of its own; the main thread waits for a reason to end, then closes in the one order that does not abort."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)  # type: ignore[arg-type]
@@ -212,8 +211,8 @@ def _spin(node: Runnable, stopping: threading.Event) -> None:
     try:
         node.start()
         spinning.start()
-        while not (stopping.is_set() or node.finished.is_set()):
-            stopping.wait(0.1)
+        while not (ENDING.is_asked or node.finished.wait(LOOK_S)):
+            pass
     finally:
         try:
             node.stop()

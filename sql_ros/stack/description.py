@@ -46,6 +46,14 @@ class Stack:
         enclave = ["--enclave", f"/{self.enclaves.strip('/')}/{process.executable}"] if self.enclaves else []
         return ["--ros-args", "--log-level", self.log_level, *enclave]
 
+    def log(self, process: NodeProcess) -> Path:
+        """Return the file that holds what a process said."""
+        return self.run_dir / "log" / f"{process.executable}.log"
+
+    def marker(self, process: NodeProcess) -> Path:
+        """Return the file that a process makes when it becomes active."""
+        return self.run_dir / "log" / f".{process.executable}.active"
+
 
 def sawyer_stack(given: Mapping[str, str]) -> Stack:
     """Describe the learner, the actor, the simulated arm (or none) and the monitor; for trials the simulated arm (or none) and their node.
@@ -93,7 +101,7 @@ def _with_defaults(process: NodeProcess, defaults: Mapping[str, Mapping[str, Any
 
 
 def claim_run_dir(stack: Stack) -> IO[bytes]:
-    """Make the folder that all processes write to, and lock it for this process.
+    """Make the folder that all processes write to, with one for their logs, and lock it for this process.
 
     Returns:
         What holds the lock: it lasts until this is closed, or the process ends.
@@ -105,12 +113,14 @@ def claim_run_dir(stack: Stack) -> IO[bytes]:
         stack.run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir {stack.run_dir} cannot be made: {error.strerror}") from None
-    return claim(stack.run_dir, {"task": stack.task, "mode": stack.mode})
+    lock = claim(stack.run_dir, {"task": stack.task, "mode": stack.mode})
+    (stack.run_dir / "log").mkdir(exist_ok=True)
+    return lock
 
 
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
-    """Command-line arguments for a process, as `ros2 run` takes them."""
-    arguments = [*stack.own_arguments(process), "-r", f"__node:={process.executable}"]
+    """Return command-line arguments for a process, as `ros2 run` takes them; its log holds what rcl would write to another file."""
+    arguments = [*stack.own_arguments(process), "-r", f"__node:={process.executable}", "--disable-external-lib-logs"]
     if stack.namespace:
         arguments += ["-r", f"__ns:=/{stack.namespace.strip('/')}"]
     for origin, target in process.remappings.items():

@@ -1,5 +1,6 @@
 """What a command starts ends with it, also where it is killed and can end nothing itself."""
 
+import os
 import pickle
 import signal
 import subprocess
@@ -45,3 +46,35 @@ def test_a_killed_parent_leaves_nobody_behind(tmp_path, lives, script):
     while lives(child) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not lives(child)
+
+
+NAMED = """
+import sys
+sys.argv[0] = "-m"  # as for a node's module
+from sql_ros.core.parent import end_with_named_parent
+end_with_named_parent()
+print("ready", flush=True)
+import time
+time.sleep(60)
+"""
+
+
+def _named_child(parent: int, words: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "SQL_ROS_PARENT": str(parent)}
+    return subprocess.Popen([*words, sys.executable, "-c", NAMED], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("words", [[], ["setsid", "--wait"]], ids=["its child", "the child of its child"])
+def test_a_process_ends_with_the_one_named_in_its_environment(words):
+    parent = subprocess.Popen(["sleep", "60"])
+    child = _named_child(parent.pid, words)
+    assert child.stdout.readline() == "ready\n"
+    parent.kill()
+    parent.wait()
+    assert child.wait(timeout=20) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_a_process_whose_named_parent_has_ended_ends_at_once():
+    parent = subprocess.Popen(["true"])
+    parent.wait()
+    assert _named_child(parent.pid, []).wait(timeout=20) == -signal.SIGTERM

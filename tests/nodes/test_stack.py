@@ -21,6 +21,8 @@ from sql_ros.nodes.qos import REPLAY
 
 pytestmark = pytest.mark.stack
 
+NODES = ("learner", "actor", "sim_bridge")  # that are managed
+
 QUICK = {
     "learner": {
         "threads": 1,
@@ -88,6 +90,12 @@ def test_ctrl_c_leaves_a_whole_run_and_resuming_goes_on(processes, probe, quick,
     assert {"success_rate", "robot_minutes", "wall_s", "updates_per_s"} <= set(figures["figures"])
     assert figures["versions"]["mujoco"]
     assert "sql-ros eval --policy" in (folder / "report.md").read_text()
+    for name in NODES:
+        said = (folder / "log" / f"{name}.log").read_text()
+        assert f"/{name}: active" in said
+        assert f"/{name}: ended" in said
+    assert "The run was stopped." in (folder / "log" / "monitor.log").read_text()
+    assert {path.name for path in (folder / "log").glob("[!.]*")} == {f"{name}.log" for name in (*NODES, "monitor")}
 
     before = load_checkpoint(folder / "checkpoints")[1]
     assert before["added"] >= 600
@@ -175,13 +183,13 @@ def test_a_killed_learner_is_started_again_and_goes_on_until_it_dies_too_often(p
     updates = _lines(folder, "episode")[-1]["updates"]
     probe.wait(lambda: _lines(folder, "episode")[-1]["updates"] > updates + 50, timeout=120, what="more updates")
     assert time.monotonic() - killed < 60
-    assert "learner ended with exit code -9 and is started again" in stack.log.read_text()
+    assert "learner ended with exit code -9 (SIGKILL) and is started again" in stack.log.read_text()
     deadline = time.monotonic() + 120
     while stack.poll() is None and time.monotonic() < deadline:
         _kill("learner", folder)
         probe.spin_for(1.0)
     assert stack.wait(60) == 128 + signal.SIGKILL
-    assert "learner ended with exit code -9\n" in stack.log.read_text()
+    assert "learner ended with exit code -9 (SIGKILL)" in stack.log.read_text()
     assert (folder / "report.md").is_file()
 
 

@@ -1,0 +1,149 @@
+"""Every way in which a stack can be ended: the arm is held within 0.5 s, and all processes have ended within 8 s."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+from std_msgs.msg import Float64MultiArray
+
+from sql_ros.nodes.qos import RELIABLE
+
+pytestmark = pytest.mark.stack
+
+HELD_S, ENDED_S = 0.5, 8.0
+
+QUICK = {
+    "learner": {
+        "trainer": {"warmup_transitions": 200, "updates_per_transition": 0.5, "replay_capacity": 50000},
+        "algorithm": {"hidden_sizes": [32, 32], "batch_size": 32},
+    },
+    "monitor": {"evaluation_episodes": 1000, "evaluation_period": 1000},  # still evaluating when it has to end
+}
+
+# `ros2 launch` in everything that matters here: it starts the nodes with the environment of launch/sawyer_stack.launch.py
+LAUNCH = """
+import os, signal, subprocess, sys
+from sql_ros.core.parent import PARENT
+from sql_ros.stack.description import make_run_dir, ros_arguments, sawyer_stack
+from sql_ros.stack.launched import end_on_sigterm
+stack = sawyer_stack(dict(word.split(":=") for word in sys.argv[1:]))
+make_run_dir(stack)
+environment = {**os.environ, PARENT: str(os.getpid())}
+pids = []
+for process in stack.processes:
+    words = [sys.executable, "-m", f"sql_ros.nodes.{process.executable}_node", *ros_arguments(process, stack)]
+    pids.append(subprocess.Popen(words, env=environment).pid)
+if ENDS_NODES:
+    end_on_sigterm(lambda: pids)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def quick(tmp_path):
+    path = tmp_path / "quick.yaml"
+    path.write_text(yaml.safe_dump({node: {"ros__parameters": parameters} for node, parameters in QUICK.items()}))
+    return path
+
+
+def _children(pid: int) -> set[int]:
+    """Return the ids of the children of a process that run a node."""
+    found = subprocess.run(["pgrep", "-P", str(pid), "-f", "sql_ros.nodes"], capture_output=True, text=True, check=False)
+    return set(map(int, found.stdout.split()))
+
+
+def _start(processes, kind: str, *arguments: str) -> subprocess.Popen:
+    if kind != "up":
+        script = LAUNCH.replace("ENDS_NODES", str(kind == "launch in a container"))
+        return processes.start([sys.executable, "-c", script, *arguments])
+    return processes.start([sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", *arguments])
+
+
+class Motion:
+    """Commands on the arm's topic; an arm that gets no command or zeros is held."""
+
+    def __init__(self, probe) -> None:
+        self.last = 0.0  # steady time of the last command that moves the arm [s]
+        self.count = 0
+        probe.node.create_subscription(Float64MultiArray, "sim_bridge/commands", self._on_command, RELIABLE)
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        if np.abs(message.data).max() > 0.0:
+            self.last = time.monotonic()
+            self.count += 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("launch", signal.SIGTERM),
+        ("launch", signal.SIGKILL),
+        ("launch in a container", signal.SIGTERM),
+        ("up", signal.SIGTERM),
+        ("up", signal.SIGKILL),
+        ("up", signal.SIGHUP),
+    ],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else value,
+)
+def test_the_arm_is_held_and_all_ends_with_the_parent(processes, probe, quick, tmp_path, lives, kind, number):
+    """A killed command, a closed terminal and `docker stop`, while the arm moves and the monitor evaluates."""
+    motion = Motion(probe)
+    folder = tmp_path / "mine"
+    parent = _start(processes, kind, f"run_dir:={folder}", f"params_file:={quick}", "realtime_factor:=1")
+    metrics = folder / "metrics.jsonl"
+    probe.wait(lambda: metrics.is_file() and '"episode"' in metrics.read_text() and motion.count > 50, timeout=120)
+    pids = _children(parent.pid)
+    assert len(pids) == 4
+    began = time.monotonic()
+    parent.send_signal(number)
+    if kind == "launch in a container":  # with whose end the kernel ends all
+        probe.wait(lambda: parent.poll() is not None)
+        assert not any(map(lives, pids))
+    probe.wait(lambda: parent.poll() is not None and not any(map(lives, pids)), what="the end of all nodes")
+    ended = time.monotonic()
+    print(f"{kind}, {number.name}: held after {motion.last - began:.3f} s, all ended after {ended - began:.2f} s")
+    assert motion.last - began <= HELD_S
+    assert ended - began <= ENDED_S
+
+
+def test_ctrl_c_twice_ends_at_once_after_the_arm_is_held(processes, probe, quick, tmp_path, lives):
+    motion, folder = Motion(probe), tmp_path / "mine"
+    stack = _start(processes, "up", f"run_dir:={folder}", f"params_file:={quick}", "realtime_factor:=1")
+    metrics = folder / "metrics.jsonl"
+    probe.wait(lambda: metrics.is_file() and '"episode"' in metrics.read_text() and motion.count > 50, timeout=120)
+    pids = _children(stack.pid)
+    began = time.monotonic()
+    stack.send_signal(signal.SIGINT)
+    probe.wait(lambda: "Ctrl-C again ends at once" in stack.log.read_text())
+    stack.send_signal(signal.SIGINT)
+    probe.wait(lambda: stack.poll() is not None and not any(map(lives, pids)))
+    assert stack.returncode == 130
+    assert motion.last - began <= HELD_S
+    assert time.monotonic() - began <= ENDED_S
+    assert "monitor was killed" in stack.log.read_text()
+    assert not (folder / "report.md").exists()
+
+
+def test_a_process_killed_before_it_was_active_is_not_started_again(processes, probe, quick, tmp_path):
+    """The kernel ends a learner whose buffer is larger than the memory: it would be ended again."""
+    folder = tmp_path / "mine"
+    stack = _start(processes, "up", f"run_dir:={folder}", f"params_file:={quick}")
+    found = probe.wait(lambda: _learner(stack.pid))
+    os.kill(found, signal.SIGKILL)
+    assert stack.wait(60) == 128 + signal.SIGKILL
+    said = stack.log.read_text()
+    assert "learner ended with exit code -9 (SIGKILL) before it was active" in said
+    assert "trainer.replay_capacity" in said
+    assert f"(the whole log: {folder}/log/learner.log)" in said
+    assert "started again" not in said
+
+
+def _learner(parent: int) -> int:
+    """Return the id of the learner's process among the children of a process; 0: it is not there yet."""
+    found = subprocess.run(["pgrep", "-P", str(parent), "-f", "learner_node"], capture_output=True, text=True, check=False)
+    return int(found.stdout or 0)
