@@ -32,7 +32,7 @@ from sql_ros.core.errors import ConfigError, SqlRosError
 from sql_ros.core.parent import ending_with_this_process
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.figures import write_figures
-from sql_ros.stack.supervisor import MOST_RESTARTS, WITHIN_S
+from sql_ros.stack.restarts import MOST_RESTARTS, WITHIN_S
 
 if TYPE_CHECKING:
     from sql_ros.cli.witness import Witness

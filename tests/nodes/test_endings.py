@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,20 @@ class Motion:
             self.count += 1
 
 
+def _once_it_moves(probe, parent: subprocess.Popen, motion: Motion, folder: Path) -> set[int]:
+    """Wait until the arm moves and the run has an episode; return the ids of the four nodes."""
+    metrics = folder / "metrics.jsonl"
+
+    def is_going_on() -> bool:
+        assert parent.poll() is None, parent.log.read_text()
+        return motion.count > 50 and metrics.is_file() and '"episode"' in metrics.read_text()
+
+    probe.wait(is_going_on, timeout=120)
+    pids = _children(parent.pid)
+    assert len(pids) == 4
+    return pids
+
+
 @pytest.mark.parametrize(
     ("kind", "number"),
     [
@@ -95,10 +110,7 @@ def test_the_arm_is_held_and_all_ends_with_the_parent(processes, probe, quick, t
     motion = Motion(probe)
     folder = tmp_path / "mine"
     parent = _start(processes, kind, f"run_dir:={folder}", f"params_file:={quick}", "realtime_factor:=1")
-    metrics = folder / "metrics.jsonl"
-    probe.wait(lambda: metrics.is_file() and '"episode"' in metrics.read_text() and motion.count > 50, timeout=120)
-    pids = _children(parent.pid)
-    assert len(pids) == 4
+    pids = _once_it_moves(probe, parent, motion, folder)
     began = time.monotonic()
     parent.send_signal(number)
     if kind == "launch in a container":  # with whose end the kernel ends all
@@ -114,9 +126,7 @@ def test_the_arm_is_held_and_all_ends_with_the_parent(processes, probe, quick, t
 def test_ctrl_c_twice_ends_at_once_after_the_arm_is_held(processes, probe, quick, tmp_path, lives):
     motion, folder = Motion(probe), tmp_path / "mine"
     stack = _start(processes, "up", f"run_dir:={folder}", f"params_file:={quick}", "realtime_factor:=1")
-    metrics = folder / "metrics.jsonl"
-    probe.wait(lambda: metrics.is_file() and '"episode"' in metrics.read_text() and motion.count > 50, timeout=120)
-    pids = _children(stack.pid)
+    pids = _once_it_moves(probe, stack, motion, folder)
     began = time.monotonic()
     stack.send_signal(signal.SIGINT)
     probe.wait(lambda: "Ctrl-C again ends at once" in stack.log.read_text())
