@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
-from sql_ros.core.config import Config
 from sql_ros.core.errors import ConfigError
 
 
 def list_parameters(node: str | None) -> int:
-    """Prints the parameters of one node, or of all."""
-    from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-    from sql_ros.nodes.actor_node import ActorConfig
-    from sql_ros.nodes.learner_node import LearnerConfig
-    from sql_ros.nodes.monitor_node import MonitorConfig
-    from sql_ros.nodes.sim_bridge_node import SimBridgeConfig
-    from sql_ros.nodes.trials_node import TrialsConfig
+    """Print the parameters of one node, or of all."""
+    from sql_ros.nodes.declared import CONFIGS, declared_by
 
-    nodes: dict[str, dict[str, type[Config]]] = {
-        "learner": {"": LearnerConfig, "trainer.": TrainerConfig, "algorithm.": AlgorithmConfig},
-        "actor": {"": ActorConfig},
-        "sim_bridge": {"": SimBridgeConfig},
-        "monitor": {"": MonitorConfig},
-        "trials": {"": TrialsConfig},
-    }
-    if node is not None and node not in nodes:
-        raise ConfigError(f"unknown node '{node}', expected one of: {', '.join(nodes)}")
-    for name in [node] if node else nodes:
+    if node is not None and node not in CONFIGS:
+        raise ConfigError(f"unknown node '{node}', expected one of: {', '.join(CONFIGS)}")
+    for name in [node] if node else CONFIGS:
         print(f"{name}:")
-        for prefix, cls in nodes[name].items():
-            for field in dataclasses.fields(cls):
-                print(f"  {prefix + field.name:36s} {_describe(field)}")
+        for parameter, field in declared_by(name).items():
+            print(f"  {parameter:36s} {_describe(field)}")
     return 0
 
 

@@ -343,6 +343,7 @@ class MonitorNode(LiveParameters, Node):
             evaluation_seed=self.config.evaluation_seed,
             ending=self._ending,
             source=self.config.task,
+            draws=not ENDING.is_hurried,
         )
         rate = "no policy was evaluated, "
         if result:

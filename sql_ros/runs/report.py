@@ -58,6 +58,7 @@ def write_report(
     evaluation_seed: int,
     ending: str,
     source: str = "",
+    draws: bool = True,
 ) -> dict[str, float]:
     """Write curves.png, arm.png, figures.json and report.md; without matplotlib no pictures.
 
@@ -72,15 +73,12 @@ def write_report(
         evaluation_seed: of the evaluation episodes.
         ending: why it ended, a sentence.
         source: path of the task's file; empty: it is the one of its name in config/tasks/.
+        draws: whether there is time for pictures.
 
     Returns:
         The figures.
     """
-    title = f"{task.spec.task}, seed {seed}"
-    pictures = [
-        _arm_picture(policy, *draw(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
-        _curves_picture(*draw(lambda: draw_curves(progress, run_dir / "curves.png", title))),
-    ]
+    pictures = _pictures(run_dir, task, progress, policy, seed) if draws else ["No pictures: there was no time for them."]
     figures = figures_of(progress, evaluation)
     write_figures(run_dir / "figures.json", figures, seed, command)
     text = _text(
@@ -88,6 +86,15 @@ def write_report(
     )
     (run_dir / "report.md").write_text(text)
     return figures
+
+
+def _pictures(run_dir: Path, task: Task, progress: RunProgress, policy: Policy | None, seed: int) -> list[str]:
+    """Draw arm.png and curves.png; return what the report shows of each."""
+    title = f"{task.spec.task}, seed {seed}"
+    return [
+        _arm_picture(policy, *draw(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
+        _curves_picture(*draw(lambda: draw_curves(progress, run_dir / "curves.png", title))),
+    ]
 
 
 def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str, float]:

@@ -74,7 +74,7 @@ def describe(settings: Settings) -> Stack:
         ConfigError: The params file, the arm or the scene is wrong.
     """
     args = settings.args
-    defaults = read_params(args["params_file"], Path(args["task"]).stem)
+    defaults = read_params(args["params_file"], Path(args["task"]).stem, settings.namespace)
     defaults["trials"] = {**defaults["actor"], **defaults["trials"]}  # it is an actor
     processes = tuple(_with_defaults(process, defaults, settings) for process in processes_of(settings))
     Arm(settings.task.robot)  # what is wrong with arm or scene is said here, too
@@ -95,7 +95,7 @@ def _with_defaults(process: NodeProcess, defaults: Mapping[str, Mapping[str, Any
     """Return a process with the params file's values where no argument sets them, its restarts and its cores."""
     again = ("learner", "sim_bridge", "actor") if settings.sim else ("learner",)  # no arm begins to move again without anybody asking
     respawns = settings.args["respawn"] == "true" and settings.mode == "train" and process.executable in again
-    parameters = {**defaults["/**"], **defaults[process.executable], **process.parameters}
+    parameters = {**defaults[process.executable], **process.parameters}
     cpus = () if process.executable in ACTORS else settings.other_cpus
     return replace(process, parameters=parameters, respawns=respawns, cpus=cpus)
 

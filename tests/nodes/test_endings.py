@@ -30,10 +30,11 @@ QUICK = {
 LAUNCH = """
 import os, signal, subprocess, sys
 from sql_ros.core.parent import PARENT
-from sql_ros.stack.description import make_run_dir, ros_arguments, sawyer_stack
+from sql_ros.stack.description import claim_run_dir, ros_arguments
 from sql_ros.stack.launched import end_on_sigterm
-stack = sawyer_stack(dict(word.split(":=") for word in sys.argv[1:]))
-make_run_dir(stack)
+from sql_ros.stack.preflight import preflight
+stack = preflight(dict(word.split(":=") for word in sys.argv[1:]))
+lock = claim_run_dir(stack)
 environment = {**os.environ, PARENT: str(os.getpid())}
 pids = []
 for process in stack.processes:
