@@ -1,4 +1,4 @@
-"""What is known of a checkpoint without torch: where it lies, whether it is sound, and what it was written with."""
+"""Checkpoints without torch: where they lie, whether they are sound, what they were written with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from sql_ros.core.spec import TaskSpec
 FORMAT = "sql_ros.checkpoint/2"  # in 1 every matrix of a network was a tensor of its own
 BEFORE = ".before"
 STATE, MANIFEST = "state.safetensors", "manifest.json"
-MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, StopIteration)  # a tree of another shape
+MALFORMED = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    StopIteration,
+)  # a tree of another shape
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
 
 T = TypeVar("T")
@@ -53,11 +61,12 @@ def newest_sound(folder: Path, read: Callable[[Path], T]) -> T:
         if faults:
             _logger.warning("damaged checkpoints in %s are skipped: %s", folder, "; ".join(faults))
         return content
-    raise CheckpointError(f"no sound checkpoint in {folder}: {'; '.join(faults) or 'the folder has none'}")
+    why = "; ".join(faults) or "the folder has none"
+    raise CheckpointError(f"no sound checkpoint in {folder}: {why}")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a checkpoint, after comparing it and the state beside it with their SHA-256.
+    """Read the manifest of a checkpoint, after comparing manifest and state with their SHA-256.
 
     Raises:
         OSError: A file is missing.
@@ -84,7 +93,7 @@ def sha256(path: Path) -> str:
 
 
 def stored_transitions(checkpoint: Path) -> int:
-    """Return how many transitions the replay buffer of a checkpoint holds, by the header of its state.
+    """Return how many transitions a checkpoint holds, by the header of its state.
 
     Raises:
         OSError, ValueError, KeyError: The header cannot be read.
@@ -109,10 +118,11 @@ def check_interface(manifest: dict[str, Any], spec: TaskSpec, folder: Path) -> N
 
 
 def changed_options(manifest: dict[str, Any], algorithm: AlgorithmConfig, folder: Path) -> list[str]:
-    """Return what is said of each option of the algorithm that is another now than in the checkpoint.
+    """Return a line about each option that is another now than in the checkpoint.
 
     Raises:
-        CheckpointError: One of them decides which networks there are; parameters would fit into some other networks, too.
+        CheckpointError: One of them decides which networks there are. Parameters would fit into
+            some other networks, too.
     """
     before = dict(manifest.get("algorithm", {}))
     now = algorithm.as_dict()

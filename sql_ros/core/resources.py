@@ -16,7 +16,7 @@ UNLIMITED = 1 << 60  # bytes; limits of control groups above this mean that ther
 
 
 def memory_available(root: Path = Path("/")) -> int:
-    """Return the memory that new processes can have: of the machine, and under the limits of its control groups [bytes].
+    """Return the memory available to new processes, under the limits of control groups [bytes].
 
     Args:
         root: of the file system, so that a test can bring one of its own.
@@ -27,8 +27,8 @@ def memory_available(root: Path = Path("/")) -> int:
 def check_memory(spec: TaskSpec, capacity: int, available: int) -> None:
     """Check that the replay buffer fits into memory when it is full.
 
-    The buffer takes memory only as it fills. A buffer that never fills can as well be smaller, so the full size is what counts,
-    twice: a checkpoint is written from a copy.
+    The buffer takes memory only as it fills. A buffer that never fills can as well be smaller, so
+    the full size is what counts, twice: a checkpoint is written from a copy.
 
     Args:
         spec: of the task.
@@ -42,13 +42,14 @@ def check_memory(spec: TaskSpec, capacity: int, available: int) -> None:
     needed = COPIES_IN_MEMORY * capacity * row
     if needed > available:
         raise ConfigError(
-            f"trainer.replay_capacity {capacity} needs {_size(needed)} of memory when full ({row} bytes per transition of {spec.task}, "
-            f"and a copy for checkpoints), but {_size(available)} are available: at most {available // (COPIES_IN_MEMORY * row)} fit"
+            f"trainer.replay_capacity {capacity} needs {_size(needed)} of memory when full "
+            f"({row} bytes per transition of {spec.task}, and a copy for checkpoints), "
+            f"but {_size(available)} are available: at most {available // (COPIES_IN_MEMORY * row)} fit"
         )
 
 
 def disk_needed(spec: TaskSpec, capacity: int, most_transitions: int) -> int:
-    """Return the disk space of a training: its checkpoints with a full replay buffer, and what a session writes [bytes].
+    """Return the disk space of a training: checkpoints of a full buffer, and a session [bytes].
 
     Args:
         spec: of the task.
@@ -56,11 +57,12 @@ def disk_needed(spec: TaskSpec, capacity: int, most_transitions: int) -> int:
         most_transitions: at which the run ends; 0: no limit.
     """
     transitions = min(capacity, most_transitions) if most_transitions else capacity
-    return COPIES_ON_DISK * transitions * bytes_per_transition(spec.observation_size, spec.action_size) + SESSION_BYTES
+    row = bytes_per_transition(spec.observation_size, spec.action_size)
+    return COPIES_ON_DISK * transitions * row + SESSION_BYTES
 
 
 def check_disk(folder: Path, needed: int) -> None:
-    """Check that a folder, or the nearest one above it that is there, has space; what the folder holds may be replaced.
+    """Check that there is disk space for the folder of a run; its checkpoints may be replaced.
 
     Args:
         folder: of a run.
@@ -74,8 +76,9 @@ def check_disk(folder: Path, needed: int) -> None:
     used = sum(path.stat().st_size for path in (folder / "checkpoints").glob("step-*/*"))
     if free + used < needed:
         raise ConfigError(
-            f"run_dir {folder} has {_size(free)} of disk space, but the run needs up to {_size(needed)}, most of it for checkpoints "
-            "of a full replay buffer: free some, choose another run_dir, or lower trainer.replay_capacity"
+            f"run_dir {folder} has {_size(free)} of disk space, but the run needs up to "
+            f"{_size(needed)}, most of it for checkpoints of a full replay buffer: "
+            "free some, choose another run_dir, or lower trainer.replay_capacity"
         )
 
 
@@ -88,12 +91,13 @@ def _machine_available(root: Path) -> int:
 
 
 def _group_available(root: Path) -> list[int]:
-    """Return what is left in every control group of this process that has a limit, version 2 and 1."""
+    """Return what is left in every control group of this process that has a limit."""
     left = []
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            left += _left_above(root / "sys/fs/cgroup", path, "memory.max", "memory.current", "inactive_file")
+            names = ("memory.max", "memory.current", "inactive_file")
+            left += _left_above(root / "sys/fs/cgroup", path, *names)
         elif "memory" in controllers.split(","):
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
             left += _left_above(root / "sys/fs/cgroup/memory", path, *names)
@@ -101,13 +105,18 @@ def _group_available(root: Path) -> list[int]:
 
 
 def _left_above(mount: Path, path: str, limit: str, usage: str, cache: str) -> list[int]:
-    """Return what is left in a control group and in those above it; a container sees its own as the root."""
+    """Return what is left in a control group and in those above it."""
     group = mount / path.strip("/")
     left = []
     for folder in (group, *group.parents):
         most = _number(folder / limit)
         if most is not None and most < UNLIMITED:
-            left.append(max(most - (_number(folder / usage) or 0) + _statistic(folder / "memory.stat", cache), 0))
+            left.append(
+                max(
+                    most - (_number(folder / usage) or 0) + _statistic(folder / "memory.stat", cache),
+                    0,
+                )
+            )
         if folder == mount:
             break
     return left

@@ -30,8 +30,8 @@ def check_has_run(folder: Path) -> None:
         ConfigError: There is no such folder, or no training in it.
     """
     if not folder.is_dir():
-        names = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
-        near = get_close_matches(folder.name, names, 1)
+        others = folder.parent.iterdir() if folder.parent.is_dir() else ()
+        near = get_close_matches(folder.name, [path.name for path in others if path.is_dir()], 1)
         hint = f", but {folder.parent / near[0]} is" if near else ""
         raise ConfigError(f"cannot resume {folder}: it is not there{hint}")
     if not checkpoints(folder / "checkpoints") and ledger_ends(folder / LEDGER)[0] != 1:
@@ -49,7 +49,8 @@ def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capac
 
     Raises:
         ConfigError: There is no run.
-        CheckpointError: No checkpoint is sound, or it is of another task, other networks or too many transitions.
+        CheckpointError: No checkpoint is sound, or it is of another task, of other networks, or
+            holds too many transitions.
     """
     check_has_run(folder)
     saved = folder / "checkpoints"
@@ -61,11 +62,11 @@ def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capac
         changed_options(manifest, algorithm, saved)
         check_capacity(stored_transitions(path), capacity, saved)
     except MALFORMED as error:
-        raise CheckpointError(f"{saved} does not fit the configured networks and memory: {error!r}") from None
+        raise CheckpointError(f"{saved} does not fit the configuration: {error!r}") from None
 
 
 def task_of_run(folder: Path) -> str:
-    """Return the task of a run: as it was given to its stack, or its name by the newest checkpoint; empty if neither says so.
+    """Return the task of a run: as given to its stack, or by its checkpoint; empty if unknown.
 
     Raises:
         CheckpointError: No checkpoint is sound.

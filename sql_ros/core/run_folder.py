@@ -1,4 +1,4 @@
-"""The folder of a run: what an earlier run left in it, which task it is of, and the lock of the stack that uses it."""
+"""The folder of a run: what an earlier run left, its task, and the lock of the stack that uses it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ RUN_FILE = "run.json"  # task and mode of the run, and the process that has it l
 REPORTS = ("report.md", "figures.json", "trials.csv")
 METRICS = "metrics.jsonl"
 LEDGER = "transitions.sqlite"
+ENDS = "SELECT MIN(number), MAX(number) FROM records"
 
 
 def traces(folder: Path) -> list[str]:
-    """Return the names of what an earlier run left in a folder; none where there was no run, or it left nothing.
+    """Return the names of what an earlier run left in a folder.
 
     The metrics are not among them: the monitor of a stack opens them before the learner looks.
     """
@@ -54,9 +55,10 @@ def has_transitions(path: Path) -> bool:
 
 
 def ledger_ends(path: Path) -> tuple[int, int]:
-    """Return the smallest and largest number of a ledger's records: (0, 0) without any, (-1, -1) if it is damaged.
+    """Return the smallest and largest number of a ledger's records.
 
-    The file and its folder stay as they are. What a killed process left in a write-ahead log is read from a copy.
+    The file and its folder stay as they are. What a killed process left in a write-ahead log is
+    read from a copy. The answer is (0, 0) without records, (-1, -1) if the ledger is damaged.
     """
     if not path.exists():
         return 0, 0
@@ -72,12 +74,12 @@ def ledger_ends(path: Path) -> tuple[int, int]:
 def _ends(uri: str) -> tuple[int, int]:
     try:
         with closing(sqlite3.connect(uri, uri=True)) as database:
-            first, last = database.execute("SELECT MIN(number), MAX(number) FROM records").fetchone()
+            (ends,) = database.execute(ENDS)
     except sqlite3.OperationalError as error:
         return (0, 0) if "no such table" in str(error) else (-1, -1)
     except sqlite3.Error:
         return -1, -1
-    return first or 0, last or 0
+    return ends[0] or 0, ends[1] or 0
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -111,15 +113,17 @@ def claim(folder: Path, content: dict[str, Any]) -> IO[bytes]:
         content: plain JSON values.
 
     Returns:
-        The open file: the lock lasts until it is closed, or the process ends. Children do not inherit it.
+        The open file: the lock lasts until it is closed, or the process ends. Children do not
+        inherit it.
 
     Raises:
         ConfigError: A running stack uses the folder, or it cannot be written.
     """
     try:
-        file = os.fdopen(os.open(folder / RUN_FILE, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+        descriptor = os.open(folder / RUN_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise ConfigError(f"run_dir {folder} cannot be written to: {error.strerror}") from None
+    file = os.fdopen(descriptor, "r+b", buffering=0)
     try:
         _lock(file, folder, fcntl.LOCK_EX)
         file.truncate(0)

@@ -1,4 +1,4 @@
-"""The end of a training by the number of its transitions: the actor makes no more, and holds the arm."""
+"""The end of a training by its number of transitions: the actor makes no more and holds the arm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sql_ros.robot.watchdog import NO_REASONS
 
 
 class TransitionLimit:
-    """Counts the transitions of a run: those of this actor, and by the learner's progress those of others and of earlier sessions.
+    """Counts the transitions of a run: of this actor, of other actors and of earlier sessions.
 
     Args:
         most: at which no more are made; 0: no limit.
@@ -18,7 +18,8 @@ class TransitionLimit:
 
     def __init__(self, most: int, run: int) -> None:
         self._most, self._run = most, run
-        self._reasons = {"limit_reached": f"{most} transitions were made, as asked for by most_transitions"}
+        why = f"{most} transitions were made, as asked for by most_transitions"
+        self._reasons = {"limit_reached": why}
 
     def is_reached(self, progress: Progress, sequence: int) -> bool:
         """Return whether the run has as many as it may have.

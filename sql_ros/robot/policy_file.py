@@ -37,7 +37,7 @@ def load_policy(name: str, task: str = "") -> tuple[Task, Policy]:
         task: as given, a name or a path; empty: the one that the policy was trained for.
 
     Raises:
-        ConfigError: See `share.find_policy` and `task_of_policy`, or the policy does not fit the task.
+        ConfigError: See `share.find_policy` and `task_of_policy`; or the policy does not fit.
     """
     path = find_policy(name)
     loaded = load_task(task_of_policy(path, task))

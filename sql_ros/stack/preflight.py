@@ -1,6 +1,6 @@
-"""What is checked before any process of a stack starts: the same for `sql-ros up`, `ros2 launch` and `sql-ros trials`.
+"""Checks before any process of a stack starts.
 
-A start that is refused has written and changed nothing.
+They are the same for `sql-ros up`, `ros2 launch` and `sql-ros trials`. A start that is refused has written and changed nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.core.config import config_from_mapping
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.keys import read_key
-from sql_ros.core.resources import SESSION_BYTES, check_disk, check_memory, disk_needed, memory_available
+from sql_ros.core.resources import (
+    SESSION_BYTES,
+    check_disk,
+    check_memory,
+    disk_needed,
+    memory_available,
+)
 from sql_ros.core.resume import check_has_run, check_resume, task_of_run
 from sql_ros.core.run_folder import check_is_unlocked, check_is_unused
 from sql_ros.share import find_policy
@@ -24,14 +30,15 @@ from sql_ros.stack.settings import Settings, read_settings
 
 OF_LEARNER = ("torch", "safetensors")
 PARAMETERS = "parameters of the learner"
+ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}
 
 
 def preflight(given: Mapping[str, str]) -> Stack:
     """Describe a stack after checking all that can be checked without starting it.
 
     Args:
-        given: launch arguments by name; those not given take their defaults. The task is that of the run to resume or of the
-            policy, where none is given.
+        given: launch arguments by name; those not given take their defaults. The task is that of
+            the run to resume or of the policy, where none is given.
 
     Raises:
         SqlRosError: A reason not to start, in one line.
@@ -51,7 +58,7 @@ def preflight(given: Mapping[str, str]) -> Stack:
 
 
 def with_task(given: Mapping[str, str]) -> dict[str, str]:
-    """Return launch arguments with the task of the run to resume, or of the policy, where none is given.
+    """Return launch arguments with the task of the run or the policy, where none is given.
 
     Raises:
         SqlRosError: There is no such run or policy, or it is of another task than the one given.
@@ -60,7 +67,9 @@ def with_task(given: Mapping[str, str]) -> dict[str, str]:
     if args["resume"] == "true" and args["run_dir"]:
         return {**given, "task": _task_of_run(Path(args["run_dir"]).resolve(), args["task"])}
     if args["policy"]:
-        from sql_ros.robot.policy_file import task_of_policy  # ONNX Runtime is loaded only for a policy
+        from sql_ros.robot.policy_file import (
+            task_of_policy,
+        )  # ONNX Runtime is loaded only for a policy
 
         return {**given, "task": task_of_policy(find_policy(args["policy"]), args["task"])}
     return dict(given)
@@ -86,18 +95,18 @@ def _check_run_folder(settings: Settings) -> None:
         raise ConfigError(f"run_dir {folder} cannot be made: {there} is no folder")
     check_is_unlocked(folder)
     if not settings.resume:
-        advice = "give resume:=true to continue it, or another run_dir" if settings.mode == "train" else "give another run_dir, or none"
-        check_is_unused(folder, advice)
+        check_is_unused(folder, ADVICE.get(settings.mode, "give another run_dir, or none"))
 
 
 def _check_policy(path: Path, settings: Settings) -> None:
-    """Check the policy and, for trials, what is to be done to it. ONNX Runtime is loaded only where there is a policy."""
+    """Check the policy and the protocol of its trials; without a policy no ONNX Runtime is loaded."""
     from sql_ros.robot.policy_file import read_policy
     from sql_ros.robot.trials import load_protocol
 
     read_policy(path, settings.task)
     if settings.mode == "trials":
-        load_protocol(settings.args["protocol"], settings.task, whole_number(settings.args, "repeats"))
+        repeats = whole_number(settings.args, "repeats")
+        load_protocol(settings.args["protocol"], settings.task, repeats)
 
 
 def _check_learner(settings: Settings, parameters: Mapping[str, Any]) -> None:

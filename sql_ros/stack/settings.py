@@ -14,7 +14,13 @@ from sql_ros.core.errors import ConfigError
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 from sql_ros.share import find_policy
-from sql_ros.stack.arguments import DEFAULT_TASK, check_arguments, check_domain, number, whole_number
+from sql_ros.stack.arguments import (
+    DEFAULT_TASK,
+    check_arguments,
+    check_domain,
+    number,
+    whole_number,
+)
 
 ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
@@ -80,7 +86,8 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         given: launch arguments by name; those not given take their defaults.
 
     Raises:
-        ConfigError: An unknown argument, a value that is not allowed, or a combination that cannot work.
+        ConfigError: An unknown argument, a value that is not allowed, or a combination that
+            cannot work.
     """
     args = check_arguments(given)
     args["task"] = args["task"] or DEFAULT_TASK
@@ -116,7 +123,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
 
 
 def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
-    """Return the core of the actor and those left to the others, from a number; -1 and none where it is empty.
+    """Return the core of the actor and those left to the others; -1 and none where it is empty.
 
     Raises:
         ConfigError: This machine has no such core, or no other.
@@ -132,7 +139,7 @@ def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
 
 
 def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
-    """Return the pace that was given, or lockstep for training and trials in simulation and the pace of an arm otherwise."""
+    """Return the pace given; by default lockstep to train and try in simulation, else an arm's."""
     if args["realtime_factor"]:
         return number(args, "realtime_factor")
     is_lockstep = args["sim"] == "true" and args["mode"] != "play" and not by_hand

@@ -12,7 +12,10 @@ GIB = 1 << 30
 
 
 def _machine(root: Path, files: dict[str, str]) -> Path:
-    for name, text in {"proc/meminfo": f"MemTotal: 99 kB\nMemAvailable: {8 * GIB // 1024} kB\n", **files}.items():
+    for name, text in {
+        "proc/meminfo": f"MemTotal: 99 kB\nMemAvailable: {8 * GIB // 1024} kB\n",
+        **files,
+    }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root

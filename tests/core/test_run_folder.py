@@ -6,7 +6,15 @@ import pytest
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.core.ledger import Ledger
-from sql_ros.core.run_folder import RUN_FILE, check_is_unlocked, check_is_unused, claim, has_transitions, read_run, traces
+from sql_ros.core.run_folder import (
+    RUN_FILE,
+    check_is_unlocked,
+    check_is_unused,
+    claim,
+    has_transitions,
+    read_run,
+    traces,
+)
 
 
 def test_a_folder_without_a_run_has_no_traces(tmp_path):

@@ -39,7 +39,12 @@ def test_a_refused_start_sends_no_command(case, arm, processes, probe, tmp_path)
         "mistyped folder": ["--resume", str(tmp_path / "erlier")],
         "earlier run": [f"run_dir:={earlier}"],
         "memory": [f"params_file:={large}", f"run_dir:={tmp_path / 'new'}"],
-        "policy of another task": ["mode:=play", "policy:=sawyer_stack", "task:=sawyer_reach", f"run_dir:={tmp_path / 'new'}"],
+        "policy of another task": [
+            "mode:=play",
+            "policy:=sawyer_stack",
+            "task:=sawyer_reach",
+            f"run_dir:={tmp_path / 'new'}",
+        ],
     }[case]
     start = processes.start([sys.executable, "-m", "sql_ros.cli.main", "up", "sim:=false", *words])
     probe.wait(lambda: start.poll() is not None, timeout=60)

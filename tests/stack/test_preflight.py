@@ -34,7 +34,10 @@ def _save_run(folder: Path, task_name: str) -> None:
     spec = load_task(task_name).spec
     parameters = preflight({"task": task_name}).parameters_of("learner")
     trainer = Trainer(spec, TrainerConfig(replay_capacity=10), algorithm_of(parameters), 0)
-    observation, action = np.zeros(spec.observation_size, np.float32), np.zeros(spec.action_size, np.float32)
+    observation, action = (
+        np.zeros(spec.observation_size, np.float32),
+        np.zeros(spec.action_size, np.float32),
+    )
     for _ in range(10):
         trainer.add(Transition(observation, action, 0.0, observation, False, False))
     trainer.save(folder / "checkpoints", {"sequences": {}})
@@ -92,30 +95,59 @@ REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         lambda top: ["--resume", "runs/sawer", "sim:=false"],
         "runs/sawer: it is not there, but",
     ),
-    "an empty folder to resume": (lambda top: ["--resume", "runs/empty"], "neither checkpoints nor transitions"),
-    "a folder to resume without a name": (lambda top: ["resume:=true"], "it needs mode:=train, and run_dir:="),
-    "two folders": (lambda top: ["--resume", "runs/sawyer", "run_dir:=runs/ur5e"], "give one of them"),
-    "a damaged checkpoint": (lambda top: ["--resume", "runs/damaged"], "does not match its SHA-256"),
+    "an empty folder to resume": (
+        lambda top: ["--resume", "runs/empty"],
+        "neither checkpoints nor transitions",
+    ),
+    "a folder to resume without a name": (
+        lambda top: ["resume:=true"],
+        "it needs mode:=train, and run_dir:=",
+    ),
+    "two folders": (
+        lambda top: ["--resume", "runs/sawyer", "run_dir:=runs/ur5e"],
+        "give one of them",
+    ),
+    "a damaged checkpoint": (
+        lambda top: ["--resume", "runs/damaged"],
+        "does not match its SHA-256",
+    ),
     "another task than the run's": (
         lambda top: ["--resume", "runs/ur5e", "task:=sawyer_reach"],
         "is a run of task 'ur5e_reach', but task:=sawyer_reach is given",
     ),
     "other networks than the run's": (
-        lambda top: ["--resume", "runs/sawyer", f"params_file:={_write(top / 'other.yaml', OTHER)}"],
+        lambda top: [
+            "--resume",
+            "runs/sawyer",
+            f"params_file:={_write(top / 'other.yaml', OTHER)}",
+        ],
         "does not fit the configured networks: hidden_sizes was",
     ),
     "a buffer smaller than the run's": (
-        lambda top: ["--resume", "runs/sawyer", f"params_file:={_write(top / 'small.yaml', SMALL)}"],
+        lambda top: [
+            "--resume",
+            "runs/sawyer",
+            f"params_file:={_write(top / 'small.yaml', SMALL)}",
+        ],
         "holds 10 transitions, more than trainer.replay_capacity, 9",
     ),
-    "a run that is there": (lambda top: ["run_dir:=runs/sawyer"], "has an earlier run (checkpoints/, report.md): give resume:=true"),
+    "a run that is there": (
+        lambda top: ["run_dir:=runs/sawyer"],
+        "has an earlier run (checkpoints/, report.md): give resume:=true",
+    ),
     "a report that is there": (
         lambda top: ["run_dir:=runs/played", "mode:=play", f"policy:={STACKING}"],
         "has an earlier run (metrics.jsonl): give another run_dir, or none",
     ),
     "a file as folder": (lambda top: [f"run_dir:={__file__}/run"], "cannot be made"),
-    "no such policy": (lambda top: ["mode:=play", "policy:=sawyer_stak"], "neither a file nor one of: sawyer_stack, "),
-    "a policy that is none": (lambda top: ["mode:=play", f"policy:={__file__}"], "the policy is no ONNX file"),
+    "no such policy": (
+        lambda top: ["mode:=play", "policy:=sawyer_stak"],
+        "neither a file nor one of: sawyer_stack, ",
+    ),
+    "a policy that is none": (
+        lambda top: ["mode:=play", f"policy:={__file__}"],
+        "the policy is no ONNX file",
+    ),
     "a policy of another task": (
         lambda top: ["mode:=play", f"policy:={STACKING}", "task:=ur5e_reach"],
         "was trained for task 'sawyer_stack', but task 'ur5e_reach' is given",
@@ -124,11 +156,23 @@ REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         lambda top: [f"params_file:={_write(top / 'large.yaml', LARGE)}"],
         "trainer.replay_capacity 3000000000 needs 1.07 TiB of memory when full (196 bytes per transition of sawyer_reach",
     ),
-    "an option that is unknown": (lambda top: [f"params_file:={_write(top / 'wrong.yaml', WRONG)}"], "unknown key 'hiden_sizes'"),
+    "an option that is unknown": (
+        lambda top: [f"params_file:={_write(top / 'wrong.yaml', WRONG)}"],
+        "unknown key 'hiden_sizes'",
+    ),
     "no key": (lambda top: ["key_file:=nowhere.key"], "cannot read the key file"),
-    "a key that is none": (lambda top: [f"key_file:={_key(top / 'odd.key', 'abc', 0o600)}"], "holds no key"),
-    "a key for all": (lambda top: [f"key_file:={_key(top / 'open.key', 'ab' * 32, 0o644)}"], "has mode 0644"),
-    "no such protocol": (lambda top: ["mode:=trials", f"policy:={STACKING}", "protocol:=hard"], "'hard' is neither a file nor one of"),
+    "a key that is none": (
+        lambda top: [f"key_file:={_key(top / 'odd.key', 'abc', 0o600)}"],
+        "holds no key",
+    ),
+    "a key for all": (
+        lambda top: [f"key_file:={_key(top / 'open.key', 'ab' * 32, 0o644)}"],
+        "has mode 0644",
+    ),
+    "no such protocol": (
+        lambda top: ["mode:=trials", f"policy:={STACKING}", "protocol:=hard"],
+        "'hard' is neither a file nor one of",
+    ),
 }
 
 
