@@ -236,6 +236,7 @@ def _launch_description():
 @WITH_LAUNCH
 def test_the_launch_file_starts_what_the_description_says(tmp_path):
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
+    from launch_ros.actions import Node
 
     from launch import LaunchContext
 
@@ -248,7 +249,7 @@ def test_the_launch_file_starts_what_the_description_says(tmp_path):
     for argument in declared:
         argument.execute(context)
     *_, function = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
-    nodes = function.execute(context)
+    nodes = [entity for entity in function.execute(context) if isinstance(entity, Node)]
     assert [node.node_executable for node in nodes] == [process.executable for process in sawyer_stack({}).processes]
 
 
