@@ -1,5 +1,6 @@
 """A foreign simulator: the test publishes /clock and the states of an arm at its own pace, with pauses and resets."""
 
+import sys
 import time
 
 import numpy as np
@@ -140,3 +141,23 @@ def test_a_clock_is_not_followed_beside_the_sim_bridge(probe, processes):
 
     probe.wait(moves)
     assert "clock_" not in actor.log.read_text()
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_stack_of_a_real_arm_follows_a_foreign_simulator(processes, probe, task, untrained, tmp_path, factor):
+    """A sim_bridge alone plays the simulator; `sim:=false use_sim_time:=true` is what a user types."""
+    (tmp_path / "policy.onnx").write_bytes(untrained())
+    clock = probe.listen(Clock, "/clock", RELIABLE)
+    commands = probe.listen(Float64MultiArray, "sim_bridge/commands", RELIABLE)
+    processes.node("sim_bridge", realtime_factor=factor)
+    given = {"sim": False, "use_sim_time": True, "mode": "play", "task": "sawyer_reach", "run_dir": tmp_path / "run"}
+    given |= {"policy": tmp_path / "policy.onnx", "command_topic": "sim_bridge/commands"}
+    words = [f"{name}:={str(value).lower() if isinstance(value, bool) else value}" for name, value in given.items()]
+    stack = processes.start([sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack", *words])
+    probe.wait(lambda: commands and np.any(np.array(commands[-1].data) != 0), what="motion")
+    commands.clear()
+    clock.clear()
+    probe.wait(lambda: len(clock) > 500, what="five simulated seconds")
+    made, simulated_s = len(commands), len(clock) * TICK_S
+    assert 0.8 <= made / (simulated_s * task.config.control_rate_hz) <= 1.1
+    assert processes.stop(stack) == 0
