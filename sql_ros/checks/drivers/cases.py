@@ -61,8 +61,7 @@ class Case:
     Attributes:
         steps: in order.
         habits: fields of `StateHabits` that differ from the arm's.
-        controller: "active"; "none" at first; "other": of another type than the arm's topic needs;
-            "rival": active, and another node sends it commands.
+        controller: "active"; "none" at first; "other": of another type than the arm's topic needs.
         robot: keys of the robot file that differ from the arm's; None: the key is left out.
         arguments: launch arguments.
         start: "stack", or "actor": that node alone.
@@ -106,6 +105,7 @@ CASES: dict[str, Case] = {
     "dropouts": Case((MOVES,), {"dropout": 0.3}),
     "encoder_noise": Case((MOVES,), {"noise_rad": 1e-4}),
     "encoder_noise_option": Case((MOVES,), {"noise_rad": 1e-4, "velocity": "nan"}, robot=FROM_POSITION),
+    "stamps_zero": Case((MOVES,), {"stamps": "zero"}),
     "other_clock": Case((MOVES,), {"stamps": "other_clock"}),
     "clock_steps_back": Case((MOVES, do("step_clock"), MOVES)),
     "slow_servo": Case((MOVES,), servo_s=0.05),
@@ -114,7 +114,7 @@ CASES: dict[str, Case] = {
     # --- habits that are a hold
     "velocity_empty": Case((holds("velocity_from_position"),), {"velocity": "empty"}),
     "velocity_nan": Case((holds("velocity_from_position"),), {"velocity": "nan"}),
-    "stamps_zero": Case((holds("stamp"),), {"stamps": "zero"}),
+    "stamps_frozen": Case((holds("stamp"),), {"stamps": "frozen"}),
     "name_twice": Case((holds("{joint}"),), {"duplicate": True}),
     "two_publishers": Case((holds("{driver}", "{other}"),), {"second": True}),
     "second_publisher_comes": Case((MOVES, do("second_on"), holds("{driver}", "{other}"), do("second_off"), MOVES)),
@@ -135,7 +135,6 @@ CASES: dict[str, Case] = {
     "stack_killed": Case((MOVES, do("kill_stack"), rests(0.5))),
     "stack_terminated": Case((MOVES, do("terminate_stack"), rests(0.5))),
     # --- starts
-    "second_actor": Case((refused("{rival}"),), controller="rival"),
     "dry_run": Case((SILENT,), arguments={"dry_run": "true"}),
     "learner_missing": Case((holds("learner_missing"),), start="actor"),
     "resume_mistyped": Case((refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}),

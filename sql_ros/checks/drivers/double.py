@@ -34,7 +34,7 @@ from sql_ros.checks.drivers.states import StateHabits, elsewhere, gripper_state,
 from sql_ros.robot.config import RobotConfig
 
 BROADCASTER = "joint_state_broadcaster"
-RIVAL = "other_actor"  # another node that commands the same controller
+FROZEN_NS = 10**18  # a stamp that never advances
 CLOCK_STEP_S, OTHER_CLOCK_S = 10.0, 7200.0
 OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
 GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
@@ -200,11 +200,6 @@ class DriverDouble:
         self._states_node = self._make_node(BROADCASTER)
         self._states = self._make_publisher(self._states_node)
 
-    def add_rival(self) -> None:
-        """Let another node command the same controller."""
-        kind = JointTrajectory if self.arm.interface == "position" else Float64MultiArray
-        self._make_node(RIVAL).create_publisher(kind, self.arm.topic, SYSTEM_DEFAULTS)
-
     def second_on(self) -> None:
         """Start a second publisher of the same joints."""
         self._other_node = self._make_node(OTHER_DRIVER)
@@ -243,7 +238,8 @@ class DriverDouble:
         self._due = self._base + late
         if self._is_silent or self._rng.random() < self.habits.dropout:
             return
-        plant, stamp = self.plant, time.time_ns() + self._clock_ns
+        plant = self.plant
+        stamp = FROZEN_NS if self.habits.stamps == "frozen" else time.time_ns() + self._clock_ns
         noise = self.habits.noise_rad * self._rng.standard_normal(len(plant.position))
         values = (plant.position + noise, plant.velocity, plant.effort)
         joints = self.robot.joints

@@ -12,7 +12,7 @@ import numpy as np
 
 from sql_ros.checks.drivers.cases import Step
 from sql_ros.checks.drivers.controllers import Vector
-from sql_ros.checks.drivers.double import BROADCASTER, OTHER_DRIVER, RIVAL, DriverDouble
+from sql_ros.checks.drivers.double import BROADCASTER, OTHER_DRIVER, DriverDouble
 from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
 from sql_ros.checks.drivers.recorder import Recorder
 from sql_ros.checks.drivers.stack import Stack
@@ -31,7 +31,8 @@ SETTLE_S, WATCH_S = 0.7, 1.0  # after a hold began, and how long it is watched
 MOVING_RAD_S = 0.05  # something is done to an arm that is faster than this
 AT_REST_RAD_S = 0.01
 TRANSITIONS = 3
-OF_MACHINE = ("loop_late", "state_too_old", "policy_missing", "learner_missing")  # or of a start
+OF_START = ("state_bad", "unheard", "controller", "policy_missing", "learner_missing")
+OF_MACHINE = ("loop_late", "state_too_old")  # holds of a machine that is busy
 IN_MOTION = ("stop", "press", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
 OF_STACK = ("kill_actor", "kill_stack", "terminate_stack")
 
@@ -103,8 +104,6 @@ class _Play:
         self._is_expected_dead = False
         if row.case.controller != "none":
             double.load_controller(other=row.case.controller == "other")
-        if row.case.controller == "rival":
-            double.add_rival()
         self._stack = Stack(row, policies, folder, domain)
 
     def run(self) -> list[str]:
@@ -193,9 +192,10 @@ class _Play:
         self._is_expected_dead |= action in OF_STACK
 
     def _check_holds(self) -> None:
-        """A calm case has no hold but those of a busy machine."""
+        """Check that a calm case had no holds but those of a start and of a busy machine."""
         if self._row.case.is_calm:
-            holds = {kind: n for kind, n in self._double.holds.items() if kind not in OF_MACHINE}
+            expected = (*OF_START, *OF_MACHINE)
+            holds = {kind: n for kind, n in self._double.holds.items() if kind not in expected}
             if holds:
                 raise _Failure(f"the arm was held without reason: {holds}")
 
@@ -254,7 +254,6 @@ class _Play:
             joint=prefix + self._double.robot.joints[0],
             driver=BROADCASTER,
             other=OTHER_DRIVER,
-            rival=RIVAL,
         )
 
 

@@ -29,7 +29,8 @@ class StateHabits:
         effort: see `CHOICES`.
         jitter: share of a period by which a message is late at most.
         dropout: share of the messages that are left out.
-        stamps: "now", "zero" or "other_clock": hours away from the clock of this machine.
+        stamps: "now"; "zero": the driver sets none; "frozen": all the same; "other_clock": hours
+            away from the clock of this machine.
         noise_rad: standard deviation of the positions [rad].
         duplicate: the first joint's name comes twice, its first copy stands still.
         second: a second publisher sends the same joints at other positions.
