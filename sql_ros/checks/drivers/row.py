@@ -23,7 +23,7 @@ from sql_ros.robot.model import load_model
 from sql_ros.robot.tasks import load_task
 
 START_RAD = 0.1  # from the neutral pose, of every joint
-START_S = 45.0  # for processes to start, on a machine that is busy
+START_S = 90.0  # for processes to start, on a machine that is busy
 STEP_S = 40.0  # for anything else to happen
 MOVED_RAD = 0.1  # the least motion that counts as such
 RESTED_RAD = 0.01  # the most that counts as none
