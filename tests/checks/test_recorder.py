@@ -98,3 +98,11 @@ def test_refused_commands_are_a_violation(robot, recorder):
     record = recorder("effort")
     record.take_refusal("2 values, expected 6")
     assert violations(record.record, robot) == ["commands that the controller refused 1, expected at most 0"]
+
+
+def test_an_arm_that_is_pushed_is_not_judged(robot, recorder):
+    record = recorder("velocity")
+    record.is_pushed = True
+    record.take_command(_ramp(robot, 3.0), REST, REST)
+    record.take_state(0.0, REST, REST + 9.0)
+    assert violations(record.record, robot) == []

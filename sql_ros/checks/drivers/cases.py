@@ -22,7 +22,8 @@ class Step:
     silent      no command leaves, and the arm does not move
     rests       the arm comes to rest within `words[0]` [s] of the action before
     learns      transitions reach the replay topic
-    tries       a trial is over, with all `words` in its report
+    asks        the trials ask their operator for something, with `words[0]`
+    tries       the trials are over, with all `words` in its report
     do          `words[0]` is done: an action of `double.DriverDouble`, or of `stack.Stack`
     ==========  ===============================================================================
     """
@@ -65,6 +66,7 @@ class Case:
         robot: keys of the robot file that differ from the arm's; None: the key is left out.
         arguments: launch arguments.
         start: "stack", or "actor": that node alone.
+        protocol: of trials, as in config/trials/.
         servo_s: time constant with which a joint follows its command [s].
         speed_slider: of the pendant: share at which a trajectory progresses.
     """
@@ -75,6 +77,7 @@ class Case:
     robot: Mapping[str, object] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     start: str = "stack"
+    protocol: str = "repeats: 50\nundisturbed: [0]\n"
     servo_s: float = 0.01
     speed_slider: float = 1.0
 
@@ -141,8 +144,12 @@ CASES: dict[str, Case] = {
     "policy_of_another_arm": Case((refused("policy"),), arguments={"policy": "{foreign_policy}"}),
     # --- training and trials
     "trained": Case((MOVES, LEARNS)),
-    "tried": Case((MOVES, TRIES)),
-    "tried_effort_nan": Case((MOVES, TRIES), {"effort": "nan"}),
+    "tried": Case((MOVES, TRIES), protocol="repeats: 1\nundisturbed: [0]\n"),
+    "pushed_effort_nan": Case(
+        (MOVES, Step("asks", ("push",)), do("push"), Step("tries", ("by motion alone",))),
+        {"effort": "nan"},
+        protocol="repeats: 1\nundisturbed: []\npush_n: [20]\n",
+    ),
     # --- Rethink's own interface
     "emergency_stop": Case((MOVES, do("press"), holds("emergency stop"))),
 }

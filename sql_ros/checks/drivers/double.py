@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from sql_ros.checks.drivers.arms import JOINT_COMMAND, ArmDouble
@@ -35,11 +35,14 @@ from sql_ros.robot.config import RobotConfig
 
 BROADCASTER = "joint_state_broadcaster"
 FROZEN_NS = 10**18  # a stamp that never advances
+PUSH_RAD_S, PUSH_S = 1.0, 0.2  # how fast somebody pushes the first two joints, and for how long
+YIELD_S = 1.0  # after a push, for which the arm still gives way
 CLOCK_STEP_S, OTHER_CLOCK_S = 10.0, 7200.0
 OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
 GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
 LATEST_PERIODS = 5.0  # a publisher that is later than this goes on from now, without a burst
 SYSTEM_DEFAULTS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)  # of controllers: reliable
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TRANSIENT = QoSProfile(depth=5000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 Controller = GroupController | TrajectoryController | JointCommandController
 
@@ -62,6 +65,7 @@ class DriverDouble:
         status: the last of them.
         holding: its message while the actor holds; empty otherwise.
         transitions: that were published on `replay`.
+        prompt: what the trials ask their operator to do.
         holds: how often each kind of hold began, as /diagnostics has it.
     """
 
@@ -93,10 +97,13 @@ class DriverDouble:
         self._other: rclpy.publisher.Publisher | None = None
         self._stale = plant.position.copy()
         self._is_silent = False
+        self._pushed_until = 0.0
+        self.prompt = ""
         self._speed = speed
         witness = self._make_node("driver_double")
         witness.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
         witness.create_subscription(Float64MultiArray, "replay", self._on_replay, TRANSIENT)
+        witness.create_subscription(String, "trials/prompt", self._on_prompt, LATCHED)
         self._clock_ns = 0
         if habits.stamps == "other_clock":
             self._clock_ns = round(1e9 * OTHER_CLOCK_S)
@@ -182,6 +189,11 @@ class DriverDouble:
         if self._intera is not None:
             self._intera.press(is_pressed=True)
 
+    def push(self) -> None:
+        """Push the arm by hand for a moment."""
+        self._pushed_until = time.monotonic() + PUSH_S
+        self.plant.push[:2] = PUSH_RAD_S
+
     def silence(self) -> None:
         """Publish no states any more."""
         self._is_silent = True
@@ -254,6 +266,9 @@ class DriverDouble:
             self._gripper.publish(gripper_state(stamp))
 
     def _advance(self, now: float) -> None:
+        if now > self._pushed_until:
+            self.plant.push[:] = 0.0
+        self.recorder.is_pushed = now < self._pushed_until + YIELD_S
         setpoint = None if self._controller is None else self._controller.setpoint(now)
         self.plant.advance(now - self._advanced, self.arm.interface, setpoint)
         self._advanced = now
@@ -292,3 +307,6 @@ class DriverDouble:
 
     def _on_replay(self, message: Float64MultiArray) -> None:
         self.transitions += 1
+
+    def _on_prompt(self, message: String) -> None:
+        self.prompt = message.data

@@ -9,6 +9,7 @@ from sql_ros.robot.config import RobotConfig
 from sql_ros.sim.simulation import Simulation
 
 SERVO_S = 0.01  # time constant with which a joint follows its command
+SPRING_S = 0.3  # time constant with which a joint that was pushed away from its command returns
 
 
 class KinematicArm:
@@ -22,12 +23,13 @@ class KinematicArm:
         position: (N,) [rad].
         velocity: (N,) [rad/s].
         effort: (N,) [N m], always zero.
-        push: velocity that somebody adds by hand (N,) [rad/s].
+        push: speed at which somebody moves the joints by hand (N,) [rad/s].
         is_stopped: a protective stop is in force: the brakes are on.
     """
 
     def __init__(self, position: Vector, servo_s: float = SERVO_S) -> None:
         self._servo_s = servo_s
+        self._bent = np.zeros(len(position))
         self.position = np.array(position, np.float64)
         self.velocity = np.zeros_like(self.position)
         self.effort = np.zeros_like(self.position)
@@ -48,16 +50,22 @@ class KinematicArm:
             return
         share = 1.0 - np.exp(-step_s / self._servo_s)
         if setpoint is not None and interface == "position":
-            self.position = before + share * (setpoint - before)
+            self._bend(step_s)
+            self.position = before + share * (setpoint + self._bent - before)
         else:
             wanted = np.zeros_like(before) if setpoint is None else setpoint
+            wanted = wanted + self.push
             travelled = wanted * step_s + (self.velocity - wanted) * self._servo_s * share
             self.position = before + travelled
-        self.position = self.position + self.push * step_s
         if setpoint is not None and interface == "position":
             self.velocity = (self.position - before) / step_s
         else:
             self.velocity = self.velocity + share * (wanted - self.velocity)
+
+    def _bend(self, step_s: float) -> None:
+        """Move the pose that a position servo is pushed to, which springs back."""
+        left = np.exp(-step_s / SPRING_S)
+        self._bent = self._bent * left + self.push * step_s
 
 
 class DynamicArm:

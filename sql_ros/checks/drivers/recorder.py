@@ -70,6 +70,7 @@ class Recorder:
         record: the figures.
         refusal: the last reason for which the controller refused a command.
         is_stopped: the brakes are on: commands move nothing, so their steps are not judged.
+        is_pushed: somebody moves the arm: neither commands nor motion are judged.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Recorder:
         self.record = Record()
         self.refusal = ""
         self.is_stopped = False
+        self.is_pushed = False
         self._interface = interface
         self._period = period_s
         self._tool = tool_position
@@ -116,7 +118,7 @@ class Recorder:
         speed = self._speed(command, origin)
         self._commanded = command, speed
         self.record.moving_commands += bool(np.abs(speed).max() > ASKS_RAD_S)
-        if self.is_stopped:
+        if self.is_stopped or self.is_pushed:
             return
         self._judge_speed(speed, origin if self._interface == "position" else position)
         change = self._change(speed, last)
@@ -170,6 +172,8 @@ class Recorder:
         while len(self._states) > 1 and self._states[1][0] <= now - self._period:
             self._states.popleft()
         self._states.append((now, np.array(position), np.array(velocity), self._tool(position)))
+        if self.is_pushed:
+            self._judges_from = now + RECOVERY_S
         if now >= self._judges_from:
             self._judge_motion()
 

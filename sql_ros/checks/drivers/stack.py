@@ -23,12 +23,12 @@ SMALL: dict[str, dict[str, Any]] = {  # a learner that begins at once and leaves
     },
     "monitor": {"evaluation_episodes": 1},
 }
+SQL_ROS = [sys.executable, "-m", "sql_ros.cli.main"]
 FOREIGN = "ur5e"  # its policy fits no other arm
-PROTOCOL = "repeats: 1\nundisturbed: [0]\n"
 
 
 class Stack:
-    """`sql-ros up` for a row of the table, or the actor alone.
+    """`sql-ros up` or `sql-ros trials` for a row of the table, or the actor alone.
 
     Args:
         row: arm, mode and case.
@@ -132,7 +132,7 @@ class Stack:
         parameters = {node: {"ros__parameters": values} for node, values in SMALL.items()}
         self._write("robot.yaml", yaml.safe_dump(robot))
         self._write("params.yaml", yaml.safe_dump(parameters))
-        self._write("protocol.yaml", PROTOCOL)
+        self._write("protocol.yaml", case.protocol)
         return self._write(f"{arm.task}.yaml", yaml.safe_dump(task))
 
     def _write(self, name: str, text: str) -> Path:
@@ -146,6 +146,8 @@ class Stack:
             module = [sys.executable, "-m", "sql_ros.nodes.actor_node", "--ros-args"]
             remapping = ["-r", f"commands:={row.arm.topic}"]
             return [*module, "-p", f"task:={task}", "-p", f"mode:={row.mode}", *remapping]
+        if row.mode == "trials":
+            return self._trials(task)
         arguments = {
             "sim": "false",
             "mode": row.mode,
@@ -155,13 +157,22 @@ class Stack:
         }
         if row.mode != "train":
             arguments["policy"] = str(self._policies[row.arm.name])
-        if row.mode == "trials":
-            arguments["protocol"] = str(self._folder / "protocol.yaml")
         foreign = self._policies[FOREIGN]
         for name, value in row.case.arguments.items():
             arguments[name] = value.replace("{foreign_policy}", str(foreign))
-        command = [sys.executable, "-m", "sql_ros.cli.main", "up", "sawyer_stack"]
-        return command + [f"{name}:={value}" for name, value in arguments.items()]
+        words = [f"{name}:={value}" for name, value in arguments.items()]
+        return [*SQL_ROS, "up", "sawyer_stack", *words]
+
+    def _trials(self, task: Path) -> list[str]:
+        policy = self._policies[self._row.arm.name]
+        options = {
+            "--policy": policy,
+            "--task": task,
+            "--protocol": self._folder / "protocol.yaml",
+            "--out": self._folder / "run",
+        }
+        words = [str(word) for option in options.items() for word in option]
+        return [*SQL_ROS, "trials", "--real", *words]
 
 
 def _parent(entry: Path) -> int:

@@ -43,7 +43,7 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
     },
     TRIALS: {
         "tried": (*ALL, *INTERA),
-        "tried_effort_nan": BOTH,
+        "pushed_effort_nan": BOTH,
         **dict.fromkeys(("controller_late", "protective_stop", "velocity_nan"), BOTH),
     },
 }
@@ -58,7 +58,7 @@ SHORT = (  # the rows that `make test` runs
     "sawyer_velocity/play/two_publishers",
     "sawyer_velocity/play/controller_dies",
     "sawyer_velocity/play/actor_killed",
-    "sawyer_velocity/trials/tried_effort_nan",
+    "sawyer_velocity/trials/pushed_effort_nan",
     "sawyer_torque/play/nominal",
 )
 
