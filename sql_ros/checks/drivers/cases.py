@@ -18,6 +18,7 @@ class Step:
     moves       the arm moves, as it is commanded
     holds       /diagnostics says a hold with all `words`, and the arm rests; before the first
                 motion it has not moved at all
+    notices     /diagnostics says a hold with all `words`, which may end by itself
     refused     the start ends with exit code 2, all `words` on the terminal, and no command left
     silent      no command leaves, and the arm does not move
     rests       the arm comes to rest within `words[0]` [s] of the action before
@@ -38,6 +39,11 @@ MOVES, SILENT, LEARNS, TRIES = Step("moves"), Step("silent"), Step("learns"), St
 def holds(*words: str) -> Step:
     """Return the step in which the stack holds and says these words."""
     return Step("holds", words)
+
+
+def notices(*words: str) -> Step:
+    """Return the step in which the stack says these words of a hold that it may try to end."""
+    return Step("notices", words)
 
 
 def refused(*words: str) -> Step:
@@ -132,7 +138,8 @@ CASES: dict[str, Case] = {
         (refused("accept_effort_without_timeout"),),
         robot={"accept_effort_without_timeout": None},
     ),
-    "protective_stop": Case((MOVES, do("stop"), holds("not_following"), do("release"), MOVES)),
+    "protective_stop": Case((MOVES, do("stop"), notices("not_following"), do("release"), MOVES)),
+    "release_during_attempt": Case((MOVES, do("stop"), notices("not_following"), do("release_during_attempt"), MOVES)),
     # --- ends
     "actor_killed": Case((MOVES, do("kill_actor"), rests(0.3))),
     "stack_killed": Case((MOVES, do("kill_stack"), rests(0.5))),

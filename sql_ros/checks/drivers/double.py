@@ -37,6 +37,8 @@ BROADCASTER = "joint_state_broadcaster"
 FROZEN_NS = 10**18  # a stamp that never advances
 PUSH_RAD_S, PUSH_S = 1.0, 0.2  # how fast somebody pushes the first two joints, and for how long
 YIELD_S = 1.0  # after a push, for which the arm still gives way
+ATTEMPT_S = 20.0  # the longest until the stack tries to move again
+LATE_IN_ATTEMPT_S = 0.25  # after the beginning of such an attempt
 CLOCK_STEP_S, OTHER_CLOCK_S = 10.0, 7200.0
 OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
 GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
@@ -183,6 +185,14 @@ class DriverDouble:
         if self._controller is not None:
             setpoint = self._controller.setpoint(time.monotonic())
             self.recorder.take_release(setpoint, self.plant.position, self.plant.velocity)
+
+    def release_during_attempt(self) -> None:
+        """End the protective stop at a moment when the stack commands a motion."""
+        recorder = self.recorder
+        self.run_until(lambda: not recorder.asks_for_motion, ATTEMPT_S)
+        self.run_until(lambda: recorder.asks_for_motion, ATTEMPT_S)
+        self.run_for(LATE_IN_ATTEMPT_S)
+        self.release()
 
     def press(self) -> None:
         """Press the robot's own emergency stop."""

@@ -69,6 +69,7 @@ class Recorder:
     Attributes:
         record: the figures.
         refusal: the last reason for which the controller refused a command.
+        asks_for_motion: the last command did.
         is_stopped: the brakes are on: commands move nothing, so their steps are not judged.
         is_pushed: somebody moves the arm: neither commands nor motion are judged.
     """
@@ -82,6 +83,7 @@ class Recorder:
     ) -> None:
         self.record = Record()
         self.refusal = ""
+        self.asks_for_motion = False
         self.is_stopped = False
         self.is_pushed = False
         self._interface = interface
@@ -117,7 +119,8 @@ class Recorder:
         origin, last = (position, velocity) if before is None else before
         speed = self._speed(command, origin)
         self._commanded = command, speed
-        self.record.moving_commands += bool(np.abs(speed).max() > ASKS_RAD_S)
+        self.asks_for_motion = bool(np.abs(speed).max() > ASKS_RAD_S)
+        self.record.moving_commands += self.asks_for_motion
         if self.is_stopped or self.is_pushed:
             return
         self._judge_speed(speed, origin if self._interface == "position" else position)

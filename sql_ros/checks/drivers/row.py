@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,7 +33,14 @@ MOVING_RAD_S = 0.05  # something is done to an arm that is faster than this
 AT_REST_RAD_S = 0.01
 NO_ROWS = 1  # exit code of trials that ended before the first was over
 TRANSITIONS = 3
-OF_START = ("state_bad", "unheard", "controller", "policy_missing", "learner_missing")
+OF_START = (  # holds until everything is there
+    "state_bad",
+    "unheard",
+    "unguarded",
+    "controller",
+    "policy_missing",
+    "learner_missing",
+)
 OF_MACHINE = ("loop_late", "state_too_old")  # holds of a machine that is busy
 IN_MOTION = ("stop", "press", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
 OF_STACK = ("kill_actor", "kill_stack", "terminate_stack")
@@ -128,7 +136,8 @@ class _Play:
         self._double.run_for(WATCH_S)
         self._has_moved = True
 
-    def _holds(self, step: Step) -> None:
+    def _notices(self, step: Step) -> Callable[[], bool]:
+        """Wait for a hold; return whether it is in force."""
         words = [self._fill(word) for word in step.words]
         double = self._double
 
@@ -136,11 +145,15 @@ class _Play:
             return bool(double.holding) and all(word in double.holding for word in words)
 
         self._wait(is_held, START_S, f"a hold that says {' and '.join(words)}")
+        return is_held
+
+    def _holds(self, step: Step) -> None:
+        is_held, double = self._notices(step), self._double
         double.run_for(SETTLE_S)
         path, transitions = self._record.path_rad, double.transitions
         double.run_for(WATCH_S)
         if not is_held():
-            raise _Failure(f"the hold that says {words} ended by itself; now: '{double.holding}'")
+            raise _Failure(f"the hold that says {step.words} ended by itself: '{double.status}'")
         moved = self._record.path_rad - (path if self._has_moved else 0.0)
         if moved > RESTED_RAD:
             raise _Failure(f"the arm moved {moved:.3f} rad during the hold '{double.holding}'")
@@ -195,6 +208,8 @@ class _Play:
             self._wait(lambda: float(np.abs(plant.velocity).max()) > MOVING_RAD_S, STEP_S, "motion")
         getattr(self._stack if action in OF_STACK else self._double, action)()
         self._is_expected_dead |= action in OF_STACK
+        if action == "kill_actor":
+            self._double.recorder.is_stopped = True  # zeros at once are what is wanted
 
     def _check_holds(self) -> None:
         """Check that a calm case had no holds but those of a start and of a busy machine."""

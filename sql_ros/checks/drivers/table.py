@@ -26,7 +26,7 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("other_joints", "mode_without_controller", "dry_run"), BOTH),
         **dict.fromkeys(("controller_late", "controller_dies", "protective_stop"), ALL),
         **dict.fromkeys(("controller_other_type", "actor_killed", "stack_killed"), BOTH),
-        "stack_terminated": BOTH,
+        **dict.fromkeys(("stack_terminated", "release_during_attempt"), BOTH),
         "effort_not_accepted": TORQUE,
         "policy_of_another_arm": SAWYER,
         **dict.fromkeys(("encoder_noise_option", "slow_servo", "driver_restarts"), BOTH),
