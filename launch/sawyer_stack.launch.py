@@ -31,8 +31,8 @@ def _check(context):
 
 def _nodes(context):
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
-    stack = preflight(given)
-    context.extend_globals({"sql_ros_run_lock": claim_run_dir(stack)})  # held as long as launch runs
+    stack, lock = claim_run_dir(preflight(given))
+    context.extend_globals({"sql_ros_run_lock": lock})  # held as long as launch runs
     nodes = [_node(process, stack) for process in stack.processes]
     logs = [_log(node, stack.log(process)) for node, process in zip(nodes, stack.processes)]
     end_on_sigterm(lambda: [node.process_details["pid"] for node in nodes if node.process_details])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -121,7 +122,7 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _up(args: argparse.Namespace) -> int:
-    from sql_ros.runs.figures import command_line
+    from sql_ros.stack.description import claim_run_dir
     from sql_ros.stack.preflight import STACKS
     from sql_ros.stack.supervisor import run_stack
 
@@ -135,8 +136,9 @@ def _up(args: argparse.Namespace) -> int:
         if given.get("run_dir", args.resume) != args.resume:
             raise ConfigError(f"--resume {args.resume}, but run_dir:={given['run_dir']}: give one of them")
         given |= {"run_dir": args.resume, "resume": "true"}
-    stack = check(given)
-    code = run_stack(stack, command_line())
+    stack, lock = claim_run_dir(check(given))
+    with lock:
+        code = run_stack(stack, shlex.join(["sql-ros", "up", name, *stack.repeats]))
     if args.json and not code:
         figures = stack.run_dir / "figures.json"
         if not figures.is_file():

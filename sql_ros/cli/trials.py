@@ -123,6 +123,7 @@ def _in_process(args: argparse.Namespace, task_name: str, path: Path, folder: Pa
 def _in_stack(args: argparse.Namespace, task: str, path: Path, folder: Path) -> Callable[[], int]:
     """Check a session of a stack, and return what makes it."""
     from sql_ros.runs.figures import command_line
+    from sql_ros.stack.description import claim_run_dir
     from sql_ros.stack.preflight import preflight
     from sql_ros.stack.supervisor import run_stack
 
@@ -141,7 +142,9 @@ def _in_stack(args: argparse.Namespace, task: str, path: Path, folder: Path) -> 
                 "Keep the emergency stop in reach. Type s to skip a trial, r to repeat it, a to abort the session, and Enter.", flush=True
             )
             threading.Thread(target=_listen_to_operator, daemon=True).start()
-        return run_stack(stack, command_line())
+        claimed, lock = claim_run_dir(stack)
+        with lock:
+            return run_stack(claimed, command_line())
 
     return make
 

@@ -79,7 +79,7 @@ SAWYER_STACK_ARGUMENTS = (
         "nodes take their time from /clock; empty: true in simulation, false on a real arm; true with sim:=false: another simulator's arm",
         ("", *BOOLEANS),
     ),
-    Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-<task>-seed<seed>"),
+    Argument("run_dir", "", "what the run leaves behind goes here; empty: runs/<time>-[<namespace>-]<task>-seed<seed>"),
     Argument("resume", "false", "continue from the newest checkpoint in run_dir", BOOLEANS),
     Argument("most_transitions", "0", "end a training after so many transitions, learned or not; 0: no limit"),
     Argument("seed", "0", "of weights, exploration, start poses and targets"),

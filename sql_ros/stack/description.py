@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +17,11 @@ from sql_ros.robot.arm import Arm
 from sql_ros.sim.simulation import Simulation
 from sql_ros.stack.params_file import read_params
 from sql_ros.stack.processes import NodeProcess, processes_of
+from sql_ros.stack.repeat import repeating
 from sql_ros.stack.settings import Settings, read_settings
 
 ACTORS = ("actor", "trials")  # they move the arm
+OF_FOLDER = ("run_dir", "csv")  # parameters with the path of the run's folder
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Stack:
     enclaves: str = ""  # of DDS Security; each process has its own in there
     task: str = ""  # as its nodes find it: a name, or an absolute path
     mode: str = "train"
+    repeats: tuple[str, ...] = ()  # launch arguments that repeat the run
+    has_own_folder: bool = True  # run_dir was asked for; otherwise its name is made of the time
 
     def parameters_of(self, executable: str) -> dict[str, Any]:
         """Return the parameters of one of the processes; none where the stack has no such process."""
@@ -88,6 +93,8 @@ def describe(settings: Settings) -> Stack:
         args["enclaves"],
         settings.task_name,
         settings.mode,
+        repeating(settings),
+        bool(args["run_dir"]),
     )
 
 
@@ -100,22 +107,48 @@ def _with_defaults(process: NodeProcess, defaults: Mapping[str, Mapping[str, Any
     return replace(process, parameters=parameters, respawns=respawns, cpus=cpus)
 
 
-def claim_run_dir(stack: Stack) -> IO[bytes]:
+def claim_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
     """Make the folder that all processes write to, with one for their logs, and lock it for this process.
 
     Returns:
+        The stack, whose folder has another name if two start in the same second and none was asked for.
         What holds the lock: it lasts until this is closed, or the process ends.
 
     Raises:
         ConfigError: The folder cannot be made, cannot be written to, or is in use by a running stack.
     """
     try:
-        stack.run_dir.mkdir(parents=True, exist_ok=True)
+        stack = _with_folder(stack)
     except OSError as error:
         raise ConfigError(f"run_dir {stack.run_dir} cannot be made: {error.strerror}") from None
     lock = claim(stack.run_dir, {"task": stack.task, "mode": stack.mode})
     (stack.run_dir / "log").mkdir(exist_ok=True)
-    return lock
+    return stack, lock
+
+
+def _with_folder(stack: Stack) -> Stack:
+    """Make the folder; one that nobody asked for must be new."""
+    if stack.has_own_folder:
+        stack.run_dir.mkdir(parents=True, exist_ok=True)
+        return stack
+    for number in count(1):
+        folder = stack.run_dir if number == 1 else stack.run_dir.with_name(f"{stack.run_dir.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return _moved(stack, folder)
+        except FileExistsError:
+            continue
+    raise AssertionError("count does not end")
+
+
+def _moved(stack: Stack, folder: Path) -> Stack:
+    """Return the stack with another folder."""
+    processes = []
+    for process in stack.processes:
+        paths = {name: value for name, value in process.parameters.items() if name in OF_FOLDER}
+        moved = {name: value.replace(str(stack.run_dir), str(folder), 1) for name, value in paths.items()}
+        processes.append(replace(process, parameters={**process.parameters, **moved}))
+    return replace(stack, processes=tuple(processes), run_dir=folder)
 
 
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:

@@ -93,6 +93,8 @@ def _check_run_folder(settings: Settings) -> None:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not there.is_dir():
         raise ConfigError(f"run_dir {folder} cannot be made: {there} is no folder")
+    if not settings.args["run_dir"]:  # its name is made of the time, and changes where it is taken
+        return
     check_is_unlocked(folder)
     if not settings.resume:
         check_is_unused(folder, ADVICE.get(settings.mode, "give another run_dir, or none"))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, whole_number
+from sql_ros.stack.arguments import whole_number
+from sql_ros.stack.repeat import repeating
 from sql_ros.stack.settings import Settings
 
 
@@ -50,9 +51,7 @@ def monitor(settings: Settings) -> NodeProcess:
 
 def launch_command(settings: Settings) -> str:
     """Return the `ros2 launch` command of this start; `sql-ros up` puts its own in its place."""
-    defaults = {argument.name: argument.default for argument in SAWYER_STACK_ARGUMENTS}
-    given = [f"{name}:={value}" for name, value in settings.args.items() if value != defaults[name]]
-    return shlex.join(["ros2", "launch", "sql_ros", "sawyer_stack.launch.py", *given])
+    return shlex.join(["ros2", "launch", "sql_ros", "sawyer_stack.launch.py", *repeating(settings)])
 
 
 def learner(settings: Settings) -> NodeProcess:

@@ -147,8 +147,10 @@ def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
 
 
 def _run_dir(args: Mapping[str, str], seed: int) -> Path:
-    default = f"runs/{datetime.now():%Y%m%d-%H%M%S}-{Path(args['task']).stem}-seed{seed}"
-    return Path(args["run_dir"] or default).resolve()
+    """Return the folder that was asked for, or one named by time, namespace, task and seed."""
+    namespace = args["namespace"].strip("/").replace("/", "-")
+    words = [f"{datetime.now():%Y%m%d-%H%M%S}", namespace, Path(args["task"]).stem, f"seed{seed}"]
+    return Path(args["run_dir"] or "runs/" + "-".join(word for word in words if word)).resolve()
 
 
 def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sql_ros.stack.child import TALKING, Child, start
-from sql_ros.stack.description import Stack, claim_run_dir
+from sql_ros.stack.description import Stack
 from sql_ros.stack.restarts import Restarts
 from sql_ros.stack.signals import Hurry, Signals, say
 
@@ -24,20 +24,13 @@ def run_stack(stack: Stack, command: str) -> int:
     The monitor, or the trials, keep the terminal; what each process says goes to `<run_dir>/log/<node>.log`.
 
     Args:
-        stack: What to run.
+        stack: What to run; its folder is claimed (`claim_run_dir`).
         command: That repeats the run, for its report.
 
     Returns:
         The exit code: that of the first process that failed, otherwise 0.
-
-    Raises:
-        ConfigError: Its run_dir cannot be written to, or is in use; nothing was started.
     """
-    with claim_run_dir(stack):
-        return _run(_reporting(stack, command))
-
-
-def _run(stack: Stack) -> int:
+    stack = _reporting(stack, command)
     signals = Signals()
     signals.listen()
     children = [start(process, stack, Restarts(process, stack.marker(process))) for process in stack.processes]

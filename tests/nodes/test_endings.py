@@ -33,8 +33,7 @@ from sql_ros.core.parent import PARENT
 from sql_ros.stack.description import claim_run_dir, ros_arguments
 from sql_ros.stack.launched import end_on_sigterm
 from sql_ros.stack.preflight import preflight
-stack = preflight(dict(word.split(":=") for word in sys.argv[1:]))
-lock = claim_run_dir(stack)
+stack, lock = claim_run_dir(preflight(dict(word.split(":=") for word in sys.argv[1:])))
 environment = {**os.environ, PARENT: str(os.getpid())}
 pids = []
 for process in stack.processes:

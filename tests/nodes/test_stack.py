@@ -86,7 +86,7 @@ def test_ctrl_c_leaves_a_whole_run_and_resuming_goes_on(processes, probe, quick,
     assert left >= {"policy.onnx", "checkpoints", "metrics.jsonl", "curves.png", "arm.png", "report.md", "figures.json", "log"}
     assert (tmp_path / "runs" / "latest").resolve() == folder.resolve()
     figures = json.loads((folder / "figures.json").read_text())
-    assert figures["command"].startswith("main.py up sawyer_stack run_dir:=")
+    assert figures["command"] == f"sql-ros up sawyer_stack task:=sawyer_reach params_file:={quick}"
     assert {"success_rate", "robot_minutes", "wall_s", "updates_per_s"} <= set(figures["figures"])
     assert figures["versions"]["mujoco"]
     assert "sql-ros eval --policy" in (folder / "report.md").read_text()

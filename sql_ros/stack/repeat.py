@@ -1,0 +1,32 @@
+"""The launch arguments that repeat a run, for its report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS
+from sql_ros.stack.settings import Settings
+
+
+def repeating(settings: Settings) -> tuple[str, ...]:
+    """Return the arguments, as name:=value, that start the same again in the same working folder.
+
+    The folder of a new run is left out: a second run in it would be refused. The policy is named without links: what
+    `runs/latest` points to changes.
+    """
+    defaults = {argument.name: argument.default for argument in SAWYER_STACK_ARGUMENTS}
+    values = {name: value for name, value in settings.args.items() if value != defaults[name]}
+    if settings.resume:
+        values["run_dir"] = _shown(settings.run_dir)
+    else:
+        values.pop("run_dir", None)
+    if settings.policy is not None:
+        values["policy"] = _shown(settings.policy)
+    return tuple(f"{name}:={value}" for name, value in values.items())
+
+
+def _shown(path: Path) -> str:
+    """Return a path relative to the working folder if it is inside it."""
+    here = Path.cwd()
+    return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
