@@ -639,6 +639,8 @@ class ActorNode(ManagedNode):
             self._hold(state, now)
             self.stepped()
         elif state is not None:
+            if self._link.starts_anew:
+                self.actor.safety.forget()
             step = self.actor.step(state, partial(self._send, state=state))
             self.stepped()
             self._measure(step, arrived, due)

@@ -6,7 +6,7 @@ hold              while                                                      com
 `unheard`         nobody subscribes to the command topic                     none
 `controller`      the controller_manager says that the controller is the     none
                   wrong one, or not active
-`unguarded`       the command watchdog is not there, or has not found the    holds
+`unguarded`       the command watchdog is not there, or not heard by the     holds
                   controller
 `not_following`   the measured motion contradicts the commands               holds, from where
                                                                              the arm is
@@ -122,10 +122,12 @@ class ArmLink:
         if self._watchdog is not None:
             self._watchdog.look(now)
             if not self._watchdog.is_ready:
-                return {"unguarded": "the command watchdog has not found the controller yet"}
+                self._watchdog.prove()
+                return {"unguarded": "the controller does not hear the command watchdog yet"}
         if self._following is not None and self._following.reasons:
             self.starts_anew = True
             return self._following.reasons
+        self.starts_anew = self._following is not None and self._following.is_trying
         return NO_REASONS
 
     def was_stopped(self, now: float) -> bool:

@@ -8,8 +8,8 @@ import sys
 
 from rclpy.node import Node
 
-from sql_ros.nodes.command_watchdog import MATCHED
-from sql_ros.robot.vigil import BEAT, REST, TIMEOUT_S
+from sql_ros.nodes.command_watchdog import READY
+from sql_ros.robot.vigil import BEAT, PROVE, REST, TIMEOUT_S
 
 SUFFIX = "_command_watchdog"  # of the node's name, behind the actor's
 BEAT_S = 0.02  # at least, between two beats
@@ -49,7 +49,7 @@ class WatchdogLink:
         self._process = subprocess.Popen(words, pass_fds=(hears, tells), start_new_session=True)
         os.close(hears)
         os.close(tells)
-        self.is_ready, self.is_dead = False, False
+        self.is_ready = self.is_dead = self._is_asked = False
 
     def look(self, now: float) -> None:
         """Take what the watchdog says, at most as often as a beat. Costs one system call."""
@@ -60,7 +60,14 @@ class WatchdogLink:
             words = os.read(self._hears, 64)
         except BlockingIOError:
             return
-        self.is_ready, self.is_dead = words.endswith(MATCHED), not words
+        self.is_ready, self.is_dead = words.endswith(READY), not words
+        self._is_asked = self.is_ready
+
+    def prove(self) -> None:
+        """Ask it to prove that the controller hears it: with one zero command, while the arm is held."""
+        if not self._is_asked and not self.is_dead:
+            self._is_asked = True
+            self._say(PROVE)
 
     def has_stopped_the_arm(self, now: float) -> bool:
         """Return whether zeros may have been sent since the last beat."""

@@ -15,7 +15,9 @@ An arm that freezes is noticed after 0.3 s + 0.05 rad / speed in velocity mode (
 `FIRST_LAG_S` in the place of 0.3 s: brakes open and programs start.
 
 While it holds, every command is a hold from where the arm is. Once the arm has rested for `REST_S` it is
-tried again, ramped from rest; every further attempt in vain doubles that time up to `MOST_REST_S`.
+tried again, ramped from rest; every further attempt in vain doubles that time up to `MOST_REST_S`. Until
+the arm moves again, a velocity command is one period of acceleration from the measured velocity at most,
+so that an arm that is released meanwhile does not jump.
 """
 
 from __future__ import annotations
@@ -78,6 +80,11 @@ class Following:
     def reasons(self) -> Mapping[str, str]:
         """Return the reason to hold, by kind; empty while the arm moves as it is told."""
         return self._reasons
+
+    @property
+    def is_trying(self) -> bool:
+        """Return whether velocities are to start from what is measured: the arm has to move first."""
+        return self._mode == "velocity" and self.attempts > 0 and not self._reasons
 
     def sent(self, command: Vector, position: Vector) -> None:
         """Take a command that left for the arm, and where the arm was, both (N,)."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 
-BEAT, REST = b"b", b"r"  # what a control loop says
+BEAT, REST, PROVE = b"b", b"r", b"p"  # what a control loop says; the last is not the vigil's
 TIMEOUT_S = 0.12  # without a beat; with the way of a command, zeros come within 0.2 s
 ORPHAN_S = 1.0
 ZEROS_S = 0.02  # between two zero commands

@@ -1,0 +1,275 @@
+"""Between the actor and the arm: controllers that come and go, frozen arms, dead actors. Over DDS."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from sql_ros.nodes.messages import state_to_msg
+from sql_ros.nodes.qos import RELIABLE, REPLAY
+from sql_ros.share import share_folder
+
+pytestmark = pytest.mark.stack
+PERIOD = 0.05
+GRACE_S = 0.2  # after its actor is dead or stopped the arm is told to stop
+TOPIC = "forward_velocity_controller/commands"
+RATE_HZ = 100.0
+
+
+class VelocityArm:
+    """Moves as its controller is told, unless it is frozen; its timer runs in the probe's executor.
+
+    Attributes:
+        commands: Steady time of arrival [s] and values, of every command.
+        frozen: Stands still whatever it is told, as in a protective stop.
+    """
+
+    def __init__(self, probe, task) -> None:
+        self.probe, self._node, self._joints = probe, probe.node, task.robot.joints
+        self.position = np.array(task.robot.neutral_position)
+        self.position[0] = 0.5  # turned about its upright axis: the actor begins to move
+        self._command = np.zeros(len(self._joints))
+        self._moved_at = time.monotonic()
+        self.frozen, self.commands = False, []
+        self._controller = None
+        self.transitions = probe.listen(Float64MultiArray, "replay", REPLAY)
+        self._reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+        self._states = self._node.create_publisher(JointState, "joint_states", RELIABLE)
+        self._node.create_timer(1.0 / RATE_HZ, self._tick)
+
+    def load_controller(self) -> None:
+        """Subscribe to the command topic."""
+        self._controller = self._node.create_subscription(Float64MultiArray, TOPIC, self._on_command, RELIABLE)
+
+    def unload_controller(self) -> None:
+        """Drop the subscription; the hardware brakes the arm."""
+        self._node.destroy_subscription(self._controller)
+        self._command = np.zeros(len(self._joints))
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        self._command = np.array(message.data)
+        self.commands.append((time.monotonic(), self._command))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        velocity = np.zeros(len(self._joints)) if self.frozen else self._command
+        self.position = self.position + velocity * (now - self._moved_at)
+        self._moved_at = now
+        stamp = self._node.get_clock().now().nanoseconds
+        zero = np.zeros(len(self._joints))
+        self._states.publish(state_to_msg(stamp, self._joints, self.position, velocity, zero))
+
+    def velocity(self) -> np.ndarray:
+        """Return the newest command [rad/s], (N,)."""
+        return self._command
+
+    def moves(self) -> bool:
+        """Return whether the newest command is a clear motion."""
+        return bool(np.abs(self._command).max() > 0.3)
+
+    def status(self) -> DiagnosticStatus:
+        """Return the newest report of the actor."""
+        reports = (s for r in reversed(self._reports) for s in r.status)
+        return next((s for s in reports if s.name == "actor: control"), DiagnosticStatus())
+
+    def value(self, key: str) -> str:
+        """Return a value of the newest report."""
+        return {entry.key: entry.value for entry in self.status().values}.get(key, "")
+
+    def until_held(self, kind: str) -> None:
+        """Wait until the actor says that it holds for this reason."""
+        self.probe.wait(lambda: f"holding, {kind}: " in self.status().message, what=kind)
+
+    def until_moving(self) -> None:
+        """Wait for a command that moves the arm."""
+        self.probe.wait(self.moves, what="motion")
+
+    def first_motion(self, after: int) -> np.ndarray:
+        """Return the first command from this one on that is not zero."""
+        moving = lambda: [values for _, values in self.commands[after:] if values.any()]  # noqa: E731
+        return self.probe.wait(moving, what="a first command")[0]
+
+
+@pytest.fixture
+def arm(probe, task):
+    probe.play_learner()
+    return VelocityArm(probe, task)
+
+
+@pytest.fixture
+def start(processes):
+    """Start an actor whose commands go to the controller of the robot file."""
+    return lambda **parameters: processes.node("actor", {"commands": TOPIC}, max_state_age_s=0.5, **parameters)
+
+
+@pytest.fixture
+def ramp(task):
+    """Largest first command from rest [rad/s], (N,)."""
+    robot = task.robot
+    return robot.limit_fraction * np.array(robot.acceleration_limit) * PERIOD + 1e-6
+
+
+def _watchdogs(actor) -> list[int]:
+    """Return the children of an actor, whatever thread started them."""
+    tasks = Path(f"/proc/{actor.pid}/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+def test_nothing_is_done_while_nobody_takes_commands(arm, start, ramp):
+    """The controller comes late: no transition before, and the first command is ramped from rest."""
+    start()
+    arm.until_held("unheard")
+    arm.probe.spin_for(2.0)
+    assert not arm.transitions
+    assert f"nobody subscribes to /{TOPIC}" in arm.status().message
+    arm.load_controller()
+    assert (np.abs(arm.first_motion(0)) <= ramp).all()
+    arm.probe.wait(lambda: arm.transitions, what="transitions")
+
+
+def test_a_controller_that_dies_is_a_hold_until_it_is_back(arm, start, ramp):
+    arm.load_controller()
+    start()
+    arm.until_moving()
+    arm.unload_controller()
+    arm.until_held("unheard")
+    made, before = len(arm.transitions), len(arm.commands)
+    arm.probe.spin_for(1.0)
+    assert len(arm.transitions) == made
+    arm.load_controller()
+    assert (np.abs(arm.first_motion(before)) <= ramp).all()
+    arm.until_moving()
+
+
+def test_an_arm_that_freezes_is_held_and_resumed_from_rest(arm, start, ramp):
+    arm.load_controller()
+    start()
+    arm.until_moving()
+    arm.frozen, made = True, len(arm.transitions)
+    arm.until_held("not_following")
+    held_at = len(arm.commands)
+    assert len(arm.transitions) - made <= 2.0 / PERIOD
+    arm.probe.wait(lambda: len(arm.commands) > held_at + 3)
+    assert not arm.commands[held_at + 2][1].any()
+    arm.probe.wait(lambda: np.any([values for _, values in arm.commands[held_at + 2 :]]), what="a new attempt")
+    arm.frozen, released_at = False, len(arm.commands)
+    sent = np.array([values for _, values in arm.commands[held_at + 2 : released_at + 1]])
+    assert (np.abs(sent) <= ramp).all()  # whenever it is released, it does not jump
+    arm.probe.wait(lambda: np.abs(arm.velocity()).max() > ramp.max(), what="motion")
+    assert int(arm.value("hold/not_following")) >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_actor_that_dies_or_stops_leaves_no_moving_arm(arm, start, number):
+    """Zeros come within 0.2 s, measured on the topic."""
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    at = time.monotonic()
+    actor.send_signal(number)
+    arm.probe.wait(lambda: not arm.moves(), timeout=5, what="zeros")
+    stopped_at = next(when for when, values in arm.commands if when > at and not values.any())
+    assert stopped_at - at <= GRACE_S
+    arm.probe.spin_for(0.5)
+    later = [values for when, values in arm.commands if when > stopped_at]
+    assert len(later) > 10
+    assert not np.any(later)
+
+
+def test_an_actor_that_goes_on_after_a_stop_starts_from_rest(arm, start, ramp):
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    actor.send_signal(signal.SIGSTOP)
+    arm.probe.wait(lambda: not arm.moves(), what="zeros")
+    arm.probe.spin_for(0.2)
+    before = len(arm.commands)
+    actor.send_signal(signal.SIGCONT)
+    assert (np.abs(arm.first_motion(before)) <= ramp).all()
+    arm.until_moving()
+
+
+def test_the_watchdog_of_a_dead_actor_ends_by_itself(arm, start, lives):
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    (watchdog,) = _watchdogs(actor)
+    actor.kill()
+    actor.wait()
+    arm.probe.wait(lambda: not lives(watchdog), timeout=10, what="its end")
+    arm.probe.spin_for(0.3)
+    count = len(arm.commands)
+    arm.probe.spin_for(0.3)
+    assert len(arm.commands) == count
+
+
+def test_after_a_clean_end_no_command_follows(arm, start, processes, lives):
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    (watchdog,) = _watchdogs(actor)
+    actor.send_signal(signal.SIGINT)
+    arm.probe.wait(lambda: not lives(actor.pid) and not lives(watchdog), what="their end")
+    arm.probe.spin_for(0.2)
+    values = np.array([values for _, values in arm.commands])
+    zeros = np.flatnonzero(values.any(1))[-1] + 1
+    assert 1 <= len(values) - zeros <= 3  # the actor's own last one; it holds until then
+    assert actor.wait() == 0
+
+
+def test_a_watchdog_that_dies_is_a_hold_until_another_is_there(arm, start):
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    (watchdog,) = _watchdogs(actor)
+    os.kill(watchdog, signal.SIGKILL)
+    arm.until_held("unguarded")
+    arm.probe.wait(lambda: not arm.moves(), what="rest")
+    arm.until_moving()
+    assert watchdog not in _watchdogs(actor)
+    assert len(_watchdogs(actor)) == 1
+
+
+def test_a_dry_run_has_no_watchdog(probe, arm, start):
+    arm.load_controller()
+    actor = start(dry_run=True)
+    arm.probe.wait(lambda: int(arm.value("dry_run_commands") or 0) > 5, what="a dry run")
+    assert _watchdogs(actor) == []
+    assert not arm.commands
+
+
+def test_the_check_that_was_made_is_reported(arm, start):
+    arm.load_controller()
+    start()
+    arm.until_moving()
+    arm.probe.wait(lambda: arm.value("controller") not in ("", "not checked yet"))
+    assert arm.value("controller").startswith(("subscribers only: ", "by /controller_manager"))
+    arm.probe.wait(lambda: arm.value("command_watchdog") == "ready")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"controllers": {}}, "has no controller for command mode torque (there are: none)"),
+        ({}, "accept_effort_without_timeout: true"),
+    ],
+    ids=["no controller", "no consent"],
+)
+def test_torques_that_nobody_asked_for_are_refused(processes, arm, tmp_path, changes, message):
+    robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text()) | changes
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
+    task = yaml.safe_load((share_folder() / "config/tasks/sawyer_stack.yaml").read_text())
+    (tmp_path / "mine_stack.yaml").write_text(yaml.safe_dump(task | {"robot": str(tmp_path / "mine.yaml")}))
+    actor = processes.node("actor", {"commands": TOPIC}, task=str(tmp_path / "mine_stack.yaml"), real_arm=True)
+    arm.load_controller()
+    arm.probe.wait(lambda: actor.poll() is not None)
+    assert actor.returncode == 2
+    assert message in actor.log.read_text()
+    assert not arm.commands
