@@ -17,6 +17,7 @@ loop_late           the control loop woke later than the limit             the n
 ==================  =====================================================  ==================================================
 
 What people and robots stop the arm with is in `robot/latch.py`.
+When a training may send its first command is in `nodes/barrier.py` (`learner_missing`).
 """
 
 from __future__ import annotations
