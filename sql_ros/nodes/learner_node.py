@@ -26,7 +26,7 @@ from sql_ros.core.resume import check_resume
 from sql_ros.core.run_folder import LEDGER, traces
 from sql_ros.core.spec import TaskSpec
 from sql_ros.core.trainer import Trainer
-from sql_ros.nodes.diagnostics import ERROR, OK, Status
+from sql_ros.nodes.diagnostics import ERROR, OK, WARN, Status
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
 from sql_ros.nodes.process import NodeThread, run_node
@@ -306,6 +306,8 @@ class LearnerNode(ManagedNode):
         }
         if not all(value == value for value in trainer.metrics.values()):
             return ERROR, "a loss is not a number", values
+        if not trainer.replay.added:
+            return WARN, f"waiting for transitions on {self.resolve_topic_name('replay')}", values
         warm = trainer.replay.added >= trainer.config.warmup_transitions
         return OK, "training" if warm else f"warming up: {trainer.config.warmup_transitions} transitions are needed", values
 

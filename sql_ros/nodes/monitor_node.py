@@ -24,7 +24,7 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 from sql_ros.core.config import Config, option
 from sql_ros.core.errors import ConfigError, MessageError, PolicyError, SqlRosError
 from sql_ros.core.policy import Policy
-from sql_ros.nodes.diagnostics import OK, Diagnostics, Status
+from sql_ros.nodes.diagnostics import OK, WARN, Diagnostics, Status
 from sql_ros.nodes.ending import ENDING
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
 from sql_ros.nodes.parameters import LiveParameters, declare_configs, read_policy
@@ -260,6 +260,8 @@ class MonitorNode(LiveParameters, Node):
 
     def _report(self) -> Status:
         values = {"evaluations": len(self.progress.evaluations), "recent_success": f"{self.progress.recent_success:.3f}"}
+        if not self.progress.control:
+            return WARN, "waiting for the actor's diagnostics", values
         return OK, "watching", values
 
     # --- what is seen and what stays ---

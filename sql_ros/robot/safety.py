@@ -14,6 +14,7 @@ from sql_ros.robot.arm import FASTEST, RobotState, Vector
 from sql_ros.robot.clearance import KINDS, Clearance
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.dynamics import Dynamics
+from sql_ros.robot.velocity import late_shares
 
 TRACKING_S = 0.1  # the arm may lag behind its commands by what it accelerates in this time; beyond that, what is measured counts
 TRACKING_RAD_S = 0.2  # and by so much anyhow
@@ -114,6 +115,9 @@ class SafetyFilter:
         self._clearance = Clearance(config, scene or config.model)
         self._sliding = np.full(self._clearance.count, self._clearance.margin + SLIDE_M)
         self._dynamics = Dynamics(config, scene or config.model, period_s) if command_mode == "torque" else None
+        is_late = config.velocity_from_position and command_mode == "torque"
+        self._late_shares = late_shares(period_s) if is_late else []
+        self._recent: deque[Vector] = deque(maxlen=len(self._late_shares))
         self._sense, self._identity = np.zeros(0, c_int), np.eye(len(self._speed))
         self.interventions: Counter[str] = Counter()
         self.forget()
@@ -125,6 +129,7 @@ class SafetyFilter:
         self._before: _Now | None = None  # where the period began that was last sent for
         under_way = math.ceil(self._latency / self._period)
         self._changes: deque[Vector] = deque([np.zeros_like(self._speed)] * under_way, under_way)  # of velocity, by what was sent last
+        self._recent.clear()
 
     # --- what is asked of it ---
 
@@ -158,6 +163,8 @@ class SafetyFilter:
         self._last, self._before = admission.velocity, admission.now
         if self._latency:
             self._changes.append(admission.velocity - admission.now.last)
+        if self._late_shares:
+            self._recent.appendleft(admission.velocity - admission.now.last)
         if self._mode == "position":
             self._reference = admission.command
         return admission.command
@@ -175,6 +182,7 @@ class SafetyFilter:
         if self._mode == "torque" and not fresh:
             self._last = None
             self._changes.append(np.zeros_like(last))
+            self._recent.clear()
             return np.zeros_like(last)
         if self._mode != "torque" and self._last is not None:
             last = _within(last, np.minimum(self._last, 0.0), np.maximum(self._last, 0.0))
@@ -204,7 +212,7 @@ class SafetyFilter:
         if before is not None and before.state is state and self._last is not None:
             return self._expected(before, self._last)
         if self._dynamics is not None:
-            measured = _within(state.velocity, -self._believed, self._believed)
+            measured = _within(self._up_to_date(state.velocity), -self._believed, self._believed)
             return self._ahead(state, measured) if self._latency else _Now(state.position, measured, state)
         measured, lag = _within(state.velocity, self._back, speed), self._lag
         last = measured if self._last is None else _within(self._last, measured - lag, measured + lag)
@@ -217,6 +225,12 @@ class SafetyFilter:
         if is_behind and self.is_at_rest and np.abs(measured).max() < STANDS_RAD_S:  # somebody moved it
             return _Now(state.position, last, state)
         return _Now(reference, last, state, is_behind)
+
+    def _up_to_date(self, velocity: Vector) -> Vector:
+        """Return measured velocities (N,) with what recent torques changed since, where they come late."""
+        for share, change in zip(self._late_shares, self._recent):
+            velocity = velocity + share * change
+        return velocity
 
     def _ahead(self, state: RobotState, velocity: Vector) -> _Now:
         """Where the arm is when a torque sent now takes effect: those sent before, which the state does not show yet, act until then."""

@@ -9,6 +9,7 @@ import numpy as np
 from sql_ros.robot.arm import Vector
 
 WINDOW_NS = 14_000_000  # two periods at 125 Hz, less jitter
+MEAN_WINDOW_S = 0.016  # that the samples span on average at 125 Hz
 LONGEST_GAP_NS = 100_000_000  # the motion within a longer gap is unknown: the window begins anew
 
 
@@ -49,3 +50,24 @@ class PositionDifferentiator:
         if last_ns - first_ns < WINDOW_NS:
             return None
         return (last - first) / (1e-9 * (last_ns - first_ns))
+
+
+def late_shares(period_s: float) -> list[float]:
+    """Return the shares of the velocity changes in the last control periods that an average lacks.
+
+    Args:
+        period_s: Control period [s], in which the velocity changes evenly.
+
+    Returns:
+        Shares by period, the last one first: of changes c the velocity now is the average over the
+        window plus the sum of share times c.
+    """
+    window_s = MEAN_WINDOW_S
+    shares = []
+    begin = 0.0
+    while begin < window_s:
+        end = min(begin + period_s, window_s)
+        area = window_s * (end - begin) - 0.5 * (end**2 - begin**2)
+        shares.append(area / (window_s * period_s))
+        begin += period_s
+    return shares
