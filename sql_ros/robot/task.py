@@ -114,11 +114,6 @@ class Task(ABC):
     spec: TaskSpec
 
     def __init__(self, name: str, config: TaskConfig, robot: RobotConfig) -> None:
-        if robot.velocity_from_position and config.command_mode == "torque":
-            raise ConfigError(
-                f"robot '{robot.name}' has velocity_from_position: true, but torques brake by measured "
-                "velocities, which must not be late: expected command_mode position or velocity"
-            )
         if len(config.action_scale) != len(robot.joints):
             raise ConfigError(
                 f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of '{robot.name}': {len(robot.joints)}"
