@@ -194,8 +194,9 @@ class ManagedNode(LiveParameters, LifecycleNode):
                     return BROKEN
                 undo()
                 return REFUSED
+            if phase != self.phase:
+                self.get_logger().info(f"{self.get_fully_qualified_name()}: {phase}")
             self._error, self.phase = None, phase
-            self.get_logger().info(f"{self.get_fully_qualified_name()}: {phase}")
             return DONE
 
     def _configure(self) -> None:

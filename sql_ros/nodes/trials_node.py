@@ -13,6 +13,7 @@ recognises the push by itself. Every trial is a line of `csv`, written as soon a
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,12 +90,12 @@ class TrialsNode(ActorNode):
             self._prompted = self.actor.prompt
             self._prompts.publish(String(data=self._prompted))
             if self._prompted:
-                print(f">>> {self._prompted}", flush=True)
+                _say(f">>> {self._prompted}")
         if self.actor.session.trial is None and self.actor.wish is None and not self.finished.is_set():
             if self.actor.unreachable:
-                print(f"{self.actor.unreachable} trials left out: the arm could not get to their start pose", flush=True)
+                _say(f"{self.actor.unreachable} trials left out: the arm could not get to their start pose")
             if self._unheard:
-                print(f"{self._unheard} trials left out: no simulation takes {self._disturb.topic_name}", flush=True)
+                _say(f"{self._unheard} trials left out: no simulation takes {self._disturb.topic_name}")
             self.finished.set()
 
     def _pass_on(self, wish: Disturbance) -> None:
@@ -122,7 +123,7 @@ class TrialsNode(ActorNode):
         for row in session.rows[self._written :]:
             append_rows(Path(self.settings.csv), [row])
             self._written += 1
-            print(f"{self._written:4d} of {session.most_trials} at most: {line(row)}", flush=True)
+            _say(f"{self._written:4d} of {session.most_trials} at most: {line(row)}")
 
     def report(self) -> Status:
         """For /diagnostics, while active."""
@@ -148,6 +149,12 @@ class TrialsNode(ActorNode):
             return response
 
         return answer
+
+
+def _say(text: str) -> None:
+    """Print a line; the trials go on where the terminal, or the process that read it, is gone."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 def main() -> int:

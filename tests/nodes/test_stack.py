@@ -276,7 +276,8 @@ def test_a_section_for_no_node_or_an_unknown_key_in_the_params_file_is_refused(p
     path.write_text("learner:\n  ros__parameters:\n    algorithm:\n      temprature: 1.0\n")
     stack = _up(processes, params_file=path, run_dir=tmp_path / "b")
     assert stack.wait(90) == 2
-    assert "unknown parameter 'algorithm.temprature'" in stack.log.read_text()
+    assert "unknown key 'temprature'" in stack.log.read_text()
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.long
