@@ -630,12 +630,13 @@ class ActorNode(ManagedNode):
         now, due, state, arrived = time.monotonic(), self._schedule.due, self._newest, self._arrived
         at = self.control_clock.at(now)
         self._schedule.stepped(at, by_state=by_state)
+        if self._barrier.reasons:  # not even the command watchdog may prove itself
+            self._guard.note(self._barrier.reasons, now)
+            return
         if self._link.was_stopped(now):
             self.actor.forget()
         reasons = self._guard.reasons(now, at - due, self.actor.is_idle)
-        if barred := self._barrier.reasons:
-            reasons = {**barred, **reasons}
-        elif state is not None and reasons:
+        if state is not None and reasons:
             self._hold(state, now)
             self.stepped()
         elif state is not None:

@@ -160,3 +160,35 @@ def test_an_actor_that_is_activated_again_waits_again(watch, probe, task):
     assert not watch.commands
     probe.play_learner()
     probe.wait(lambda: tell() or watch.commands)
+
+
+@pytest.mark.stack
+def test_a_closed_barrier_keeps_the_command_watchdog_silent(probe, processes, task):
+    """On a real arm it proves with a zero command that the controller hears it."""
+    topic = "/forward_velocity_controller/commands"
+    commands = probe.listen(Float64MultiArray, topic, RELIABLE)
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    states = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
+    processes.node("actor", {"commands": topic})
+
+    def tell() -> None:
+        now, zero = probe.node.get_clock().now().nanoseconds, np.zeros(7)
+        position = np.array(task.robot.neutral_position)
+        states.publish(state_to_msg(now, task.robot.joints, position, zero, zero))
+
+    def value(key: str) -> str:
+        tell()
+        entries = [e for r in reports for s in r.status for e in s.values if e.key == key]
+        return entries[-1].value if entries else "0"
+
+    def count(kind: str) -> int:
+        return int(value(kind))
+
+    probe.wait(lambda: count("hold/learner_missing"))
+    probe.wait(lambda: tell() or len(probe.node.get_publishers_info_by_topic(topic)) == 2)
+    held = count("holds")
+    probe.wait(lambda: count("holds") > held + 40)  # so many control steps later
+    assert not commands
+    assert value("command_watchdog") == "not ready"  # it was not asked
+    probe.play_learner()
+    probe.wait(lambda: tell() or len(commands) > 20)
