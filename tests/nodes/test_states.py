@@ -278,3 +278,16 @@ def test_states_at_any_rate_in_any_order_with_other_joints_move_the_arm(probe, s
     scene.until(lambda: scene.moves() and len(scene.commands) > 20, burst)
     assert scene.value("fault/state_dropped") == 0
     assert scene.value("hold/two_publishers") == 0
+
+
+def test_learner_and_monitor_warn_while_nothing_arrives(probe, processes, fast_learner, tmp_path):
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("learner", run_dir=tmp_path / "run", **fast_learner)
+    processes.node("monitor", run_dir=tmp_path / "run")
+
+    def says(name: str, text: str) -> bool:
+        found = [s for r in reports for s in r.status if s.hardware_id == name]
+        return bool(found) and found[-1].level == DiagnosticStatus.WARN and text in found[-1].message
+
+    probe.wait(lambda: says("/learner", "waiting for transitions on /replay"))
+    probe.wait(lambda: says("/monitor", "waiting for the actor's diagnostics"))

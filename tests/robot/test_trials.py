@@ -305,6 +305,18 @@ def test_a_motion_that_no_torque_explains_is_a_push(short, watch, rng, newtons, 
     assert any(seen[61:66])
 
 
+def test_a_torque_that_is_commanded_and_not_measured_is_no_push(short, watch):
+    """An arm without torque sensors moves as it is told, with more than before."""
+    arm, seen = Unfeeling(short), []
+    for step in range(70):
+        torque = np.full(7, 0.2 if step < 60 else 6.0) * (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        seen.append(watch.sees(arm.state(), torque))
+        arm.sim.command("torque", torque, 0.05)
+        arm.sim.advance(25)
+    assert not any(seen)
+    assert not watch.has_torques
+
+
 def test_states_that_are_late_or_lost_are_no_push(short, watch, rng):
     """A state seen twice is no arm that stood still against its torques, and after a lost one the next is no blow."""
     arm, seen = SimulatedArm(short), []

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sql_ros.robot.arm import RobotState
+from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.safety import SafetyFilter
 from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator, late_shares
 from sql_ros.verify.safety import Tally, Trial, cells
 
@@ -102,3 +103,17 @@ def test_no_limit_is_broken_with_velocities_from_positions(mode, state_rate_hz):
 def test_what_an_average_lacks_is_the_lag_at_constant_acceleration(period_s):
     """Of 1 rad/s^2; half of the window."""
     assert sum(period_s * share for share in late_shares(period_s)) == pytest.approx(0.008)
+
+
+def test_the_torque_filter_adds_what_its_last_command_changed():
+    """From rest, at 100 Hz: the average over 16 ms shows 5/16 of the change of the last 10 ms."""
+    cell = cells()[2]
+    robot = replace(cell.robot, velocity_from_position=True)
+    safety, arm = SafetyFilter(robot, "torque", 0.01, cell.scene), Arm(robot)
+    neutral, zero = np.array(robot.neutral_position), np.zeros(6)
+    rest = arm.state(10**9, neutral, zero, zero)
+    admission = safety.consider(np.full(6, 1.0), rest)
+    safety.send(admission)
+    after = admission.velocity
+    late = arm.state(10**9 + 10**7, neutral + 0.005 * after, 5 / 16 * after, zero)
+    assert safety.consider(zero, late).now.last == pytest.approx(after)
