@@ -52,6 +52,13 @@ def test_only_a_foreign_clock_is_followed(sim, given, follows, real):
     assert nodes["monitor"].parameters["real_arm"] is real
 
 
+def test_a_simulated_arm_in_a_namespace_has_a_clock_of_its_own():
+    for process in _nodes(namespace="/left").values():
+        assert process.remappings["/clock"] == "/left/clock"
+    for other in ({}, {"sim": "false", "namespace": "left", "use_sim_time": "true", "command_topic": "commands"}):
+        assert not [process for process in _nodes(**other).values() if "/clock" in process.remappings]
+
+
 def test_the_monitor_is_told_a_command_that_repeats_the_start():
     nodes = _nodes(sim="false", task="sawyer_reach", seed="3")
     assert nodes["monitor"].parameters["command"] == "ros2 launch sql_ros sawyer_stack.launch.py sim:=false task:=sawyer_reach seed:=3"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sql_ros.stack.arguments import whole_number
@@ -26,11 +26,26 @@ class NodeProcess:
 
 def processes_of(settings: Settings) -> list[NodeProcess]:
     """Return the processes of a mode in the order in which they start."""
+    clock = _own_clock(settings)
+    return [replace(process, remappings={**process.remappings, **clock}) for process in _of_mode(settings)]
+
+
+def _of_mode(settings: Settings) -> list[NodeProcess]:
     simulated = [sim_bridge(settings)] if settings.sim else []
     if settings.mode == "trials":
         return [*simulated, trials(settings)]
     learning = [learner(settings)] if settings.mode == "train" else []
     return [monitor(settings), *learning, *simulated, actor(settings)]
+
+
+def _own_clock(settings: Settings) -> dict[str, str]:
+    """Return the remapping of /clock into the namespace of a simulated arm.
+
+    Two simulations have two times. Besides, a process of Fast DDS 2.14 crashes at its end if one of
+    two publishers that it heard has left before.
+    """
+    namespace = settings.namespace.strip("/")
+    return {"/clock": f"/{namespace}/clock"} if settings.sim and namespace else {}
 
 
 def monitor(settings: Settings) -> NodeProcess:

@@ -30,6 +30,8 @@ def test_two_namespaces_are_told_apart_by_status_and_monitor(processes, probe, t
     probe.wait(lambda: "actor dry run" in left.log.read_text(), what="left monitor")
     probe.wait(lambda: "actor exploring" in right.log.read_text(), what="right monitor")
     assert names() == wanted
+    clocks = [name for name, kinds in probe.node.get_topic_names_and_types() if "rosgraph_msgs/msg/Clock" in kinds]
+    assert sorted(set(clocks)) == ["/left/clock", "/right/clock"]
     assert "actor exploring" not in left.log.read_text()
     assert "actor dry run" not in right.log.read_text()
     assert processes.stop(left) == 0
