@@ -82,7 +82,7 @@ def play_row(row: Row, policies: dict[str, Path], folder: Path, domain: int) -> 
         return Outcome(str(row), "not run", f"messages missing: {row.arm.needs} cannot be imported")
     began = time.monotonic()
     task = load_task(row.arm.task)
-    double = _make_double(row, task.robot, task.config, domain)
+    double = make_double(row, task.robot, task.config, domain)
     try:
         whys = _Play(row, double, policies, folder, domain).run()
     finally:
@@ -278,7 +278,7 @@ class _Play:
         )
 
 
-def _make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> DriverDouble:
+def make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> DriverDouble:
     arm, case = row.arm, row.case
     habits = replace(arm.habits, **case.habits)  # type: ignore[arg-type]
     start = np.array(robot.neutral_position) + START_RAD
