@@ -279,6 +279,7 @@ class _Play:
 
 
 def make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> DriverDouble:
+    """Return the double of a row's arm, near its neutral pose and at rest."""
     arm, case = row.arm, row.case
     habits = replace(arm.habits, **case.habits)  # type: ignore[arg-type]
     start = np.array(robot.neutral_position) + START_RAD

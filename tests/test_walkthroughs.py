@@ -1,0 +1,118 @@
+"""The walkthroughs of docs/, typed as they stand there, beside the double of a driver."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sql_ros.share import share_folder
+
+pytestmark = pytest.mark.stack
+DOCS = share_folder() / "docs"
+BLOCK = re.compile(r"^```bash ?(.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PATIENCE_S = 240.0
+SMALL = """
+learner:
+  ros__parameters:
+    trainer: {warmup_transitions: 50, replay_capacity: 20000}
+    algorithm: {hidden_sizes: [16, 16], batch_size: 16}
+monitor:
+  ros__parameters: {evaluation_episodes: 1}
+"""  # a training that is over in seconds
+SHORTER = "params_file:=small.yaml most_transitions:=150"
+
+
+class Shell:
+    """A terminal of a reader, in a folder and a domain of its own."""
+
+    def __init__(self, folder: Path, domain: int) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen] = []
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        log_folder = str(folder / "ros_log")
+        domain_id = str(domain)
+        self._environment = {
+            **os.environ,
+            "PATH": path,
+            "ROS_DOMAIN_ID": domain_id,
+            "ROS_LOG_DIR": log_folder,
+        }
+        (folder / "small.yaml").write_text(SMALL)
+
+    def type(self, command: str) -> subprocess.Popen:
+        """Start a command as the shell would."""
+        log = self._folder / f"terminal{len(self._running)}.log"
+        words = ["bash", "-c", f"exec {command}"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                words,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        process.log = log
+        self._running.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self._running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self._running:
+            process.wait(60)
+
+
+@pytest.fixture
+def shell(tmp_path, domain):
+    shell = Shell(tmp_path, domain)
+    yield shell
+    shell.close()
+
+
+@pytest.fixture
+def domain() -> int:
+    """Of DDS, apart from those of tests/nodes (1 to 50) and of sql-ros bench, chaos and verify."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return 230 + int(worker) % 2
+
+
+def _wait_for(process: subprocess.Popen, text: str) -> None:
+    """Wait until the terminal of a command shows a text."""
+    deadline = time.monotonic() + PATIENCE_S
+    while text not in process.log.read_text(errors="replace"):
+        said = process.log.read_text(errors="replace")
+        assert process.poll() is None, f"ended before it said '{text}': {said}"
+        assert time.monotonic() < deadline, f"did not say '{text}': {said}"
+        time.sleep(0.1)
+
+
+def _blocks(page: str) -> list[tuple[str, str]]:
+    text = (DOCS / page).read_text()
+    blocks = [(how, command.strip()) for how, command in BLOCK.findall(text)]
+    assert len(blocks) > 5, f"{page} has no commands that a test could type"
+    return blocks
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", ["ur5e.md", "sawyer.md"])
+def test_a_walkthrough_works_as_written(shell, page):
+    """A command ends well by itself, or says the text after `until:` and ends well at Ctrl-C."""
+    for how, command in _blocks(page):
+        is_whole_training = command.startswith("sql-ros up") and not how
+        process = shell.type(f"{command} {SHORTER}" if is_whole_training else command)
+        if how == "background":
+            continue
+        if how.startswith("until: "):
+            _wait_for(process, how.removeprefix("until: "))
+            process.send_signal(signal.SIGINT)
+        code = process.wait(PATIENCE_S)
+        assert code == 0, f"{command}: exit code {code}\n{process.log.read_text(errors='replace')}"
