@@ -16,6 +16,7 @@ LOOK_S = 0.05
 FIRST_S = 1.0  # for the process that moves the arm to hold it and end, before the others are told to; in a hurry
 HURRIED_S = 7.0  # from then on, for all
 LAST_WORDS = 8  # lines of a log
+ENDED_AS_TOLD = (-signal.SIGINT, -signal.SIGTERM)  # by a process that was still starting
 
 
 def run_stack(stack: Stack, command: str) -> int:
@@ -74,7 +75,7 @@ def _stop(children: list[Child], signals: Signals) -> int:
         _stop_soon(children, signals)
     if signals.hurry == Hurry.AT_ONCE:
         return 128 + signal.SIGINT
-    failed = failed or _failure(children)
+    failed = failed or _failure(children, but=ENDED_AS_TOLD)
     return failed if failed >= 0 else 128 - failed
 
 
@@ -91,9 +92,10 @@ def _stop_soon(children: list[Child], signals: Signals) -> None:
     _kill(children, "was killed" if at_once else f"did not end within {HURRIED_S:g} s and was killed")
 
 
-def _failure(children: list[Child]) -> int:
-    """Return the exit code of the first that ended with another than 0, or 0."""
-    return next((child.handle.returncode for child in children if child.handle.returncode), 0)
+def _failure(children: list[Child], but: tuple[int, ...] = ()) -> int:
+    """Return the exit code of the first that ended with another than 0 and those of `but`, or 0."""
+    codes = [child.handle.returncode for child in children]
+    return next((code for code in codes if code and code not in but), 0)
 
 
 def _wait(children: list[Child], seconds: float, gives_up: Callable[[], bool] = lambda: False) -> None:

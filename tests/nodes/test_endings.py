@@ -157,3 +157,10 @@ def _learner(parent: int) -> int:
     """Return the id of the learner's process among the children of a process; 0: it is not there yet."""
     found = subprocess.run(["pgrep", "-P", str(parent), "-f", "learner_node"], capture_output=True, text=True, check=False)
     return int(found.stdout or 0)
+
+
+def test_ctrl_c_during_the_start_is_no_failure(processes, probe, quick, tmp_path):
+    """The learner imports torch for some seconds, in which SIGINT ends it by its default action."""
+    stack = _start(processes, "up", f"run_dir:={tmp_path / 'mine'}", f"params_file:={quick}")
+    probe.wait(lambda: _learner(stack.pid))
+    assert processes.stop(stack) == 0
