@@ -115,7 +115,7 @@ class ArmLink:
         if not self._publisher.get_subscription_count():
             self.is_silent = self.starts_anew = True
             topic = self._publisher.topic_name
-            return {"unheard": f"nobody subscribes to {topic}: is the arm's controller running?"}
+            return {"unheard": f"nobody listens to {topic}: is the arm's controller running?"}
         if self._controllers is not None and self._controllers.reasons:
             self.is_silent = self.starts_anew = True
             return self._controllers.reasons

@@ -128,7 +128,7 @@ def test_nothing_is_done_while_nobody_takes_commands(arm, start, ramp):
     arm.until_held("unheard")
     arm.probe.spin_for(2.0)
     assert not arm.transitions
-    assert f"nobody subscribes to /{TOPIC}" in arm.status().message
+    assert f"nobody listens to /{TOPIC}" in arm.status().message
     arm.load_controller()
     assert (np.abs(arm.first_motion(0)) <= ramp).all()
     arm.probe.wait(lambda: arm.transitions, what="transitions")
@@ -273,3 +273,81 @@ def test_torques_that_nobody_asked_for_are_refused(processes, arm, tmp_path, cha
     assert actor.returncode == 2
     assert message in actor.log.read_text()
     assert not arm.commands
+
+
+class Manager:
+    """A controller_manager of two controllers, played by the probe: as ros2_control's, in its services."""
+
+    VELOCITY = "velocity_controllers/JointGroupVelocityController"
+    TRAJECTORY = "joint_trajectory_controller/JointTrajectoryController"
+
+    def __init__(self, probe, joints) -> None:
+        srv = pytest.importorskip("controller_manager_msgs.srv", reason="controller_manager_msgs is not on PyPI")
+        self._state = pytest.importorskip("controller_manager_msgs.msg").ControllerState
+        self._has = {
+            "forward_velocity_controller": (self.VELOCITY, [f"{joint}/velocity" for joint in joints]),
+            "joint_trajectory_controller": (self.TRAJECTORY, [f"{joint}/position" for joint in joints]),
+        }
+        self.active = {"joint_trajectory_controller"}
+        self.switched: list[tuple[list[str], list[str]]] = []
+        probe.node.create_service(srv.ListControllers, "controller_manager/list_controllers", self._on_list)
+        probe.node.create_service(srv.SwitchController, "controller_manager/switch_controller", self._on_switch)
+
+    def _on_list(self, request, response):
+        for name, (kind, interfaces) in self._has.items():
+            is_active = name in self.active
+            claimed = interfaces if is_active else []
+            state = "active" if is_active else "inactive"
+            response.controller.append(
+                self._state(
+                    name=name,
+                    type=kind,
+                    state=state,
+                    claimed_interfaces=claimed,
+                    required_command_interfaces=interfaces,
+                )
+            )
+        return response
+
+    def _on_switch(self, request, response):
+        up, down = list(request.activate_controllers), list(request.deactivate_controllers)
+        self.switched.append((up, down))
+        self.active = (self.active | set(up)) - set(down)
+        response.ok = True
+        return response
+
+
+SWITCH = "ros2 control switch_controllers --activate forward_velocity_controller --deactivate joint_trajectory_controller"
+
+
+def test_an_inactive_controller_is_a_hold_with_the_command_that_helps(arm, start, task):
+    manager = Manager(arm.probe, task.robot.joints)
+    arm.load_controller()  # a controller subscribes as soon as it is configured
+    actor = start()
+    arm.until_held("controller")
+    arm.probe.wait(lambda: SWITCH in actor.log.read_text(), what="the command")
+    assert not arm.commands
+    assert not arm.transitions
+    manager.active = {"forward_velocity_controller"}
+    arm.until_moving()
+    arm.probe.wait(lambda: arm.value("controller") == "by /controller_manager")
+    count = len(arm.commands)
+    manager.active = {"joint_trajectory_controller"}
+    arm.probe.wait(lambda: len(arm.commands) > count)
+    arm.until_held("controller")
+    assert manager.switched == []
+
+
+def test_switch_controllers_activates_once_and_restores(arm, start, task):
+    manager = Manager(arm.probe, task.robot.joints)
+    arm.load_controller()
+    actor = start(switch_controllers=True)
+    arm.until_moving()
+    ours, former = ["forward_velocity_controller"], ["joint_trajectory_controller"]
+    assert manager.switched == [(ours, former)]
+    actor.send_signal(signal.SIGINT)
+    arm.probe.wait(lambda: len(manager.switched) == 2, what="restored")
+    assert manager.switched[1] == (former, ours)
+    assert not arm.commands[-1][1].any()
+    arm.probe.wait(lambda: actor.poll() is not None)
+    assert actor.returncode == 0
