@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +39,7 @@ OF_START = (  # holds until everything is there
     "controller",
     "policy_missing",
     "learner_missing",
+    "robot",
 )
 OF_MACHINE = ("loop_late", "state_too_old")  # holds of a machine that is busy
 IN_MOTION = ("stop", "press", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
@@ -136,8 +136,7 @@ class _Play:
         self._double.run_for(WATCH_S)
         self._has_moved = True
 
-    def _notices(self, step: Step) -> Callable[[], bool]:
-        """Wait for a hold; return whether it is in force."""
+    def _notices(self, step: Step) -> None:
         words = [self._fill(word) for word in step.words]
         double = self._double
 
@@ -145,14 +144,14 @@ class _Play:
             return bool(double.holding) and all(word in double.holding for word in words)
 
         self._wait(is_held, START_S, f"a hold that says {' and '.join(words)}")
-        return is_held
 
     def _holds(self, step: Step) -> None:
-        is_held, double = self._notices(step), self._double
+        self._notices(step)
+        double = self._double
         double.run_for(SETTLE_S)
         path, transitions = self._record.path_rad, double.transitions
         double.run_for(WATCH_S)
-        if not is_held():
+        if not double.holding:
             raise _Failure(f"the hold that says {step.words} ended by itself: '{double.status}'")
         moved = self._record.path_rad - (path if self._has_moved else 0.0)
         if moved > RESTED_RAD:
