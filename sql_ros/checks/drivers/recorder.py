@@ -68,6 +68,7 @@ class Recorder:
 
     Attributes:
         record: the figures.
+        largest_step: where the largest of the steps was, in words.
         refusal: the last reason for which the controller refused a command.
         asks_for_motion: the last command did.
         is_stopped: the brakes are on: commands move nothing, so their steps are not judged.
@@ -82,7 +83,7 @@ class Recorder:
         tool_position: Callable[[Vector], Vector],
     ) -> None:
         self.record = Record()
-        self.refusal = ""
+        self.refusal = self.largest_step = ""
         self.asks_for_motion = False
         self.is_stopped = False
         self.is_pushed = False
@@ -125,6 +126,10 @@ class Recorder:
             return
         self._judge_speed(speed, origin if self._interface == "position" else position)
         change = self._change(speed, last)
+        if change > max(self.record.first_step, self.record.step):
+            self.largest_step = (
+                f"command {self.record.commands} asks for {_text(speed)} rad/s after {_text(last)}, measured {_text(velocity)}"
+            )
         if before is None:
             self.record.first_step = max(self.record.first_step, change)
         else:
@@ -192,3 +197,7 @@ class Recorder:
             moved = float(np.linalg.norm(tool - tool_then))
             record.acceleration = max(record.acceleration, float(change.max()))
             record.tool_speed_m_s = max(record.tool_speed_m_s, moved / elapsed)
+
+
+def _text(values: Vector) -> str:
+    return " ".join(f"{value:.3f}" for value in values)

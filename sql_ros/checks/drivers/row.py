@@ -88,7 +88,10 @@ def play_row(row: Row, policies: dict[str, Path], folder: Path, domain: int) -> 
     finally:
         double.close()
     record = double.recorder.record
-    whys += violations(record, task.robot)
+    unsafe = violations(record, task.robot)
+    if any("step" in why for why in unsafe):
+        unsafe.append(double.recorder.largest_step)
+    whys += unsafe
     if record.refused_commands:
         whys.append(f"the controller refused: {double.recorder.refusal}")
     state = "failed" if whys else "passed"
