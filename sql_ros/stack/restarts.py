@@ -32,11 +32,16 @@ class Restarts:
         """Forget that it was active; to be called before each start."""
         self._marker.unlink(missing_ok=True)
 
+    @property
+    def was_active(self) -> bool:
+        """Return whether it became active since its last start."""
+        return self._marker.exists()
+
     def allow(self, code: int) -> bool:
         """Count an end; return whether the process is started again after this exit code."""
         now = time.monotonic()
         self._times = [at for at in self._times if now - at < WITHIN_S]
-        if not self._process.respawns or code in (0, CONFIG_EXIT_CODE) or not self._marker.exists():
+        if not self._process.respawns or code in (0, CONFIG_EXIT_CODE) or not self.was_active:
             return False
         self._times.append(now)
         return len(self._times) <= MOST_RESTARTS
@@ -44,6 +49,6 @@ class Restarts:
     def describe(self, code: int) -> str:
         """Return how the process ended, in words."""
         signalled = f" ({signal.Signals(-code).name})" if code < 0 else ""
-        active = "" if self._marker.exists() else " before it was active"
+        active = "" if self.was_active else " before it was active"
         text = f"{self._process.executable} ended with exit code {code}{signalled}{active}"
         return f"{text}. {OUT_OF_MEMORY}" if active and code == -signal.SIGKILL else text

@@ -16,7 +16,6 @@ LOOK_S = 0.05
 FIRST_S = 1.0  # for the process that moves the arm to hold it and end, before the others are told to; in a hurry
 HURRIED_S = 7.0  # from then on, for all
 LAST_WORDS = 8  # lines of a log
-ENDED_AS_TOLD = (-signal.SIGINT, -signal.SIGTERM)  # by a process that was still starting
 
 
 def run_stack(stack: Stack, command: str) -> int:
@@ -62,7 +61,10 @@ def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child |
 
 
 def _stop(children: list[Child], signals: Signals) -> int:
-    """End all, last started first; return the exit code of the first that failed."""
+    """End all, last started first; return the exit code of the first that failed.
+
+    A process that is told to end while it is still starting ends as it can: that is no failure.
+    """
     failed = _failure(children)
     for child in reversed(children):
         if signals.hurry >= Hurry.SOON:
@@ -75,7 +77,7 @@ def _stop(children: list[Child], signals: Signals) -> int:
         _stop_soon(children, signals)
     if signals.hurry == Hurry.AT_ONCE:
         return 128 + signal.SIGINT
-    failed = failed or _failure(children, but=ENDED_AS_TOLD)
+    failed = failed or _failure([child for child in children if child.restarts.was_active])
     return failed if failed >= 0 else 128 - failed
 
 
@@ -92,10 +94,9 @@ def _stop_soon(children: list[Child], signals: Signals) -> None:
     _kill(children, "was killed" if at_once else f"did not end within {HURRIED_S:g} s and was killed")
 
 
-def _failure(children: list[Child], but: tuple[int, ...] = ()) -> int:
-    """Return the exit code of the first that ended with another than 0 and those of `but`, or 0."""
-    codes = [child.handle.returncode for child in children]
-    return next((code for code in codes if code and code not in but), 0)
+def _failure(children: list[Child]) -> int:
+    """Return the exit code of the first that ended with another than 0, or 0."""
+    return next((child.handle.returncode for child in children if child.handle.returncode), 0)
 
 
 def _wait(children: list[Child], seconds: float, gives_up: Callable[[], bool] = lambda: False) -> None:
