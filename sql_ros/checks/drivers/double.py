@@ -43,7 +43,8 @@ CLOCK_STEP_S, OTHER_CLOCK_S = 10.0, 7200.0
 OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
 GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
 LATEST_PERIODS = 5.0  # a publisher that is later than this goes on from now, without a burst
-SYSTEM_DEFAULTS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)  # of controllers: reliable
+# of controllers: reliable; deeper than theirs, since this process may be kept waiting for longer
+COMMANDS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TRANSIENT = QoSProfile(depth=5000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 Controller = GroupController | TrajectoryController | JointCommandController
@@ -158,7 +159,7 @@ class DriverDouble:
         takes_trajectories = (self.arm.interface == "position") != other
         kind = JointTrajectory if takes_trajectories else Float64MultiArray
         on_message = self._on_trajectory if takes_trajectories else self._on_values
-        node.create_subscription(kind, self.arm.topic, on_message, SYSTEM_DEFAULTS)
+        node.create_subscription(kind, self.arm.topic, on_message, COMMANDS)
         if other:
             return
         if takes_trajectories:

@@ -28,6 +28,7 @@ MAXIMA = (
     "acceleration",
     "tool_speed_m_s",
     "beyond_limits_rad",
+    "late_steps",
 )
 
 
