@@ -51,6 +51,7 @@ class GoalIntake:
         self._node, self._actor, self._lock = node, actor, lock
         self._diagnostics, self._obstacle = diagnostics, obstacle
         self._frame = actor.task.robot.wire_base_frame
+        self._tool = actor.task.robot.wire_tool_frame
         self._frames = Frames(node, self._frame)
         self._status = node.create_publisher(String, "~/goal_status", NEWS)
         node.create_subscription(PoseStamped, "~/goal", self._on_goal, RELIABLE)
@@ -118,7 +119,7 @@ class GoalIntake:
         assert isinstance(actor, GoalActor)
         goal = check_goal(position, actor.task, self._frame)
         with self._lock:
-            actor.give(goal, f" in {self._frame}; the orientation is ignored")
+            actor.give(goal, f" in {self._frame} for {self._tool}; the orientation is ignored")
             self._publish_news(actor)
 
     def _take_transformed(self, position: Vector) -> None:

@@ -119,7 +119,7 @@ class Task(ABC):
                 f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of '{robot.name}': {len(robot.joints)}"
             )
         if config.tool:  # of something in the hand, which only the scene has
-            robot = replace(robot, model=config.scene, tool=config.tool)
+            robot = replace(robot, model=config.scene, tool=config.tool, tool_frame="")
         tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
         self.robot = replace(robot, tip_speed_limit_m_s=tip_speed, may_touch=(*robot.may_touch, *config.may_touch))
         self.name, self.config = name, config

@@ -121,7 +121,7 @@ def test_a_goal_is_accepted_reached_and_shown_and_the_next_preempts_it(play, tas
     assert scene.is_still()
     assert not scene.targets
     scene.send(NEAR)
-    assert scene.answer("accepted").startswith("accepted (0.600, 0.100, 0.300) in base")
+    assert scene.answer("accepted").startswith("accepted (0.600, 0.100, 0.300) in base for right_hand")
     assert "0.5 s" in scene.answer("reached (0.600, 0.100, 0.300)")
     assert np.linalg.norm(scene.tool() - NEAR) < 1.5 * task.config.tolerance_m
     shown = scene.targets[-1]
