@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default=0, type=natural, help="of weights and draws (default: %(default)s)")
     parser.add_argument("--threads", default=1, type=positive, help="of torch (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="also the rows that stand beside for comparison")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write verify.json, verify.md and samplers.png there")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write verify.json, verify.md and samplers.png there; of drivers: drivers.md and the logs"
+    )
     verify_drivers.add_arguments(parser)
 
 

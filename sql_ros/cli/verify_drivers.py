@@ -30,7 +30,13 @@ def run(args: argparse.Namespace) -> int:
     """Print a row per case as it ends; exit code 1 if one fails."""
     from sql_ros.checks.drivers.row import Outcome
     from sql_ros.checks.drivers.table import choose
-    from sql_ros.checks.drivers.verify import figures_of, line, play_rows, write_policies
+    from sql_ros.checks.drivers.verify import (
+        figures_of,
+        line,
+        play_rows,
+        table,
+        write_policies,
+    )
     from sql_ros.runs.figures import write_figures
 
     rows = choose(args.only)
@@ -50,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {name:42s} {value:.6g}")
     for outcome in failed:
         print(line(outcome))
+    if args.out:
+        (args.out / "drivers.md").write_text(table(outcomes))
+        print(f"written to {args.out / 'drivers.md'}")
     if args.json:
         write_figures(args.json, figures, args.seed)
     return 1 if failed else 0

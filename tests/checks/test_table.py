@@ -8,7 +8,7 @@ from sql_ros.checks.drivers.arms import ARMS
 from sql_ros.checks.drivers.cases import CASES
 from sql_ros.checks.drivers.row import Outcome, play_row
 from sql_ros.checks.drivers.table import SHORT, choose, rows
-from sql_ros.checks.drivers.verify import figures_of
+from sql_ros.checks.drivers.verify import figures_of, table
 from sql_ros.core.errors import ConfigError
 
 
@@ -24,6 +24,11 @@ def test_rows_are_chosen_by_parts_of_their_names():
     assert {row.arm.name for row in choose(["ur5e/train"])} == {"ur5e"}
     with pytest.raises(ConfigError, match="--only dance"):
         choose(["dance"])
+
+
+def test_the_table_has_a_line_per_row_with_its_reason():
+    text = table([Outcome("a/b/c", "failed", "moved", {"first_step": 2.0, "step": 0.5})])
+    assert "| a/b/c | failed | 2.00 | 0.00 | moved |" in text
 
 
 def test_figures_count_what_failed_and_apart_from_it_what_was_not_run():

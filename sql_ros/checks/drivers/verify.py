@@ -96,6 +96,18 @@ def line(outcome: Outcome) -> str:
     return f"{outcome.state:8s} {outcome.row:50s} {outcome.wall_s:5.1f} s{why}"
 
 
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return all rows as a Markdown table."""
+    head = "| arm / mode / case | outcome | largest step | tool [m/s] | why |\n|---|---|---|---|---|"
+    lines = [
+        f"| {outcome.row} | {outcome.state} | "
+        f"{max(outcome.figures.get('first_step', 0.0), outcome.figures.get('step', 0.0)):.2f} | "
+        f"{outcome.figures.get('tool_speed_m_s', 0.0):.2f} | {outcome.why} |"
+        for outcome in outcomes
+    ]
+    return "\n".join([head, *lines, ""])
+
+
 def _start_worker(end_with_parent: Callable[[], None]) -> None:
     """Give the double the priority of a real driver, where this user may."""
     end_with_parent()
