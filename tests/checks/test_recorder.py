@@ -56,6 +56,13 @@ def test_a_step_between_commands_is_found(robot, recorder):
     assert "step between commands 3" in violations(record.record, robot)[0]
 
 
+def test_a_step_towards_what_is_measured_is_none(robot, recorder):
+    record = recorder("velocity")
+    record.take_command(REST, REST, REST)
+    record.take_command(_ramp(robot, 3.0), REST, _ramp(robot, 2.5))
+    assert record.record.step == pytest.approx(0.5)
+
+
 def test_what_a_controller_kept_during_a_stop_counts_at_its_release(robot, recorder):
     record = recorder("position")
     record.is_stopped = True

@@ -27,7 +27,8 @@ class Record:
         moving_commands: of these, that asked for motion.
         first_step: change of speed asked for by the first command of a motion, beside the arm's
             measured speed, in shares of what the acceleration limit allows in one period.
-        step: the same from command to command.
+        step: the same from command to command; from what is measured where that is nearer, since
+            an arm need not be where it was sent.
         commanded_speed: of a joint, by commands of position or velocity, share of its limit.
         commanded_tool_speed_m_s: of the tool, by the same commands [m/s].
         speed: of a joint, share of its velocity limit.
@@ -125,6 +126,9 @@ class Recorder:
         if self.is_stopped or self.is_pushed:
             return
         self._judge_speed(speed, origin if self._interface == "position" else position)
+        if before is not None:
+            lowest, highest = np.minimum(last, velocity), np.maximum(last, velocity)
+            last = np.minimum(np.maximum(speed, lowest), highest)
         change = self._change(speed, last)
         if change > max(self.record.first_step, self.record.step):
             self.largest_step = (
