@@ -334,7 +334,7 @@ class ActorNode(ManagedNode):
             self._brake(state)
         self._link.release()
         if self._goals is not None:
-            self._goals.stop()
+            self._goals.deactivate()
         self._policies.finish()
         for thread in self._threads[:-1]:
             thread.join()

@@ -5,6 +5,9 @@
 `~/goal_status`  String       latched: "accepted ...", "reached ...", "preempted ..." or
                               "refused: <reason>"
 ===============  ===========  ==================================================================
+
+A goal without frame_id is taken in the base frame, and the answer says so. The newest goal counts: one
+that waits for its transform is given up for it, and at a stop and a deactivation.
 """
 
 from __future__ import annotations
@@ -80,19 +83,27 @@ class GoalIntake:
             return "waiting for a goal on ~/goal" if actor.waits else ""
         return f"{'at' if actor.is_reached else 'acting, on the way to'} goal {shown(goal)}"
 
-    def stop(self) -> None:
-        """Give up a goal whose transform is looked for."""
+    def deactivate(self) -> None:
+        """Give up the goal, and one whose transform is looked for."""
         self._frames.stop()
+        actor = self._actor
+        if isinstance(actor, GoalActor):
+            with self._lock:
+                actor.cancel("the actor was deactivated")
+                self._publish_news(actor)
 
     def _on_goal(self, message: PoseStamped) -> None:
         frame = message.header.frame_id
         try:
-            self._check_ready()
+            actor = self._check_ready()
             position = self._read(message)
             if frame in ("", self._frame):
-                self._take(position)
-            else:
-                self._frames.transform(message, position, self._take_transformed, self._refuse)
+                self._take(position, "" if frame else ", as the message names no frame,")
+                return
+            self._frames.transform(message, position, self._take_transformed, self._fail)
+            with self._lock:
+                actor.expect(f"{shown(position)} in {frame}")
+                self._publish_news(actor)
         except MessageError as error:
             self._refuse(str(error))
 
@@ -107,26 +118,52 @@ class GoalIntake:
             raise MessageError(f"goal has a value that is not finite: {p} {q}")
         return np.array([p.x, p.y, p.z])
 
-    def _check_ready(self) -> None:
+    def _check_ready(self) -> GoalActor:
+        """Return the actor, if it takes goals now.
+
+        Raises:
+            MessageError: It does not.
+        """
         if not isinstance(self._actor, GoalActor):
             raise MessageError("goals are taken in mode:=play only")
         if obstacle := self._obstacle():
             raise MessageError(obstacle)
+        return self._actor
 
-    def _take(self, position: Vector) -> None:
-        self._check_ready()
-        actor = self._actor
-        assert isinstance(actor, GoalActor)
-        goal = check_goal(position, actor.task, self._frame)
-        with self._lock:
-            actor.give(goal, f" in {self._frame} for {self._tool}; the orientation is ignored")
+    def _take(self, position: Vector, note: str = "") -> None:
+        """Give a position (3,) in the base frame to the actor.
+
+        Args:
+            position: Wanted position of the tool.
+            note: On the frame, for the answer.
+
+        Raises:
+            MessageError: It is refused. A goal that waits for its transform then goes on waiting.
+        """
+        goal = check_goal(position, self._actor.task, self._frame)
+        with self._lock:  # a deactivation that ends goals comes before or after
+            actor = self._check_ready()
+            where = f"in {self._frame}{note} for {self._tool}"
+            actor.give(goal, f" {where}; the orientation is ignored")
             self._publish_news(actor)
+        self._frames.stop()
 
     def _take_transformed(self, position: Vector) -> None:
-        try:
-            self._take(position)
-        except MessageError as error:
-            self._refuse(str(error))
+        """Take a goal whose transform has come, unless a stop or a newer goal came before."""
+        if self._takes_pending():
+            try:
+                self._take(position)
+            except MessageError as error:
+                self._refuse(str(error))
+
+    def _fail(self, reason: str) -> None:
+        if self._takes_pending():
+            self._refuse(reason)
+
+    def _takes_pending(self) -> bool:
+        actor = self._actor
+        with self._lock:
+            return isinstance(actor, GoalActor) and actor.take_pending()
 
     def _refuse(self, reason: str) -> None:
         self._diagnostics.fault("goal_refused", reason)

@@ -73,6 +73,7 @@ class GoalActor(Actor):
     Attributes:
         goal: Target (3,) [m] in force; None before the first and after `cancel`.
         is_reached: The goal in force was reached.
+        pending: A newer goal that waits for its transform, for people; empty if none does.
         news: What happened to goals, for `~/goal_status`; taken by whoever publishes it.
     """
 
@@ -80,6 +81,7 @@ class GoalActor(Actor):
         super().__init__(task, seed, deterministic=True, explores=False, drive=drive)
         self.goal: Vector | None = None
         self.is_reached = False
+        self.pending = ""
         self.news: deque[str] = deque()
         self._waits = waits
         self._is_new = False  # the goal in force has no episode yet
@@ -97,6 +99,7 @@ class GoalActor(Actor):
             goal: Checked by `check_goal`.
             note: Added to the answer.
         """
+        self._end_pending(f"by goal {shown(goal)}")
         if self.goal is not None and np.array_equal(goal, self.goal):
             state = "reached" if self.is_reached else "accepted"
             self.news.append(f"{state} {shown(goal)}: it is the present goal")
@@ -109,7 +112,8 @@ class GoalActor(Actor):
         self.news.append(f"accepted {shown(goal)}{note}")
 
     def cancel(self, why: str) -> None:
-        """Give the goal up: the arm is held until the next one comes."""
+        """Give up the goal, and one that is pending: the arm is held until the next one comes."""
+        self._end_pending(why)
         if self.goal is None:
             return
         if not self.is_reached:
@@ -117,6 +121,26 @@ class GoalActor(Actor):
         self.goal = None
         self._is_new = False
         self._give_up()
+
+    def expect(self, goal: str) -> None:
+        """Note a goal that is to be given once its transform is known.
+
+        Args:
+            goal: Described for people.
+        """
+        self._end_pending("by a newer goal")
+        self.pending = goal
+
+    def take_pending(self) -> bool:
+        """Return whether the pending goal still counts; it is pending no more."""
+        counts = bool(self.pending)
+        self.pending = ""
+        return counts
+
+    def _end_pending(self, why: str) -> None:
+        if self.pending:
+            self.news.append(f"preempted {self.pending}: {why}")
+        self.pending = ""
 
     def step(self, state: RobotState, send: Callable[[Vector], None] = lambda command: None) -> Step:
         """As `Actor.step`; holds while a goal is waited for."""

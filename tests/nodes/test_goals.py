@@ -5,6 +5,8 @@ import onnx
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from onnx import TensorProto, helper, numpy_helper
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -174,7 +176,26 @@ def test_what_makes_no_sense_is_refused_with_the_reason(play):
     message.pose.position.x, message.pose.position.y, message.pose.position.z = NEAR.tolist()
     message.pose.orientation.w = 0.0
     scene.goals.publish(message)
-    assert "the orientation is ignored" in scene.answer("accepted")
+    accepted = scene.answer("accepted")
+    assert "in base, as the message names no frame, for right_hand; the orientation is ignored" in accepted
+
+
+def test_a_goal_does_not_outlive_a_deactivation(play):
+    scene = play()
+    scene.start_arm()
+    scene.probe.wait(lambda: scene.message().startswith("waiting for a goal"))
+    scene.send(NEAR)
+    scene.answer("accepted")
+    change = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    assert scene.probe.call(ChangeState, "actor/change_state", change).success
+    scene.answer("preempted (0.600, 0.100, 0.300): the actor was deactivated")
+    scene.reports.clear()
+    change = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+    assert scene.probe.call(ChangeState, "actor/change_state", change).success
+    scene.probe.wait(lambda: scene.message().startswith("waiting for a goal"))
+    assert scene.is_still()
+    scene.send(FAR)
+    scene.answer("reached (0.580")
 
 
 def rclpy_time(seconds: int):
@@ -209,3 +230,6 @@ def test_a_goal_in_another_frame_is_transformed(play):
     scene.answer("accepted (0.600, 0.100, 0.300)")
     scene.send(NEAR, frame="nowhere")
     scene.probe.wait(lambda: "no transform from 'nowhere'" in scene.answer("refused"))
+    scene.send(NEAR, frame="nowhere")
+    scene.send(FAR)
+    scene.probe.wait(lambda: any("in nowhere: by goal (0.580" in each.data for each in scene.answers))

@@ -127,6 +127,31 @@ def test_a_cancelled_goal_leaves_the_arm_held_until_the_next(play):
     _until(arm, actor, "reached")
 
 
+def test_a_stop_gives_up_a_goal_that_waits_for_its_transform(play):
+    _, actor = play(waits=True)
+    actor.expect("(0.500, 0.000, 0.300) in camera")
+    actor.cancel("stop: it was called")
+    assert list(actor.news) == ["preempted (0.500, 0.000, 0.300) in camera: stop: it was called"]
+    assert not actor.take_pending()
+    assert actor.waits
+
+
+def test_a_pending_goal_does_not_overtake_a_newer_one(play):
+    _, actor = play(waits=True)
+    actor.expect("A in camera")
+    actor.expect("B in camera")
+    actor.give(NEAR)
+    assert list(actor.news)[:2] == [
+        "preempted A in camera: by a newer goal",
+        "preempted B in camera: by goal (0.600, 0.150, 0.300)",
+    ]
+    assert not actor.take_pending()
+    assert np.array_equal(actor.goal, NEAR)
+    actor.expect("C in camera")
+    assert actor.take_pending()
+    assert not actor.take_pending()
+
+
 def test_a_hold_interrupts_a_goal_and_the_goal_goes_on_afterwards(play):
     arm, actor = play(waits=True)
     actor.give(NEAR)
