@@ -101,6 +101,17 @@ def test_a_motion_that_a_busy_machine_made_is_not_judged(robot, recorder):
     assert record.record.late_steps == 2
 
 
+def test_zeros_of_the_watchdog_are_no_step_and_a_motion_begins_after_them(robot, recorder):
+    record = recorder("velocity")
+    for count in range(5):
+        record.take_command(count * _ramp(robot, 1.0), REST, REST)
+    record.take_stop()
+    assert violations(record.record, robot) == []
+    record.take_command(_ramp(robot, 2.0), REST, REST)
+    assert record.record.stops == 1
+    assert record.record.first_step == pytest.approx(2.0)
+
+
 def test_refused_commands_are_a_violation(robot, recorder):
     record = recorder("effort")
     record.take_refusal("2 values, expected 6")

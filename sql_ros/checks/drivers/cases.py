@@ -136,7 +136,6 @@ CASES: dict[str, Case] = {
     "controller_dies": Case((MOVES, do("unload_controller"), holds("{controller}"), do("load_controller"), MOVES)),
     "controller_other_type": Case((holds("{controller}"),), controller="other"),
     "mode_without_controller": Case((refused("controllers", "{mode}"),), robot={"controllers": {}}),
-    "late_velocity_for_torques": Case((refused("velocity_from_position"),), {"velocity": "nan"}, robot=FROM_POSITION),
     "effort_not_accepted": Case(
         (refused("accept_effort_without_timeout"),),
         robot={"accept_effort_without_timeout": None},

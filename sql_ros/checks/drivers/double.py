@@ -288,7 +288,8 @@ class DriverDouble:
     def _on_values(self, message: Float64MultiArray) -> None:
         controller = self._controller
         if isinstance(controller, GroupController):
-            self._judge(lambda: controller.take_values(message.data))
+            is_labelled = bool(message.layout.dim)
+            self._judge(lambda: controller.take_values(message.data), is_labelled=is_labelled)
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         controller = self._controller
@@ -298,12 +299,18 @@ class DriverDouble:
         now, names, position = time.monotonic(), message.joint_names, self.plant.position
         self._judge(lambda: controller.take_trajectory(now, names, points, position))
 
-    def _judge(self, take: Callable[[], Vector]) -> None:
-        """Pass a command to the recorder, or count that the controller refused it."""
+    def _judge(self, take: Callable[[], Vector], *, is_labelled: bool = True) -> None:
+        """Pass a command to the recorder, or count that the controller refused it.
+
+        The stack's watchdog labels no commands; a controller does not read labels.
+        """
         try:
             command = take()
         except CommandError as error:
             self.recorder.take_refusal(str(error))
+            return
+        if not is_labelled and not command.any():
+            self.recorder.take_stop()
             return
         self.recorder.take_command(command, self.plant.position, self.plant.velocity)
 

@@ -36,6 +36,7 @@ class Record:
         beyond_limits_rad: farthest that a joint was beyond its position limits [rad].
         tool_speed_m_s: of the tool [m/s].
         path_rad: that the joint travelled that travelled most [rad].
+        stops: commands of the stack's watchdog: zeros at once, whose steps are not judged.
         late_steps: of the double, after each of which the motion was not judged for a while.
     """
 
@@ -51,6 +52,7 @@ class Record:
     beyond_limits_rad: float = 0.0
     tool_speed_m_s: float = 0.0
     path_rad: float = 0.0
+    stops: int = 0
     late_steps: int = 0
 
     def figures(self) -> dict[str, float]:
@@ -105,6 +107,12 @@ class Recorder:
         self.refusal = reason
         self.record.commands += 1
         self.record.refused_commands += 1
+
+    def take_stop(self) -> None:
+        """Take zeros of the stack's watchdog, after which a motion begins from what is measured."""
+        self.record.commands += 1
+        self.record.stops += 1
+        self.begin_anew()
 
     def take_command(self, command: Vector, position: Vector, velocity: Vector) -> None:
         """Judge a command beside the one before, whenever they came: a busy machine delays both.

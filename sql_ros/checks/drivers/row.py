@@ -218,8 +218,6 @@ class _Play:
             self._wait(lambda: float(np.abs(plant.velocity).max()) > MOVING_RAD_S, STEP_S, "motion")
         getattr(self._stack if action in OF_STACK else self._double, action)()
         self._is_expected_dead |= action in OF_STACK
-        if action == "kill_actor":
-            self._double.recorder.is_stopped = True  # zeros at once are what is wanted
 
     def _check_holds(self) -> None:
         """Check that a calm case had no holds but those of a start and of a busy machine."""

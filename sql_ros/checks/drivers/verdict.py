@@ -5,7 +5,7 @@ from __future__ import annotations
 from sql_ros.checks.drivers.recorder import Record
 from sql_ros.robot.config import RobotConfig
 
-STEP_SHARE = 1.05  # a command's step, of what the acceleration limit allows in one period
+STEP_SHARE = 1.1  # a command's step, of what the acceleration limit allows in one period
 SPEED_SHARE = 1.02  # a commanded speed, of its limit
 CAUGHT_UP = 1.5  # a measured speed, of its limit: a trajectory that came late is caught up
 
