@@ -45,7 +45,7 @@ def test_a_first_command_that_jumps_is_found(robot, recorder, interface):
     command = velocity if interface == "velocity" else velocity * PERIOD_S
     record.take_command(command, REST, REST)
     assert record.record.first_step == pytest.approx(2.0)
-    assert "first command's step 2, expected at most 1.05" in violations(record.record, robot)[0]
+    assert "first command's step 2, expected at most 1.1" in violations(record.record, robot)[0]
 
 
 def test_a_step_between_commands_is_found(robot, recorder):
