@@ -302,7 +302,8 @@ class ActorNode(ManagedNode):
         self._newest: RobotState | None = None  # the last that may be acted on
         self._answered_arrival = 0.0  # of the last state whose latency was measured
         self._arrived = 0.0  # steady time at which it did
-        self._schedule = Schedule(self.meter.period_s, self.control_clock.at(time.monotonic()))
+        clock = self.control_clock
+        self._schedule = Schedule(self.meter.period_s, clock.at(time.monotonic()), is_coarse=clock.follows)
         self._every = 0.0  # control time between two states, smoothed [s]
         self._last_arrival = self.control_clock.at(time.monotonic())  # of a state, control time [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep

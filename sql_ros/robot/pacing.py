@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 SORTED = 8000  # values
 KEPT_S = 60.0  # what quantiles are about: the last minute
 GRACE_SHARE, MOST_GRACE_S = 0.25, 2e-3  # of a period, that a step waits for its state
+LATE_SHARE = 0.25  # of a period: after a step that was later, nothing is caught up, and no two steps are nearer than the rest
 FOLLOW_SHARE, FOLLOW_MOST = 0.05, 0.02  # of its distance from the state, and of a period, by which a deadline is moved at a time
 
 
@@ -104,35 +106,42 @@ class Schedule:
     """When control steps are due: with the state that comes nearest to the deadline, or without one, a little later.
 
     A state that is answered as it arrives is as fresh as can be; a clock of the loop's own would find it up to a period old.
-    Deadlines drift along with the states, whose clock is another one.
+    Deadlines drift along with the states, whose clock is another one. After a late step the next is due a full period later: two
+    commands within less would move a trajectory controller by two steps in the time of one.
 
     Args:
         period_s: of control [s].
         now: on the clock of control (`robot/clock.py`) [s]; by default the steady clock's.
+        is_coarse: The clock of control stands between messages: a step that waits for one is not late.
 
     Attributes:
         due: the next deadline, on the clock of control [s].
     """
 
-    def __init__(self, period_s: float, now: float | None = None) -> None:
+    def __init__(self, period_s: float, now: float | None = None, *, is_coarse: bool = False) -> None:
         self._period = period_s
+        self._late = math.inf if is_coarse else LATE_SHARE * period_s
+        self._shortest = 0.0 if is_coarse else (1.0 - LATE_SHARE) * period_s  # between two steps
+        self._earliest = -math.inf  # for the next step
         self._grace = min(GRACE_SHARE * period_s, MOST_GRACE_S)
         self.due = (time.perf_counter() if now is None else now) + period_s
 
     def is_due(self, arrived: float, every_s: float) -> bool:
         """A state that arrived then is the one for the next step; states come so often [s]."""
-        return arrived >= self.due - 0.5 * min(every_s, self._period)
+        return arrived >= max(self.due - 0.5 * min(every_s, self._period), self._earliest)
 
     def left_s(self, now: float) -> float:
         """How long the state of the next step may still be waited for [s]; 0: the step is overdue."""
         return max(self.due + self._grace - now, 0.0)
 
     def stepped(self, now: float, *, by_state: bool) -> None:
-        """A step began: the next one is due a period later. Deadlines missed by more than a period are given up."""
+        """Take that a step began: the next one is due a period after its deadline, or after itself where it was late."""
         away = now - self.due
-        if abs(away) > self._period:
-            self.due = now
-        else:  # where none came in time, states come later than was thought
-            most = FOLLOW_MOST * self._period
-            self.due += min(max(FOLLOW_SHARE * away, -most), most) if by_state else most
-        self.due += self._period
+        self._earliest = now + self._shortest
+        late = self._late if by_state else self._late + self._grace  # for which it waited on purpose
+        if abs(away) > self._period or away > late:
+            self.due = now + self._period
+            return
+        most = FOLLOW_MOST * self._period  # where no state came in time, states come later than was thought
+        drift = min(max(FOLLOW_SHARE * away, -most), most) if by_state else most
+        self.due = max(self.due + drift + self._period, self._earliest)

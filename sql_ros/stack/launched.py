@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-FIRST_S = 1.0  # for the process that moves the arm to hold it and end, before the others are told to
-ALL_S = 7.0  # from the signal on, for all
+FIRST_S = 2.5  # for the process that moves the arm to brake it (2 s with torques) and end, before the others are told to
+ALL_S = 7.5  # from the signal on, for all
 
 
 def keep(text: bytes, path: Path) -> None:

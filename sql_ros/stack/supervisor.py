@@ -13,8 +13,8 @@ from sql_ros.stack.restarts import Restarts
 from sql_ros.stack.signals import Hurry, Signals, say
 
 LOOK_S = 0.05
-FIRST_S = 1.0  # for the process that moves the arm to hold it and end, before the others are told to; in a hurry
-HURRIED_S = 7.0  # from then on, for all
+FIRST_S = 2.5  # for the process that moves the arm to brake it (2 s with torques) and end, before the others are told to; in a hurry
+HURRIED_S = 7.5  # from then on, for all
 LAST_WORDS = 8  # lines of a log
 
 

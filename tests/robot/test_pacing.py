@@ -90,6 +90,63 @@ def test_without_a_state_a_step_is_overdue_a_little_after_its_deadline_and_long_
     assert schedule.due == pytest.approx(101.1)
 
 
+def test_no_step_is_caught_up_after_a_late_one():
+    """A trajectory controller that gets two commands 10 ms apart moves at twice the speed."""
+    schedule = Schedule(0.05, now=0.0)
+    schedule.stepped(0.09, by_state=False)
+    assert schedule.due == pytest.approx(0.14)
+    assert not schedule.is_due(0.115, 0.05)
+    assert schedule.is_due(0.1301, 0.05)
+    schedule.stepped(0.14 + 0.013, by_state=True)
+    assert schedule.due == pytest.approx(0.203)
+
+
+@pytest.mark.parametrize("rate", [20.0, 125.0, 500.0])
+@pytest.mark.parametrize("every", [1.0, 0.1], ids=["a state per step", "ten states per step"])
+def test_two_steps_are_never_nearer_than_three_quarters(rate, every):
+    """States come up to a period late, and the loop wakes as late."""
+    rng, period = np.random.default_rng(0), 1.0 / rate
+    schedule, steps, woken = Schedule(period, now=0.0), [], 0.0
+    arrivals = np.sort((np.arange(1.0, 4000.0, every) + rng.exponential(0.2, int(3999 / every))) * period)
+    for arrived in arrivals:
+        while (overdue := schedule.due + min(0.25 * period, 2e-3)) < arrived:
+            woken = max(overdue + rng.exponential(0.1) * period, woken)
+            steps.append(woken)
+            schedule.stepped(woken, by_state=False)
+        now = max(arrived, woken)
+        if schedule.is_due(now, every * period):
+            steps.append(now)
+            schedule.stepped(now, by_state=True)
+    between = np.diff(steps) / period
+    assert between.min() >= 0.75 - 1e-9
+    assert between.mean() < 1.2
+
+
+@pytest.mark.parametrize("rate", [20.0, 500.0])
+def test_punctual_steps_keep_the_rate_of_the_states(rate):
+    """Jitter of a tenth of a period is punctual."""
+    rng, period, steps = np.random.default_rng(0), 1.0 / rate, []
+    schedule = Schedule(period, now=0.0)
+    for arrived in (np.arange(1, 2001) + rng.uniform(-0.1, 0.1, 2000)) * period:
+        while (overdue := schedule.due + min(0.25 * period, 2e-3)) < arrived:
+            steps.append(overdue)
+            schedule.stepped(overdue, by_state=False)
+        if schedule.is_due(arrived, period):
+            steps.append(arrived)
+            schedule.stepped(arrived, by_state=True)
+    assert np.mean(np.diff(steps)) == pytest.approx(period, rel=5e-3)
+
+
+def test_a_clock_that_comes_in_steps_keeps_its_rate():
+    """/clock every 20 ms, control every 50 ms: steps wait for the clock, and are not late."""
+    schedule, steps = Schedule(0.05, now=0.0, is_coarse=True), []
+    for now in 0.02 * np.arange(1, 2001):
+        if schedule.left_s(now) == 0.0:
+            steps.append(now)
+            schedule.stepped(now, by_state=False)
+    assert np.mean(np.diff(steps)) == pytest.approx(0.05, rel=0.03)
+
+
 def test_a_pause_on_purpose_does_not_count(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(pacing, "time", clock)
