@@ -63,6 +63,7 @@ from sql_ros.robot.goals import GoalActor
 from sql_ros.robot.pacing import KEPT_S, PeriodMeter, Samples, Schedule
 from sql_ros.robot.realtime import RealtimeConfig, step_back
 from sql_ros.robot.rehearsal import Rehearsal
+from sql_ros.robot.state_rate import StateRate
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.watchdog import NO_REASONS
 
@@ -304,6 +305,7 @@ class ActorNode(ManagedNode):
         self._arrived = 0.0  # steady time at which it did
         clock = self.control_clock
         self._schedule = Schedule(self.meter.period_s, clock.at(time.monotonic()), is_coarse=clock.follows)
+        self._rate = StateRate(self.meter.period_s)
         self._every = 0.0  # control time between two states, smoothed [s]
         self._last_arrival = self.control_clock.at(time.monotonic())  # of a state, control time [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep
@@ -422,10 +424,21 @@ class ActorNode(ManagedNode):
         self._every += 0.05 * (interval - self._every) if self._every else interval
         self._guard.watch.good(state, at)
         self._arrived = arrived
+        before = self._newest
         self._newest = self._guard.watch.state
+        if self._newest is not before and self._rate.heard(at):
+            self._say_slow()
         with self._lock:
             if self._schedule.is_due(at, self._every) and not self.ended.is_set():
                 self._tick(by_state=True)
+
+    def _say_slow(self) -> None:
+        rate, wanted = self._rate.rate_hz, 1.0 / self.meter.period_s
+        name = self.resolve_topic_name("joint_states")
+        self._diagnostics.fault(
+            "states_slow",
+            f"{name} has {rate:.1f} newer states per second for {wanted:.1f} control steps: steps without a newer state make no transition",
+        )
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         before = self._followed.session
@@ -742,6 +755,7 @@ class ActorNode(ManagedNode):
             "control_steps": self.meter.count,
             "missed_deadlines": 0 if self.lockstep else self.meter.missed,
             "episodes_given_up": self.actor.given_up,
+            "transitions_skipped": self.actor.skipped,
             "transitions": self._sequence,
             "unacknowledged": self._sequence - self._acknowledged,
             "policy_version": self._policies.version,

@@ -26,7 +26,7 @@ class EpisodeSummary:
 
     Attributes:
         index: counts episodes of this actor from 0.
-        steps: transitions made.
+        steps: control steps; each makes a transition, except where no newer state came.
         robot_steps: control steps including the way to the start pose.
         undiscounted_return: sum of rewards.
         success: when the episode ended, the goal had been held as long as the task asks, and still was when the arm had been left alone.
@@ -64,6 +64,7 @@ class _Running:
 
     observation: Action
     driven: Driven | None = None  # what became of the action chosen for it
+    is_first: bool = True  # it is the first action for this state: no other acted between the two
     policy_version: int = 0
     steps: int = 0
     total_reward: float = 0.0
@@ -87,6 +88,8 @@ class Actor:
         temperature: Of a deterministic actor; 0, or a policy's candidates are drawn as exp(Q / temperature).
             Replace it by one assignment between two steps.
         given_up: episodes that were interrupted.
+        skipped: Control steps of episodes that made no transition: the state was not newer than at the
+            step before, or two actions had acted since the last newer one.
     """
 
     def __init__(self, task: Task, seed: int, *, deterministic: bool = False, explores: bool = True, drive: Drive | None = None) -> None:
@@ -109,7 +112,9 @@ class Actor:
         self._released = 0  # control steps since the end of the episode, while the arm is left alone
         self._running: _Running | None = None
         self.given_up = 0
+        self.skipped = 0
         self._last_state: RobotState | None = None
+        self._is_repeated = False  # the state of this step is that of the step before
         self._inference_s = 0.0
         self._doubts = False  # the policy's last output was not finite
         self._fastest = np.array(task.robot.velocity_limit)
@@ -140,7 +145,9 @@ class Actor:
         """
         if self._jumped(state):
             self.forget()
+        last = self._last_state
         self._last_state = state
+        self._is_repeated = last is not None and state.stamp_ns == last.stamp_ns
         if self._running is not None and not self._released:
             return self._go_on(self._running, state, send)
         if self._running is not None:
@@ -179,6 +186,7 @@ class Actor:
         made = (self._index, running.steps - 1, running.policy_version)
         before, driven = running.observation, running.driven
         assert driven is not None  # an episode begins with an action
+        is_whole = running.is_first and not self._is_repeated
         fault, inference_s, is_over = "", 0.0, terminated or truncated
         if not is_over:
             command, fault = self._act(running, state, observation)
@@ -197,7 +205,11 @@ class Actor:
             command = self._way_to_start(state)
         if is_over:
             send(command)
-        transition = Transition(before, driven.action, reward, observation, terminated, truncated)
+        transition = None
+        if is_whole:
+            transition = Transition(before, driven.action, reward, observation, terminated, truncated)
+        else:
+            self.skipped += 1
         return Step(command, transition, summary, None, *made, fault=fault, inference_s=inference_s)
 
     def _jumped(self, state: RobotState) -> bool:
@@ -267,6 +279,7 @@ class Actor:
             return self.safety.hold(state), "policy_non_finite"
         self._doubts = False
         running.driven = self._drive.act(wished, state, lambda: candidates)
+        running.is_first = not self._is_repeated
         running.observation = observation
         running.policy_version = policy.info.version if policy else 0
         return running.driven.command, ""

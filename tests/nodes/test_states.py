@@ -11,8 +11,8 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from sql_ros.nodes.messages import state_to_msg
-from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
+from sql_ros.nodes.messages import TransitionCodec, state_to_msg
+from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.robot.writers import CONTESTED_S
 from sql_ros.share import share_folder
 
@@ -291,3 +291,25 @@ def test_learner_and_monitor_warn_while_nothing_arrives(probe, processes, fast_l
 
     probe.wait(lambda: says("/learner", "waiting for transitions on /replay"))
     probe.wait(lambda: says("/monitor", "waiting for the actor's diagnostics"))
+
+
+def test_states_slower_than_control_are_said_and_skipped(probe, start, task):
+    """A driver at 15 Hz for control at 20 Hz: no transition has the same state twice."""
+    driver, codec, entries = Driver(probe, task), TransitionCodec(task.spec), []
+    driver.position[0] = 0.1
+    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    probe.play_learner()
+    scene = start(mode="train")
+
+    def move() -> None:
+        if scene.commands:
+            driver.position += np.array(scene.commands[-1].data) / 15.0
+        driver.tell()
+
+    probe.node.create_timer(1.0 / 15.0, move)
+    scene.until(lambda: len(entries) > 20 and scene.value("transitions_skipped") > 20)
+    scene.until(lambda: scene.value("fault/states_slow"))
+    pairs = [(entry.transition.observation, entry.transition.next_observation) for entry in entries]
+    assert not any(np.array_equal(*pair) for pair in pairs)
+    assert scene.value("fault/states_slow") == 1
+    assert "newer states per second for 20.0 control steps" in scene.log()

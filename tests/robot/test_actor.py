@@ -32,6 +32,30 @@ def test_transitions_follow_each_other_without_a_gap(short):
             np.testing.assert_array_equal(before.next_observation, after.observation)
 
 
+@pytest.mark.parametrize("every", [2, 3, 4])  # 4: states at 15 Hz for control at 20 Hz
+def test_a_step_without_a_newer_state_makes_no_transition(short, every):
+    """A state and the next one make a transition where exactly one action acted between them."""
+    actor, arm = Actor(short, seed=0), SimulatedArm(short)
+    seen, newer, made, ended, skipped = arm.state(), [], 0, 0, 0
+    for number in range(400):
+        is_newer = number % every > 0
+        seen = arm.state() if is_newer else seen
+        newer.append(is_newer)
+        was_under_way = actor._running is not None and not actor._released
+        step = actor.step(seen)
+        arm.sim.command(short.config.command_mode, step.command)
+        arm.sim.advance(25)
+        made += step.transition is not None
+        ended += step.summary is not None
+        skipped += was_under_way and step.transition is None
+        if step.transition is not None:
+            assert newer[-2:] == [True, True]
+            assert not np.array_equal(step.transition.observation, step.transition.next_observation)
+    assert ended > 3
+    assert actor.skipped == skipped > 50
+    assert made > 30 or every == 2  # of every two states one is repeated: no step is whole
+
+
 def test_the_command_goes_out_once_and_before_what_the_arm_need_not_wait_for(short, monkeypatch):
     happened, reward = [], Task.reward
     monkeypatch.setattr(Task, "reward", lambda *given: (happened.append("reward"), reward(*given))[1])

@@ -1,0 +1,49 @@
+"""Whether states come more slowly than control steps are made."""
+
+from __future__ import annotations
+
+WINDOW_S = 3.0  # over which the rate is measured
+LEAST_SHARE = 0.9  # of the control rate
+GAP_PERIODS = 10.0  # a longer silence is no rate: the window begins anew
+
+
+class StateRate:
+    """Measure the rate of newer states; times are given in, on the clock of control [s].
+
+    Args:
+        period_s: Of control [s].
+
+    Attributes:
+        is_slow: The states of the last window came too slowly.
+        rate_hz: Of the states in the last window; 0 before its end [Hz].
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period = period_s
+        self._window = max(WINDOW_S, 20.0 * period_s)
+        self._began: float | None = None
+        self._last = 0.0
+        self._count = 0
+        self.is_slow = False
+        self.rate_hz = 0.0
+
+    def heard(self, now: float) -> bool:
+        """Take a newer state; return whether it ends the first window with too few."""
+        if self._began is None or now - self._last > GAP_PERIODS * self._period:
+            self._begin(now)
+            return False
+        self._last = now
+        self._count += 1
+        passed = now - self._began
+        if passed < self._window:
+            return False
+        was_slow = self.is_slow
+        self.rate_hz = self._count / passed
+        self.is_slow = self.rate_hz * self._period < LEAST_SHARE
+        self._begin(now)
+        return self.is_slow and not was_slow
+
+    def _begin(self, now: float) -> None:
+        self._began = now
+        self._last = now
+        self._count = 0
