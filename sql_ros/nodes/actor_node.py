@@ -100,8 +100,8 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     )
     dry_run: bool = option(False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands")
     real_arm: bool = option(
-        False,
-        "the controller of the commands is checked and watched; so it is anyhow where they go to the topic that the robot file names",
+        True,
+        "the controller of the commands is checked and watched, unless they go to a topic sim_bridge/commands; false: the arm is simulated",
     )
     switch_controllers: bool = option(
         False, "real arm: activate the controller of the commands where another is active, and restore that at the end"

@@ -33,6 +33,7 @@ from sql_ros.robot.following import Following
 from sql_ros.robot.watchdog import NO_REASONS
 
 LOOK_S = 1.0
+SIMULATED = "/sim_bridge/commands"  # end of a simulated arm's command topic
 ZEROED = ("velocity", "torque")  # modes in which zero is a safe command
 
 
@@ -45,7 +46,7 @@ class ArmLink:
         mode: Of its commands.
         publisher: Of its commands.
         period_s: Of control, in the arm's time [s].
-        real_arm: Commands go to a real controller, whatever its topic.
+        real_arm: Commands on any topic but a sim_bridge's go to a real controller.
         switches: See `ControllerWatch`.
         is_used: False in a dry run: nothing is checked.
         in_real_time: False in lockstep, where only the subscriber counts.
@@ -74,16 +75,9 @@ class ArmLink:
         self._controllers: ControllerWatch | None = None
         self._watchdog: WatchdogLink | None = None
         self.is_silent = self.starts_anew = False
-        self.is_real = real_arm or self._is_of(robot, mode)
+        self.is_real = real_arm and not publisher.topic_name.endswith(SIMULATED)
         if is_used and in_real_time and self.is_real:
             self._wire(robot, mode, period_s, switches=switches, is_paced=is_paced)
-
-    def _is_of(self, robot: RobotConfig, mode: str) -> bool:
-        """Return whether the command topic is that of the robot file's controller."""
-        if mode not in robot.controllers:
-            return False
-        named = self._node.resolve_topic_name(robot.controllers[mode].command_topic)
-        return bool(self._publisher.topic_name == named)
 
     def _wire(self, robot: RobotConfig, mode: str, period_s: float, *, switches: bool, is_paced: bool) -> None:
         """Check the controller of a real arm, and have its commands watched."""
@@ -91,7 +85,8 @@ class ArmLink:
             controller = robot.controller(mode)
             robot.check_timeout(mode)
         except ConfigError as error:
-            raise ConfigError(f"robot '{robot.name}' has {error}") from None
+            hint = f"(real_arm:=false if {self._publisher.topic_name} is that of a simulation)"
+            raise ConfigError(f"robot '{robot.name}' has {error} {hint}") from None
         for line in robot.warnings(mode):
             self._node.get_logger().warning(line)
         if controller.interface == "intera":

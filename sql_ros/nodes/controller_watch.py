@@ -48,7 +48,7 @@ def wanted_controller(controller: ControllerConfig, mode: str, joints: tuple[str
     """
     for suffix in SUFFIXES:
         where, _, name = topic.removesuffix(suffix).rpartition("/")
-        if topic.endswith(suffix) and not controller.topic:
+        if name and topic.endswith(suffix) and not controller.topic:
             manager = f"{where}/controller_manager"
             return Wanted(replace(controller, name=name), mode, joints, manager)
     return Wanted(controller, mode, joints, f"{namespace.rstrip('/')}/controller_manager")

@@ -134,7 +134,12 @@ class Processes:
         self._running: list[subprocess.Popen] = []
 
     def node(self, executable: str, remappings: dict[str, str] | None = None, **parameters) -> subprocess.Popen:
-        """Starts a node; `__` in a parameter name stands for a dot."""
+        """Starts a node; `__` in a parameter name stands for a dot.
+
+        The arm behind a command topic that is not remapped is played by the test.
+        """
+        if executable in ("actor", "trials") and "commands" not in (remappings or {}):
+            parameters.setdefault("real_arm", False)
         words = [sys.executable, "-m", f"sql_ros.nodes.{executable}_node", "--ros-args"]
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)

@@ -31,7 +31,8 @@ class VelocityArm:
         frozen: Stands still whatever it is told, as in a protective stop.
     """
 
-    def __init__(self, probe, task) -> None:
+    def __init__(self, probe, task, topic: str = TOPIC) -> None:
+        self.topic = topic
         self.probe, self._node, self._joints = probe, probe.node, task.robot.joints
         self.position = np.array(task.robot.neutral_position)
         self.position[0] = 0.5  # turned about its upright axis: the actor begins to move
@@ -46,7 +47,7 @@ class VelocityArm:
 
     def load_controller(self) -> None:
         """Subscribe to the command topic."""
-        self._controller = self._node.create_subscription(Float64MultiArray, TOPIC, self._on_command, RELIABLE)
+        self._controller = self._node.create_subscription(Float64MultiArray, self.topic, self._on_command, RELIABLE)
 
     def unload_controller(self) -> None:
         """Drop the subscription; the hardware brakes the arm."""
@@ -77,7 +78,7 @@ class VelocityArm:
     def status(self) -> DiagnosticStatus:
         """Return the newest report of the actor."""
         reports = (s for r in reversed(self._reports) for s in r.status)
-        return next((s for s in reports if s.name == "actor: control"), DiagnosticStatus())
+        return next((s for s in reports if s.name.endswith("actor: control")), DiagnosticStatus())
 
     def value(self, key: str) -> str:
         """Return a value of the newest report."""
@@ -245,6 +246,40 @@ def test_a_dry_run_has_no_watchdog(probe, arm, start):
     assert not arm.commands
 
 
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "/commands",
+        "/velocity_controller/commands",
+        "/my_robot/forward_velocity_controller/commands",
+    ],
+)
+def test_any_topic_but_that_of_the_simulation_is_a_real_arm(probe, task, processes, topic):
+    """An actor started by hand, also in another namespace, has a watchdog and a controller check."""
+    probe.play_learner()
+    arm = VelocityArm(probe, task, topic)
+    arm.load_controller()
+    names = {"commands": topic, "__ns": "/left", "learner/progress": "/learner/progress"}
+    names |= {"joint_states": "/joint_states", "replay": "/replay"}
+    actor = processes.node("actor", names, max_state_age_s=0.5)
+    arm.until_moving()
+    checked = probe.wait(lambda: arm.value("controller"), what="a controller check")
+    assert checked.startswith(("subscribers only: ", "not checked yet"))
+    at = time.monotonic()
+    actor.kill()
+    probe.wait(lambda: not arm.moves(), timeout=5, what="zeros")
+    stopped_at = next(when for when, values in arm.commands if when > at and not values.any())
+    assert stopped_at - at <= GRACE_S
+
+
+def test_an_arm_that_is_said_to_be_simulated_is_not_watched(arm, start):
+    arm.load_controller()
+    actor = start(real_arm=False)
+    arm.until_moving()
+    assert _watchdogs(actor) == []
+    assert arm.value("controller") == ""
+
+
 def test_the_check_that_was_made_is_reported(arm, start):
     arm.load_controller()
     start()
@@ -254,6 +289,7 @@ def test_the_check_that_was_made_is_reported(arm, start):
     arm.probe.wait(lambda: arm.value("command_watchdog") == "ready")
 
 
+@pytest.mark.parametrize("topic", [TOPIC, "/my_robot/forward_effort_controller/commands"])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -262,16 +298,17 @@ def test_the_check_that_was_made_is_reported(arm, start):
     ],
     ids=["no controller", "no consent"],
 )
-def test_torques_that_nobody_asked_for_are_refused(processes, arm, tmp_path, changes, message):
+def test_torques_that_nobody_asked_for_are_refused(processes, arm, tmp_path, changes, message, topic):
     robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text()) | changes
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(robot))
     task = yaml.safe_load((share_folder() / "config/tasks/sawyer_stack.yaml").read_text())
     (tmp_path / "mine_stack.yaml").write_text(yaml.safe_dump(task | {"robot": str(tmp_path / "mine.yaml")}))
-    actor = processes.node("actor", {"commands": TOPIC}, task=str(tmp_path / "mine_stack.yaml"), real_arm=True)
+    actor = processes.node("actor", {"commands": topic}, task=str(tmp_path / "mine_stack.yaml"))
     arm.load_controller()
     arm.probe.wait(lambda: actor.poll() is not None)
     assert actor.returncode == 2
     assert message in actor.log.read_text()
+    assert f"(real_arm:=false if /{topic.strip('/')} is that of a simulation)" in actor.log.read_text()
     assert not arm.commands
 
 
