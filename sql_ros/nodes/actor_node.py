@@ -33,6 +33,7 @@ from sql_ros.core.replay import Transition
 from sql_ros.nodes.adapters import Wire, make_adapter
 from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.barrier import LearnerBarrier
+from sql_ros.nodes.command_rivals import CommandRivals
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.ending import ENDING
 from sql_ros.nodes.goal_intake import GoalIntake
@@ -146,6 +147,7 @@ class ActorNode(ManagedNode):
         self._guard = Guard(self, self.config, self.where)
         self._guard.conditions.append(lambda now: self._link.reasons(now))
         self._guard.conditions.append(lambda now: self._speakers.reasons(now))
+        self._guard.conditions.append(lambda now: self._rivals.reasons if self._rivals is not None else NO_REASONS)
         self._run = time.time_ns() // 1000  # names this process on the replay topic
         self._sequence = 0
         self._progress = NO_PROGRESS
@@ -154,6 +156,7 @@ class ActorNode(ManagedNode):
         self._kept, self._acknowledged = Ledger(), 0  # transitions sent, and the sequence up to which a learner has them, or nobody will
         self._lock = threading.Lock()  # a control step is made by one thread at a time; of what lockstep remembers
         self._link: ArmLink | None = None  # from `configure` on
+        self._rivals: CommandRivals | None = None  # of a real arm
         self._brakes = False  # no longer active, but states are still read
         self._threads: list[NodeThread] = []
 
@@ -197,6 +200,8 @@ class ActorNode(ManagedNode):
             in_real_time=not self.lockstep,
             is_paced=not self.control_clock.follows,
         )
+        is_watched = self._link.is_real and not self.config.dry_run
+        self._rivals = CommandRivals(self, self.presence, self.commanded()) if is_watched else None
         self._replay = self.create_publisher(Float64MultiArray, "replay", REPLAY)
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
         self._targets = self.create_publisher(PoseStamped, "target", LATCHED)
@@ -225,6 +230,11 @@ class ActorNode(ManagedNode):
     def commanded(self) -> str:
         """Return the topic of the commands; empty in a dry run. See `ManagedNode`."""
         return "" if self.config.dry_run else str(self._commands.topic_name)
+
+    def _say_strangers(self) -> None:
+        """As every node; those of a real arm are a hold. See `CommandRivals`."""
+        if self._rivals is None:
+            super()._say_strangers()
 
     def make_actor(self) -> Actor:
         """Who acts.
@@ -306,6 +316,8 @@ class ActorNode(ManagedNode):
         clock = self.control_clock
         self._schedule = Schedule(self.meter.period_s, clock.at(time.monotonic()), is_coarse=clock.follows)
         self._rate = StateRate(self.meter.period_s)
+        if self._rivals is not None:
+            self._rivals.look()
         self._every = 0.0  # control time between two states, smoothed [s]
         self._last_arrival = self.control_clock.at(time.monotonic())  # of a state, control time [s]
         self._answered: tuple[RobotState, Vector] | None = None  # last state and its command; lockstep

@@ -245,6 +245,9 @@ class ManagedNode(LiveParameters, LifecycleNode):
         """Say who cannot be heard, and who else commands the arm."""
         for line in self.reading.unheard():
             self._diagnostics.fault("incompatible_qos", line)
+        self._say_strangers()
+
+    def _say_strangers(self) -> None:
         if strangers := self.presence.strangers():
             names = ", ".join(strangers)
             self._diagnostics.fault("commands_shared", f"{names} publishes on {self.commanded()}, too: the arm obeys both")

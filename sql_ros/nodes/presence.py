@@ -46,6 +46,7 @@ class Presence:
         self._node, self._diagnostics, self._give_way = node, diagnostics, give_way
         self._mine = Claim(node.get_fully_qualified_name(), session=session)
         self._others: dict[int, tuple[Claim, float]] = {}  # by id, with the steady time of its last sign
+        self._known: dict[int, str] = {}  # nodes that have claimed anything, by id of the process
         self._news = threading.Condition()
         self._active = self._steps_back = False
         self._next_beat = 0.0
@@ -96,9 +97,9 @@ class Presence:
         self._say(replace(self._mine, since_ns=0, commands=""))
 
     def strangers(self) -> list[str]:
-        """Return the nodes without a claim that publish on the topic of this node's commands."""
+        """Return the nodes that never claimed anything and publish on the topic of this node's commands."""
         with self._news:
-            known = {other.node for other, _ in self._others.values()} | {self._mine.node}
+            known = {*self._known.values(), self._mine.node}
         return sorted(set(self._publishers()) - known)
 
     def _say(self, claim: Claim) -> None:
@@ -123,6 +124,10 @@ class Presence:
             self._diagnostics.fault("claim_dropped", str(error))
             return
         what = conflict(self._mine, other)
+        with self._news:
+            if other.id not in self._known and len(self._known) >= MOST_OTHERS:
+                self._known.pop(next(iter(self._known)))
+            self._known[other.id] = other.node
         if not what:
             with self._news:
                 self._others.pop(other.id, None)

@@ -16,6 +16,7 @@ policy_non_finite   an output of the policy that is not finite             the n
 loop_late           the control loop woke later than the limit             the next step in time
 ==================  =====================================================  ==================================================
 
+Another publisher of a real arm's commands is a hold of `nodes/command_rivals.py` (`commands_shared`).
 What people and robots stop the arm with is in `robot/latch.py`.
 When a training may send its first command is in `nodes/barrier.py` (`learner_missing`).
 """
@@ -33,7 +34,7 @@ from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
 OUTSIDE_RAD = 0.5  # so far beyond a limit no joint is: another unit, another zero
 TRUST_AFTER = 3  # plausible states in a row, once one was not
 NO_REASONS: Mapping[str, str] = {}
-MOST_SEVERE_FIRST = ("emergency_stop", "stop", "stop_lock", "robot", "enable_silent")  # then the others
+MOST_SEVERE_FIRST = ("emergency_stop", "stop", "stop_lock", "robot", "enable_silent", "commands_shared")  # then the others
 
 
 class StateWatch:

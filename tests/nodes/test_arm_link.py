@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from sql_ros.nodes.command_rivals import GONE_S
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE, REPLAY
 from sql_ros.share import share_folder
@@ -388,3 +389,28 @@ def test_switch_controllers_activates_once_and_restores(arm, start, task):
     assert not arm.commands[-1][1].any()
     arm.probe.wait(lambda: actor.poll() is not None)
     assert actor.returncode == 0
+
+
+def test_another_publisher_of_commands_holds_the_arm_until_it_left(arm, start):
+    """It is named once, and no transition is made meanwhile."""
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    before = actor.log.read_text()
+    assert "commands_shared" not in before  # the actor's own watchdog is none
+    rival = arm.probe.node.create_publisher(Float64MultiArray, TOPIC, RELIABLE)
+    came = time.monotonic()
+    arm.probe.wait(lambda: not arm.velocity().any(), what="rest")
+    print(f"rest {time.monotonic() - came:.2f} s after the publisher was made")
+    arm.until_held("commands_shared")
+    assert f"/probe publishes on /{TOPIC}, too" in arm.status().message
+    made = len(arm.transitions)
+    arm.probe.spin_for(2.5)
+    assert len(arm.transitions) == made
+    assert not arm.velocity().any()
+    left = time.monotonic()
+    arm.probe.node.destroy_publisher(rival)
+    arm.until_moving()
+    assert time.monotonic() - left > GONE_S
+    assert actor.log.read_text().count("commands_shared: ") == 1
+    assert arm.value("hold/commands_shared") == "1"
