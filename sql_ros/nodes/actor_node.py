@@ -384,11 +384,17 @@ class ActorNode(ManagedNode):
         """
         if self.task.spec.command_mode == "torque" and not self.lockstep:
             state = self._brake_by_torques(state)
+        self._await_period()
         self._send(self.actor.interrupt(state, fresh=False), state)
         while not self.actor.safety.is_at_rest:
             if not self.lockstep:
                 time.sleep(self.meter.period_s)
             self._send(self.actor.interrupt(state, fresh=False), state)
+
+    def _await_period(self) -> None:
+        """Wait for the end of the last command's period: two commands within it would be two steps of speed."""
+        if not self.lockstep:
+            time.sleep(max(self._left + self.meter.period_s - time.monotonic(), 0.0))
 
     def _brake_by_torques(self, state: RobotState) -> RobotState:
         """Until the arm is at rest by its own word, or has none any more; returns the last state."""

@@ -414,3 +414,19 @@ def test_another_publisher_of_commands_holds_the_arm_until_it_left(arm, start):
     assert time.monotonic() - left > GONE_S
     assert actor.log.read_text().count("commands_shared: ") == 1
     assert arm.value("hold/commands_shared") == "1"
+
+
+def test_the_first_braking_command_comes_a_period_later(arm, processes, start):
+    """Two steps of braking within milliseconds would be twice the acceleration that is allowed."""
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    count = len(arm.commands)
+    arm.probe.wait(lambda: len(arm.commands) > count and arm.moves(), what="one more command")
+    actor.send_signal(signal.SIGINT)
+    ended = len(arm.commands)
+    arm.probe.wait(lambda: actor.poll() is not None and not arm.velocity().any())
+    gaps = np.diff([at for at, _ in arm.commands[ended - 1 :]])
+    print(f"gaps {gaps.round(4).tolist()} s")
+    assert len(gaps) > 1
+    assert gaps.min() > 0.6 * PERIOD
