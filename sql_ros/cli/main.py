@@ -156,7 +156,11 @@ def _stack_and_arguments(words: list[str], stacks: tuple[str, ...]) -> tuple[str
     """
     from sql_ros.share import share_folder
 
-    given = dict(word.split(":=", 1) for word in words if ":=" in word)
+    given: dict[str, str] = {}
+    for argument, value in (word.split(":=", 1) for word in words if ":=" in word):
+        if argument in given:
+            raise ConfigError(f"{argument}:= is given twice: {given[argument]} and {value}")
+        given[argument] = value
     names = [word for word in words if ":=" not in word]
     for place, name in enumerate(names):
         if place == 0 and name in stacks:

@@ -1,6 +1,7 @@
 """The parameters that each node declares: a table for people (`sql-ros params`), names for params files.
 
-`python -m sql_ros.nodes.declared` prints the names as JSON, for a process that must not import torch or rclpy.
+`python -m sql_ros.nodes.declared` prints the names as JSON, for a process that must not import rclpy.
+With `--check` it reads parameters per node as JSON and judges them as the nodes would.
 """
 
 from __future__ import annotations
@@ -8,13 +9,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
-from sql_ros.core.config import Config
+from sql_ros.core.config import Config, config_from_mapping
+from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError
+from sql_ros.nodes.parameters import RCLPY_OWN
 
 CONFIGS = {
     "learner": {
-        "": "sql_ros.nodes.learner_node.LearnerConfig",
+        "": "sql_ros.nodes.learner_config.LearnerConfig",
         "trainer.": "sql_ros.core.algorithm.TrainerConfig",
         "algorithm.": "sql_ros.core.algorithm.AlgorithmConfig",
     },
@@ -28,15 +34,56 @@ CONFIGS = {
 def declared_by(node: str) -> dict[str, dataclasses.Field[object]]:
     """Return the parameters of a node, by full name."""
     fields = {}
-    for prefix, path in CONFIGS[node].items():
-        module, _, name = path.rpartition(".")
-        config: type[Config] = getattr(import_module(module), name)
+    for prefix, config in _configs(node).items():
         fields.update({prefix + field.name: field for field in dataclasses.fields(config)})
     return fields
 
 
+def check_parameters(node: str, values: Mapping[str, Any]) -> None:
+    """Judge the parameters of a node as the node itself does when it starts.
+
+    Raises:
+        ConfigError: One is unknown, of the wrong type or out of range.
+    """
+    where = f"parameters of {node}"
+    own = {name: value for name, value in values.items() if name.split(".")[0] not in RCLPY_OWN}
+    known = declared_by(node)
+    for name in own:
+        if name not in known:
+            close = get_close_matches(name, known, 3)
+            advice = f"did you mean {', '.join(close)}?" if close else "sql-ros params lists them"
+            raise ConfigError(f"{where}: unknown parameter '{name}': {advice}")
+    for prefix, config in _configs(node).items():
+        names = {field.name: prefix + field.name for field in dataclasses.fields(config)}
+        given = {field: own[name] for field, name in names.items() if name in own}
+        config_from_mapping(config, given, where)
+
+
+def _configs(node: str) -> dict[str, type[Config]]:
+    """Return the config classes of a node by the prefix of their parameters."""
+    classes = {}
+    for prefix, path in CONFIGS[node].items():
+        module, _, name = path.rpartition(".")
+        classes[prefix] = getattr(import_module(module), name)
+    return classes
+
+
 def main() -> int:
-    """Print the names of the parameters of each node; a node whose packages are not installed here is left out."""
+    """Print names, or judge parameters; a node whose packages are not installed here is left out."""
+    return _check() if sys.argv[1:] == ["--check"] else _print_names()
+
+
+def _check() -> int:
+    try:
+        for node, values in json.load(sys.stdin).items():
+            check_parameters(node, values)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return CONFIG_EXIT_CODE
+    return 0
+
+
+def _print_names() -> int:
     names = {}
     for node in CONFIGS:
         try:

@@ -9,14 +9,12 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.config import option
 from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, MessageError, SignatureError
 from sql_ros.core.ledger import Ledger
 from sql_ros.core.manifest import checkpoints, step_of
@@ -27,7 +25,8 @@ from sql_ros.core.run_folder import LEDGER, traces
 from sql_ros.core.spec import TaskSpec
 from sql_ros.core.trainer import Trainer
 from sql_ros.nodes.diagnostics import ERROR, OK, WARN, Status
-from sql_ros.nodes.managed import ManagedConfig, ManagedNode
+from sql_ros.nodes.learner_config import LearnerConfig
+from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
@@ -36,24 +35,6 @@ from sql_ros.robot.tasks import load_task
 
 PROGRESS_PERIOD_S = 0.5
 MOST_ACTORS = 64  # actor processes whose transitions are acknowledged, those last heard of; a run may have seen more
-
-
-@dataclass(frozen=True)
-class LearnerConfig(ManagedConfig):
-    """Parameters of the learner node itself; those of the algorithm have the prefixes `trainer` and `algorithm`."""
-
-    task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
-    seed: int = option(0, "of weights, batches and proposals", minimum=0)
-    run_dir: str = option("", "where checkpoints/ goes; empty: none are written")
-    resume: bool = option(False, "continue from the newest checkpoint in run_dir")
-    realtime_factor: float = option(1.0, "0: lockstep, updates are made transition by transition, in order", minimum=0.0, maximum=100.0)
-    policy_period_s: float = option(
-        2.0, "between two policies when not in lockstep (there: every 50 transitions, and at the end of an episode) [s]", minimum=0.0
-    )
-    checkpoint_period_s: float = option(60.0, "between two checkpoints [s]", minimum=1.0)
-    durable: bool = option(True, "with run_dir: a transition is acknowledged when it is on disk; false: when it is in the buffer")
-    key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
-    threads: int = option(1, "torch threads; two stall each other where another process has a core", minimum=1, maximum=256)
 
 
 class LearnerNode(ManagedNode):

@@ -121,7 +121,7 @@ class MonitorNode(LiveParameters, Node):
         if self._run_dir is None:
             return
         if self.progress.first_updates is None and not self.progress.episodes:
-            self._say(f"Neither the learner nor an episode was heard: no report is written to {self._run_dir}")
+            self._say(f"Neither the learner nor a whole episode was heard: no report is written to {self._run_dir}")
             return
         try:
             self._conclude(self._run_dir)

@@ -8,7 +8,7 @@ from sql_ros.core.errors import ConfigError, PolicyError
 from sql_ros.core.policy import Policy, read_task_name
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
-from sql_ros.share import find_policy
+from sql_ros.share import find_policy, share_folder
 
 
 def task_of_policy(path: Path, task: str = "") -> str:
@@ -25,6 +25,11 @@ def task_of_policy(path: Path, task: str = "") -> str:
     if task and Path(task).stem != trained:
         raise ConfigError(
             f"policy {path} was trained for task '{trained}', but task '{task}' is given: leave it out, or name another policy"
+        )
+    if not task and not (share_folder() / "config" / "tasks" / f"{trained}.yaml").is_file():
+        raise ConfigError(
+            f"policy {path} was trained for task '{trained}', which is no file in config/tasks/: "
+            f"give the path of its file, task:=PATH/{trained}.yaml (--task with eval and demo)"
         )
     return task or trained
 

@@ -139,13 +139,32 @@ def declared() -> dict[str, list[str]]:
     Raises:
         ConfigError: That failed.
     """
-    words = [sys.executable, "-m", "sql_ros.nodes.declared"]
-    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    answer = _ask_nodes()
     try:
         return dict(json.loads(answer.stdout))
     except ValueError:
-        reason = (answer.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise ConfigError(f"cannot ask the nodes which parameters they have: {reason}") from None
+        raise ConfigError(f"cannot ask the nodes which parameters they have: {_last_line(answer)}") from None
+
+
+def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
+    """Judge the parameters of each node as the nodes themselves would.
+
+    Raises:
+        ConfigError: One is unknown, of the wrong type or out of range.
+    """
+    answer = _ask_nodes("--check", question=json.dumps(parameters))
+    if answer.returncode:
+        raise ConfigError(_last_line(answer))
+
+
+def _ask_nodes(*words: str, question: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `sql_ros.nodes.declared`, which may import rclpy."""
+    command = [sys.executable, "-m", "sql_ros.nodes.declared", *words]
+    return subprocess.run(command, input=question, capture_output=True, text=True, check=False)
+
+
+def _last_line(answer: subprocess.CompletedProcess[str]) -> str:
+    return (answer.stderr.strip().splitlines() or ["no answer"])[-1]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

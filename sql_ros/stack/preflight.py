@@ -26,6 +26,7 @@ from sql_ros.core.run_folder import check_is_unlocked, check_is_unused
 from sql_ros.share import find_policy
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_arguments, whole_number
 from sql_ros.stack.description import Stack, describe
+from sql_ros.stack.params_file import check_parameters
 from sql_ros.stack.settings import Settings, read_settings
 
 OF_LEARNER = ("torch", "safetensors")
@@ -50,6 +51,8 @@ def preflight(given: Mapping[str, str]) -> Stack:
         _check_policy(settings.policy, settings)
     if settings.key_file:
         read_key(Path(settings.key_file))
+    if settings.args["params_file"]:
+        check_parameters({process.executable: process.parameters for process in stack.processes})
     if settings.mode == "train":
         _check_learner(settings, stack.parameters_of("learner"))
     else:

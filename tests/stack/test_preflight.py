@@ -89,6 +89,9 @@ SMALL = "learner:\n  ros__parameters:\n    trainer:\n      replay_capacity: 9\n"
 OTHER = "learner:\n  ros__parameters:\n    algorithm:\n      hidden_sizes: [8]\n"
 WRONG = "learner:\n  ros__parameters:\n    algorithm:\n      hiden_sizes: [8]\n"
 
+SLOW = "actor:\n  ros__parameters:\n    max_state_age_s: -1.0\n"
+MISSPELLED = "monitor:\n  ros__parameters:\n    evaluation_episods: 3\n"
+
 REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "an unknown argument": (lambda top: ["tusk:=ur5e_reach"], "unknown argument 'tusk'"),
     "a mistyped folder to resume": (
@@ -102,6 +105,18 @@ REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "a folder to resume without a name": (
         lambda top: ["resume:=true"],
         "it needs mode:=train, and run_dir:=",
+    ),
+    "an option of a node out of its range": (
+        lambda top: [f"params_file:={_write(top / 'slow.yaml', SLOW)}"],
+        "'max_state_age_s' must be at least 0.001, got -1.0",
+    ),
+    "a misspelled option of a node": (
+        lambda top: [f"params_file:={_write(top / 'misspelled.yaml', MISSPELLED)}"],
+        "unknown parameter 'evaluation_episods': did you mean evaluation_episodes",
+    ),
+    "an argument given twice": (
+        lambda top: ["seed:=1", "seed:=2"],
+        "seed:= is given twice",
     ),
     "two folders": (
         lambda top: ["--resume", "runs/sawyer", "run_dir:=runs/ur5e"],
@@ -158,7 +173,7 @@ REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "an option that is unknown": (
         lambda top: [f"params_file:={_write(top / 'wrong.yaml', WRONG)}"],
-        "unknown key 'hiden_sizes'",
+        "unknown parameter 'algorithm.hiden_sizes': did you mean algorithm.hidden_sizes",
     ),
     "no key": (lambda top: ["key_file:=nowhere.key"], "cannot read the key file"),
     "a key that is none": (
