@@ -11,18 +11,13 @@ from collections.abc import Mapping
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from sql_ros.nodes.endpoint_names import UNDISCOVERED
 from sql_ros.nodes.presence import Presence
 from sql_ros.robot.watchdog import NO_REASONS
 
 LOOK_S = 0.1  # between two looks at the graph
 GONE_S = 2.0  # for which the last one must have been gone
 NAMING_S = 0.5  # for which the name of a new publisher is waited for: it may be this node's watchdog
-UNNAMED = "_NODE_NAME_UNKNOWN_"  # of a publisher whose node is not discovered yet
-
-
-def is_named(name: str) -> bool:
-    """Return whether the graph knows the node of a publisher by its name."""
-    return UNNAMED not in name
 
 
 class CommandRivals:
@@ -59,13 +54,13 @@ class CommandRivals:
 
     def _found(self, now: float) -> list[str]:
         found = self._presence.strangers()
-        names = [name for name in found if is_named(name)]
+        names = [name for name in found if name != UNDISCOVERED]
         if len(names) == len(found):
             self._unnamed_since = None
         elif self._unnamed_since is None:
             self._unnamed_since = now
         elif now - self._unnamed_since > NAMING_S:
-            names.append("a publisher that is still being discovered")
+            names.append(UNDISCOVERED)
         return names
 
     def _description(self, names: list[str]) -> str:

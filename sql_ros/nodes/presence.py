@@ -17,6 +17,7 @@ from std_msgs.msg import UInt64MultiArray
 from sql_ros.core.errors import ConfigError, MessageError
 from sql_ros.nodes.claims import Claim, conflict, reason_to_yield
 from sql_ros.nodes.diagnostics import Diagnostics
+from sql_ros.nodes.endpoint_names import endpoint_name
 from sql_ros.nodes.messages import claim_from_msg, claim_to_msg
 from sql_ros.nodes.qos import LATCHED, LATCHED_BY_MANY
 from sql_ros.nodes.reading import Reading
@@ -164,4 +165,4 @@ class Presence:
             return []
         publishers = self._node.get_publishers_info_by_topic(self._mine.commands)
         others = [p for p in publishers if not p.node_name.endswith(WATCHDOG)]
-        return [f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in others]
+        return [endpoint_name(p) for p in others]

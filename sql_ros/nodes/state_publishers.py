@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from rclpy.node import Node
 
+from sql_ros.nodes.endpoint_names import UNDISCOVERED, endpoint_name
 from sql_ros.robot.watchdog import NO_REASONS
 from sql_ros.robot.writers import WriterWatch
 
-LOOK_S = 1.0  # between two looks at the graph while two publishers speak
+LOOK_S = 0.5  # between two looks at the graph while two publishers speak
 MOST_OTHERS = 20  # kinds of other messages that are logged
 
 
@@ -30,12 +31,13 @@ class StatePublishers:
         self._looked = -float("inf")
         self._others: set[tuple[str, ...]] = set()
         self._was_unstamped = False
+        self._has_unnamed = False  # the publishers said last
 
     def heard(self, number: int | None, now: float) -> None:
         """Take the publication number of a message with joints of the arm."""
         if self._writers.heard(number, now) and now - self._looked > LOOK_S:
             self._looked = now
-            self._reasons = {"two_publishers": self._description()}
+            self._name_publishers()
 
     def heard_unstamped(self) -> None:
         """Log that states carry the stamp 0, once."""
@@ -68,11 +70,16 @@ class StatePublishers:
         hint = f"; joint_prefix:={prefix}?" if prefix else ""
         return f" (it has {', '.join(names)}{hint})"
 
-    def _description(self) -> str:
-        found = Counter(
-            f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
-            for publisher in self._node.get_publishers_info_by_topic(self._topic)
-        )
+    def _name_publishers(self) -> None:
+        """Say who they are; once more, where a name was not known yet."""
+        found = Counter(map(endpoint_name, self._node.get_publishers_info_by_topic(self._topic)))
+        why = self._description(found)
+        self._reasons = {"two_publishers": why}
+        had_unnamed, self._has_unnamed = self._has_unnamed, UNDISCOVERED in found
+        if had_unnamed and not self._has_unnamed:
+            self._node.get_logger().warning(f"two_publishers: {why}")
+
+    def _description(self, found: Mapping[str, int]) -> str:
         publishers = [name + f" ({count} times)" * (count > 1) for name, count in found.items()]
         return (
             f"two publishers send states of {', '.join(self._joints)} on {self._topic}, which has "

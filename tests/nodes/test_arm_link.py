@@ -411,7 +411,7 @@ def test_another_publisher_of_commands_holds_the_arm_until_it_left(arm, start):
     left = time.monotonic()
     arm.probe.node.destroy_publisher(rival)
     arm.until_moving()
-    assert time.monotonic() - left > GONE_S
+    assert time.monotonic() - left > GONE_S - 0.3  # since the last look at the graph
     assert actor.log.read_text().count("commands_shared: ") == 1
     assert arm.value("hold/commands_shared") == "1"
 
