@@ -3,11 +3,11 @@
 ================  =========================================================  ====================
 hold              while                                                      commands leave
 ================  =========================================================  ====================
-`unheard`         nobody subscribes to the command topic                     none
+`unheard`         no controller subscribes to the command topic              none
 `controller`      the controller_manager says that the controller is the     none
                   wrong one, or not active
-`unguarded`       the command watchdog is not there, or not heard by the     holds
-                  controller
+`unguarded`       the command watchdog is not there, does not answer or is   holds
+                  not heard by the controller
 `not_following`   the measured motion contradicts the commands               holds, from where
                                                                              the arm is
 ================  =========================================================  ====================
@@ -25,6 +25,7 @@ from rclpy.clock import Clock, ClockType
 
 from sql_ros.core.errors import ConfigError
 from sql_ros.nodes.controller_watch import ControllerWatch, wanted_controller
+from sql_ros.nodes.listeners import Listeners
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.watchdog_link import WatchdogLink
 from sql_ros.robot.arm import RobotState, Vector
@@ -70,7 +71,9 @@ class ArmLink:
         in_real_time: bool,
         is_paced: bool,
     ) -> None:
-        self._node, self._publisher, self._is_used = node, publisher, is_used
+        self._node, self._publisher = node, publisher
+        is_bridged = robot.interface(mode) == "intera"
+        self._listeners = Listeners(node, publisher, is_bridged=is_bridged) if is_used else None
         self._following = Following(robot, mode, period_s) if is_used and in_real_time else None
         self._controllers: ControllerWatch | None = None
         self._watchdog: WatchdogLink | None = None
@@ -96,7 +99,7 @@ class ArmLink:
         wanted = wanted_controller(controller, mode, joints, topic, namespace)
         self._controllers = ControllerWatch(self._node, wanted, switches=switches)
         if controller.keeps_last_command and mode in ZEROED and is_paced:
-            self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s)
+            self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s, self._node.config.cpu)
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._node.create_timer(LOOK_S, self._look_after_watchdog, clock=clock)
 
@@ -105,20 +108,18 @@ class ArmLink:
     def reasons(self, now: float) -> Mapping[str, str]:
         """Return why the arm must be held, by kind."""
         self.is_silent = self.starts_anew = False
-        if not self._is_used:
+        if self._listeners is None:
             return NO_REASONS
-        if not self._publisher.get_subscription_count():
+        if unheard := self._listeners.reasons():
             self.is_silent = self.starts_anew = True
-            topic = self._publisher.topic_name
-            return {"unheard": f"nobody listens to {topic}: is the arm's controller running?"}
+            return unheard
         if self._controllers is not None and self._controllers.reasons:
             self.is_silent = self.starts_anew = True
             return self._controllers.reasons
         if self._watchdog is not None:
             self._watchdog.look(now)
             if not self._watchdog.is_ready:
-                self._watchdog.prove()
-                return {"unguarded": "the controller does not hear the command watchdog yet"}
+                return {"unguarded": self._watchdog.complaint}
         if self._following is not None and self._following.reasons:
             self.starts_anew = True
             return self._following.reasons
@@ -138,8 +139,11 @@ class ArmLink:
 
     def held(self, state: RobotState) -> None:
         """Take a step that was a hold."""
-        if self.is_silent and self._watchdog is not None:
-            self._watchdog.rest()  # zeros would go to whoever comes
+        if self._watchdog is not None:
+            if self.is_silent:
+                self._watchdog.rest()  # zeros would go to whoever comes
+            else:
+                self._watchdog.prove()  # not before a state has come
         if self._following is None:
             return
         if self._following.reasons:

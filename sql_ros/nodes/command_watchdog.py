@@ -2,10 +2,10 @@
 
 A controller that forwards commands keeps the last one for ever. When the actor was killed, stopped or
 stalls, this process sends zeros on its command topic; see `robot/vigil.py` for when. It hears the actor
-through one pipe and answers through another. Asked to `PROVE` that the controller hears it, while the
-actor holds the arm, it sends one zero command and says `READY` once that is acknowledged: a publisher
-may know a subscriber that does not know it yet. Its session is its own, and signals that end a stack
-leave it alone: it ends when the actor's pipe does.
+through one pipe and answers every word through another, so that the actor notices when it hangs. The
+answer is `READY` once the controller has acknowledged a zero command (`proof.py`); the zero is sent when
+the actor, which holds the arm meanwhile, says `PROVE`. Its session is its own, and signals that end a
+stack leave it alone: it ends when the actor's pipe does. Nothing it writes can block it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 
 import rclpy
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
 
+from sql_ros.nodes.proof import Proof
 from sql_ros.nodes.qos import RELIABLE
 from sql_ros.robot.vigil import PROVE, Phase, Vigil
 
 READY, UNREADY = b"1", b"0"
-ANSWER_S = 0.05  # for which an acknowledgement is waited for in one go
 
 
 class CommandWatchdog:
@@ -48,52 +48,47 @@ class CommandWatchdog:
         self._publisher: Publisher = node.create_publisher(Float64MultiArray, topic, RELIABLE)
         self._zeros = Float64MultiArray(data=array.array("d", bytes(8 * count)))
         self._vigil = Vigil(timeout_s)
-        self._is_proving = self._is_ready = False
+        self._proof = Proof(node, self._publisher, self._zeros)
 
     def watch(self) -> None:
         """Run until the actor's pipe ends."""
         vigil = self._vigil
         while vigil.phase is not Phase.ENDED:
             before = vigil.phase
-            self._listen()
+            words = self._listen()
             if vigil.sends_zeros:
                 self._publisher.publish(self._zeros)
+            else:
+                self._prove(words)
             if vigil.phase is not before and vigil.sends_zeros:
                 what = f"the actor is {_what_it_is(vigil)}: zeros to {self._topic}"
                 self._node.get_logger().error(what)
-            self._prove()
 
-    def _listen(self) -> None:
+    def _listen(self) -> bytes:
         """Wait for the actor's words, no longer than something changes without them."""
-        vigil, now = self._vigil, time.monotonic()
+        vigil, now, words = self._vigil, time.monotonic(), b""
         if vigil.phase is Phase.ORPHANED:
             time.sleep(vigil.wait_s(now))  # the pipe has ended and is ready all the time
         elif select.select([self._hears], [], [], vigil.wait_s(now))[0]:
             words = os.read(self._hears, 4096)
-            if PROVE in words:
-                self._is_proving = True
-                self._publisher.publish(self._zeros)
             if not words or words.strip(PROVE):
                 vigil.heard(words.strip(PROVE), time.monotonic())
         vigil.pass_time(time.monotonic())
+        return words
 
-    def _prove(self) -> None:
-        """Say whether the controller hears zeros, as that changes."""
-        is_matched = self._publisher.get_subscription_count() > 0
-        if self._is_ready and not is_matched:
-            self._is_ready = False
-            self._tell(UNREADY)
-        if self._is_proving and is_matched and self._is_acknowledged():
-            self._is_proving, self._is_ready = False, True
-            self._tell(READY)
-
-    def _is_acknowledged(self) -> bool:
-        return bool(self._publisher.wait_for_all_acked(Duration(seconds=ANSWER_S)))
+    def _prove(self, words: bytes) -> None:
+        """Answer the actor; say by itself when the controller hears zeros, or no longer does."""
+        proof, was_given = self._proof, self._proof.is_given
+        if PROVE in words:
+            proof.seek()
+        proof.look(time.monotonic())
+        if words or proof.is_given is not was_given:
+            self._tell(READY if proof.is_given else UNREADY)
 
     def _tell(self, word: bytes) -> None:
         try:
             os.write(self._tells, word)
-        except BrokenPipeError:  # the actor has ended: its own pipe says so next
+        except (BrokenPipeError, BlockingIOError):  # it has ended, or reads nothing: its silence says so
             return
 
 
@@ -101,11 +96,36 @@ def _what_it_is(vigil: Vigil) -> str:
     return "dead" if vigil.phase is Phase.ORPHANED else "silent"
 
 
+def unblock_output() -> None:
+    """Relay stdout and stderr through a pipe that never blocks: what does not fit is dropped.
+
+    A terminal that was stopped (Ctrl-S) or a pipe that nobody reads would stop the zeros. The relay
+    waits for it in a thread of its own; what it inherited is shared with the actor and stays as it is.
+    """
+    output = os.dup(2)
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    os.dup2(writes, 1)
+    os.dup2(writes, 2)
+    os.close(writes)
+    threading.Thread(target=_relay, args=(reads, output), name="output", daemon=True).start()
+
+
+def _relay(source: int, target: int) -> None:
+    while words := os.read(source, 4096):
+        try:
+            os.write(target, words)
+        except OSError:  # the terminal is gone
+            continue
+
+
 def main() -> int:
     """Entry point of the process: topic, count, timeout and both pipes, then ROS arguments."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    unblock_output()
     topic, count, timeout_s, hears, tells = sys.argv[1:6]
+    os.set_blocking(int(tells), False)
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("command_watchdog", start_parameter_services=False)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import JointState
@@ -14,7 +15,7 @@ from std_msgs.msg import Float64MultiArray
 
 from sql_ros.nodes.command_rivals import GONE_S
 from sql_ros.nodes.messages import state_to_msg
-from sql_ros.nodes.qos import RELIABLE, REPLAY
+from sql_ros.nodes.qos import RELIABLE, REPLAY, SENSOR
 from sql_ros.share import share_folder
 
 pytestmark = pytest.mark.stack
@@ -237,6 +238,49 @@ def test_a_watchdog_that_dies_is_a_hold_until_another_is_there(arm, start):
     arm.until_moving()
     assert watchdog not in _watchdogs(actor)
     assert len(_watchdogs(actor)) == 1
+
+
+def test_a_watchdog_that_hangs_is_a_hold_until_it_answers(arm, start):
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    (watchdog,) = _watchdogs(actor)
+    os.kill(watchdog, signal.SIGSTOP)
+    arm.until_held("unguarded")
+    assert "does not answer" in arm.status().message
+    arm.probe.wait(lambda: not arm.moves(), what="rest")
+    os.kill(watchdog, signal.SIGCONT)
+    arm.until_moving()
+    assert _watchdogs(actor) == [watchdog]
+
+
+@pytest.mark.parametrize(("name", "qos"), [("rosbag2_recorder", RELIABLE), ("any", SENSOR)])
+def test_an_onlooker_is_no_controller(arm, start, name, qos):
+    onlooker = rclpy.create_node(name, context=arm.probe.context)
+    heard = []
+    onlooker.create_subscription(Float64MultiArray, TOPIC, heard.append, qos)
+    actor = start()
+    arm.until_held("unheard")
+    only = f"only {name} listens to /{TOPIC}"
+    arm.probe.wait(lambda: only in arm.status().message, what=only)
+    assert not arm.transitions
+    arm.load_controller()
+    arm.until_moving()
+    arm.unload_controller()
+    arm.until_held("unheard")
+    actor.send_signal(signal.SIGINT)
+    onlooker.destroy_node()
+
+
+def test_no_zero_leaves_before_a_state_has_come(probe, processes):
+    commands = probe.listen(Float64MultiArray, TOPIC, RELIABLE)
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    probe.play_learner()
+    processes.node("actor", {"commands": TOPIC})
+    probe.wait(lambda: any("unguarded" in s.message for r in reports for s in r.status))
+    probe.wait(lambda: len(probe.node.get_publishers_info_by_topic(f"/{TOPIC}")) == 2)
+    probe.spin_for(1.0)
+    assert not commands
 
 
 def test_a_dry_run_has_no_watchdog(probe, arm, start):
