@@ -246,8 +246,7 @@ def test_a_watchdog_that_hangs_is_a_hold_until_it_answers(arm, start):
     arm.until_moving()
     (watchdog,) = _watchdogs(actor)
     os.kill(watchdog, signal.SIGSTOP)
-    arm.until_held("unguarded")
-    assert "does not answer" in arm.status().message
+    arm.probe.wait(lambda: "does not answer" in arm.status().message, what="a hold")
     arm.probe.wait(lambda: not arm.moves(), what="rest")
     os.kill(watchdog, signal.SIGCONT)
     arm.until_moving()
