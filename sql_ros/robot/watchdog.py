@@ -46,7 +46,7 @@ class StateWatch:
         lower, upper: limits of each joint [rad], (N,); by default none.
 
     Attributes:
-        state: the last one trusted; None before the first.
+        state: the last one trusted; None before the second, whose stamp is later than the first one's.
     """
 
     def __init__(self, max_age_s: float, fastest: npt.ArrayLike, lower: npt.ArrayLike = -np.inf, upper: npt.ArrayLike = np.inf) -> None:
@@ -95,7 +95,8 @@ class StateWatch:
                 self._distrust = (kind, why, needed - 1)
                 return
             self._distrust = None
-        self.state = state
+        if last is not None:  # nothing moves before a stamp has advanced: it may stand from the start
+            self.state = state
 
     def bad(self, why: str) -> None:
         """Notes a state that cannot be used."""

@@ -31,6 +31,16 @@ def test_before_the_first_state_there_is_nothing_to_hold():
     assert not StateWatch(MAX_AGE, [1.0]).reasons(100.0)
 
 
+def test_stamps_that_stand_from_the_start_are_never_trusted():
+    watch = StateWatch(MAX_AGE, [1.0, 2.0])
+    for tick in range(20):
+        watch.good(_state(5.0), tick / 100)
+        assert watch.state is None
+    assert set(watch.reasons(0.2)) == {"stamps_frozen"}
+    watch.good(_state(5.01), 0.2)
+    assert watch.state is not None
+
+
 def test_a_state_grows_too_old_and_a_good_one_ends_it(watch):
     assert set(watch.reasons(1.101)) == {"state_too_old"}
     assert "0.101 s old, at most 0.1 s" in watch.reasons(1.101)["state_too_old"]
