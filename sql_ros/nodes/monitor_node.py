@@ -320,9 +320,13 @@ class MonitorNode(LiveParameters, Node):
             self._diagnostics.fault(kind, text)
 
     def _conclude(self, run_dir: Path) -> None:
-        """The report on the best policy, evaluating the newest if none was evaluated in full and there is time."""
+        """Report on the best policy; evaluate the newest if none was evaluated in full and there is time.
+
+        A policy that played on a real arm has its result there, and is not evaluated in simulation.
+        """
         policy, result = self._best or (self._newest, None)
-        if policy is not None and result is None and not ENDING.is_hurried:
+        plays_for_real = self.config.real_arm and self.config.mode == "play"
+        if policy is not None and result is None and not ENDING.is_hurried and not plays_for_real:
             self._say(f"evaluating policy version {policy.info.version} for the report ...")
             deadline = time.monotonic() + LAST_EVALUATION_S
             try:

@@ -24,7 +24,8 @@ def task_of_policy(path: Path, task: str = "") -> str:
     trained = _task_name(path)
     if task and Path(task).stem != trained:
         raise ConfigError(
-            f"policy {path} was trained for task '{trained}', but task '{task}' is given: leave it out, or name another policy"
+            f"policy {path} was trained for task '{trained}', but task '{task}' is given: leave it out, or name another policy; "
+            f"a task file of your own with the same interface must be called {trained}.yaml, in any folder: task:=PATH/{trained}.yaml"
         )
     if not task and not (share_folder() / "config" / "tasks" / f"{trained}.yaml").is_file():
         raise ConfigError(

@@ -138,6 +138,20 @@ def test_a_run_whose_metrics_end_in_a_torn_line_can_be_resumed(processes, probe,
     assert json.loads(metrics.read_text().splitlines()[-1])["robot_minutes"] == 7.6  # 120 steps at 20 Hz later
 
 
+def test_after_play_on_a_real_arm_nothing_is_simulated(processes, probe, send_episodes, untrained, tmp_path):
+    """The end is quick, and the report has no simulated figures."""
+    (tmp_path / "policy.onnx").write_bytes(untrained())
+    given = {"mode": "play", "real_arm": True, "policy": tmp_path / "policy.onnx"}
+    monitor = processes.node("monitor", run_dir=tmp_path / "run", evaluation_episodes=1000, **given)
+    send_episodes(1)
+    probe.wait(lambda: (tmp_path / "run" / "metrics.jsonl").read_text())
+    assert processes.stop(monitor) == 0
+    assert "for the report" not in monitor.log.read_text()
+    figures = json.loads((tmp_path / "run" / "figures.json").read_text())["figures"]
+    assert figures["real_episodes"] == 1
+    assert not [name for name in figures if name.startswith("simulated_")]
+
+
 def test_robot_time_counts_on_for_the_next_session_while_the_report_is_made(processes, probe, send_episodes, untrained, tmp_path):
     progress = probe.node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)

@@ -165,7 +165,8 @@ REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "a policy of another task": (
         lambda top: ["mode:=play", f"policy:={STACKING}", "task:=ur5e_reach"],
-        "was trained for task 'sawyer_stack', but task 'ur5e_reach' is given",
+        "was trained for task 'sawyer_stack', but task 'ur5e_reach' is given: leave it out, or name another policy; "
+        "a task file of your own with the same interface must be called sawyer_stack.yaml",
     ),
     "a buffer larger than memory": (
         lambda top: [f"params_file:={_write(top / 'large.yaml', LARGE)}"],
