@@ -98,8 +98,9 @@ class ArmLink:
         namespace = self._node.get_namespace()
         wanted = wanted_controller(controller, mode, joints, topic, namespace)
         self._controllers = ControllerWatch(self._node, wanted, switches=switches)
-        if controller.keeps_last_command and mode in ZEROED and is_paced:
-            self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s, self._node.config.cpu)
+        if controller.keeps_last_command and mode in ZEROED:
+            cpu = self._node.config.cpu
+            self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s, cpu, is_paced=is_paced)
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._node.create_timer(LOOK_S, self._look_after_watchdog, clock=clock)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -28,6 +29,8 @@ class WatchdogLink:
         count: Values of a command.
         period_s: Of control [s].
         cpu: Core of the control loop; -1: none of its own.
+        is_paced: Control steps come in steady time; otherwise silence means nothing, and only the end
+            of the actor does.
 
     Attributes:
         timeout_s: Silence of the actor after which zeros are sent [s].
@@ -36,8 +39,8 @@ class WatchdogLink:
         is_hung: It does not answer.
     """
 
-    def __init__(self, node: Node, topic: str, count: int, period_s: float, cpu: int = -1) -> None:
-        self.timeout_s = max(TIMEOUT_S, MOST_PERIODS * period_s)
+    def __init__(self, node: Node, topic: str, count: int, period_s: float, cpu: int = -1, *, is_paced: bool = True) -> None:
+        self.timeout_s = max(TIMEOUT_S, MOST_PERIODS * period_s) if is_paced else math.inf
         self._name, self._namespace = f"{node.get_name()}{SUFFIX}", node.get_namespace()
         self._arguments = [topic, str(count), f"{self.timeout_s:.4f}"]
         self._beat_at = self._looked_at = self._asked_at = 0.0

@@ -20,6 +20,7 @@ BEAT, REST, PROVE = b"b", b"r", b"p"  # what a control loop says; the last is no
 TIMEOUT_S = 0.12  # without a beat; with the way of a command, zeros come within 0.2 s
 ORPHAN_S = 1.0
 ZEROS_S = 0.02  # between two zero commands
+LONGEST_S = 1.0  # of one wait for words
 LOOK_S = 0.05  # between two looks for the controller while nothing is watched
 
 
@@ -37,7 +38,8 @@ class Vigil:
     """Decides; times are given in, from a steady clock [s].
 
     Args:
-        timeout_s: The longest between two beats of a control loop that works [s].
+        timeout_s: The longest between two beats of a control loop that works [s]; infinite: only its
+            end is noticed, as where a foreign clock paces it.
 
     Attributes:
         phase: As of the last call.
@@ -76,5 +78,5 @@ class Vigil:
         if self.sends_zeros:
             return ZEROS_S
         if self.phase is Phase.WATCHING:
-            return max(self._since + self._timeout - now, 0.0) + 1e-4
+            return min(max(self._since + self._timeout - now, 0.0) + 1e-4, LONGEST_S)
         return LOOK_S

@@ -126,6 +126,17 @@ def test_without_any_clock_nothing_moves(probe, processes, task):
     assert not any(np.any(np.array(command.data) != 0) for command in commands)
 
 
+def test_zeros_follow_the_death_of_an_actor_paced_by_a_foreign_clock(probe, processes, task):
+    """But not a pause of the simulator, in which the actor is silent."""
+    simulator = Simulator(probe, processes, task, real_arm=True, max_clock_age_s=30.0)
+    simulator.until(simulator.moves, "motion")
+    probe.spin_for(0.5)
+    assert simulator.moves()
+    assert "zeros to" not in simulator.actor.log.read_text()
+    simulator.actor.kill()
+    probe.wait(lambda: not simulator.moves(), timeout=2.0, what="zeros")
+
+
 def test_a_clock_is_not_followed_beside_the_sim_bridge(probe, processes):
     """The stack says so: the clocks of two simulations in one domain must not mix."""
     clock = probe.node.create_publisher(Clock, "/clock", RELIABLE)

@@ -13,6 +13,16 @@ def _vigil(*heard: tuple[bytes, float]) -> Vigil:
     return vigil
 
 
+def test_without_a_timeout_only_the_end_of_the_process_counts():
+    vigil = Vigil(float("inf"))
+    vigil.heard(BEAT, 1.0)
+    vigil.pass_time(1000.0)
+    assert vigil.phase is Phase.WATCHING
+    assert 0.0 < vigil.wait_s(1000.0) <= 1.0
+    vigil.heard(b"", 1000.0)
+    assert vigil.sends_zeros
+
+
 @pytest.mark.parametrize(
     ("heard", "until", "phase", "sends"),
     [
