@@ -232,7 +232,7 @@ class _Play:
         stack, double = self._stack, self._double
         was_running = stack.code is None
         stack.interrupt()
-        self._wait(lambda: stack.code is not None, STEP_S, "the end of the processes")
+        self._wait(lambda: stack.code is not None, START_S, "the end of the processes")
         made_none = self._row.mode == "trials" and stack.code == NO_ROWS
         if was_running and stack.code and not self._is_expected_dead and not made_none:
             last = _last_line(stack.output)
