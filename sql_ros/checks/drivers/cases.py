@@ -21,7 +21,6 @@ class Step:
     notices     /diagnostics says a hold with all `words`, which may end by itself
     refused     the start ends with exit code 2, all `words` on the terminal, and no command left
     silent      no command leaves, and the arm does not move
-    still       commands, if any, ask for rest, and the arm does not move
     rests       the arm comes to rest within `words[0]` [s] of the action before
     learns      transitions reach the replay topic
     asks        the trials ask their operator for something, with `words[0]`
@@ -34,7 +33,7 @@ class Step:
     words: tuple[str, ...] = ()
 
 
-MOVES, SILENT, STILL = Step("moves"), Step("silent"), Step("still")
+MOVES, SILENT = Step("moves"), Step("silent")
 LEARNS, TRIES = Step("learns"), Step("tries")
 
 
@@ -129,7 +128,7 @@ CASES: dict[str, Case] = {
     "name_twice": Case((holds("{joint}"),), {"duplicate": True}),
     "two_publishers": Case((holds("{driver}", "{other}"),), {"second": True}),
     "second_publisher_comes": Case((MOVES, do("second_on"), holds("{driver}", "{other}"), do("second_off"), MOVES)),
-    "other_joints": Case((STILL,), {"prefix": "right_"}, robot={"joint_prefix": "left_"}),
+    "other_joints": Case((SILENT,), {"prefix": "right_"}, robot={"joint_prefix": "left_"}),
     "states_stop": Case((MOVES, do("silence"), holds("state_too_old"), do("speak"), MOVES)),
     # --- controllers
     "controller_late": Case((holds("{controller}"), do("load_controller"), MOVES), controller="none"),

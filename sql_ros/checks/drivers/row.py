@@ -180,14 +180,6 @@ class _Play:
         self._double.run_for(SETTLE_S + 3.0 * WATCH_S)
         self._expect_nothing_sent()
 
-    def _still(self, step: Step) -> None:
-        self._wait(lambda: self._double.reports > 0, START_S, "diagnostics of the actor")
-        self._double.run_for(SETTLE_S + 3.0 * WATCH_S)
-        if self._record.moving_commands or self._record.path_rad > RESTED_RAD:
-            raise _Failure(
-                f"{self._record.moving_commands} commands asked for motion and the arm moved {self._record.path_rad:.3f} rad, expected none"
-            )
-
     def _rests(self, step: Step) -> None:
         seconds = float(step.words[0])
         self._double.run_for(seconds)
