@@ -427,6 +427,7 @@ class ActorNode(ManagedNode):
         self._speakers.heard(self.reading.number, arrived)
         if self._reader.is_unstamped and not self.lockstep:
             self._speakers.heard_unstamped()
+        self._guard.took_state(0 if self._reader.is_unstamped else state.stamp_ns, arrived)
         self._heard = arrived
         if self.lockstep:
             self._newest = state

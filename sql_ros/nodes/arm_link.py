@@ -101,6 +101,9 @@ class ArmLink:
         if controller.keeps_last_command and mode in ZEROED:
             cpu = self._node.config.cpu
             self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s, cpu, is_paced=is_paced)
+            if not is_paced:
+                line = "use_sim_time is true: the command watchdog notices the actor's end only, not its stall"
+                self._node.get_logger().warning(line)
             clock = Clock(clock_type=ClockType.STEADY_TIME)
             self._node.create_timer(LOOK_S, self._look_after_watchdog, clock=clock)
 

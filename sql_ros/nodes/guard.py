@@ -24,6 +24,7 @@ from sql_ros.nodes.diagnostics import ERROR, WARN
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
 from sql_ros.robot.clock import ControlClock
+from sql_ros.robot.clock_match import ClockMatch
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.intera import Condition
 from sql_ros.robot.latch import StopLatch
@@ -68,6 +69,7 @@ class Guard:
         self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
         self.holds = Holds()
         self.clock = ControlClock()
+        self._match = ClockMatch()
         self.held = 0
         self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
@@ -94,6 +96,12 @@ class Guard:
         """A new activation: states and reasons of the last one do not count; a latched stop does."""
         self.watch.forget()
         self.holds.forget()
+        self._match.forget()
+
+    def took_state(self, stamp_ns: int, now: float) -> None:
+        """Compare `/clock`, where it is followed, with the stamp [ns] of a state; 0: it has none."""
+        if self.clock.follows and self.clock.stamp_ns is not None:
+            self._match.take(self.clock.stamp_ns, stamp_ns, now)
 
     def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
         """Return why this control step must be a hold, by kind; empty if it need not.
@@ -120,6 +128,8 @@ class Guard:
         stops = self.latch.reasons(now)
         if of_clock := self.clock.reasons(now):
             stops = {**stops, **of_clock}
+        if self._match.reasons:
+            stops = {**stops, **self._match.reasons}
         for condition in self.conditions:
             if more := condition(now):
                 stops = {**stops, **more}

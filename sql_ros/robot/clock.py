@@ -8,6 +8,7 @@ clock_stopped       no later `/clock` for longer than the limit,    a later one
 clock_jumped        `/clock` goes back by more than `OVERTAKEN_S`   `SETTLED_S` of control time
 ==================  ==============================================  =========================================
 
+Whether it is the time of the arm (`clock_mismatch`), `clock_match.py` tells.
 A `/clock` that goes forward too far is a late control step with an old state (`watchdog.py`).
 """
 
@@ -34,12 +35,13 @@ class ControlClock:
 
     Attributes:
         follows: As given.
+        stamp_ns: Of the newest `/clock` [ns]; None before the first.
     """
 
     def __init__(self, follows: bool = False, max_age_s: float = 0.0, now: float = 0.0) -> None:
         self.follows = follows
         self._max_age = max_age_s
-        self._stamp: int | None = None  # of the last message that counted [ns]
+        self.stamp_ns: int | None = None
         self._time = now  # control time at that message [s]
         self._advanced = now - max_age_s  # steady time of that message [s]
         self._back_s = 0.0  # by which `/clock` went back last
@@ -47,13 +49,13 @@ class ControlClock:
 
     def take(self, stamp_ns: int, now: float) -> None:
         """Take a message of `/clock` that arrived at a steady time."""
-        last = self._stamp
+        last = self.stamp_ns
         elapsed = 0.0 if last is None else (stamp_ns - last) * 1e-9
         if last is not None and -OVERTAKEN_S <= elapsed <= 0.0:
             return
         self._time = self.at(now) + max(elapsed, 0.0)
         self._advanced = now
-        self._stamp = stamp_ns
+        self.stamp_ns = stamp_ns
         if elapsed < 0.0:
             self._back_s = -elapsed
             self._settled = self._time + SETTLED_S
@@ -69,7 +71,7 @@ class ControlClock:
         """Return kind and description of what is wrong with `/clock` at a steady time [s]."""
         if not self.follows:
             return NO_REASONS
-        if self._stamp is None:
+        if self.stamp_ns is None:
             why = "use_sim_time is true, and nothing has come on /clock so far: is the simulator running?"
             return {"clock_stopped": why}
         age = now - self._advanced

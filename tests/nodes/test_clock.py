@@ -19,7 +19,13 @@ AWAY = 0.5  # rad from where the actor wants to go: it moves
 
 
 class Simulator:
-    """An arm that stands still whatever it is told, in a time of its own."""
+    """An arm that stands still whatever it is told, in a time of its own.
+
+    Attributes:
+        stamps: "clock": of the simulator's time; "none": the states have none.
+        foreign_pace: States are stamped in real time, as by a real arm's driver, and /clock is so
+            many times as fast; 0: the simulator's.
+    """
 
     def __init__(self, probe, processes, task, **parameters) -> None:
         self._probe, self._joints = probe, task.robot.joints
@@ -30,6 +36,8 @@ class Simulator:
         self._reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
         self.commands = probe.listen(Float64MultiArray, "commands", RELIABLE)
         self.ticks = 0
+        self.stamps = "clock"
+        self.foreign_pace = 0.0
         self._next = time.monotonic()
         probe.play_learner()
         self.actor = processes.node("actor", task="sawyer_reach", use_sim_time=True, **parameters)
@@ -41,7 +49,10 @@ class Simulator:
         self._probe.wait(lambda: time.monotonic() >= self._next)
         self.ticks += ticks
         stamp = round(self.ticks * TICK_S * 1e9)
-        self._clock.publish(clock_to_msg(stamp))
+        if self.foreign_pace:
+            stamp = time.monotonic_ns()
+        self._clock.publish(clock_to_msg(round(stamp * (self.foreign_pace or 1.0))))
+        stamp = 0 if self.stamps == "none" else stamp
         zero = np.zeros(len(self._joints))
         self._states.publish(state_to_msg(stamp, self._joints, self._position, zero, zero))
 
@@ -67,6 +78,27 @@ def simulator(probe, processes, task):
     return simulator
 
 
+@pytest.mark.parametrize("pace", [0.3, 3.0, 10.0])
+def test_a_foreign_clock_beside_a_real_arm_moves_nothing(probe, processes, task, pace):
+    """A driver stamps states in real time; at three times real time limits would be three times as high."""
+    scene = Simulator(probe, processes, task)
+    scene.foreign_pace = pace
+    said = "holding, clock_mismatch: /clock advanced by "
+    scene.until(lambda: said in scene.status().message, "hold")
+    began = scene.ticks
+    scene.until(lambda: scene.ticks > began + 300)
+    assert len(scene.commands) > 20
+    assert not any(np.any(np.array(command.data) != 0) for command in scene.commands)
+
+
+def test_states_without_stamps_are_no_proof_of_a_clock(simulator):
+    simulator.stamps = "none"
+    held = "holding, clock_mismatch: use_sim_time is true, and the states have no stamp (0)"
+    simulator.until(lambda: held in simulator.status().message, "hold")
+    simulator.stamps = "clock"
+    simulator.until(simulator.moves, "motion again")
+
+
 @pytest.mark.parametrize("pace", [0.2, 3.0])
 def test_control_rate_follows_a_foreign_clock(simulator, task, pace):
     """20 control steps per simulated second, whatever that takes; varied on the way."""
@@ -81,9 +113,9 @@ def test_control_rate_follows_a_foreign_clock(simulator, task, pace):
 
 def test_age_of_states_follows_a_foreign_clock(simulator):
     """At a fiftieth of the pace a state comes every 0.2 s, which is older than allowed by the steady clock."""
-    began = simulator.ticks
+    began, said = simulator.ticks, len(simulator.actor.log.read_text())
     simulator.until(lambda: simulator.ticks >= began + 20, pace=0.05)
-    assert "holding" not in simulator.actor.log.read_text()
+    assert "holding" not in simulator.actor.log.read_text()[said:]
     simulator.until(lambda: {e.key: e.value for e in simulator.status().values}.get("clock") == "/clock")
 
 
