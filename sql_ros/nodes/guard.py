@@ -116,7 +116,7 @@ class Guard:
         late = lateness_s > self._config.max_lateness_s
         if not (stops or states or late or is_idle):
             return NO_REASONS
-        reasons = {**stops, **states}
+        reasons = {**states, **stops}  # where no state can be used, nothing else can be judged
         if is_idle:
             reasons["policy_missing"] = "no policy, and exploring is not allowed"
         if late:

@@ -53,7 +53,7 @@ SHORT = (  # the rows that `make test` runs
     "ur5e/play/gripper_inside",
     "ur5e/play/effort_nan",
     "ur5e/play/protective_stop",
-    "ur5e/play/velocity_nan",
+    "sawyer_velocity/play/velocity_nan",
     "ur5e/train/controller_late",
     "sawyer_velocity/play/best_effort",
     "sawyer_velocity/play/two_publishers",
