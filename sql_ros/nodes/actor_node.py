@@ -195,7 +195,8 @@ class ActorNode(ManagedNode):
             self._commands,
             1.0 / rate,
             real_arm=self.config.real_arm,
-            switches=self.config.switch_controllers,
+            may_switch=self._may_switch if self.config.switch_controllers else None,
+            is_at_rest=lambda: self.actor.safety.is_at_rest,
             is_used=not self.config.dry_run,
             in_real_time=not self.lockstep,
             is_paced=not self.control_clock.follows,
@@ -215,6 +216,10 @@ class ActorNode(ManagedNode):
             self.create_subscription(UInt8MultiArray, "policy", self._policies.on_policy, LATCHED)
         self.reading.subscribe(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_timer(WARN_EVERY_S, self._look_around, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _may_switch(self) -> bool:
+        """Return whether a controller may be activated: commands are about to leave."""
+        return not self.ended.is_set() and not self._barrier.reasons
 
     def _make_reader(self) -> StateReader:
         """Return the reader of joint states; in lockstep the simulation stamps and measures."""
@@ -382,6 +387,7 @@ class ActorNode(ManagedNode):
 
         Torques brake by what is measured, while that comes; then, and where it does not, the arm is left to its gravity compensation.
         """
+        self._link.speak()
         if self.task.spec.command_mode == "torque" and not self.lockstep:
             state = self._brake_by_torques(state)
         self._await_period()
@@ -673,8 +679,8 @@ class ActorNode(ManagedNode):
             self._hold(state, now)
             self.stepped()
         elif state is not None:
-            if self._link.starts_anew:
-                self.actor.safety.forget()
+            if self._link.is_trying:
+                self.actor.safety.trust(state)
             step = self.actor.step(state, partial(self._send, state=state))
             self.stepped()
             self._measure(step, arrived, due)
@@ -684,11 +690,11 @@ class ActorNode(ManagedNode):
         self._guard.note(reasons, now)
 
     def _hold(self, state: RobotState, now: float) -> None:
-        """Hold the arm; where it was out of reach, from where it is measured."""
-        if self._link.starts_anew:
-            self.actor.safety.forget()
+        """Hold the arm; once it was out of reach, from where it is measured."""
+        self._link.hold()
         self._send(self.actor.interrupt(state, fresh=self._guard.is_sound(now)), state)
-        self._link.held(state)
+        if self._link.held(state):
+            self.actor.safety.forget()
 
     def _deliver(self) -> None:
         """Body of the delivery thread: a learner that joins late is sent thousands of transitions, and publishing waits meanwhile."""

@@ -6,19 +6,22 @@ hold              while                                                      com
 `unheard`         no controller subscribes to the command topic              none
 `controller`      the controller_manager says that the controller is the     none
                   wrong one, or not active
+`controller`      the controller_manager, which said that all is well,       holds
+                  answers no more
 `unguarded`       the command watchdog is not there, does not answer or is   holds
                   not heard by the controller
-`not_following`   the measured motion contradicts the commands               holds, from where
-                                                                             the arm is
+`not_following`   the measured motion contradicts the commands               holds, at rest from
+                                                                             where the arm is
 ================  =========================================================  ====================
 
-After `unheard`, `controller` and `not_following` the safety filter starts from the measured position and
-velocity. None of this concerns a dry run.
+Where no commands leave, those that brake a moving arm still do; then the command watchdog is told to rest.
+After that, and after `not_following`, the safety filter starts from the measured position and velocity. None
+of this concerns a dry run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -48,7 +51,8 @@ class ArmLink:
         publisher: Of its commands.
         period_s: Of control, in the arm's time [s].
         real_arm: Commands on any topic but a sim_bridge's go to a real controller.
-        switches: See `ControllerWatch`.
+        may_switch: See `ControllerWatch`; None: never.
+        is_at_rest: Whether the last command asked for no motion.
         is_used: False in a dry run: nothing is checked.
         in_real_time: False in lockstep, where only the subscriber counts.
         is_paced: Control steps come in steady time, so that their absence means something.
@@ -66,7 +70,8 @@ class ArmLink:
         period_s: float,
         *,
         real_arm: bool,
-        switches: bool,
+        may_switch: Callable[[], bool] | None,
+        is_at_rest: Callable[[], bool],
         is_used: bool,
         in_real_time: bool,
         is_paced: bool,
@@ -77,12 +82,14 @@ class ArmLink:
         self._following = Following(robot, mode, period_s) if is_used and in_real_time else None
         self._controllers: ControllerWatch | None = None
         self._watchdog: WatchdogLink | None = None
-        self.is_silent = self.starts_anew = False
+        self._is_at_rest = is_at_rest if in_real_time else lambda: True  # in lockstep the arm stands while it waits
+        self._is_cut = False  # no command is to leave
+        self.is_silent = False
         self.is_real = real_arm and not publisher.topic_name.endswith(SIMULATED)
         if is_used and in_real_time and self.is_real:
-            self._wire(robot, mode, period_s, switches=switches, is_paced=is_paced)
+            self._wire(robot, mode, period_s, may_switch, is_paced=is_paced)
 
-    def _wire(self, robot: RobotConfig, mode: str, period_s: float, *, switches: bool, is_paced: bool) -> None:
+    def _wire(self, robot: RobotConfig, mode: str, period_s: float, may_switch: Callable[[], bool] | None, *, is_paced: bool) -> None:
         """Check the controller of a real arm, and have its commands watched."""
         try:
             controller = robot.controller(mode)
@@ -97,7 +104,7 @@ class ArmLink:
         topic, joints = self._publisher.topic_name, robot.wire_joints
         namespace = self._node.get_namespace()
         wanted = wanted_controller(controller, mode, joints, topic, namespace)
-        self._controllers = ControllerWatch(self._node, wanted, switches=switches)
+        self._controllers = ControllerWatch(self._node, wanted, may_switch)
         if controller.keeps_last_command and mode in ZEROED:
             cpu = self._node.config.cpu
             self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s, cpu, is_paced=is_paced)
@@ -111,24 +118,30 @@ class ArmLink:
 
     def reasons(self, now: float) -> Mapping[str, str]:
         """Return why the arm must be held, by kind."""
-        self.is_silent = self.starts_anew = False
+        self._is_cut = False
+        reasons = self._look(now)
+        self.is_silent = self._is_cut and (self.is_silent or self._is_at_rest())
+        return reasons
+
+    @property
+    def is_trying(self) -> bool:
+        """Return whether a velocity is to start from what is measured: the arm has to move first."""
+        return self._following is not None and self._following.is_trying
+
+    def _look(self, now: float) -> Mapping[str, str]:
         if self._listeners is None:
             return NO_REASONS
         if unheard := self._listeners.reasons():
-            self.is_silent = self.starts_anew = True
+            self._is_cut = True
             return unheard
         if self._controllers is not None and self._controllers.reasons:
-            self.is_silent = self.starts_anew = True
+            self._is_cut = not self._controllers.is_right
             return self._controllers.reasons
         if self._watchdog is not None:
             self._watchdog.look(now)
             if not self._watchdog.is_ready:
                 return {"unguarded": self._watchdog.complaint}
-        if self._following is not None and self._following.reasons:
-            self.starts_anew = True
-            return self._following.reasons
-        self.starts_anew = self._following is not None and self._following.is_trying
-        return NO_REASONS
+        return self._following.reasons if self._following is not None else NO_REASONS
 
     def was_stopped(self, now: float) -> bool:
         """Return whether this process was silent so long that the arm was stopped meanwhile."""
@@ -141,19 +154,27 @@ class ArmLink:
         if self._following is not None:
             self._following.sent(command, state.position)
 
-    def held(self, state: RobotState) -> None:
-        """Take a step that was a hold."""
-        if self._watchdog is not None:
-            if self.is_silent:
+    def hold(self) -> None:
+        """Take that the command of this step is a hold."""
+        if self._following is not None:
+            self._following.hold()
+
+    def held(self, state: RobotState) -> bool:
+        """Take a step that was a hold; return whether the next command starts from what is measured."""
+        if self.is_silent:
+            if self._watchdog is not None:
                 self._watchdog.rest()  # zeros would go to whoever comes
-            else:
-                self._watchdog.prove()  # not before a state has come
-        if self._following is None:
-            return
-        if self._following.reasons:
-            self._following.rest(state.position, state.velocity)
-        else:
-            self._following.forget()
+            self.forget()
+            return True
+        if self._watchdog is not None:
+            self._watchdog.prove()  # not before a state has come
+        if self._following is None or not self._following.reasons:
+            return False
+        return self._following.rest(state.position, state.velocity)
+
+    def speak(self) -> None:
+        """Let the last commands of an activation leave, whoever hears them."""
+        self.is_silent = False
 
     def forget(self) -> None:
         """Begin a new activation."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -60,15 +60,18 @@ class ControllerWatch:
     Args:
         node: That sends commands.
         wanted: The controller that they need.
-        switches: Activate it, if that is all that is missing, and restore what was active before.
+        may_switch: Whether it may be activated now, if that is all that is missing. What was active before is
+            restored. None: never.
 
     Attributes:
+        is_right: Commands may leave by the last answer; so they may while there is none any more.
         checked: Which check was made, in words.
         reasons: Why commands may not leave, by kind; read at every control step.
     """
 
-    def __init__(self, node: LifecycleNode, wanted: Wanted, *, switches: bool) -> None:
-        self._node, self._wanted, self._switches = node, wanted, switches
+    def __init__(self, node: LifecycleNode, wanted: Wanted, may_switch: Callable[[], bool] | None) -> None:
+        self._node, self._wanted, self._may_switch = node, wanted, may_switch
+        self._switches = may_switch is not None  # still to be done
         self._log = node.get_logger()
         self._since = self._asked_at = time.monotonic()
         self._asked: Future | None = None
@@ -76,7 +79,7 @@ class ControllerWatch:
         self._switched: Verdict | None = None
         self._refused = ""
         self.reasons: Mapping[str, str] = NO_REASONS
-        self.checked = ""
+        self.checked, self.is_right = "", bool(WHY_NOT)
         if WHY_NOT:
             self._note_check(f"subscribers only: {WHY_NOT}")
             self._list = self._switch = None
@@ -102,7 +105,7 @@ class ControllerWatch:
             self._hold(f"{self._wanted.manager} is gone")
         elif now - self._since > APPEARS_S:
             self._note_check(f"subscribers only: there is no {self._wanted.manager}")
-            self.reasons = NO_REASONS
+            self.reasons, self.is_right = NO_REASONS, True
 
     def _on_list(self, future: Future) -> None:
         if future is not self._asked:
@@ -111,15 +114,19 @@ class ControllerWatch:
         answer = future.result()
         verdict = judge(self._wanted, [_listed(each) for each in answer.controller])
         self._note_check(f"by {self._wanted.manager}")
-        if not verdict.reason:
+        self.is_right = not verdict.reason
+        if self.is_right:
             self.reasons, self._switches = NO_REASONS, False  # what is done later is somebody's wish
         elif verdict.can_switch and self._switches:
-            self._activate(verdict)
+            self._activate_when_allowed(verdict)
         else:
             self._hold(verdict.line + self._refused)
 
-    def _activate(self, verdict: Verdict) -> None:
+    def _activate_when_allowed(self, verdict: Verdict) -> None:
         """Ask once for the wanted controller in the place of those that have its joints."""
+        if self._may_switch is None or not self._may_switch():
+            self._hold(f"{self._wanted.controller.name} is activated when the actor is active and its learner there")
+            return
         self._switches, self._switched = False, verdict
         name = self._wanted.controller.name
         self._hold(f"activates {name}")
@@ -138,6 +145,7 @@ class ControllerWatch:
         if self._switched is None:
             return
         former, self._switched = self._switched.deactivate, None
+        self._switches = True  # in the next activation
         name = self._wanted.controller.name
         self._log.warning(f"deactivates {name}, activates {_names(former)}")
         future = self._switch.call_async(_request(former, [name]))
@@ -149,7 +157,8 @@ class ControllerWatch:
             self._log.error(f"{self._wanted.manager} did not restore {_names(former)}")
 
     def close(self) -> None:
-        """Let go of the clients; the timer is the node's to destroy."""
+        """Restore what is not yet restored, and let go of the clients; the timer is the node's to destroy."""
+        self.restore()
         if self._list is not None:
             self._node.destroy_client(self._list)
             self._node.destroy_client(self._switch)

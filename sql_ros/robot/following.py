@@ -14,10 +14,13 @@ An arm that freezes is noticed after 0.3 s + 0.05 rad / speed in velocity mode (
 0.6 s in position mode, and with torques beyond friction within 2 s. One that has not moved at all yet gets
 `FIRST_LAG_S` in the place of 0.3 s: brakes open and programs start.
 
-While it holds, every command is a hold from where the arm is. Once the arm has rested for `REST_S` it is
-tried again, ramped from rest; every further attempt in vain doubles that time up to `MOST_REST_S`. Until
-the arm moves again, a velocity command is one period of acceleration from the measured velocity at most,
-so that an arm that is released meanwhile does not jump.
+While it holds, the arm is braked as in every hold. Once it has rested for `REST_S` it is tried again, ramped
+from rest; every further attempt in vain doubles that time up to `MOST_REST_S`. Until the arm obeys, at the
+first start and in each attempt, a velocity command is one period of acceleration from the measured velocity
+at most, so that an arm that is released meanwhile does not jump. An arm obeys when every joint that was
+told to move has moved in that direction.
+
+Commands of holds for other reasons count as any other, up to `LAG_S` in a row; then the memory begins anew.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ WINDOW_S, STRAY_RAD = 0.6, 0.3
 STILL_RAD, FRICTION, PRESSED_S = 0.002, 0.1, 0.8
 REST_S, MOST_REST_S = 1.0, 8.0
 RESTS_RAD_S = 0.05  # slower is at rest
+SETTLED_S = 0.3  # of rest, after which a servo that lags has come to its last command
 SAMPLE_S = 0.02  # between two entries of the memory
 
 
@@ -52,6 +56,7 @@ class Following:
 
     Attributes:
         attempts: In vain, in a row.
+        obeys: The arm has been seen to move as it is told since the last contradiction.
     """
 
     def __init__(self, robot: RobotConfig, mode: str, period_s: float) -> None:
@@ -62,10 +67,11 @@ class Following:
         sample_s = self._every * period_s
         times = (LAG_S, FIRST_LAG_S, WINDOW_S)
         self._lag, self._first_lag, self._window = (max(round(each / sample_s), 1) for each in times)
-        self._has_moved = False
+        self._has_moved = self.obeys = False
         self.attempts = 0
         self._reasons: Mapping[str, str] = NO_REASONS
-        self._rested_s = 0.0
+        self._rested_s = self._held_s = 0.0
+        self._holds = False
         self.forget()
 
     def forget(self) -> None:
@@ -84,11 +90,19 @@ class Following:
     @property
     def is_trying(self) -> bool:
         """Return whether velocities are to start from what is measured: the arm has to move first."""
-        return self._mode == "velocity" and self.attempts > 0 and not self._reasons
+        return self._mode == "velocity" and not self.obeys and not self._reasons
+
+    def hold(self) -> None:
+        """Take that the next command is a hold for another reason."""
+        self._holds = True
 
     def sent(self, command: Vector, position: Vector) -> None:
         """Take a command that left for the arm, and where the arm was, both (N,)."""
-        if self._reasons:
+        self._held_s = self._held_s + self._period if self._holds else 0.0
+        self._holds = False
+        if self._held_s > LAG_S:
+            self.forget()
+        if self._reasons or self._held_s > LAG_S:
             return
         if self._path is None:
             self._begin(position)
@@ -100,13 +114,21 @@ class Following:
             self._judge(position)
         self._steps += 1
 
-    def rest(self, position: Vector, velocity: Vector) -> None:
-        """Take a step of a hold for this reason: after some rest the arm is tried again."""
+    def rest(self, position: Vector, velocity: Vector) -> bool:
+        """Take a step of a hold for this reason: after some rest the arm is tried again.
+
+        Returns:
+            Whether the next command is to start from what is measured: for a position, also once the arm has
+            settled, since joints that stand still are behind the position that was told last.
+        """
+        before = self._rested_s
         rests = bool(np.abs(velocity).max() < RESTS_RAD_S)
-        self._rested_s = self._rested_s + self._period if rests else 0.0
+        self._rested_s = before + self._period if rests else 0.0
         if self._rested_s >= min(REST_S * 2.0 ** (self.attempts - 1), MOST_REST_S):
             self._reasons = NO_REASONS
             self.forget()
+            return True
+        return self._mode == "position" and before < SETTLED_S <= self._rested_s
 
     # --- position and velocity ---
 
@@ -116,6 +138,8 @@ class Following:
         self._lowest, self._highest = self._path.copy(), self._path.copy()  # of the path since then
         self._anchored = np.zeros(len(position), np.intp)  # entry of the memory at that time
         self._count = 0  # entries so far
+        self._origin, self._obeyed = self._path, np.zeros(len(position), bool)  # since when, by joint
+        self._least, self._most = self._path, self._path  # of the whole path since then
 
     def _advance(self, command: Vector) -> None:
         assert self._path is not None
@@ -130,6 +154,8 @@ class Following:
         self._was_at.append(position)
         self._count += 1
         self._anchor_again(position)
+        if not self.obeys:
+            self._look_whether_it_obeys(position)
         lag = self._lag if self._has_moved else self._first_lag
         late = self._told_at[max(len(self._told_at) - 1 - lag, 0)]
         due = self._count - 1 - lag >= self._anchored  # told since the joint last moved
@@ -150,8 +176,19 @@ class Following:
             self._anchored = np.where(moved, self._count - 1, self._anchored)
             self._lowest = np.where(moved, self._path, self._lowest)
             self._highest = np.where(moved, self._path, self._highest)
-            self.attempts = 0
-            self._has_moved = True
+
+    def _look_whether_it_obeys(self, position: Vector) -> None:
+        """Compare the directions of all motion and all commands; a nudge of one joint is no obedience."""
+        assert self._path is not None
+        self._least = np.minimum(self._least, self._path)
+        self._most = np.maximum(self._most, self._path)
+        seen, moved = SHARE * self._told, position - self._origin
+        up, down = self._most - self._origin, self._origin - self._least
+        self._obeyed |= (moved > seen) & (up > seen) | (moved < -seen) & (down > seen)
+        told = np.maximum(up, down) > 2.0 * seen
+        self._has_moved |= bool(self._obeyed.any())
+        if self._obeyed.any() and (self._obeyed | ~told).all():
+            self.attempts, self.obeys = 0, True
 
     def _judge_stray(self, position: Vector) -> None:
         told = np.array(self._told_at)[-self._lag - self._window - 1 :]
@@ -169,6 +206,7 @@ class Following:
     def _judge_torque(self, command: Vector, position: Vector) -> None:
         if np.abs(position - self._anchor).max() > STILL_RAD:
             self._anchor, self._pressed_s, self.attempts = np.array(position), 0.0, 0
+            self.obeys = True
             return
         share = np.abs(command) / self._effort
         if share.max() > FRICTION:
@@ -178,6 +216,7 @@ class Following:
 
     def _contradict(self, joint: int, what: str, radians: float) -> None:
         self.attempts += 1
+        self.obeys = False
         self._has_moved = True  # or should have: it gets no such time again
         self._rested_s = 0.0
         against = f"against commands by {radians:.2f} rad" if radians else "against its torque"

@@ -125,11 +125,16 @@ class SafetyFilter:
     def forget(self) -> None:
         """The arm was put elsewhere, or did something else for a while: the next command starts from what is measured."""
         self._last: Vector | None = None  # velocities last sent
+        self._asked: Vector | None = None  # the same, whatever the arm was seen to do
         self._reference: Vector | None = None  # position last sent, position mode
         self._before: _Now | None = None  # where the period began that was last sent for
         under_way = math.ceil(self._latency / self._period)
         self._changes: deque[Vector] = deque([np.zeros_like(self._speed)] * under_way, under_way)  # of velocity, by what was sent last
         self._recent.clear()
+
+    def trust(self, state: RobotState) -> None:
+        """Start the next velocity command from what is measured, where the arm was not seen to obey."""
+        self._last = _within(state.velocity, self._back, self._speed)
 
     # --- what is asked of it ---
 
@@ -160,7 +165,8 @@ class SafetyFilter:
         """Counts what was changed and takes the command as sent."""
         for kind in admission.kinds:
             self.interventions[kind] += 1
-        self._last, self._before = admission.velocity, admission.now
+        self._last = self._asked = admission.velocity
+        self._before = admission.now
         if self._latency:
             self._changes.append(admission.velocity - admission.now.last)
         if self._late_shares:
@@ -180,7 +186,7 @@ class SafetyFilter:
         now = self._present(state) if fresh else self._remembered(state)
         last = now.last
         if self._mode == "torque" and not fresh:
-            self._last = None
+            self._last = self._asked = None
             self._changes.append(np.zeros_like(last))
             self._recent.clear()
             return np.zeros_like(last)
@@ -196,7 +202,7 @@ class SafetyFilter:
     @property
     def is_nearly_at_rest(self) -> bool:
         """What was sent last asks for less motion than anybody would see."""
-        return self._last is None or bool(np.abs(self._last).max() < UNSEEN_RAD_S)
+        return self._asked is None or bool(np.abs(self._asked).max() < UNSEEN_RAD_S)
 
     def is_stoppable(self, state: RobotState) -> bool:
         """From this state, moving as measured, braking breaks no limit."""

@@ -13,9 +13,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.command_rivals import GONE_S
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import RELIABLE, REPLAY, SENSOR
+from sql_ros.robot.arm import Arm
+from sql_ros.robot.safety import SafetyFilter
 from sql_ros.share import share_folder
 
 pytestmark = pytest.mark.stack
@@ -156,14 +159,13 @@ def test_an_arm_that_freezes_is_held_and_resumed_from_rest(arm, start, ramp):
     start()
     arm.until_moving()
     arm.frozen, made = True, len(arm.transitions)
-    arm.until_held("not_following")
+    arm.probe.wait(lambda: not arm.velocity().any(), what="rest")
     held_at = len(arm.commands)
     assert len(arm.transitions) - made <= 2.0 / PERIOD
-    arm.probe.wait(lambda: len(arm.commands) > held_at + 3)
-    assert not arm.commands[held_at + 2][1].any()
-    arm.probe.wait(lambda: np.any([values for _, values in arm.commands[held_at + 2 :]]), what="a new attempt")
+    arm.until_held("not_following")
+    arm.probe.wait(lambda: np.any([values for _, values in arm.commands[held_at:]]), what="a new attempt")
     arm.frozen, released_at = False, len(arm.commands)
-    sent = np.array([values for _, values in arm.commands[held_at + 2 : released_at + 1]])
+    sent = np.array([values for _, values in arm.commands[held_at : released_at + 1]])
     assert (np.abs(sent) <= ramp).all()  # whenever it is released, it does not jump
     arm.probe.wait(lambda: np.abs(arm.velocity()).max() > ramp.max(), what="motion")
     assert int(arm.value("hold/not_following")) >= 1
@@ -365,14 +367,23 @@ class Manager:
     def __init__(self, probe, joints) -> None:
         srv = pytest.importorskip("controller_manager_msgs.srv", reason="controller_manager_msgs is not on PyPI")
         self._state = pytest.importorskip("controller_manager_msgs.msg").ControllerState
+        self._probe, self._services = probe, []
         self._has = {
             "forward_velocity_controller": (self.VELOCITY, [f"{joint}/velocity" for joint in joints]),
             "joint_trajectory_controller": (self.TRAJECTORY, [f"{joint}/position" for joint in joints]),
         }
         self.active = {"joint_trajectory_controller"}
         self.switched: list[tuple[list[str], list[str]]] = []
-        probe.node.create_service(srv.ListControllers, "controller_manager/list_controllers", self._on_list)
-        probe.node.create_service(srv.SwitchController, "controller_manager/switch_controller", self._on_switch)
+        for kind, name, answer in (
+            (srv.ListControllers, "list_controllers", self._on_list),
+            (srv.SwitchController, "switch_controller", self._on_switch),
+        ):
+            self._services.append(probe.node.create_service(kind, f"controller_manager/{name}", answer))
+
+    def leave(self) -> None:
+        """End, as a controller_manager that crashed; its controllers still have the arm's commands."""
+        for service in self._services:
+            self._probe.node.destroy_service(service)
 
     def _on_list(self, request, response):
         for name, (kind, interfaces) in self._has.items():
@@ -412,11 +423,48 @@ def test_an_inactive_controller_is_a_hold_with_the_command_that_helps(arm, start
     manager.active = {"forward_velocity_controller"}
     arm.until_moving()
     arm.probe.wait(lambda: arm.value("controller") == "by /controller_manager")
-    count = len(arm.commands)
     manager.active = {"joint_trajectory_controller"}
-    arm.probe.wait(lambda: len(arm.commands) > count)
     arm.until_held("controller")
+    assert not arm.velocity().any()  # it was braked first
+    count = len(arm.commands)
+    arm.probe.spin_for(0.5)
+    assert len(arm.commands) == count
     assert manager.switched == []
+
+
+def test_a_controller_manager_that_is_gone_is_a_hold_that_is_sent(arm, start, task):
+    """The controller may be there still, and keeps its last command."""
+    manager = Manager(arm.probe, task.robot.joints)
+    manager.active = {"forward_velocity_controller"}
+    arm.load_controller()
+    actor = start()
+    arm.until_moving()
+    arm.probe.wait(lambda: arm.value("controller") == "by /controller_manager")
+    manager.leave()
+    arm.until_held("controller")
+    assert "/controller_manager is gone" in arm.status().message
+    assert not arm.velocity().any()
+    count = len(arm.commands)
+    arm.probe.wait(lambda: len(arm.commands) > count + 10, what="holds")
+    assert not np.any([values for _, values in arm.commands[count:]])
+    actor.kill()  # the command watchdog was not told that the arm is at rest
+    actor.wait()
+    count = len(arm.commands)
+    arm.probe.wait(lambda: len(arm.commands) > count + 10, what="zeros")
+
+
+def test_no_controller_is_switched_before_a_command_may_leave(probe, processes, task):
+    """Configured but not active, or without its learner, the actor changes nothing."""
+    arm = VelocityArm(probe, task)
+    manager = Manager(probe, task.robot.joints)
+    arm.load_controller()
+    actor = processes.node("actor", {"commands": TOPIC}, max_state_age_s=0.5, switch_controllers=True)
+    probe.wait(lambda: "is checked by /controller_manager" in actor.log.read_text(), what="the check")
+    probe.spin_for(1.0)
+    assert manager.switched == []
+    probe.play_learner()
+    arm.until_moving()
+    assert len(manager.switched) == 1
 
 
 def test_switch_controllers_activates_once_and_restores(arm, start, task):
@@ -473,3 +521,63 @@ def test_the_first_braking_command_comes_a_period_later(arm, processes, start):
     print(f"gaps {gaps.round(4).tolist()} s")
     assert len(gaps) > 1
     assert gaps.min() > 0.6 * PERIOD
+
+
+@pytest.fixture
+def link(probe, task):
+    """A way to an arm, of a real node and publisher, and the filter before it."""
+    safety = SafetyFilter(task.robot, "velocity", PERIOD)
+    publisher = probe.node.create_publisher(Float64MultiArray, "elsewhere/commands", RELIABLE)
+    options = {"real_arm": False, "may_switch": None, "is_used": True, "in_real_time": True, "is_paced": True}
+    rests = lambda: safety.is_at_rest  # noqa: E731
+    return ArmLink(probe.node, task.robot, "velocity", publisher, PERIOD, is_at_rest=rests, **options), safety
+
+
+def test_a_moving_arm_is_braked_before_silence(link, task):
+    """`unheard` may be an error of discovery; the controller keeps the last command."""
+    way, safety = link
+    state = Arm(task.robot).state(1, np.array(task.robot.neutral_position), np.full(7, 0.5), np.zeros(7))
+    assert "unheard" in way.reasons(0.0)
+    assert way.is_silent
+    safety.admit(np.full(7, 0.5), state)
+    way.speak()
+    sent = []
+    while "unheard" in way.reasons(0.0) and not way.is_silent:
+        way.hold()
+        sent.append(safety.hold(state))
+        assert not way.held(state)
+    assert 1 <= len(sent) <= 4
+    assert not sent[-1].any()
+    assert way.held(state)
+
+
+def test_a_blocked_joint_is_a_hold_that_brakes_on(probe, task):
+    """Servos lag by 50 ms at 500 Hz: begun anew from each measured velocity the hold went on for 1.9 rad."""
+    period = 0.002
+    safety, arm = SafetyFilter(task.robot, "velocity", period), Arm(task.robot)
+    publisher = probe.node.create_publisher(Float64MultiArray, "heard/commands", RELIABLE)
+    probe.listen(Float64MultiArray, "heard/commands", RELIABLE)
+    probe.wait(publisher.get_subscription_count, what="a subscriber")
+    options = {"real_arm": False, "may_switch": None, "is_used": True, "in_real_time": True, "is_paced": True}
+    way = ArmLink(probe.node, task.robot, "velocity", publisher, period, is_at_rest=lambda: safety.is_at_rest, **options)
+    position, velocity, step, held_from = np.array(task.robot.neutral_position), np.zeros(7), 0, None
+    while held_from is None or np.abs(velocity).max() > 0.02:
+        step += 1
+        state = arm.state(step * 2_000_000, position, velocity, np.zeros(7))
+        if way.reasons(0.0):
+            held_from = position if held_from is None else held_from
+            way.hold()
+            command = safety.hold(state)
+            way.sent(command, state, 0.0)
+            if way.held(state):
+                safety.forget()
+        else:
+            if way.is_trying:
+                safety.trust(state)
+            command = safety.admit(np.array([0.8, 0, 0, 0.3, 0, 0, 0]), state)
+            way.sent(command, state, 0.0)
+        velocity = velocity + (command - velocity) * period / 0.05
+        velocity[3] = 0.0
+        position = position + velocity * period
+        assert step < 5000
+    assert abs(position - held_from).max() < 0.1

@@ -1,11 +1,15 @@
 """An arm that does not move as it is told is noticed, one that does is left in peace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sql_ros.robot.actor import Actor
+from sql_ros.robot.arm import Arm
 from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.following import MOST_REST_S, REST_S, Following
+from sql_ros.robot.safety import SafetyFilter
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.rollout import SimulatedArm
 
@@ -139,3 +143,122 @@ def test_an_arm_that_does_not_rest_is_not_tried_again():
     for _ in range(200):
         following.rest(np.zeros(7), np.full(7, 0.1))
     assert following.reasons
+
+
+def _frozen(following, actor, state, touched=lambda step: 0.0, *, steps=100):
+    """Return the largest commands [rad/s] to an arm that stands still until it is held; one joint is pushed."""
+    asked = []
+    while not following.reasons and len(asked) < steps:
+        position = state.position.copy()
+        position[4] += touched(len(asked))
+        seen = replace(state, position=position, stamp_ns=state.stamp_ns + len(asked) * 50_000_000)
+        if following.is_trying:
+            actor.safety.trust(seen)
+        command = actor.step(seen).command
+        following.sent(command, position)
+        asked.append(np.abs(command))
+    return np.array(asked)
+
+
+@pytest.fixture
+def standing():
+    """A velocity arm that rests, an actor that wants to move it far, one step of the ramp, its memory."""
+    task = load_task("sawyer_reach")
+    position = np.array(task.robot.neutral_position)
+    position[0] += 0.6
+    state = Arm(task.robot).state(1, position, np.zeros(7), np.zeros(7))
+    ramp = task.robot.limit_fraction * np.array(task.robot.acceleration_limit) * PERIOD + 1e-9
+    return state, Actor(task, 0), ramp, Following(task.robot, "velocity", PERIOD)
+
+
+def test_an_arm_not_seen_to_move_is_asked_for_one_step(standing):
+    """Its brakes may open within 1.5 s: it was told 0.87 rad/s then, and jumped."""
+    state, actor, ramp, following = standing
+    asked = _frozen(following, actor, state)
+    assert len(asked) * PERIOD >= 1.4
+    assert (asked <= ramp).all()
+    assert asked[:, 0].min() > 0.9 * ramp[0]  # and never told another way because it stands
+
+
+def test_a_nudge_of_another_joint_is_no_obedience(standing):
+    state, actor, ramp, following = standing
+    _frozen(following, actor, state)
+    for _ in range(100):
+        following.rest(state.position, state.velocity)
+    assert not following.reasons
+    asked = _frozen(following, actor, state, lambda step: 0.006 * (step >= 2))
+    assert following.reasons
+    assert following.attempts == 2
+    assert (asked <= ramp).all()
+
+
+def test_motion_as_told_ends_the_attempt():
+    following, position = Following(load_task("sawyer_reach").robot, "velocity", PERIOD), np.zeros(7)
+    command = np.array([0.4, -0.4, 0, 0, 0, 0, 0])
+    for step in range(6):
+        assert following.is_trying == (step < 2)
+        following.sent(command, position)
+        position = position + 0.5 * PERIOD * command
+
+
+def test_motion_against_the_command_does_not():
+    following, position = Following(load_task("sawyer_reach").robot, "velocity", PERIOD), np.zeros(7)
+    command = np.array([0.4, 0.4, 0, 0, 0, 0, 0])
+    for _ in range(6):
+        following.sent(command, position)
+        position = position + PERIOD * np.array([0.4, -0.1, 0, 0, 0, 0, 0])
+    assert following.is_trying
+
+
+@pytest.mark.parametrize("every", [10, 7, 6, 5])
+def test_a_frozen_arm_beside_short_holds_is_noticed(every):
+    """Each 0.25 s one held step: no memory was ever long enough."""
+    following, steps = Following(load_task("sawyer_reach").robot, "velocity", PERIOD), 0
+    while not following.reasons and steps < 100:
+        steps += 1
+        is_hold = steps % every == 0
+        if is_hold:
+            following.hold()
+        following.sent(np.full(7, 0.0 if is_hold else 0.4), np.zeros(7))
+    assert steps * PERIOD <= 1.9
+
+
+def test_a_long_hold_begins_the_memory_anew():
+    """The arm may be put elsewhere meanwhile."""
+    following = Following(load_task("sawyer_reach").robot, "velocity", PERIOD)
+    for _ in range(20):
+        following.sent(np.full(7, 0.4), np.zeros(7))
+    for _ in range(8):
+        following.hold()
+        following.sent(np.zeros(7), np.zeros(7))
+    for _ in range(20):
+        following.sent(np.full(7, 0.4), np.zeros(7))
+    assert not following.reasons
+
+
+def test_the_hold_of_a_position_arm_rests_where_it_is():
+    """One joint stands still and is behind; once the others have come to rest, nothing may jump on release."""
+    robot, rate = load_task("ur5e_reach").robot, 1.0 / PERIOD
+    safety, following = SafetyFilter(robot, "position", 1.0 / rate), Following(robot, "position", 1.0 / rate)
+    arm, position, told, steps = Arm(robot), np.array(robot.neutral_position), [], 0
+    velocity = np.zeros(6)
+    while not following.reasons or following._rested_s < 0.5:
+        state = arm.state(1 + steps, position, velocity, np.zeros(6))
+        if following.reasons:
+            command = safety.hold(state)
+            following.sent(command, position)
+            if following.rest(position, velocity):
+                safety.forget()
+        else:
+            command = safety.steer(np.array([0.8, 0.3, 0, 0, 0, 0]), state)
+            following.sent(command, position)
+        told.append(command)
+        velocity = (command - position) * min(1.0 / 0.053, rate)
+        velocity[1] = 0.0
+        position = position + velocity / rate
+        steps += 1
+        assert steps < 10 * rate
+    np.testing.assert_allclose(told[-1], position, atol=1e-3)
+    acceleration = np.diff(told, 2, axis=0)[:, 0] * rate**2  # of the joint that follows
+    most = robot.limit_fraction * robot.acceleration_limit[0]
+    assert np.abs(acceleration).max() <= 1.5 * most
