@@ -166,7 +166,7 @@ class ArmLink:
                 self._watchdog.rest()  # zeros would go to whoever comes
             self.forget()
             return True
-        if self._watchdog is not None:
+        if self._watchdog is not None and not self._is_cut:
             self._watchdog.prove()  # not before a state has come
         if self._following is None or not self._following.reasons:
             return False

@@ -557,9 +557,9 @@ def test_a_blocked_joint_is_a_hold_that_brakes_on(probe, task):
     safety, arm = SafetyFilter(task.robot, "velocity", period), Arm(task.robot)
     publisher = probe.node.create_publisher(Float64MultiArray, "heard/commands", RELIABLE)
     probe.listen(Float64MultiArray, "heard/commands", RELIABLE)
-    probe.wait(publisher.get_subscription_count, what="a subscriber")
     options = {"real_arm": False, "may_switch": None, "is_used": True, "in_real_time": True, "is_paced": True}
     way = ArmLink(probe.node, task.robot, "velocity", publisher, period, is_at_rest=lambda: safety.is_at_rest, **options)
+    probe.wait(lambda: not way.reasons(0.0), what="a subscriber")
     position, velocity, step, held_from = np.array(task.robot.neutral_position), np.zeros(7), 0, None
     while held_from is None or np.abs(velocity).max() > 0.02:
         step += 1
@@ -580,4 +580,5 @@ def test_a_blocked_joint_is_a_hold_that_brakes_on(probe, task):
         velocity[3] = 0.0
         position = position + velocity * period
         assert step < 5000
+    assert "not_following" in way.reasons(0.0)
     assert abs(position - held_from).max() < 0.1
