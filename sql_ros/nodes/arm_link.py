@@ -77,16 +77,16 @@ class ArmLink:
         is_paced: bool,
     ) -> None:
         self._node, self._publisher = node, publisher
+        self.is_real = real_arm and in_real_time and not publisher.topic_name.endswith(SIMULATED)
         is_bridged = robot.interface(mode) == "intera"
-        self._listeners = Listeners(node, publisher, is_bridged=is_bridged) if is_used else None
+        self._listeners = Listeners(node, publisher, is_real=self.is_real, is_bridged=is_bridged) if is_used else None
         self._following = Following(robot, mode, period_s) if is_used and in_real_time else None
         self._controllers: ControllerWatch | None = None
         self._watchdog: WatchdogLink | None = None
         self._is_at_rest = is_at_rest if in_real_time else lambda: True  # in lockstep the arm stands while it waits
         self._is_cut = False  # no command is to leave
         self.is_silent = False
-        self.is_real = real_arm and not publisher.topic_name.endswith(SIMULATED)
-        if is_used and in_real_time and self.is_real:
+        if is_used and self.is_real:
             self._wire(robot, mode, period_s, may_switch, is_paced=is_paced)
 
     def _wire(self, robot: RobotConfig, mode: str, period_s: float, may_switch: Callable[[], bool] | None, *, is_paced: bool) -> None:

@@ -45,15 +45,17 @@ class Listeners:
     Args:
         node: The actor.
         publisher: Of its commands.
+        is_real: The commands go to a real arm; those of a simulation are taken by any subscriber.
         is_bridged: A best-effort subscriber counts, too: ros1_bridge may be one.
     """
 
-    def __init__(self, node: Node, publisher: Any, *, is_bridged: bool) -> None:
+    def __init__(self, node: Node, publisher: Any, *, is_real: bool, is_bridged: bool) -> None:
         self._node, self._publisher, self._topic = node, publisher, publisher.topic_name
         self._is_bridged = is_bridged
         self._nobody = self._complaint("nobody")
-        self._reasons = self._nobody
-        self._timer = node.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._reasons = self._nobody if is_real else NO_REASONS
+        if is_real:
+            node.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def reasons(self) -> Mapping[str, str]:
         """Return why the arm must be held: no subscriber now, or no controller at the last query."""
