@@ -34,7 +34,16 @@ from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
 OUTSIDE_RAD = 0.5  # so far beyond a limit no joint is: another unit, another zero
 TRUST_AFTER = 3  # plausible states in a row, once one was not
 NO_REASONS: Mapping[str, str] = {}
-MOST_SEVERE_FIRST = ("emergency_stop", "stop", "stop_lock", "robot", "enable_silent", "commands_shared")  # then the others
+MOST_SEVERE_FIRST = (  # then the others
+    "emergency_stop",
+    "stop",
+    "stop_lock",
+    "robot",
+    "enable_silent",
+    "commands_shared",
+    "clock_stopped",  # while time stands, so do the stamps of states
+    "clock_jumped",
+)
 
 
 class StateWatch:
