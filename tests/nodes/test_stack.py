@@ -255,7 +255,7 @@ def test_paced_training_reports_the_ratio_it_reached(processes, probe, quick, tm
         ({"seed": "-1"}, "seed:=-1, expected a whole number from 0"),
         ({"sim": "false", "realtime_factor": "0"}, "time on a real arm"),
         ({"mode": "play"}, "mode:=play needs a policy"),
-        ({"mode": "play", "policy": "/nowhere.onnx"}, "policy:=/nowhere.onnx: no such file"),
+        ({"mode": "play", "policy": "/nowhere.onnx"}, "'/nowhere.onnx' is neither a file nor one of: sawyer_stack"),
         ({"params_file": "/nowhere.yaml"}, "'/nowhere.yaml' is neither a file nor one of"),
     ],
 )
@@ -276,7 +276,7 @@ def test_a_section_for_no_node_or_an_unknown_key_in_the_params_file_is_refused(p
     path.write_text("learner:\n  ros__parameters:\n    algorithm:\n      temprature: 1.0\n")
     stack = _up(processes, params_file=path, run_dir=tmp_path / "b")
     assert stack.wait(90) == 2
-    assert "unknown key 'temprature'" in stack.log.read_text()
+    assert "unknown parameter 'algorithm.temprature': did you mean algorithm.temperature" in stack.log.read_text()
     assert not (tmp_path / "b").exists()
 
 
