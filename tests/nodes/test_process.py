@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,14 @@ def test_profiles_of_somebodys_own_are_left_alone(processes, probe, tmp_path):
     assert "fastrtps_port" in Path(f"/proc/{bridge.pid}/maps").read_text()  # as rmw_fastrtps sets it
 
 
-def test_a_node_that_is_told_to_end_while_it_is_importing_does_so_without_a_traceback(processes, probe):
-    """One that is configured wrongly takes the others along; what it said must not be buried."""
-    actor = processes.node("actor")
+@pytest.mark.parametrize("before", [signal.SIG_DFL, signal.SIG_IGN], ids=["terminal", "background"])
+def test_a_node_that_is_told_to_end_while_it_is_importing_does_so_without_a_traceback(processes, probe, before):
+    """One that is configured wrongly takes the others along; what it said must not be buried.
+
+    A script that starts a node in its background has SIGINT ignored for it.
+    """
+    words = [sys.executable, "-m", "sql_ros.nodes.actor_node"]
+    actor = processes.start(words, preexec_fn=lambda: signal.signal(signal.SIGINT, before))
     maps = Path(f"/proc/{actor.pid}/maps")
     probe.wait(lambda: "_multiarray_umath" in maps.read_text(), timeout=60)  # of numpy, the first that it imports
     assert -processes.stop(actor) in (0, signal.SIGINT)
