@@ -16,7 +16,7 @@ from typing import Any
 
 from sql_ros.core.config import Config, config_from_mapping
 from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError
-from sql_ros.nodes.parameters import RCLPY_OWN
+from sql_ros.stack.params_file import OF_RCLPY
 
 CONFIGS = {
     "learner": {
@@ -46,7 +46,7 @@ def check_parameters(node: str, values: Mapping[str, Any]) -> None:
         ConfigError: One is unknown, of the wrong type or out of range.
     """
     where = f"parameters of {node}"
-    own = {name: value for name, value in values.items() if name.split(".")[0] not in RCLPY_OWN}
+    own = {name: value for name, value in values.items() if name.split(".")[0] not in OF_RCLPY}
     known = declared_by(node)
     for name in own:
         if name not in known:

@@ -17,9 +17,9 @@ from sql_ros.core.config import Config, config_from_mapping
 from sql_ros.core.errors import ConfigError, PolicyError
 from sql_ros.core.policy import Policy
 from sql_ros.core.spec import TaskSpec
+from sql_ros.stack.params_file import OF_RCLPY
 
 FIXED = ("use_sim_time",)  # of rclpy's own
-RCLPY_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
 class LiveParameters:
@@ -90,7 +90,7 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
     Raises:
         ConfigError: unknown parameter, wrong type, out of range.
     """
-    given = {name: p.value for name, p in node.get_parameters_by_prefix("").items() if name.split(".")[0] not in RCLPY_OWN}
+    given = {name: p.value for name, p in node.get_parameters_by_prefix("").items() if name.split(".")[0] not in OF_RCLPY}
     where = f"parameters of node {node.get_name()}"
     names = [_join(prefix, field.name) for prefix, cls in configs.items() for field in dataclasses.fields(cls)]
     for name in given:
