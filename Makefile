@@ -1,12 +1,17 @@
 # make run    set up, then train the simulated Sawyer through the real stack until it reaches its goals
 # make demo   set up, then watch a trained arm stack a brick and be pushed, in seconds
-# make test   set up, then run every test
-# make check  format, lint, types and the fast tests, in some nine minutes
-# Others: lint, setup, eval, doctor, clean.
+# make test       set up, then run the tests but for the long ones
+# make test-long  set up, then run the tests that `make test` leaves out
+# make check      format, lint, types and the tests without node processes
+# Others: lint, coverage, package, setup, eval, doctor, clean.
 
 PYTHON ?= python3
 VENV := .venv
-FAST_TESTS = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not stack" -n auto --dist worksteal -q
+TESTS = -m pytest --durations 15
+FAST = $(TESTS) -m "not stack and not long" -n auto --dist worksteal -q
+# those that start real processes: two at a time, in DDS domains of their own
+STACK = $(TESTS) -m "stack and not long" -n 2 --dist loadgroup
+LONG = $(TESTS) -m long -n 2 --dist loadgroup
 # Where pip looks for the CPU build of torch beside PyPI, whose own build pulls gigabytes of CUDA. For a GPU: make setup TORCH=torch==2.13.0 TORCH_INDEX=
 TORCH ?= torch==2.13.0+cpu
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -14,7 +19,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SEED ?= 0
 ARGS ?=
 
-.PHONY: run demo test check lint setup eval doctor clean
+.PHONY: run demo test test-long coverage check lint package setup eval doctor clean
 
 run: setup
 	$(VENV)/bin/sql-ros up sawyer_stack task:=sawyer_reach seed:=$(SEED) $(ARGS)
@@ -22,22 +27,36 @@ run: setup
 demo: setup
 	$(VENV)/bin/sql-ros demo $(ARGS)
 
-# those that start real processes two at a time, in DDS domains of their own
 test: setup
 ifeq ($(strip $(ARGS)),)
-	$(FAST_TESTS)
-	$(VENV)/bin/python -m pytest -m stack -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(FAST)
+	$(VENV)/bin/python $(STACK)
 else
 	$(VENV)/bin/python -m pytest $(ARGS)
 endif
 
+test-long: setup
+	$(VENV)/bin/python $(LONG)
+
+# branches of the package that `make test` takes, processes included; below 90 % it fails
+coverage: setup
+	rm -f .coverage .coverage.*
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m coverage run $(FAST)
+	$(VENV)/bin/python -m coverage run $(STACK)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --skip-covered --sort cover
+
 check: lint
-	$(FAST_TESTS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(FAST)
 
 lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+# what others install: dist/*.tar.gz and dist/*.whl
+package: setup
+	$(VENV)/bin/python setup.py --quiet sdist bdist_wheel
 
 eval: setup
 	$(VENV)/bin/sql-ros eval --policy runs/latest/policy.onnx --task sawyer_reach
@@ -56,4 +75,4 @@ $(VENV)/.complete: setup.py requirements/constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build install log *.egg-info
+	rm -rf $(VENV) build dist install log *.egg-info .coverage .coverage.*

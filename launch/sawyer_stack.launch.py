@@ -1,23 +1,32 @@
 """Trains or plays with the arm: learner, actor, simulated arm and monitor.
 
-The processes, their parameters and remappings are described once, in sql_ros/stack/, for this file and for `sql-ros up sawyer_stack`.
-Only stable API of launch and launch_ros is used, as of ROS 2 Jazzy and Kilted.
+The processes, their parameters and remappings are described once, in sql_ros/stack/, for this file
+and for `sql-ros up sawyer_stack`. Only stable API of launch and launch_ros is used, as of ROS 2
+Jazzy and Kilted.
 """
 
+import atexit
 import os
 
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
 from launch.event_handlers import OnProcessIO
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
-from sql_ros.core.parent import ACTIVE, PARENT
+from sql_ros.common.child_process import ACTIVE, PARENT
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
 from sql_ros.stack.description import claim_run_dir
-from sql_ros.stack.launched import end_on_sigterm, keep
+from sql_ros.stack.launched import append_to_log, end_on_sigterm
 from sql_ros.stack.preflight import preflight
+from sql_ros.stack.refusal import is_refusal, remove_run_dir
 from sql_ros.stack.restarts import Restarts
 
 RESPAWN_DELAY_S = 1.0
@@ -25,18 +34,41 @@ RESPAWN_DELAY_S = 1.0
 
 def _check(context):
     """Before the defaults: only here is it known what was given."""
-    others = check_names(context.launch_configurations, [word.partition(":=")[0] for word in context.argv])
-    return [LogInfo(msg=f"not arguments of sawyer_stack, left to the including launch file: {', '.join(others)}")] if others else []
+    context.extend_globals({"sql_ros_given": set(context.launch_configurations)})
+    others = check_names(
+        context.launch_configurations, [word.partition(":=")[0] for word in context.argv]
+    )
+    return (
+        [
+            LogInfo(
+                msg=(
+                    "not arguments of sawyer_stack, left to the including launch file:"
+                    f" {', '.join(others)}"
+                )
+            )
+        ]
+        if others
+        else []
+    )
 
 
 def _nodes(context):
-    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in SAWYER_STACK_ARGUMENTS}
+    names = [
+        argument.name
+        for argument in SAWYER_STACK_ARGUMENTS
+        if argument.name in context.locals.sql_ros_given
+    ]
+    given = {name: LaunchConfiguration(name).perform(context) for name in names}
     stack, lock = claim_run_dir(preflight(given))
     context.extend_globals({"sql_ros_run_lock": lock})  # held as long as launch runs
     nodes = [_node(process, stack) for process in stack.processes]
     logs = [_log(node, stack.log(process)) for node, process in zip(nodes, stack.processes)]
     end_on_sigterm(lambda: [node.process_details["pid"] for node in nodes if node.process_details])
-    return [LogInfo(msg=f"what each node says is kept in {stack.run_dir}/log/<node>.log"), *logs, *nodes]
+    return [
+        LogInfo(msg=f"what each node says is kept in {stack.run_dir}/log/<node>.log"),
+        *logs,
+        *nodes,
+    ]
 
 
 def _node(process, stack):
@@ -64,14 +96,15 @@ def _log(node, path):
     return RegisterEventHandler(
         OnProcessIO(
             target_action=node,
-            on_stdout=lambda event: keep(event.text, path),
-            on_stderr=lambda event: keep(event.text, path),
+            on_stdout=lambda event: append_to_log(event.text, path),
+            on_stderr=lambda event: append_to_log(event.text, path),
         )
     )
 
 
 def _after(process, stack):
-    """Return what is done when a process has ended: nothing if it is started again, else all end with it.
+    """Return what is done when a process has ended: nothing if it is started again, else all end
+    with it.
 
     An exception is how a launch file makes `ros2 launch` return another exit code than 0.
     """
@@ -81,6 +114,9 @@ def _after(process, stack):
     def on_exit(event, context):
         if event.returncode == 0 or context.is_shutdown:
             return [Shutdown(reason=f"{process.executable} ended")]
+        if is_refusal(event.returncode, restarts):
+            atexit.register(remove_run_dir, stack)  # when all nodes have ended
+            raise RuntimeError(f"{restarts.describe(event.returncode)}: nothing was begun")
         how = restarts.describe(event.returncode)
         if not restarts.allow(event.returncode):
             raise RuntimeError(f"{how}; its log: {stack.log(process)}")
@@ -91,12 +127,14 @@ def _after(process, stack):
 
 
 def _typed(value):
-    """Keeps strings strings: launch would read "" and "5" as YAML."""
+    """Keep strings strings: launch would read "" and "5" as YAML."""
     return ParameterValue(value, value_type=str) if isinstance(value, str) else value
 
 
 def generate_launch_description():
-    """Checks what was given, declares every argument with its default and description, then starts the nodes."""
+    """Check what was given, declare every argument with its default and description, then start
+    the nodes.
+    """
     arguments = [
         DeclareLaunchArgument(
             argument.name,
@@ -106,4 +144,6 @@ def generate_launch_description():
         )
         for argument in SAWYER_STACK_ARGUMENTS
     ]
-    return LaunchDescription([OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)])
+    return LaunchDescription(
+        [OpaqueFunction(function=_check), *arguments, OpaqueFunction(function=_nodes)]
+    )

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sql_ros.robot import latch, watchdog
+from sql_ros.nodes.guard import FAULTS
+from sql_ros.robot.safety import state_watchdog, stop_latch
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,16 +17,23 @@ def _kinds(path: Path) -> Iterator[str]:
         match node:
             case ast.Dict(keys=[ast.Constant(value=str(kind))]):
                 yield kind
-            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="reasons"), slice=ast.Constant(value=kind))]):
+            case ast.Assign(
+                targets=[
+                    ast.Subscript(value=ast.Name(id="reasons"), slice=ast.Constant(value=kind))
+                ]
+            ):
                 yield kind
-            case ast.Assign(targets=[ast.Attribute(attr="_distrust")], value=ast.Tuple(elts=[ast.Constant(value=kind), *_])):
+            case ast.Assign(
+                targets=[ast.Attribute(attr="_distrust")],
+                value=ast.Tuple(elts=[ast.Constant(value=kind), *_]),
+            ):
                 yield kind
 
 
 def _of_code() -> set[str]:
-    rooms = [*(ROOT / "sql_ros/nodes").glob("*.py"), *(ROOT / "sql_ros/robot").glob("*.py")]
+    rooms = [*(ROOT / "sql_ros/nodes").glob("*.py"), *(ROOT / "sql_ros/robot").rglob("*.py")]
     found = {kind for path in rooms if "reasons" in path.read_text() for kind in _kinds(path)}
-    return found - {""}  # the parameters of a node without a section
+    return (found | FAULTS.keys()) - {""}  # the parameters of a node without a section
 
 
 def _of_guide() -> set[str]:
@@ -40,6 +48,7 @@ def test_the_guide_has_every_kind_of_hold():
 
 def test_the_tables_of_watchdog_and_latch_are_complete():
     """So the search in the code finds what it should."""
-    for module in (watchdog, latch):
-        kinds = set(re.findall(r"^([a-z_]+)  +", module.__doc__, re.MULTILINE)) - {"kind"}
+    for module in (state_watchdog, stop_latch):
+        kinds = set(re.findall(r"^`([a-z_]+)`  +", module.__doc__, re.MULTILINE))
+        assert len(kinds) >= 6
         assert kinds <= _of_code()

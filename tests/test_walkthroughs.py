@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sql_ros.share import share_folder
+from sql_ros.common.data_files import share_folder
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 DOCS = share_folder() / "docs"
 BLOCK = re.compile(r"^```bash ?(.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PATIENCE_S = 240.0
@@ -26,6 +26,22 @@ learner:
 monitor:
   ros__parameters: {evaluation_episodes: 1}
 """  # a training that is over in seconds
+START = """
+import time
+import rclpy
+from std_srvs.srv import Trigger
+rclpy.init()
+node = rclpy.create_node('operator')
+client = node.create_client(Trigger, '/actor/start')
+assert client.wait_for_service(60.0)
+for _ in range(20):  # a busy machine holds the arm for a moment now and then: ask again
+    call = client.call_async(Trigger.Request())
+    rclpy.spin_until_future_complete(node, call, timeout_sec=60.0)
+    if call.result().success:
+        break
+    time.sleep(1.0)
+assert call.result().success, call.result().message
+"""
 SHORTER = "params_file:=small.yaml most_transitions:=150"
 
 
@@ -43,6 +59,7 @@ class Shell:
             "PATH": path,
             "ROS_DOMAIN_ID": domain_id,
             "ROS_LOG_DIR": log_folder,
+            "XDG_STATE_HOME": str(folder / "state"),
         }
         (folder / "small.yaml").write_text(SMALL)
 
@@ -62,6 +79,11 @@ class Shell:
         process.log = log
         self._running.append(process)
         return process
+
+    def start_arm(self) -> None:
+        """Call /actor/start, as `ros2 service call` does."""
+        process = self.type(f'{sys.executable} -c "{START}"')
+        assert process.wait(PATIENCE_S) == 0, process.log.read_text(errors="replace")
 
     def close(self) -> None:
         for process in self._running:
@@ -85,10 +107,12 @@ def domain() -> int:
     return 230 + int(worker) % 2
 
 
-def _wait_for(process: subprocess.Popen, text: str) -> None:
-    """Wait until the terminal of a command shows a text."""
+def _wait_for(process: subprocess.Popen, text: str, shown: int = 0) -> None:
+    """Wait until the terminal of a command shows a text behind the letters that it has shown
+    before.
+    """
     deadline = time.monotonic() + PATIENCE_S
-    while not re.search(text, process.log.read_text(errors="replace")):
+    while not re.search(text, process.log.read_text(errors="replace")[shown:]):
         said = process.log.read_text(errors="replace")
         assert process.poll() is None, f"ended before it said '{text}': {said}"
         assert time.monotonic() < deadline, f"did not say '{text}': {said}"
@@ -105,14 +129,24 @@ def _blocks(page: str) -> list[tuple[str, str]]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", ["ur5e.md", "sawyer.md"])
 def test_a_walkthrough_works_as_written(shell, page):
-    """A command ends well by itself, or says the text after `until:` and ends well at Ctrl-C."""
+    """A command ends well by itself, or says the text after `until:` and ends well at Ctrl-C.
+
+    With `start` the arm is identified after a call of `/actor/start`, and acts after another.
+    """
     for how, command in _blocks(page):
         is_whole_training = command.startswith("sql-ros up") and not how
         process = shell.type(f"{command} {SHORTER}" if is_whole_training else command)
         if how == "background":
             continue
-        if how.startswith("until: "):
-            _wait_for(process, how.removeprefix("until: "))
+        shown = 0
+        if how.startswith("start until: "):
+            _wait_for(process, "not identified yet")
+            shell.start_arm()
+            _wait_for(process, "the arm is identified [(]all")
+            shell.start_arm()
+            shown = process.log.read_text(errors="replace").rindex("the arm is identified (all")
+        if "until: " in how:
+            _wait_for(process, how.split("until: ")[1], shown)
             if "run_dir:=" in command:  # a run without a transition cannot be resumed
                 _wait_for(process, r"transitions [1-9]")
             process.send_signal(signal.SIGINT)

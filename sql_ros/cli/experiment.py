@@ -1,42 +1,111 @@
-"""`sql-ros experiment`: the papers' experiments and comparisons over environments and seeds, each with a report."""
+"""`sql-ros experiment`: run the papers' experiments and comparisons over environments and seeds,
+each with a report.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from sql_ros.cli.numbers import natural, positive
+from sql_ros.common.argument_types import natural, positive
 
-PAPER = ("multigoal", "swimmer", "maze", "pretrain", "finetune", "pusher", "soft-iteration", "validation")
+PAPER = (
+    "multigoal",
+    "swimmer",
+    "maze",
+    "pretrain",
+    "finetune",
+    "pusher",
+    "soft-iteration",
+    "validation",
+)
 OURS = ("ablation", "stacking")
-STACKING_STEPS, STACKING_EVERY = 59_000, 1500  # an hour of robot time, and between two evaluations
-SEEDS = [0, 1, 2]  # of ours
+STACKING_STEPS = 59_000  # an hour of robot time
+STACKING_EVERY = 1500  # transitions between two evaluations
+SEEDS = [0, 1, 2]  # of ablation and stacking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command takes."""
+    """Declare the arguments of the command."""
     parser.add_argument(
         "experiment",
         choices=("all", *PAPER, *OURS),
-        help="of the papers, or all of them; ablation: settings of the learner; stacking: robot time",
+        help=(
+            "one of the papers' experiments, or all of them; ablation: settings of the learner;"
+            " stacking: robot time"
+        ),
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="results (default: runs/experiments/NAME; all: a folder for each in DIR)")
-    parser.add_argument("--jobs", type=positive, default=1, help="worker processes of one thread (default: %(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=natural, default=[], metavar="N", help="(default: as many as the experiment needs)")
-    parser.add_argument("--resume", action="store_true", help="go on in a folder that has runs; they are not made again")
-    parser.add_argument("--report-only", action="store_true", help="make no runs, report on those there are")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="results (default: runs/experiments/NAME; all: a folder for each in DIR)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        help="worker processes of one thread (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=natural,
+        default=[],
+        metavar="N",
+        help="seeds of the runs (default: as many as the experiment needs)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on in a folder that has runs; they are not made again",
+    )
+    parser.add_argument(
+        "--report-only", action="store_true", help="make no runs, report on those there are"
+    )
     papers = parser.add_argument_group("of the papers")
     papers.add_argument("--quick", action="store_true", help="a version of a few minutes")
-    papers.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    papers.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to a JSON file"
+    )
     ours = parser.add_argument_group("ablation and stacking, which always go on")
-    ours.add_argument("--envs", nargs="+", default=[], metavar="ID", help="ablation: Gymnasium environments (default: all)")
-    ours.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="sides of the comparison (default: all)")
-    ours.add_argument("--steps", type=natural, default=0, help="transitions per run (default: those of each environment)")
-    ours.add_argument("--evaluate-every", type=positive, default=STACKING_EVERY, help="stacking: transitions (default: %(default)s)")
+    ours.add_argument(
+        "--envs",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="ablation: Gymnasium environments (default: all)",
+    )
+    ours.add_argument(
+        "--contenders",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="sides of the comparison (default: all)",
+    )
+    ours.add_argument(
+        "--steps",
+        type=natural,
+        default=0,
+        help="transitions per run (default: those of each environment)",
+    )
+    ours.add_argument(
+        "--evaluate-every",
+        type=positive,
+        default=STACKING_EVERY,
+        help="stacking: transitions (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the runs and the report; exit code 1 if a run failed."""
+    """Make the runs and the report.
+
+    Returns:
+        Exit code 1 if a run failed, otherwise 0.
+
+    Raises:
+        ConfigError: The folder has runs already, or a name is unknown.
+    """
     args.out = args.out or Path("runs/experiments") / args.experiment
     if args.experiment in ("all", *PAPER):
         return _of_the_papers(args)
@@ -45,10 +114,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_the_papers(args: argparse.Namespace) -> int:
-    from sql_ros.core.errors import ConfigError
+    """Run experiments of the papers and print their verdicts; return exit code 0.
+
+    Raises:
+        ConfigError: The folder has runs already.
+    """
+    from sql_ros.common.errors import ConfigError
+    from sql_ros.common.figures_json import write_figures
     from sql_ros.experiments.paper.registry import chosen, write_index
     from sql_ros.experiments.study import conduct
-    from sql_ros.runs.figures import write_figures
 
     figures: dict[str, float] = {}
     for experiment in chosen(args.experiment):
@@ -58,16 +132,33 @@ def _of_the_papers(args: argparse.Namespace) -> int:
             print(f"{experiment.name}: not run yet", flush=True)
             continue
         if there and not (args.resume or args.report_only):
-            raise ConfigError(f"{folder} has runs already: give --resume to go on with them, or another --out")
+            raise ConfigError(
+                f"{folder} has runs already: give --resume to go on with them, or another --out"
+            )
         try:
-            finding = conduct(experiment, folder, args.seeds, args.jobs, quick=args.quick, report_only=args.report_only)
+            finding = conduct(
+                experiment,
+                folder,
+                args.seeds,
+                args.jobs,
+                quick=args.quick,
+                report_only=args.report_only,
+            )
         except ConfigError as error:
             if args.experiment != "all" or not args.report_only:
                 raise
-            print(f"{experiment.name}: {error}", flush=True)  # the others can be reported
+            print(f"{experiment.name}: {error}", flush=True)  # report the others
             continue
-        figures |= finding.figures if args.experiment != "all" else {f"{experiment.name}_{k}": v for k, v in finding.figures.items()}
-        print(f"{experiment.name}: {finding.verdict}\n\n{finding.text}\n\nreport: {folder / 'report.md'}", flush=True)
+        figures |= (
+            finding.figures
+            if args.experiment != "all"
+            else {f"{experiment.name}_{k}": v for k, v in finding.figures.items()}
+        )
+        print(
+            f"{experiment.name}: {finding.verdict}\n\n{finding.text}\n\nreport:"
+            f" {folder / 'report.md'}",
+            flush=True,
+        )
     if args.experiment == "all":
         print(f"index: {write_index(args.out)}")
     if args.json:
@@ -76,6 +167,7 @@ def _of_the_papers(args: argparse.Namespace) -> int:
 
 
 def _ablation(args: argparse.Namespace) -> int:
+    """Run the comparison of learner settings; return exit code 1 if a run failed, otherwise 0."""
     from sql_ros.experiments.ablation import run as make_runs
     from sql_ros.experiments.ablation_plan import plan
     from sql_ros.experiments.ablation_report import write_report
@@ -87,7 +179,13 @@ def _ablation(args: argparse.Namespace) -> int:
 
 
 def _stacking(args: argparse.Namespace) -> int:
-    from sql_ros.core.errors import ConfigError
+    """Run the comparison of robot times for stacking; return exit code 1 if a run failed, otherwise
+    0.
+
+    Raises:
+        ConfigError: A contender is unknown.
+    """
+    from sql_ros.common.errors import ConfigError
     from sql_ros.experiments.stacking import METHODS, make_runs
     from sql_ros.experiments.stacking_report import write_stacking_report
 
@@ -96,7 +194,11 @@ def _stacking(args: argparse.Namespace) -> int:
         if method not in METHODS:
             raise ConfigError(f"--contenders {method}, expected any of: {', '.join(METHODS)}")
     length = args.steps or STACKING_STEPS
-    failures = [] if args.report_only else make_runs(args.out, methods, args.seeds, length, args.evaluate_every, args.jobs)
+    failures = (
+        []
+        if args.report_only
+        else make_runs(args.out, methods, args.seeds, length, args.evaluate_every, args.jobs)
+    )
     write_stacking_report(args.out)
     print(f"report: {args.out / 'report.md'}")
     return 1 if failures else 0

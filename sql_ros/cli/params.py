@@ -1,14 +1,35 @@
-"""`sql-ros params`: the ROS parameters as declared in the config dataclasses."""
+"""`sql-ros params`: list the ROS parameters that the config dataclasses declare."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("node", nargs="?", help="learner, actor, sim_bridge, monitor or trials")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the parameters of the given node, or of all nodes; return exit code 0."""
+    return list_parameters(args.node)
 
 
 def list_parameters(node: str | None) -> int:
-    """Print the parameters of one node, or of all."""
+    """Print the parameters of a node.
+
+    Args:
+        node: Name of the node; None: all nodes.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ConfigError: There is no node of that name.
+    """
     from sql_ros.nodes.declared import CONFIGS, declared_by
 
     if node is not None and node not in CONFIGS:
@@ -21,6 +42,7 @@ def list_parameters(node: str | None) -> int:
 
 
 def _describe(field: dataclasses.Field[object]) -> str:
+    """Return type, default, limits and description of a parameter as one line."""
     rules = field.metadata
     bounds = [f">= {rules['minimum']}"] if rules["minimum"] is not None else []
     bounds += [f"<= {rules['maximum']}"] if rules["maximum"] is not None else []

@@ -10,25 +10,59 @@ KINDS = ("sql", "ddpg", "sac")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command takes."""
-    parser.add_argument("env", metavar="ENV", help="Gymnasium id with Box observations and actions, e.g. sql_ros/PointMaze-v0")
-    parser.add_argument("--algo", choices=KINDS, help="soft Q-learning, or what it is compared with (default: sql)")
-    parser.add_argument("--steps", type=int, metavar="N", help="transitions in all (default: 50000)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of everything (default: 0)")
-    parser.add_argument("--envs", type=int, metavar="N", help="environments acted in at once (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/train/ENV-ALGO-SEED)")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML with options, as a run leaves it in params.yaml")
+    """Declare what the command takes."""
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="OPTION=VALUE", help="options of run, algorithm and trainer, e.g. algorithm.temperature=0.1"
+        "env",
+        metavar="ENV",
+        help=(
+            "Gymnasium id with Box observations and actions, e.g. sql_ros/PointMaze-v0; or"
+            " MODULE:ID with a module, in the working folder or installed, that registers the id"
+        ),
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
+    parser.add_argument(
+        "--algo", choices=KINDS, help="soft Q-learning, or what it is compared with (default: sql)"
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="transitions in all (default: 50000)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of environment, networks and draws (default: 0)"
+    )
+    parser.add_argument(
+        "--envs", type=int, metavar="N", help="environments that run side by side (default: 1)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="run folder (default: runs/train/ENV-ALGO-SEED)"
+    )
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="YAML with options, as a run leaves it in params.yaml",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="options of run, algorithm and trainer, e.g. algorithm.temperature=0.1",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint in the run folder"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the run."""
+    """Make the run.
+
+    Returns:
+        The exit code: 0, or 128 and the number of the signal that ended the run.
+    """
     import torch
 
-    from sql_ros.core.memory import keep_freed_memory
+    from sql_ros.common.allocator import keep_freed_memory
+    from sql_ros.common.interruption import Interrupted
+    from sql_ros.experiments.train_folder import params_of
     from sql_ros.experiments.training import default_folder, make_run, settings
 
     given: dict[str, dict[str, Any]] = {"run": {}, "algorithm": {}}
@@ -40,12 +74,17 @@ def run(args: argparse.Namespace) -> int:
     ):
         if value is not None:
             given[section][name] = value
-    folder, params = args.out or default_folder(args.env, args.params, args.set, given), args.params
-    if args.resume and params is None and (folder / "params.yaml").is_file():
-        params = folder / "params.yaml"  # what it was begun with
+    folder = args.out or default_folder(args.env, args.params, args.set, given)
+    params = args.params
+    if args.resume and params is None:
+        params = params_of(folder)  # the options that the run was begun with
     configs = settings(params, args.set, given)
     keep_freed_memory()
     torch.set_num_threads(1)
-    make_run(args.env, folder, configs, resume=args.resume)
-    print(f"report: {folder / 'report.md'}")
+    try:
+        curve = make_run(args.env, folder, configs, resume=args.resume)
+    except Interrupted as interruption:
+        return interruption.exit_code
+    if curve.steps:
+        print(f"report: {folder / 'report.md'}")
     return 0

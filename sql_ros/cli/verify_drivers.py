@@ -1,4 +1,4 @@
-"""`sql-ros verify drivers`: the stack beside driver doubles, a row per case."""
+"""`sql-ros verify drivers`: run the stack beside simulated drivers of arms, one row per case."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from sql_ros.cli.numbers import positive
+from sql_ros.common.argument_types import positive
 
 SUITE = "drivers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the suite takes beside those of the mathematics."""
+    """Declare the arguments of the suite."""
     group = parser.add_argument_group(f"of the suite {SUITE}")
     group.add_argument(
         "--only",
@@ -22,13 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="rows whose name arm/mode/case contains it, e.g. ur5e/play or protective_stop",
     )
-    group.add_argument("--jobs", type=positive, default=2, help="rows at a time (default: %(default)s)")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    group.add_argument(
+        "--jobs", type=positive, default=2, help="rows at a time (default: %(default)s)"
+    )
+    group.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a JSON file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a row per case as it ends; exit code 1 if one fails."""
-    from sql_ros.checks.drivers.row import Outcome
+    """Play the rows, print each as it ends, then the figures.
+
+    Returns:
+        Exit code 1 if a row fails, otherwise 0.
+    """
+    from sql_ros.checks.drivers.row import RowResult
     from sql_ros.checks.drivers.table import choose
     from sql_ros.checks.drivers.verify import (
         figures_of,
@@ -37,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         table,
         write_policies,
     )
-    from sql_ros.runs.figures import write_figures
+    from sql_ros.common.figures_json import write_figures
 
     rows = choose(args.only)
     began = time.monotonic()
@@ -45,19 +51,19 @@ def run(args: argparse.Namespace) -> int:
         folder = args.out or Path(temporary)
         policies = write_policies(folder.resolve() / "policies")
 
-        def show(outcome: Outcome) -> None:
-            print(f"[{time.monotonic() - began:5.0f} s] {line(outcome)}", flush=True)
+        def show(result: RowResult) -> None:
+            print(f"[{time.monotonic() - began:5.0f} s] {line(result)}", flush=True)
 
-        outcomes = play_rows(rows, policies, folder.resolve(), args.jobs, show)
-    figures = figures_of(outcomes)
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+        results = play_rows(rows, policies, folder.resolve(), args.jobs, show)
+    figures = figures_of(results)
+    failed = [result for result in results if result.state == "failed"]
     print()
     for name, value in figures.items():
         print(f"  {name:42s} {value:.6g}")
-    for outcome in failed:
-        print(line(outcome))
+    for result in failed:
+        print(line(result))
     if args.out:
-        (args.out / "drivers.md").write_text(table(outcomes))
+        (args.out / "drivers.md").write_text(table(results))
         print(f"written to {args.out / 'drivers.md'}")
     if args.json:
         write_figures(args.json, figures, args.seed)

@@ -1,4 +1,8 @@
-"""Gymnasium environments over the same tasks and the same simulation: `gymnasium.make("sql_ros/SawyerReach-v0")`."""
+"""Gymnasium environments of the arms and of the papers' experiments.
+
+The arms have the same tasks and the same simulation as the stack:
+`gymnasium.make("sql_ros/SawyerReach-v0")`.
+"""
 
 import gymnasium
 
@@ -22,13 +26,29 @@ gymnasium.register(
     entry_point="sql_ros.envs.arm_env:ArmEnv",
     kwargs={"task": "sawyer_stack", "vary_delay_steps": 1},
 )
-gymnasium.register(id="sql_ros/MultiGoal-v0", entry_point="sql_ros.envs.multigoal:MultiGoalEnv", max_episode_steps=30)
-gymnasium.register(id="sql_ros/PointMaze-v0", entry_point="sql_ros.envs.maze:PointMazeEnv", max_episode_steps=60)
-gymnasium.register(id="sql_ros/Snake-v0", entry_point="sql_ros.envs.snake:SnakeEnv", max_episode_steps=500)
-gymnasium.register(id="sql_ros/Snake-far-v0", entry_point="sql_ros.envs.snake:SnakeEnv", kwargs={"line_m": 2.0}, max_episode_steps=500)
+gymnasium.register(
+    id="sql_ros/MultiGoal-v0",
+    entry_point="sql_ros.envs.multigoal:MultiGoalEnv",
+    max_episode_steps=30,
+)
+gymnasium.register(
+    id="sql_ros/PointMaze-v0", entry_point="sql_ros.envs.maze:PointMazeEnv", max_episode_steps=60
+)
+gymnasium.register(
+    id="sql_ros/Snake-v0", entry_point="sql_ros.envs.snake:SnakeEnv", max_episode_steps=500
+)
+gymnasium.register(
+    id="sql_ros/Snake-far-v0",
+    entry_point="sql_ros.envs.snake:SnakeEnv",
+    kwargs={"line_m": 2.0},
+    max_episode_steps=500,
+)
 for _task in ("x", "y", "both"):
     gymnasium.register(
-        id=f"sql_ros/Pusher-{_task}-v0", entry_point="sql_ros.envs.pusher:PusherEnv", kwargs={"task": _task}, max_episode_steps=300
+        id=f"sql_ros/Pusher-{_task}-v0",
+        entry_point="sql_ros.envs.pusher:PusherEnv",
+        kwargs={"task": _task},
+        max_episode_steps=300,
     )
 for _course in ("open", "wide", "narrow", "u", "maze", "maze-deep", "maze-thick", "maze-near"):
     gymnasium.register(

@@ -1,4 +1,7 @@
-"""A point in a maze with two passages, of which the one that looks shorter is a dead end: the point robot of the BAIR post, its Fig. 4."""
+"""A point in a maze with two passages; the one that looks shorter is a dead end.
+
+It is the point robot of the BAIR post, Fig. 4.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,14 @@ RADIUS = 0.5  # within which the target is reached
 SPEED = 0.5  # length of the largest step in each direction
 SUBSTEPS = 5  # in which a step is tried: no corner is jumped over
 ACTION_COST = 0.05
-UPPER_BEST = float(np.hypot(TARGET[0] - WALLS[1, 0], WALLS[0, 3] - TARGET[1]))  # nearest to the target that the dead end gets
+# the smallest distance to the target in the dead end
+UPPER_BEST = float(np.hypot(TARGET[0] - WALLS[1, 0], WALLS[0, 3] - TARGET[1]))
 
 
 class PointMazeEnv(gymnasium.Env[Vector, Vector]):
-    """A point (2,) that moves by its action (2,); the reward is how far the target is, in tenths, with a minus.
+    """A point (2,) that moves by its action (2,).
+
+    The reward is a tenth of the distance to the target, negative, less the cost of the action.
 
     `info` holds "distance" to the target and "is_success".
     """
@@ -35,15 +41,28 @@ class PointMazeEnv(gymnasium.Env[Vector, Vector]):
     observation_space = gymnasium.spaces.Box(-1.2, 1.2, (2,), np.float32)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Puts the point at the left; option "state" (2,) puts it anywhere."""
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Vector, dict[str, Any]]:
+        """Put the point near `START`.
+
+        Args:
+            seed: of the draw.
+            options: "state" (2,): the place of the point instead.
+
+        Returns:
+            Observation (2,) and info.
+        """
         super().reset(seed=seed)
         drawn = START + self.np_random.normal(0.0, START_STD, 2)
         self.place = np.asarray((options or {}).get("state", drawn), np.float64)
         return self._observe(), self._info()
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Moves, along a wall where it meets one; terminates at the target."""
+        """Move the point by an action (2,); a point that meets a wall slides along it.
+
+        The episode terminates at the target.
+        """
         moved = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         for _ in range(SUBSTEPS):
             for axis in range(2):
@@ -53,19 +72,28 @@ class PointMazeEnv(gymnasium.Env[Vector, Vector]):
                     self.place = tried
         info = self._info()
         reward = -0.1 * info["distance"] - ACTION_COST * float(np.square(moved).sum())
-        return self._observe(), reward + float(info["is_success"]), bool(info["is_success"]), False, info
+        return (
+            self._observe(),
+            reward + float(info["is_success"]),
+            bool(info["is_success"]),
+            False,
+            info,
+        )
 
     def _observe(self) -> Vector:
-        """The place, brought to [-1, 1]."""
-        return np.array([self.place[0] / (WIDTH / 2) - 1.0, self.place[1] / (HEIGHT / 2)], np.float32)
+        """Return the place (2,), scaled to [-1, 1]."""
+        return np.array(
+            [self.place[0] / (WIDTH / 2) - 1.0, self.place[1] / (HEIGHT / 2)], np.float32
+        )
 
     def _info(self) -> dict[str, Any]:
+        """Return the distance to the target, and whether it is reached."""
         distance = float(np.linalg.norm(self.place - TARGET))
         return {"distance": distance, "is_success": distance < RADIUS}
 
 
 def is_free(place: npt.NDArray[np.float64]) -> bool:
-    """Whether there is neither wall nor border at a place (2,)."""
+    """Return whether there is neither wall nor border at a place (2,)."""
     x, y = place
     if not (0.0 <= x <= WIDTH and -HEIGHT / 2 <= y <= HEIGHT / 2):
         return False

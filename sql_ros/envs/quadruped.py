@@ -1,4 +1,4 @@
-"""A quadruped in the open, between walls and in a maze: [SQL17] Fig. 3 (right), Fig. 4 and 5."""
+"""A quadruped on a plane, between walls and in a maze, [SQL17] Fig. 3 (right), 4 and 5."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.envs.body_env import BodyEnv, Vector
 
-UPRIGHT = 0.0  # of the body's own z axis along z: below it the robot has flipped over, which terminates
-PAY = 2.0  # per m/s, and at the target: brings alpha = 0.1 of the paper, whose unit of reward is not published, to where this body walks
+# z component of the body's z axis: an episode terminates below it, as the robot has flipped over
+UPRIGHT = 0.0
+# reward per m/s, and at the target. The unit of the paper's reward is not published; with this
+# one, the body walks at its alpha = 0.1
+PAY = 2.0
 ACTION_COST = 0.05  # of the mean |a|^2
 CROUCH = 1.0  # of the knees at the start, the middle of their range [rad]
 FAR = 5.0  # metres, and metres per second times 2.5, near 1 for the networks
@@ -23,13 +26,13 @@ Wall = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Course:
-    """Where the robot is, and what it is paid for.
+    """A world of the robot and its reward.
 
     Attributes:
         walls: rectangles (x0, y0, x1, y1) [m].
         pays: "speed" in any direction, "forward" speed along x, or being near the "target".
         target: (x, y) [m].
-        width: of the bump around it, standard deviation [m].
+        width: standard deviation of the reward around the target [m].
     """
 
     pays: str
@@ -39,7 +42,13 @@ class Course:
 
 
 def _hallway(half_width: float) -> tuple[Wall, ...]:
-    return (-12.0, half_width, 12.0, half_width + 0.3), (-12.0, -half_width - 0.3, 12.0, -half_width)
+    """Return the walls of a hallway along x, from its half width [m]."""
+    return (-12.0, half_width, 12.0, half_width + 0.3), (
+        -12.0,
+        -half_width - 0.3,
+        12.0,
+        -half_width,
+    )
 
 
 U_WALLS = (  # a corridor out, around the end of a wall, and back
@@ -52,7 +61,14 @@ U_WALLS = (  # a corridor out, around the end of a wall, and back
 
 
 def _maze(barrier: float = 1.8, back: float = 2.6) -> tuple[Wall, ...]:
-    """A box, a block with a passage on each side, and last what closes the upper one, which is the shorter by a centimetre."""
+    """Return the walls of a maze with two passages.
+
+    The last wall closes the upper passage, which is shorter by a centimetre.
+
+    Args:
+        barrier: x of the wall that closes the passage [m].
+        back: x of the back of the block between the passages [m].
+    """
     return (
         (-1.5, -3.1, 6.5, -2.8),
         (-1.5, 2.7, 6.5, 3.0),
@@ -73,15 +89,20 @@ COURSES = {
     "maze-thick": Course("target", _maze(back=3.0), (5.0, 0.0), 3.0),
     "maze-near": Course("target", _maze(), (5.0, 0.0), 2.5),
 }
-UPPER_BEST = {  # nearest to the target that the dead end of a maze gets, by the robot's middle at most [m]
-    name: float(np.hypot(course.target[0] - course.walls[-1][0], course.walls[-1][1] - course.target[1]))
+# smallest distance of the robot's middle to the target in the dead end of a maze [m]
+UPPER_BEST = {
+    name: float(
+        np.hypot(course.target[0] - course.walls[-1][0], course.walls[-1][1] - course.target[1])
+    )
     for name, course in COURSES.items()
     if name.startswith("maze")
 }
 
 
 class QuadrupedEnv(BodyEnv):
-    """Eight servos; observes where it is, its attitude (quaternion), joints and all speeds, (29,).
+    """A quadruped with eight servos.
+
+    The observation (29,) has the place, the attitude (quaternion), the joints and all speeds.
 
     Args:
         course: a name in `COURSES`.
@@ -90,24 +111,26 @@ class QuadrupedEnv(BodyEnv):
     `info` holds "x", "y" [m] and the "distance" to the target [m].
 
     Raises:
-        ConfigError: no such course.
+        ConfigError: There is no such course.
     """
 
     def __init__(self, course: str = "open", render_mode: str | None = None) -> None:
         if course not in COURSES:
-            raise ConfigError(f"quadruped: course is '{course}', expected one of: {', '.join(COURSES)}")
+            raise ConfigError(
+                f"quadruped: course is '{course}', expected one of: {', '.join(COURSES)}"
+            )
         self._course = COURSES[course]
         super().__init__("quadruped", 10, render_mode, self._course.walls)
 
     def observe(self) -> Vector:
-        """See the class."""
+        """Return the observation (29,); see the class."""
         place, rest, speeds = self.data.qpos[:2] / FAR, self.data.qpos[2:], self.data.qvel.copy()
         speeds[:3] /= 0.4 * FAR
         speeds[3:] /= FAR
         return np.concatenate([place, rest, speeds]).astype(np.float32)
 
-    def place(self) -> None:
-        """Crouching at the origin, heading anywhere."""
+    def set_start(self) -> None:
+        """Put the robot at the origin, crouching, with a heading drawn uniformly."""
         heading = self.np_random.uniform(-np.pi, np.pi)
         self.data.qpos[2] = 0.42
         mujoco.mju_axisAngle2Quat(self.data.qpos[3:7], np.array([0.0, 0.0, 1.0]), heading)
@@ -115,8 +138,8 @@ class QuadrupedEnv(BodyEnv):
         self.data.qpos[8::2] = CROUCH + self.np_random.uniform(-0.1, 0.1, 4)
         self._at = self.data.qpos[:2].copy()
 
-    def judge(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """What the course pays, less the cost of the action."""
+    def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
+        """Return the reward of the course less the cost of the action."""
         at = self.data.qpos[:2].copy()
         velocity, self._at = (at - self._at) / self.dt, at
         distance = float(np.linalg.norm(at - self._course.target))

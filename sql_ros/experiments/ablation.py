@@ -1,4 +1,6 @@
-"""The ablation: every contender on every environment with every seed, each run a file of its own, so that it can stop and go on.
+"""The ablation: a run of every contender on every environment with every seed.
+
+Each run leaves a file, so an ablation can be interrupted and continued.
 
 ``sql-ros experiment ablation --out DIR --jobs 2``
 """
@@ -13,34 +15,39 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.core import learner
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.figures_json import versions
 from sql_ros.experiments.ablation_plan import Run, plan
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.contenders import CONTENDERS, settings
 from sql_ros.experiments.curve import Curve, CurveRecorder
-from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import train
 from sql_ros.experiments.workers import make_side_by_side, write_json
-from sql_ros.runs.figures import versions
+from sql_ros.learning import learner
 
-# of the learner's code as it was when this process began: results of different code should not be compared unawares
-CORE_SHA256 = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(learner.__file__).parent.glob("*.py")))).hexdigest()[:12]
+# of the learner's code at the start of this process: the report says where runs of different code
+# are compared
+CORE_SHA256 = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(learner.__file__).parent.rglob("*.py")))
+).hexdigest()[:12]
 
 
 def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
-    """Makes the runs that have no file yet, in worker processes of one thread each; prints a line for each.
+    """Make the runs that have no file yet, in worker processes of one thread each.
+
+    A line is printed for each run.
 
     Args:
         out: folder of the results.
-        jobs: worker processes; each imports everything at its start and lives to the end.
+        jobs: worker processes; each imports everything at its start.
         runs: from `plan`; None: all.
 
     Returns:
-        What went wrong, one line for each failed run; the others are not disturbed by it.
+        A line for each failed run, with its exception. A failed run does not end the others.
 
     Raises:
-        ConfigError: no worker, or the folder holds a run of another length.
+        ConfigError: `jobs` is below 1, or the folder holds a run of another length.
     """
     runs = plan() if runs is None else runs
     baselines = any(CONTENDERS[item.contender].method in ("sac", "ddpg") for item in runs)
@@ -56,18 +63,25 @@ def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
 
 
 def _is_made(item: Run, out: Path) -> bool:
-    """Whether its file is there; one of another length must not be mixed in."""
+    """Return whether the file of a run is there.
+
+    Raises:
+        ConfigError: The file holds a run of another length, with which no other is compared.
+    """
     path = item.path(out)
     if not path.is_file():
         return False
     steps = json.loads(path.read_text())["curve"]["steps"][-1]
     if steps != item.problem.steps:
-        raise ConfigError(f"{path} holds a run of {steps} transitions, expected {item.problem.steps}: choose another --out or remove it")
+        raise ConfigError(
+            f"{path} holds a run of {steps} transitions, expected {item.problem.steps}: choose"
+            " another --out or remove it"
+        )
     return True
 
 
 def _make(item: Run, out: Path) -> str:
-    """One run, from nothing to its file; returns a line on it."""
+    """Make a run and write its file; return a line about its result."""
     curve = make_curve(item)
     contender, problem = CONTENDERS[item.contender], item.problem
     algorithm, pace = settings(contender, problem)
@@ -89,20 +103,30 @@ def _make(item: Run, out: Path) -> str:
 
 
 def make_curve(item: Run) -> Curve:
-    """Trains one contender."""
+    """Train the contender of a run on its environment; return the learning curve."""
     contender, problem = CONTENDERS[item.contender], item.problem
     algorithm, pace = settings(contender, problem)
-    points: dict[str, Any] = {"evaluate_every": problem.evaluate_every, "evaluation_episodes": problem.evaluation_episodes}
+    points: dict[str, Any] = {
+        "evaluate_every": problem.evaluate_every,
+        "evaluation_episodes": problem.evaluation_episodes,
+    }
     if contender.method == "uniform":
         return _uniform_curve(item)
     if contender.method == "soft_q":
         return train(item.env, problem.steps, item.seed, algorithm, pace, **points)
-    return train_baseline(contender.method, item.env, problem.steps, item.seed, algorithm, pace, **points)
+    return train_baseline(
+        contender.method, item.env, problem.steps, item.seed, algorithm, pace, **points
+    )
 
 
 def _uniform_curve(item: Run) -> Curve:
-    """Random actions: one point, since nothing is learned."""
-    env, rng = make_env(item.env), np.random.default_rng(item.seed)
-    recorder = CurveRecorder(env, item.problem.evaluation_episodes)
-    recorder.add(item.problem.steps, 0, lambda _: rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32))
+    """Return the curve of uniform actions: one point, since nothing is learned."""
+    rng = np.random.default_rng(item.seed)
+    with opened_env(item.env) as env:
+        recorder = CurveRecorder(env, item.problem.evaluation_episodes)
+        recorder.add(
+            item.problem.steps,
+            0,
+            lambda _: rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32),
+        )
     return recorder.curve

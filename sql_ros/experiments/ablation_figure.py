@@ -1,27 +1,31 @@
-"""The ablation as one picture: learning curves above, areas under them below, an environment a column."""
+"""The picture of an ablation: a column for each environment, curves above, areas below."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
+from sql_ros.common.plotting import pyplot
 from sql_ros.experiments.ablation_results import ZERO, Runs, area
 from sql_ros.experiments.contenders import CONTENDERS
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt  # the backend must be chosen first
-
+plt = pyplot()
 COLOURS = {"ours": "#1f4e79", "paper": "#c0392b", "sb3 sac": "#e08e0b", "sb3 ddpg": "#3c8d5a"}
 PALE, DARK = "#b8c4d0", "#5d6d7e"  # ablations, uniform actions
 
 
 def draw_ablation(runs: Runs, path: Path) -> None:
-    """Draws every environment that has a run."""
-    figure, grid = plt.subplots(2, len(runs), figsize=(4.2 * len(runs) + 1.5, 8.5), constrained_layout=True, squeeze=False)
+    """Draw a column for every environment that has a run.
+
+    Args:
+        runs: from `read_runs`.
+        path: of the PNG.
+    """
+    figure, grid = plt.subplots(
+        2, len(runs), figsize=(4.2 * len(runs) + 1.5, 8.5), constrained_layout=True, squeeze=False
+    )
     for column, (env, contenders) in enumerate(runs.items()):
         _curves(grid[0, column], contenders)
         _areas(grid[1, column], contenders, named=column == 0)
@@ -34,28 +38,55 @@ def draw_ablation(runs: Runs, path: Path) -> None:
 
 
 def _curves(axes: Any, contenders: dict[str, list[dict[str, Any]]]) -> None:
+    """Draw the mean curve of every contender, and a band over the seeds of the main ones.
+
+    Uniform actions are a horizontal line at their mean return.
+    """
     for name, items in contenders.items():
         if name == ZERO:
-            axes.axhline(np.mean([area(item["curve"]) for item in items]), color=DARK, linestyle=":", linewidth=1.2)
+            axes.axhline(
+                np.mean([area(item["curve"]) for item in items]),
+                color=DARK,
+                linestyle=":",
+                linewidth=1.2,
+            )
             continue
-        steps, returns = items[0]["curve"]["steps"], np.array([item["curve"]["returns"] for item in items])  # (P,), (N, P)
+        steps, returns = (
+            items[0]["curve"]["steps"],
+            np.array([item["curve"]["returns"] for item in items]),
+        )  # (P,), (N, P)
         main = CONTENDERS[name].main
-        style = {"color": COLOURS.get(name, PALE), "linewidth": 2.2 if main else 0.9, "zorder": 3 if main else 1}
+        style = {
+            "color": COLOURS.get(name, PALE),
+            "linewidth": 2.2 if main else 0.9,
+            "zorder": 3 if main else 1,
+        }
         axes.plot(steps, returns.mean(0), **style)
         if main:
-            axes.fill_between(steps, returns.min(0), returns.max(0), color=style["color"], alpha=0.15, linewidth=0)
+            axes.fill_between(
+                steps, returns.min(0), returns.max(0), color=style["color"], alpha=0.15, linewidth=0
+            )
     axes.set_xlabel("transitions")
     _plain(axes)
 
 
 def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: bool) -> None:
-    """Bars from the uniform policy's return to the area under each contender's curve."""
+    """Draw bars from the return of uniform actions to the area under each contender's curve.
+
+    Args:
+        axes: to draw into.
+        contenders: runs by contender.
+        named: whether the rows have the contenders' names.
+    """
     zero = float(np.mean([area(item["curve"]) for item in contenders.get(ZERO, [])] or [0.0]))
-    names = [name for name in CONTENDERS if name != ZERO]  # the same rows in every column, empty while there is no run
+    # the same rows in every column, empty while there is no run
+    names = [name for name in CONTENDERS if name != ZERO]
     for row, name in enumerate(names):
         areas = [area(item["curve"]) for item in contenders.get(name, [])]
         if areas:
-            axes.barh(row, np.mean(areas) - zero, left=zero, color=COLOURS.get(name, PALE), height=0.7)
+            axes.barh(
+                row, np.mean(areas) - zero, left=zero, color=COLOURS.get(name, PALE), height=0.7
+            )
             axes.plot(areas, [row] * len(areas), ".", color="black", markersize=4)
     axes.axvline(zero, color=DARK, linestyle=":", linewidth=1.2)
     axes.set_yticks(range(len(names)), names if named else [""] * len(names))
@@ -65,6 +96,7 @@ def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: boo
 
 
 def _legend(axes: Any) -> None:
+    """Draw a legend of the contenders' colours."""
     for name, colour in COLOURS.items():
         axes.plot([], [], color=colour, linewidth=2.2, label=name)
     axes.plot([], [], color=PALE, linewidth=0.9, label="ours with one change")
@@ -73,6 +105,7 @@ def _legend(axes: Any) -> None:
 
 
 def _plain(axes: Any) -> None:
+    """Add a pale grid, and remove the upper and the right border."""
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Which runs the ablation is made of, and in which order."""
+"""The runs of an ablation, in their order."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.experiments.contenders import CONTENDERS, PROBLEMS, Problem
 
 
 @dataclass(frozen=True)
 class Run:
-    """One cell of the ablation; `steps` 0: as many as the problem says."""
+    """One run of an ablation.
+
+    Attributes:
+        env: Gymnasium id.
+        contender: key of `CONTENDERS`.
+        seed: of the run.
+        steps: transitions; 0: as many as the problem says.
+    """
 
     env: str
     contender: str
@@ -21,7 +28,7 @@ class Run:
 
     @property
     def problem(self) -> Problem:
-        """Its environment, with the points of evaluation moved closer where the run is shorter."""
+        """Return the problem of the run; a shorter run is evaluated more often in proportion."""
         problem = PROBLEMS[self.env]
         if not self.steps:
             return problem
@@ -29,21 +36,49 @@ class Run:
         return replace(problem, steps=self.steps, evaluate_every=every)
 
     def path(self, out: Path) -> Path:
-        """Where its result lies."""
-        return out / "runs" / self.env.replace("/", "_") / self.contender.replace(" ", "_") / f"{self.seed}.json"
+        """Return the path of the result file, `out`/runs/ENV/CONTENDER/SEED.json."""
+        return (
+            out
+            / "runs"
+            / self.env.replace("/", "_")
+            / self.contender.replace(" ", "_")
+            / f"{self.seed}.json"
+        )
 
 
-def plan(envs: Iterable[str] = (), contenders: Iterable[str] = (), seeds: Iterable[int] = (0, 1, 2), steps: int = 0) -> list[Run]:
-    """All runs in the order in which they are most useful unfinished: seed by seed, main contenders before ablations.
+def plan(
+    envs: Iterable[str] = (),
+    contenders: Iterable[str] = (),
+    seeds: Iterable[int] = (0, 1, 2),
+    steps: int = 0,
+) -> list[Run]:
+    """Return the runs, ordered so that an unfinished ablation is as useful as possible.
+
+    Runs of the first seed come first. Among them, main contenders come before ablations.
+
+    Args:
+        envs: Gymnasium ids; none: all of `PROBLEMS`.
+        contenders: names; none: all of `CONTENDERS`.
+        seeds: of the runs.
+        steps: transitions per run; 0: as many as the problem says.
 
     Raises:
-        ConfigError: an environment or contender nobody declared.
+        ConfigError: An environment or a contender is unknown.
     """
     envs, contenders = list(envs) or list(PROBLEMS), list(contenders) or list(CONTENDERS)
-    for kind, given, known in (("environment", envs, PROBLEMS), ("contender", contenders, CONTENDERS)):
+    for kind, given, known in (
+        ("environment", envs, PROBLEMS),
+        ("contender", contenders, CONTENDERS),
+    ):
         for name in given:
             if name not in known:
                 raise ConfigError(f"unknown {kind} '{name}', expected one of: {', '.join(known)}")
     early = [name for name in contenders if CONTENDERS[name].early]
     groups = (early, [name for name in contenders if name not in early])
-    return [Run(env, name, seed, steps) for seed in seeds for group in groups for env in envs for name in group]
+    return [
+        Run(env, name, seed, steps)
+        for seed in seeds
+        for group in groups
+        for env in envs
+        for name in group
+    ]

@@ -1,4 +1,4 @@
-"""What the runs of an ablation say: ablation.json for scripts, ablation.png and ablation.md for people."""
+"""The report of an ablation: ablation.json, ablation.png and ablation.md."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sql_ros.common.figures_json import command_line
+from sql_ros.common.markdown import markdown_table
 from sql_ros.experiments.ablation_figure import draw_ablation
 from sql_ros.experiments.ablation_results import read_runs, summarise
-from sql_ros.runs.figures import command_line
 
 CONDITIONS = """\
-Means over the seeds; same seeds and transitions for all. Return and success: deterministic mode, fixed evaluation seeds. Area: mean of the
-evaluations over the training; normalised so that uniform actions are 0 and SAC of stable-baselines3 is 1 (-: SAC is no better than uniform
-actions there). Training time leaves evaluation out; the runs shared two cores, so compare updates per CPU second.
+Means over the seeds; same seeds and transitions for all. Return and success: deterministic mode,
+fixed evaluation seeds. Area: mean of the evaluations over the training; normalised so that
+uniform actions are 0 and SAC of stable-baselines3 is 1 (-: SAC is no better than uniform actions
+there). Training time leaves evaluation out; the runs shared two cores, so compare updates per CPU
+second.
 
-SAC and DDPG have our widths, batch, discount, warm-up and one update per step, and our learning rate 1e-3 for both networks (their own:
-3e-4 for SAC, 1e-3 for DDPG). Where a task scales its observations, they see them scaled. DDPG explores with normal noise of 0.1.
+SAC and DDPG have our widths, batch, discount, warm-up and one update per step, and our learning
+rate 1e-3 for both networks (their own: 3e-4 for SAC, 1e-3 for DDPG). Where a task scales its
+observations, they see them scaled. DDPG explores with normal noise of 0.1.
 
-"paper": published settings, cut to two cores: widths 128 instead of 200, 16 value particles instead of 50, 8 + 8 instead of 32 + 32 in the
-kernel, warm-up 1000 instead of 10000; temperature and discount as everyone here, no noise added to the actions."""
+"paper": published settings, cut to two cores: widths 128 instead of 200, 16 value particles
+instead of 50, 8 + 8 instead of 32 + 32 in the kernel, warm-up 1000 instead of 10000; temperature
+and discount as everyone here, no noise added to the actions."""
+HEADER = (
+    "contender",
+    "seeds",
+    "final return (min ... max)",
+    "area",
+    "area, SAC = 1",
+    "success",
+    "training [s]",
+    "updates/s",
+    "per CPU s",
+)
 
 
 def write_report(out: Path, command: str | None = None) -> dict[str, Any]:
-    """Writes OUT/ablation.json, .png and .md from what lies in OUT/runs; OUT/readings.md, written by hand, opens the last.
+    """Write ablation.json, ablation.png and ablation.md from the files in `out`/runs.
+
+    The text of `out`/readings.md, which a person writes, stands at the beginning of ablation.md.
 
     Args:
         out: folder of the ablation.
@@ -33,19 +51,26 @@ def write_report(out: Path, command: str | None = None) -> dict[str, Any]:
         The content of ablation.json.
 
     Raises:
-        ConfigError: there is no run.
+        ConfigError: There is no run.
     """
     runs = read_runs(out)
     summary = {"command": command or command_line(), **summarise(runs)}
     (out / "ablation.json").write_text(json.dumps(summary, indent=2) + "\n")
     draw_ablation(runs, out / "ablation.png")
     readings = out / "readings.md"
-    (out / "ablation.md").write_text(markdown(summary, readings.read_text() if readings.is_file() else ""))
+    (out / "ablation.md").write_text(
+        markdown(summary, readings.read_text() if readings.is_file() else "")
+    )
     return summary
 
 
 def markdown(summary: dict[str, Any], readings: str = "") -> str:
-    """The report as a page: a table per environment."""
+    """Return ablation.md: a table for each environment.
+
+    Args:
+        summary: from `summarise`, with the command.
+        readings: text that stands at the beginning.
+    """
     lines = [
         "# Ablation",
         "",
@@ -57,25 +82,25 @@ def markdown(summary: dict[str, Any], readings: str = "") -> str:
     for env, contenders in summary["environments"].items():
         steps = max(numbers["steps"] for numbers in contenders.values())
         lines += ["", f"## {env}, {steps} transitions", ""]
-        lines += [
-            "| contender | seeds | final return (min ... max) | area | area, SAC = 1 | success | training [s] | updates/s | per CPU s |"
-        ]
-        lines += ["|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
-        lines += [_row(name, numbers) for name, numbers in contenders.items()]
+        rows = [_row(name, numbers) for name, numbers in contenders.items()]
+        lines.append(markdown_table(HEADER, rows, right=range(1, len(HEADER))))
     return "\n".join(lines) + "\n"
 
 
 def _conditions(summary: dict[str, Any]) -> list[str]:
-    """How the numbers came about."""
+    """Return Markdown lines about settings, command, learner's code and versions of the runs."""
     versions = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
-    mixed = "" if len(summary["core_sha256"]) == 1 else " **Runs of different code are mixed here.**"
+    mixed = (
+        "" if len(summary["core_sha256"]) == 1 else " **Runs of different code are mixed here.**"
+    )
     code = f"Learner's code: {', '.join(summary['core_sha256'])}.{mixed} {versions}."
     return [CONDITIONS, "", f"Command: `{summary['command']}`. {code}"]
 
 
-def _row(name: str, numbers: dict[str, Any]) -> str:
+def _row(name: str, numbers: dict[str, Any]) -> list[str]:
+    """Return the cells of a contender, in the order of `HEADER`."""
     finals, learns = numbers["final_returns"], numbers["updates_per_s"] > 0.0
-    cells = [
+    return [
         name,
         str(len(numbers["seeds"])),
         f"{numbers['final_return']:.1f} ({min(finals):.1f} ... {max(finals):.1f})",
@@ -86,7 +111,6 @@ def _row(name: str, numbers: dict[str, Any]) -> str:
         _optional(numbers["updates_per_s"] if learns else None, ".0f"),
         _optional(numbers["updates_per_cpu_s"] if learns else None, ".0f"),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _optional(value: float | None, form: str) -> str:

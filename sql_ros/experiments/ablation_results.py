@@ -1,4 +1,4 @@
-"""The runs of an ablation, finished or not, and the numbers that come of them."""
+"""The finished runs of an ablation, and the numbers computed from them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.figures_json import merge_versions
 from sql_ros.experiments.contenders import CONTENDERS, PROBLEMS
-from sql_ros.runs.figures import joined
 
 REFERENCE, ZERO = "sb3 sac", "uniform"  # area under the curve 1 and 0 after normalisation
 Runs = dict[str, dict[str, list[dict[str, Any]]]]  # environment -> contender -> its runs by seed
 
 
 def read_runs(out: Path) -> Runs:
-    """All finished runs, environments and contenders in their declared order, those nobody declares any more left out.
+    """Return all finished runs, with environments and contenders in their declared order.
+
+    Runs of environments and contenders that are no longer declared are left out.
+
+    Args:
+        out: folder of the ablation.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: There is none.
     """
     found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*/*/*.json"))]
     runs: Runs = {}
@@ -30,38 +35,58 @@ def read_runs(out: Path) -> Runs:
             if mine:
                 runs.setdefault(env, {})[name] = sorted(mine, key=lambda item: item["seed"])
     if not runs:
-        raise ConfigError(f"no finished run in {out / 'runs'}: start one with `sql-ros experiment ablation --out {out}`")
+        raise ConfigError(
+            f"no finished run in {out / 'runs'}: start one with `sql-ros experiment ablation --out"
+            f" {out}`"
+        )
     return runs
 
 
 def summarise(runs: Runs) -> dict[str, Any]:
-    """Numbers per environment and contender, and whether one learner's code stands behind them all."""
-    everything = [item for contenders in runs.values() for items in contenders.values() for item in items]
-    environments = {env: {name: _numbers(items) for name, items in contenders.items()} for env, contenders in runs.items()}
+    """Return the numbers of every contender on every environment.
+
+    Returns:
+        "environments" (numbers by environment and contender), "versions" of the packages, and
+        "core_sha256": the hashes of the learner's code in the runs, several if it changed.
+    """
+    everything = [
+        item for contenders in runs.values() for items in contenders.values() for item in items
+    ]
+    environments = {
+        env: {name: _numbers(items) for name, items in contenders.items()}
+        for env, contenders in runs.items()
+    }
     for contenders in environments.values():
         zero, one = (contenders.get(name, {}).get("auc", np.nan) for name in (ZERO, REFERENCE))
         for numbers in contenders.values():
-            numbers["normalised_auc"] = (numbers["auc"] - zero) / (one - zero) if one > zero else None
+            numbers["normalised_auc"] = (
+                (numbers["auc"] - zero) / (one - zero) if one > zero else None
+            )
     return {
-        "versions": joined(item["versions"] for item in everything),
+        "versions": merge_versions(item["versions"] for item in everything),
         "core_sha256": sorted({item["core_sha256"] for item in everything}),
         "environments": environments,
     }
 
 
 def area(curve: dict[str, list[float]]) -> float:
-    """Area under the curve as a mean return: the evaluations averaged over the transitions that each of them closes."""
+    """Return the area under a curve, divided by its length: a mean return.
+
+    Each evaluation counts for the transitions since the one before.
+    """
     return float(np.average(curve["returns"], weights=np.diff([0, *curve["steps"]])))
 
 
 def _numbers(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of one contender on one environment."""
+    """Return the numbers of one contender on one environment, by its runs."""
     curves = [item["curve"] for item in items]
     finals = [curve["returns"][-1] for curve in curves]
     areas = [area(curve) for curve in curves]
     successes = [curve["successes"][-1] for curve in curves if curve["successes"]]
     updates = sum(curve["updates"][-1] for curve in curves)
-    wall_s, cpu_s = (sum(curve[name][-1] for curve in curves) for name in ("train_s", "train_cpu_s"))
+    wall_s, cpu_s = (
+        sum(curve[name][-1] for curve in curves) for name in ("train_s", "train_cpu_s")
+    )
     return {
         "seeds": [item["seed"] for item in items],
         "steps": curves[0]["steps"][-1],

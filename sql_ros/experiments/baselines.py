@@ -1,4 +1,7 @@
-"""stable-baselines3's SAC and DDPG under the same conditions: environment, seeds, steps, widths, batches, learning rates, evaluation."""
+"""SAC and DDPG of stable-baselines3 under the same conditions as our own methods.
+
+Environment, seeds, steps, widths, batches, learning rates and evaluation are the same.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sql_ros.bench.sb3 import require_sb3
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.spec import TaskSpec
+from sql_ros.checks.bench.sb3 import require_sb3
+from sql_ros.common.errors import ConfigError
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
-from sql_ros.experiments.gym_task import Vector, make_env, spec_of
-from sql_ros.experiments.gym_training import Wrap
+from sql_ros.experiments.gym_task import Vector, Wrap, opened_env, spec_of
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.policy.task_spec import TaskSpec
 
 DDPG_NOISE = 0.1  # standard deviation of the normal exploration noise, in units of the action
 
@@ -37,84 +39,110 @@ def train_baseline(
     wrap: Wrap = lambda env: env,
     progress: Callable[[Any, Curve], None] | None = None,
 ) -> Curve:
-    """Trains "sac" or "ddpg" of stable-baselines3; arguments as in `gym_training.train`.
+    """Train SAC or DDPG of stable-baselines3; for the other arguments see `gym_training.train`.
 
-    Of `algorithm` they take the discount, the hidden sizes, the batch size, the rate of the target and the learning rate of Q, for both
-    networks (SB3's own: 3e-4 for SAC, 1e-3 for DDPG); SAC tunes its temperature, as SB3 does. What belongs to soft Q-learning is ignored.
+    Of `algorithm` they take the discount, the hidden sizes, the batch size, the rate of the target
+    and the learning rate of Q, for both networks (SB3's own: 3e-4 for SAC, 1e-3 for DDPG); SAC
+    tunes its temperature, as SB3 does. What belongs to soft Q-learning is ignored.
 
     Raises:
-        ConfigError: stable-baselines3 is not installed, the environment does not fit, or the updates per transition are no whole number.
+        ConfigError: stable-baselines3 is not installed, the environment cannot be used, or the
+            updates per transition are not a whole number.
     """
     if not pace.updates_per_transition.is_integer():  # rounded, 0.5 would be none, and 2.5 two
-        raise ConfigError(f"updates_per_transition is {pace.updates_per_transition:g}, expected a whole number beside stable-baselines3")
-    model = _build(method, ScaledEnv(wrap(make_env(env_id))), steps, seed, algorithm, pace)
-    evaluation = make_env(env_id)
-    recorder = CurveRecorder(evaluation, evaluation_episodes, evaluate_first)
-    act = _deterministic(model, ScaledEnv(evaluation))
+        raise ConfigError(
+            f"updates_per_transition is {pace.updates_per_transition:g}, expected a whole number"
+            " beside stable-baselines3"
+        )
+    with opened_env(env_id, wrap=wrap) as trained_in, opened_env(env_id) as evaluated:
+        model = _build(method, ScaledEnv(trained_in), steps, seed, algorithm, pace)
+        recorder = CurveRecorder(evaluated, evaluation_episodes, evaluate_first)
+        act = _deterministic(model, ScaledEnv(evaluated))
 
-    def on_step(scope: dict[str, Any], _: dict[str, Any]) -> bool:
-        """Called after the transition and before the update of a step."""
-        made = model.num_timesteps
-        if made % evaluate_every == 0 and made < steps:
-            recorder.add(made, model._n_updates, act)
+        def add_point() -> None:
+            """Evaluate the model as it is, and tell it."""
+            recorder.add(model.num_timesteps, model._n_updates, act)
             if progress:
                 progress(model, recorder.curve)
-        return True
 
-    model.learn(steps, callback=on_step)
-    recorder.add(steps, model._n_updates, act)
-    if progress:
-        progress(model, recorder.curve)
+        def on_step(scope: dict[str, Any], _: dict[str, Any]) -> bool:
+            """Run after the transition and before the update of a step."""
+            if model.num_timesteps % evaluate_every == 0 and model.num_timesteps < steps:
+                add_point()
+            return True
+
+        model.learn(steps, callback=on_step)
+        add_point()
     return recorder.curve
 
 
 def export_baseline(model: Any, spec: TaskSpec) -> bytes:
-    """A model of stable-baselines3 as a policy that our actor takes: its deterministic mode, whatever the noise, and the smallest of its Q.
+    """Return a model of stable-baselines3 as an ONNX policy that the actor accepts.
+
+    It acts by the deterministic mode, whatever the noise. Its Q is the smallest of the model's.
 
     Args:
         model: SAC or DDPG, trained on a `ScaledEnv`.
         spec: of the task.
     """
-    from sql_ros.core.export import write_policy
+    from sql_ros.learning.export import write_policy
 
-    return write_policy(_Acting(model, spec), spec.action_size, spec, 1, int(model._n_updates), 1.0, "")[0]
+    return write_policy(
+        _Acting(model, spec), spec.action_size, spec, 1, int(model._n_updates), 1.0, ""
+    )[0]
 
 
 class _Acting(nn.Module):
-    """observation (1, S), noise (K, A) -> action (K, A), q (K,)."""
+    """The exported graph: observation (1, S), noise (K, A) -> action (K, A), q (K,)."""
 
     def __init__(self, model: Any, spec: TaskSpec) -> None:
         super().__init__()
         self.actor, self.critic = copy.deepcopy(model.actor), copy.deepcopy(model.critic)
         self.offset, self.scale = (
-            torch.tensor(values, dtype=torch.float32) for values in (spec.observation_offset, spec.observation_scale)
+            torch.tensor(values, dtype=torch.float32)
+            for values in (spec.observation_offset, spec.observation_scale)
         )
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """What the exported graph computes."""
-        state = (observation - self.offset) / self.scale + 0.0 * noise[:, :1]  # as many rows as candidates
-        action = torch.tanh(self.actor.get_action_dist_params(state)[0]) if hasattr(self.actor, "log_std") else self.actor(state)
+        """Compute what the exported graph computes."""
+        # as many rows as candidates
+        state = (observation - self.offset) / self.scale + 0.0 * noise[:, :1]
+        action = (
+            torch.tanh(self.actor.get_action_dist_params(state)[0])
+            if hasattr(self.actor, "log_std")
+            else self.actor(state)
+        )
         action = torch.clamp(action + 0.0 * noise, -1.0, 1.0)
         return action, reduce(torch.minimum, self.critic(state, action)).squeeze(-1)
 
 
 class ScaledEnv(gymnasium.ObservationWrapper):
-    """Observations (o - offset) / scale of the task's spec: what our networks do inside, done for those of others."""
+    """An environment with scaled observations, (o - offset) / scale of the task's spec.
+
+    The networks of this library scale observations themselves.
+    """
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
         spec = spec_of(env)
-        self._offset, self._scale = np.array(spec.observation_offset), np.array(spec.observation_scale)
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, env.observation_space.shape, np.float32)
+        self._offset, self._scale = (
+            np.array(spec.observation_offset),
+            np.array(spec.observation_scale),
+        )
+        self.observation_space = gymnasium.spaces.Box(
+            -np.inf, np.inf, env.observation_space.shape, np.float32
+        )
 
     def observation(self, observation: Any) -> Vector:
-        """Scales one observation, (S,) -> (S,)."""
+        """Scale one observation, (S,) -> (S,)."""
         scaled: Vector = ((observation - self._offset) / self._scale).astype(np.float32)
         return scaled
 
 
-def _build(method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmConfig, pace: TrainerConfig) -> Any:
-    """A model of stable-baselines3, on the CPU and silent."""
+def _build(
+    method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmConfig, pace: TrainerConfig
+) -> Any:
+    """Return a model of stable-baselines3, on the CPU and silent."""
     require_sb3()
     from stable_baselines3 import DDPG, SAC
     from stable_baselines3.common.noise import NormalActionNoise
@@ -122,7 +150,9 @@ def _build(method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmCon
     if method not in ("sac", "ddpg"):
         raise ConfigError(f"unknown baseline '{method}', expected one of: sac, ddpg")
     size = env.action_space.shape[0]
-    noise = NormalActionNoise(np.zeros(size), np.full(size, DDPG_NOISE)) if method == "ddpg" else None
+    noise = (
+        NormalActionNoise(np.zeros(size), np.full(size, DDPG_NOISE)) if method == "ddpg" else None
+    )
     return (SAC if method == "sac" else DDPG)(
         "MlpPolicy",
         env,
@@ -142,9 +172,10 @@ def _build(method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmCon
 
 
 def _deterministic(model: Any, scaled: ScaledEnv) -> Act:
-    """The mean of the policy, as an action in [-1, 1]."""
+    """Return a function that acts by the mean of the policy, with actions in [-1, 1]."""
 
     def act(observation: Vector) -> Vector:
+        """Return the action (A,) for an observation (S,)."""
         action, _ = model.predict(scaled.observation(observation), deterministic=True)
         return np.asarray(model.policy.scale_action(action), np.float32)
 

@@ -1,11 +1,11 @@
-"""Who is compared in the ablation, and on what: settings as data, each a difference from ours."""
+"""The contenders and the environments of the ablation; settings are differences from ours."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 
 OURS = AlgorithmConfig(
     temperature=0.05,
@@ -18,7 +18,8 @@ OURS = AlgorithmConfig(
     updated_particles=8,
 )
 PACE = TrainerConfig(replay_capacity=100_000, warmup_transitions=1000, updates_per_transition=1.0)
-GYM = {"discount": 0.99, "temperature": 1.0 / 30.0, "final_temperature": 1.0 / 30.0}  # the authors' code: reward scale 30 at alpha 1
+# the authors' code: reward scale 30 at alpha 1
+GYM = {"discount": 0.99, "temperature": 1.0 / 30.0, "final_temperature": 1.0 / 30.0}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Problem:
         steps: transitions per run.
         evaluate_every: transitions between two evaluations.
         evaluation_episodes: per evaluation.
-        algorithm: what differs from `OURS` for everyone here.
+        algorithm: options that differ from `OURS` for every contender.
     """
 
     steps: int
@@ -43,10 +44,11 @@ class Contender:
     """One side of the comparison.
 
     Attributes:
-        method: "soft_q", "sac" or "ddpg" (stable-baselines3), or "uniform": random actions, the zero of the comparison.
-        algorithm: what differs from ours.
-        pace: what differs from `PACE`.
-        main: drawn bold.
+        method: "soft_q", "sac" or "ddpg" (stable-baselines3), or "uniform": random actions, the
+            zero of the comparison.
+        algorithm: options that differ from `OURS` and the problem.
+        pace: options that differ from `PACE`.
+        main: whether it is drawn bold.
     """
 
     method: str = "soft_q"
@@ -56,7 +58,7 @@ class Contender:
 
     @property
     def early(self) -> bool:
-        """Run before the ablations of the same seed."""
+        """Whether it is run before the ablations of the same seed."""
         return self.main or self.method == "uniform"
 
 
@@ -67,8 +69,9 @@ PROBLEMS: dict[str, Problem] = {
     "Hopper-v5": Problem(6000, 1000, 3, GYM),
 }
 
-# [SQL17] App. D.1 as far as two cores allow. Cut: widths 200 -> 128, K of the value 50 -> 16 and particles 32 + 32 -> 8 + 8 (both as in
-# the authors' code), warm-up 10000 -> 1000. Temperature and discount are those of everyone here; no exploration noise, as in that code.
+# [SQL17] App. D.1 as far as two cores allow. Cut: widths 200 -> 128, K of the value 50 -> 16 and
+# particles 32 + 32 -> 8 + 8 (both as in the authors' code), warm-up 10000 -> 1000. Temperature and
+# discount are those of every contender; no exploration noise, as in the authors' code.
 _STEIN = {"sampler": "stein", "fixed_particles": 8, "updated_particles": 8}
 PAPER = {
     **_STEIN,
@@ -103,5 +106,7 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def settings(contender: Contender, problem: Problem) -> tuple[AlgorithmConfig, TrainerConfig]:
-    """Complete settings of a contender on a problem."""
-    return replace(OURS, **{**problem.algorithm, **contender.algorithm}), replace(PACE, **contender.pace)
+    """Return the complete settings of a contender on a problem."""
+    return replace(OURS, **{**problem.algorithm, **contender.algorithm}), replace(
+        PACE, **contender.pace
+    )

@@ -1,18 +1,20 @@
-"""A learning curve, and the evaluation each of its points comes from: the same for every method that is compared."""
+"""A learning curve and the evaluations of its points, the same for every method compared."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.experiments.gym_task import Vector, to_env
+from sql_ros.envs.checked_env import CheckedEnv
+from sql_ros.experiments.gym_task import Vector
 
-EVALUATION_SEED = 10_000  # of the first evaluation episode, the next has the next; training seeds stay far below
+# of the first evaluation episode, the next has the next; training seeds stay far below
+EVALUATION_SEED = 10_000
 
 PROMISING = 0.8  # share of successes among the first episodes from which all are worth their time
 
@@ -21,7 +23,9 @@ Act = Callable[[Vector], Vector]  # observation (S,) -> action (A,) in [-1, 1]
 
 @dataclass
 class Curve:
-    """Points of one run, lists of equal length; `successes` is empty where the environment knows no success.
+    """Points of one run, lists of equal length.
+
+    `successes` is empty where the environment knows no success.
 
     Attributes:
         steps: transitions collected in training.
@@ -29,8 +33,9 @@ class Curve:
         successes: share of the evaluation episodes whose last `info` said is_success.
         episodes: evaluated at each point.
         updates: gradient steps made.
-        train_s: wall time of training, evaluation left out [s].
-        train_cpu_s: processor time of training, evaluation left out [s]; on a busy machine the more honest one.
+        train_s: wall time of training without the evaluations [s].
+        train_cpu_s: processor time of training without the evaluations [s]; on a busy machine the
+            more honest one.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -42,78 +47,171 @@ class Curve:
     train_cpu_s: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Plain lists, ready for JSON."""
+        """Return plain lists, ready for JSON."""
         return asdict(self)
 
 
+class Evaluation(NamedTuple):
+    """The result of some evaluation episodes.
+
+    Attributes:
+        mean_return: Undiscounted; NaN if no episode was evaluated.
+        success_rate: None if the environment knows no success.
+        episodes: Evaluated.
+    """
+
+    mean_return: float
+    success_rate: float | None
+    episodes: int
+
+
+class TrainingClock:
+    """Wall and processor time of a training; it is stopped during evaluations."""
+
+    def __init__(self) -> None:
+        self._wall_s = 0.0
+        self._cpu_s = 0.0
+        self._is_running = False
+        self.start()
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._wall_start = time.perf_counter()
+        self._cpu_start = time.process_time()
+        self._is_running = True
+
+    def stop(self) -> None:
+        """Count no longer."""
+        self._wall_s, self._cpu_s = self.read()
+        self._is_running = False
+
+    def read(self) -> tuple[float, float]:
+        """Return wall time and processor time so far [s]."""
+        if not self._is_running:
+            return self._wall_s, self._cpu_s
+        return (
+            self._wall_s + time.perf_counter() - self._wall_start,
+            self._cpu_s + time.process_time() - self._cpu_start,
+        )
+
+
 class CurveRecorder:
-    """Adds points to a curve, its clocks stopped while an evaluation runs.
+    """Evaluates and adds points to a curve.
 
     Args:
         env: a second environment, for evaluation alone.
         episodes: per evaluation; 0: none is made.
-        first: where fewer than `PROMISING` of the first so many succeed, the others are not tried; 0: all are, always.
+        first: see `evaluate`.
+
+    Attributes:
+        curve: the points so far.
+        clock: of the training.
     """
 
-    def __init__(self, env: Any, episodes: int, first: int = 0) -> None:
+    def __init__(self, env: CheckedEnv, episodes: int, first: int = 0) -> None:
         self.curve = Curve()
-        self._env, self._episodes, self._first = env, episodes, first
-        self._wall_s = self._cpu_s = 0.0
-        self._start_clocks()
+        self.clock = TrainingClock()
+        self._env = env
+        self._episodes = episodes
+        self._first = first
 
-    def add(self, steps: int, updates: int, act: Act) -> None:
-        """Evaluates and appends a point."""
-        self._wall_s += time.perf_counter() - self._wall_start
-        self._cpu_s += time.process_time() - self._cpu_start
-        mean_return, success, made = evaluate(self._env, act, self._episodes, self._first) if self._episodes else (float("nan"), None, 0)
+    def add(
+        self, steps: int, updates: int, act: Act, between_steps: Callable[[], None] = lambda: None
+    ) -> None:
+        """Evaluate and append a point.
+
+        Args:
+            steps: transitions so far.
+            updates: gradient steps so far.
+            act: the policy.
+            between_steps: called after every step of an evaluation; what it raises ends this.
+
+        Raises:
+            ConfigError: The environment gave something that it must not.
+        """
+        self.clock.stop()
+        try:
+            found = Evaluation(float("nan"), None, 0)
+            if self._episodes:
+                found = evaluate(self._env, act, self._episodes, self._first, between_steps)
+            self._append(steps, updates, found)
+        finally:
+            self.clock.start()
+
+    def _append(self, steps: int, updates: int, found: Evaluation) -> None:
+        """Append a point to every list of the curve."""
+        wall_s, cpu_s = self.clock.read()
         self.curve.steps.append(steps)
-        self.curve.returns.append(mean_return)
-        if success is not None:
-            self.curve.successes.append(success)
-        self.curve.episodes.append(made)
+        self.curve.returns.append(found.mean_return)
+        if found.success_rate is not None:
+            self.curve.successes.append(found.success_rate)
+        self.curve.episodes.append(found.episodes)
         self.curve.updates.append(updates)
-        self.curve.train_s.append(self._wall_s)
-        self.curve.train_cpu_s.append(self._cpu_s)
-        self._start_clocks()
-
-    def _start_clocks(self) -> None:
-        self._wall_start, self._cpu_start = time.perf_counter(), time.process_time()
+        self.curve.train_s.append(wall_s)
+        self.curve.train_cpu_s.append(cpu_s)
 
 
-def evaluate(env: Any, act: Act, episodes: int, first: int = 0) -> tuple[float, float | None, int]:
-    """Mean undiscounted return over episodes with fixed seeds, the success rate where `info` has is_success, and how many were made.
+def evaluate(
+    env: CheckedEnv,
+    act: Act,
+    episodes: int,
+    first: int = 0,
+    between_steps: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Evaluate a policy in episodes with fixed seeds.
 
     Args:
-        env: knows how to be seeded.
+        env: for the episodes.
         act: the policy.
         episodes: at most.
-        first: fewer than `PROMISING` of the first so many succeed: the others are not tried; 0: all are.
+        first: if fewer than `PROMISING` of the first so many succeed the others are not tried; 0:
+            all are.
+        between_steps: called after every step; what it raises ends the evaluation.
+
+    Raises:
+        ConfigError: The environment gave something that it must not.
     """
     returns: list[float] = []
     successes: list[float] = []
     for episode in range(episodes):
         if episode == first and successes and np.mean(successes) < PROMISING:
             break
-        total, info = run_episode(env, act, EVALUATION_SEED + episode)
+        total = 0.0
+        last_info: dict[str, Any] = {}
+        for _, reward, info in play(env, act, EVALUATION_SEED + episode):
+            total += reward
+            last_info = info
+            between_steps()
         returns.append(total)
-        if "is_success" in info:
-            successes.append(float(info["is_success"]))
-    return float(np.mean(returns)), float(np.mean(successes)) if successes else None, len(returns)
+        if "is_success" in last_info:
+            successes.append(env.success_of(last_info))
+    return Evaluation(
+        float(np.mean(returns)), float(np.mean(successes)) if successes else None, len(returns)
+    )
 
 
-def run_episode(env: Any, act: Act, seed: int) -> tuple[float, dict[str, Any]]:
-    """One episode from a seed: its undiscounted return and the last info."""
-    states = list(play(env, act, seed))
-    return sum(reward for _, reward, _ in states), states[-1][2]
+def play(
+    env: CheckedEnv, act: Act, seed: int, options: dict[str, Any] | None = None
+) -> Iterator[tuple[npt.NDArray[Any], float, dict[str, Any]]]:
+    """Run one episode.
 
+    Args:
+        env: for the episode.
+        act: the policy.
+        seed: of the episode.
+        options: of the environment's reset.
 
-def play(env: Any, act: Act, seed: int, options: dict[str, Any] | None = None) -> Iterator[tuple[npt.NDArray[Any], float, dict[str, Any]]]:
-    """One episode from a seed: observation, reward and info of every state, the first with reward 0."""
+    Yields:
+        Observation (S,), reward and info of every state, the first with reward 0.
+
+    Raises:
+        ConfigError: The environment gave something that it must not.
+    """
     observation, info = env.reset(seed=seed, options=options)
     yield observation, 0.0, info
     ended = False
     while not ended:
-        action = to_env(act(np.asarray(observation, np.float32)), env.action_space)
-        observation, reward, terminated, truncated, info = env.step(action)
+        action = act(observation.astype(np.float32))
+        observation, reward, terminated, truncated, info = env.unit_step(action)
         ended = terminated or truncated
-        yield observation, float(reward), info
+        yield observation, reward, info

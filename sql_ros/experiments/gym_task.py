@@ -1,7 +1,12 @@
-"""Any Gymnasium environment with Box observations and Box actions, seen as a task of this library."""
+"""A Gymnasium environment with Box observations and Box actions, as a task of this library."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
@@ -9,37 +14,73 @@ import numpy as np
 import numpy.typing as npt
 
 import sql_ros.envs  # noqa: F401  (registers sql_ros/...)
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.spec import TaskSpec
+from sql_ros.common.errors import ConfigError, SqlRosError
+from sql_ros.envs.checked_env import CheckedEnv, described, own_spec, shown
+from sql_ros.policy.task_spec import TaskSpec
 
 Vector = npt.NDArray[np.float32]
+Wrap = Callable[[Any], Any]  # puts something around an environment that is trained in
 
 
-def make_env(env_id: str) -> Any:
-    """Builds an environment by its Gymnasium id.
+def make_env(
+    env_id: str, *, wrap: Wrap = lambda env: env, render_mode: str | None = None
+) -> CheckedEnv:
+    """Build an environment by its Gymnasium id, inside an adapter that checks all that it gives.
+
+    Args:
+        env_id: A registered id, or `module:Id-v0` with a module that registers it. The module is
+            looked for in the working folder first, then among the installed packages.
+        wrap: Put around the environment, inside the adapter.
+        render_mode: Of the environment, e.g. "rgb_array".
 
     Raises:
-        ConfigError: no such id, what it needs is not installed, or its spaces are not one-dimensional bounded Boxes.
+        ConfigError: There is no such id or module, the environment cannot be built, or a learner
+            cannot use its spaces.
     """
+    _import_module_of(env_id)
+    options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
     try:
-        env: Any = gymnasium.make(env_id)
+        # the adapter checks more than Gymnasium's own checker, and at every step
+        env: Any = gymnasium.make(env_id, disable_env_checker=True, **options)
+    except SqlRosError:
+        raise
     except (gymnasium.error.Error, ImportError) as error:
-        raise ConfigError(f"Gymnasium cannot make '{env_id}': {error}") from None
-    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
-        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-            raise ConfigError(f"the {name} space of '{env_id}' is {space}, expected a Box of one dimension")
-    if not np.isfinite([env.action_space.low, env.action_space.high]).all():
-        raise ConfigError(f"the action space of '{env_id}' is {env.action_space}, expected finite bounds")
-    return env
+        raise ConfigError(f"Gymnasium cannot make '{env_id}': {shown(error)}") from None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"Gymnasium cannot make '{env_id}': {described(error)}") from error
+    try:
+        return CheckedEnv(wrap(env), env_id)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            env.close()
+        raise
+
+
+@contextlib.contextmanager
+def opened_env(
+    env_id: str, *, wrap: Wrap = lambda env: env, render_mode: str | None = None
+) -> Iterator[CheckedEnv]:
+    """Build an environment as `make_env` does, and close it on every way out."""
+    env = make_env(env_id, wrap=wrap, render_mode=render_mode)
+    try:
+        yield env
+    finally:
+        env.close()
 
 
 def spec_of(env: Any) -> TaskSpec:
-    """The interface of an environment: its own where it is an arm's, else labels o0.. and a0.., observations as they come."""
-    own = getattr(getattr(env.unwrapped, "task", None), "spec", None)
-    if isinstance(own, TaskSpec):
+    """Return the interface of an environment.
+
+    An arm of this library states its own. For others the components are called o0.. and a0..,
+    observations are not scaled, and `action_scale` is half of the range of the actions.
+    """
+    own = own_spec(env)
+    if own is not None:
         return own
-    (observation_size,), (action_size,) = env.observation_space.shape, env.action_space.shape
-    half_range = (env.action_space.high - env.action_space.low) / 2.0
+    (observation_size,) = env.observation_space.shape
+    (action_size,) = env.action_space.shape
+    low = env.action_space.low.astype(np.float64)
+    high = env.action_space.high.astype(np.float64)
     return TaskSpec(
         task=env.spec.id,
         observation=tuple(f"o{i}" for i in range(observation_size)),
@@ -47,19 +88,49 @@ def spec_of(env: Any) -> TaskSpec:
         observation_scale=(1.0,) * observation_size,
         joints=tuple(f"a{i}" for i in range(action_size)),
         command_mode="torque",
-        action_scale=tuple(float(value) for value in half_range),
+        action_scale=tuple(float(value) for value in (high - low) / 2.0),
         control_rate_hz=_rate_hz(env),
     )
 
 
-def to_env(action: Vector, space: gymnasium.spaces.Box) -> npt.NDArray[Any]:
-    """Brings an action (A,) in [-1, 1] into the bounds of the environment."""
-    return (space.low + (np.clip(action, -1.0, 1.0) + 1.0) / 2.0 * (space.high - space.low)).astype(space.dtype)
-
-
 def _rate_hz(env: Any) -> float:
-    """Control steps per second of simulated time, 1 where the environment knows no time."""
+    """Return control steps per second of simulated time, 1 if the environment states no time."""
     period_s = getattr(env.unwrapped, "dt", None)
-    if isinstance(period_s, (int, float)) and period_s > 0.0:
+    if isinstance(period_s, (int, float)) and 0.0 < period_s < np.inf:
         return 1.0 / float(period_s)
-    return float((env.metadata or {}).get("render_fps") or 1.0)
+    frames_per_s = (env.metadata or {}).get("render_fps")
+    if isinstance(frames_per_s, (int, float)) and 0.0 < frames_per_s < np.inf:
+        return float(frames_per_s)
+    return 1.0
+
+
+def _import_module_of(env_id: str) -> None:
+    """Import the module that an id names before its colon, from the working folder first.
+
+    The working folder stays at the end of `sys.path`, for what the module imports later.
+
+    Raises:
+        ConfigError: There is no such module, or it raised an exception.
+    """
+    module, colon, _ = env_id.partition(":")
+    if not colon or module in sys.modules:
+        return
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        importlib.import_module(module)
+    except SqlRosError:
+        raise
+    except (Exception, SystemExit) as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module
+        why = (
+            f"no module of this name in {folder} or among the installed packages"
+            if missing
+            else described(error)
+        )
+        raise ConfigError(f"cannot import '{module}' of '{env_id}': {why}") from error
+    finally:
+        with contextlib.suppress(ValueError):  # the module removed it
+            sys.path.remove(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)

@@ -1,29 +1,30 @@
-"""Training on a Gymnasium environment: the library's one trainer, fed in this process, without ROS."""
+"""Training on a Gymnasium environment: the library's one trainer, fed without ROS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.export import export_policy
-from sql_ros.core.learner import Learner
-from sql_ros.core.policy import Policy
-from sql_ros.core.replay import Transition
-from sql_ros.core.spec import TaskSpec
-from sql_ros.core.trainer import Trainer
+from sql_ros.envs.checked_env import CheckedEnv
 from sql_ros.experiments.curve import Act, Curve, CurveRecorder
-from sql_ros.experiments.gym_task import Vector, make_env, spec_of, to_env
+from sql_ros.experiments.gym_task import Vector, Wrap, opened_env, spec_of
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.export import export_policy
+from sql_ros.learning.learner import Learner
+from sql_ros.learning.trainer import Trainer
+from sql_ros.policy.runtime import Policy
+from sql_ros.policy.task_spec import TaskSpec
+from sql_ros.policy.transition import Transition
 
 OU_THETA, OU_SIGMA = 0.15, 0.3  # of the exploration noise, in units of the action
 
-Progress = Callable[[Trainer, Curve], bool | None]  # told after each evaluation; may export or save the trainer; True ends the run
-Wrap = Callable[[Any], Any]  # puts something around an environment that is trained in
+# told after each evaluation; may export or save the trainer; True ends the run
+Progress = Callable[[Trainer, Curve], bool | None]
 
 
 def train(
@@ -39,12 +40,11 @@ def train(
     progress: Progress | None = None,
     wrap: Wrap = lambda env: env,
     prepare: Callable[[Trainer], None] = lambda trainer: None,
-    counted: Callable[[int], None] = lambda made: None,
     envs: int = 1,
     noisy: bool = False,
     skilled: bool = False,
 ) -> Curve:
-    """Trains for a number of transitions and evaluates on the way.
+    """Train for a number of transitions and evaluate on the way.
 
     Args:
         env_id: a Gymnasium id with Box observations and Box actions.
@@ -53,42 +53,131 @@ def train(
         algorithm: hyperparameters.
         pace: warm-up (uniform actions), updates per transition, memory.
         evaluate_every: transitions between two evaluations; the last step is always evaluated.
-        evaluation_episodes: per evaluation, deterministic mode, the same seeds each time; 0: none are made, but progress is told.
-        evaluate_first: see `CurveRecorder`.
+        evaluation_episodes: per evaluation, deterministic mode, the same seeds each time; 0: none
+            are made, but progress is told.
+        evaluate_first: see `curve.evaluate`.
         progress: told after each evaluation; returning True ends the run.
         wrap: put around each environment that is trained in.
-        prepare: told before the first step; may load what was saved.
-        counted: told how many transitions there are, after every control step.
+        prepare: called before the first step; may load what was saved.
         envs: environments that are acted in at once, by one call of the sampling network.
         noisy: Ornstein-Uhlenbeck noise is added to the actions.
         skilled: `prepare` loads a policy that acts from the first step on: no uniform actions.
 
+    Returns:
+        The curve of the evaluations.
+
     Raises:
-        ConfigError: the environment cannot be made, has other spaces, or gives what is not finite.
+        ConfigError: The environment cannot be made, has other spaces, or breaks a rule of
+            Gymnasium's interface; see `CheckedEnv`.
     """
-    acted_in = [wrap(make_env(env_id)) for _ in range(envs)]
-    trainer = Trainer(spec_of(acted_in[0]), pace, algorithm, seed)
-    prepare(trainer)
-    walk = Walk(acted_in, trainer, seed, noisy=noisy, skilled=skilled)
-    recorder = CurveRecorder(make_env(env_id), evaluation_episodes, evaluate_first)
-    while trainer.replay.added < steps:
-        for transition in walk.step():
-            trainer.add(transition)
-            while trainer.updates_due > 0:
-                trainer.update()
-            made = trainer.replay.added
-            if made % evaluate_every == 0 or made == steps:
-                recorder.add(made, trainer.learner.updates, deterministic(trainer.learner, trainer.spec))
-                if progress and progress(trainer, recorder.curve):
-                    return recorder.curve
-            if made == steps:
-                break
-        counted(trainer.replay.added)
-    return recorder.curve
+    with Training(
+        env_id,
+        seed,
+        algorithm,
+        pace,
+        evaluation_episodes=evaluation_episodes,
+        evaluate_first=evaluate_first,
+        wrap=wrap,
+        envs=envs,
+        noisy=noisy,
+    ) as training:
+        prepare(training.trainer)
+        training.run(steps, evaluate_every, progress=progress, skilled=skilled)
+        return training.recorder.curve
+
+
+class Training:
+    """Environments, trainer and curve of one training; a context that closes the environments.
+
+    Args:
+        env_id, seed, algorithm, pace, evaluation_episodes, evaluate_first, wrap, envs, noisy: see
+            `train`.
+
+    Attributes:
+        trainer: untrained; what was saved may be loaded before `run`.
+        recorder: of the curve, and of the time that training took.
+
+    Raises:
+        ConfigError: The environment cannot be made or has other spaces. Those made are closed.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        seed: int,
+        algorithm: AlgorithmConfig,
+        pace: TrainerConfig,
+        *,
+        evaluation_episodes: int,
+        evaluate_first: int = 0,
+        wrap: Wrap = lambda env: env,
+        envs: int = 1,
+        noisy: bool = False,
+    ) -> None:
+        self._seed = seed
+        self._noisy = noisy
+        with ExitStack() as opened:
+            self._envs = [opened.enter_context(opened_env(env_id, wrap=wrap)) for _ in range(envs)]
+            evaluated = opened.enter_context(opened_env(env_id))
+            self.trainer = Trainer(spec_of(self._envs[0]), pace, algorithm, seed)
+            self.recorder = CurveRecorder(evaluated, evaluation_episodes, evaluate_first)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the environment says that it can draw pictures for a clip."""
+        return "rgb_array" in ((self._envs[0].metadata or {}).get("render_modes") or [])
+
+    def run(
+        self,
+        steps: int,
+        evaluate_every: int,
+        *,
+        progress: Progress | None = None,
+        between_steps: Callable[[], None] = lambda: None,
+        skilled: bool = False,
+    ) -> None:
+        """Train until the buffer has had `steps` transitions, or `progress` returns True.
+
+        Args:
+            steps: transitions in the buffer at the end.
+            evaluate_every: transitions between two evaluations.
+            progress: told after each evaluation; returning True ends the training.
+            skilled: the loaded policy acts from the first step on: no uniform actions.
+            between_steps: called after every control step, also of evaluations; what it raises
+                ends the training.
+
+        Raises:
+            ConfigError: An environment broke a rule.
+        """
+        trainer = self.trainer
+        if trainer.replay.added >= steps:
+            return
+        walk = Walk(self._envs, trainer, self._seed, noisy=self._noisy, skilled=skilled)
+        while trainer.replay.added < steps:
+            for transition in walk.step():
+                trainer.add(transition)
+                while trainer.updates_due > 0:
+                    trainer.update()
+                made = trainer.replay.added
+                if made % evaluate_every == 0 or made == steps:
+                    act = deterministic(trainer.learner, trainer.spec)
+                    self.recorder.add(made, trainer.learner.updates, act, between_steps)
+                    if progress and progress(trainer, self.recorder.curve):
+                        return
+                if made == steps:
+                    break
+            between_steps()
 
 
 class Walk:
-    """Acts in environments: uniform actions in the warm-up, then samples of the learner's present policy.
+    """Acts in environments: uniform actions in the warm-up, then samples of the learner's policy.
 
     Args:
         envs: from `make_env`.
@@ -98,70 +187,97 @@ class Walk:
         skilled: no uniform actions.
     """
 
-    def __init__(self, envs: Sequence[Any], trainer: Trainer, seed: int, *, noisy: bool = False, skilled: bool = False) -> None:
+    def __init__(
+        self,
+        envs: Sequence[CheckedEnv],
+        trainer: Trainer,
+        seed: int,
+        *,
+        noisy: bool = False,
+        skilled: bool = False,
+    ) -> None:
         self._uniform_until = 0 if skilled else trainer.config.warmup_transitions
-        self._envs, self._trainer = envs, trainer
-        self._rng = np.random.default_rng([seed, trainer.replay.added] if trainer.replay.added else seed)  # resumed: no second time
+        self._envs = envs
+        self._trainer = trainer
+        is_resumed = trainer.replay.added > 0  # then no draw is made a second time
+        self._rng = np.random.default_rng([seed, trainer.replay.added] if is_resumed else seed)
         self._noise = OuNoise((len(envs), trainer.spec.action_size), self._rng) if noisy else None
-        seeds = [seed] if len(envs) == 1 and not trainer.replay.added else self._rng.integers(2**31, size=len(envs)).tolist()
-        self._observations = [self._taken("observation", env.reset(seed=each)[0]) for env, each in zip(envs, seeds)]
+        if len(envs) == 1 and not is_resumed:
+            seeds = [seed]
+        else:
+            seeds = self._rng.integers(2**31, size=len(envs)).tolist()
+        self._observations = [_single(env.reset(seed=each)[0]) for env, each in zip(envs, seeds)]
 
     def step(self) -> list[Transition]:
-        """One control step in each environment; a finished episode is followed by the first state of the next.
+        """Make one control step in each environment.
+
+        A finished episode is followed by the first state of the next.
+
+        Returns:
+            A transition of each environment.
 
         Raises:
-            ConfigError: an environment gave what is not finite.
+            ConfigError: An environment broke a rule.
         """
-        return [self._follow(index, action) for index, action in enumerate(self._act())]
+        return [self._transition(index, action) for index, action in enumerate(self._act())]
 
-    def _follow(self, index: int, action: Vector) -> Transition:
-        env, observation = self._envs[index], self._observations[index]
-        following, reward, terminated, truncated, _ = env.step(to_env(action, env.action_space))
-        next_observation = self._observations[index] = self._taken("observation", following)
+    def _transition(self, index: int, action: Vector) -> Transition:
+        """Make one control step with an action (A,) in the environment of this index."""
+        env = self._envs[index]
+        observation = self._observations[index]
+        following, reward, terminated, truncated, _ = env.unit_step(action)
+        next_observation = _single(following)
+        self._observations[index] = next_observation
         if terminated or truncated:
-            self._observations[index] = self._taken("observation", env.reset()[0])
+            self._observations[index] = _single(env.reset()[0])
             if self._noise is not None:
                 self._noise.forget(index)
-        return Transition(observation, action, float(self._taken("reward", reward)), next_observation, bool(terminated), bool(truncated))
-
-    def _taken(self, what: str, value: Any) -> Vector:
-        """A copy in single precision: some environments give the same array each time.
-
-        Raises:
-            ConfigError: it is not finite; one such value, and the networks are lost.
-        """
-        with np.errstate(over="ignore"):
-            taken = np.array(value, np.float32)
-        if not np.isfinite(taken).all():
-            raise ConfigError(f"the environment '{self._trainer.spec.task}' gave the {what} {value}, expected finite numbers")
-        return taken
+        return Transition(observation, action, reward, next_observation, terminated, truncated)
 
     def _act(self) -> Vector:
-        """Actions (number of environments, A)."""
+        """Return an action for each environment, (number of environments, A) in [-1, 1]."""
+        shape = (len(self._envs), self._trainer.spec.action_size)
         if self._trainer.replay.added < self._uniform_until:
-            return self._rng.uniform(-1.0, 1.0, (len(self._envs), self._trainer.spec.action_size)).astype(np.float32)
-        actions: Vector = self._trainer.learner.sample(torch.from_numpy(np.stack(self._observations)), 1)[:, 0].cpu().numpy()
+            return self._rng.uniform(-1.0, 1.0, shape).astype(np.float32)
+        observations = torch.from_numpy(np.stack(self._observations))
+        actions: Vector = self._trainer.learner.sample(observations, 1)[:, 0].cpu().numpy()
         return actions if self._noise is None else np.clip(actions + self._noise.draw(), -1.0, 1.0)
 
 
+def _single(observation: Any) -> Vector:
+    """Return an observation (S,) in single precision."""
+    single: Vector = observation.astype(np.float32)
+    return single
+
+
 class OuNoise:
-    """Ornstein-Uhlenbeck noise, x <- x - theta x + sigma N(0, 1), as [SQL17] App. D has it for SQL and DDPG alike."""
+    """Ornstein-Uhlenbeck noise, x <- x - theta x + sigma N(0, 1).
+
+    Appendix D of [SQL17] adds it for SQL and DDPG alike.
+
+    Args:
+        shape: (number of environments, A).
+        rng: Of the draws.
+    """
 
     def __init__(self, shape: tuple[int, int], rng: np.random.Generator) -> None:
-        self._state, self._rng = np.zeros(shape, np.float32), rng
+        self._state = np.zeros(shape, np.float32)
+        self._rng = rng
 
     def draw(self) -> Vector:
-        """The next one, (number of environments, A)."""
-        self._state += -OU_THETA * self._state + OU_SIGMA * self._rng.standard_normal(self._state.shape, np.float32)
+        """Return the noise of the next step, (number of environments, A)."""
+        self._state += -OU_THETA * self._state + OU_SIGMA * self._rng.standard_normal(
+            self._state.shape, np.float32
+        )
         return self._state
 
     def forget(self, index: int) -> None:
-        """A new episode begins there."""
+        """Set the noise of one environment to 0, at the beginning of its episode."""
         self._state[index] = 0.0
 
 
 def sampled(learner: Learner) -> Act:
-    """One draw of the policy per state."""
+    """Return a function that draws one action per state from the learner's policy."""
 
     def act(observation: Vector) -> Vector:
         action: Vector = learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].cpu().numpy()
@@ -171,7 +287,11 @@ def sampled(learner: Learner) -> Act:
 
 
 def deterministic(learner: Learner, spec: TaskSpec) -> Act:
-    """The deterministic mode of the policy as it would be exported now, see `Policy.ranked`; draws nothing from the learner."""
+    """Return a function that acts as the exported policy would in its deterministic mode.
+
+    The policy is exported at the first call; see `Policy.ranked`. The learner's generator is not
+    used.
+    """
     rng = np.random.default_rng(0)
 
     @cache

@@ -1,10 +1,12 @@
-"""Stacking: soft Q-learning beside SAC and DDPG, success against minutes of robot time, every run a file of its own.
+"""Stacking: soft Q-learning beside SAC and DDPG, success against minutes of robot time.
 
-Robot time counts every control step from the first one, and for every episode what an arm takes between two: the way back to a start pose,
-the rest there, the release. That is measured once, with the actor and the simulated arm, and is the same for everyone.
+Robot time counts every control step, and for every episode the time between it and the next: the
+way back to a start pose, the rest there, the release. That time is measured once, with the actor
+and the simulated arm, and is the same for every method.
 
-The settings of soft Q-learning are those of the stack (config/sawyer_stack.yaml and config/params/sawyer_stack.yaml); the others take from
-them what they share, as `baselines.py` says. A run ends early when it has converged.
+The settings of soft Q-learning are those of the stack (config/sawyer_stack.yaml and
+config/params/sawyer_stack.yaml); the others take from them what they share, as `baselines.py` says.
+A run ends early when it has converged.
 """
 
 from __future__ import annotations
@@ -18,22 +20,28 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.config import config_from_mapping
-from sql_ros.core.trainer import Trainer
+from sql_ros.common.config import config_from_mapping
+from sql_ros.common.figures_json import versions
 from sql_ros.experiments.baselines import export_baseline, train_baseline
 from sql_ros.experiments.curve import Curve
 from sql_ros.experiments.gym_training import train
 from sql_ros.experiments.workers import make_side_by_side, write_json
-from sql_ros.robot.actor import Actor
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.trainer import Trainer
+from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.tasks import load_task
-from sql_ros.runs.figures import versions
 from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.stack.description import sawyer_stack
 
 TASK, ENV = "sawyer_stack", "sql_ros/SawyerStack-v0"
-METHODS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "sql-late": "soft Q-learning, commands late"}
-LATE_ENV = "sql_ros/SawyerStack-late-v0"  # in half of the episodes, by one control step: for what is to be robust
+METHODS = {
+    "sql": "soft Q-learning",
+    "sac": "SAC",
+    "ddpg": "DDPG",
+    "sql-late": "soft Q-learning, commands late",
+}
+# commands are late by one control step in half of the episodes
+LATE_ENV = "sql_ros/SawyerStack-late-v0"
 CONSISTENT = 0.95
 EVALUATION_EPISODES, EVALUATION_FIRST = 100, 10
 
@@ -46,7 +54,7 @@ class EpisodeLog(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._log, self._made = log, 0
 
     def step(self, action: Any) -> Any:
-        """As the environment."""
+        """Make a step of the environment, and note an episode that ends."""
         result = self.env.step(action)
         self._made += 1
         if result[2] or result[3]:
@@ -56,15 +64,17 @@ class EpisodeLog(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 @dataclass
 class RunResult:
-    """A run as its file holds it.
+    """The content of the file of a run.
 
     Attributes:
-        method, seed: of the run.
+        method: key of `METHODS`.
+        seed: of the run.
         overhead_s: robot time per episode beside its steps [s].
-        episode_steps, control_rate_hz: of the task.
+        episode_steps: control steps of an episode.
+        control_rate_hz: of the task.
         episodes: [transitions so far, success] of every training episode.
         curve: evaluations.
-        versions: of what it was made with.
+        versions: of the packages that it was made with.
     """
 
     method: str
@@ -77,29 +87,77 @@ class RunResult:
     versions: dict[str, str] = field(default_factory=versions)
 
     def minutes(self, transitions: float) -> float:
-        """Robot time [min] after so many transitions."""
-        return transitions * (1.0 / self.control_rate_hz + self.overhead_s / self.episode_steps) / 60.0
+        """Return the robot time [min] after a number of transitions."""
+        return (
+            transitions * (1.0 / self.control_rate_hz + self.overhead_s / self.episode_steps) / 60.0
+        )
 
     def milestones(self) -> dict[str, float]:
-        """Robot minutes of the first success in training, of the first evaluation with 95 of 100, of the first two in a row with all."""
-        first = next((self.minutes(made) for made, success in self.episodes if success), float("inf"))
-        full = [share if count == EVALUATION_EPISODES else 0.0 for share, count in zip(self.curve["successes"], self.curve["episodes"])]
+        """Return the robot minutes of three events, infinity for one that did not happen.
+
+        Returns:
+            "first_success_min": the first success in training. "consistent_min": the first
+            evaluation with 95 successes of 100. "converged_min": the second of two evaluations in
+            a row with 100 of 100.
+        """
+        first = next(
+            (self.minutes(made) for made, success in self.episodes if success), float("inf")
+        )
+        full = [
+            share if count == EVALUATION_EPISODES else 0.0
+            for share, count in zip(self.curve["successes"], self.curve["episodes"])
+        ]
         at = [self.minutes(made) for made in self.curve["steps"]]
-        consistent = next((minute for minute, share in zip(at, full) if share >= CONSISTENT), float("inf"))
-        both = (minute for minute, before, share in zip(at[1:], full, full[1:]) if before == share == 1.0)
-        return {"first_success_min": first, "consistent_min": consistent, "converged_min": next(both, float("inf"))}
+        consistent = next(
+            (minute for minute, share in zip(at, full) if share >= CONSISTENT), float("inf")
+        )
+        both = (
+            minute
+            for minute, before, share in zip(at[1:], full, full[1:])
+            if before == share == 1.0
+        )
+        return {
+            "first_success_min": first,
+            "consistent_min": consistent,
+            "converged_min": next(both, float("inf")),
+        }
 
 
-def make_runs(out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int) -> list[str]:
-    """Makes the runs that have no file yet, as `make_side_by_side` does."""
+def make_runs(
+    out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int
+) -> list[str]:
+    """Make the runs that have no file yet; see `make_side_by_side`.
+
+    Args:
+        out: folder of the experiment.
+        methods: keys of `METHODS`.
+        seeds: of the runs of each method.
+        steps: transitions per run at most.
+        evaluate_every: transitions between two evaluations.
+        jobs: worker processes.
+
+    Returns:
+        A line for each failed run.
+    """
     runs = [(method, seed) for seed in seeds for method in methods]
     overhead_s = 0.0 if all(_file(out, *run).is_file() for run in runs) else measure_overhead()
-    make = partial(make_run, out=out, steps=steps, evaluate_every=evaluate_every, overhead_s=overhead_s)
-    return make_side_by_side(make, runs, lambda run: _file(out, *run).is_file(), jobs, name_of=lambda run: f"{run[0]} seed {run[1]}")
+    make = partial(
+        make_run, out=out, steps=steps, evaluate_every=evaluate_every, overhead_s=overhead_s
+    )
+    return make_side_by_side(
+        make,
+        runs,
+        lambda run: _file(out, *run).is_file(),
+        jobs,
+        name_of=lambda run: f"{run[0]} seed {run[1]}",
+    )
 
 
 def measure_overhead() -> float:
-    """Robot time that an episode takes beside its steps, mean of ten by uniform actions [s]."""
+    """Return the robot time that an episode takes beside its steps [s].
+
+    It is the mean of ten simulated episodes with uniform actions.
+    """
     task = load_task(TASK)
     actor, arm = Actor(task, seed=0), SimulatedArm(task)
     beside: list[int] = []
@@ -111,9 +169,26 @@ def measure_overhead() -> float:
 
 
 def make_run(
-    run: tuple[str, int], out: Path, steps: int, evaluate_every: int, overhead_s: float, episodes: int = EVALUATION_EPISODES
+    run: tuple[str, int],
+    out: Path,
+    steps: int,
+    evaluate_every: int,
+    overhead_s: float,
+    episodes: int = EVALUATION_EPISODES,
 ) -> str:
-    """One run, a method and a seed, from nothing to its file, with its policy beside it; returns what it reached."""
+    """Make a run, and write its file and its policy.
+
+    Args:
+        run: method and seed.
+        out: folder of the experiment.
+        steps: transitions at most; a run that has converged ends early.
+        evaluate_every: transitions between two evaluations.
+        overhead_s: from `measure_overhead`.
+        episodes: per evaluation.
+
+    Returns:
+        The milestones, as text.
+    """
     method, seed = run
     task = load_task(TASK)
     result = RunResult(method, seed, overhead_s, task.episode_steps, task.config.control_rate_hz)
@@ -121,11 +196,20 @@ def make_run(
     algorithm, pace = settings()
 
     def progress(trainer: Any, curve: Curve) -> bool:
+        """Print a line and write the policy; return whether the run has converged."""
         minutes = result.minutes(curve.steps[-1])
         share = f"{curve.successes[-1]:.2f} of {curve.episodes[-1]}"
-        print(f"{method} seed {seed}: {minutes:.1f} min, return {curve.returns[-1]:.1f}, success {share}", flush=True)
+        print(
+            f"{method} seed {seed}: {minutes:.1f} min, return {curve.returns[-1]:.1f}, success"
+            f" {share}",
+            flush=True,
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
-        policy = trainer.export() if isinstance(trainer, Trainer) else export_baseline(trainer, task.spec)
+        policy = (
+            trainer.export()
+            if isinstance(trainer, Trainer)
+            else export_baseline(trainer, task.spec)
+        )
         path.with_suffix(".onnx").write_bytes(policy)
         result.curve = curve.as_dict()
         return bool(np.isfinite(result.milestones()["converged_min"]))
@@ -147,7 +231,7 @@ def make_run(
 
 
 def settings() -> tuple[AlgorithmConfig, TrainerConfig]:
-    """Those of the learner in the stack for this task."""
+    """Return the settings of the learner in the stack for this task."""
     (learner,) = (p for p in sawyer_stack({"task": TASK}).processes if p.executable == "learner")
     chosen: dict[str, dict[str, Any]] = {"algorithm": {}, "trainer": {}}
     for name, value in learner.parameters.items():
@@ -162,7 +246,7 @@ def settings() -> tuple[AlgorithmConfig, TrainerConfig]:
 
 
 def read_runs(out: Path) -> list[RunResult]:
-    """The runs that are there, in order."""
+    """Return the finished runs in the folder of the experiment, sorted by file name."""
     runs = []
     for path in sorted((out / "runs").glob("*.json")):
         content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""What the stacking runs say: stacking.json for scripts, stacking.png and report.md for people."""
+"""The report of the stacking runs: stacking.json, stacking.png and report.md."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.experiments.stacking import EVALUATION_EPISODES, EVALUATION_FIRST, METHODS, RunResult, read_runs
-from sql_ros.runs.figures import command_line, joined
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.figures_json import command_line, merge_versions
+from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import pyplot
+from sql_ros.experiments.stacking import (
+    EVALUATION_EPISODES,
+    EVALUATION_FIRST,
+    METHODS,
+    RunResult,
+    read_runs,
+)
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
-
+plt = pyplot()
 COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a", "sql-late": "#7aa6d6"}
-REAL_ARM = {"first_success_min": 30.0, "consistent_min": 60.0, "converged_min": 120.0}  # of the seeds, on a real Sawyer
+# of the seeds, on a real Sawyer
+REAL_ARM = {"first_success_min": 30.0, "consistent_min": 60.0, "converged_min": 120.0}
 TARGETS = {"first_success_min": 10.0, "consistent_min": 30.0, "converged_min": 60.0}
 WORDS = {
     "first_success_min": "first success during training",
@@ -29,7 +34,7 @@ WORDS = {
 
 
 def write_stacking_report(out: Path, command: str | None = None) -> dict[str, Any]:
-    """Writes OUT/stacking.json, .png and report.md from what lies in OUT/runs.
+    """Write stacking.json, stacking.png and report.md from the files in `out`/runs.
 
     Args:
         out: folder of the experiment.
@@ -39,7 +44,7 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
         The content of stacking.json.
 
     Raises:
-        ConfigError: there is no run.
+        ConfigError: There is no run.
     """
     runs = {method: [run for run in read_runs(out) if run.method == method] for method in METHODS}
     runs = {method: found for method, found in runs.items() if found}
@@ -47,7 +52,7 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
         raise ConfigError(f"no runs in {out / 'runs'}")
     summary = {
         "command": command or command_line(),
-        "versions": joined(run.versions for found in runs.values() for run in found),
+        "versions": merge_versions(run.versions for found in runs.values() for run in found),
         "overhead_s_per_episode": next(iter(runs.values()))[0].overhead_s,
         "methods": {method: _summary(found) for method, found in runs.items()},
     }
@@ -58,29 +63,65 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
 
 
 def _summary(runs: Sequence[RunResult]) -> dict[str, Any]:
-    """Milestones of every seed and their medians; None where it did not come to pass within the run."""
-    seeds = {str(run.seed): {key: _finite(value) for key, value in run.milestones().items()} for run in runs}
-    medians = {key: _finite(float(np.median([run.milestones()[key] for run in runs]))) for key in TARGETS}
+    """Return the numbers of one method, by its runs.
+
+    Returns:
+        Milestones [min] of every seed and their medians, None for one that was not reached; robot
+        minutes, final success, final return and updates per second of every run.
+    """
+    seeds = {
+        str(run.seed): {key: _finite(value) for key, value in run.milestones().items()}
+        for run in runs
+    }
+    medians = {
+        key: _finite(float(np.median([run.milestones()[key] for run in runs]))) for key in TARGETS
+    }
     return {
         "median": medians,
         "seeds": seeds,
         "robot_minutes": [run.minutes(run.curve["steps"][-1]) for run in runs],
         "final_success": [run.curve["successes"][-1] for run in runs],
         "final_return": [run.curve["returns"][-1] for run in runs],
-        "updates_per_s": [run.curve["updates"][-1] / max(run.curve["train_s"][-1], 1e-9) for run in runs],
+        "updates_per_s": [
+            run.curve["updates"][-1] / max(run.curve["train_s"][-1], 1e-9) for run in runs
+        ],
     }
 
 
 def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
-    """Success and return against robot minutes; a run that has converged stays where it ended."""
+    """Draw success and return against robot minutes; the curve of a run that has converged is
+    continued with its last value.
+
+    Args:
+        runs: by method.
+        path: of the PNG.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for method, found in runs.items():
         every = min(run.minutes(run.curve["steps"][0]) for run in found)
-        grid = np.arange(1, round(max(run.minutes(run.curve["steps"][-1]) for run in found) / every) + 1) * every
+        grid = (
+            np.arange(
+                1, round(max(run.minutes(run.curve["steps"][-1]) for run in found) / every) + 1
+            )
+            * every
+        )
         for axes, key in ((left, "successes"), (right, "returns")):
-            lines = np.array([np.interp(grid, [run.minutes(s) for s in run.curve["steps"]], run.curve[key]) for run in found])
-            axes.plot(grid, np.median(lines, 0), color=COLOURS[method], linewidth=2.2, label=f"{METHODS[method]}, {_seeds(len(found))}")
-            axes.fill_between(grid, lines.min(0), lines.max(0), color=COLOURS[method], alpha=0.15, linewidth=0)
+            lines = np.array(
+                [
+                    np.interp(grid, [run.minutes(s) for s in run.curve["steps"]], run.curve[key])
+                    for run in found
+                ]
+            )
+            axes.plot(
+                grid,
+                np.median(lines, 0),
+                color=COLOURS[method],
+                linewidth=2.2,
+                label=f"{METHODS[method]}, {_seeds(len(found))}",
+            )
+            axes.fill_between(
+                grid, lines.min(0), lines.max(0), color=COLOURS[method], alpha=0.15, linewidth=0
+            )
     left.axhline(0.95, color="#999999", linewidth=0.8, linestyle=":")
     left.set(ylabel="success, deterministic mode", ylim=(-0.03, 1.03))
     right.set_ylabel("return, deterministic mode")
@@ -95,6 +136,7 @@ def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
 
 
 def _text(summary: Mapping[str, Any]) -> str:
+    """Return the text of report.md."""
     methods = summary["methods"]
     lines = [
         "# Stacking: robot time to learn it",
@@ -103,26 +145,33 @@ def _text(summary: Mapping[str, Any]) -> str:
         "",
         "![success against robot minutes](stacking.png)",
         "",
-        f"Robot minutes, median of the seeds (each seed in brackets; - not within the run). Every control step counts, and "
-        f"{summary['overhead_s_per_episode']:.2f} s per episode for the way back, the rest and the release, as measured. Evaluations: "
-        f"deterministic mode, the same {EVALUATION_EPISODES} start poses and targets each time; of an evaluation whose first "
-        f"{EVALUATION_FIRST} episodes go badly the others are not made.",
+        (
+            "Robot minutes, median of the seeds (each seed in brackets; - not within the run)."
+            f" Every control step counts, and {summary['overhead_s_per_episode']:.2f} s per episode"
+            " for the way back, the rest and the release, as measured. Evaluations: deterministic"
+            f" mode, the same {EVALUATION_EPISODES} start poses and targets each time; of an"
+            f" evaluation whose first {EVALUATION_FIRST} episodes go badly the others are not made."
+        ),
         "",
-        f"| | real arm, 2018 | target | {' | '.join(METHODS[method] for method in methods)} |",
-        f"|---|---|---|{'---|' * len(methods)}",
     ]
+    header = ["", "real arm, 2018", "target", *(METHODS[method] for method in methods)]
+    rows = []
     for key, words in WORDS.items():
         cells = [_cell(numbers, key) for numbers in methods.values()]
-        lines.append(f"| {words} | {REAL_ARM[key]:g} | {TARGETS[key]:g} | {' | '.join(cells)} |")
+        rows.append([words, f"{REAL_ARM[key]:g}", f"{TARGETS[key]:g}", *cells])
     ends = [
-        f"{np.median(numbers['final_success']):.2f} after {np.median(numbers['robot_minutes']):.0f} min" for numbers in methods.values()
+        f"{np.median(numbers['final_success']):.2f} after"
+        f" {np.median(numbers['robot_minutes']):.0f} min"
+        for numbers in methods.values()
     ]
-    lines.append(f"| success at the end, median | | | {' | '.join(ends)} |")
+    rows.append(["success at the end, median", "", "", *ends])
+    lines.append(markdown_table(header, rows))
     packages = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
     return "\n".join([*lines, "", f"{packages}."]) + "\n"
 
 
 def _cell(numbers: Mapping[str, Any], key: str) -> str:
+    """Return the cell of a milestone: the median, and each seed in brackets."""
     each = ", ".join(_minutes(values[key]) for values in numbers["seeds"].values())
     return f"**{_minutes(numbers['median'][key])}** ({each})"
 

@@ -1,6 +1,6 @@
-"""An experiment as data: cases that are run side by side, each leaving a file, and a finding made of those files.
+"""An experiment: cases that are run in worker processes, and a finding made of their files.
 
-A run that has its file is not made again, so an experiment can stop and go on.
+A case that has a file is not run again, so an experiment can be interrupted and continued.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.config import config_from_mapping
-from sql_ros.core.errors import ConfigError, SqlRosError
-from sql_ros.core.trainer import Trainer
+from sql_ros.common.config import config_from_mapping
+from sql_ros.common.errors import ConfigError, SqlRosError
+from sql_ros.common.figures_json import command_line, merge_versions, versions
 from sql_ros.experiments.curve import Curve
-from sql_ros.experiments.gym_training import Wrap, train
+from sql_ros.experiments.gym_task import Wrap
+from sql_ros.experiments.gym_training import train
 from sql_ros.experiments.workers import make_side_by_side, write_json
-from sql_ros.runs.figures import command_line, joined, versions
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.trainer import Trainer
 
 VERDICTS = ("reproduced", "partly", "not")
 ANALYSIS = "analysis.md"
@@ -31,10 +32,10 @@ class Case:
     """One run.
 
     Attributes:
-        contender: who learns, e.g. "sql".
-        variant: on what, or how; "" where there is one only.
+        contender: the method that learns, e.g. "sql".
+        variant: the environment or setting; "" if there is only one.
         seed: of the run.
-        quick: the version of a few minutes.
+        quick: whether it is the version of a few minutes.
     """
 
     contender: str
@@ -44,13 +45,13 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of its file without the suffix."""
         return "-".join(part for part in (self.contender, self.variant, f"seed{self.seed}") if part)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a case is trained: differences from the library's defaults.
+    """The settings of a training, as differences from the library's defaults.
 
     Attributes:
         env: Gymnasium id.
@@ -59,8 +60,8 @@ class Setting:
         envs: acted in at once.
         noisy: with exploration noise.
         skilled: see `gym_training.train`.
-        points: how often within the run progress is noted.
-        evaluation_episodes: at each of these.
+        points: points of the curve.
+        evaluation_episodes: at each point.
     """
 
     env: str
@@ -73,8 +74,20 @@ class Setting:
     points: int = 20
     evaluation_episodes: int = 0
 
-    def train(self, seed: int, *, wrap: Wrap = lambda env: env, prepare: Callable[[Trainer], None] = lambda trainer: None) -> Trained:
-        """Trains from a seed; arguments as of `gym_training.train`."""
+    def train(
+        self,
+        seed: int,
+        *,
+        wrap: Wrap = lambda env: env,
+        prepare: Callable[[Trainer], None] = lambda trainer: None,
+    ) -> Trained:
+        """Train from a seed.
+
+        Args:
+            seed: of everything.
+            wrap: see `gym_training.train`.
+            prepare: see `gym_training.train`.
+        """
         kept: list[Trainer] = []
 
         def progress(trainer: Trainer, curve: Curve) -> None:
@@ -100,7 +113,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives."""
+    """The result of a training: the trainer in its last state, and the curve."""
 
     trainer: Trainer
     curve: Curve
@@ -108,11 +121,11 @@ class Trained:
 
 @dataclass
 class Finding:
-    """What the runs show.
+    """The result of an experiment.
 
     Attributes:
         verdict: one of `VERDICTS`.
-        text: markdown under the heading: what came out, beside what was reported.
+        text: Markdown, the results beside those of the paper.
         figures: flat numbers.
         pictures: files in the experiment's folder.
     """
@@ -130,11 +143,12 @@ class Experiment:
     Attributes:
         name: of the command.
         title: of its report.
-        paper: the figure it stands beside, and what is reported there.
+        paper: the figure that it repeats, and the result reported there.
         seeds: in full, and in the quick version.
-        cases: (seeds, quick) to the runs.
-        make: one run, in a worker process; its answer is JSON. May leave files in the folder it is given.
-        report: (results, folder) to the finding; draws its pictures into the folder.
+        cases: returns the cases, by (seeds, quick).
+        run_case: runs a case in a worker process and returns a result in plain JSON values. It may
+            leave files in the folder of the experiment, its second argument.
+        report: returns the finding, by (results, folder), and draws its pictures into the folder.
     """
 
     name: str
@@ -142,33 +156,50 @@ class Experiment:
     paper: str
     seeds: tuple[int, int]
     cases: Callable[[Sequence[int], bool], list[Case]]
-    make: Callable[[Case, Path], dict[str, Any]]
+    run_case: Callable[[Case, Path], dict[str, Any]]
     report: Callable[[dict[Case, dict[str, Any]], Path], Finding]
 
 
-def conduct(experiment: Experiment, out: Path, seeds: Sequence[int], jobs: int, *, quick: bool, report_only: bool = False) -> Finding:
-    """Makes the runs that are missing, then the report.
+def conduct(
+    experiment: Experiment,
+    out: Path,
+    seeds: Sequence[int],
+    jobs: int,
+    *,
+    quick: bool,
+    report_only: bool = False,
+) -> Finding:
+    """Run the cases that have no file, then write the report.
 
     Args:
-        experiment: which.
+        experiment: the experiment.
         out: its folder.
-        seeds: of the runs; none: as many as the experiment has.
+        seeds: of the cases; none: as many as the experiment has.
         jobs: worker processes of one thread each.
-        quick: the version of a few minutes.
-        report_only: of the runs there are.
+        quick: whether it is the version of a few minutes.
+        report_only: whether the report is written without running any case.
 
     Raises:
-        ConfigError: nothing to report on, a side has no run yet, or `out` holds runs of the other version.
-        SqlRosError: a run failed.
+        ConfigError: There is no run, a contender has none yet, or `out` holds runs of the other
+            version.
+        SqlRosError: A case failed.
     """
     chosen = experiment.cases(list(seeds) or list(range(experiment.seeds[quick])), quick)
     read_results(out, quick)  # raises before hours are spent on what could not be reported
     if not report_only:
         print(f"{experiment.name}: ", end="")
-        make = partial(_make_one, make=experiment.make, out=out)
-        failures = make_side_by_side(make, chosen, lambda case: _file(out, case).is_file(), jobs, name_of=lambda case: case.name)
+        run_and_write = partial(_run_and_write, run_case=experiment.run_case, out=out)
+        failures = make_side_by_side(
+            run_and_write,
+            chosen,
+            lambda case: _file(out, case).is_file(),
+            jobs,
+            name_of=lambda case: case.name,
+        )
         if failures:
-            raise SqlRosError(f"{len(failures)} runs failed; the others are kept:\n" + "\n".join(failures))
+            raise SqlRosError(
+                f"{len(failures)} runs failed; the others are kept:\n" + "\n".join(failures)
+            )
     results = read_results(out, quick)
     if not results:
         raise ConfigError(f"no runs in {out / 'runs'}")
@@ -183,40 +214,66 @@ def conduct(experiment: Experiment, out: Path, seeds: Sequence[int], jobs: int, 
 
 
 def read_results(out: Path, quick: bool) -> dict[Case, dict[str, Any]]:
-    """What the runs in a folder gave, by case, in order."""
+    """Return the results in a folder by case, in order.
+
+    Args:
+        out: folder of the experiment.
+        quick: the version that is expected.
+
+    Raises:
+        ConfigError: A run is of the other version.
+    """
     results = {}
     for path in sorted((out / "runs").glob("*.json")):
         content = json.loads(path.read_text())
         case = Case(**content["case"])
         if case.quick != quick:
-            raise ConfigError(f"{path} is of the {'quick' if case.quick else 'full'} version: choose another --out or remove it")
+            raise ConfigError(
+                f"{path} is of the {'quick' if case.quick else 'full'} version: choose another"
+                " --out or remove it"
+            )
         results[case] = content["result"]
     return dict(sorted(results.items()))
 
 
-def of(results: dict[Case, dict[str, Any]], contender: str, variant: str = "") -> list[dict[str, Any]]:
-    """The results of one contender in one variant, by seed."""
-    return [result for case, result in sorted(results.items()) if (case.contender, case.variant) == (contender, variant)]
+def results_of(
+    results: dict[Case, dict[str, Any]], contender: str, variant: str = ""
+) -> list[dict[str, Any]]:
+    """Return the results of one contender in one variant, by seed."""
+    return [
+        result
+        for case, result in sorted(results.items())
+        if (case.contender, case.variant) == (contender, variant)
+    ]
 
 
 def _file(out: Path, case: Case) -> Path:
     return out / "runs" / f"{case.name}.json"
 
 
-def _make_one(case: Case, make: Callable[[Case, Path], dict[str, Any]], out: Path) -> str:
-    """One run, from nothing to its file."""
+def _run_and_write(case: Case, run_case: Callable[[Case, Path], dict[str, Any]], out: Path) -> str:
+    """Run a case and write its file; return the time it took, as text."""
     began = time.monotonic()
-    result = make(case, out)
+    result = run_case(case, out)
     seconds = time.monotonic() - began
-    content = {"case": asdict(case), "seconds": round(seconds, 1), "versions": versions(), "result": result}
+    content = {
+        "case": asdict(case),
+        "seconds": round(seconds, 1),
+        "versions": versions(),
+        "result": result,
+    }
     write_json(_file(out, case), content, indent=None)
     return f"{seconds:.0f} s"
 
 
-def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], out: Path, quick: bool) -> None:
-    """finding.json for the index and for scripts, report.md for people; with the folder's analysis.md: a person's words."""
+def _write(
+    experiment: Experiment, finding: Finding, results: dict[Case, Any], out: Path, quick: bool
+) -> None:
+    """Write finding.json and report.md, with the text that a person wrote in analysis.md."""
     analysis = out / ANALYSIS
-    text = f"{finding.text}\n\n{analysis.read_text().strip()}" if analysis.is_file() else finding.text
+    text = (
+        f"{finding.text}\n\n{analysis.read_text().strip()}" if analysis.is_file() else finding.text
+    )
     counts: dict[str, int] = {}
     for case in results:
         counts[case.contender] = counts.get(case.contender, 0) + 1
@@ -232,10 +289,22 @@ def _write(experiment: Experiment, finding: Finding, results: dict[Case, Any], o
         "command": command,
         "runs": counts,
         "quick": quick,
-        "versions": joined(json.loads(path.read_text())["versions"] for path in sorted((out / "runs").glob("*.json"))),
+        "versions": merge_versions(
+            json.loads(path.read_text())["versions"]
+            for path in sorted((out / "runs").glob("*.json"))
+        ),
     }
     write_json(out / "finding.json", content)
     pictures = [f"![{name.removesuffix('.png')}]({name})" for name in finding.pictures]
-    lines = [f"# {experiment.title}", "", f"    {command}", "", f"*{experiment.paper}*", "", f"**Verdict: {finding.verdict}.**", ""]
+    lines = [
+        f"# {experiment.title}",
+        "",
+        f"    {command}",
+        "",
+        f"*{experiment.paper}*",
+        "",
+        f"**Verdict: {finding.verdict}.**",
+        "",
+    ]
     lines += [text, "", *pictures, ""]
     (out / "report.md").write_text("\n".join(lines))

@@ -1,97 +1,152 @@
-"""A training run of its own: `sql-ros train`. What it leaves is in `Run`."""
+"""A training run of its own: `sql-ros train`. Its folder is described in `TrainFolder`."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import gymnasium
-import matplotlib
 import yaml
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.config import Config, config_from_mapping, option, read_yaml
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.manifest import checkpoints
-from sql_ros.core.trainer import Trainer
+from sql_ros.common.atomic_file import write_atomically
+from sql_ros.common.config import Config, config_from_mapping, option, read_yaml
+from sql_ros.common.errors import CheckpointError, ConfigError, SqlRosError
+from sql_ros.common.figures_json import command_line, versions, write_figures
+from sql_ros.common.interruption import Interrupted, SignalWatch, watched_signals
+from sql_ros.common.plotting import draw, pyplot
+from sql_ros.envs.checked_env import described
 from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
-from sql_ros.experiments.gym_task import make_env
-from sql_ros.experiments.gym_training import deterministic, train
-from sql_ros.runs.figures import command_line, versions, write_figures
+from sql_ros.experiments.gym_task import opened_env, spec_of
+from sql_ros.experiments.gym_training import Training, deterministic
+from sql_ros.experiments.train_folder import TrainFolder, check_folder
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.preflight import check_training
+from sql_ros.learning.trainer import Trainer
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
-
-FRAMES, EVERY = 100, 2  # of the clip at most; control steps per frame
-TIMES = ("train_s", "train_cpu_s")  # of a curve, which begins anew with every session
+CLIP_FRAMES = 100  # of the clip at most
+CLIP_EVERY = 2  # control steps per frame
 
 
 @dataclass(frozen=True)
 class RunConfig(Config):
-    """Of a run, beside the algorithm's and the trainer's own options."""
+    """Options of a run; the algorithm and the trainer have their own."""
 
     steps: int = option(50_000, "transitions in all", minimum=1)
     seed: int = option(0, "of environment, networks and every draw", minimum=0)
     envs: int = option(1, "environments acted in at once", minimum=1, maximum=256)
     noisy: bool = option(False, "Ornstein-Uhlenbeck noise is added to the actions")
-    evaluate_every: int = option(5_000, "transitions between two evaluations, each with a checkpoint", minimum=1)
+    evaluate_every: int = option(
+        5_000, "transitions between two evaluations, each with a checkpoint", minimum=1
+    )
     evaluation_episodes: int = option(5, "of each, deterministic mode", minimum=1)
 
 
-SECTIONS: dict[str, type[Config]] = {"run": RunConfig, "algorithm": AlgorithmConfig, "trainer": TrainerConfig}
+SECTIONS: dict[str, type[Config]] = {
+    "run": RunConfig,
+    "algorithm": AlgorithmConfig,
+    "trainer": TrainerConfig,
+}
+
+Options = dict[str, dict[str, Any]]  # by section and name
 
 
-def settings(path: Path | None, words: list[str], given: dict[str, dict[str, Any]]) -> dict[str, Config]:
-    """What a run is made with: of a YAML file, then of `section.option=value`, then what was given by name.
+def settings(path: Path | None, words: list[str], given: Options) -> dict[str, Config]:
+    """Return the options of a run by section.
+
+    A file comes first. `section.option=value` replaces what it says, and an option that is given by
+    name replaces both.
 
     Args:
-        path: YAML with the sections `run`, `algorithm` and `trainer`, as a run leaves it; None: defaults.
+        path: YAML with the sections `run`, `algorithm` and `trainer`, as a run leaves it; None:
+            defaults.
         words: e.g. "algorithm.temperature=0.1".
-        given: by section and option.
+        given: options that are given by name.
 
     Raises:
-        ConfigError: unknown section or option, or a value that does not fit or is not YAML.
+        ConfigError: A section or option is unknown, or a value does not fit or is not YAML.
     """
-    values = _by_section(path, words, given)
-    return {name: config_from_mapping(kind, values[name], f"options of {name}") for name, kind in SECTIONS.items()}
+    values = _values_by_section(path, words, given)
+    return {
+        name: config_from_mapping(kind, values[name], f"options of {name}")
+        for name, kind in SECTIONS.items()
+    }
 
 
-def default_folder(env_id: str, path: Path | None, words: list[str], given: dict[str, dict[str, Any]]) -> Path:
-    """Where a run goes that was given no folder; arguments and errors as of `settings`, whose other options are not looked at."""
-    values = _by_section(path, words, given)
-    kind, seed = values["algorithm"].get("kind", AlgorithmConfig.kind), values["run"].get("seed", RunConfig.seed)
+def default_folder(env_id: str, path: Path | None, words: list[str], given: Options) -> Path:
+    """Return the folder of a run that was given none: named by environment, algorithm and seed.
+
+    Args:
+        env_id: Gymnasium id.
+        path: see `settings`; of all options, only the algorithm's kind and the seed are used.
+        words: see `settings`.
+        given: see `settings`.
+
+    Raises:
+        ConfigError: A section is unknown, or a value is not YAML.
+    """
+    values = _values_by_section(path, words, given)
+    kind = values["algorithm"].get("kind", AlgorithmConfig.kind)
+    seed = values["run"].get("seed", RunConfig.seed)
     return Path("runs/train") / f"{env_id.replace('/', '_')}-{kind}-{seed}"
 
 
-def _by_section(path: Path | None, words: list[str], given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-    layers = [(str(path), read_yaml(path))] if path is not None else []
-    for word in words:
-        name, is_set, text = word.partition("=")
-        section, _, key = name.partition(".")
-        if not is_set or not key:
-            raise ConfigError(f"--set {word}: expected section.option=value, e.g. algorithm.temperature=0.1")
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-            raise ConfigError(f"--set {word}: the value is not YAML: {' '.join(str(error).split())}") from None
-        layers.append((f"--set {word}", {section: {key: value}}))
-    for where, layer in [*layers, ("", given)]:
+def _values_by_section(path: Path | None, words: list[str], given: Options) -> Options:
+    """Return the values of all options that are given, those that come last replacing the others.
+
+    Args:
+        path: see `settings`.
+        words: see `settings`.
+        given: see `settings`.
+
+    Raises:
+        ConfigError: A section is unknown, or a value is not YAML.
+    """
+    values: Options = {name: {} for name in SECTIONS}
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if path is not None:
+        layers.append((str(path), read_yaml(path)))
+    layers += [(f"--set {word}", _option_of_word(word)) for word in words]
+    layers.append(("", given))
+    for source, layer in layers:
         for section, options in layer.items():
             if section not in SECTIONS or not isinstance(options, dict):
-                raise ConfigError(f"{where}: unknown section '{section}', expected one of: {', '.join(SECTIONS)}, with options in it")
+                raise ConfigError(
+                    f"{source}: unknown section '{section}', expected one of:"
+                    f" {', '.join(SECTIONS)}, with options in it"
+                )
             values[section] |= options
     return values
 
 
+def _option_of_word(word: str) -> Options:
+    """Return an option given as `section.option=value`, with the value read as YAML.
+
+    Raises:
+        ConfigError: The word has another form.
+    """
+    name, equals, text = word.partition("=")
+    section, _, key = name.partition(".")
+    if not equals or not key:
+        raise ConfigError(
+            f"--set {word}: expected section.option=value, e.g. algorithm.temperature=0.1"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise ConfigError(
+            f"--set {word}: the value is not YAML: {' '.join(str(error).split())}"
+        ) from None
+    return {section: {key: value}}
+
+
 class Run:
-    """A run folder: params.yaml, metrics.jsonl, tensorboard/, checkpoints/, policy.onnx, curve.png, clip.gif, figures.json.
+    """One session of a run in its folder.
 
     Args:
         env_id: Gymnasium id.
@@ -100,25 +155,73 @@ class Run:
         resume: go on from the newest checkpoint in it.
 
     Raises:
-        ConfigError: the folder has a run and `resume` is false, or it has none to resume.
+        ConfigError: The environment cannot be used, the folder has a run and `resume` is false or
+            the reverse, it is in use, or memory or disk are too small. Nothing was changed.
+        CheckpointError: The run does not fit the environment or the options.
     """
 
-    def __init__(self, env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> None:
-        self._env_id, self._folder, self._configs, self._resume = env_id, folder, configs, resume
-        self._config: Any = configs["run"]
-        saved = checkpoints(folder / "checkpoints")
-        if resume and not saved:
-            raise ConfigError(f"--resume, but {folder} has no checkpoint to go on from")
-        if saved and not resume:
-            raise ConfigError(f"{folder} has a run already: give --resume to go on with it, or another --out")
-        self._board = _tensorboard(folder / "tensorboard")
-        self._before: dict[str, Any] = {}  # times of earlier sessions [s]
+    def __init__(
+        self, env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool
+    ) -> None:
+        check_folder(folder, resume=resume)
+        self._env_id = env_id
+        self._path = folder
+        self._configs = configs
+        self._resume = resume
+        self._config = cast(RunConfig, configs["run"])
+        self._algorithm = cast(AlgorithmConfig, configs["algorithm"])
+        self._trainer = cast(TrainerConfig, configs["trainer"])
+        with opened_env(env_id) as env:
+            check_training(
+                folder,
+                spec_of(env),
+                self._algorithm,
+                self._trainer,
+                most_transitions=self._config.steps,
+                resume=resume,
+            )
 
     def make(self) -> Curve:
-        """Trains to the end; interrupted, the run can be resumed."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        options = yaml.safe_dump({name: config.as_dict() for name, config in self._configs.items()}, sort_keys=False)
-        (self._folder / "params.yaml").write_text(f"# sql-ros train {self._env_id} --params this file\n{options}")
+        """Train to the end, and write figures, curve, clip and report.
+
+        Returns:
+            The curve of this session.
+
+        Raises:
+            Interrupted: A signal has come.
+            SqlRosError: The environment broke a rule, the networks diverged, or a file could not be
+                written; the text says what is saved.
+        """
+        with (
+            watched_signals() as signals,
+            self._training() as training,
+            self._folder() as folder,
+        ):
+            if self._resume:
+                folder.restore(training.trainer)
+            with _saved_on_the_way_out(training, folder):
+                self._train(training, folder, signals)
+                self._finish(training, folder, signals)
+            return training.recorder.curve
+
+    def _training(self) -> Training:
+        """Return environments and an untrained learner."""
+        return Training(
+            self._env_id,
+            self._config.seed,
+            self._algorithm,
+            self._trainer,
+            evaluation_episodes=self._config.evaluation_episodes,
+            envs=self._config.envs,
+            noisy=self._config.noisy,
+        )
+
+    def _folder(self) -> TrainFolder:
+        """Return the run folder, neither made nor locked yet."""
+        return TrainFolder(self._path, self._env_id, self._configs)
+
+    def _train(self, training: Training, folder: TrainFolder, signals: SignalWatch) -> None:
+        """Train with a bar on the terminal, and save at every point of the curve."""
         config = self._config
         columns = (
             TextColumn("{task.description}"),
@@ -128,107 +231,190 @@ class Run:
             TextColumn("{task.fields[said]}"),
         )
         with Progress(*columns) as shown:
-            bar = shown.add_task(f"{self._env_id} {self._configs['algorithm'].kind}", total=config.steps, said="")  # type: ignore[attr-defined]
+            title = f"{self._env_id} {self._algorithm.kind}"
+            bar = shown.add_task(title, total=config.steps, said="")
 
-            def count(made: int) -> None:
-                shown.update(bar, completed=made)
+            def between_steps() -> None:
+                folder.begin()
+                shown.update(bar, completed=training.trainer.replay.added)
+                signals.check()
 
             def progress(trainer: Trainer, curve: Curve) -> None:
-                self._note(trainer, curve)
+                folder.begin()
+                self._keep_point(training, folder)
                 shown.update(bar, completed=curve.steps[-1], said=f"return {curve.returns[-1]:.4g}")
-                shown.console.print(self._line(trainer, curve), highlight=False)
+                shown.console.print(_line(trainer, curve), highlight=False)
 
-            curve = train(
-                self._env_id,
+            training.run(
                 config.steps,
-                config.seed,
-                self._configs["algorithm"],  # type: ignore[arg-type]
-                self._configs["trainer"],  # type: ignore[arg-type]
-                evaluate_every=config.evaluate_every,
-                evaluation_episodes=config.evaluation_episodes,
+                config.evaluate_every,
                 progress=progress,
-                prepare=self._prepare,
-                counted=count,
-                envs=config.envs,
-                noisy=config.noisy,
+                between_steps=between_steps,
             )
-        self._finish(curve)
-        return curve
 
-    def _prepare(self, trainer: Trainer) -> None:
-        if self._resume:
-            self._before = trainer.load(self._folder / "checkpoints")
+    def _keep_point(self, training: Training, folder: TrainFolder) -> None:
+        """Write a line of metrics, a checkpoint and the policy.
 
-    def _line(self, trainer: Trainer, curve: Curve) -> str:
-        success = f", success {curve.successes[-1]:.2f}" if curve.successes else ""
-        return f"{curve.steps[-1]:>9} transitions, {trainer.learner.updates} updates: return {curve.returns[-1]:.4g}{success}"
+        The line comes first: where the checkpoint fails, a resumed run drops and repeats it.
+        """
+        trainer = training.trainer
+        curve = training.recorder.curve
+        newest = {name: points[-1] for name, points in curve.as_dict().items() if points}
+        folder.add_point(newest | trainer.metrics)
+        folder.save(trainer, curve.train_s[-1], curve.train_cpu_s[-1])
 
-    def _note(self, trainer: Trainer, curve: Curve) -> None:
-        """A line of metrics, a checkpoint, the policy."""
-        values = {name: points[-1] for name, points in curve.as_dict().items() if points} | trainer.metrics
-        times = {name: values[name] + self._before.get(name, 0.0) for name in TIMES}  # as steps and updates, of the whole run
-        values |= times
-        with (self._folder / "metrics.jsonl").open("a") as lines:
-            lines.write(json.dumps(values) + "\n")
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, curve.steps[-1])
-            self._board.flush()
-        trainer.save(self._folder / "checkpoints", dict(times))
-        (self._folder / "policy.onnx").write_bytes(trainer.export())
-        self._trainer = trainer
-
-    def _finish(self, curve: Curve) -> None:
-        """Figures, the curve of the whole run, and a clip where the environment has pictures."""
+    def _finish(self, training: Training, folder: TrainFolder, signals: SignalWatch) -> None:
+        """Write figures, the curve of the whole run, a clip if the environment has pictures, and
+        the report.
+        """
+        curve = training.recorder.curve
         if not curve.steps:
+            print(f"nothing to do: the run has {training.trainer.replay.added} transitions already")
             return
-        lines = [json.loads(line) for line in (self._folder / "metrics.jsonl").read_text().splitlines()]
-        _draw([line["steps"] for line in lines], [line["returns"] for line in lines], self._env_id, self._folder / "curve.png")
-        figures = {name: float(lines[-1][name]) for name, points in curve.as_dict().items() if points}
-        write_figures(self._folder / "figures.json", figures, self._config.seed)
-        frames = record(self._env_id, self._trainer)
-        if frames:
-            save_clip(frames, self._folder / "clip.gif")
-        packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-        clip = "![clip](clip.gif)\n" if frames else ""
-        text = f"# {self._env_id}\n\n    {command_line()}\n\n![curve](curve.png)\n{clip}\n| | |\n|---|---|\n"
-        rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in figures.items())
-        (self._folder / "report.md").write_text(f"{text}{rows}\n\n{packages}.\n")
+        points = folder.points()
+        path = folder.path
+        has_curve, why_not = draw(lambda: _draw(points, self._env_id, path / "curve.png"))
+        if not has_curve:
+            print(f"no curve: {why_not}", flush=True)
+        figures = {name: float(values[-1]) for name, values in curve.as_dict().items() if values}
+        figures |= folder.run_times(curve.train_s[-1], curve.train_cpu_s[-1])
+        write_figures(path / "figures.json", figures, self._config.seed)
+        has_clip = training.has_pictures and record(
+            self._env_id, training.trainer, path / "clip.gif", signals.check
+        )
+        pictures = {"curve": has_curve, "clip": has_clip}
+        write_atomically(path / "report.md", _report(self._env_id, figures, pictures))
 
 
-def record(env_id: str, trainer: Trainer) -> list[Any]:
-    """Pictures of an episode in the deterministic mode; none where the environment, or this machine, has none."""
-    if "rgb_array" not in (make_env(env_id).metadata or {}).get("render_modes", []):
-        return []
+@contextlib.contextmanager
+def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[None]:
+    """Save what came after the last checkpoint when an exception ends the training, and say so.
+
+    Raises:
+        SqlRosError: With what is saved in its text; in the place of an OSError, too.
+    """
     try:
-        env: Any = gymnasium.make(env_id, render_mode="rgb_array")
-        states = play(env, deterministic(trainer.learner, trainer.spec), EVALUATION_SEED)
-        frames = [env.render() for _ in islice(states, 0, FRAMES * EVERY, EVERY)]
-        env.close()
-    except Exception as error:  # whatever environment and graphics driver throw: the run is over and saved
-        print(f"no clip: {' '.join(str(error).split())[:200]}", flush=True)
-        return []
-    return [frame for frame in frames if frame is not None]
+        yield
+    except KeyboardInterrupt:  # the second Ctrl-C: without saving
+        raise
+    except Interrupted as interruption:
+        saved = _save_rest(training, folder)
+        with contextlib.suppress(OSError):  # the terminal is closed
+            print(f"ended by {interruption}: {saved}", flush=True)
+        raise
+    except SqlRosError as error:
+        saved = _save_rest(training, folder)
+        raise type(error)(f"{error}; {saved}" if saved else str(error)) from error
+    except OSError as error:
+        saved = _save_rest(training, folder)
+        raise CheckpointError(f"cannot write to {folder.path}: {error}; {saved}") from error
+    except (Exception, SystemExit):  # SystemExit: rich, where nobody reads stdout any more
+        print(_save_rest(training, folder), file=sys.stderr, flush=True)
+        raise
+
+
+def _save_rest(training: Training, folder: TrainFolder) -> str:
+    """Save what came after the last checkpoint.
+
+    Returns:
+        What is saved now, for the user; empty if there is no transition.
+    """
+    made = training.trainer.replay.added
+    lost = ""
+    if made > folder.saved:
+        try:
+            folder.begin()
+            folder.save(training.trainer, *training.recorder.clock.read())
+        except (SqlRosError, OSError) as error:
+            lost = f"{made - folder.saved} transitions are not saved ({error}); "
+    if not made:
+        return ""
+    if not folder.saved:
+        return f"{lost}{folder.path} has no checkpoint"
+    return f"{lost}{folder.saved} transitions are saved in {folder.path}, --resume continues them"
+
+
+def _line(trainer: Trainer, curve: Curve) -> str:
+    """Return the newest point of a curve, for the terminal."""
+    success = f", success {curve.successes[-1]:.2f}" if curve.successes else ""
+    return (
+        f"{curve.steps[-1]:>9} transitions, {trainer.learner.updates} updates: return"
+        f" {curve.returns[-1]:.4g}{success}"
+    )
+
+
+def _report(env_id: str, figures: dict[str, float], pictures: dict[str, bool]) -> str:
+    """Return the text of report.md.
+
+    Args:
+        env_id: Gymnasium id.
+        figures: name to number.
+        pictures: whether there is a "curve" and a "clip".
+    """
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    curve = "![curve](curve.png)\n" if pictures["curve"] else ""
+    clip = "![clip](clip.gif)\n" if pictures["clip"] else ""
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in figures.items())
+    return (
+        f"# {env_id}\n\n    {command_line()}\n\n{curve}{clip}\n| |"
+        f" |\n|---|---|\n{rows}\n\n{packages}.\n"
+    )
+
+
+def record(
+    env_id: str, trainer: Trainer, path: Path, between_steps: Callable[[], None] = lambda: None
+) -> bool:
+    """Save a clip of an episode in the deterministic mode.
+
+    Args:
+        env_id: Gymnasium id.
+        trainer: whose policy acts.
+        path: of the GIF.
+        between_steps: called after every step; what it raises ends the recording.
+
+    Returns:
+        Whether there is a clip: the environment, or this machine, may give no pictures.
+    """
+    try:
+        with opened_env(env_id, render_mode="rgb_array") as env:
+            frames = []
+            states = play(env, deterministic(trainer.learner, trainer.spec), EVALUATION_SEED)
+            for _ in islice(states, 0, CLIP_FRAMES * CLIP_EVERY, CLIP_EVERY):
+                between_steps()
+                frames.append(env.render())
+        pictures = [frame for frame in frames if frame is not None]
+        if pictures:
+            save_clip(pictures, path)
+        return bool(pictures)
+    except Interrupted:
+        raise
+    # any exception of environment and graphics driver: the run is over and saved
+    except Exception as error:
+        print(f"no clip: {described(error)}", flush=True)
+        return False
 
 
 def save_clip(frames: list[Any], path: Path) -> None:
-    """Pictures (H, W, 3) as an animated GIF."""
+    """Save pictures (H, W, 3) as an animated GIF."""
     images = [Image.fromarray(frame).quantize(64) for frame in frames]
     images[0].save(path, save_all=True, append_images=images[1:], duration=50, loop=0)
 
 
-def _tensorboard(folder: Path) -> Any:
-    """A writer of events, or None where tensorboard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        print("tensorboard is not installed (pip install tensorboard): metrics.jsonl alone is written", flush=True)
-        return None
-    return SummaryWriter(str(folder))
+def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw the return over transitions.
 
+    Args:
+        points: with "steps" and "returns".
+        title: of the picture.
+        path: of the PNG.
 
-def _draw(steps: list[float], returns: list[float], title: str, path: Path) -> None:
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.0, 3.6), constrained_layout=True)
+    steps = [point["steps"] for point in points]
+    returns = [point["returns"] for point in points]
     axes.plot(steps, returns, "o-", color="#1f4e79", markersize=3)
     axes.set(xlabel="transitions", ylabel="return, deterministic mode", title=title)
     axes.grid(alpha=0.25)
@@ -238,6 +424,5 @@ def _draw(steps: list[float], returns: list[float], title: str, path: Path) -> N
 
 
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:
-    """Checks the environment, then makes the run; see `Run`."""
-    make_env(env_id).close()
+    """Check environment, folder and machine, then make the run; see `Run`."""
     return Run(env_id, folder, configs, resume=resume).make()

@@ -1,21 +1,22 @@
-"""Long runs side by side in worker processes, each leaving a file: what stopped goes on with those that are missing."""
+"""Long runs in several worker processes; each leaves a file, and runs with a file are skipped."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.memory import keep_freed_memory
-from sql_ros.core.parent import ending_with_this_process
+from sql_ros.common.allocator import keep_freed_memory
+from sql_ros.common.atomic_file import write_atomically
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.worker_pool import worker_pool
 
 Run = TypeVar("Run")
 
@@ -30,22 +31,23 @@ def make_side_by_side(
     steps_of: Callable[[Run], int] = lambda run: 1,
     imports: Iterable[str] = (),
 ) -> list[str]:
-    """Makes the runs that are not made yet, and prints a line for each as it is.
+    """Make the runs that have no file yet, and print a line for each one that ends.
 
     Args:
-        make: one run, from nothing to its file; returns what its line says. A worker calls it: picklable.
+        make: makes a run and writes its file; returns the text of its line. It is called in a
+            worker process, so it can be pickled.
         runs: all of them.
-        is_made: whether its file is there.
-        jobs: worker processes of one thread each, which live to the end.
-        name_of: what the line begins with.
-        steps_of: how long it is, to guess the time left.
-        imports: modules that every worker imports at its start, so that no run's time has them.
+        is_made: returns whether the file of a run is there.
+        jobs: worker processes of one thread each.
+        name_of: returns the name of a run, for its line.
+        steps_of: returns the length of a run, to estimate the time left.
+        imports: modules that every worker imports at its start, before the clock of a run starts.
 
     Returns:
-        What went wrong, a line for each failed run; the others are not disturbed by it.
+        A line for each failed run, with its exception. A failed run does not end the others.
 
     Raises:
-        ConfigError: no worker.
+        ConfigError: `jobs` is below 1.
     """
     if jobs < 1:
         raise ConfigError(f"{jobs} worker processes, expected 1 or more")
@@ -55,9 +57,7 @@ def make_side_by_side(
     if not missing:
         return failures
     began, done, total = time.monotonic(), 0, sum(map(steps_of, missing))
-    with ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(ending_with_this_process(), tuple(imports))
-    ) as pool:
+    with worker_pool(jobs, spawns=True, initialize=partial(_prepare, tuple(imports))) as pool:
         futures = {pool.submit(make, run): run for run in missing}
         for count, future in enumerate(as_completed(futures), start=1):
             run, error = futures[future], future.exception()
@@ -66,13 +66,14 @@ def make_side_by_side(
             done += steps_of(run)
             left = (time.monotonic() - began) / done * (total - done) / 60.0
             text = f"failed: {error!r}" if error else future.result()
-            print(f"{count}/{len(missing)} {name_of(run)} | {text} | {left:.0f} min left", flush=True)
+            print(
+                f"{count}/{len(missing)} {name_of(run)} | {text} | {left:.0f} min left", flush=True
+            )
     return failures
 
 
-def _prepare(end_with_parent: Callable[[], None], imports: Sequence[str]) -> None:
-    """Start of a worker."""
-    end_with_parent()
+def _prepare(imports: Sequence[str]) -> None:
+    """Prepare a worker process: memory, one thread, a lower priority, modules."""
     keep_freed_memory()
     torch.set_num_threads(1)
     os.nice(5)
@@ -81,8 +82,12 @@ def _prepare(end_with_parent: Callable[[], None], imports: Sequence[str]) -> Non
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
-    """Writes a file that is there whole or not at all."""
+    """Write a JSON file that is there whole or not at all; its folder is made.
+
+    Args:
+        path: of the file.
+        content: plain JSON values.
+        indent: spaces per level; None: one line.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps(content, indent=indent) + "\n")
-    partial.replace(path)
+    write_atomically(path, json.dumps(content, indent=indent) + "\n")

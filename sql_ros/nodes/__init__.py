@@ -3,11 +3,12 @@
 import signal
 import sys
 
-from sql_ros.core.parent import end_with_named_parent
-
-if sys.argv[0] == "-m":  # a node's process, which is still importing
-    end_with_named_parent()
+if sys.argv[0] == "-m":  # the process of a node, during its imports
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN):
-        # Until run_node takes signals the process ends without a traceback, which would bury why.
-        # A script that starts the node in its background has SIGINT ignored: it would be lost.
+        # Until run_node handles signals, SIGINT ends the process without a traceback, which would
+        # hide the reason, and no import can swallow a KeyboardInterrupt. A script that starts the
+        # node in its background has SIGINT ignored: it would be lost.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from sql_ros.common.child_process import end_with_named_parent
+
+    end_with_named_parent()

@@ -1,22 +1,24 @@
-"""What lies between the actor's commands and the arm: subscriber, controller, command watchdog, motion.
+"""The link from the actor's commands to the arm: subscriber, controller, command watchdog, motion.
 
 ================  =========================================================  ====================
-hold              while                                                      commands leave
+hold              while                                                      commands
 ================  =========================================================  ====================
 `unheard`         no controller subscribes to the command topic              none
-`controller`      the controller_manager says that the controller is the     none
-                  wrong one, or not active
-`controller`      the controller_manager, which said that all is well,       holds
-                  answers no more
+`controller`      the controller_manager reports the wrong controller, or    none
+                  an inactive one
+`controller`      the controller_manager, which reported the right           holds
+                  controller before, answers no more
 `unguarded`       the command watchdog is not there, does not answer or is   holds
                   not heard by the controller
-`not_following`   the measured motion contradicts the commands               holds, at rest from
-                                                                             where the arm is
+`not_following`   the measured motion contradicts the commands               holds at the
+                                                                             measured position
 ================  =========================================================  ====================
 
-Where no commands leave, those that brake a moving arm still do; then the command watchdog is told to rest.
-After that, and after `not_following`, the safety filter starts from the measured position and velocity. None
-of this concerns a dry run.
+Where no commands are sent, those that brake a moving arm still are. Then the command watchdog is
+told to rest. While `unheard`, the commands may be lost on their way. They are sent until the arm is
+measured at rest for `SETTLED_S`. In velocity and torque mode zeros are sent while no state reports
+rest. After that, and after `not_following`, the safety filter starts from the measured position and
+velocity. None of this applies to a dry run.
 """
 
 from __future__ import annotations
@@ -24,38 +26,81 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+import numpy as np
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.nodes.controller_watch import ControllerWatch, wanted_controller
 from sql_ros.nodes.listeners import Listeners
 from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.steady_timer import steady_timer
 from sql_ros.nodes.watchdog_link import WatchdogLink
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.following import Following
-from sql_ros.robot.watchdog import NO_REASONS
+from sql_ros.robot.driver.following import LAG_S, SETTLED_S, FollowingCheck
+from sql_ros.robot.driver.response import ResponseCheck
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-LOOK_S = 1.0
-SIMULATED = "/sim_bridge/commands"  # end of a simulated arm's command topic
-ZEROED = ("velocity", "torque")  # modes in which zero is a safe command
+QUERY_S = 1.0
+SIMULATED_TOPIC = "/sim_bridge/commands"  # end of a simulated arm's command topic
+LOWEST_RATE_HZ = 5.0
+AT_REST_RAD_S = 0.02  # below this speed an arm is at rest
+ZERO_SAFE_MODES = ("velocity", "torque")  # modes in which zero is a safe command
+
+
+def check_pace(realtime_factor: float, rate_hz: float, topic: str) -> None:
+    """Check that the control loop runs at a pace at which a real arm can be watched.
+
+    Args:
+        realtime_factor: Simulated seconds per second. 0: lockstep.
+        rate_hz: Control rate [Hz].
+        topic: Command topic, resolved. That of a simulation is not checked.
+
+    Raises:
+        ConfigError: The factor is not 1, or a command would act for too long.
+    """
+    if topic.endswith(SIMULATED_TOPIC):
+        return
+    hint = f"(real_arm:=false if {topic} is that of a simulation)"
+    if realtime_factor != 1.0:
+        raise ConfigError(
+            f"parameter 'realtime_factor' is {realtime_factor:g}, expected 1: commands go to"
+            f" {topic}, and a real arm runs in real time {hint}"
+        )
+    if rate_hz < LOWEST_RATE_HZ:
+        raise ConfigError(
+            f"the task's control_rate_hz is {rate_hz:g}, expected at least {LOWEST_RATE_HZ:g} on a"
+            f" real arm: a command acts for a period, and a hold may wait for the end of it {hint}"
+        )
+
+
+def is_real_arm(topic: str, *, real_arm: bool) -> bool:
+    """Return whether commands on a resolved topic go to a real arm, where they are not in
+    lockstep.
+    """
+    return real_arm and not topic.endswith(SIMULATED_TOPIC)
 
 
 class ArmLink:
-    """The way to one arm, for one publisher of commands.
+    """The checks between one publisher of commands and one arm.
 
     Args:
         node: The actor.
         robot: The arm.
-        mode: Of its commands.
-        publisher: Of its commands.
-        period_s: Of control, in the arm's time [s].
-        real_arm: Commands on any topic but a sim_bridge's go to a real controller.
-        may_switch: See `ControllerWatch`; None: never.
-        is_at_rest: Whether the last command asked for no motion.
+        scene: MJCF with the arm.
+        mode: Command mode.
+        publisher: Publisher of the commands.
+        period_s: Control period, in the arm's time [s].
+        real_arm: Whether the arm is real, unless the topic is that of a simulation.
+        may_switch: Returns whether the controller may be activated now, see `ControllerWatch`.
+            None: never.
+        is_at_rest: Returns whether the last command asked for no motion.
         is_used: False in a dry run: nothing is checked.
-        in_real_time: False in lockstep, where only the subscriber counts.
-        is_paced: Control steps come in steady time, so that their absence means something.
+        in_real_time: False in lockstep: only the subscriber is checked.
+        is_paced: Whether control steps come in steady time. Otherwise a foreign clock paces them.
+
+    Attributes:
+        is_real: Whether the commands go to a real arm in real time.
+        is_silent: Whether no command may leave, and none that was sent moves the arm any more.
 
     Raises:
         ConfigError: The robot file does not allow this mode on a real arm.
@@ -65,6 +110,7 @@ class ArmLink:
         self,
         node: ManagedNode,
         robot: RobotConfig,
+        scene: str,
         mode: str,
         publisher: Any,
         period_s: float,
@@ -76,21 +122,62 @@ class ArmLink:
         in_real_time: bool,
         is_paced: bool,
     ) -> None:
-        self._node, self._publisher = node, publisher
-        self.is_real = real_arm and in_real_time and not publisher.topic_name.endswith(SIMULATED)
+        self._node = node
+        self._publisher = publisher
+        self.is_real = in_real_time and is_real_arm(publisher.topic_name, real_arm=real_arm)
         is_bridged = robot.interface(mode) == "intera"
-        self._listeners = Listeners(node, publisher, is_real=self.is_real, is_bridged=is_bridged) if is_used else None
-        self._following = Following(robot, mode, period_s) if is_used and in_real_time else None
+        self._listeners = (
+            Listeners(node, publisher, is_real=self.is_real, is_bridged=is_bridged)
+            if is_used
+            else None
+        )
+        self._following = (
+            FollowingCheck(robot, mode, period_s) if is_used and in_real_time else None
+        )
+        self._joints = robot.joints
+        self._response = (
+            ResponseCheck(robot, mode, period_s, scene) if is_used and self.is_real else None
+        )
+        self._is_contrary = False  # the measured motion contradicts the commands
+        self._holds = False
+        self._held_s = 0.0
         self._controllers: ControllerWatch | None = None
         self._watchdog: WatchdogLink | None = None
-        self._is_at_rest = is_at_rest if in_real_time else lambda: True  # in lockstep the arm stands while it waits
-        self._is_cut = False  # no command is to leave
+        # in lockstep the arm stands while it waits for a command
+        self._is_at_rest = is_at_rest if in_real_time else lambda: True
+        self._mode = mode
+        self._period = period_s
+        self._in_real_time = in_real_time
+        self._is_blocked = False  # no command may leave
+        self._is_unheard = False  # no subscriber is known, perhaps because of discovery
+        self._has_sent = False  # a command left since the last silence
+        self._rested_s = 0.0  # time for which holds were measured at rest [s]
         self.is_silent = False
         if is_used and self.is_real:
-            self._wire(robot, mode, period_s, may_switch, is_paced=is_paced)
+            self._watch_controller(robot, mode, period_s, may_switch, is_paced=is_paced)
 
-    def _wire(self, robot: RobotConfig, mode: str, period_s: float, may_switch: Callable[[], bool] | None, *, is_paced: bool) -> None:
-        """Check the controller of a real arm, and have its commands watched."""
+    def _watch_controller(
+        self,
+        robot: RobotConfig,
+        mode: str,
+        period_s: float,
+        may_switch: Callable[[], bool] | None,
+        *,
+        is_paced: bool,
+    ) -> None:
+        """Start to check the controller of a real arm, and start the command watchdog where it is
+        needed.
+
+        Args:
+            robot: The arm.
+            mode: Command mode.
+            period_s: Control period, in the arm's time [s].
+            may_switch: See `ControllerWatch`.
+            is_paced: Whether control steps come in steady time.
+
+        Raises:
+            ConfigError: The robot file has no controller for the mode, or its timeout is too long.
+        """
         try:
             controller = robot.controller(mode)
             robot.check_timeout(mode)
@@ -101,41 +188,86 @@ class ArmLink:
             self._node.get_logger().warning(line)
         if controller.interface == "intera":
             return
-        topic, joints = self._publisher.topic_name, robot.wire_joints
+        topic = self._publisher.topic_name
+        joints = robot.wire_joints
         namespace = self._node.get_namespace()
         wanted = wanted_controller(controller, mode, joints, topic, namespace)
         self._controllers = ControllerWatch(self._node, wanted, may_switch)
-        if controller.keeps_last_command and mode in ZEROED:
+        if controller.keeps_last_command and mode in ZERO_SAFE_MODES:
             cpu = self._node.config.cpu
-            self._watchdog = WatchdogLink(self._node, topic, len(joints), period_s, cpu, is_paced=is_paced)
+            age_s = 0.0 if is_paced else self._node.config.max_clock_age_s
+            self._watchdog = WatchdogLink(
+                self._node, topic, len(joints), period_s, cpu, clock_age_s=age_s
+            )
             if not is_paced:
-                line = "use_sim_time is true: the command watchdog notices the actor's end only, not its stall"
+                line = (
+                    "use_sim_time is true: the command watchdog notices a stall of the actor only"
+                    f" after {age_s:g} s (max_clock_age_s)"
+                )
                 self._node.get_logger().warning(line)
-            clock = Clock(clock_type=ClockType.STEADY_TIME)
-            self._node.create_timer(LOOK_S, self._look_after_watchdog, clock=clock)
+            steady_timer(self._node, QUERY_S, self._restart_dead_watchdog)
 
-    # --- asked and told at every control step ---
+    # --- at every control step ---
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return why the arm must be held, by kind."""
-        self._is_cut = False
-        reasons = self._look(now)
-        self.is_silent = self._is_cut and (self.is_silent or self._is_at_rest())
+        """Return why the arm must be held, by kind; update `is_silent`.
+
+        Args:
+            now: Steady time [s].
+        """
+        self._is_blocked = self._is_unheard = False
+        reasons = self._find_reasons(now)
+        self.is_silent = self._is_blocked and (self.is_silent or self._may_be_silent())
         return reasons
+
+    def _may_be_silent(self) -> bool:
+        """Return whether no command that was sent moves the arm any more.
+
+        While another controller has the arm, its motion says nothing about the commands that were
+        sent here.
+        """
+        if not self._is_at_rest():
+            return False
+        is_doubtful = self._is_unheard and self._has_sent and self._in_real_time
+        return not is_doubtful or self._rested_s >= SETTLED_S
 
     @property
     def is_trying(self) -> bool:
-        """Return whether a velocity is to start from what is measured: the arm has to move first."""
+        """Return whether the next command is to start from the measured state, to test if the
+        arm moves.
+        """
         return self._following is not None and self._following.is_trying
 
-    def _look(self, now: float) -> Mapping[str, str]:
+    @property
+    def speeds(self) -> Vector | None:
+        """Return the largest joint speeds that may be commanded, (N,) [rad/s].
+
+        They are limited until every joint of a real arm has been seen to follow. None: no limit.
+        """
+        return None if self._response is None else self._response.speeds
+
+    @property
+    def may_brake(self) -> bool:
+        """Return whether the measured velocity may be used to brake the arm.
+
+        It may not where the sign of a joint is reversed: a braking command would accelerate that
+        joint.
+        """
+        return not self._is_contrary
+
+    def _find_reasons(self, now: float) -> Mapping[str, str]:
+        """Return why the arm must be held; set whether commands may leave.
+
+        Args:
+            now: Steady time [s].
+        """
         if self._listeners is None:
             return NO_REASONS
         if unheard := self._listeners.reasons():
-            self._is_cut = True
+            self._is_blocked = self._is_unheard = True
             return unheard
         if self._controllers is not None and self._controllers.reasons:
-            self._is_cut = not self._controllers.is_right
+            self._is_blocked = not self._controllers.is_right
             return self._controllers.reasons
         if self._watchdog is not None:
             self._watchdog.look(now)
@@ -144,61 +276,149 @@ class ArmLink:
         return self._following.reasons if self._following is not None else NO_REASONS
 
     def was_stopped(self, now: float) -> bool:
-        """Return whether this process was silent so long that the arm was stopped meanwhile."""
-        return self._watchdog is not None and self._watchdog.has_stopped_the_arm(now)
+        """Return whether the command watchdog may have stopped the arm, because no command came in
+        time.
+
+        All joints then have to be confirmed again.
+
+        Args:
+            now: Steady time [s].
+        """
+        was_stopped = self._watchdog is not None and self._watchdog.has_stopped_the_arm(now)
+        if was_stopped and self._response is not None:
+            self._response.forget()
+        return was_stopped
 
     def sent(self, command: Vector, state: RobotState, now: float) -> None:
-        """Take a command of the actor that left, and the state that it answers."""
+        """Take a command that was sent.
+
+        Args:
+            command: The command, (N,), in the unit of the mode.
+            state: State that it answers.
+            now: Steady time [s].
+        """
+        self._has_sent = True
+        if not self._is_blocked:
+            self._rested_s = 0.0
         if self._watchdog is not None:
             self._watchdog.beat(now)
         if self._following is not None:
             self._following.sent(command, state.position)
+            self._compare(command, state)
+
+    def _compare(self, command: Vector, state: RobotState) -> None:
+        """Compare the measured motion with the commands; hold an arm whose motion contradicts them.
+
+        After a longer hold all joints have to be confirmed again.
+
+        Args:
+            command: Command that was sent, (N,).
+            state: State that it answers.
+        """
+        response = self._response
+        following = self._following
+        if response is None or following is None:
+            return
+        self._held_s = self._held_s + self._period if self._holds else 0.0
+        self._holds = False
+        if following.reasons or self._held_s > LAG_S:
+            response.forget()
+            return
+        self._is_contrary = False
+        response.sent(command, state)
+        if response.mismatch is not None:
+            self._is_contrary = True
+            following.contradict(response.mismatch.text(self._joints))
+
+    def owns(self, gid: bytes, name: str) -> bool:
+        """Return whether a publisher of the commands is the command watchdog of this actor.
+
+        Args:
+            gid: GID of the publisher.
+            name: Full name of its node, which counts until the watchdog has told its GID.
+        """
+        return self._watchdog is not None and self._watchdog.owns(gid, name)
+
+    def beat(self, now: float) -> None:
+        """Tell the command watchdog that the standby thread brakes the arm: it must send no
+        zeros yet.
+        """
+        if self._watchdog is not None:
+            self._watchdog.beat(now)
 
     def hold(self) -> None:
         """Take that the command of this step is a hold."""
+        self._holds = True
         if self._following is not None:
             self._following.hold()
 
-    def held(self, state: RobotState) -> bool:
-        """Take a step that was a hold; return whether the next command starts from what is measured."""
+    def held(self, state: RobotState, *, fresh: bool) -> bool:
+        """Take that this control step was a hold.
+
+        Args:
+            state: The last known state.
+            fresh: Whether the state was measured just now.
+
+        Returns:
+            Whether the command of this step must start from the measured state.
+        """
+        rests = (
+            np.abs(state.velocity).max() < AT_REST_RAD_S
+            if fresh
+            else self._mode not in ZERO_SAFE_MODES
+        )
+        self._rested_s = self._rested_s + self._period if rests else 0.0
         if self.is_silent:
             if self._watchdog is not None:
-                self._watchdog.rest()  # zeros would go to whoever comes
+                self._watchdog.rest()  # it would send zeros to any new subscriber
             self.forget()
             return True
-        if self._watchdog is not None and not self._is_cut:
-            self._watchdog.prove()  # not before a state has come
-        if self._following is None or not self._following.reasons:
+        if self._watchdog is not None and not self._is_blocked:
+            self._watchdog.prove()  # only after a first state
+        if self._following is None:
             return False
-        return self._following.rest(state.position, state.velocity)
+        if not fresh:
+            self._following.forget()  # an arm that is not seen stands still only in the old state
+            return False
+        if not self._following.reasons:
+            return False
+        settles = self._following.rest(state.position, state.velocity)
+        return settles and not self._is_contrary  # one with a reversed sign would move again
 
     def speak(self) -> None:
-        """Let the last commands of an activation leave, whoever hears them."""
+        """Allow the last commands of an activation to leave, even if nobody subscribes."""
         self.is_silent = False
 
     def forget(self) -> None:
-        """Begin a new activation."""
+        """Begin a new activation: forget what was sent and which joints were confirmed."""
+        self._has_sent = False
+        if self._response is not None:
+            self._response.forget()
         if self._following is not None:
             self._following.forget()
 
-    # --- its life ---
+    # --- end of an activation ---
 
     def release(self) -> None:
-        """The last command has left, and the arm is at rest: restore what was changed for it."""
+        """Stop the command watchdog's supervision, and restore the controllers that were active
+        before.
+
+        The last command has left, and the arm is at rest.
+        """
         if self._watchdog is not None:
             self._watchdog.rest()
         if self._controllers is not None:
             self._controllers.restore()
 
     def close(self) -> None:
-        """Let go of clients and processes."""
+        """Destroy the clients, and end the process of the command watchdog."""
         if self._watchdog is not None:
             self._watchdog.close()
         if self._controllers is not None:
             self._controllers.close()
 
     def values(self) -> dict[str, str | int]:
-        """Return which checks are made, for /diagnostics."""
+        """Return the state of each check, by its key on /diagnostics."""
         values: dict[str, str | int] = {}
         if self._controllers is not None:
             values["controller"] = self._controllers.checked or "not checked yet"
@@ -206,10 +426,12 @@ class ArmLink:
             values["command_watchdog"] = "ready" if self._watchdog.is_ready else "not ready"
         if self._following is not None:
             values["not_following_attempts"] = self._following.attempts
+        if self._response is not None:
+            values["joints_confirmed"] = int(self._response.confirmed.sum())
         return values
 
-    def _look_after_watchdog(self) -> None:
-        """Start the command watchdog again, where it has ended by itself."""
+    def _restart_dead_watchdog(self) -> None:
+        """Restart the command watchdog if its process has ended."""
         if self._watchdog is not None and self._watchdog.is_dead:
             self._node.get_logger().error("the command watchdog has ended and is started again")
             self._watchdog.restart()

@@ -1,8 +1,8 @@
 """The barrier of a training: no command leaves before a learner of this session accepted the run.
 
-A learner publishes progress only while it is active, thus after it accepted its settings and its
-run folder. The stack gives the same `session` to learner and actor. An actor without a session,
-started by hand, takes any learner.
+A learner publishes progress only while it is active. By then it has accepted its settings and its
+run folder. The stack gives the same `session` to learner and actor. An actor without a session was
+started by hand, and accepts any learner.
 """
 
 from __future__ import annotations
@@ -10,28 +10,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sql_ros.nodes.messages import Progress
-from sql_ros.robot.watchdog import NO_REASONS
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 
 class LearnerBarrier:
-    """Closed from each activation of a training until the first report of its learner.
+    """Holds the arm from each activation of a training until the first report of its learner.
 
     Args:
-        trains: false: there is no learner to wait for, and the barrier is always open.
-        session: of this start of the stack; empty: any learner will do.
-        topic: of the reports, for the description.
+        session: Session of this start of the stack. Empty: any learner is accepted.
+        topic: Topic of the reports, for the description.
+        trains: False: no learner is needed, and the barrier is always open.
 
     Attributes:
-        reasons: kind to description while the barrier is closed, otherwise empty.
+        reasons: Why the arm is held, by kind; empty while the barrier is open.
     """
 
     def __init__(self, session: str, topic: str, *, trains: bool) -> None:
-        self._session, self._topic, self._trains = session, topic, trains
+        self._session = session
+        self._topic = topic
+        self._trains = trains
         self.reasons: Mapping[str, str] = NO_REASONS
         self.close()
 
     def close(self) -> None:
-        """Wait for a report, at the start of an activation."""
+        """Close the barrier of a training, at the start of an activation."""
         if self._trains:
             whose = f"of session {self._session} " if self._session else ""
             why = f"no learner {whose}has accepted the run on {self._topic}: nothing is sent"
@@ -45,7 +47,7 @@ class LearnerBarrier:
         return f"the learner on {self._topic} has session {other}, expected {self._session}"
 
     def open(self) -> bool:
-        """Take a report of the right learner; return whether the barrier was closed."""
+        """Open the barrier after a report of the right learner; return whether it was closed."""
         was_closed = bool(self.reasons)
         self.reasons = NO_REASONS
         return was_closed

@@ -1,49 +1,56 @@
-"""Other publishers of a real arm's commands: while there is one, the arm is held (`commands_shared`).
+"""Hold a real arm while another node publishes its commands (`commands_shared`).
 
-The arm obeys whoever publishes. A transition would tell of an action that did not act alone.
+The arm executes the commands of every publisher. A transition would record an action that was not
+the only one to act.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from sql_ros.nodes.endpoint_names import UNDISCOVERED
 from sql_ros.nodes.presence import Presence
-from sql_ros.robot.watchdog import NO_REASONS
+from sql_ros.nodes.steady_timer import steady_timer
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-LOOK_S = 0.1  # between two looks at the graph
-GONE_S = 2.0  # for which the last one must have been gone
-NAMING_S = 0.5  # for which the name of a new publisher is waited for: it may be this node's watchdog
+QUERY_S = 0.1  # between two queries of the graph
+GONE_S = 2.0  # without another publisher, after which the hold ends
+NAMING_S = 0.5  # to discover the name of a new publisher, which may be a node of sql_ros
 
 
 class CommandRivals:
-    """Look for them, in the thread of the node's timers.
+    """Looks for other publishers of the commands, in a timer of the node.
 
     Args:
         node: Publishes the commands.
-        presence: Knows the nodes of sql_ros, which give way by themselves.
-        topic: Of the commands, resolved.
+        presence: Knows the other nodes of sql_ros, which yield by themselves.
+        topic: Command topic, resolved.
+        owns: Returns whether a publisher belongs to this node, from its GID and the full name of
+            its node.
 
     Attributes:
         reasons: Why the arm must be held, see `Guard.conditions`.
     """
 
-    def __init__(self, node: Node, presence: Presence, topic: str) -> None:
-        self._presence, self._topic = presence, topic
+    def __init__(
+        self, node: Node, presence: Presence, topic: str, owns: Callable[[bytes, str], bool]
+    ) -> None:
+        self._presence = presence
+        self._topic = topic
+        self._owns = owns
         self.reasons: Mapping[str, str] = NO_REASONS
         self._names: list[str] = []
         self._seen = 0.0
         self._unnamed_since: float | None = None
-        node.create_timer(LOOK_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(node, QUERY_S, self.look)
 
     def look(self) -> None:
-        """Look at the graph now."""
+        """Query the graph now, and update `reasons`."""
         now = time.monotonic()
-        names = self._found(now)
+        names = self._find_names(now)
         if names:
             self._seen = now
             if names != self._names:
@@ -52,8 +59,15 @@ class CommandRivals:
             self.reasons = NO_REASONS
         self._names = names or self._names if self.reasons else []
 
-    def _found(self, now: float) -> list[str]:
-        found = self._presence.strangers()
+    def _find_names(self, now: float) -> list[str]:
+        """Return the node names of the other publishers.
+
+        A publisher whose name is not discovered yet counts only after `NAMING_S`.
+
+        Args:
+            now: Steady time [s].
+        """
+        found = self._presence.unclaimed_publishers(self._owns)
         names = [name for name in found if name != UNDISCOVERED]
         if len(names) == len(found):
             self._unnamed_since = None
@@ -64,5 +78,9 @@ class CommandRivals:
         return names
 
     def _description(self, names: list[str]) -> str:
+        """Return the text of the hold for the names of other publishers."""
         publishes = "publishes" if len(names) == 1 else "publish"
-        return f"{' and '.join(names)} {publishes} on {self._topic}, too, and the arm obeys both: end one"
+        return (
+            f"{' and '.join(names)} {publishes} on {self._topic}, too, and the arm obeys both:"
+            " end one"
+        )

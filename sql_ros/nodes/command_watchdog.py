@@ -1,11 +1,18 @@
-"""A small process that stops the arm when its actor cannot: started by the actor, ends with it.
+"""A small process that stops the arm when its actor cannot. The actor starts it, and it ends with
+it.
 
-A controller that forwards commands keeps the last one for ever. When the actor was killed, stopped or
-stalls, this process sends zeros on its command topic; see `robot/vigil.py` for when. It hears the actor
-through one pipe and answers every word through another, so that the actor notices when it hangs. The
-answer is `READY` once the controller has acknowledged a zero command (`proof.py`); the zero is sent when
-the actor, which holds the arm meanwhile, says `PROVE`. Its session is its own, and signals that end a
-stack leave it alone: it ends when the actor's pipe does. Nothing it writes can block it.
+A controller that forwards commands keeps the last one for ever. When the actor is killed, suspended
+or stalled, this process publishes zeros on its command topic. `robot/safety/command_timeout.py`
+decides when.
+
+The actor writes to one pipe, and this process answers each word through another, so that the actor
+notices when it hangs. The first word is the GID of its publisher (`encode_gid`), by which the actor
+knows it among other publishers. The answer is `READY` once the controller has acknowledged a zero
+command (`proof.py`). That zero is sent when the actor, which holds the arm meanwhile, writes
+`PROVE`.
+
+The process has a session of its own and ignores the signals that end a stack. It ends when the
+actor's pipe does. Its output never blocks (`output.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +22,6 @@ import os
 import select
 import signal
 import sys
-import threading
 import time
 
 import rclpy
@@ -24,112 +30,133 @@ from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
 
+from sql_ros.common.output import OUTPUT
+from sql_ros.nodes.ending import ENDS, FAULTS, STOPS
+from sql_ros.nodes.endpoint_names import identified_publisher
 from sql_ros.nodes.proof import Proof
 from sql_ros.nodes.qos import RELIABLE
-from sql_ros.robot.vigil import PROVE, Phase, Vigil
+from sql_ros.robot.safety.command_timeout import PROVE, HeartbeatMonitor, Phase
 
-READY, UNREADY = b"1", b"0"
+READY = b"1"
+UNREADY = b"0"
+LETTERS = b"abcdefghijklmnop"  # of a GID; different from the answers
+
+
+def encode_gid(gid: bytes) -> bytes:
+    """Return a GID as two letters per byte."""
+    return bytes(LETTERS[half] for byte in gid for half in divmod(byte, 16))
 
 
 class CommandWatchdog:
-    """Publishes zeros as its `Vigil` decides.
+    """Publishes zeros as its `HeartbeatMonitor` decides.
 
     Args:
         node: Publishes.
-        topic: Of commands.
-        count: Values of a command.
-        timeout_s: See `Vigil`.
-        hears: File descriptor of what the actor says.
-        tells: File descriptor of what the actor is told.
+        topic: Command topic.
+        count: Number of values in a command.
+        timeout_s: See `HeartbeatMonitor`.
+        gaps: See `HeartbeatMonitor`.
+        read_fd: File descriptor from which the actor's words are read.
+        write_fd: File descriptor to which the answers are written.
     """
 
-    def __init__(self, node: Node, topic: str, count: int, timeout_s: float, hears: int, tells: int) -> None:
-        self._node, self._topic, self._hears, self._tells = node, topic, hears, tells
-        self._publisher: Publisher = node.create_publisher(Float64MultiArray, topic, RELIABLE)
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        count: int,
+        timeout_s: float,
+        gaps: float,
+        read_fd: int,
+        write_fd: int,
+    ) -> None:
+        self._node = node
+        self._topic = topic
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._publisher: Publisher
+        self._publisher, gid = identified_publisher(node, Float64MultiArray, topic, RELIABLE)
+        self._write(encode_gid(gid))
         self._zeros = Float64MultiArray(data=array.array("d", bytes(8 * count)))
-        self._vigil = Vigil(timeout_s)
+        self._monitor = HeartbeatMonitor(timeout_s, gaps)
         self._proof = Proof(node, self._publisher, self._zeros)
 
     def watch(self) -> None:
-        """Run until the actor's pipe ends."""
-        vigil = self._vigil
-        while vigil.phase is not Phase.ENDED:
-            before = vigil.phase
-            words = self._listen()
-            if vigil.sends_zeros:
+        """Run until the actor's pipe ends and the zeros were sent."""
+        monitor = self._monitor
+        while monitor.phase is not Phase.ENDED:
+            before = monitor.phase
+            words = self._read_words()
+            if monitor.sends_zeros:
                 self._publisher.publish(self._zeros)
             else:
                 self._prove(words)
-            if vigil.phase is not before and vigil.sends_zeros:
-                what = f"the actor is {_what_it_is(vigil)}: zeros to {self._topic}"
+            if monitor.phase is not before and monitor.sends_zeros:
+                what = f"the actor is {_actor_condition(monitor)}: zeros to {self._topic}"
                 self._node.get_logger().error(what)
 
-    def _listen(self) -> bytes:
-        """Wait for the actor's words, no longer than something changes without them."""
-        vigil, now, words = self._vigil, time.monotonic(), b""
-        if vigil.phase is Phase.ORPHANED:
-            time.sleep(vigil.wait_s(now))  # the pipe has ended and is ready all the time
-        elif select.select([self._hears], [], [], vigil.wait_s(now))[0]:
-            words = os.read(self._hears, 4096)
+    def _read_words(self) -> bytes:
+        """Wait for words of the actor, at most until the phase changes without them.
+
+        Returns:
+            The words; empty if none came, or if the pipe has ended.
+        """
+        monitor = self._monitor
+        now = time.monotonic()
+        words = b""
+        if monitor.phase is Phase.ORPHANED:
+            time.sleep(monitor.wait_s(now))  # the pipe has ended and is ready all the time
+        elif select.select([self._read_fd], [], [], monitor.wait_s(now))[0]:
+            words = os.read(self._read_fd, 4096)
             if not words or words.strip(PROVE):
-                vigil.heard(words.strip(PROVE), time.monotonic())
-        vigil.pass_time(time.monotonic())
+                monitor.heard(words.strip(PROVE), time.monotonic())
+        monitor.pass_time(time.monotonic())
         return words
 
     def _prove(self, words: bytes) -> None:
-        """Answer the actor; say by itself when the controller hears zeros, or no longer does."""
-        proof, was_given = self._proof, self._proof.is_given
+        """Answer the actor; also tell it when the controller begins or ceases to acknowledge.
+
+        Args:
+            words: Words of the actor; empty if none came.
+        """
+        proof = self._proof
+        was_given = self._proof.is_given
         if PROVE in words:
             proof.seek()
         proof.look(time.monotonic())
         if words or proof.is_given is not was_given:
-            self._tell(READY if proof.is_given else UNREADY)
+            self._write(READY if proof.is_given else UNREADY)
 
-    def _tell(self, word: bytes) -> None:
+    def _write(self, word: bytes) -> None:
+        """Write a word to the actor; drop it if the actor has ended or does not read."""
         try:
-            os.write(self._tells, word)
-        except (BrokenPipeError, BlockingIOError):  # it has ended, or reads nothing: its silence says so
+            os.write(self._write_fd, word)
+        # the actor has ended or does not read
+        except (BrokenPipeError, BlockingIOError):
             return
 
 
-def _what_it_is(vigil: Vigil) -> str:
-    return "dead" if vigil.phase is Phase.ORPHANED else "silent"
-
-
-def unblock_output() -> None:
-    """Relay stdout and stderr through a pipe that never blocks: what does not fit is dropped.
-
-    A terminal that was stopped (Ctrl-S) or a pipe that nobody reads would stop the zeros. The relay
-    waits for it in a thread of its own; what it inherited is shared with the actor and stays as it is.
-    """
-    output = os.dup(2)
-    reads, writes = os.pipe()
-    os.set_blocking(writes, False)
-    os.dup2(writes, 1)
-    os.dup2(writes, 2)
-    os.close(writes)
-    threading.Thread(target=_relay, args=(reads, output), name="output", daemon=True).start()
-
-
-def _relay(source: int, target: int) -> None:
-    while words := os.read(source, 4096):
-        try:
-            os.write(target, words)
-        except OSError:  # the terminal is gone
-            continue
+def _actor_condition(monitor: HeartbeatMonitor) -> str:
+    """Return the condition of the actor, for the log."""
+    return "dead" if monitor.phase is Phase.ORPHANED else "silent"
 
 
 def main() -> int:
-    """Entry point of the process: topic, count, timeout and both pipes, then ROS arguments."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    """Run the process: topic, count, timeout, gaps and both pipes are the arguments before
+    those of ROS.
+    """
+    # a fault of this process ends it nevertheless
+    for number in ENDS | STOPS | FAULTS | {signal.SIGPIPE}:
         signal.signal(number, signal.SIG_IGN)
-    unblock_output()
-    topic, count, timeout_s, hears, tells = sys.argv[1:6]
-    os.set_blocking(int(tells), False)
+    OUTPUT.redirect()
+    topic, count, timeout_s, gaps, read_fd, write_fd = sys.argv[1:7]
+    os.set_blocking(int(write_fd), False)
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("command_watchdog", start_parameter_services=False)
     try:
-        CommandWatchdog(node, topic, int(count), float(timeout_s), int(hears), int(tells)).watch()
+        CommandWatchdog(
+            node, topic, int(count), float(timeout_s), float(gaps), int(read_fd), int(write_fd)
+        ).watch()
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

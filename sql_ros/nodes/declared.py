@@ -1,7 +1,8 @@
-"""The parameters that each node declares: a table for people (`sql-ros params`), names for params files.
+"""The parameters that each node declares, for `sql-ros params` and for params files.
 
-`python -m sql_ros.nodes.declared` prints the names as JSON, for a process that must not import rclpy.
-With `--check` it reads parameters per node as JSON and judges them as the nodes would.
+`python -m sql_ros.nodes.declared` prints the names as JSON, for a process that must not import
+rclpy. With `--check` it reads parameters per node as JSON from stdin, and checks them as the nodes
+do.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from sql_ros.core.config import Config, config_from_mapping
-from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError
+from sql_ros.common.config import Config, config_from_mapping
+from sql_ros.common.errors import CONFIG_EXIT_CODE, ConfigError
 from sql_ros.stack.params_file import OF_RCLPY
 
 CONFIGS = {
     "learner": {
         "": "sql_ros.nodes.learner_config.LearnerConfig",
-        "trainer.": "sql_ros.core.algorithm.TrainerConfig",
-        "algorithm.": "sql_ros.core.algorithm.AlgorithmConfig",
+        "trainer.": "sql_ros.learning.algorithm.TrainerConfig",
+        "algorithm.": "sql_ros.learning.algorithm.AlgorithmConfig",
     },
-    "actor": {"": "sql_ros.nodes.actor_node.ActorConfig"},
+    "actor": {"": "sql_ros.nodes.actor_config.ActorConfig"},
     "sim_bridge": {"": "sql_ros.nodes.sim_bridge_node.SimBridgeConfig"},
     "monitor": {"": "sql_ros.nodes.monitor_node.MonitorConfig"},
     "trials": {"": "sql_ros.nodes.trials_node.TrialsConfig"},
@@ -32,7 +33,7 @@ CONFIGS = {
 
 
 def declared_by(node: str) -> dict[str, dataclasses.Field[object]]:
-    """Return the parameters of a node, by full name."""
+    """Return the parameters of a node: full name to field of its config class."""
     fields = {}
     for prefix, config in _configs(node).items():
         fields.update({prefix + field.name: field for field in dataclasses.fields(config)})
@@ -40,10 +41,14 @@ def declared_by(node: str) -> dict[str, dataclasses.Field[object]]:
 
 
 def check_parameters(node: str, values: Mapping[str, Any]) -> None:
-    """Judge the parameters of a node as the node itself does when it starts.
+    """Check the parameters of a node as the node itself does when it starts.
+
+    Args:
+        node: Name of the node.
+        values: Parameter name to value.
 
     Raises:
-        ConfigError: One is unknown, of the wrong type or out of range.
+        ConfigError: A parameter is unknown, of the wrong type or out of range.
     """
     where = f"parameters of {node}"
     own = {name: value for name, value in values.items() if name.split(".")[0] not in OF_RCLPY}
@@ -69,11 +74,12 @@ def _configs(node: str) -> dict[str, type[Config]]:
 
 
 def main() -> int:
-    """Print names, or judge parameters; a node whose packages are not installed here is left out."""
+    """Print the names of all parameters, or check parameters from stdin; return the exit code."""
     return _check() if sys.argv[1:] == ["--check"] else _print_names()
 
 
 def _check() -> int:
+    """Check the parameters on stdin; print the first error; return the exit code."""
     try:
         for node, values in json.load(sys.stdin).items():
             check_parameters(node, values)
@@ -84,6 +90,9 @@ def _check() -> int:
 
 
 def _print_names() -> int:
+    """Print the parameter names of every node whose packages are installed; return the exit
+    code 0.
+    """
     names = {}
     for node in CONFIGS:
         try:

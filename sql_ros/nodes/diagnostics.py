@@ -1,4 +1,4 @@
-"""/diagnostics at 1 Hz after REP-107, and warnings that do not flood."""
+"""/diagnostics at 1 Hz as in REP-107, and warnings at a limited rate."""
 
 from __future__ import annotations
 
@@ -8,31 +8,40 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from sql_ros.common.output import OUTPUT
+from sql_ros.nodes.steady_timer import steady_timer
+
 Status = tuple[bytes, str, Mapping[str, Any]]
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
 
 
 class Diagnostics:
-    """Publishes what a callable reports, once a second on the steady clock, and counts faults.
+    """Publishes the status of a node once a second, on the steady clock, and counts faults.
 
     Args:
-        node: publishes; its fully qualified name is the hardware id.
-        component: the part after the colon in "namespace/node: component".
-        report: gives level, message and values.
+        node: Publishes. Its fully qualified name is the hardware id.
+        component: Part after the colon in "namespace/node: component".
+        report: Returns level, message and values.
+
+    Attributes:
+        faults: Number of faults by kind.
     """
 
     def __init__(self, node: Node, component: str, report: Callable[[], Status]) -> None:
-        self._node, self._component, self._report = node, component, report
+        self._node = node
+        self._component = component
+        self._report = report
         self.faults: Counter[str] = Counter()
         self._last_warning: dict[str, float] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(node, 1.0, self.publish)
 
     def fault(self, kind: str, message: str) -> None:
-        """Counts a fault and warns about its kind at most once a second."""
+        """Count a fault; log a warning about its kind at most once a second."""
         self.faults[kind] += 1
         now = time.monotonic()
         if now - self._last_warning.get(kind, -1.0) >= 1.0:
@@ -40,9 +49,14 @@ class Diagnostics:
             self._node.get_logger().warning(f"{kind} ({self.faults[kind]} so far): {message}")
 
     def publish(self) -> None:
-        """Publishes now."""
+        """Publish the status now."""
         level, message, values = self._report()
-        entries = {**values, **{f"fault/{kind}": count for kind, count in dict(self.faults).items()}}
+        entries = {
+            **values,
+            **{f"fault/{kind}": count for kind, count in dict(self.faults).items()},
+        }
+        if OUTPUT.dropped:
+            entries["output_dropped_bytes"] = OUTPUT.dropped
         status = DiagnosticStatus(
             level=level,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._component}",

@@ -1,16 +1,24 @@
 """Signals to a node's process: how soon it must end.
 
-==================  ==================================================================================
-signal              meaning
-==================  ==================================================================================
-SIGINT              end in order: hold the arm, hand over, evaluate, write the report
-SIGTERM, SIGHUP     hold the arm at once, leave out what takes long, end within `HURRIED_S`
-a second SIGINT     the same as SIGTERM
-==================  ==================================================================================
+==============================  ====================================================================
+signal                          meaning
+==============================  ====================================================================
+SIGINT                          end in order: hold the arm, hand over transitions, evaluate, report
+every other signal that ends    hold the arm at once, omit what takes long, end within
+a process by default            `HURRIED_S`: SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGALRM, SIGUSR1, ...
+a second SIGINT                 the same
+SIGTSTP                         hold the arm until a reset; the process goes on
+SIGTTIN, SIGTTOU                ignored: a terminal's settings do not stop a control loop
+`FAULTS`                        end the process at once, by default: a crash raises them
+SIGKILL, SIGSTOP                cannot be caught
+==============================  ====================================================================
 
-`kill`, `docker stop` and a closed terminal send the signals of the second row, and so does `sql_ros.core.parent` when the
-command that started the process has ended.
-"""
+`kill`, `docker stop` and a closed terminal send signals of the second row. So does
+`sql_ros.common.child_process` when the command that started the process has ended. A process that
+SIGTSTP (Ctrl-Z) stopped could not be held, reset or ended, and would continue by itself later. So
+Ctrl-Z holds the arm and stops nothing. After a fault, SIGKILL and SIGSTOP the command watchdog
+stops the arm.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -18,36 +26,85 @@ import signal
 import time
 
 HURRIED_S = 5.0  # from the signal to the end of the process; the kernel ends one that takes longer
-AGAIN_S = 0.5  # a second SIGINT within this time is a copy of the first: terminal and `ros2 launch` both send it
+# a second SIGINT within this time is a copy of the first: terminal and `ros2 launch` both send it
+AGAIN_S = 0.5
+NOT_SUSPENDED = (
+    "Ctrl-Z (SIGTSTP) does not stop a node. Ctrl-C ends it; the service actor/stop holds the arm."
+)
+
+FAULTS = frozenset(
+    {
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+    }
+)
+STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+HARMLESS = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
+IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+UNCATCHABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})
+ENDS = signal.valid_signals() - FAULTS - STOPS - HARMLESS - IGNORED_BY_PYTHON - UNCATCHABLE
+ALWAYS_TAKEN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
 class Ending:
-    """What the signals of this process asked for. Plain attributes: a handler must not take a lock.
+    """The end that signals asked of this process. A handler must not take a lock, so the attributes
+    are plain.
 
     Attributes:
-        is_asked: The process is to end.
-        is_hurried: It is to end within `HURRIED_S`.
+        is_asked: Whether the process is to end.
+        is_hurried: Whether it is to end within `HURRIED_S`.
     """
 
     def __init__(self) -> None:
         self.is_asked = False
         self.is_hurried = False
         self._asked_at = 0.0  # steady time [s]
+        self._is_to_hold = False
 
     def listen(self) -> None:
-        """Take the signals; to be called in the main thread."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        """Install the signal handlers; call it in the main thread.
+
+        A script that starts a process in its background has SIGINT and SIGQUIT ignored for it.
+        These two, SIGTERM and SIGHUP are handled nevertheless. Other signals that already have a
+        handler, or are ignored, are left alone.
+        """
+        for number in ENDS:
+            if number in ALWAYS_TAKEN or signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGTSTP, self._on_suspend)
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+
+    def take_hold(self) -> bool:
+        """Return whether SIGTSTP has come since the last call."""
+        is_to_hold = self._is_to_hold
+        self._is_to_hold = False
+        return is_to_hold
 
     def _on_signal(self, number: int, _: object) -> None:
+        """Record that the process is to end; hurry after a second SIGINT and any other signal.
+
+        In a hurry the kernel ends the process after `HURRIED_S`, even if it hangs.
+        """
         now = time.monotonic()
         is_again = self.is_asked and now - self._asked_at > AGAIN_S
         if (number != signal.SIGINT or is_again) and not self.is_hurried:
             self.is_hurried = True
+            # the kernel ends the process, even if a thread hangs
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_REAL, HURRIED_S)
         if not self.is_asked:
             self._asked_at = now
         self.is_asked = True
 
+    def _on_suspend(self, *_: object) -> None:
+        """Record that the arm is to be held."""
+        self._is_to_hold = True
 
-ENDING = Ending()  # of this process
+
+ENDING = Ending()  # the one of this process

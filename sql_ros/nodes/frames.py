@@ -1,4 +1,4 @@
-"""Goals in other frames, by tf2_ros where it is installed; it is not on PyPI."""
+"""Transforms goals from other frames with tf2_ros, where it is installed. It is not on PyPI."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.time import Time
 
-from sql_ros.core.errors import MessageError
+from sql_ros.common.errors import MessageError
+from sql_ros.nodes.steady_timer import steady_timer
 from sql_ros.robot.arm import Vector
 
 try:
@@ -19,19 +19,20 @@ try:
 except ImportError:
     tf2_ros = None
 
-PATIENCE_S = 2.0  # for a transform
-LOOK_S = 0.05
+TIMEOUT_S = 2.0  # longest wait for a transform
+POLL_S = 0.05
 
 
 def rotated(vector: Vector, quaternion: Vector) -> Vector:
-    """Return a vector (3,) turned by a unit quaternion (4,), x y z w."""
-    axis, w = quaternion[:3], quaternion[3]
+    """Return a vector (3,) rotated by a unit quaternion (4,), x y z w."""
+    axis = quaternion[:3]
+    w = quaternion[3]
     twice = 2.0 * np.cross(axis, vector)
     return np.asarray(vector + w * twice + np.cross(axis, twice))
 
 
 class Frames:
-    """Transform one position at a time into the base frame; listens to /tf only meanwhile.
+    """Transforms one position at a time into the base frame; subscribes to /tf only meanwhile.
 
     Args:
         node: Subscribes, and looks for the transform in its executor.
@@ -39,29 +40,43 @@ class Frames:
     """
 
     def __init__(self, node: Node, base: str) -> None:
-        self._node, self._base = node, base
+        self._node = node
+        self._base = base
         self._end: Callable[[], None] = lambda: None
 
     def transform(
-        self, message: PoseStamped, position: Vector, use: Callable[[Vector], None],
+        self,
+        message: PoseStamped,
+        position: Vector,
+        use: Callable[[Vector], None],
         fail: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        """Call `use` with the position (3,) in the base frame, or `fail` with the reason.
+    ) -> None:
+        """Transform a position with the newest transform, whatever the stamp of the message.
 
-        The newest transform counts, whatever the stamp of the message.
+        An earlier transform that is still being looked for is given up.
+
+        Args:
+            message: Names the frame of the position.
+            position: In that frame, (3,) [m].
+            use: Called with the position (3,) [m] in the base frame.
+            fail: Called with the reason when no transform is found within `TIMEOUT_S`.
 
         Raises:
             MessageError: tf2_ros is not installed.
         """
         frame = message.header.frame_id
         if tf2_ros is None:
-            raise MessageError(f"goal in frame '{frame}', expected '{self._base}': other frames need tf2_ros, which is not installed")
+            raise MessageError(
+                f"goal in frame '{frame}', expected '{self._base}': other frames need tf2_ros,"
+                " which is not installed"
+            )
         self.stop()
         buffer = tf2_ros.Buffer()
         listener = tf2_ros.TransformListener(buffer, self._node)
-        given_up = time.monotonic() + PATIENCE_S
+        given_up = time.monotonic() + TIMEOUT_S
 
-        def look() -> None:
+        def look_up() -> None:
+            """Look up the transform; call `use`, or `fail` after `TIMEOUT_S`."""
             try:
                 found = buffer.lookup_transform(self._base, frame, Time())
             except tf2_ros.TransformException as error:
@@ -70,12 +85,12 @@ class Frames:
                     fail(f"no transform from '{frame}' to '{self._base}': {error}")
                 return
             self.stop()
-            t, q = found.transform.translation, found.transform.rotation
+            t = found.transform.translation
+            q = found.transform.rotation
             turned = rotated(position, np.array([q.x, q.y, q.z, q.w]))
             use(turned + np.array([t.x, t.y, t.z]))
 
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        timer = self._node.create_timer(LOOK_S, look, clock=steady)
+        timer = steady_timer(self._node, POLL_S, look_up)
 
         def end() -> None:
             self._node.destroy_timer(timer)
@@ -84,6 +99,7 @@ class Frames:
         self._end = end
 
     def stop(self) -> None:
-        """Give up the transform that is looked for."""
-        end, self._end = self._end, lambda: None
+        """Give up the transform that is being looked for."""
+        end = self._end
+        self._end = lambda: None
         end()

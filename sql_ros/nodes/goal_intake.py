@@ -1,13 +1,14 @@
-"""Goals of a playing actor over ROS: `~/goal` in, `~/goal_status` out.
+"""Goals for an actor in mode play: `~/goal` in, `~/goal_status` out.
 
 ===============  ===========  ==================================================================
-`~/goal`         PoseStamped  where the task's tool is to go; the orientation is ignored
+`~/goal`         PoseStamped  wanted position of the task's tool; the orientation is ignored
 `~/goal_status`  String       latched: "accepted ...", "reached ...", "preempted ..." or
                               "refused: <reason>"
 ===============  ===========  ==================================================================
 
-A goal without frame_id is taken in the base frame, and the answer says so. The newest goal counts: one
-that waits for its transform is given up for it, and at a stop and a deactivation.
+A goal without frame_id is taken in the base frame, and the answer says so. The newest goal counts:
+it replaces one that waits for its transform. A stop and a deactivation end every goal. A goal that
+arrives late does not move a real arm, whatever its stamp says: see `robot/safety/request_age.py`.
 """
 
 from __future__ import annotations
@@ -15,32 +16,38 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from sql_ros.core.errors import MessageError
+from sql_ros.common.errors import MessageError
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.frames import Frames
 from sql_ros.nodes.qos import NEWS, RELIABLE
-from sql_ros.robot.actor import Actor
 from sql_ros.robot.arm import Vector
-from sql_ros.robot.goals import GoalActor, check_age, check_goal, shown
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.goals import GoalActor, check_age, check_goal, shown
 
-ENDING = ("stop", "emergency_stop")  # holds that end a goal: after their reset nothing moves
+GOAL_ENDING_HOLDS = (
+    "stop",
+    "emergency_stop",
+)  # holds that end a goal, so that nothing moves after their reset
 
 
 class GoalIntake:
-    """Check goals, give them to the actor and publish what becomes of them.
+    """Checks goals, gives them to the actor and publishes their status.
 
     Args:
         node: Subscribes and publishes.
-        actor: A `GoalActor`; any other one takes no goals.
+        actor: A `GoalActor`; another actor takes no goals.
         lock: Held while a control step is made.
         diagnostics: Counts refused goals.
-        obstacle: Says why no goal can be taken now; empty if one can.
+        obstacle: Returns why no goal can be taken now; empty if one can.
+        staleness: Returns why a message published at a time by its source's clock [ns] must not
+            move the arm; empty if it may.
     """
 
     def __init__(
@@ -50,9 +57,14 @@ class GoalIntake:
         lock: threading.Lock,
         diagnostics: Diagnostics,
         obstacle: Callable[[], str],
+        staleness: Callable[[int], str],
     ) -> None:
-        self._node, self._actor, self._lock = node, actor, lock
-        self._diagnostics, self._obstacle = diagnostics, obstacle
+        self._node = node
+        self._actor = actor
+        self._lock = lock
+        self._diagnostics = diagnostics
+        self._obstacle = obstacle
+        self._staleness = staleness
         self._frame = actor.task.robot.wire_base_frame
         self._tool = actor.task.robot.wire_tool_frame
         self._frames = Frames(node, self._frame)
@@ -60,21 +72,23 @@ class GoalIntake:
         node.create_subscription(PoseStamped, "~/goal", self._on_goal, RELIABLE)
 
     def stepped(self, holds: Mapping[str, str]) -> None:
-        """Publish news after a control step.
+        """Publish news after a control step; cancel the goal after a stop.
 
         Args:
-            holds: Reasons to hold as of the last step; a stop ends the goal.
+            holds: Reasons to hold in the last step, by kind.
         """
         actor = self._actor
         if not isinstance(actor, GoalActor):
             return
-        for kind in ENDING:
+        for kind in GOAL_ENDING_HOLDS:
             if kind in holds:
                 actor.cancel(f"{kind}: {holds[kind]}")
         self._publish_news(actor)
 
     def activity(self) -> str:
-        """Return what the actor does about goals, for /diagnostics; empty if nothing."""
+        """Return what the actor does about goals, for /diagnostics; empty without a goal to
+        report.
+        """
         actor = self._actor
         if not isinstance(actor, GoalActor):
             return ""
@@ -84,7 +98,7 @@ class GoalIntake:
         return f"{'at' if actor.is_reached else 'acting, on the way to'} goal {shown(goal)}"
 
     def deactivate(self) -> None:
-        """Give up the goal, and one whose transform is looked for."""
+        """Cancel the goal, and one whose transform is being looked for."""
         self._frames.stop()
         actor = self._actor
         if isinstance(actor, GoalActor):
@@ -92,9 +106,12 @@ class GoalIntake:
                 actor.cancel("the actor was deactivated")
                 self._publish_news(actor)
 
-    def _on_goal(self, message: PoseStamped) -> None:
+    def _on_goal(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
+        """Take a goal from the topic, look for its transform, or refuse it."""
         frame = message.header.frame_id
         try:
+            if stale := self._staleness(info.get("source_timestamp") or 0):
+                raise MessageError(stale)
             actor = self._check_ready()
             position = self._read(message)
             if frame in ("", self._frame):
@@ -108,12 +125,17 @@ class GoalIntake:
             self._refuse(str(error))
 
     def _read(self, message: PoseStamped) -> Vector:
-        """Return the position (3,) in the frame of the message."""
+        """Return the position (3,) [m] in the frame of the message.
+
+        Raises:
+            MessageError: The stamp is too old, unless it is 0, or a value is not finite.
+        """
         stamp = message.header.stamp
         if stamp.sec or stamp.nanosec:
             now_ns = self._node.get_clock().now().nanoseconds
             check_age(1e-9 * (now_ns - (stamp.sec * 10**9 + stamp.nanosec)))
-        p, q = message.pose.position, message.pose.orientation
+        p = message.pose.position
+        q = message.pose.orientation
         if not all(map(math.isfinite, (p.x, p.y, p.z, q.x, q.y, q.z, q.w))):
             raise MessageError(f"goal has a value that is not finite: {p} {q}")
         return np.array([p.x, p.y, p.z])
@@ -131,17 +153,17 @@ class GoalIntake:
         return self._actor
 
     def _take(self, position: Vector, note: str = "") -> None:
-        """Give a position (3,) in the base frame to the actor.
+        """Give a position in the base frame to the actor.
 
         Args:
-            position: Wanted position of the tool.
-            note: On the frame, for the answer.
+            position: Wanted position of the tool, (3,) [m].
+            note: Remark on the frame, for the answer.
 
         Raises:
-            MessageError: It is refused. A goal that waits for its transform then goes on waiting.
+            MessageError: The goal is refused. An earlier goal that waits for its transform is kept.
         """
         goal = check_goal(position, self._actor.task, self._frame)
-        with self._lock:  # a deactivation that ends goals comes before or after
+        with self._lock:  # excludes a deactivation, which ends goals
             actor = self._check_ready()
             where = f"in {self._frame}{note} for {self._tool}"
             actor.give(goal, f" {where}; the orientation is ignored")
@@ -149,7 +171,7 @@ class GoalIntake:
         self._frames.stop()
 
     def _take_transformed(self, position: Vector) -> None:
-        """Take a goal whose transform has come, unless a stop or a newer goal came before."""
+        """Take a transformed goal, unless a stop or a newer goal came before."""
         if self._takes_pending():
             try:
                 self._take(position)
@@ -157,19 +179,23 @@ class GoalIntake:
                 self._refuse(str(error))
 
     def _fail(self, reason: str) -> None:
+        """Refuse the goal whose transform was not found, unless it was replaced."""
         if self._takes_pending():
             self._refuse(reason)
 
     def _takes_pending(self) -> bool:
+        """Return whether a goal still waits for its transform; it waits no more."""
         actor = self._actor
         with self._lock:
             return isinstance(actor, GoalActor) and actor.take_pending()
 
     def _refuse(self, reason: str) -> None:
+        """Count a refused goal and publish the reason."""
         self._diagnostics.fault("goal_refused", reason)
         self._status.publish(String(data=f"refused: {reason}"))
 
     def _publish_news(self, actor: GoalActor) -> None:
+        """Log and publish what became of goals since the last call."""
         while actor.news:
             text = actor.news.popleft()
             self._node.get_logger().info(f"goal {text}")

@@ -1,13 +1,17 @@
-"""Everything that may hold the arm, wired to topics and services: `robot/watchdog.py` and `robot/latch.py` decide.
+"""Everything that may hold the arm, connected to topics and services.
+
+`robot/safety/state_watchdog.py` and `robot/safety/stop_latch.py` decide. The topics that stop the
+arm are in `stop_topics.py`.
 
 =====================  ============  ===========================================================================================
-`~/stop`               Trigger       latches a stop
-`~/reset`              Trigger       the only end of a latched stop, refused while its cause is there
-`~/emergency_stop`     Bool          true: pressed, latches a stop
-`~/stop_lock`          Bool          true: locked, as twist_mux has it; with `lock_timeout_s` silence locks too
-`~/enable`             Bool          a deadman's switch: with `enable_timeout_s` only a fresh true lets the arm move
+`~/stop`               Trigger       latches a stop; success once rest was commanded and measured
+`~/reset`              Trigger       the only end of a latched stop, refused while its cause is there; moves nothing
+`~/start`              Trigger       lets the arm move again after a stop, on a real arm after any longer hold
 =====================  ============  ===========================================================================================
-"""
+
+A stop counts at any age. A reset or a start of a real arm that arrives late is refused
+(`robot/safety/request_age.py`).
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -16,162 +20,445 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from sql_ros.core.config import option
-from sql_ros.nodes.diagnostics import ERROR, WARN
+from sql_ros.common.config import option
+from sql_ros.nodes.diagnostics import ERROR, WARN, Diagnostics
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
-from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
-from sql_ros.robot.clock import ControlClock
-from sql_ros.robot.clock_match import ClockMatch
-from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.intera import Condition
-from sql_ros.robot.latch import StopLatch
-from sql_ros.robot.watchdog import NO_REASONS, Holds, StateWatch
+from sql_ros.nodes.qos import SENSOR
+from sql_ros.nodes.stop_topics import StopTopics
+from sql_ros.robot.config import ENABLE, STOP_LOCK, RobotConfig
+from sql_ros.robot.control.clock import ControlClock
+from sql_ros.robot.control.clock_match import ClockMatch
+from sql_ros.robot.driver.intera import AssemblyState
+from sql_ros.robot.safety.permit import MOMENT_S, Permit
+from sql_ros.robot.safety.request_age import staleness
+from sql_ros.robot.safety.speed_ramp import HELD_S, SpeedRamp
+from sql_ros.robot.safety.state_delay import StateDelay
+from sql_ros.robot.safety.state_watchdog import NO_REASONS, Holds, StateWatch
+from sql_ros.robot.safety.stop_latch import StopLatch
+from sql_ros.robot.safety.stop_switch import SourceLag
+from sql_ros.robot.safety.suspension import Suspension
 
-ROBOT_TIMEOUT_S = 1.0  # of an Intera robot's own reports, which come at 100 Hz
+ROBOT_TIMEOUT_S = 1.0  # longest silence of an Intera robot, which reports at 100 Hz
+ANSWER_S = 2.0  # longest wait of a caller of ~/stop
+STOPPED_WELL = (
+    "stopped: rest was commanded and measured; ~/reset releases it, then ~/start moves the arm"
+)
 STOPPED = ("stop", "emergency_stop")
-FAULTS = {"policy_non_finite": "the policy's output is not finite"}  # of a `robot.actor.Step`
+FAULTS = {  # faults of a `Step` of `robot/control/episode_actor.py`
+    "policy_non_finite": "the policy's output is not finite",
+    "policy_late": "the policy took too long: its command was not sent",
+}
 
 
 @dataclass(frozen=True)
 class GuardConfig(ManagedConfig):
     """Parameters of what may hold the arm."""
 
-    max_state_age_s: float = option(0.1, "an older state leads to a hold [s of control time]", minimum=0.001)
-    max_lateness_s: float = option(0.1, "a control step that wakes later than this is a hold [s of control time]", minimum=0.0001)
-    max_clock_age_s: float = option(0.5, "use_sim_time: a /clock that stands for longer is a hold [s of the steady clock]", minimum=0.001)
-    lock_timeout_s: float = option(0.0, "silence of ~/stop_lock for longer counts as locked; 0: no lock is required [s]", minimum=0.0)
-    enable_timeout_s: float = option(0.0, "~/enable must be refreshed with true within this; 0: not required [s]", minimum=0.0)
+    max_state_age_s: float = option(
+        0.1, "an older state leads to a hold [s of control time]", minimum=0.001, maximum=60.0
+    )
+    max_state_delay_s: float = option(
+        0.02,
+        "a real arm: states that come later than this after their stamps, beyond their usual delay,"
+        " are a hold [s]",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    max_lateness_s: float = option(
+        0.1,
+        "a control step that wakes later than this is a hold [s of control time]; on a real arm at"
+        " most half a period, or 20 ms",
+        minimum=0.0001,
+        maximum=60.0,
+    )
+    max_clock_age_s: float = option(
+        0.5,
+        "use_sim_time: a /clock that stands for longer is a hold [s of the steady clock]; a real"
+        " arm has a lower maximum",
+        minimum=0.001,
+        maximum=60.0,
+    )
+    lock_timeout_s: float = option(
+        0.0,
+        "silence of ~/stop_lock for longer counts as locked; 0: no lock is required [s]",
+        minimum=0.0,
+        maximum=5.0,
+    )
+    enable_timeout_s: float = option(
+        0.0,
+        "~/enable must be refreshed with true within this; 0: not required [s]",
+        minimum=0.0,
+        maximum=2.0,
+    )
+
+    def waits_s(self, *, follows_clock: bool) -> dict[str, float]:
+        """Return how long the arm may go on while something is missing [s], by parameter name.
+
+        Args:
+            follows_clock: Whether control time is that of `/clock`.
+        """
+        of_clock = dict(max_clock_age_s=self.max_clock_age_s) if follows_clock else {}
+        return {
+            **of_clock,
+            "max_state_age_s": self.max_state_age_s,
+            "max_state_delay_s": self.max_state_delay_s,
+            "max_lateness_s": self.max_lateness_s,
+        }
 
 
 class Guard:
-    """One per process, so that a latched stop outlives deactivation and cleanup.
+    """Decides at each control step whether the arm must be held.
+
+    There is one per process, so that a latched stop outlives deactivation and cleanup.
 
     Args:
-        node: that drives the arm.
-        config: its parameters.
-        where: its topics and services are found under, in the place of `~`.
+        node: The actor.
+        config: Its parameters.
+        prefix: Name under which the topics and services are found, in the place of `~`.
 
     Attributes:
-        latch: stops from outside.
-        clock: of control; set before `wire`.
-        watch: of the states, by control time; from `wire` on.
-        holds: the book of reasons.
-        held: control steps that were a hold.
-        conditions: further reasons to hold, in lockstep too: each returns kind to description for a
-            steady time, `NO_REASONS` while there is none. Asked at every step: must be cheap.
+        latch: Stops from outside.
+        permit: Whether the arm may move after an interruption.
+        ramp: How fast the arm may be after an interruption.
+        clock: Control clock; set before `wire`.
+        watch: Watch of the states, by control time; from `wire` on.
+        holds: Record of the reasons to hold.
+        held: Number of control steps that were a hold.
+        act: Makes the control step that a stop requires, before it is due. Any thread may call it.
+        unrest: Returns, for a steady time [s], why the arm may not have been at rest since, empty
+            if it was, and whether that is final.
+        most_late_s: Largest delay of a control step; a later one is a hold [s of control time].
+        conditions: Further reasons to hold, in lockstep too. Each returns kind to description for a
+            steady time, `NO_REASONS` while there is none. They are called at every step and must be
+            fast.
     """
 
-    def __init__(self, node: ManagedNode, config: GuardConfig, where: str) -> None:
-        self._node, self._config, self._where = node, config, where
-        self.latch = StopLatch(config.lock_timeout_s, config.enable_timeout_s)
+    def __init__(self, node: ManagedNode, config: GuardConfig, prefix: str) -> None:
+        self._node = node
+        self._config = config
+        self._prefix = prefix
+        self.latch = StopLatch()
+        self.permit = Permit()
+        self.ramp = SpeedRamp()
         self.holds = Holds()
         self.clock = ControlClock()
-        self._match = ClockMatch()
+        self._clock_match = ClockMatch()
+        self._delay: StateDelay | None = None  # of a real arm
+        self._suspension: Suspension | None = None  # of the computer of a real arm
         self.held = 0
+        self._fault: Mapping[str, str] = NO_REASONS  # of the last step, a key of FAULTS
+        self._stops = 0  # number of the latch's stops that the permit knows
+        self._stepped_at: float | None = None  # steady time of the last control step [s]
+        self._robot_lag = SourceLag()
+        self.act: Callable[[], None] = _no_action
+        self.unrest: Callable[[float], tuple[str, bool]] = _unknown_motion
+        self.most_late_s = config.max_lateness_s
         self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
-    def wire(self, robot: RobotConfig, mode: str) -> None:
-        """Creates subscriptions and services, and a watch for this arm; topics that stop it are read before states where both came.
+    def wire(
+        self, robot: RobotConfig, mode: str, diagnostics: Diagnostics, state_delay_s: float = 0.0
+    ) -> None:
+        """Create subscriptions and services, and a watch for this arm.
+
+        Messages that stop the arm are read before states where both have come.
 
         Args:
             robot: The arm.
-            mode: Of its commands.
+            mode: Command mode.
+            diagnostics: Diagnostics of the node.
+            state_delay_s: Usual delay of this arm's states [s].
         """
-        self.watch = StateWatch(self._config.max_state_age_s, robot.velocity_limit, robot.position_lower, robot.position_upper)
+        config = self._config
+        # simulated time may stand or lag
+        is_timed = self.permit.is_real and not self.clock.follows
+        self._delay = (
+            StateDelay(state_delay_s, config.max_state_delay_s, config.max_state_age_s)
+            if is_timed
+            else None
+        )
+        self._suspension = Suspension() if is_timed else None
+        self.watch = StateWatch(
+            config.max_state_age_s,
+            robot.velocity_limit,
+            robot.acceleration_limit,
+            robot.position_lower,
+            robot.position_upper,
+        )
         self.latch.expect_robot(ROBOT_TIMEOUT_S if robot.interface(mode) == "intera" else 0.0)
-        node, where = self._node, self._where
-        node.create_service(Trigger, f"{where}/stop", self._on_stop)
-        node.create_service(Trigger, f"{where}/reset", self._on_reset)
+        node = self._node
+        prefix = self._prefix
+        node.serving.serve(Trigger, f"{prefix}/stop", self._begin_stop)
+        node.serving.serve(Trigger, f"{prefix}/reset", lambda: self._respond_with(self._reset))
+        node.serving.serve(Trigger, f"{prefix}/start", lambda: self._respond_with(self._start))
         if self.clock.follows:
             node.reading.subscribe(Clock, "/clock", self._on_clock, SENSOR)
-        heard = RELIABLE, SENSOR, LATCHED  # by anybody, also from somebody who said it once, before this node was there
-        node.reading.subscribe(Bool, f"{where}/emergency_stop", lambda message: self.latch.emergency_stop(message.data), *heard)
-        node.reading.subscribe(Bool, f"{where}/stop_lock", lambda message: self.latch.lock(message.data, time.monotonic()), RELIABLE)
-        node.reading.subscribe(Bool, f"{where}/enable", lambda message: self.latch.enable(message.data, time.monotonic()), RELIABLE)
+        timeouts_s = {STOP_LOCK: config.lock_timeout_s, ENABLE: config.enable_timeout_s}
+        required = robot.required_stops if self.permit.is_real else ()
+        self._topics = StopTopics(node, self.latch, prefix, timeouts_s, required, diagnostics)
+        self._topics.act = self.act
 
     def forget(self) -> None:
-        """A new activation: states and reasons of the last one do not count; a latched stop does."""
+        """Begin an activation: forget states and reasons of the last one, but not a latched
+        stop.
+        """
         self.watch.forget()
+        self.permit.forget()
+        self.ramp.forget()
         self.holds.forget()
-        self._match.forget()
+        self._clock_match.forget()
+        self._topics.forget()
+        self._robot_lag.forget()
+        self._fault = NO_REASONS
+        self._stepped_at = None
+        if self._delay is not None:
+            self._delay.forget()
+        if self._suspension is not None:
+            self._suspension.forget()
+
+    def allow_state_delay(self, seconds: float) -> None:
+        """Set the usual delay of states [s], beyond which they are late."""
+        if self._delay is not None:
+            self._delay.allow(seconds)
+
+    @property
+    def state_delay_s(self) -> float:
+        """Return the delay of the last state of a real arm [s]; 0 where it is not known."""
+        return self._delay.delay_s if self._delay is not None else 0.0
 
     def took_state(self, stamp_ns: int, now: float) -> None:
-        """Compare `/clock`, where it is followed, with the stamp [ns] of a state; 0: it has none."""
+        """Compare the stamp of a state with `/clock`, where that is followed, else with this
+        computer's clock.
+
+        A leap of a clock latches a stop.
+
+        Args:
+            stamp_ns: Stamp of the state [ns]; 0: none.
+            now: Steady time of its arrival [s].
+        """
         if self.clock.follows and self.clock.stamp_ns is not None:
-            self._match.take(self.clock.stamp_ns, stamp_ns, now)
+            self._clock_match.take(self.clock.stamp_ns, stamp_ns, now)
+        if self._delay is None:
+            return
+        if stamp_ns == 0:
+            self._delay.forget()
+        elif leap := self._delay.take(stamp_ns, time.time_ns(), now):
+            self.latch.stop(leap)
 
     def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
-        """Return why this control step must be a hold, by kind; empty if it need not.
+        """Return why this control step must be a hold, by kind; empty if it need not be one.
+
+        It also updates permit and speed ramp, and latches a stop after a suspension of the
+        computer.
 
         Args:
             now: Steady time [s].
-            lateness_s: Of the step, control time [s].
-            is_idle: Whether there is nothing to act with.
+            lateness_s: Delay of the step [s of control time].
+            is_idle: Whether there is neither a policy nor exploration.
         """
-        stops = self.stops(now)
+        stops = self._outside_reasons(now)
         states = self.watch.reasons(self.clock.at(now))
-        late = lateness_s > self._config.max_lateness_s
+        late = lateness_s > self.most_late_s
         if not (stops or states or late or is_idle):
-            return NO_REASONS
-        reasons = {**states, **stops}  # where no state can be used, nothing else can be judged
+            return self._apply_permit(NO_REASONS, now)
+        reasons = {**states, **stops}  # states first: without one nothing else can be judged
         if is_idle:
             reasons["policy_missing"] = "no policy, and exploring is not allowed"
         if late:
-            reasons["loop_late"] = f"the control loop woke {lateness_s:.3f} s late, at most {self._config.max_lateness_s} s"
-        return reasons
+            reasons["loop_late"] = (
+                f"the control loop woke {lateness_s:.3f} s late, at most {self.most_late_s:.3f} s"
+            )
+        return self._apply_permit(reasons, now)
 
     def stops(self, now: float) -> Mapping[str, str]:
-        """Return the reasons that hold the arm in lockstep as well: stops from outside and `conditions`."""
+        """Return why a control step in lockstep must be a hold: stops from outside and
+        `conditions`.
+        """
+        return self._apply_permit(self._outside_reasons(now), now)
+
+    def _apply_permit(self, reasons: Mapping[str, str], now: float) -> Mapping[str, str]:
+        """Add the reason that a start is needed, where it is; reset the speed ramp after a hold.
+
+        Args:
+            reasons: Why the arm must be held, by kind.
+            now: Steady time [s].
+        """
+        self._notice_stops()
+        self._notice_silence(now)
+        reasons = self.permit.check(reasons, now, self._fault)
+        self.ramp.update(bool(reasons or self._fault), now)
+        return reasons
+
+    def _notice_stops(self) -> None:
+        """Withdraw the permit after a stop, even if it was reset before a control step came."""
+        if self._stops != self.latch.stops:
+            self._stops = self.latch.stops
+            self.permit.withdraw("the arm was held by stop")
+
+    def _notice_silence(self, now: float) -> None:
+        """Treat a time without control steps as a hold: the process was suspended, or hung.
+
+        Args:
+            now: Steady time of this control step [s].
+        """
+        silent_s = now - self._stepped_at if self._stepped_at is not None else 0.0
+        self._stepped_at = now
+        if not self.permit.is_real:
+            return
+        if silent_s > MOMENT_S:
+            self.permit.withdraw(f"the actor made no control step for {silent_s:.1f} s")
+        if silent_s > HELD_S:
+            self.ramp.begin()
+
+    def _outside_reasons(self, now: float) -> Mapping[str, str]:
+        """Return the reasons that hold the arm in lockstep as well: stops, clocks and `conditions`.
+
+        A suspension of the computer latches a stop.
+        """
+        suspended_s = self._suspension.suspended_s() if self._suspension is not None else 0.0
+        if suspended_s:
+            self.latch.stop(f"the computer was suspended for {suspended_s:.1f} s")
         stops = self.latch.reasons(now)
         if of_clock := self.clock.reasons(now):
             stops = {**stops, **of_clock}
-        if self._match.reasons:
-            stops = {**stops, **self._match.reasons}
+        if self._clock_match.reasons:
+            stops = {**stops, **self._clock_match.reasons}
+        if self._delay is not None and self._delay.reasons:
+            stops = {**stops, **self._delay.reasons}
         for condition in self.conditions:
             if more := condition(now):
                 stops = {**stops, **more}
         return stops
 
     def is_sound(self, now: float) -> bool:
-        """Return whether the state kept is good and recent at a steady time [s]."""
+        """Return whether the last state is valid and its age is known, at a steady time [s]."""
+        if (
+            self.clock.reasons(now)
+            or self._clock_match.reasons
+            or (self._delay is not None and self._delay.reasons)
+        ):
+            return False
         return self.watch.is_sound(self.clock.at(now))
 
     def note(self, reasons: Mapping[str, str], now: float) -> None:
-        """Logs what begins and ends, counts."""
+        """Count the holds of a control step; log which begin and which end.
+
+        Args:
+            reasons: Why the step was a hold, by kind; empty if it was none.
+            now: Steady time [s].
+        """
+        self._fault = reasons if reasons and FAULTS.keys() & reasons.keys() else NO_REASONS
         self.held += bool(reasons)
         for line in self.holds.note(reasons, now):
             log = self._node.get_logger()
             log.warning(line) if line.startswith("holding") else log.info(line)
 
     def status(self) -> tuple[bytes, str] | None:
-        """Level and message for /diagnostics; None while nothing holds the arm."""
+        """Return level and message for /diagnostics; None while nothing holds the arm."""
         gravest = self.holds.gravest()
         if gravest is None:
             return None
         kind, why = gravest
         return ERROR if kind in STOPPED else WARN, f"holding, {kind}: {why}"
 
-    def values(self) -> dict[str, int]:
-        """Occurrences by kind, for /diagnostics."""
-        return {"holds": self.held, **{f"hold/{kind}": count for kind, count in dict(self.holds.counts).items()}}
+    def values(self) -> dict[str, int | str]:
+        """Return counts of holds by kind, the delay of states, and faulty stop topics, for
+        /diagnostics.
+        """
+        delay = self._delay
+        of_states: dict[str, str] = {}
+        if delay is not None:
+            of_clock = "clock" if delay.is_of_clock else "growth"
+            of_states = {"state_delay_ms": f"{1e3 * delay.delay_s:.1f}", "state_delay_of": of_clock}
+        counts = {f"hold/{kind}": count for kind, count in dict(self.holds.counts).items()}
+        return {"holds": self.held, **of_states, **counts, **self._topics.complaints()}
 
     def _on_clock(self, message: Clock) -> None:
+        """Take the simulated time."""
         self.clock.take(message.clock.sec * 1_000_000_000 + message.clock.nanosec, time.monotonic())
 
-    def on_condition(self, condition: Condition) -> None:
-        """Takes what an Intera robot says of itself; its emergency stop latches."""
+    def on_condition(self, condition: AssemblyState, source_ns: int) -> None:
+        """Take the condition that an Intera robot reports; its emergency stop latches.
+
+        Args:
+            condition: The report.
+            source_ns: When it was published, by the robot's clock [ns].
+        """
         if condition.estop_pressed:
             self.latch.stop("the robot's emergency stop was pressed")
-        self.latch.robot(condition.complaint, time.monotonic())
+        now = time.monotonic()
+        late_s = self._robot_lag.late_s(source_ns, time.time_ns(), now)
+        self.latch.robot(condition.complaint, now - late_s)
+        if condition.complaint:
+            self.act()
 
-    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _begin_stop(self) -> Callable[[], Trigger.Response | None]:
+        """Latch a stop and act on it.
+
+        Returns:
+            A function that returns the response: success once the arm rests, failure when it cannot
+            or after `ANSWER_S`. None: not known yet.
+        """
+        began = time.monotonic()
         self.latch.stop("~/stop was called")
-        response.success, response.message = True, "stopped; ~/reset releases it"
-        return response
+        self.act()
 
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self.latch.reset(time.monotonic())
-        return response
+        def answer() -> Trigger.Response | None:
+            """Return the response of a stop; None while the arm may still come to rest."""
+            obstacle, is_final = self.unrest(began)
+            if not obstacle:
+                return Trigger.Response(success=True, message=STOPPED_WELL)
+            if is_final or time.monotonic() - began > ANSWER_S:
+                return Trigger.Response(
+                    success=False, message=f"the stop is latched, but {obstacle}"
+                )
+            return None
+
+        return answer
+
+    def staleness(self, source_ns: int) -> str:
+        """Return why a request must not move a real arm because of its age; empty if it may.
+
+        Args:
+            source_ns: When it was sent, by the clock of its source [ns].
+        """
+        return staleness(source_ns, time.time_ns()) if self.permit.is_real else ""
+
+    def _respond_with(self, work: Callable[[], tuple[bool, str]]) -> Callable[[], Trigger.Response]:
+        """Serve a request, unless it is too old; return a function that returns the response.
+
+        Args:
+            work: Serves the request; returns success and a message.
+        """
+        stale = self.staleness(self._node.serving.source_ns)
+        if stale:
+            self._node.get_logger().warning(f"a request is refused: {stale}")
+        success, message = (False, stale) if stale else work()
+        response = Trigger.Response(success=success, message=message)
+        return lambda: response
+
+    def _reset(self) -> tuple[bool, str]:
+        """Reset a latched stop; return success and a message."""
+        return self.latch.reset(time.monotonic())
+
+    def _start(self) -> tuple[bool, str]:
+        """Permit motion, if nothing holds the arm; return success and a message."""
+        now = time.monotonic()
+        if self._stepped_at is None or now - self._stepped_at > MOMENT_S:
+            return False, "nothing to start: the node is not active, or makes no control steps"
+        self._notice_stops()
+        was_needed = bool(self.permit.obstacle)
+        success, message = self.permit.start(self.latch.reasons(now))
+        if was_needed and success:
+            self.ramp.begin()
+        return success, message
+
+
+def _no_action() -> None:
+    """Leave the stop to the next control step."""
+
+
+def _unknown_motion(since: float) -> tuple[str, bool]:
+    """Return that the motion of the arm is unknown, and that this is final."""
+    return "the state of the arm is unknown", True

@@ -1,20 +1,32 @@
-"""Rethink's arms over their own messages: the thin part that needs `intera_core_msgs`; values come from `robot/intera.py`."""
+"""Rethink's arms over their own messages: the part that needs `intera_core_msgs`.
+
+`robot/driver/intera.py` computes the values.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.node import Node
 from std_msgs.msg import Bool, Float64, Header
 
-from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.common.errors import ConfigError, MessageError
 from sql_ros.nodes.adapters import by_name
 from sql_ros.nodes.messages import read_answers, stamp_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.arm import Vector
-from sql_ros.robot.intera import COMMAND_TIMEOUT_TOPIC, ENABLE_TOPIC, FIELDS, MODES, STATE_TOPIC, Condition, command_fields
+from sql_ros.robot.driver.intera import (
+    COMMAND_TIMEOUT_TOPIC,
+    ENABLE_TOPIC,
+    FIELDS,
+    MODES,
+    STATE_TOPIC,
+    AssemblyState,
+    command_fields,
+)
+from sql_ros.robot.safety.command_models import Brake
 
 try:
     from intera_core_msgs.msg import JointCommand, RobotAssemblyState
@@ -24,7 +36,11 @@ except ImportError as error:
 
 
 def require_messages() -> None:
-    """Raises ConfigError where intera_core_msgs is not installed."""
+    """Check that intera_core_msgs is installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if JointCommand is None:
         raise ConfigError(
             "a controller of type intera_core_msgs/JointCommand needs the ROS 2 package "
@@ -34,67 +50,121 @@ def require_messages() -> None:
 
 
 class InteraAdapter:
-    """JointCommand in the mode of the task, stamped with the clock of this PC."""
+    """Converts commands to JointCommand in the mode of the task, stamped with the clock of this PC.
+
+    Args:
+        joints: Joint names on topics, in command order.
+        mode: Command mode.
+    """
 
     def __init__(self, joints: Sequence[str], mode: str) -> None:
         require_messages()
-        self._joints, self._mode = list(joints), mode
+        self._joints = list(joints)
+        self._mode = mode
         self.kind: type[Any] = JointCommand
 
-    def to_msg(self, values: Vector, answers_ns: int) -> Any:
-        """See `adapters.Adapter`."""
+    def to_msg(self, values: Vector, answers_ns: int, brake: Brake | None = None) -> Any:
+        """Convert a command to a JointCommand. See `adapters.Adapter`."""
         header = Header(stamp=stamp_to_msg(time.time_ns()), frame_id=f"answers {answers_ns}")
         return JointCommand(header=header, **command_fields(values, self._mode, self._joints))
 
     def from_msg(self, message: Any) -> tuple[Vector, int | None]:
-        """See `adapters.Adapter`."""
+        """Convert a JointCommand to a command; check its mode. See `adapters.Adapter`."""
         if message.mode != MODES[self._mode]:
-            raise MessageError(f"command has mode {message.mode}, expected {MODES[self._mode]}: {self._mode}")
-        return by_name(message.names, getattr(message, FIELDS[self._mode]), self._joints), read_answers(message.header.frame_id)
+            raise MessageError(
+                f"command has mode {message.mode}, expected {MODES[self._mode]}: {self._mode}"
+            )
+        return by_name(
+            message.names, getattr(message, FIELDS[self._mode]), self._joints
+        ), read_answers(message.header.frame_id)
 
 
 class InteraRobot:
-    """The actor's side of the robot's condition: listens to it, sets the command timeout, asks once for enabling.
+    """The actor's access to the condition of the robot: reads it, sets the command timeout, enables
+    it.
 
     Args:
-        node: creates the entities.
-        on_condition: called with every condition the robot reports.
-        speaks: false: only listens, as in a dry run.
+        node: Creates publishers and subscriptions.
+        on_condition: Called with every condition that the robot reports, and when it was published,
+            by the robot's clock [ns].
+        speaks: False: only read the condition, as in a dry run.
+        enables: Whether to ask a robot that is not enabled to enable itself, once after each
+            `begin`.
     """
 
-    def __init__(self, node: Node, on_condition: Callable[[Condition], None], *, speaks: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        on_condition: Callable[[AssemblyState, int], None],
+        *,
+        speaks: bool,
+        enables: bool,
+    ) -> None:
         require_messages()
         self._on_condition = on_condition
-        self._timeout = node.create_publisher(Float64, COMMAND_TIMEOUT_TOPIC, LATCHED) if speaks else None
-        self._enable = node.create_publisher(Bool, ENABLE_TOPIC, RELIABLE) if speaks else None
-        self._asks = False  # for enabling, as soon as somebody listens
+        self._timeout = (
+            node.create_publisher(Float64, COMMAND_TIMEOUT_TOPIC, LATCHED) if speaks else None
+        )
+        self._enable = (
+            node.create_publisher(Bool, ENABLE_TOPIC, RELIABLE) if speaks and enables else None
+        )
+        self._must_enable = False  # a request to enable is due, as soon as there is a subscriber
         node.create_subscription(RobotAssemblyState, STATE_TOPIC, self._on_state, RELIABLE)
 
-    def enable(self, command_timeout_s: float) -> None:
-        """Sets the timeout and asks for enabling, once: a robot that was disabled since is not enabled again by itself."""
+    def begin(self, command_timeout_s: float) -> None:
+        """Set the command timeout [s] of the robot; ask it to enable itself, where that is
+        wanted.
+        """
         if self._timeout is not None:
             self._timeout.publish(Float64(data=command_timeout_s))
-            self._asks = True
+        self._must_enable = self._enable is not None
 
-    def _on_state(self, message: Any) -> None:
-        if self._asks and self._enable is not None and self._enable.get_subscription_count():
-            self._asks = False
+    def _on_state(self, message: Any, info: Mapping[str, Any]) -> None:
+        """Pass on a condition; ask the robot to enable itself, if that is due and possible."""
+        condition = AssemblyState(
+            homed=message.homed,
+            ready=message.ready,
+            enabled=message.enabled,
+            stopped=message.stopped,
+            error=message.error,
+            estop_button=message.estop_button,
+        )
+        if condition.enabled:
+            self._must_enable = False  # a robot that is disabled later stays so
+        elif self._must_enable and condition.can_be_enabled:
+            self._request_enable()
+        self._on_condition(condition, info["source_timestamp"])
+
+    def _request_enable(self) -> None:
+        """Ask the robot to enable itself, as soon as it subscribes."""
+        if self._enable is not None and self._enable.get_subscription_count():
+            self._must_enable = False
             self._enable.publish(Bool(data=True))
-        self._on_condition(Condition(message.enabled, message.stopped, message.error, message.estop_button))
 
 
 class SimulatedInteraRobot:
-    """The bridge's side: reports a robot that is enabled when asked, and takes no commands before."""
+    """The condition of a simulated robot. It is enabled at first, and takes no commands while it is
+    not.
+
+    Args:
+        node: Creates publisher and subscription.
+
+    Attributes:
+        enabled: Whether the robot takes commands.
+    """
 
     def __init__(self, node: Node) -> None:
         require_messages()
-        self.enabled = False
+        self.enabled = True
         self._states = node.create_publisher(RobotAssemblyState, STATE_TOPIC, RELIABLE)
         node.create_subscription(Bool, ENABLE_TOPIC, self._on_enable, RELIABLE)
 
     def report(self) -> None:
-        """Publishes the condition."""
-        self._states.publish(RobotAssemblyState(homed=True, ready=True, enabled=self.enabled))
+        """Publish the condition."""
+        self._states.publish(
+            RobotAssemblyState(homed=True, ready=self.enabled, enabled=self.enabled)
+        )
 
     def _on_enable(self, message: Bool) -> None:
+        """Enable or disable the robot."""
         self.enabled = message.data

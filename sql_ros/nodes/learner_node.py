@@ -1,6 +1,7 @@
-"""The learner: transitions in, policies out. One thread owns the buffer and takes the gradients.
+"""The learner: transitions in, policies out. One thread owns the buffer and computes the gradients.
 
-Hop 4, 5 and 6 of the walk: a transition enters the buffer, `core.trainer` updates, a policy is published.
+Hops 4, 5 and 6 of the walk: a transition enters the buffer, `learning.trainer` updates, a policy is
+published.
 """
 
 from __future__ import annotations
@@ -10,69 +11,91 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import torch
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.errors import CheckpointError, ConfigError, LedgerError, MessageError, SignatureError
-from sql_ros.core.ledger import Ledger
-from sql_ros.core.manifest import checkpoints, step_of
-from sql_ros.core.memory import keep_freed_memory
-from sql_ros.core.resources import check_memory, memory_available
-from sql_ros.core.resume import check_resume
-from sql_ros.core.run_folder import LEDGER, traces
-from sql_ros.core.spec import TaskSpec
-from sql_ros.core.trainer import Trainer
+from sql_ros.common.allocator import keep_freed_memory
+from sql_ros.common.errors import (
+    CheckpointError,
+    ConfigError,
+    LedgerError,
+    MessageError,
+    SignatureError,
+)
+from sql_ros.common.run_folder import LEDGER, SESSION, traces
+from sql_ros.common.transition_log import Ledger
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.checkpoint_manifest import checkpoints, step_of
+from sql_ros.learning.resources import check_memory, memory_available
+from sql_ros.learning.resume import check_resume
+from sql_ros.learning.trainer import Trainer
 from sql_ros.nodes.diagnostics import ERROR, OK, WARN, Status
 from sql_ros.nodes.learner_config import LearnerConfig
 from sql_ros.nodes.managed import ManagedNode
-from sql_ros.nodes.messages import Progress, ReplayEntry, TransitionCodec, policy_to_msg, progress_to_msg
+from sql_ros.nodes.message_signing import MessageSigner, new_session
+from sql_ros.nodes.messages import (
+    Progress,
+    ReplayEntry,
+    TransitionCodec,
+    policy_to_msg,
+    progress_to_msg,
+)
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
-from sql_ros.nodes.seal import Seal, new_session
+from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.robot.tasks import load_task
 
 PROGRESS_PERIOD_S = 0.5
-MOST_ACTORS = 64  # actor processes whose transitions are acknowledged, those last heard of; a run may have seen more
+# actor processes whose transitions are acknowledged: those heard last, of all in the run
+MOST_ACTORS = 64
 
 
 class LearnerNode(ManagedNode):
-    """Wires `core.trainer.Trainer` to topics."""
+    """Connects `learning.trainer.Trainer` to topics."""
 
     def __init__(self) -> None:
-        super().__init__("learner", "training", {"": LearnerConfig, "trainer": TrainerConfig, "algorithm": AlgorithmConfig})
+        super().__init__(
+            "learner",
+            "training",
+            {"": LearnerConfig, "trainer": TrainerConfig, "algorithm": AlgorithmConfig},
+        )
         self.config: LearnerConfig = self.configs[0]
         self.lockstep = self.config.realtime_factor == 0.0
         self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
         self._ledger: Ledger | None = None  # transitions that are in no checkpoint yet
-        self._began = False  # what is in the run folder is this process's own: configured again, it goes on from that
+        # the run folder has this process's own run, from which it continues when configured again
+        self._has_run = False
         self._inbox: deque[ReplayEntry] = deque()
         self._changed = threading.Condition()
 
     def configure(self) -> None:
-        """Builds networks and buffer, or loads them; see `ManagedNode`."""
+        """Build networks and buffer, or load them. See `ManagedNode`."""
         task = load_task(self.config.task)
         resumes = self._check_start(task.spec)
         torch.set_num_threads(self.config.threads)
         keep_freed_memory()
         self.trainer = Trainer(task.spec, self.configs[1], self.configs[2], self.config.seed)
-        self._last: dict[int, int] = {}  # last sequence number of every actor process
+        self._last_sequences: dict[int, int] = {}  # last sequence number of every actor process
         self._codec = TransitionCodec(task.spec)
-        self._seal, self._session = Seal(self.config.key_file), new_session()
+        self._signer = MessageSigner(self.config.key_file)
+        self._session = new_session()
         self._restore(resumes)
-        self._safe = dict(self._last)  # as last acknowledged
+        self._acknowledged = dict(self._last_sequences)  # as last acknowledged
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
         self.reading.subscribe(Float64MultiArray, "replay", self._on_replay, REPLAY)
 
     def activate(self) -> None:
-        """Starts training."""
+        """Start the gradient thread."""
         self._thread = NodeThread(self, self._train, "gradients")
         self._thread.start()
 
     def deactivate(self) -> None:
-        """Ends training and writes a checkpoint, with every transition that has arrived."""
+        """End the gradient thread; add every transition that has arrived, and write a
+        checkpoint.
+        """
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
@@ -82,7 +105,7 @@ class LearnerNode(ManagedNode):
         self._save()
 
     def cleanup(self) -> None:
-        """Lets go of the buffer, the largest thing there is."""
+        """Release the buffer and the transition log."""
         self._inbox.clear()
         if self._ledger is not None:
             self._ledger.close()
@@ -90,9 +113,9 @@ class LearnerNode(ManagedNode):
         self.__dict__.pop("trainer", None)
 
     def _on_replay(self, message: Float64MultiArray) -> None:
-        """Hop 4: decodes and stores."""
+        """Check a transition and put it into the inbox (hop 4); count one that is refused."""
         try:
-            mark = self._seal.open(message)
+            signature = self._signer.verify(message)
             entry = self._codec.from_msg(message)
         except SignatureError as error:
             self._diagnostics.fault("transition_refused", str(error))
@@ -100,7 +123,8 @@ class LearnerNode(ManagedNode):
         except MessageError as error:
             self._diagnostics.fault("transition_dropped", str(error))
             return
-        if self._seal.is_used and mark.session != self._session:  # sent to the learner that was here before, or recorded
+        # sent to an earlier learner, or recorded
+        if self._signer.has_key and signature.session != self._session:
             self._diagnostics.faults["transition_of_other_session"] += 1
             return
         with self._changed:
@@ -110,20 +134,33 @@ class LearnerNode(ManagedNode):
     # --- the gradient thread ---
 
     def _train(self) -> None:
-        """In lockstep one transition, then its updates; otherwise all that arrived, then one update."""
+        """Body of the gradient thread: add transitions, update, publish policies and progress,
+        save.
+
+        In lockstep one transition is added, then its updates are made. Otherwise all transitions
+        that have arrived are added, then one update is made.
+        """
         now = time.monotonic()
-        next_policy, next_progress, next_checkpoint = now, now, now + self.config.checkpoint_period_s
+        next_policy = now
+        next_progress = now
+        next_checkpoint = now + self.config.checkpoint_period_s
         if self.trainer.learner.updates:
-            self._publish_policy()  # a resumed run acts at once
+            self._publish_policy()  # in a resumed run the actor acts at once
         self._publish_progress()  # the run is accepted: the actor may begin
         while not self.ended.is_set():
             waited_for = self._take_transitions(block=self.trainer.updates_due <= 0)
             updated = 0
-            while self.trainer.updates_due > 0 and not self.ended.is_set() and (self.lockstep or not updated):
+            while (
+                self.trainer.updates_due > 0
+                and not self.ended.is_set()
+                and (self.lockstep or not updated)
+            ):
                 self.trainer.update()  # hop 5
                 updated += 1
             now = time.monotonic()
-            if self.trainer.learner.updates and (waited_for if self.lockstep else updated and now >= next_policy):
+            if self.trainer.learner.updates and (
+                waited_for if self.lockstep else updated and now >= next_policy
+            ):
                 self._publish_policy()
                 next_policy = now + self.config.policy_period_s
             if waited_for or now >= next_progress:
@@ -134,7 +171,14 @@ class LearnerNode(ManagedNode):
                 next_checkpoint = time.monotonic() + self.config.checkpoint_period_s
 
     def _take_transitions(self, block: bool) -> bool:
-        """Moves arrived transitions into the buffer, in lockstep one at a time; says whether an actor waits for one of them."""
+        """Move arrived transitions into the buffer, in lockstep one at a time.
+
+        Args:
+            block: Whether to wait up to `PROGRESS_PERIOD_S` for a transition.
+
+        Returns:
+            Whether an actor waits for one of them.
+        """
         if block:
             with self._changed:
                 if not self._inbox and not self.ended.is_set():
@@ -148,21 +192,29 @@ class LearnerNode(ManagedNode):
         return waited_for
 
     def _add(self, entry: ReplayEntry) -> bool:
-        """Takes what is next of its actor process, and says whether this was.
+        """Add a transition, if it is the next one of its actor process.
 
-        What is there already is dropped. What lacks one before it is dropped too: the actor will send both again, if it still can.
+        One that is already there is dropped. So is one whose predecessor is missing: the actor will
+        send both again, if it still has them.
+
+        Returns:
+            Whether it was added.
         """
-        last = self._last.pop(entry.run, 0)
+        last = self._last_sequences.pop(entry.run, 0)
         if entry.oldest > last + 1:
             lost = entry.oldest - last - 1
             self._diagnostics.fault(
-                "transitions_lost", f"{lost} before sequence {entry.oldest} of actor {entry.actor}, which has them no more"
+                "transitions_lost",
+                f"{lost} before sequence {entry.oldest} of actor {entry.actor}, which no longer has"
+                " them",
             )
             last = entry.oldest - 1
         is_next = entry.sequence == last + 1
-        self._last[entry.run] = entry.sequence if is_next else last
+        self._last_sequences[entry.run] = entry.sequence if is_next else last
         if not is_next:
-            self._diagnostics.faults["transition_repeated" if entry.sequence <= last else "transition_early"] += 1
+            self._diagnostics.faults[
+                "transition_repeated" if entry.sequence <= last else "transition_early"
+            ] += 1
             return False
         self.trainer.add(entry.transition)
         if self._ledger is not None:
@@ -170,83 +222,134 @@ class LearnerNode(ManagedNode):
         return True
 
     def _publish_policy(self) -> None:
-        """Hop 6."""
-        self._policies.publish(self._seal.sign(policy_to_msg(self.trainer.export()), self._session))
+        """Export the policy and publish it (hop 6)."""
+        self._policies.publish(
+            self._signer.sign(policy_to_msg(self.trainer.export()), self._session)
+        )
 
     def _publish_progress(self) -> None:
-        """Acknowledges what is safe by now."""
+        """Write the transition log to disk, and acknowledge the transitions that are safe.
+
+        If the log cannot be written, the former acknowledgement is repeated and a fault counted.
+        """
         trainer = self.trainer
         try:
             if self._ledger is not None:
                 self._ledger.sync()
-            self._safe = dict(list(self._last.items())[-MOST_ACTORS:])
+            self._acknowledged = dict(list(self._last_sequences.items())[-MOST_ACTORS:])
         except LedgerError as error:
-            self._diagnostics.fault("ledger_failed", f"{error}; nothing is acknowledged meanwhile")
+            self._diagnostics.fault(
+                "ledger_failed", f"{error}; no transition is acknowledged meanwhile"
+            )
         counts = trainer.replay.added, trainer.learner.updates, trainer.policy_version
-        progress = Progress(*counts, self._safe, self.config.session)
-        self._progress.publish(self._seal.sign(progress_to_msg(progress), self._session))
+        progress = Progress(*counts, self._acknowledged, self.config.session)
+        self._progress.publish(self._signer.sign(progress_to_msg(progress), self._session))
 
     # --- checkpoints ---
 
     def _check_start(self, spec: TaskSpec) -> bool:
-        """Check all that can be refused before anything is written; return whether a run is gone on with.
+        """Check everything that may be refused, before anything is written.
 
-        The same functions check a stack before it starts (`stack/preflight.py`); a learner may be started alone.
+        `stack/preflight.py` calls the same functions before a stack starts. A learner may also be
+        started alone.
+
+        Args:
+            spec: Interface of the task.
+
+        Returns:
+            Whether an earlier run is resumed.
+
+        Raises:
+            ConfigError: The memory is too small, a run cannot be resumed, or the run folder is in
+                use.
         """
         trainer, algorithm = self.configs[1:]
         check_memory(spec, trainer.replay_capacity, memory_available())
         if self._folder is None:
             if self.config.resume:
-                raise ConfigError("parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from")
+                raise ConfigError(
+                    "parameter 'resume' is true, but 'run_dir' is empty: nothing to continue from"
+                )
             return False
         folder = self._folder.parent
-        if self._began:
+        if self._has_run:
             return True
         saved = bool(checkpoints(self._folder))
         used = saved or _has_transitions(folder / LEDGER)
-        if used and self._is_respawned(folder / "session"):
+        if used and self._is_respawned(folder / SESSION):
             return True
         if self.config.resume:
             check_resume(folder, spec, algorithm, trainer.replay_capacity)
         elif found := traces(folder):
-            raise ConfigError(f"{folder} has an earlier run ({', '.join(found)}): give resume:=true to continue it, or another run_dir")
+            raise ConfigError(
+                f"{folder} has an earlier run ({', '.join(found)}): give resume:=true to continue"
+                " it, or another run_dir"
+            )
         return self.config.resume
 
     def _restore(self, resumes: bool) -> None:
-        """Go on from the newest checkpoint and what came after it, if a run is gone on with."""
+        """Open the transition log, and resume from the newest checkpoint and the later transitions.
+
+        Args:
+            resumes: Whether an earlier run is resumed.
+
+        Raises:
+            ConfigError: The run folder cannot be written to.
+        """
         if self._folder is None:
             return
-        path, session = self._folder.parent / LEDGER, self._folder.parent / "session"
+        path = self._folder.parent / LEDGER
+        session = self._folder.parent / SESSION
         saved = bool(checkpoints(self._folder))
-        if self.config.durable:
-            self._ledger = self._open_ledger(path)
+        self._ledger = self._open_ledger(path)
         self._begin_session(session)
-        self._began = True
+        self._has_run = True
         later = self._ledger.after(0) if self._ledger is not None and resumes else []
         if resumes and (saved or (later[0][0] > 1 if later else self.config.resume)):
             extra = self.trainer.load(self._folder)
-            self._last = {int(run): int(sequence) for run, sequence in dict(extra["sequences"]).items()}  # type: ignore[call-overload]
+            sequences: Any = extra["sequences"]
+            self._last_sequences = {int(run): int(sequence) for run, sequence in sequences.items()}
         for number, content in later:
             if number == self.trainer.replay.added + 1:
                 try:
                     entry = self._codec.unpack(content)
                 except MessageError as error:
-                    self._diagnostics.fault("transitions_lost", f"{path}: record {number} is damaged, what follows is left out: {error}")
+                    self._diagnostics.fault(
+                        "transitions_lost",
+                        f"{path}: record {number} is damaged, the later ones are not used: {error}",
+                    )
                     break
-                self._last[entry.run] = entry.sequence
+                self._last_sequences[entry.run] = entry.sequence
                 self.trainer.add(entry.transition)
         if later and later[-1][0] > self.trainer.replay.added:
-            text = f"{path} has transitions up to {later[-1][0]}, but the one after {self.trainer.replay.added} is missing: left out"
+            text = (
+                f"{path} has transitions up to {later[-1][0]}, but the one after"
+                f" {self.trainer.replay.added} is missing: the later ones are not used"
+            )
             self._diagnostics.fault("transitions_lost", text)
         if resumes:
-            added, updates = self.trainer.replay.added, self.trainer.learner.updates
-            self.get_logger().info(f"resumed from {self._folder.parent}: {added} transitions, {updates} updates")
+            added = self.trainer.replay.added
+            updates = self.trainer.learner.updates
+            self.get_logger().info(
+                f"resumed from {self._folder.parent}: {added} transitions, {updates} updates"
+            )
 
     def _is_respawned(self, path: Path) -> bool:
-        """This start of the stack has had a learner before."""
-        return bool(self.config.session) and path.is_file() and path.read_text() == self.config.session
+        """Return whether this start of the stack has had a learner before.
+
+        Args:
+            path: File with the session of the last learner.
+        """
+        return (
+            bool(self.config.session) and path.is_file() and path.read_text() == self.config.session
+        )
 
     def _begin_session(self, path: Path) -> None:
+        """Write the session of this learner into the run folder.
+
+        Raises:
+            ConfigError: The folder cannot be written to.
+        """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self.config.session)
@@ -254,27 +357,40 @@ class LearnerNode(ManagedNode):
             raise ConfigError(f"cannot write to the run folder: {error}") from None
 
     def _open_ledger(self, path: Path) -> Ledger:
+        """Open the transition log; set a damaged one aside and begin a new one.
+
+        Raises:
+            LedgerError: It cannot be read, or is in use by another process.
+        """
         try:
             return Ledger(path)
         except LedgerError as error:
             if not error.damaged:
                 raise
             aside = Ledger.set_aside(path)
-            self._diagnostics.fault("ledger_damaged", f"{error}; it is {aside} now, and what came after the last checkpoint is lost")
+            self._diagnostics.fault(
+                "ledger_damaged",
+                f"{error}; it was moved to {aside}, and the transitions after the last checkpoint"
+                " are lost",
+            )
             return Ledger(path)
 
     def _save(self) -> None:
+        """Write a checkpoint, and delete the logged transitions that it has; count a failure."""
         if self._folder is None or not self.trainer.replay.added:
             return
         try:
-            self.trainer.save(self._folder, {"sequences": {str(run): last for run, last in self._last.items()}})
+            self.trainer.save(
+                self._folder,
+                {"sequences": {str(run): last for run, last in self._last_sequences.items()}},
+            )
             if self._ledger is not None:
                 self._ledger.forget_until(step_of(checkpoints(self._folder)[0]))
         except (CheckpointError, LedgerError) as error:
             self._diagnostics.fault("checkpoint_failed", str(error))
 
     def report(self) -> Status:
-        """For /diagnostics, while active."""
+        """Return level, message and values for /diagnostics, while active."""
         trainer = self.trainer
         values = {
             "transitions": trainer.replay.added,
@@ -286,18 +402,28 @@ class LearnerNode(ManagedNode):
             **{name: f"{value:.6g}" for name, value in trainer.metrics.items()},
         }
         if not all(value == value for value in trainer.metrics.values()):
-            return ERROR, "a loss is not a number", values
+            return ERROR, "a metric is not a number", values
         if not trainer.replay.added:
             return WARN, f"waiting for transitions on {self.resolve_topic_name('replay')}", values
         warm = trainer.replay.added >= trainer.config.warmup_transitions
-        return OK, "training" if warm else f"warming up: {trainer.config.warmup_transitions} transitions are needed", values
+        return (
+            OK,
+            (
+                "training"
+                if warm
+                else f"warming up: {trainer.config.warmup_transitions} transitions are needed"
+            ),
+            values,
+        )
 
 
 def _has_transitions(path: Path) -> bool:
-    """A ledger has something to go on from; one that is damaged may have. A run that ended before its first transition leaves none.
+    """Return whether a transition log has something to resume from; a damaged one may have.
+
+    A run that ended before its first transition leaves an empty log.
 
     Raises:
-        LedgerError: it cannot be read, or is in use by another process.
+        LedgerError: It cannot be read, or is in use by another process.
     """
     if not path.exists():
         return False

@@ -1,32 +1,35 @@
-"""The end of a training by its number of transitions: the actor makes no more and holds the arm."""
+"""The end of a training after a number of transitions: the actor makes no more and holds the
+arm.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from sql_ros.nodes.messages import Progress
-from sql_ros.robot.watchdog import NO_REASONS
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 
 class TransitionLimit:
-    """Counts the transitions of a run: of this actor, of other actors and of earlier sessions.
+    """Counts the transitions of a run, including those of other actors and of earlier sessions.
 
     Args:
-        most: at which no more are made; 0: no limit.
-        run: names this actor process in the learner's progress.
+        most: Number at which no more are made; 0: no limit.
+        run: Number of this actor process in the learner's progress.
     """
 
     def __init__(self, most: int, run: int) -> None:
-        self._most, self._run = most, run
-        why = f"{most} transitions were made, as asked for by most_transitions"
+        self._most = most
+        self._run = run
+        why = f"{most} transitions were made, the limit of most_transitions"
         self._reasons = {"limit_reached": why}
 
     def is_reached(self, progress: Progress, sequence: int) -> bool:
-        """Return whether the run has as many as it may have.
+        """Return whether the run has all the transitions it may have.
 
         Args:
-            progress: of the learner, the newest.
-            sequence: of the last transition that this actor made.
+            progress: Newest progress of the learner.
+            sequence: Sequence number of the last transition that this actor made.
         """
         if not self._most:
             return False
@@ -34,5 +37,7 @@ class TransitionLimit:
         return others + sequence >= self._most
 
     def reasons(self, progress: Progress, sequence: int) -> Mapping[str, str]:
-        """Return why the arm is held, see `Guard.conditions`."""
+        """Return why the arm must be held, see `Guard.conditions`; the arguments are those of
+        `is_reached`.
+        """
         return self._reasons if self.is_reached(progress, sequence) else NO_REASONS

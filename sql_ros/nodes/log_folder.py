@@ -1,17 +1,18 @@
-"""Where rcl writes its log files: without a home that can be written to, no node would start."""
+"""The folder of ROS log files. Without a writable one rcl would start no node."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 
 def choose_log_folder() -> str:
-    """Set ROS_LOG_DIR to a temporary folder where the default one cannot be written to.
+    """Set ROS_LOG_DIR to a temporary folder if the default one cannot be written to.
 
     Returns:
-        Why, and where log files go now; empty if nothing was changed.
+        The reason and the folder chosen; empty if nothing was changed.
     """
     if os.environ.get("ROS_LOG_DIR"):
         return ""
@@ -25,8 +26,27 @@ def choose_log_folder() -> str:
     return f"{reason}: log files of ROS go to {folder}"
 
 
+def make_log_file(name: str) -> Path:
+    """Create the log file of this process, named as rcl names it; return its path.
+
+    Args:
+        name: Name of the executable.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    given = os.environ.get("ROS_LOG_DIR")
+    folder = Path(given).expanduser() if given else _default_folder()
+    if folder is None:
+        raise OSError("HOME is not set")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}_{os.getpid()}_{time.time_ns() // 1_000_000}.log"
+    file.touch()
+    return file
+
+
 def _default_folder() -> Path | None:
-    """Return the folder that rcl takes by itself; None without a home."""
+    """Return the folder that rcl uses by default; None without a home."""
     if home := os.environ.get("ROS_HOME"):
         return Path(home) / "log"
     if home := os.environ.get("HOME"):
@@ -35,7 +55,7 @@ def _default_folder() -> Path | None:
 
 
 def _unwritable(folder: Path | None) -> str:
-    """Return why a folder cannot be written to, after an attempt to create it."""
+    """Return why a folder cannot be written to, empty if it can; create it if it is missing."""
     if folder is None:
         return "HOME is not set"
     try:

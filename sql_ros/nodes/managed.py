@@ -1,16 +1,16 @@
-"""The life of a managed node (REP-2002 states): what learner, actor and sim_bridge share.
+"""The life of a managed node (REP-2002 states), which learner, actor and sim_bridge share.
 
 ============  =====================================  ==========================================================================
-transition    what the node adds                     what this base sees to
+transition    what the node adds                     what this base class does
 ============  =====================================  ==========================================================================
-(made)        parameters are declared                they can be read, and /diagnostics says "unconfigured"
-configure     `configure`: loads, creates entities   an error is one line, and all that was made goes again
+(created)     parameters are declared                they can be read, and /diagnostics says "unconfigured"
+configure     `configure`: loads, creates entities   an error is one line, and everything that was created is destroyed
 activate      `prepare`, then `activate`: threads,   with `autostart` both happen by themselves when the process starts;
               motion                                 between the two callbacks are let in
 deactivate    `deactivate`: the safe command last    also when the process ends, whatever the reason
-cleanup       `cleanup`: lets go of what was loaded  every publisher, subscription, service and timer of `configure` is destroyed
+cleanup       `cleanup`: releases what was loaded    every publisher, subscription, service and timer of `configure` is destroyed
 ============  =====================================  ==========================================================================
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -19,46 +19,58 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError, SqlRosError
-from sql_ros.core.parent import report_active
+from sql_ros.common.child_process import report_active
+from sql_ros.common.config import Config, option
+from sql_ros.common.errors import ConfigError, SqlRosError
+from sql_ros.common.output import OUTPUT
 from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
+from sql_ros.nodes.ending import NOT_SUSPENDED
 from sql_ros.nodes.parameters import LiveParameters, declare_configs
 from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.reading import Reading
-from sql_ros.robot.realtime import RealtimeConfig, claim, settle
+from sql_ros.nodes.serving import Serving
+from sql_ros.nodes.steady_timer import steady_timer
+from sql_ros.robot.control.realtime import RealtimeConfig, claim, settle, step_back
 
-LOOK_S = 5.0  # between two looks at the graph
-DONE, REFUSED, BROKEN = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
+QUERY_S = 5.0  # between two queries of the graph
+DONE = TransitionCallbackReturn.SUCCESS
+REFUSED = TransitionCallbackReturn.FAILURE
+BROKEN = TransitionCallbackReturn.ERROR
 
 
 @dataclass(frozen=True)
 class ManagedConfig(Config):
     """Parameters that every managed node has."""
 
-    autostart: bool = option(True, "configure and activate when the process starts; false: wait for change_state")
-    session: str = option("", "of one start of a stack, whose nodes belong together; a node that crashed goes on within it")
+    autostart: bool = option(
+        True, "configure and activate when the process starts; false: wait for change_state"
+    )
+    session: str = option(
+        "",
+        "session of one start of a stack, whose nodes belong together; a node that is started again"
+        " after a crash stays in it",
+    )
 
 
 class ManagedNode(LiveParameters, LifecycleNode):
     """A node that loads nothing before `configure` and moves nothing before `activate`.
 
     Args:
-        name: of the node.
-        component: of its diagnostics, see `Diagnostics`.
-        configs: as for `declare_configs`; the first is a `ManagedConfig`.
+        name: Name of the node.
+        component: Component of its diagnostics, see `Diagnostics`.
+        configs: As for `declare_configs`; the first is a `ManagedConfig`.
 
     Attributes:
-        finished: the process is to end.
-        failure: why it must.
+        finished: Set when the process is to end.
+        failure: Why it must end.
         phase: "unconfigured", "inactive" or "active".
-        ended: not set from `activate` until the node is to be active no longer: for its threads, and for callbacks, which leave messages
-            alone where it is.
-        reading: of the topics that come at the rate of a control loop, from `configure` on.
-        presence: tells others of this node, and gives way to an older one in its place.
+        ended: Set while the node is not active, or is to be deactivated. Its threads end then, and
+            its callbacks ignore messages.
+        reading: Topics that come at the rate of a control loop, from `configure` on.
+        serving: Services that respond later, from `configure` on.
+        presence: Announces this node, and yields to an older one in its place.
     """
 
     def __init__(self, name: str, component: str, configs: dict[str, type[Config]]) -> None:
@@ -66,80 +78,105 @@ class ManagedNode(LiveParameters, LifecycleNode):
         self.configs: list[Any] = declare_configs(self, configs)
         self.config = self.configs[0]
         self.accept_changes()
-        self.finished, self.ended = threading.Event(), threading.Event()
+        self.finished = threading.Event()
+        self.ended = threading.Event()
         self.ended.set()
         self.failure: Exception | None = None
         self.phase = "unconfigured"
         self._error: Exception | None = None  # why the last transition failed
-        self._starting = False  # `start` is at work and raises what fails
-        self._changing = threading.RLock()  # a transition is under way: the executor's, or the main thread's at start and end
+        self._is_starting = False  # `start` runs, and raises the error of a transition
+        # held during a transition, which the executor or the main thread makes
+        self._transition_lock = threading.RLock()
         self.reading = Reading(self)
+        self.serving = Serving(self)
         self._diagnostics = Diagnostics(self, component, self._status)
-        self.presence = Presence(self, self.configs[0].session, self._diagnostics, self._give_way)
-        self._gives_way = self.create_guard_condition(self.trigger_deactivate)
-        self.create_timer(LOOK_S, self._look_at_graph, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.presence = Presence(
+            self, self.configs[0].session, self._diagnostics, self._yield_place
+        )
+        self._yield_trigger = self.create_guard_condition(self.trigger_deactivate)
+        steady_timer(self, QUERY_S, self._query_graph)
         self._permanent = self._entities()
 
-    # --- what a node adds ---
+    # --- to be overridden by a node ---
 
     def configure(self) -> None:
-        """Loads what the parameters name and creates publishers, subscriptions and services.
+        """Load what the parameters name; create publishers, subscriptions and services.
 
         Raises:
-            SqlRosError: something is wrong with it.
+            SqlRosError: A parameter or a file is wrong.
         """
 
     def prepare(self) -> None:
-        """What `activate` and callbacks rely on, as if new; and what takes so long that nothing should move meanwhile."""
+        """Reset what `activate` and the callbacks use, and do what takes so long that nothing
+        should move meanwhile.
+        """
 
     def activate(self) -> None:
-        """Starts threads; from here on things move."""
+        """Start the threads; the arm may move from here on."""
 
     def deactivate(self) -> None:
-        """Ends threads (`ended` is set); the safe command last."""
+        """Join the threads, with `ended` set; send the safe command last."""
 
     def cleanup(self) -> None:
-        """Lets go of what `configure` loaded; it may have failed half-way."""
+        """Release what `configure` loaded; it may have failed before all was loaded."""
 
     def commanded(self) -> str:
         """Return the topic on which the node commands an arm, resolved; empty: none."""
         return ""
 
+    def owns(self, gid: bytes, name: str) -> bool:
+        """Return whether a publisher of `commanded` belongs to this node.
+
+        Args:
+            gid: GID of the publisher.
+            name: Full name of its node.
+        """
+        return False
+
     def report(self) -> Status:
-        """For /diagnostics, while active."""
+        """Return level, message and values for /diagnostics, while active."""
         raise NotImplementedError
 
     # --- the process ---
 
     def take_real_time(self, config: RealtimeConfig) -> dict[str, str]:
-        """Takes what is asked for, in `prepare`, and says in the log what came of it; see `claim`."""
+        """Apply the real-time settings in `prepare`, and log the result of each.
+
+        Returns:
+            Setting to result, as `realtime.claim` returns them.
+        """
         settle()
         outcome = claim(config)
+        for thread in OUTPUT.threads():
+            step_back(thread)
         for what, came in outcome.items():
-            (self.get_logger().info if came == "granted" else self.get_logger().warning)(f"{what}: {came}")
+            (self.get_logger().info if came == "granted" else self.get_logger().warning)(
+                f"{what}: {came}"
+            )
         return outcome
 
     def start(self) -> None:
-        """Configures and activates, if `autostart` says so.
+        """Configure and activate, if `autostart` is true.
 
         Raises:
-            SqlRosError: that was not possible.
+            SqlRosError: That was not possible.
         """
         self.presence.start()
         if not self.configs[0].autostart:
             return
-        self._starting = True
+        self._is_starting = True
         for trigger in (self.trigger_configure, self.trigger_activate):
             if trigger() != DONE and self._error is not None:
                 raise self._error
-        self._starting = False
+        self._is_starting = False
 
     def stop(self) -> None:
-        """The process ends: deactivates, wherever the node is in its life."""
-        with self._changing:
+        """Deactivate at the end of the process, in whatever phase the node is."""
+        with self._transition_lock:
             if self.phase == "active":
                 self._end_activation()
             self.reading.stop()
+            self.serving.stop()
         self.presence.stop()
         self.get_logger().info(f"{self.get_fully_qualified_name()}: ended")
 
@@ -147,48 +184,73 @@ class ManagedNode(LiveParameters, LifecycleNode):
         """See `process.Runnable`."""
         self._diagnostics.fault("input_malformed", text)
 
-    # --- the transitions, as rclpy calls them ---
+    def suspend(self) -> None:
+        """See `process.Runnable`."""
+        self.get_logger().warning(NOT_SUSPENDED)
+
+    # --- lifecycle transitions, called by rclpy ---
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unconfigured to inactive; a failure leaves it unconfigured, with nothing made."""
-        return self._attempt("configure", "inactive", self._configure, self._remove)
+        """Go from unconfigured to inactive; after a failure stay unconfigured, with nothing
+        created.
+        """
+        return self._attempt("configure", "inactive", self._configure, self._destroy_entities)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Inactive to active; refused where another process is in the place of this one."""
-        claimed = self._attempt("activate", "inactive", self._claim, lambda: None)
+        """Go from inactive to active; refuse where another process has the place of this one."""
+        claimed = self._attempt("activate", "inactive", self._claim_place, lambda: None)
         if claimed != DONE:
             return claimed
         return self._attempt("activate", "active", self._activate, self._end_activation)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Active to inactive."""
+        """Go from active to inactive."""
         return self._attempt("deactivate", "inactive", self._end_activation)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Inactive to unconfigured."""
-        return self._attempt("cleanup", "unconfigured", self._remove)
+        """Go from inactive to unconfigured."""
+        return self._attempt("cleanup", "unconfigured", self._destroy_entities)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """To finalized: the process ends."""
+        """Go to finalized: the process ends."""
         self.stop()
         self.finished.set()
         return DONE
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an error nobody expected: everything is removed, and the node can be configured again."""
-        with self._changing:
-            self._remove()
+        """Destroy everything after an unexpected error, so that the node can be configured
+        again.
+        """
+        with self._transition_lock:
+            self._destroy_entities()
             self.phase = "unconfigured"
         return DONE
 
-    def _attempt(self, what: str, phase: str, work: Callable[[], None], undo: Callable[[], None] | None = None) -> TransitionCallbackReturn:
-        """An expected error is undone and refuses the transition; any other, or one without undo, leads to `on_error`."""
-        with self._changing:
+    def _attempt(
+        self,
+        what: str,
+        phase: str,
+        work: Callable[[], None],
+        undo: Callable[[], None] | None = None,
+    ) -> TransitionCallbackReturn:
+        """Make a lifecycle transition.
+
+        Args:
+            what: Name of the transition, for the log.
+            phase: Phase after it.
+            work: Makes it.
+            undo: Called after a `SqlRosError`, which refuses the transition. Without it, and after
+                any other exception, the transition ends in an error, and rclpy calls `on_error`.
+
+        Returns:
+            `DONE`, `REFUSED` or `BROKEN`.
+        """
+        with self._transition_lock:
             try:
                 work()
-            except Exception as error:  # rclpy would drop it without a word
+            except Exception as error:  # rclpy would drop it silently
                 self._error = error
-                if not self._starting:
+                if not self._is_starting:
                     self.get_logger().error(f"cannot {what}: {type(error).__name__}: {error}")
                 if undo is None or not isinstance(error, SqlRosError):
                     return BROKEN
@@ -196,63 +258,98 @@ class ManagedNode(LiveParameters, LifecycleNode):
                 return REFUSED
             if phase != self.phase:
                 self.get_logger().info(f"{self.get_fully_qualified_name()}: {phase}")
-            self._error, self.phase = None, phase
+            self._error = None
+            self.phase = phase
             return DONE
 
     def _configure(self) -> None:
+        """Configure, then start to read topics and to serve."""
         self.configure()
         self.reading.start()
+        self.serving.start()
 
-    def _claim(self) -> None:
+    def _claim_place(self) -> None:
+        """Claim the place of this node.
+
+        Raises:
+            ConfigError: Another process has it.
+        """
         self.presence.claim(self.commanded())
 
-    def _give_way(self, why: str) -> None:
-        """Move nothing from now on and deactivate; with `autostart` the process ends."""
+    def _yield_place(self, why: str) -> None:
+        """Stop motion and deactivate, because an older process has this place.
+
+        With `autostart` the process ends.
+
+        Args:
+            why: The reason, for the log.
+        """
         self.ended.set()
         if self.configs[0].autostart:
             self.failure = ConfigError(why)
             self.finished.set()
         else:
             self.get_logger().error(f"deactivating: {why}")
-            self._gives_way.trigger()
+            self._yield_trigger.trigger()
 
     def _activate(self) -> None:
+        """Prepare and activate, and report it to the supervisor."""
         self.prepare()
         self.ended.clear()
         self.activate()
         report_active()
 
     def _end_activation(self) -> None:
+        """Deactivate, then release the place of this node."""
         self.ended.set()
         self.phase = "inactive"
         self.deactivate()
         self.presence.release()
 
-    def _remove(self) -> None:
-        """Destroys every entity that was not there when the node was made."""
+    def _destroy_entities(self) -> None:
+        """Destroy every entity that was not there when the node was created."""
         self.reading.stop()
+        self.serving.stop()
         self.cleanup()
-        destroy = (self.destroy_publisher, self.destroy_subscription, self.destroy_service, self.destroy_timer)
+        destroy = (
+            self.destroy_publisher,
+            self.destroy_subscription,
+            self.destroy_service,
+            self.destroy_timer,
+        )
         for before, now, remove in zip(self._permanent, self._entities(), destroy):
             for entity in now:
                 if entity not in before:
                     remove(entity)
 
     def _entities(self) -> list[list[Any]]:
-        return [list(self.publishers), list(self.subscriptions), list(self.services), list(self.timers)]
+        """Return the publishers, subscriptions, services and timers that the node has now, a
+        list of each.
+        """
+        return [
+            list(self.publishers),
+            list(self.subscriptions),
+            list(self.services),
+            list(self.timers),
+        ]
 
-    def _look_at_graph(self) -> None:
-        """Say who cannot be heard, and who else commands the arm."""
-        for line in self.reading.unheard():
+    def _query_graph(self) -> None:
+        """Report publishers that cannot be received, and other publishers of the commands."""
+        for line in self.reading.incompatible_publishers():
             self._diagnostics.fault("incompatible_qos", line)
-        self._say_strangers()
+        self._report_unclaimed_publishers()
 
-    def _say_strangers(self) -> None:
-        if strangers := self.presence.strangers():
-            names = ", ".join(strangers)
-            self._diagnostics.fault("commands_shared", f"{names} publishes on {self.commanded()}, too: the arm obeys both")
+    def _report_unclaimed_publishers(self) -> None:
+        """Count a fault if other nodes publish the commands of this node."""
+        if others := self.presence.unclaimed_publishers(self.owns):
+            names = ", ".join(others)
+            self._diagnostics.fault(
+                "commands_shared",
+                f"{names} publishes on {self.commanded()}, too: the arm obeys both",
+            )
 
     def _status(self) -> Status:
+        """Return the status for /diagnostics in any phase."""
         if self.phase == "active":
             return self.report()
         if self._error is not None:

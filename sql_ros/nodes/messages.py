@@ -1,27 +1,32 @@
-"""Every message layout of sql_ros, in one place: standard types only, versioned and self-describing by their dimension labels.
+"""Every message layout of sql_ros: standard types only, with a version and the names of the values
+in the dimension labels.
 
 ====================  ======================  =====================================================================
 topic                 type                    content
 ====================  ======================  =====================================================================
 joint_states          JointState              the arm; mapped by joint name, see `state_reader.py`
 ~/commands            Float64MultiArray       one value per joint in command order; dim 0 labels mode and joints, dim 1
-                                              (optional) the stamp of the state it answers; other types: `adapters.py`
+                                              (optional) the stamp of the state it answers; other
+                                              types: `adapters.py`
 replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
-actor/goal            PoseStamped             where to go, in mode play; see `goal_intake.py`
-actor/goal_status     String                  what became of it, latched
+actor/goal            PoseStamped             wanted position of the tool, in mode play; see `goal_intake.py`
+actor/goal_status     String                  result of the goal, latched
 learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and what is acknowledged of every actor process; dim 1 labels the
-                                              session: sent while the learner is active, that is, accepted the run
+                                              session. It is sent while the learner is active, so
+                                                  that
+                                              it has accepted the run
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
 target                PoseStamped             of the episode that begins, in the base frame; a simulation puts its goal there
-sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels its kind and the body: done to the simulated arm at once
+sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels its kind and the body; acts on the simulated arm at once
 /sql_ros/claims       UInt64MultiArray        `CLAIM_FIELDS`; dims 1 to 4 label node, command topic, session and process: a sign of life
 trials/prompt         String                  what an operator is to do now; empty: nothing
 ====================  ======================  =====================================================================
 
-`<x>_to_msg` builds, `<x>_from_msg` checks and raises `MessageError`: a wrong length, a value that is not finite or beyond what networks
-take, an unknown version, a foreign schema. Nothing is unpickled.
-"""
+`<x>_to_msg` converts to a message. `<x>_from_msg` checks a message, and raises `MessageError` for a
+wrong length, a value that is not finite or too large for the networks, an unknown version, and
+another schema. Nothing is unpickled.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -39,34 +44,71 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
+from std_msgs.msg import (
+    Float64MultiArray,
+    MultiArrayDimension,
+    MultiArrayLayout,
+    UInt8MultiArray,
+    UInt64MultiArray,
+)
 
-from sql_ros.core.errors import MessageError
-from sql_ros.core.policy import LARGEST_FILE
-from sql_ros.core.replay import Transition
-from sql_ros.core.spec import TaskSpec
+from sql_ros.common.errors import MessageError
 from sql_ros.nodes.claims import Claim
-from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.policy.runtime import LARGEST_FILE
+from sql_ros.policy.task_spec import TaskSpec
+from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD, Transition
 from sql_ros.robot.arm import Vector
-from sql_ros.robot.disturbance import Disturbance
+from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.trials.disturbance import Disturbance
 
-TRANSITION_FIELDS = ("actor", "run", "episode", "step", "sequence", "oldest", "policy_version", "reward", "terminated", "truncated")
-PROGRESS_FIELDS = ("transitions", "updates", "policy_version")  # then run and sequence of every actor process
+TRANSITION_FIELDS = (
+    "actor",
+    "run",
+    "episode",
+    "step",
+    "sequence",
+    "oldest",
+    "policy_version",
+    "reward",
+    "terminated",
+    "truncated",
+)
+# run and sequence of every actor process follow
+PROGRESS_FIELDS = ("transitions", "updates", "policy_version")
 PROGRESS_LABEL = f"sql_ros.progress/3 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
 CLAIM_FIELDS = ("since_ns", "id")
 CLAIM_LABEL = f"sql_ros.claim/1 {' '.join(CLAIM_FIELDS)}"
-CLAIM_TEXTS = ("node", "commands", "session", "process")  # one label each, after its name and a space
-LONGEST_LABEL = 512  # of a claim: two names of topics have 255 characters at most
+# one label per text: its name, a space, the text
+CLAIM_TEXTS = ("node", "commands", "session", "process")
+LONGEST_LABEL = 512  # of a claim; a topic name has 255 characters at most
 DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
-LARGEST_INPUT = 1e4  # of an observation in units of its scale: networks are made for about 1, and one next state of 1e6 made some NaN
-LARGEST_REWARD = 1e6  # none is meant to be, and Adam keeps the square of what one makes for thousands of updates
-LOCKSTEP_TRANSITIONS = 50  # of an actor, after which it waits in lockstep for what is learned from them: 2.5 s of an arm at 20 Hz
-EPISODE_FIELDS = ("index", "steps", "robot_steps", "undiscounted_return", "success", "distance", "policy_version")
+# of an actor, after which it waits in lockstep for the learner: 2.5 s of an arm at 20 Hz
+LOCKSTEP_TRANSITIONS = 50
+EPISODE_FIELDS = (
+    "index",
+    "steps",
+    "robot_steps",
+    "undiscounted_return",
+    "success",
+    "distance",
+    "policy_version",
+)
 
 
 @dataclass(frozen=True)
 class ReplayEntry:
-    """A transition and where it comes from: an actor (its parameter `actor_id`), its process (`run`), its count (`sequence`, from 1)."""
+    """A transition and its origin.
+
+    Attributes:
+        actor: The actor, its parameter `actor_id`.
+        run: Number of the actor's process.
+        episode: Number of the episode.
+        step: Number of the control step in the episode.
+        sequence: Number of the transition in the process, from 1.
+        policy_version: Version of the policy that acted; 0: none.
+        transition: The transition.
+        oldest: Sequence number of the first transition that the actor can still send.
+    """
 
     actor: int
     run: int
@@ -75,57 +117,90 @@ class ReplayEntry:
     sequence: int
     policy_version: int
     transition: Transition
-    oldest: int = 1  # sequence of the first one that the actor can still send
+    oldest: int = 1
 
     @property
     def is_waited_for(self) -> bool:
-        """In lockstep the actor goes on with a policy that was trained on this one: at the end of an episode, and in between."""
-        return self.transition.terminated or self.transition.truncated or self.sequence % LOCKSTEP_TRANSITIONS == 0
+        """Return whether the actor waits for the training on this transition, in lockstep.
+
+        It waits at the end of an episode, and after every `LOCKSTEP_TRANSITIONS`.
+        """
+        return (
+            self.transition.terminated
+            or self.transition.truncated
+            or self.sequence % LOCKSTEP_TRANSITIONS == 0
+        )
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the learner is."""
+    """The progress of a learner.
+
+    Attributes:
+        transitions: Number in the run.
+        updates: Number of gradient updates.
+        policy_version: Version of the newest policy published.
+        acknowledged: Actor process to the sequence number up to which everything is safe; in
+            lockstep also trained on.
+        session: Session of the stack that the learner belongs to; empty: started by hand.
+    """
 
     transitions: int
     updates: int
-    policy_version: int  # newest published
-    acknowledged: Mapping[int, int]  # run of an actor to the sequence up to which everything is safe; in lockstep also trained on
-    session: str = ""  # of the start of the stack that the learner belongs to; empty: started by hand
+    policy_version: int
+    acknowledged: Mapping[int, int]
+    session: str = ""
 
 
-# --- joint states ---------------------------------------------------------------------------------------------------------------------
+# --- joint states ---
 
 
 def stamp_to_msg(stamp_ns: int) -> Time:
-    """Nanoseconds to builtin_interfaces/Time."""
+    """Convert a time [ns] to builtin_interfaces/Time."""
     return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
 
 
 def clock_to_msg(stamp_ns: int) -> Clock:
-    """Simulated time."""
+    """Convert simulated time [ns] to a message of /clock."""
     return Clock(clock=stamp_to_msg(stamp_ns))
 
 
-def state_to_msg(stamp_ns: int, joints: Sequence[str], position: Vector, velocity: Vector, effort: Vector) -> JointState:
-    """Joint values (N,) [rad], [rad/s], [N m]."""
+def state_to_msg(
+    stamp_ns: int, joints: Sequence[str], position: Vector, velocity: Vector, effort: Vector
+) -> JointState:
+    """Convert a state of the arm to JointState.
+
+    Args:
+        stamp_ns: Time of the measurement [ns].
+        joints: Joint names on topics.
+        position: (N,) [rad].
+        velocity: (N,) [rad/s].
+        effort: (N,) [N m].
+    """
     message = JointState(name=list(joints))
     message.header.stamp = stamp_to_msg(stamp_ns)
-    message.position, message.velocity, message.effort = (_doubles(x) for x in (position, velocity, effort))
+    message.position, message.velocity, message.effort = (
+        _doubles(x) for x in (position, velocity, effort)
+    )
     return message
 
 
-# --- commands -------------------------------------------------------------------------------------------------------------------------
+# --- commands ---
 
 
-def command_to_msg(values: Vector, mode: str, joints: Sequence[str], answers_ns: int) -> Float64MultiArray:
-    """A command (N,); controllers of ros2_control read the data and ignore the labels.
+def command_to_msg(
+    values: Vector, mode: str, joints: Sequence[str], answers_ns: int
+) -> Float64MultiArray:
+    """Convert a command to an array that is labelled with mode, joints and "answers <stamp>".
+
+    Controllers of ros2_control read the data and ignore the labels.
 
     Args:
-        values: (N,) in the unit of the mode.
+        values: Command in the unit of the mode, (N,).
         mode: "position", "velocity" or "torque".
-        joints: names in command order.
-        answers_ns: stamp of the state that it answers; in lockstep the simulation steps on exactly this answer.
+        joints: Joint names in command order.
+        answers_ns: Stamp of the state that it answers [ns]. In lockstep the simulation steps on
+            exactly this command.
     """
     count = len(joints)
     names = MultiArrayDimension(label=f"{mode} {' '.join(joints)}", size=count, stride=count)
@@ -133,15 +208,24 @@ def command_to_msg(values: Vector, mode: str, joints: Sequence[str], answers_ns:
     return Float64MultiArray(layout=MultiArrayLayout(dim=[names, answers]), data=_doubles(values))
 
 
-def command_from_msg(message: Float64MultiArray, mode: str, joints: Sequence[str]) -> tuple[Vector, int | None]:
-    """The command (N,) and the stamp of the state it answers [ns], None where it has no label for it.
+def command_from_msg(
+    message: Float64MultiArray, mode: str, joints: Sequence[str]
+) -> tuple[Vector, int | None]:
+    """Convert a message to a command.
+
+    Returns:
+        The command (N,), and the stamp of the state that it answers [ns]; None if no label names
+        one.
 
     Raises:
-        MessageError: wrong length, a value that is not finite, or labels of another mode or joint order.
+        MessageError: The length is wrong, a value is not finite, or the labels name another mode or
+            joint order.
     """
     values = np.frombuffer(message.data, np.float64)
     if len(values) != len(joints):
-        raise MessageError(f"command has {len(values)} values, expected {len(joints)}: {', '.join(joints)}")
+        raise MessageError(
+            f"command has {len(values)} values, expected {len(joints)}: {', '.join(joints)}"
+        )
     if not np.isfinite(values).all():
         raise MessageError(f"command is not finite: {values}")
     labels = [dimension.label for dimension in message.layout.dim]
@@ -152,10 +236,10 @@ def command_from_msg(message: Float64MultiArray, mode: str, joints: Sequence[str
 
 
 def read_answers(label: str) -> int | None:
-    """The stamp [ns] in "answers <stamp>"; None for an empty label.
+    """Return the stamp [ns] in a label "answers <stamp>"; None for an empty label.
 
     Raises:
-        MessageError: a label of another form.
+        MessageError: The label has another form.
     """
     if not label:
         return None
@@ -165,122 +249,202 @@ def read_answers(label: str) -> int | None:
     return int(stamp)
 
 
-# --- replay ---------------------------------------------------------------------------------------------------------------------------
+# --- replay ---
 
 
 class TransitionCodec:
-    """Transitions of one task to messages and back."""
+    """Converts transitions of one task to messages and back.
+
+    Args:
+        spec: Interface of the task.
+    """
 
     def __init__(self, spec: TaskSpec) -> None:
-        observation, action = spec.observation_size, spec.action_size
+        observation = spec.observation_size
+        action = spec.action_size
         self._sizes = (observation, action, observation)
         self._count = len(TRANSITION_FIELDS) + sum(self._sizes)
         inputs = LARGEST_INPUT * np.abs(spec.observation_scale)
-        self._largest = np.concatenate((np.full(len(TRANSITION_FIELDS), np.inf), inputs, np.ones(action), inputs))
+        self._largest = np.concatenate(
+            (np.full(len(TRANSITION_FIELDS), np.inf), inputs, np.ones(action), inputs)
+        )
         self._largest[TRANSITION_FIELDS.index("reward")] = LARGEST_REWARD
-        names = f"{' '.join(TRANSITION_FIELDS)} observation[{observation}] action[{action}] next_observation[{observation}]"
+        names = (
+            f"{' '.join(TRANSITION_FIELDS)} observation[{observation}] action[{action}]"
+            f" next_observation[{observation}]"
+        )
         self._label = f"sql_ros.transition/2 {names}"
         self._schema = f"schema {spec.schema_hash}"
         content = MultiArrayDimension(label=self._label, size=self._count, stride=self._count)
-        self._layout = MultiArrayLayout(dim=[content, MultiArrayDimension(label=self._schema, size=1, stride=1)])
-        self._head = bytes(serialize_message(self.wrap(bytes(8 * self._count), 0)))[: -8 * self._count]
+        self._layout = MultiArrayLayout(
+            dim=[content, MultiArrayDimension(label=self._schema, size=1, stride=1)]
+        )
+        self._head = bytes(serialize_message(self.wrap(bytes(8 * self._count), 0)))[
+            : -8 * self._count
+        ]
 
     def pack(self, entry: ReplayEntry) -> bytes:
-        """Doubles in the order of the label: to be kept.
+        """Return the bytes of an entry: doubles in the order of the label.
 
         Raises:
-            MessageError: of a size that nobody would take.
+            MessageError: A value is too large.
         """
-        e, t = entry, entry.transition
-        head = (e.actor, e.run, e.episode, e.step, e.sequence, e.oldest, e.policy_version, t.reward, t.terminated, t.truncated)
+        e = entry
+        t = entry.transition
+        head = (
+            e.actor,
+            e.run,
+            e.episode,
+            e.step,
+            e.sequence,
+            e.oldest,
+            e.policy_version,
+            t.reward,
+            t.terminated,
+            t.truncated,
+        )
         values = np.concatenate((head, t.observation, t.action, t.next_observation))
         self._check_sizes(values)
         return values.tobytes()
 
     def unpack(self, content: bytes) -> ReplayEntry:
-        """What `pack` made.
+        """Return the entry that `pack` converted.
 
         Raises:
-            MessageError: of another length or with wrong values.
+            MessageError: The length or a value is wrong.
         """
         return self._check(np.frombuffer(content[: len(content) // 8 * 8], np.float64))
 
     def wrap(self, content: bytes, oldest: int) -> Float64MultiArray:
-        """What `pack` made as a message, with the sequence of the first one that can still be sent."""
+        """Return a message of packed bytes.
+
+        Args:
+            content: Result of `pack`.
+            oldest: Sequence number of the first transition that can still be sent.
+        """
         message = Float64MultiArray(layout=self._layout, data=array.array("d", content))
         message.data[TRANSITION_FIELDS.index("oldest")] = oldest
         return message
 
-    def to_wire(self, content: bytes, oldest: int) -> bytes:
-        """`wrap` in its serialised form, of which only the content is written anew."""
+    def serialize(self, content: bytes, oldest: int) -> bytes:
+        """Return the serialised message that `wrap` makes, without rclpy's conversion.
+
+        Args:
+            content: Result of `pack`.
+            oldest: Sequence number of the first transition that can still be sent.
+        """
         at = 8 * TRANSITION_FIELDS.index("oldest")
         return b"".join((self._head, content[:at], struct.pack("d", oldest), content[at + 8 :]))
 
     def to_msg(self, entry: ReplayEntry) -> Float64MultiArray:
-        """An entry as a message."""
+        """Convert an entry to a message."""
         return self.wrap(self.pack(entry), entry.oldest)
 
     def from_msg(self, message: Float64MultiArray) -> ReplayEntry:
-        """Checks everything before anything is kept.
+        """Check a message and convert it to an entry.
 
         Raises:
-            MessageError: says what came and what was expected.
+            MessageError: Labels, length or a value are wrong; the text says what was expected.
         """
         labels = [dimension.label for dimension in message.layout.dim]
         values = np.frombuffer(message.data, np.float64)
         if len(labels) != 2 or labels[0].split(" ")[0] != "sql_ros.transition/2":
-            raise MessageError(f"transition has labels {labels}, expected 'sql_ros.transition/2 ...': another version?")
+            raise MessageError(
+                f"transition has labels {labels}, expected 'sql_ros.transition/2 ...': another"
+                " version?"
+            )
         if labels[1] != self._schema or labels[0] != self._label:
-            raise MessageError(f"transition has '{labels[1]}', expected '{self._schema}': actor and learner disagree on the task")
+            raise MessageError(
+                f"transition has '{labels[1]}', expected '{self._schema}': actor and learner"
+                " disagree on the task"
+            )
         return self._check(values)
 
     def _check(self, values: Vector) -> ReplayEntry:
+        """Check the values of a transition, and convert them to an entry.
+
+        Raises:
+            MessageError: The length is wrong, or a value is not finite as float32, or not in its
+                range.
+        """
         if len(values) != self._count:
-            parts = f"2 x {self._sizes[0]} observation + {self._sizes[1]} action + {len(TRANSITION_FIELDS)}"
-            raise MessageError(f"transition has {len(values)} values, expected {self._count} ({parts})")
+            parts = (
+                f"2 x {self._sizes[0]} observation + {self._sizes[1]} action +"
+                f" {len(TRANSITION_FIELDS)}"
+            )
+            raise MessageError(
+                f"transition has {len(values)} values, expected {self._count} ({parts})"
+            )
         with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(np.float32))  # what the buffer keeps
+            finite = np.isfinite(values.astype(np.float32))  # the buffer's type
         if not finite.all():
-            raise MessageError(f"transition has values that are not finite as float32 at {np.flatnonzero(~finite).tolist()}")
+            raise MessageError(
+                "transition has values that are not finite as float32 at"
+                f" {np.flatnonzero(~finite).tolist()}"
+            )
         self._check_sizes(values)
         return self._unpack(values)
 
     def _check_sizes(self, values: Vector) -> None:
+        """Check that no value is larger than the learner accepts.
+
+        Raises:
+            MessageError: One is.
+        """
         fits = np.abs(values) <= self._largest
         if not fits.all():
             at = np.flatnonzero(~fits)
-            raise MessageError(f"transition has {values[at]} at {at.tolist()}, expected [-x, x] with x = {self._largest[at]}")
+            raise MessageError(
+                f"transition has {values[at]} at {at.tolist()}, expected [-x, x] with x ="
+                f" {self._largest[at]}"
+            )
 
     def _unpack(self, values: Vector) -> ReplayEntry:
+        """Convert values to an entry.
+
+        Raises:
+            MessageError: A count is no whole number, a flag is neither 0 nor 1, or `oldest` is
+                after `sequence`.
+        """
         *counts, reward, terminated, truncated = values[: len(TRANSITION_FIELDS)].tolist()
         if any(count < 0 or count != int(count) for count in counts):
             raise MessageError(f"transition has counts {counts}, expected whole numbers")
         actor, run, episode, step, sequence, oldest, version = (int(count) for count in counts)
         if not 1 <= oldest <= sequence:
-            raise MessageError(f"transition has sequence {sequence} and oldest {oldest}, expected both from 1, the oldest no later")
+            raise MessageError(
+                f"transition has sequence {sequence} and oldest {oldest}, expected both from 1, the"
+                " oldest no later"
+            )
         if not {terminated, truncated} <= {0.0, 1.0}:
-            raise MessageError(f"transition has terminated {terminated} and truncated {truncated}, expected 0 or 1")
+            raise MessageError(
+                f"transition has terminated {terminated} and truncated {truncated}, expected 0 or 1"
+            )
         bounds = np.cumsum(self._sizes)[:-1]
-        observation, action, following = np.split(values[len(TRANSITION_FIELDS) :].astype(np.float32), bounds)
-        transition = Transition(observation, action, reward, following, bool(terminated), bool(truncated))
+        observation, action, following = np.split(
+            values[len(TRANSITION_FIELDS) :].astype(np.float32), bounds
+        )
+        transition = Transition(
+            observation, action, reward, following, bool(terminated), bool(truncated)
+        )
         return ReplayEntry(actor, run, episode, step, sequence, version, transition, oldest)
 
 
-# --- policies -------------------------------------------------------------------------------------------------------------------------
+# --- policies ---
 
 
 def policy_to_msg(data: bytes) -> UInt8MultiArray:
-    """An ONNX file with its SHA-256."""
+    """Convert the bytes of an ONNX file to a message with its SHA-256."""
     label = f"sql_ros.policy/1 sha256 {hashlib.sha256(data).hexdigest()}"
     dimension = MultiArrayDimension(label=label, size=len(data), stride=len(data))
     return UInt8MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=data)
 
 
 def policy_from_msg(message: UInt8MultiArray) -> bytes:
-    """The file, whole and unaltered on the way.
+    """Return the bytes of the ONNX file, verified by their SHA-256.
 
     Raises:
-        MessageError: unknown version, too large, or another SHA-256 than labelled.
+        MessageError: The version is unknown, the file is too large, or its SHA-256 differs from the
+            label.
     """
     labels = [dimension.label for dimension in message.layout.dim]
     if len(labels) != 1 or not labels[0].startswith("sql_ros.policy/1 sha256 "):
@@ -294,32 +458,45 @@ def policy_from_msg(message: UInt8MultiArray) -> bytes:
     return data
 
 
-# --- progress and episodes ------------------------------------------------------------------------------------------------------------
+# --- progress and episodes ---
 
 
 def progress_to_msg(progress: Progress) -> UInt64MultiArray:
-    """Return `PROGRESS_FIELDS`, run and sequence of every actor process, and the session."""
+    """Convert progress: `PROGRESS_FIELDS`, then run and sequence number of every actor process."""
     pairs = [number for pair in progress.acknowledged.items() for number in pair]
-    values = array.array("Q", [progress.transitions, progress.updates, progress.policy_version, *pairs])
+    values = array.array(
+        "Q", [progress.transitions, progress.updates, progress.policy_version, *pairs]
+    )
     content = MultiArrayDimension(label=PROGRESS_LABEL, size=len(values), stride=len(values))
     session = MultiArrayDimension(label=f"session {progress.session}", size=1, stride=1)
     return UInt64MultiArray(layout=MultiArrayLayout(dim=[content, session]), data=values)
 
 
 def progress_from_msg(message: UInt64MultiArray) -> Progress:
-    """Raises MessageError on another version or length."""
-    labels, values = [dimension.label for dimension in message.layout.dim], list(message.data)
+    """Convert a message to progress.
+
+    Raises:
+        MessageError: The version or the length is wrong.
+    """
+    labels = [dimension.label for dimension in message.layout.dim]
+    values = list(message.data)
     if len(labels) != 2 or labels[0] != PROGRESS_LABEL or not labels[1].startswith("session "):
-        raise MessageError(f"message has labels {labels}, expected '{PROGRESS_LABEL}' and 'session <session>'")
+        raise MessageError(
+            f"message has labels {labels}, expected '{PROGRESS_LABEL}' and 'session <session>'"
+        )
     head = len(PROGRESS_FIELDS)
     if len(values) < head or (len(values) - head) % 2:
-        raise MessageError(f"progress has {len(values)} values, expected {head} and two per actor process")
+        raise MessageError(
+            f"progress has {len(values)} values, expected {head} and two per actor process"
+        )
     acknowledged = dict(zip(values[head::2], values[head + 1 :: 2]))
-    return Progress(*values[:head], acknowledged, labels[1].removeprefix("session "))
+    transitions, updates, policy_version = values[:head]
+    session = labels[1].removeprefix("session ")
+    return Progress(transitions, updates, policy_version, acknowledged, session)
 
 
 def claim_to_msg(claim: Claim) -> UInt64MultiArray:
-    """Return `CLAIM_FIELDS`, labelled with the texts of the claim."""
+    """Convert a claim: `CLAIM_FIELDS`, labelled with the texts of the claim."""
     texts = [f"{name} {getattr(claim, name)}" for name in CLAIM_TEXTS]
     layout = _layout("sql_ros.claim/1", CLAIM_FIELDS)
     layout.dim += [MultiArrayDimension(label=text, size=1, stride=1) for text in texts]
@@ -327,10 +504,10 @@ def claim_to_msg(claim: Claim) -> UInt64MultiArray:
 
 
 def claim_from_msg(message: UInt64MultiArray) -> Claim:
-    """Return the claim of another process.
+    """Convert a message to the claim of another process.
 
     Raises:
-        MessageError: Another version or length, or texts that are no names.
+        MessageError: The version or the length is wrong, or a text is no name.
     """
     labels = [dimension.label for dimension in message.layout.dim]
     if labels[:1] != [CLAIM_LABEL] or len(message.data) != len(CLAIM_FIELDS):
@@ -345,39 +522,69 @@ def claim_from_msg(message: UInt64MultiArray) -> Claim:
 
 
 def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:
-    """See `EPISODE_FIELDS`."""
+    """Convert the summary of an episode: `EPISODE_FIELDS`."""
     values = asdict(summary)
     data = array.array("d", [float(values[name]) for name in EPISODE_FIELDS])
     return Float64MultiArray(layout=_layout("sql_ros.episode/1", EPISODE_FIELDS), data=data)
 
 
 def episode_from_msg(message: Float64MultiArray) -> EpisodeSummary:
-    """Raises MessageError on another version, length, a count that is none, or a value that is not finite as float32."""
+    """Convert a message to the summary of an episode.
+
+    Raises:
+        MessageError: The version or the length is wrong, a count is no whole number, or a value is
+            not finite as float32.
+    """
     _check_layout(message, "sql_ros.episode/1", EPISODE_FIELDS)
-    if not (np.abs(message.data) <= np.finfo(np.float32).max).all():  # sums of such are finite, and can be drawn
-        raise MessageError(f"episode has values that are not finite as float32: {list(message.data)}")
+    # sums of such values are finite, and can be plotted
+    if not (np.abs(message.data) <= np.finfo(np.float32).max).all():
+        raise MessageError(
+            f"episode has values that are not finite as float32: {list(message.data)}"
+        )
     index, steps, robot_steps, undiscounted_return, success, distance, version = message.data
     counts = index, steps, robot_steps, version
     if any(count < 0 or count != int(count) for count in counts):
         raise MessageError(f"episode has counts {counts}, expected whole numbers")
-    return EpisodeSummary(int(index), int(steps), int(robot_steps), undiscounted_return, bool(success), distance, int(version))
+    return EpisodeSummary(
+        int(index),
+        int(steps),
+        int(robot_steps),
+        undiscounted_return,
+        bool(success),
+        distance,
+        int(version),
+    )
 
 
 def _layout(kind: str, fields: Sequence[str]) -> MultiArrayLayout:
-    return MultiArrayLayout(dim=[MultiArrayDimension(label=f"{kind} {' '.join(fields)}", size=len(fields), stride=len(fields))])
+    """Return a layout whose label has the kind, with its version, and the names of the fields."""
+    return MultiArrayLayout(
+        dim=[
+            MultiArrayDimension(
+                label=f"{kind} {' '.join(fields)}", size=len(fields), stride=len(fields)
+            )
+        ]
+    )
 
 
 def _check_layout(message: Any, kind: str, fields: Sequence[str]) -> None:
+    """Check label and length of a message with one dimension.
+
+    Raises:
+        MessageError: One of them is wrong.
+    """
     labels = [dimension.label for dimension in message.layout.dim]
     expected = f"{kind} {' '.join(fields)}"
     if labels != [expected]:
         raise MessageError(f"message has labels {labels}, expected ['{expected}']")
     if len(message.data) != len(fields):
-        raise MessageError(f"message '{kind}' has {len(message.data)} values, expected {len(fields)}")
+        raise MessageError(
+            f"message '{kind}' has {len(message.data)} values, expected {len(fields)}"
+        )
 
 
 def _doubles(values: npt.ArrayLike) -> array.array[float]:
-    """As rclpy takes it fastest."""
+    """Return values as an array of doubles, the type that rclpy converts fastest."""
     return array.array("d", np.asarray(values, np.float64).tobytes())
 
 
@@ -385,20 +592,32 @@ def _doubles(values: npt.ArrayLike) -> array.array[float]:
 
 
 def target_to_msg(position: Vector, stamp_ns: int, frame: str) -> PoseStamped:
-    """Return a target [m] (3,), upright in the base frame, of that name."""
+    """Convert a target.
+
+    Args:
+        position: Target of the tool in the base frame, (3,) [m].
+        stamp_ns: Time of the state at which the episode begins [ns].
+        frame: Name of the base frame.
+    """
     message = PoseStamped()
     message.header.frame_id = frame
     message.header.stamp = stamp_to_msg(stamp_ns)
-    message.pose.position.x, message.pose.position.y, message.pose.position.z = (float(value) for value in position)
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = (
+        float(value) for value in position
+    )
     message.pose.orientation.w = 1.0
     return message
 
 
 def target_from_msg(message: PoseStamped, frame: str) -> Vector:
-    """Return the position [m] (3,) in the base frame, of that name.
+    """Return the position of a target in the base frame, (3,) [m].
+
+    Args:
+        message: The target.
+        frame: Name of the base frame.
 
     Raises:
-        MessageError: another frame, or a value that is not finite.
+        MessageError: The frame is another one, or a value is not finite.
     """
     if message.header.frame_id not in ("", frame):
         raise MessageError(f"target in frame '{message.header.frame_id}', expected '{frame}'")
@@ -412,25 +631,40 @@ def target_from_msg(message: PoseStamped, frame: str) -> Vector:
 
 
 def disturbance_to_msg(disturbance: Disturbance) -> Float64MultiArray:
-    """See `DISTURBANCE_FIELDS`; the vector is a force [N] or a position [m] in the frame `base`."""
+    """Convert a disturbance: `DISTURBANCE_FIELDS`, labelled with its kind and body."""
     layout = _layout("sql_ros.disturbance/1", DISTURBANCE_FIELDS)
-    layout.dim.append(MultiArrayDimension(label=f"{disturbance.kind} {disturbance.body}".strip(), size=1, stride=1))
+    layout.dim.append(
+        MultiArrayDimension(
+            label=f"{disturbance.kind} {disturbance.body}".strip(), size=1, stride=1
+        )
+    )
     values = (disturbance.size, *disturbance.vector, disturbance.duration_s, disturbance.ramp_s)
     return Float64MultiArray(layout=layout, data=_doubles(values))
 
 
 def disturbance_from_msg(message: Float64MultiArray) -> Disturbance:
-    """Raises MessageError on another version, length, an unknown kind, or a value that is not finite."""
+    """Convert a message to a disturbance.
+
+    Raises:
+        MessageError: The version, the length or the kind is wrong, or a value is not finite.
+    """
     labels = [dimension.label for dimension in message.layout.dim]
     expected = f"sql_ros.disturbance/1 {' '.join(DISTURBANCE_FIELDS)}"
     if len(labels) != 2 or labels[0] != expected:
-        raise MessageError(f"disturbance has labels {labels}, expected '{expected}' and '<kind> <body>'")
+        raise MessageError(
+            f"disturbance has labels {labels}, expected '{expected}' and '<kind> <body>'"
+        )
     if len(message.data) != len(DISTURBANCE_FIELDS) or not np.isfinite(message.data).all():
-        raise MessageError(f"disturbance has the values {list(message.data)}, expected {len(DISTURBANCE_FIELDS)} finite ones")
+        raise MessageError(
+            f"disturbance has the values {list(message.data)}, expected {len(DISTURBANCE_FIELDS)}"
+            " finite ones"
+        )
     kind, _, body = labels[1].partition(" ")
     size, x, y, z, duration_s, ramp_s = message.data
     if min(duration_s, ramp_s) < 0.0:
-        raise MessageError(f"disturbance lasts {duration_s} s and {ramp_s} s on the way down, expected 0 or more")
+        raise MessageError(
+            f"disturbance lasts {duration_s} s and {ramp_s} s on the way down, expected 0 or more"
+        )
     try:
         return Disturbance(kind, size, body, (x, y, z), duration_s, ramp_s)
     except ValueError as error:

@@ -1,6 +1,8 @@
-"""The monitor: watches a run, evaluates its policies in a simulation of its own, shows progress, ends the run, writes the report.
+"""The monitor: watches a run, evaluates its policies in a simulation of its own, shows progress,
+ends the run, writes the report.
 
-It never commands the arm. It ends when the task is learned (train) or when it is told to; the stack ends with it.
+It never commands the arm. It ends when the task is learned (train) or when it is told to. The stack
+ends with it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,26 +22,30 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError, MessageError, PolicyError, SqlRosError
-from sql_ros.core.policy import Policy
+from sql_ros.common.config import Config, option
+from sql_ros.common.errors import ConfigError, MessageError, PolicyError, SqlRosError
+from sql_ros.common.metrics_file import MetricsFile
+from sql_ros.nodes.barrier import LearnerBarrier
 from sql_ros.nodes.diagnostics import OK, WARN, Diagnostics, Status
-from sql_ros.nodes.ending import ENDING
+from sql_ros.nodes.ending import ENDING, NOT_SUSPENDED
+from sql_ros.nodes.message_signing import FollowedLearner, MessageSigner
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
-from sql_ros.nodes.parameters import LiveParameters, declare_configs, read_policy
+from sql_ros.nodes.parameters import LiveParameters, declare_configs
 from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
-from sql_ros.nodes.seal import Followed, Seal
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.policy_file import read_policy
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluation, Evaluator
-from sql_ros.runs.progress import MetricsFile, RunProgress
+from sql_ros.runs.progress import RunProgress
 from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View
 
+EVALUATION_SEED = 1000  # of start poses and targets, the same for every policy
 LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
-STACK_NODES = ("actor", "learner", "sim_bridge", "monitor")  # whose faults are shown
-SAMPLE = 20  # episodes that every evaluated policy plays
+STACK_NODES = ("actor", "learner", "sim_bridge", "monitor")  # nodes whose faults are shown
+LEAST_EPISODES = 20  # episodes that every evaluated policy plays
 
 
 @dataclass(frozen=True)
@@ -48,71 +53,97 @@ class MonitorConfig(Config):
     """Parameters of the monitor."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
-    mode: str = option("train", "train: evaluate policies; play: watch only", choices=("train", "play"))
-    policy: str = option("", "ONNX file that plays, for the report")
-    real_arm: bool = option(False, "the episodes are those of a real arm; the evaluations stay simulated")
-    run_dir: str = option("", "where report, curves, metrics and policy go; empty: nowhere, watch only")
-    key_file: str = option("", "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen'; empty: they are not")
-    seed: int = option(0, "named in the report; evaluation episodes have seeds of their own", minimum=0)
-    command: str = option("", "that repeats the run, for the report")
-    evaluation_episodes: int = option(100, "of one evaluation", minimum=1, live=True)
-    evaluation_seed: int = option(1000, "of start poses and targets: the same for every policy", minimum=0)
-    evaluation_period: int = option(10, "policies from one evaluation to the next", minimum=1, live=True)
-    success_threshold: float = option(
-        0.95, "share of evaluation episodes at which the task is learned", minimum=0.0, maximum=1.0, live=True
+    mode: str = option(
+        "train", "train: evaluate policies; play: watch only", choices=("train", "play")
     )
-    stops_on_success: bool = option(True, "end the run then", live=True)
-    session: str = option("", "of one start of a stack, whose nodes belong together")
-    most_transitions: int = option(0, "end the run after so many transitions; 0: no limit", minimum=0)
+    policy: str = option("", "ONNX file of the policy that plays, for the report")
+    real_arm: bool = option(
+        False, "the episodes are those of a real arm; the evaluations stay simulated"
+    )
+    run_dir: str = option(
+        "", "folder for report, curves, metrics and policy; empty: nothing is written"
+    )
+    key_file: str = option(
+        "",
+        "file of the key that signs policies, progress and transitions, see 'sql-ros keygen';"
+        " empty: they are not signed",
+    )
+    seed: int = option(
+        0, "seed of the run, for the report; evaluation episodes have seeds of their own", minimum=0
+    )
+    command: str = option("", "command that repeats the run, for the report")
+    evaluation_episodes: int = option(100, "episodes of one evaluation", minimum=1, live=True)
+    evaluation_period: int = option(
+        10, "number of policies between two evaluations", minimum=1, live=True
+    )
+    success_threshold: float = option(
+        0.95,
+        "share of evaluation episodes at which the task is learned",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    stops_on_success: bool = option(True, "end the run when the task is learned", live=True)
+    session: str = option("", "session of one start of a stack, whose nodes belong together")
+    most_transitions: int = option(
+        0, "end the run after this number of transitions; 0: no limit", minimum=0
+    )
 
 
 class MonitorNode(LiveParameters, Node):
-    """Wires the rooms under `runs/` to topics."""
+    """Connects the rooms of `runs/` to topics."""
 
     def __init__(self) -> None:
         super().__init__("monitor", automatically_declare_parameters_from_overrides=True)
         (self.config,) = declare_configs(self, {"": MonitorConfig})
         self.accept_changes()
         self.task = load_task(self.config.task)
-        self._followed = Followed(Seal(self.config.key_file))
-        self.finished, self.failure = threading.Event(), None
+        self._followed = FollowedLearner(MessageSigner(self.config.key_file))
+        self.finished = threading.Event()
+        self.failure: Exception | None = None
         self.progress = RunProgress(self.task.config.control_rate_hz, self.config.real_arm)
         self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
-        self._newest = read_policy(self.config.policy, self.task.spec) if self.config.policy else None
+        self._newest = read_policy(self.config.policy, self.task) if self.config.policy else None
         self._metrics = self._open_metrics()
-        self._evaluator = Evaluator(self.task, self.config.evaluation_seed)
+        self._evaluator = Evaluator(self.task, EVALUATION_SEED)
         self._best: tuple[Policy, Evaluation] | None = None
         self._ending = ""
-        self._rate: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates
+        self._update_counts: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates
         self._policy_arrived = threading.Event()
         self.create_subscription(Float64MultiArray, "actor/episodes", self._on_episode, REPLAY)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._diagnostics = Diagnostics(self, "evaluation", self._report)
-        self._presence = Presence(self, self.config.session, self._diagnostics, self._give_way)
-        self._watches = False  # was allowed to
+        self._presence = Presence(self, self.config.session, self._diagnostics, self._yield_place)
+        reports = self.resolve_topic_name("learner/progress")
+        self._learner = LearnerBarrier(self.config.session, reports, trains=False)
+        self._has_place = False  # another monitor has not this place
         self._threads = [
-            NodeThread(self, self._evaluate_for_ever, "evaluation"),
-            NodeThread(self, self._show_for_ever, "view"),
+            NodeThread(self, self._evaluate_policies, "evaluation"),
+            NodeThread(self, self._show_progress, "view"),
         ]
 
     def start(self) -> None:
-        """Start evaluating and showing, where no other monitor does.
+        """Start to evaluate and to show, unless another monitor does.
 
         Raises:
-            ConfigError: Another process is in this place.
+            ConfigError: Another process has this place.
         """
         self._presence.start()
         self._presence.claim()
-        self._watches = True
+        self._has_place = True
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads and writes the report; none where there was no run: its folder may be that of an earlier one."""
+        """Join the threads and write the report.
+
+        No report is written where there was no run, because the folder may be that of an earlier
+        one.
+        """
         self._presence.stop()
-        if not self._watches:
+        if not self._has_place:
             return
         self._end("The run was stopped.")
         self._policy_arrived.set()
@@ -120,18 +151,27 @@ class MonitorNode(LiveParameters, Node):
             thread.join()
         if self._run_dir is None:
             return
-        if self.progress.first_updates is None and not self.progress.episodes:
-            self._say(f"Neither the learner nor a whole episode was heard: no report is written to {self._run_dir}")
+        if not self.progress.transitions and not self.progress.episodes:
+            self._print(
+                "Neither a transition nor a complete episode was received: no report is written to"
+                f" {self._run_dir}"
+            )
             return
         try:
             self._conclude(self._run_dir)
         except OSError as error:
             self._diagnostics.faults["report_failed"] += 1
             self._diagnostics.publish()
-            self.failure = self.failure or SqlRosError(f"the report in {self._run_dir} is not whole: {error}")
+            self.failure = self.failure or SqlRosError(
+                f"the report in {self._run_dir} is incomplete: {error}"
+            )
 
-    def _give_way(self, why: str) -> None:
-        """End without a report: the run is that of another monitor."""
+    def _yield_place(self, why: str) -> None:
+        """End without a report, because the run is that of another monitor.
+
+        Args:
+            why: The reason, for the error.
+        """
         self._run_dir = None
         self.failure = ConfigError(why)
         self._end("Another monitor watches the run.")
@@ -140,37 +180,55 @@ class MonitorNode(LiveParameters, Node):
         """See `process.Runnable`."""
         self._diagnostics.fault("input_malformed", text)
 
+    def suspend(self) -> None:
+        """See `process.Runnable`."""
+        self.get_logger().warning(NOT_SUSPENDED)
+
     def _end(self, reason: str) -> None:
-        """The run is over, for the first reason given; what comes in later does not count."""
+        """End the run. The first reason counts, and later messages do not."""
         if not self.finished.is_set():
-            self._ending, self.progress.ended = reason, time.monotonic()
+            self._ending = reason
+            self.progress.ended = time.monotonic()
             self.finished.set()
 
     # --- callbacks: decode and store ---
 
     def _on_episode(self, message: Float64MultiArray) -> None:
+        """Take the summary of an episode, and write it to the metrics.
+
+        Steps of the arm after the end of the run are counted apart. The next session counts them.
+        """
         try:
             episode = episode_from_msg(message)
         except MessageError as error:
             self._diagnostics.fault("episode_dropped", str(error))
             return
         p = self.progress
-        if self.finished.is_set():  # the arm goes on while the report is made: the next session counts that, this one does not
+        # the arm moves while the report is written; the next session counts these steps
+        if self.finished.is_set():
             p.later_steps += episode.robot_steps
         else:
             p.add(episode)
         minutes = round(p.minutes(p.robot_steps + p.later_steps), 4)
-        robot = {"robot_minutes": minutes, "updates": p.updates, "updates_per_s": round(p.updates_per_s, 1)}
-        self._record("episode", **{**vars(episode), **robot}, **_numbers(p.training))
+        robot = {
+            "robot_minutes": minutes,
+            "updates": p.updates,
+            "updates_per_s": round(p.updates_per_s, 1),
+        }
+        self._record("episode", **{**vars(episode), **robot}, **_parse_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
+        """Take the progress of the learner; end the run after `most_transitions`."""
         try:
-            self._followed.open_progress(message)
+            self._followed.verify_progress(message)
             news = progress_from_msg(message)
         except MessageError as error:
             self._diagnostics.fault("progress_refused", str(error))
             return
-        held = self._followed.take_held()
+        if complaint := self._learner.complaint(news):
+            self._diagnostics.fault("progress_foreign", complaint)
+            return
+        held = self._followed.take_waiting_policy()
         if held is not None:
             self._on_policy(held)
         if self.finished.is_set():
@@ -178,17 +236,24 @@ class MonitorNode(LiveParameters, Node):
         p = self.progress
         if p.first_updates is None:
             p.first_updates = news.updates
+        if news.transitions and not p.transitions:
             self._point_latest()
-        p.transitions, p.updates, p.policy_version = news.transitions, news.updates, news.policy_version
-        self._rate.append((time.monotonic(), p.updates))
-        (then, before), (now, after) = self._rate[0], self._rate[-1]
+        p.transitions = news.transitions
+        p.updates = news.updates
+        p.policy_version = news.policy_version
+        self._update_counts.append((time.monotonic(), p.updates))
+        (then, before) = self._update_counts[0]
+        (now, after) = self._update_counts[-1]
         p.updates_per_s = (after - before) / (now - then) if now > then else 0.0
         if self.config.most_transitions and p.transitions >= self.config.most_transitions:
-            self._end(f"The run ended after {p.transitions} transitions, as asked for.")
+            self._end(
+                f"The run ended after {p.transitions} transitions, the limit of most_transitions."
+            )
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
+        """Take a policy; count one that is refused."""
         try:
-            if not self._followed.open_policy(message):
+            if not self._followed.verify_policy(message):
                 return
             self._newest = Policy(policy_from_msg(message), self.task.spec)
         except (MessageError, PolicyError) as error:
@@ -197,7 +262,10 @@ class MonitorNode(LiveParameters, Node):
         self._policy_arrived.set()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Take the statuses of this stack's nodes; /diagnostics has those of every stack of the domain."""
+        """Take the statuses of the nodes in this namespace.
+
+        /diagnostics has those of every stack of the domain.
+        """
         namespace = self.get_namespace().rstrip("/")
         for status in message.status:
             where, _, node = status.hardware_id.rpartition("/")
@@ -205,16 +273,20 @@ class MonitorNode(LiveParameters, Node):
                 continue
             values = {entry.key: entry.value for entry in status.values}
             if node == "actor":
-                self.progress.control, self.progress.acting = values, status.message
+                self.progress.control = values
+                self.progress.acting = status.message
             elif node == "learner":
                 self.progress.training = values
             for key, value in values.items():
-                if key.startswith("fault/") and (count := _number(value)):
+                if key.startswith("fault/") and (count := _parse_number(value)):
                     self.progress.faults[f"{node} {key[6:]}"] = int(count)
 
     # --- evaluation ---
 
-    def _evaluate_for_ever(self) -> None:
+    def _evaluate_policies(self) -> None:
+        """Body of the evaluation thread: evaluate the newest policy every `evaluation_period`
+        versions, and each one once the actor succeeds in half of its episodes.
+        """
         evaluated = 0
         while not self.finished.is_set():
             self._policy_arrived.wait()
@@ -222,68 +294,105 @@ class MonitorNode(LiveParameters, Node):
             policy = self._newest
             if policy is None or self.config.mode != "train" or self.finished.is_set():
                 continue
-            if policy.info.version >= evaluated + self.config.evaluation_period or self.progress.recent_success >= 0.5:
+            if (
+                policy.info.version >= evaluated + self.config.evaluation_period
+                or self.progress.recent_success >= 0.5
+            ):
                 evaluated = policy.info.version
                 self._evaluate(policy)
 
     def _evaluate(self, policy: Policy) -> None:
-        p, minutes = self.progress, self.progress.robot_minutes
-        config = self.config  # one for the whole evaluation: it may be changed meanwhile
+        """Evaluate a policy, write the result to the metrics, and keep it if it is the best."""
+        p = self.progress
+        minutes = self.progress.robot_minutes
+        config = self.config  # the same for the whole evaluation, although it may be changed
         try:
-            result = self._evaluator.evaluate(policy, config.evaluation_episodes, lambda so_far: self._goes_on(policy, config, so_far))
+            result = self._evaluator.evaluate(
+                policy,
+                config.evaluation_episodes,
+                lambda so_far: self._continues(policy, config, so_far),
+            )
         except PolicyError as error:
             self._diagnostics.fault("policy_not_evaluated", str(error))
             return
         finally:
             p.evaluating = ""
         p.evaluations.append((minutes, policy.info.updates, policy.info.version, result))
-        about = {"policy_version": policy.info.version, "robot_minutes": minutes, "updates": policy.info.updates}
+        about = {
+            "policy_version": policy.info.version,
+            "robot_minutes": minutes,
+            "updates": policy.info.updates,
+        }
         self._record("evaluation", **about, **result.figures())
         complete = len(result.successes) == config.evaluation_episodes
         if complete and (self._best is None or result.success_rate >= self._best[1].success_rate):
             self._best = (policy, result)
             self._end_on_success(policy, result)
 
-    def _goes_on(self, policy: Policy, config: MonitorConfig, so_far: Evaluation) -> bool:
-        """A sample is played in full, the rest only while the threshold can still be met."""
-        reached, played = sum(so_far.successes), len(so_far.successes)
+    def _continues(self, policy: Policy, config: MonitorConfig, so_far: Evaluation) -> bool:
+        """Return whether the evaluation of a policy goes on.
+
+        The first `LEAST_EPISODES` episodes are always played. The others are played while the
+        threshold can still be reached.
+
+        Args:
+            policy: The policy.
+            config: Parameters of this evaluation.
+            so_far: Result of the episodes played.
+        """
+        reached = sum(so_far.successes)
+        played = len(so_far.successes)
         self.progress.evaluating = f"version {policy.info.version}: {reached} of {played} so far"
         allowed = config.evaluation_episodes * (1.0 - config.success_threshold) + 1e-9
-        return not self.finished.is_set() and (played < SAMPLE or played - reached <= allowed)
+        return not self.finished.is_set() and (
+            played < LEAST_EPISODES or played - reached <= allowed
+        )
 
     def _end_on_success(self, policy: Policy, result: Evaluation) -> None:
+        """End the run if a policy reached the threshold, where `stops_on_success` is true."""
         if result.success_rate >= self.config.success_threshold and self.config.stops_on_success:
             threshold = f"{100 * self.config.success_threshold:g} %"
             where = " in simulation" if self.config.real_arm else ""
-            passed = f"policy version {policy.info.version} passed the threshold of {threshold}{where}"
+            passed = (
+                f"policy version {policy.info.version} passed the threshold of {threshold}{where}"
+            )
             self._end(f"The run ended by itself: {passed}.")
 
     def _report(self) -> Status:
-        values = {"evaluations": len(self.progress.evaluations), "recent_success": f"{self.progress.recent_success:.3f}"}
+        """Return level, message and values for /diagnostics."""
+        values = {
+            "evaluations": len(self.progress.evaluations),
+            "recent_success": f"{self.progress.recent_success:.3f}",
+        }
         if not self.progress.control:
             return WARN, "waiting for the actor's diagnostics", values
         return OK, "watching", values
 
-    # --- what is seen and what stays ---
+    # --- view, metrics and report ---
 
-    def _show_for_ever(self) -> None:
-        view = View(f"{self.task.spec.task}, {self.config.mode}: Ctrl-C stops it and writes the report")
+    def _show_progress(self) -> None:
+        """Body of the view thread: show the progress twice a second, until the run ends."""
+        view = View(
+            f"{self.task.spec.task}, {self.config.mode}: Ctrl-C stops it and writes the report"
+        )
         while not self.finished.wait(0.5):
-            self._show(lambda: view.show(self.progress))
-        self._show(lambda: view.show(self.progress))
-        self._show(view.close)
+            view.show(self.progress)
+        view.show(self.progress)
+        view.close()
 
-    def _say(self, text: str) -> None:
-        self._show(lambda: print(text, flush=True))
-
-    def _show(self, show: Callable[[], None]) -> None:
-        """The run goes on, and gets its report, where stdout takes nothing: a pipe whose other end is gone, a full disk."""
-        try:
-            show()
-        except OSError as error:
-            self._fault_once("output_lost", f"stdout: {error}; the run goes on")
+    def _print(self, text: str) -> None:
+        """Print a line. It never fails: `common/output.py` drops what stdout does not take."""
+        print(text, flush=True)  # never fails: common/output.py drops what stdout does not take
 
     def _open_metrics(self) -> MetricsFile | None:
+        """Open the metrics file in the run folder, and read the metrics of earlier sessions.
+
+        Returns:
+            The file; None without a run folder.
+
+        Raises:
+            ConfigError: The folder cannot be written to.
+        """
         if self._run_dir is None:
             return None
         try:
@@ -295,49 +404,67 @@ class MonitorNode(LiveParameters, Node):
         return metrics
 
     def _point_latest(self) -> None:
-        """Now that there is a run: a start that was refused leaves it where it points."""
+        """Point runs/latest to this run, once it has transitions.
+
+        A start that was refused leaves the link where it points.
+        """
         if self._run_dir is None or self.config.mode != "train":
             return
         try:
             point_latest(self._run_dir)
         except OSError as error:
-            self._diagnostics.fault("latest_lost", f"runs/latest does not point to this run: {error}")
+            self._diagnostics.fault(
+                "latest_lost", f"runs/latest does not point to this run: {error}"
+            )
 
     def _record(self, kind: str, **values: Any) -> None:
-        """A line of metrics; the run goes on without those that cannot be written."""
+        """Write a line of metrics; count a failure, and go on without the line."""
         if self._metrics is None:
             return
         try:
             self._metrics.write(kind, self.progress.wall_s, **values)
         except OSError as error:
-            self._fault_once("metrics_lost", f"{error}; the run goes on, and such lines are counted on /diagnostics")
+            self._fault_once(
+                "metrics_lost",
+                f"{error}; the run continues, and lost lines are counted on /diagnostics",
+            )
 
     def _fault_once(self, kind: str, text: str) -> None:
-        """Counts a fault and says it the first time only: the disk stays full for a while."""
+        """Count a fault, and log it the first time only: a full disk stays full for a while."""
         if kind in self._diagnostics.faults:
             self._diagnostics.faults[kind] += 1
         else:
             self._diagnostics.fault(kind, text)
 
     def _conclude(self, run_dir: Path) -> None:
-        """Report on the best policy; evaluate the newest if none was evaluated in full and there is time.
+        """Write policy and report into the run folder, and print the result.
 
-        A policy that played on a real arm has its result there, and is not evaluated in simulation.
+        The report is about the best policy. If none was evaluated in full, the newest is evaluated
+        for at most `LAST_EVALUATION_S`, unless the process must end soon. A policy that played on a
+        real arm has its result there, and is not evaluated.
+
+        Raises:
+            OSError: A file cannot be written.
         """
         policy, result = self._best or (self._newest, None)
         plays_for_real = self.config.real_arm and self.config.mode == "play"
         if policy is not None and result is None and not ENDING.is_hurried and not plays_for_real:
-            self._say(f"evaluating policy version {policy.info.version} for the report ...")
+            self._print(f"evaluating policy version {policy.info.version} for the report ...")
             deadline = time.monotonic() + LAST_EVALUATION_S
             try:
                 result = self._evaluator.evaluate(
-                    policy, self.config.evaluation_episodes, lambda so_far: time.monotonic() < deadline and not ENDING.is_hurried
+                    policy,
+                    self.config.evaluation_episodes,
+                    lambda so_far: time.monotonic() < deadline and not ENDING.is_hurried,
                 )
             except PolicyError as error:
                 self._diagnostics.fault("policy_not_evaluated", str(error))
         if policy is not None:
             keep_policy(policy, run_dir / "policy.onnx")
-        command = self.config.command or f"ros2 run sql_ros monitor --ros-args -p task:={shlex.quote(self.config.task)}"
+        command = (
+            self.config.command
+            or f"ros2 run sql_ros monitor --ros-args -p task:={shlex.quote(self.config.task)}"
+        )
         figures = write_report(
             run_dir,
             self.task,
@@ -346,7 +473,7 @@ class MonitorNode(LiveParameters, Node):
             result,
             command=command,
             seed=self.config.seed,
-            evaluation_seed=self.config.evaluation_seed,
+            evaluation_seed=EVALUATION_SEED,
             ending=self._ending,
             source=self.config.task,
             draws=not ENDING.is_hurried,
@@ -356,19 +483,31 @@ class MonitorNode(LiveParameters, Node):
             kind = "simulated success rate" if self.config.real_arm else "success rate"
             rate = f"{kind} {result.success_rate:.2f}, "
         if self.config.real_arm:
-            rate = f"the real arm reached the goal in {self.progress.successes} of {len(self.progress.episodes)} episodes, {rate}"
+            rate = (
+                f"the real arm reached the goal in {self.progress.successes} of"
+                f" {len(self.progress.episodes)} episodes, {rate}"
+            )
         shown = os.path.relpath(run_dir / "report.md")
-        self._say(f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes, {figures['wall_s']:.0f} s: {shown}")
+        self._print(
+            f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes,"
+            f" {figures['wall_s']:.0f} s: {shown}"
+        )
 
 
-def _numbers(values: dict[str, str]) -> dict[str, float]:
-    """Those values of a diagnostic that are numbers and no counts kept elsewhere."""
+def _parse_numbers(values: dict[str, str]) -> dict[str, float]:
+    """Return the values of the learner's diagnostics that go into the metrics."""
     wanted = ("q_loss", "value_mean", "target_mean", "temperature", "updates_per_transition")
-    return {name: number for name in wanted if name in values and (number := _number(values[name])) is not None}
+    return {
+        name: number
+        for name in wanted
+        if name in values and (number := _parse_number(values[name])) is not None
+    }
 
 
-def _number(text: str) -> float | None:
-    """A value on /diagnostics, where anybody may write anything; None: it is no finite number."""
+def _parse_number(text: str) -> float | None:
+    """Return a value on /diagnostics, where anybody may write anything; None if it is no
+    finite number.
+    """
     try:
         number = float(text)
     except ValueError:

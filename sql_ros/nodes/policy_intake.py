@@ -1,86 +1,113 @@
-"""Hop 7 of the walk: policies from a topic, checked and warmed up off the control path, taken over by one assignment."""
+"""Takes policies from a topic (hop 7 of the walk).
+
+They are checked and warmed up outside the control loop, and replace the policy in use by one
+assignment.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from std_msgs.msg import UInt8MultiArray
 
-from sql_ros.core.errors import MessageError, PolicyError
-from sql_ros.core.policy import Policy
+from sql_ros.common.errors import MessageError, PolicyError
 from sql_ros.nodes.diagnostics import Diagnostics
+from sql_ros.nodes.message_signing import FollowedLearner
 from sql_ros.nodes.messages import policy_from_msg
-from sql_ros.nodes.seal import Followed
-from sql_ros.robot.actor import Actor
-from sql_ros.robot.realtime import step_back
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.policy_file import check_speed
 
-MOST_WAITING = 8  # policies; a node that is not active takes none, and the newest are what it may go on with
+# policies kept for a node that is not active, which installs none; the newest are kept
+MOST_WAITING = 8
 
 
 class PolicyIntake:
-    """Gives an actor the policies that arrive; a bad one is refused and counted, the one in use stays.
+    """Gives an actor the policies that arrive; refuses and counts bad ones, and keeps the one in
+    use.
 
     Args:
-        actor: whose `policy` is replaced between two steps.
-        followed: whose policies are taken.
-        diagnostics: counts.
-        on_handled: called after each policy, taken or refused.
+        actor: Its `policy` is replaced between two steps.
+        followed: The learner whose policies are accepted.
+        diagnostics: Counts refused policies.
+        on_handled: Called after each policy, accepted or refused.
+        period_s: Control period, see `check_speed` [s].
 
     Attributes:
-        handled_version: of the last policy taken or refused: lockstep waits for it.
+        handled_version: Version of the last policy accepted or refused, for which lockstep waits.
     """
 
-    def __init__(self, actor: Actor, followed: Followed, diagnostics: Diagnostics, on_handled: Callable[[], None]) -> None:
-        self._actor, self._followed, self._diagnostics, self._on_handled = actor, followed, diagnostics, on_handled
+    def __init__(
+        self,
+        actor: Actor,
+        followed: FollowedLearner,
+        diagnostics: Diagnostics,
+        on_handled: Callable[[], None],
+        period_s: float = math.inf,
+    ) -> None:
+        self._period_s = period_s
+        self._actor = actor
+        self._followed = followed
+        self._diagnostics = diagnostics
+        self._on_handled = on_handled
         self._waiting: deque[UInt8MultiArray] = deque(maxlen=MOST_WAITING)
-        self._news, self._is_to_end = threading.Condition(), False
-        self._former: Policy | None = None
+        self._news = threading.Condition()
+        self._is_to_end = False
+        self._replaced: Policy | None = None
         self.handled_version = 0
 
     @property
     def version(self) -> int:
-        """Of the policy in use; 0 while there is none."""
+        """Return the version of the policy in use; 0 while there is none."""
         policy = self._actor.policy
         return policy.info.version if policy else 0
 
     def on_policy(self, message: UInt8MultiArray) -> None:
-        """The callback: stores; of those that nobody takes over the oldest goes."""
+        """Store a message with a policy. Of more than `MOST_WAITING` the oldest is dropped."""
         with self._news:
             self._waiting.append(message)
             self._news.notify()
 
     def on_learner(self) -> None:
-        """Another learner has been heard: the policy that came before may be from it."""
-        held = self._followed.take_held()
+        """Take the policy that came before the first progress of its learner."""
+        held = self._followed.take_waiting_policy()
         if held is not None:
             self.on_policy(held)
 
     def install_policies(self) -> None:
-        """Body of the thread `policies`, until `finish`."""
+        """Body of the thread `policies`: check, warm up and install policies, until `finish`."""
         step_back()
         while (message := self._next()) is not None:
             try:
-                if not self._followed.open_policy(message):
+                if not self._followed.verify_policy(message):
                     continue
-                policy = Policy(policy_from_msg(message), self._actor.task.spec, ranks=self._actor.deterministic)
+                policy = Policy(
+                    policy_from_msg(message), self._actor.task.spec, ranks=self._actor.deterministic
+                )
+                check_speed(policy, self._period_s)
             except (MessageError, PolicyError) as error:
                 self._refuse(f"{error}; version {self.version} stays in use")
                 continue
-            # the former one is taken apart by this thread when the next one comes, not by the step that is the last to use it
-            self._former, self._actor.policy = self._actor.policy, policy
+            # `_replaced` keeps the former policy: this thread destroys it, not a control step
+            self._replaced = self._actor.policy
+            self._actor.policy = policy
             self.handled_version = policy.info.version
             self._on_handled()
 
     def finish(self) -> None:
-        """Ends the thread, after what has arrived."""
+        """End the thread, after the policies that have arrived."""
         with self._news:
             self._is_to_end = True
             self._news.notify()
 
     def _next(self) -> UInt8MultiArray | None:
-        """The oldest that waits, or the first that comes; None once the thread is to end."""
+        """Return the oldest policy that waits, or the next one to arrive; None when the
+        thread is to end.
+        """
         with self._news:
             self._news.wait_for(lambda: self._waiting or self._is_to_end)
             if self._waiting:
@@ -89,7 +116,7 @@ class PolicyIntake:
             return None
 
     def _refuse(self, reason: str) -> None:
-        """The refused policy counts as handled, so that lockstep goes on."""
+        """Count a refused policy as handled, so that lockstep continues."""
         self._diagnostics.fault("policy_refused", reason)
         self.handled_version += 1
         self._on_handled()

@@ -1,64 +1,97 @@
-"""Every process of sql_ros says that it lives, and notices another one in its place.
+"""Each process of sql_ros announces itself, and notices another one in its place.
 
-The graph of DDS lists a process for up to 20 s after its death. So what counts is a sign of life:
-each process repeats its claim (`claims.py`) on `/sql_ros/claims`, in a thread of its own.
+The graph of DDS lists a process for up to 20 s after its death. So only signs of life count. Each
+process repeats its claim (`claims.py`) on `/sql_ros/claims`, in a thread of its own.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from std_msgs.msg import UInt64MultiArray
 
-from sql_ros.core.errors import ConfigError, MessageError
+from sql_ros.common.errors import ConfigError, MessageError
 from sql_ros.nodes.claims import Claim, conflict, reason_to_yield
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.endpoint_names import endpoint_name
 from sql_ros.nodes.messages import claim_from_msg, claim_to_msg
 from sql_ros.nodes.qos import LATCHED, LATCHED_BY_MANY
 from sql_ros.nodes.reading import Reading
-from sql_ros.robot.realtime import step_back
+from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-TOPIC = "/sql_ros/claims"  # of all namespaces: two of them may command one arm
+TOPIC = "/sql_ros/claims"  # one for all namespaces, because two may command one arm
 BEAT_S = 0.5  # between two signs of life
-SIGN_OF_LIFE_S = 2.5  # the longest wait for one of a process that the graph lists
-DISCOVERY_S = 1.0  # from the start until those that are there are found; measured: 0.8 s at most
-LOOK_S = 0.05  # between two looks at the graph meanwhile
-WATCHDOG = "_command_watchdog"  # end of the name of an actor's child, on the topic of its commands
+SIGN_OF_LIFE_S = 2.5  # longest time between two signs of life of a live process
+# from the end of a silence until a successor is discovered: Fast DDS announces a process every 3 s
+RECLAIM_S = 5.0
+DISCOVERY_S = 1.0  # from the start until other processes are discovered (measured: 0.8 s at most)
+POLL_S = 0.05  # between two queries of the graph meanwhile
+WATCHDOG = "_command_watchdog"  # suffix of the node name of an actor's command watchdog
 MOST_OTHERS = 256  # processes in conflict that are remembered
+SILENT = {
+    "claim_lost": (
+        f"this process gave no sign of life for over {SIGN_OF_LIFE_S:g} s, and another may have"
+        f" taken its place: for {RECLAIM_S:g} s it checks whether one has"
+    )
+}
 ADVICE = "stop it, or give one of the two a ROS_DOMAIN_ID or a namespace of its own"
 
 
-class Presence:
-    """The claim of one node and those of others that conflict with it.
+def unclaimed_publishers(publishers: list[str], alive: list[str], mine: str) -> list[str]:
+    """Return the names of publishers that belong to no process with a claim, sorted, each once.
 
     Args:
-        node: of this process.
-        session: of the start of its stack; empty: none.
-        diagnostics: counts.
-        give_way: called, in a thread of this class, when an active node has to give way; is told why.
+        publishers: Full node name of each publisher, except the own ones.
+        alive: Full node name of each other process with a claim.
+        mine: Full name of the own node. Another publisher of this name is returned as "another
+            ...".
+    """
+    expected = Counter(name for node in alive for name in (node, node + WATCHDOG))
+    left = Counter(publishers) - expected
+    return sorted(f"another {name}" if name in (mine, mine + WATCHDOG) else name for name in left)
+
+
+class Presence:
+    """The claim of one node, and the claims of others that conflict with it.
+
+    Args:
+        node: The node.
+        session: Session of its stack; empty: none.
+        diagnostics: Counts conflicts.
+        yield_place: Called with the reason, in a thread of this class, when an active node must
+            yield.
     """
 
-    def __init__(self, node: Any, session: str, diagnostics: Diagnostics, give_way: Callable[[str], None]) -> None:
-        self._node, self._diagnostics, self._give_way = node, diagnostics, give_way
-        self._mine = Claim(node.get_fully_qualified_name(), session=session)
-        self._others: dict[int, tuple[Claim, float]] = {}  # by id, with the steady time of its last sign
-        self._known: dict[int, str] = {}  # nodes that have claimed anything, by id of the process
+    def __init__(
+        self, node: Any, session: str, diagnostics: Diagnostics, yield_place: Callable[[str], None]
+    ) -> None:
+        self._node = node
+        self._diagnostics = diagnostics
+        self._yield_place = yield_place
+        self._own = Claim(node.get_fully_qualified_name(), session=session)
+        # conflicting claims by process id, with the steady time of the last one [s]
+        self._conflicts: dict[int, tuple[Claim, float]] = {}
+        # nodes of all claims by process id, with the steady time of the last one [s]
+        self._known: dict[int, tuple[str, float]] = {}
         self._news = threading.Condition()
-        self._active = self._steps_back = False
+        self._active = self._lowers_priority = False
         self._next_beat = 0.0
-        self._began = time.monotonic()
+        self._began = self._beat_at = time.monotonic()
+        self._reclaims_until: float | None = None  # steady time [s], after a silence
         self._publisher = node.create_publisher(UInt64MultiArray, TOPIC, LATCHED)
         self._reading = Reading(node)
         self._reading.subscribe(UInt64MultiArray, TOPIC, self._on_claim, LATCHED_BY_MANY)
 
     def start(self) -> None:
-        """Begin to give and to hear signs of life."""
-        self._reading.meanwhile = self._beat
+        """Start to publish and to receive signs of life."""
+        self._beat_at = time.monotonic()
+        self._reading.meanwhile = self._publish_due_claim
         self._reading.start()
 
     def stop(self) -> None:
@@ -69,100 +102,158 @@ class Presence:
     def claim(self, commands: str = "") -> None:
         """Claim the place of this node, at the start of its activation.
 
-        Wait until the processes that are there must have been found, and for a sign of life where
-        the graph lists one in this place.
+        Waits until other processes must have been discovered. Where the graph lists one in this
+        place, waits for its sign of life.
 
         Args:
-            commands: topic on which it is to command an arm; empty: none.
+            commands: Topic on which the node is to command an arm; empty: none.
 
         Raises:
-            ConfigError: Another process has it.
+            ConfigError: Another process has the place.
         """
         began = time.monotonic()
         found = self._began + DISCOVERY_S
-        self._say(replace(self._mine, since_ns=time.time_ns(), commands=commands))
+        self._publish_claim(replace(self._own, since_ns=time.time_ns(), commands=commands))
         deadline = began + SIGN_OF_LIFE_S
         with self._news:
             while not (why := self._reason_to_yield(began)):
                 now = time.monotonic()
                 if now >= deadline or (now >= found and self._all_are_known(began)):
-                    self._active = self._steps_back = True
+                    self._active = self._lowers_priority = True
                     return
-                self._news.wait(LOOK_S)
+                self._news.wait(POLL_S)
         self.release()
         raise ConfigError(f"{why}: {ADVICE}")
 
     def release(self) -> None:
         """Leave the place to others."""
         self._active = False
-        self._say(replace(self._mine, since_ns=0, commands=""))
+        self._publish_claim(replace(self._own, since_ns=0, commands=""))
 
-    def strangers(self) -> list[str]:
-        """Return the nodes that never claimed anything and publish on the topic of this node's commands."""
+    def reasons(self, now: float) -> Mapping[str, str]:
+        """Return why an arm must be held, see `Guard.conditions`.
+
+        After a silence of this process, another one may have taken its place. The arm is held until
+        the place is claimed again.
+        """
+        is_lost = self._reclaims_until is not None or now - self._beat_at > SIGN_OF_LIFE_S
+        return SILENT if is_lost else NO_REASONS
+
+    def unclaimed_publishers(self, owns: Callable[[bytes, str], bool]) -> list[str]:
+        """Return the nodes that publish the commands of this node and have no claim.
+
+        A process with a claim and signs of life may have one publisher and one command watchdog: of
+        two active processes one yields.
+
+        Args:
+            owns: Returns whether a publisher belongs to this node, from its GID and the full name
+                of its node.
+        """
+        if not self._own.commands:
+            return []
+        named = [
+            (bytes(p.endpoint_gid), endpoint_name(p))
+            for p in self._node.get_publishers_info_by_topic(self._own.commands)
+        ]
+        oldest = time.monotonic() - SIGN_OF_LIFE_S
         with self._news:
-            known = {*self._known.values(), self._mine.node}
-        return sorted(set(self._publishers()) - known)
+            alive = [node for node, at in self._known.values() if at >= oldest]
+        return unclaimed_publishers(
+            [name for gid, name in named if not owns(gid, name)], alive, self._own.node
+        )
 
-    def _say(self, claim: Claim) -> None:
-        self._mine = claim
+    def _publish_claim(self, claim: Claim) -> None:
+        """Change the claim and publish it."""
+        self._own = claim
         self._publisher.publish(claim_to_msg(claim))
 
-    def _beat(self) -> float:
-        """Repeat the claim when it is due; return the time until then [s]."""
-        if self._steps_back:  # the activation may have raised the priority of every thread
-            self._steps_back = False
+    def _publish_due_claim(self) -> float:
+        """Publish the claim when it is due; return the time until the next one [s]."""
+        if self._lowers_priority:  # an activation may raise the priority of every thread
+            self._lowers_priority = False
             step_back()
         now = time.monotonic()
+        self._notice_silence(now)
         if now >= self._next_beat:
             self._next_beat = now + BEAT_S
-            self._publisher.publish(claim_to_msg(self._mine))
+            self._publisher.publish(claim_to_msg(self._own))
         return self._next_beat - now
 
+    def _notice_silence(self, now: float) -> None:
+        """Claim the place again after a silence in which it counted as free, as when the
+        process was suspended.
+        """
+        if now - self._beat_at > SIGN_OF_LIFE_S:
+            self._reclaims_until = now + RECLAIM_S
+            if self._own.since_ns:
+                self._publish_claim(replace(self._own, since_ns=time.time_ns()))
+            self._diagnostics.fault("claim_lost", SILENT["claim_lost"])
+        elif self._reclaims_until is not None and now >= self._reclaims_until:
+            self._reclaims_until = None
+        self._beat_at = now
+
     def _on_claim(self, message: UInt64MultiArray) -> None:
+        """Take a claim of another process; yield to it where the rules say so."""
         try:
             other = claim_from_msg(message)
         except MessageError as error:
             self._diagnostics.fault("claim_dropped", str(error))
             return
-        what = conflict(self._mine, other)
+        if other.id == self._own.id:
+            return
+        what = conflict(self._own, other)
         with self._news:
             if other.id not in self._known and len(self._known) >= MOST_OTHERS:
                 self._known.pop(next(iter(self._known)))
-            self._known[other.id] = other.node
+            self._known[other.id] = other.node, time.monotonic()
         if not what:
             with self._news:
-                self._others.pop(other.id, None)
+                self._conflicts.pop(other.id, None)
             return
         with self._news:
-            is_new = other.id not in self._others
-            if is_new and len(self._others) >= MOST_OTHERS:
-                self._others.pop(next(iter(self._others)))
-            self._others[other.id] = other, time.monotonic()
-            why, active = reason_to_yield(self._mine, other), self._active
+            is_new = other.id not in self._conflicts
+            if is_new and len(self._conflicts) >= MOST_OTHERS:
+                self._conflicts.pop(next(iter(self._conflicts)))
+            self._conflicts[other.id] = other, time.monotonic()
+            is_successor = self._reclaims_until is not None and bool(other.since_ns)
+            why = what if is_successor else reason_to_yield(self._own, other)
+            active = self._active
             self._active = active and not why
             self._news.notify_all()
         if active and why:
-            self._give_way(f"{why}: {ADVICE}")
+            self._yield_place(f"{why}: {ADVICE}")
         elif active and is_new:
-            self._diagnostics.fault("twin", f"{what}: it has to give way")
+            self._diagnostics.fault("twin", f"{what}: the other process must yield")
 
     def _reason_to_yield(self, since: float) -> str:
-        """Return why to give way to a process that gave a sign of life since then."""
-        heard = [other for other, at in self._others.values() if at >= since]
-        return next(filter(None, (reason_to_yield(self._mine, other) for other in heard)), "")
+        """Return why to yield to a process with a sign of life since then; empty if there is none.
+
+        Args:
+            since: Steady time [s].
+        """
+        heard = [other for other, at in self._conflicts.values() if at >= since]
+        return next(filter(None, (reason_to_yield(self._own, other) for other in heard)), "")
 
     def _all_are_known(self, since: float) -> bool:
-        """Return whether every process in this place has given a sign of life since then."""
-        alive = [other.node for other, at in self._others.values() if at >= since]
-        named = self._node.get_node_names_and_namespaces().count((self._node.get_name(), self._node.get_namespace()))
-        if named - 1 > alive.count(self._mine.node) or len(alive) < len(self._others):
+        """Return whether every process in this place has given a sign of life since then.
+
+        Args:
+            since: Steady time [s].
+        """
+        alive = [other.node for other, at in self._conflicts.values() if at >= since]
+        named = self._node.get_node_names_and_namespaces().count(
+            (self._node.get_name(), self._node.get_namespace())
+        )
+        if named - 1 > alive.count(self._own.node) or len(alive) < len(self._conflicts):
             return False
-        return set(self._publishers()) <= {*alive, self._mine.node}
+        return set(self._publishers()) <= {*alive, self._own.node}
 
     def _publishers(self) -> list[str]:
-        """Return the nodes that publish on the topic of this node's commands, itself included."""
-        if not self._mine.commands:
+        """Return the nodes that publish the commands of this node, itself included, without
+        watchdogs.
+        """
+        if not self._own.commands:
             return []
-        publishers = self._node.get_publishers_info_by_topic(self._mine.commands)
+        publishers = self._node.get_publishers_info_by_topic(self._own.commands)
         others = [p for p in publishers if not p.node_name.endswith(WATCHDOG)]
         return [endpoint_name(p) for p in others]

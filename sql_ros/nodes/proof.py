@@ -1,8 +1,9 @@
-"""Proof that an arm's controllers hear a publisher: each acknowledges a zero command from it.
+"""Checks that an arm's controllers receive a publisher: each must acknowledge a zero command from
+it.
 
-A publisher may know a subscriber that does not know it yet, and a volatile subscriber never gets what
-was published before it was matched. So the zero leaves only once every subscriber of the graph is
-matched, and counts only if the same controllers are there when it is acknowledged.
+A publisher may have discovered a subscriber that has not discovered it yet. A volatile subscriber
+never receives what was published before that. So the zero is sent only when every subscriber of the
+graph is matched. It counts only if the same controllers are there when it is acknowledged.
 """
 
 from __future__ import annotations
@@ -15,30 +16,35 @@ from rclpy.publisher import Publisher
 
 from sql_ros.nodes.listeners import is_reliable, may_move_an_arm, subscribers
 
-LOOK_S = 0.1  # between two queries of the graph, once the proof is given
-ACK_S = 0.02  # for which an acknowledgement is waited for in one go
+QUERY_S = 0.1  # between two queries of the graph, once the proof is given
+ACK_S = 0.02  # longest wait for an acknowledgement in one call
 
 
 class Proof:
-    """Given, until other controllers come or all are gone.
+    """The proof for one publisher. It is lost when other controllers come or all of them are gone.
 
     Args:
         node: Queries the graph.
-        publisher: Of commands.
+        publisher: Publisher of commands.
         zeros: A zero command.
 
     Attributes:
-        is_given: Whether every controller has acknowledged a zero.
+        is_given: Whether every controller has acknowledged a zero command.
     """
 
     def __init__(self, node: Node, publisher: Publisher, zeros: Any) -> None:
-        self._node, self._publisher, self._zeros = node, publisher, zeros
-        self._controllers: frozenset[bytes] = frozenset()  # that a zero was sent to
-        self._looked_at = 0.0
+        self._node = node
+        self._publisher = publisher
+        self._zeros = zeros
+        self._controllers: frozenset[bytes] = frozenset()  # GIDs of those that a zero was sent to
+        self._queried_at = 0.0
         self.is_given = False
 
     def seek(self) -> None:
-        """Send a zero to the controllers, if all are matched and none is on its way. The arm is held."""
+        """Send a zero command, if all subscribers are matched and no other zero is on its way.
+
+        The arm is held.
+        """
         if self._controllers:
             return
         self._controllers = self._matched_controllers()
@@ -46,31 +52,40 @@ class Proof:
             self._publisher.publish(self._zeros)
 
     def look(self, now: float) -> None:
-        """Take what changed: controllers, acknowledgements."""
+        """Check the controllers and the acknowledgement; update `is_given`.
+
+        Args:
+            now: Steady time [s].
+        """
         if not self._controllers:
             return
         if not self._publisher.get_subscription_count():
-            self._lose()
+            self._reset()
         elif not self.is_given:
             is_acknowledged = self._publisher.wait_for_all_acked(Duration(seconds=ACK_S))
             if self._matched_controllers() != self._controllers:
-                self._lose()
+                self._reset()
             else:
                 self.is_given = is_acknowledged
-        elif now - self._looked_at >= LOOK_S:
-            self._looked_at = now
+        elif now - self._queried_at >= QUERY_S:
+            self._queried_at = now
             present = self._present_controllers()
             if not present or not present <= self._controllers:
-                self._lose()
+                self._reset()
 
-    def _lose(self) -> None:
-        self._controllers, self.is_given = frozenset(), False
+    def _reset(self) -> None:
+        """Forget the controllers and the proof."""
+        self._controllers = frozenset()
+        self.is_given = False
 
     def _present_controllers(self) -> frozenset[bytes]:
+        """Return the GIDs of the controllers in the graph."""
         return _controllers(subscribers(self._node, self._publisher.topic_name))
 
     def _matched_controllers(self) -> frozenset[bytes]:
-        """Return the controllers; none while a subscriber of the graph is not matched."""
+        """Return the GIDs of the controllers; none while a subscriber of the graph is not
+        matched.
+        """
         endpoints = subscribers(self._node, self._publisher.topic_name)
         if self._publisher.get_subscription_count() < len(endpoints):
             return frozenset()
@@ -78,4 +93,7 @@ class Proof:
 
 
 def _controllers(endpoints: list[Any]) -> frozenset[bytes]:
-    return frozenset(bytes(e.endpoint_gid) for e in endpoints if is_reliable(e) and may_move_an_arm(e))
+    """Return the GIDs of those endpoints that acknowledge commands and may move an arm."""
+    return frozenset(
+        bytes(e.endpoint_gid) for e in endpoints if is_reliable(e) and may_move_an_arm(e)
+    )

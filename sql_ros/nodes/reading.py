@@ -1,7 +1,8 @@
-"""Topics that are read in a thread of their own: those that come at the rate of a control loop.
+"""Reads the topics that come at the rate of a control loop, in a thread of its own.
 
-For every message rclpy's executor asks each entity of a node, in Python, if it is ready. A wait set that holds these topics alone takes
-a fraction of that (`docs/safety.md`); rclpy has no public class for it, so this does what its `wait_for_message` does, again and again.
+For every message, rclpy's executor asks each entity of a node in Python whether it is ready. A wait
+set of these topics alone takes a fraction of that time (`docs/timing.md`). rclpy has no public
+class for it. CONTRIBUTING.md lists the private interfaces used here.
 """
 
 from __future__ import annotations
@@ -19,102 +20,135 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from sql_ros.nodes.process import NodeThread, Runnable
 
-LONGEST_WAIT_S = 0.05  # after which a wait looks whether it is to end
+LONGEST_WAIT_S = 0.05  # between two checks whether the thread is to end
 
 
-class ReadElsewhere(CallbackGroup):
-    """Of entities that the node's executor leaves alone.
+class ExcludedFromExecutor(CallbackGroup):
+    """Callback group of entities that the node's executor must leave alone.
 
-    Their events, too: who waits for an event is woken by every message of the topic (`rmw_fastrtps`), and again until somebody takes it. An
-    executor of the reader's own priority and core then never lets the reader do that.
+    It includes their events. With `rmw_fastrtps`, every message of the topic wakes a thread that
+    waits for an event, until somebody takes the message. An executor with the reader's priority and
+    core would then keep the reader from running.
     """
 
     def can_execute(self, entity: Any) -> bool:
-        """Never, by an executor."""
+        """Return False: an executor never runs these entities."""
         return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Never."""
+        """Return False: an executor never runs these entities."""
         return False
 
     def ending_execution(self, entity: Any) -> None:
-        """It never began."""
+        """Do nothing: an executor never runs these entities."""
 
 
 class Reading:
-    """The topics of one node; callbacks run one after the other, where several are ready in the order of `subscribe`.
+    """Reads the topics of one node.
+
+    Callbacks run one after the other. Where several messages are ready, they run in the order of
+    `subscribe`.
 
     Args:
-        node: whose subscriptions they are; what a callback raises ends it.
+        node: Owner of the subscriptions. An exception in a callback ends it.
 
     Attributes:
-        meanwhile: called whenever there is nothing to read, may do a little work and says how long it can wait for the next time [s]; 0:
-            topics are looked at and it is called again.
-        number: that its publisher gave the message whose callback runs, counting from 1; None where the middleware does not say.
+        meanwhile: Called whenever no message is ready. It may do a little work, and returns how
+            long it can wait for the next call [s]. 0: the topics are checked, and it is called
+            again.
+        number: Publication number of the message whose callback runs, from 1; None where the
+            middleware does not tell it.
+        source_ns: When that message was published, by the clock of its publisher [ns]; 0 where the
+            middleware does not tell it.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
-        self._group = ReadElsewhere()
+        self._group = ExcludedFromExecutor()
         self._subscriptions: list[Any] = []
         self._ended = threading.Event()
-        self.meanwhile: Callable[[], float] = _nothing
+        self.meanwhile: Callable[[], float] = _idle
         self.number: int | None = None
+        self.source_ns = 0
         self._thread: NodeThread | None = None
 
-    def subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], *qos: QoSProfile) -> None:
-        """As rclpy's `create_subscription`; before `start`. With several profiles whoever fits one is heard, twice where he fits two."""
-        events = SubscriptionEventCallbacks(use_default_callbacks=False)  # nobody would call them
+    def subscribe(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], *qos: QoSProfile
+    ) -> None:
+        """Create subscriptions as rclpy's `create_subscription` does; call it before `start`.
+
+        Args:
+            kind: Message type.
+            topic: Topic name.
+            callback: Called with each message, in this class's thread.
+            qos: Profiles. A publisher that fits one of them is received, and one that fits two is
+                received twice.
+        """
+        events = SubscriptionEventCallbacks(
+            use_default_callbacks=False
+        )  # no executor would call them
         for each in qos:
-            subscription = self._node.create_subscription(kind, topic, callback, each, callback_group=self._group, event_callbacks=events)
+            subscription = self._node.create_subscription(
+                kind, topic, callback, each, callback_group=self._group, event_callbacks=events
+            )
             self._subscriptions.append(subscription)
 
-    def unheard(self) -> list[str]:
-        """A line for each publisher that is there and cannot be heard, for its quality of service."""
+    def incompatible_publishers(self) -> list[str]:
+        """Return a line for each publisher that cannot be received because of its quality of
+        service.
+        """
         profiles: dict[str, list[QoSProfile]] = {}
         for subscription in list(self._subscriptions):
             profiles.setdefault(subscription.topic_name, []).append(subscription.qos_profile)
         return [
-            f"{topic} of {publisher.node_namespace.rstrip('/')}/{publisher.node_name} cannot be heard. {reasons[0]}"
+            f"{topic} of {publisher.node_namespace.rstrip('/')}/{publisher.node_name} cannot be"
+            f" received. {reasons[0]}"
             for topic, ours in profiles.items()
             for publisher in self._node.get_publishers_info_by_topic(topic)
-            if all(reasons := [_misfit(publisher.qos_profile, profile) for profile in ours])
+            if all(reasons := [_qos_conflict(publisher.qos_profile, profile) for profile in ours])
         ]
 
     def start(self) -> None:
-        """Begins to read, if there is something to."""
+        """Start the thread, if there is a subscription."""
         self._ended.clear()
         if self._subscriptions:
-            runnable: Runnable = self._node  # type: ignore[assignment]
+            runnable: Runnable = self._node
             self._thread = NodeThread(runnable, self._read, "reading")
             self._thread.start()
 
     def stop(self) -> None:
-        """Ends it; no callback runs after this. The subscriptions are the node's to destroy."""
+        """End the thread; no callback runs after this. The node destroys the subscriptions."""
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-        self._thread, self.meanwhile = None, _nothing
+        self._thread = None
+        self.meanwhile = _idle
         self._subscriptions.clear()
 
     def _take(self, subscription: Any) -> Any:
-        """The next message; None where there is none, or bytes that are no message, which somebody may send."""
+        """Return the next message and its info; None if there is none.
+
+        Bytes that are no message are reported to the node.
+        """
         try:
             return subscription.handle.take_message(subscription.msg_type, subscription.raw)
         except (rclpy_implementation.RCLError, UnicodeDecodeError, MemoryError) as error:
-            runnable: Runnable = self._node  # type: ignore[assignment]
+            runnable: Runnable = self._node
             runnable.bad_input(f"{subscription.topic_name} has bytes that are no message: {error}")
             return None
 
     def _read(self) -> None:
-        """Body of the thread."""
-        subscriptions, context = list(self._subscriptions), self._node.context.handle
+        """Body of the thread: wait for messages, and call their callbacks."""
+        subscriptions = list(self._subscriptions)
+        context = self._node.context.handle
         with context:
             waits = rclpy_implementation.WaitSet(len(subscriptions), 0, 0, 0, 0, 0, context)
             while not self._ended.is_set():
                 longest = min(self.meanwhile(), LONGEST_WAIT_S)
                 if longest <= 0.0:
-                    os.sched_yield()  # to the middleware's threads, which bring the message and may have the same priority and core
+                    # lets the middleware's threads run, which bring the message and may have the
+                    # same priority and core
+                    os.sched_yield()
                 waits.clear_entities()
                 for subscription in subscriptions:
                     waits.add_subscription(subscription.handle)
@@ -125,15 +159,16 @@ class Reading:
                         taken = self._take(subscription)
                         if taken is not None:
                             self.number = taken[1].get("publication_sequence_number")
+                            self.source_ns = taken[1].get("source_timestamp") or 0
                             subscription.callback(taken[0])
 
 
-def _misfit(theirs: QoSProfile, ours: QoSProfile) -> str:
-    """Why a publisher does not reach a subscription; empty if it does."""
+def _qos_conflict(theirs: QoSProfile, ours: QoSProfile) -> str:
+    """Return why a subscription does not receive a publisher; empty if it does."""
     compatibility, reason = qos_check_compatible(theirs, ours)
     return reason.strip() if compatibility == QoSCompatibility.ERROR else ""
 
 
-def _nothing() -> float:
-    """Is to be done meanwhile."""
+def _idle() -> float:
+    """Do nothing; return the time until the next call [s]."""
     return LONGEST_WAIT_S

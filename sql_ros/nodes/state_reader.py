@@ -1,7 +1,7 @@
-"""Joint states as drivers send them, to the joint values of one arm.
+"""Converts joint states, as drivers send them, to the joint values of one arm.
 
 ===================  ==========================================================================
-what comes           what is made of it
+received             result
 ===================  ==========================================================================
 other joints only    `ForeignStateError`: a gripper's or a mobile base's message
 joint missing, twice `MessageError`: names the joints
@@ -23,33 +23,39 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from sql_ros.core.errors import MessageError
+from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator
 
-Reading = tuple[int, Vector, Vector, Vector]
+JointValues = tuple[int, Vector, Vector, Vector]
 
 
 class ForeignStateError(MessageError):
-    """A JointState with none of the arm's joints: somebody else's, such as a gripper's."""
+    """A JointState with none of the arm's joints, such as that of a gripper."""
 
 
 def arrival_clock(control_time: Callable[[], float] = time.monotonic) -> Callable[[], int]:
-    """Return a clock [ns] that begins at the present time, never steps back and advances as control time [s]."""
+    """Return a clock [ns] that starts at the present time and advances as control time; it never
+    steps back.
+
+    Args:
+        control_time: Returns the control time [s].
+    """
     offset = time.time_ns() - round(control_time() * 1e9)
     return lambda: offset + round(control_time() * 1e9)
 
 
 class StateReader:
-    """Map JointState to the joints of an arm by name; order and further joints do not matter.
+    """Maps JointState to the joints of an arm by name; order and further joints do not matter.
 
     Args:
-        joints: Names on the wire, in command order.
+        joints: Joint names on topics, in command order.
         velocity_from_position: Differentiate positions instead of reading velocities.
-        arrival_ns: Gives the stamp of a state that has none; None leaves it 0, as in lockstep.
+        arrival_ns: Returns the stamp of a state that has none [ns]. None: the stamp stays 0, as in
+            lockstep.
 
     Attributes:
-        is_unstamped: The last state had no stamp.
+        is_unstamped: Whether the last state had no stamp.
     """
 
     def __init__(
@@ -61,15 +67,19 @@ class StateReader:
     ) -> None:
         self._joints = list(joints)
         self._names: list[str] | None = None
-        self._foreign: list[str] | None = None  # names of the last message of others
+        self._foreign: list[str] | None = None  # joint names of the last foreign message
         self._index = np.empty(0, np.intp)
         self._unmeasured = np.full(len(self._joints), np.nan)
         self._differentiator = PositionDifferentiator() if velocity_from_position else None
         self._arrival_ns = arrival_ns
         self.is_unstamped = False
 
-    def read(self, message: JointState) -> Reading:
-        """Return stamp [ns], position, velocity and effort (N,); effort is NaN if not measured.
+    def read(self, message: JointState) -> JointValues:
+        """Convert a message.
+
+        Returns:
+            Stamp [ns], position [rad], velocity [rad/s] and effort [N m], (N,) each; effort is NaN
+            if not measured.
 
         Raises:
             ForeignStateError: None of the joints is in it.
@@ -79,13 +89,19 @@ class StateReader:
         if message.name != self._names:
             self._learn_names(list(message.name))
         stamp_ns = self._stamp(message)
-        position = self._pick(message.position, "position")
+        position = self._select(message.position, "position")
         if not all(map(isfinite, position.tolist())):  # a third of the time of np.isfinite
             raise MessageError(f"joint_states has a position that is not finite: {position}")
         velocity = self._velocity(message, stamp_ns, position)
         return stamp_ns, position, velocity, self._effort(message)
 
     def _learn_names(self, names: list[str]) -> None:
+        """Find the arm's joints among the names of a message.
+
+        Raises:
+            ForeignStateError: None of the joints is among them.
+            MessageError: A joint is missing or named twice.
+        """
         missing: list[str] = []
         if names != self._foreign:
             missing = [joint for joint in self._joints if joint not in names]
@@ -102,6 +118,7 @@ class StateReader:
         self._names = names
 
     def _stamp(self, message: JointState) -> int:
+        """Return the stamp of a message [ns], or its time of arrival if it has none."""
         stamp = message.header.stamp
         stamp_ns = int(stamp.sec * 1_000_000_000 + stamp.nanosec)
         self.is_unstamped = stamp_ns == 0
@@ -110,6 +127,11 @@ class StateReader:
         return stamp_ns
 
     def _velocity(self, message: JointState, stamp_ns: int, position: Vector) -> Vector:
+        """Return the joint velocities (N,) [rad/s], as measured or from positions.
+
+        Raises:
+            MessageError: A velocity is missing or not finite.
+        """
         if self._differentiator is not None:
             velocity = self._differentiator.velocity(stamp_ns, position)
             if velocity is None:
@@ -119,7 +141,9 @@ class StateReader:
                     f"{LONGEST_GAP_NS // 10**6} ms apart"
                 )
             return velocity
-        velocity = self._pick(message.velocity, "velocity") if message.velocity else self._unmeasured
+        velocity = (
+            self._select(message.velocity, "velocity") if message.velocity else self._unmeasured
+        )
         values = velocity.tolist()
         if any(map(isnan, values)):
             lacking = [joint for joint, value in zip(self._joints, values) if isnan(value)]
@@ -132,17 +156,32 @@ class StateReader:
         return velocity
 
     def _effort(self, message: JointState) -> Vector:
+        """Return the joint efforts (N,) [N m]; NaN if not measured.
+
+        Raises:
+            MessageError: One is infinite.
+        """
         if not message.effort:
             return self._unmeasured
-        effort = self._pick(message.effort, "effort")
+        effort = self._select(message.effort, "effort")
         if any(map(isinf, effort.tolist())):
             raise MessageError(f"joint_states has an infinite effort: {effort}")
         return effort
 
-    def _pick(self, values: Any, what: str) -> Vector:
-        """Return the values (N,) of the arm's joints."""
+    def _select(self, values: Any, what: str) -> Vector:
+        """Return the values (N,) of the arm's joints.
+
+        Args:
+            values: Values of all joints of the message.
+            what: Name of the values, for the error.
+
+        Raises:
+            MessageError: There is not one value per name.
+        """
         count = len(self._names or ())
         if len(values) != count:
-            raise MessageError(f"joint_states has {len(values)} values of {what}, expected one per name: {count}")
+            raise MessageError(
+                f"joint_states has {len(values)} values of {what}, expected one per name: {count}"
+            )
         picked: Vector = np.frombuffer(values, np.float64)[self._index]
         return picked

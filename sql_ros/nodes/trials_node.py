@@ -1,20 +1,22 @@
-"""Perturbation trials over ROS: an actor whose episodes are those of `robot/trials.py`. Never imports torch.
+"""Perturbation trials over ROS: an actor whose episodes are those of `trials/trial_actor.py`.
 
-It is the actor in everything that matters for safety: the same filter, watchdogs, stop and enable; it only never trains. Beside the
-arm's simulation it publishes `disturb` (remapped to `sim_bridge/disturb`); with `by_hand` it asks an operator on `~/prompt` instead and
-recognises the push by itself. Every trial is a line of `csv`, written as soon as it is over. The process ends with the session.
+It never imports torch. It has the safety of the actor: the same filter, watchdogs, stop and enable.
+It never trains. In simulation it publishes `disturb` (remapped to `sim_bridge/disturb`). With
+`by_hand` it asks an operator on `~/prompt` instead, and recognises the push by itself. Each
+completed trial is a line of `csv`, written at once. The process ends with the session.
 
 ==============  ==========  ==================================================
-`~/skip`        Trigger     the trial under way leaves no line; the next begins
-`~/repeat`      Trigger     it begins anew
-`~/abort`       Trigger     the session ends; what was measured stays
+`~/skip`        Trigger     drop the trial under way and begin the next one
+`~/repeat`      Trigger     drop the trial under way and begin it again
+`~/abort`       Trigger     end the session; the measured trials are kept
+`~/confirm`     Trigger     the operator did as `~/prompt` says, see `trials/person.py`
 ==============  ==========  ==================================================
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,35 +24,44 @@ from pathlib import Path
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 
-from sql_ros.core.config import option
-from sql_ros.core.errors import ConfigError
-from sql_ros.nodes.actor_node import ActorConfig, ActorNode
+from sql_ros.common.config import option
+from sql_ros.common.errors import ConfigError
+from sql_ros.nodes.actor_config import ActorConfig
+from sql_ros.nodes.actor_node import ActorNode
+from sql_ros.nodes.actor_setup import check_policy_speed, policy_period_s
 from sql_ros.nodes.diagnostics import Status
 from sql_ros.nodes.messages import disturbance_to_msg
-from sql_ros.nodes.parameters import read_policy
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE
-from sql_ros.robot.actor import Actor, Step
-from sql_ros.robot.disturbance import ENDINGS, Disturbance
-from sql_ros.robot.drive import Drive
-from sql_ros.robot.trials import Session, TrialActor, load_protocol
-from sql_ros.runs.trial_table import append_rows, line
+from sql_ros.robot.control.episode_actor import Actor, Step
+from sql_ros.robot.policy_file import read_policy
+from sql_ros.trials.disturbance import ENDINGS, Disturbance
+from sql_ros.trials.protocol import load_protocol
+from sql_ros.trials.session import Session
+from sql_ros.trials.table import append_rows, describe
+from sql_ros.trials.trial_actor import TrialActor
 
 
 @dataclass(frozen=True)
 class TrialsConfig(ActorConfig):
-    """Parameters of the trials: those of the actor, and these."""
+    """Parameters of the actor and of the trials."""
 
     mode: str = option("play", "trials never train", choices=("play",))
     temperature: float = option(0.0, "trials act deterministically", minimum=0.0, maximum=0.0)
     protocol: str = option("standard", "name of a file in config/trials/, or a path")
     repeats: int = option(0, "trials per kind and size; 0: as the protocol says", minimum=0)
-    by_hand: bool = option(False, "an operator pushes, on a real arm as in simulation; only what can be done by hand is tried")
-    csv: str = option("trials.csv", "a line per trial; an existing file is gone on with")
+    by_hand: bool = option(
+        False,
+        "an operator pushes the arm, a real or a simulated one; only disturbances that are possible"
+        " by hand are tried",
+    )
+    csv: str = option(
+        "trials.csv", "file with a line per trial; lines are added to an existing file"
+    )
 
 
 class TrialsNode(ActorNode):
-    """Wires a `TrialActor`."""
+    """Connects a `TrialActor` to topics and services."""
 
     actor: TrialActor
     takes_policies = False  # every line is of the one policy of the parameters
@@ -62,28 +73,44 @@ class TrialsNode(ActorNode):
         self.settings: TrialsConfig = self.configs[0]
 
     def configure(self) -> None:
-        """As the actor, and the session. See `ManagedNode`."""
+        """Configure the actor; create topics and services of the session. See `ManagedNode`."""
         super().configure()
         self._disturb = self.create_publisher(Float64MultiArray, "disturb", RELIABLE)
         self._prompts = self.create_publisher(String, "~/prompt", LATCHED)
-        self._prompted, self._written = "", 0
+        self._prompted = ""
+        self._written = 0
         self._unheard = 0  # trials left out because nobody took what was to be done to the arm
-        for name, work in (("skip", self.actor.skip), ("repeat", self.actor.repeat), ("abort", self.actor.abort)):
+        for name, work in (
+            ("skip", self.actor.skip),
+            ("repeat", self.actor.repeat),
+            ("abort", self.actor.abort),
+        ):
             self.create_service(Trigger, f"~/{name}", self._answer_with(work))
+        self.serving.serve(Trigger, "~/confirm", self._begin_confirm)
 
     def make_actor(self) -> Actor:
-        """A `TrialActor` with the policy and the protocol of the parameters."""
+        """Return a `TrialActor` with the policy and the protocol of the parameters.
+
+        Raises:
+            ConfigError: There is no policy, or policy or protocol cannot be used.
+        """
         settings = self.settings
         if not settings.policy:
             raise ConfigError("parameter 'policy' is empty: trials need an ONNX file to try")
-        policy = read_policy(settings.policy, self.task.spec)
+        policy = read_policy(settings.policy, self.task)
+        period_s = policy_period_s(self, settings, self.task)
+        check_policy_speed(policy, settings.policy, period_s)
         protocol = load_protocol(settings.protocol, self.task, settings.repeats)
-        drive = Drive(self.task)
-        session = Session(self.task, drive, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand)
+        drive = self.make_drive()
+        session = Session(
+            self.task, drive, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand
+        )
         return TrialActor(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
 
     def stepped(self) -> None:
-        """Passes on what is wished of the simulation and of the operator."""
+        """Publish new disturbances and prompts after a control step; end the process after
+        the last trial.
+        """
         if self.actor.wish is not None:
             self._pass_on(self.actor.wish)
         if self.actor.prompt != self._prompted:
@@ -91,15 +118,28 @@ class TrialsNode(ActorNode):
             self._prompts.publish(String(data=self._prompted))
             if self._prompted:
                 _say(f">>> {self._prompted}")
-        if self.actor.session.trial is None and self.actor.wish is None and not self.finished.is_set():
+        if (
+            self.actor.session.trial is None
+            and self.actor.wish is None
+            and not self.finished.is_set()
+        ):
             if self.actor.unreachable:
-                _say(f"{self.actor.unreachable} trials left out: the arm could not get to their start pose")
+                _say(
+                    f"{self.actor.unreachable} trials left out: the arm could not get to their"
+                    " start pose"
+                )
             if self._unheard:
-                _say(f"{self._unheard} trials left out: no simulation takes {self._disturb.topic_name}")
+                _say(
+                    f"{self._unheard} trials left out: no simulation takes"
+                    f" {self._disturb.topic_name}"
+                )
             self.finished.set()
 
     def _pass_on(self, wish: Disturbance) -> None:
-        """To the simulation; where none listens, the trial is not made: a row would tell of what never happened."""
+        """Publish a disturbance for the simulation. Without a simulation the trial is skipped.
+
+        A row would otherwise report a disturbance that did not happen.
+        """
         if wish.kind in ENDINGS or self._disturb.get_subscription_count():
             self._disturb.publish(disturbance_to_msg(wish))
             return
@@ -107,26 +147,29 @@ class TrialsNode(ActorNode):
         self.actor.skip()
 
     def deliver(self, step: Step) -> None:
-        """As the actor; keeps what was measured."""
+        """Publish the results of a step as the actor does; write the rows of completed trials."""
         super().deliver(step)
         self._keep()
 
     def deactivate(self) -> None:
-        """As the actor; the trial under way leaves no line, what was measured and not yet delivered does."""
+        """Deactivate as the actor does; drop the trial under way, and write the rows of
+        completed trials.
+        """
         with self._lock:
             self.actor.repeat()
         super().deactivate()
         self._keep()
 
     def _keep(self) -> None:
+        """Write the rows that are not written yet to `csv`, and print them."""
         session = self.actor.session
         for row in session.rows[self._written :]:
             append_rows(Path(self.settings.csv), [row])
             self._written += 1
-            _say(f"{self._written:4d} of {session.most_trials} at most: {line(row)}")
+            _say(f"{self._written:4d} of {session.most_trials} at most: {describe(row)}")
 
     def report(self) -> Status:
-        """For /diagnostics, while active."""
+        """Return level, message and values for /diagnostics, while active."""
         level, message, values = super().report()
         session = self.actor.session
         under_way = f"{session.trial.kind} {session.trial.size:g}" if session.trial else "over"
@@ -139,22 +182,60 @@ class TrialsNode(ActorNode):
         }
         return level, f"{message}; trial: {under_way}", {**values, **made}
 
-    def _answer_with(self, work: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+    def _begin_confirm(self) -> Callable[[], Trigger.Response | None]:
+        """Return a function that takes a confirmation between two control steps and returns the
+        response.
+
+        It returns None while a control step is being made, so that it does not wait for one that
+        hangs.
+        """
+        source_ns = self.serving.source_ns
+
+        def answer() -> Trigger.Response | None:
+            """Take the confirmation, if no control step is being made; return the response or
+            None.
+            """
+            if not self._lock.acquire(blocking=False):
+                return None
+            try:
+                stale = self._guard.staleness(source_ns)
+                success, message = (False, stale) if stale else self.actor.confirm(time.monotonic())
+            finally:
+                self._lock.release()
+            return Trigger.Response(success=success, message=message)
+
+        return answer
+
+    def _answer_with(
+        self, work: Callable[[], None]
+    ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        """Return the callback of a service that changes the session.
+
+        Args:
+            work: Function that changes it, between two control steps.
+        """
+
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            """Change the session; respond with the next trial."""
             with self._lock:
                 work()
             trial = self.actor.session.trial
             response.success = True
-            response.message = f"next: {trial.kind} {trial.size:g}, number {trial.repeat + 1}" if trial else "the session is over"
+            response.message = (
+                f"next: {trial.kind} {trial.size:g}, number {trial.repeat + 1}"
+                if trial
+                else "the session is over"
+            )
             return response
 
         return answer
 
 
 def _say(text: str) -> None:
-    """Print a line; the trials go on where the terminal, or the process that read it, is gone."""
-    with contextlib.suppress(OSError):
-        print(text, flush=True)
+    """Print a line. It is dropped where the terminal, or the process that read it, is gone
+    (`common/output.py`).
+    """
+    print(text, flush=True)
 
 
 def main() -> int:

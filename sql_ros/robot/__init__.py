@@ -1,1 +1,4 @@
-"""The robot's side: what the arm is, what a task asks, what may be sent. numpy and MuJoCo's kinematics; no ROS, no torch."""
+"""The arm, its tasks, and the commands that may be sent to it.
+
+It uses numpy and the kinematics of MuJoCo, and imports neither ROS nor torch.
+"""

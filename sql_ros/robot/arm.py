@@ -1,4 +1,4 @@
-"""Kinematics of the arm, from its MJCF: joint positions in, pose of the tool out."""
+"""Kinematics of the arm by its MJCF: the pose of the tool for joint positions, and the inverse."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 
 Vector = npt.NDArray[np.float64]
-JUMP_RAD = 0.05  # beyond what the velocity limits allow: encoder noise and the servo's overshoot
-FASTEST = 1.5  # shares of the velocity limits that an arm can have: pushed, or its servo overshoots
-LONGEST_GAP_S = 0.5
-ROUNDING_RAD = 5e-3  # by which the limits of a config may go beyond those of the MJCF: two decimals
-SOLVER_STEPS, SOLVED, LONGEST_STEP_RAD = 200, 1e-4, 0.3  # of the inverse kinematics; m and rad
+# largest jump of a position beyond the velocity limits: encoder noise and the servo's overshoot
+JUMP_RAD = 0.05
+# largest speed of an arm that is pushed or whose servo overshoots, as a multiple of its limits
+FASTEST = 1.5
+LONGEST_GAP_S = 0.5  # a longer gap between states allows no larger motion
+# the position limits of a config may exceed those of the MJCF by the rounding to two decimals
+ROUNDING_RAD = 5e-3
+# steps of the inverse kinematics at most
+SOLVER_STEPS = 200
+SOLVED = 1e-4  # largest error of position [m] and rotation [rad]
+LONGEST_STEP_RAD = 0.3  # largest change of a joint in one step
 
 
 @dataclass(frozen=True)
 class RobotState:
-    """The arm at one instant. Tasks are functions of this, be it measured or simulated.
+    """The arm at one instant, measured or simulated. Tasks are functions of it.
 
     Attributes:
-        stamp_ns: time of measurement on the clock of the robot [ns].
-        position: joint positions [rad], (N,).
-        velocity: joint velocities [rad/s], (N,).
-        effort: measured joint torques [N m], (N,); NaN where the arm measures none.
-        tool_position: of the tool in the base frame [m], (3,).
-        tool_rotation: tool axes in the base frame, as columns, (3, 3).
+        stamp_ns: Time of measurement on the clock of the robot [ns].
+        position: Joint positions (N,) [rad].
+        velocity: Joint velocities (N,) [rad/s].
+        effort: Measured joint torques (N,) [N m]; NaN where the arm measures none.
+        tool_position: Position of the tool in the base frame (3,) [m].
+        tool_rotation: Tool axes in the base frame, as columns (3, 3).
     """
 
     stamp_ns: int
@@ -42,26 +48,50 @@ class RobotState:
 
 
 def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> bool:
-    """The arm is where it cannot have moved to since the last state, at `FASTEST` times its velocity limits (N,) [rad/s].
+    """Return whether the arm cannot have moved so far since the last state.
 
-    A gap of more than `LONGEST_GAP_S`, by the stamps, gives it no more room.
+    An arm moves at most at `FASTEST` times its velocity limits. A gap between the stamps counts up
+    to `LONGEST_GAP_S`.
+
+    Args:
+        last: The last state.
+        state: The new state.
+        velocity_limit: Velocity limits (N,) [rad/s].
     """
     elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
-    moves = zip(state.position.tolist(), last.position.tolist(), velocity_limit.tolist())  # numpy takes twice as long for so few
-    return any(abs(now - before) > JUMP_RAD + FASTEST * elapsed * fastest for now, before, fastest in moves)
+    # a loop: numpy takes twice as long for so few values
+    moves = zip(state.position.tolist(), last.position.tolist(), velocity_limit.tolist())
+    return any(
+        abs(now - before) > JUMP_RAD + FASTEST * elapsed * fastest for now, before, fastest in moves
+    )
 
 
 def is_too_fast(state: RobotState, velocity_limit: Vector) -> bool:
-    """A joint is said to move faster than `FASTEST` times its velocity limit (N,) [rad/s]."""
-    return any(abs(speed) > FASTEST * fastest for speed, fastest in zip(state.velocity.tolist(), velocity_limit.tolist()))
+    """Return whether a joint is reported to be faster than `FASTEST` times its limit.
+
+    Args:
+        state: The state.
+        velocity_limit: Velocity limits (N,) [rad/s].
+    """
+    return any(
+        abs(speed) > FASTEST * fastest
+        for speed, fastest in zip(state.velocity.tolist(), velocity_limit.tolist())
+    )
 
 
 class Arm:
-    """Forward kinematics by MuJoCo, without stepping any physics.
+    """Forward and inverse kinematics by MuJoCo, without stepping any physics.
+
+    Args:
+        config: The arm.
+
+    Attributes:
+        config: As given.
+        size: Number of joints N.
 
     Raises:
-        ConfigError: the MJCF cannot be read, or lacks a joint or the tool site of the config, or has a joint whose range ends before
-            the position limits of the config.
+        ConfigError: The MJCF cannot be read, lacks a joint or the tool site of the config, or has a
+            joint whose range ends before the position limits of the config.
     """
 
     def __init__(self, config: RobotConfig) -> None:
@@ -76,24 +106,40 @@ class Arm:
             raise ConfigError(f"robot '{config.name}', model {config.model}: {error}") from None
         self._check_range()
         self._data = mujoco.MjData(self._model)
-        # views, which take a moment to make
+        # views, whose creation takes time
         self._pose = self._data.qpos
-        self._tool_position, self._tool_rotation = self._data.site_xpos[self._site], self._data.site_xmat[self._site].reshape(3, 3)
+        self._tool_position = self._data.site_xpos[self._site]
+        self._tool_rotation = self._data.site_xmat[self._site].reshape(3, 3)
 
     def _check_range(self) -> None:
-        """The position limits of the config are no wider than the MJCF's, where it has any."""
+        """Check that the position limits of the config are no wider than those of the MJCF, if it
+        has any.
+
+        Raises:
+            ConfigError: They are wider.
+        """
         config = self.config
         for name, low, high in zip(config.joints, config.position_lower, config.position_upper):
             joint = self._model.joint(name)
             least, most = joint.range.tolist()
             if joint.limited and (low < least - ROUNDING_RAD or high > most + ROUNDING_RAD):
                 raise ConfigError(
-                    f"robot '{config.name}': 'position_lower' and 'position_upper' of {name} are {low:.6g} and {high:.6g}, but in "
-                    f"{config.model} its range is {least:.6g} to {most:.6g}: radians? (the MJCF's unit is its compiler's angle)"
+                    f"robot '{config.name}': 'position_lower' and 'position_upper' of {name} are"
+                    f" {low:.6g} and {high:.6g}, but in {config.model} its range is {least:.6g} to"
+                    f" {most:.6g}: radians? (the MJCF's unit is its compiler's angle)"
                 )
 
-    def state(self, stamp_ns: int, position: Vector, velocity: Vector, effort: Vector) -> RobotState:
-        """Completes measured joint values (N,) by the pose of the tool; copies them."""
+    def state(
+        self, stamp_ns: int, position: Vector, velocity: Vector, effort: Vector
+    ) -> RobotState:
+        """Build a state from joint values and the pose of the tool.
+
+        Args:
+            stamp_ns: Time of measurement [ns].
+            position: Joint positions (N,) [rad], which are copied.
+            velocity: Joint velocities (N,) [rad/s], which are copied.
+            effort: Joint torques (N,) [N m], which are copied.
+        """
         self._pose[self._address] = position
         mujoco.mj_kinematics(self._model, self._data)
         return RobotState(
@@ -106,7 +152,14 @@ class Arm:
         )
 
     def jacobian(self, position: Vector) -> Vector:
-        """Of the tool at joint positions (N,): linear, then angular velocity per joint velocity, base frame, (6, N)."""
+        """Return the Jacobian of the tool in the base frame (6, N).
+
+        The first three rows are its linear velocity [m/rad], the others its angular velocity
+        [rad/rad].
+
+        Args:
+            position: Joint positions (N,) [rad].
+        """
         self._pose[self._address] = position
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
@@ -115,22 +168,27 @@ class Arm:
         return np.asarray(whole[:, self._dofs])
 
     def solve(self, tool_position: Vector, tool_rotation: Vector, start: Vector) -> Vector:
-        """Inverse kinematics by Gauss-Newton steps from joint positions `start` (N,): joint positions (N,) [rad] for a pose of the tool.
+        """Solve the inverse kinematics by Gauss-Newton steps.
 
         Args:
-            tool_position: in the base frame (3,) [m].
-            tool_rotation: (3, 3).
-            start: the nearest solution to it is looked for, whatever the joint limits say.
+            tool_position: Wanted position of the tool in the base frame (3,) [m].
+            tool_rotation: Wanted rotation of the tool in the base frame (3, 3).
+            start: Joint positions to start from (N,) [rad]. Joint limits are ignored.
+
+        Returns:
+            Joint positions (N,) [rad] near the start.
 
         Raises:
-            ValueError: it did not come within 0.1 mm and 0.1 mrad: the pose is out of reach.
+            ValueError: The error did not fall below 0.1 mm and 0.1 mrad: the pose is out of reach.
         """
         position = np.array(start, np.float64)
         for _ in range(SOLVER_STEPS):
             jacobian = self.jacobian(position)
             turn = np.zeros(3)
             quaternions = np.zeros((2, 4))
-            mujoco.mju_mat2Quat(quaternions[0], np.ascontiguousarray(tool_rotation, np.float64).ravel())
+            mujoco.mju_mat2Quat(
+                quaternions[0], np.ascontiguousarray(tool_rotation, np.float64).ravel()
+            )
             mujoco.mju_mat2Quat(quaternions[1], self._tool_rotation.ravel())
             mujoco.mju_subQuat(turn, quaternions[0], quaternions[1])  # in the frame of the tool
             turn = self._tool_rotation @ turn
@@ -139,4 +197,20 @@ class Arm:
                 return position
             step = np.linalg.pinv(jacobian, rcond=1e-3) @ error
             position += step / max(1.0, float(np.abs(step).max()) / LONGEST_STEP_RAD)
-        raise ValueError(f"no joint positions found for the tool at {np.round(tool_position, 3)}: out of reach of '{self.config.name}'")
+        raise ValueError(
+            f"no joint positions found for the tool at {np.round(tool_position, 3)}: out of reach"
+            f" of '{self.config.name}'"
+        )
+
+
+def comparison_poses(robot: RobotConfig, count: int, seed: int) -> list[Vector]:
+    """Return the poses (N,) [rad] in which two models of an arm are compared.
+
+    Args:
+        robot: The arm.
+        count: Number of random poses within its position limits, after the neutral pose.
+        seed: Of the random poses.
+    """
+    rng = np.random.default_rng(seed)
+    random = rng.uniform(robot.position_lower, robot.position_upper, (count, len(robot.joints)))
+    return [np.array(robot.neutral_position), *random]

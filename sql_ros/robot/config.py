@@ -1,29 +1,53 @@
-"""What is known of an arm: one YAML file each under config/robots/."""
+"""The configuration of an arm: one YAML file for each under config/robots/."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sql_ros.core.config import Config, config_from_mapping, option, read_yaml
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.config import Config, config_from_mapping, option, read_yaml
+from sql_ros.common.data_files import find_file
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.controllers import MODES, TYPES, ControllerConfig
-from sql_ros.share import find_file
 
 FASTEST_RAD_S = 50.0  # no joint of an arm is as fast
+# largest speed of every point of the arm while people are in reach: ISO 10218's reduced speed
+REDUCED_SPEED_M_S = 0.25
+# keys of former robot files, now under `controllers`
 REPLACED = {
     "interface": "the 'type' of each controller decides how it takes commands",
     "command_topic": "it follows from 'name' and 'type' of each controller, unless 'topic' says so",
-}  # keys of former robot files, now under `controllers`
+}
 PER_JOINT = (
-    "neutral_position", "position_lower", "position_upper", "velocity_limit", "acceleration_limit", "effort_limit",
-    "servo_stiffness", "servo_damping",
-)  # fmt: skip
+    "neutral_position",
+    "position_lower",
+    "position_upper",
+    "velocity_limit",
+    "acceleration_limit",
+    "effort_limit",
+    "servo_stiffness",
+    "servo_damping",
+)
+
+
+EMERGENCY_STOP = "emergency_stop"
+STOP_LOCK = "stop_lock"
+ENABLE = "enable"
+STOP_KINDS = (EMERGENCY_STOP, STOP_LOCK, ENABLE)
+
+
+@dataclass(frozen=True)
+class RequiredStop(Config):
+    """An entry of `required_stops` in a robot's file."""
+
+    kind: str = option(description="meaning of its Bool", choices=STOP_KINDS)
+    deadline_s: float = option(description="longest silence [s]", minimum=0.02, maximum=2.0)
+    topic: str = option("", "its topic, std_msgs/Bool; empty: actor/<kind>")
 
 
 @dataclass(frozen=True)
 class RobotConfig(Config):
-    """Joints in command order with their limits; what is per joint is (N,)."""
+    """An arm with its limits. Values per joint are (N,), in command order."""
 
     name: str = option(description="name of the arm")
     model: str = option(description="MJCF of the arm, relative to the share folder")
@@ -33,72 +57,212 @@ class RobotConfig(Config):
     position_lower: tuple[float, ...] = option(description="lower position limits [rad]")
     position_upper: tuple[float, ...] = option(description="upper position limits [rad]")
     velocity_limit: tuple[float, ...] = option(description="largest speed [rad/s]", minimum=0.001)
-    acceleration_limit: tuple[float, ...] = option(description="largest acceleration [rad/s^2]", minimum=0.001)
+    acceleration_limit: tuple[float, ...] = option(
+        description="largest acceleration [rad/s^2]", minimum=0.001, maximum=200.0
+    )
     effort_limit: tuple[float, ...] = option(description="largest torque [N m]", minimum=0.0)
-    servo_stiffness: tuple[float, ...] = option(description="simulated position servo [N m/rad]", minimum=0.0)
-    servo_damping: tuple[float, ...] = option(description="simulated position and velocity servo [N m s/rad]", minimum=0.0)
-    position_margin_rad: float = option(0.05, "kept free before each position limit [rad]", minimum=0.0)
-    command_timeout_s: float = option(0.2, "without a command for so long the arm holds its position [s]", minimum=0.0, maximum=1.0)
-    latency_s: float = option(0.0, "from the measurement of a state to the effect of its command, beyond one period [s]", minimum=0.0)
-    limit_fraction: float = option(0.9, "share of the limits of speed, acceleration and tip speed that is used", minimum=0.01, maximum=1.0)
-    tip_speed_limit_m_s: float = option(1.5, "largest speed of the tool [m/s]", minimum=0.001)
-    clearance_m: float = option(0.02, "kept free between the arm, itself and what is around it [m]", minimum=0.001)
-    guarded_points: tuple[str, ...] = option((), "sites or bodies that the boxes below are about; empty: the tool")
-    workspace: tuple[float, ...] = option((), "box that they stay in: x y z of two corners in the base frame [m]; empty: none")
-    may_touch: tuple[tuple[str, ...], ...] = option((), "pairs of bodies that are meant to touch: no distance is kept between them")
-    keep_out: tuple[tuple[float, ...], ...] = option((), "boxes that they stay out of, each x y z of two corners in the base frame [m]")
+    servo_stiffness: tuple[float, ...] = option(
+        description="stiffness of the simulated position servo [N m/rad]", minimum=0.0
+    )
+    servo_damping: tuple[float, ...] = option(
+        description="damping of the simulated position and velocity servo [N m s/rad]", minimum=0.0
+    )
+    position_margin_rad: float = option(
+        0.05, "margin before each position limit [rad]", minimum=0.0
+    )
+    command_timeout_s: float = option(
+        0.2,
+        "time without a command after which the arm holds its position [s]",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    latency_s: float | None = option(
+        None,
+        "time from the measurement of a state to the effect of its command, beyond one period [s];"
+        " none: as measured, see robot/measured.py",
+        minimum=0.0,
+        maximum=0.5,
+    )
+    limit_fraction: float = option(
+        0.9,
+        "share of the limits of speed, acceleration and tip speed that is used",
+        minimum=0.01,
+        maximum=1.0,
+    )
+    tip_speed_limit_m_s: float = option(
+        1.5, "largest speed of the tool and of every link [m/s]", minimum=0.001, maximum=10.0
+    )
+    people_in_reach: bool = option(
+        False, "people may be in reach: tool and links are no faster than 0.25 m/s"
+    )
+    clearance_m: float = option(
+        0.02,
+        "distance of the arm to itself and to its surroundings [m]",
+        minimum=0.001,
+        maximum=0.25,
+    )
+    payload_kg: float = option(
+        0.0,
+        "largest mass in the hand beyond the model; torque mode allows for any mass up to it [kg]",
+        minimum=0.0,
+        maximum=50.0,
+    )
+    payload_center_m: tuple[float, ...] = option(
+        (0.0, 0.0, 0.0),
+        "centre of mass of payload_kg in the frame of the tool [m]",
+        minimum=-1.0,
+        maximum=1.0,
+    )
+    payload_is_compensated: bool = option(
+        False, "the arm's own gravity compensation knows payload_kg at this centre"
+    )
+    guarded_points: tuple[str, ...] = option(
+        (), "sites or bodies that workspace and keep_out limit; empty: the tool"
+    )
+    workspace: tuple[float, ...] = option(
+        (),
+        "box in which guarded_points stay: x y z of two corners in the base frame [m]; empty: none",
+    )
+    may_touch: tuple[tuple[str, ...], ...] = option(
+        (), "pairs of bodies that are meant to touch: no distance is kept between them"
+    )
+    always_near: tuple[tuple[str, ...], ...] = option(
+        (),
+        "pairs of bodies that are never farther apart than clearance_m: no distance is kept between"
+        " them",
+    )
+    tasks_may_exempt: tuple[tuple[str, ...], ...] = option(
+        (), "pairs of bodies, one of them the arm's own, that the 'may_touch' of a task may name"
+    )
+    keep_out: tuple[tuple[float, ...], ...] = option(
+        (),
+        "boxes that guarded_points stay out of, each x y z of two corners in the base frame [m]",
+    )
     controllers: Mapping[str, ControllerConfig] = option(
         {}, "controller of the real arm for each command mode; a mode without one is simulated only"
     )
-    accept_effort_without_timeout: bool = option(False, "torques go to a controller that keeps the last one for ever once none comes")
-    state_topic: str = option("joint_states", "where the real arm says its joint states")
-    joint_prefix: str = option("", "before every joint and frame name on topics, e.g. left_; not in model, scene and policy")
-    base_frame: str = option("base", "name of the MJCF's world frame on topics, without joint_prefix")
-    tool_frame: str = option("", "name of the tool's frame on topics, without joint_prefix; empty: as 'tool'")
+    accept_effort_without_timeout: bool = option(
+        False,
+        "accept a torque controller that keeps the last command for ever once no other follows",
+    )
+    required_stops: tuple[RequiredStop, ...] = option(
+        (),
+        "real arm: it does not move before each of these was heard, nor while one is silent or has"
+        " no publisher",
+    )
+    state_topic: str = option("joint_states", "topic of the real arm's joint states")
+    joint_prefix: str = option(
+        "",
+        "prefix of joint and frame names on topics, e.g. left_; not in model, scene and policy",
+    )
+    base_frame: str = option(
+        "base", "name of the MJCF's world frame on topics, without joint_prefix"
+    )
+    tool_frame: str = option(
+        "", "name of the tool's frame on topics, without joint_prefix; empty: as 'tool'"
+    )
     velocity_from_position: bool = option(
-        False, "the driver measures no velocities: differentiate positions, 8 ms late at 125 Hz or more; see robot/velocity.py"
+        False,
+        "the driver measures no velocities: differentiate positions, 8 ms late at 125 Hz or more;"
+        " see robot/velocity.py",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in PER_JOINT:
             if len(getattr(self, name)) != len(self.joints):
-                raise ConfigError(f"'{name}' has {len(getattr(self, name))} entries, expected one per joint: {len(self.joints)}")
+                raise ConfigError(
+                    f"'{name}' has {len(getattr(self, name))} entries, expected one per joint:"
+                    f" {len(self.joints)}"
+                )
         if len(set(self.joints)) < len(self.joints):
             raise ConfigError(f"'joints' names a joint twice: {', '.join(self.joints)}")
         self._check_limits()
         self._check_names()
+        if len(self.payload_center_m) != 3:
+            raise ConfigError(
+                f"'payload_center_m' has {len(self.payload_center_m)} entries, expected x y z"
+            )
+        for name in ("may_touch", "always_near", "tasks_may_exempt"):
+            if any(len(pair) != 2 for pair in getattr(self, name)):
+                raise ConfigError(f"'{name}' is {getattr(self, name)}, expected pairs of bodies")
+        self._check_controllers()
+        self._check_boxes()
+
+    def _check_controllers(self) -> None:
+        """Check that every controller belongs to a command mode that it takes.
+
+        Raises:
+            ConfigError: A mode is unknown, or its controller takes other commands.
+        """
         for mode, controller in self.controllers.items():
             if mode not in MODES:
-                raise ConfigError(f"'controllers' has '{mode}', expected one of: {', '.join(MODES)}")
+                raise ConfigError(
+                    f"'controllers' has '{mode}', expected one of: {', '.join(MODES)}"
+                )
             controller.check_mode(mode)
-        for name, box in [("workspace", self.workspace)] * bool(self.workspace) + [("keep_out", box) for box in self.keep_out]:
+
+    def _check_boxes(self) -> None:
+        """Check that every box has a lower and an upper corner.
+
+        Raises:
+            ConfigError: A box of `workspace` or `keep_out` has not.
+        """
+        boxes = [("keep_out", box) for box in self.keep_out]
+        if self.workspace:
+            boxes.insert(0, ("workspace", self.workspace))
+        for name, box in boxes:
             if len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:])):
-                raise ConfigError(f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the upper corner")
+                raise ConfigError(
+                    f"'{name}' has the box {list(box)}, expected x y z of the lower, then of the"
+                    " upper corner"
+                )
 
     def _check_names(self) -> None:
-        """Check that names on topics have no blanks, which separate the names in a command's label."""
+        """Check that names on topics have no blanks, which separate the names in a command's label.
+
+        Raises:
+            ConfigError: A name has one.
+        """
         for name in ("joint_prefix", "base_frame", "tool_frame"):
             if any(letter.isspace() for letter in getattr(self, name)):
                 raise ConfigError(f"'{name}' is '{getattr(self, name)}', expected no blanks")
 
     @property
+    def speed_limit_m_s(self) -> float:
+        """Return the largest speed of the tool and of every link [m/s]."""
+        return (
+            min(self.tip_speed_limit_m_s, REDUCED_SPEED_M_S)
+            if self.people_in_reach
+            else self.tip_speed_limit_m_s
+        )
+
+    @property
+    def reckoned_latency_s(self) -> float:
+        """Return the latency that the safety filter uses [s]; 0 while none is known, as in
+        simulation.
+        """
+        return self.latency_s or 0.0
+
+    @property
     def wire_joints(self) -> tuple[str, ...]:
-        """Joint names on topics, in command order: with `joint_prefix`."""
+        """Return the joint names on topics, in command order: with `joint_prefix`."""
         return tuple(f"{self.joint_prefix}{joint}" for joint in self.joints)
 
     @property
     def wire_base_frame(self) -> str:
-        """Frame of goals and targets on topics: with `joint_prefix`, as URDFs' `tf_prefix`."""
+        """Return the frame of goals and targets on topics: with `joint_prefix`, as URDFs'
+        `tf_prefix`.
+        """
         return f"{self.joint_prefix}{self.base_frame}"
 
     @property
     def wire_tool_frame(self) -> str:
-        """Frame of the robot's tool on topics: with `joint_prefix`."""
+        """Return the frame of the robot's tool on topics: with `joint_prefix`."""
         return f"{self.joint_prefix}{self.tool_frame or self.tool}"
 
     def interface(self, mode: str) -> str:
-        """Return how commands of this mode are sent: "forward", "trajectory" or "intera"."""
+        """Return how commands of a mode are sent: "forward", "trajectory" or "intera"."""
         controller = self.controllers.get(mode)
         return controller.interface if controller else "forward"
 
@@ -120,29 +284,35 @@ class RobotConfig(Config):
     def check_timeout(self, mode: str) -> None:
         """Check that the user accepts what a controller does once commands end.
 
+        Args:
+            mode: Command mode.
+
         Raises:
-            ConfigError: It would keep the last torque for ever, and the file does not accept that.
+            ConfigError: The controller keeps the last torque for ever, and the file does not accept
+                that.
         """
         controller = self.controller(mode)
         is_accepted = mode != "torque" or self.accept_effort_without_timeout
         if controller.keeps_last_command and not is_accepted:
             raise ConfigError(
-                f"'controllers.torque' of type {controller.type}, which keeps the last torque for ever: "
-                "an actor that is killed or stopped leaves the arm with it. A second process then sends "
-                "zero torques within 0.2 s, which leaves the arm to its own gravity compensation, but "
-                "that is no guarantee. Write 'accept_effort_without_timeout: true' to accept this"
+                f"'controllers.torque' of type {controller.type}, which keeps the last torque for"
+                " ever: an actor that is killed or stopped leaves the arm with it. A second"
+                " process then sends zero torques within 0.2 s, which leaves the arm to its own"
+                " gravity compensation, but that is no guarantee. Write"
+                " 'accept_effort_without_timeout: true' to accept this"
             )
 
     def warnings(self, mode: str) -> list[str]:
-        """Return what somebody who starts a real arm in this mode should know."""
+        """Return warnings for a user who starts a real arm in a command mode."""
         controller = self.controllers.get(mode)
         if controller is None or not controller.keeps_last_command or mode == "velocity":
             return []
         name = controller.name
         if mode == "torque":
             return [
-                f"{name} keeps the last torque for ever where no command follows. Zero torques are "
-                "sent within 0.2 s of the actor's death, and leave the arm to its gravity compensation"
+                f"{name} keeps the last torque for ever where no command follows. Zero torques are"
+                " sent within 0.2 s of the actor's death, and leave the arm to its gravity"
+                " compensation"
             ]
         return [
             f"{name} steps to every position at once and stays at the last: prefer a trajectory "
@@ -150,39 +320,56 @@ class RobotConfig(Config):
         ]
 
     def _check_limits(self) -> None:
-        """They leave room between them, the neutral pose lies there, and no speed is obviously in degrees."""
+        """Check that limits leave room between them, that the neutral pose lies there, and that no
+        speed looks like degrees per second.
+
+        Raises:
+            ConfigError: One of these is wrong.
+        """
         margin = self.position_margin_rad
         for joint, low, high, neutral, speed in zip(
-            self.joints, self.position_lower, self.position_upper, self.neutral_position, self.velocity_limit
+            self.joints,
+            self.position_lower,
+            self.position_upper,
+            self.neutral_position,
+            self.velocity_limit,
         ):
-            least, most = low + margin, high - margin
+            least = low + margin
+            most = high - margin
             if least >= most:
                 raise ConfigError(
-                    f"{joint}: 'position_lower' is {low} and 'position_upper' {high}, expected them apart by more than twice "
-                    f"the position_margin_rad of {margin}"
+                    f"{joint}: 'position_lower' is {low} and 'position_upper' {high}, expected them"
+                    f" apart by more than twice the position_margin_rad of {margin}"
                 )
             if not least <= neutral <= most:
                 raise ConfigError(
-                    f"{joint}: 'neutral_position' is {neutral}, expected {least:.6g} to {most:.6g}, the position limits less "
-                    f"position_margin_rad: radians?"
+                    f"{joint}: 'neutral_position' is {neutral}, expected {least:.6g} to {most:.6g},"
+                    " the position limits less position_margin_rad: radians?"
                 )
             if speed > FASTEST_RAD_S:
-                raise ConfigError(f"{joint}: 'velocity_limit' is {speed}, expected at most {FASTEST_RAD_S}: radians per second?")
+                raise ConfigError(
+                    f"{joint}: 'velocity_limit' is {speed}, expected at most {FASTEST_RAD_S}:"
+                    " radians per second?"
+                )
 
 
 def _types_for(mode: str) -> list[str]:
+    """Return the controller types that take commands of a mode."""
     return [name for name, kind in TYPES.items() if mode in kind.modes]
 
 
 def load_robot(name: str) -> RobotConfig:
-    """Reads config/robots/<name>.yaml, or the YAML file at the path given.
+    """Read the file of an arm.
+
+    Args:
+        name: Of a file config/robots/<name>.yaml, or the path of a YAML file.
 
     Raises:
-        ConfigError: no such file, or its content is wrong.
+        ConfigError: There is no such file, or its content is wrong.
     """
     path = find_file(name, "config/robots")
     values = read_yaml(path)
-    for key, why in REPLACED.items():
+    for key, advice in REPLACED.items():
         if key in values:
-            raise ConfigError(f"{path}: key '{key}' is replaced by 'controllers': {why}")
+            raise ConfigError(f"{path}: key '{key}' is replaced by 'controllers': {advice}")
     return config_from_mapping(RobotConfig, values, str(path))

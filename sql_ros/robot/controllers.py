@@ -1,23 +1,23 @@
-"""Controllers of a real arm: which types are known, and how each takes commands."""
+"""The known types of controllers of a real arm, and how each takes commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.config import Config, option
+from sql_ros.common.errors import ConfigError
 
-MODES = ("position", "velocity", "torque")  # of a command
+MODES = ("position", "velocity", "torque")  # command modes
 
 
 class _Kind(NamedTuple):
     """A type of controller.
 
     Attributes:
-        interface: message adapter, see `nodes/adapters.py`: "forward", "trajectory", "intera".
-        modes: command modes that it takes.
-        topic: default topic of its commands, with the name of the controller in it.
+        interface: Message adapter, see `nodes/adapters.py`: "forward", "trajectory" or "intera".
+        modes: Command modes that it takes.
+        topic: Default topic of its commands, with a place for the name of the controller.
     """
 
     interface: str
@@ -25,15 +25,24 @@ class _Kind(NamedTuple):
     topic: str
 
 
+# plugin names of ros2_control; Intera has no controllers and is named by its message type
 TYPES = {
     "forward_command_controller/ForwardCommandController": _Kind("forward", MODES, "{}/commands"),
-    "position_controllers/JointGroupPositionController": _Kind("forward", ("position",), "{}/commands"),
-    "velocity_controllers/JointGroupVelocityController": _Kind("forward", ("velocity",), "{}/commands"),
+    "position_controllers/JointGroupPositionController": _Kind(
+        "forward", ("position",), "{}/commands"
+    ),
+    "velocity_controllers/JointGroupVelocityController": _Kind(
+        "forward", ("velocity",), "{}/commands"
+    ),
     "effort_controllers/JointGroupEffortController": _Kind("forward", ("torque",), "{}/commands"),
-    "joint_trajectory_controller/JointTrajectoryController": _Kind("trajectory", ("position",), "{}/joint_trajectory"),
-    "ur_controllers/ScaledJointTrajectoryController": _Kind("trajectory", ("position",), "{}/joint_trajectory"),
+    "joint_trajectory_controller/JointTrajectoryController": _Kind(
+        "trajectory", ("position",), "{}/joint_trajectory"
+    ),
+    "ur_controllers/ScaledJointTrajectoryController": _Kind(
+        "trajectory", ("position",), "{}/joint_trajectory"
+    ),
     "intera_core_msgs/JointCommand": _Kind("intera", MODES, "/robot/limb/right/joint_command"),
-}  # plugin names of ros2_control; Intera has no controllers and is named by its message type
+}
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,12 @@ class ControllerConfig(Config):
 
     @property
     def interface(self) -> str:
-        """How it takes commands: "forward", "trajectory" or "intera"."""
+        """Return how it takes commands: "forward", "trajectory" or "intera"."""
         return TYPES[self.type].interface
 
     @property
     def keeps_last_command(self) -> bool:
-        """Return whether it goes on with the last command for ever, once none comes any more."""
+        """Return whether it keeps the last command for ever once no other follows."""
         return self.interface == "forward"
 
     @property
@@ -60,11 +69,17 @@ class ControllerConfig(Config):
         return self.topic or TYPES[self.type].topic.format(self.name)
 
     def check_mode(self, mode: str) -> None:
-        """Check that the controller takes commands of this mode.
+        """Check that the controller takes commands of a mode.
+
+        Args:
+            mode: Command mode.
 
         Raises:
-            ConfigError: It takes others only.
+            ConfigError: It takes other commands only.
         """
         modes = TYPES[self.type].modes
         if mode not in modes:
-            raise ConfigError(f"'controllers.{mode}' has type {self.type}, which takes commands of mode {', '.join(modes)} only")
+            raise ConfigError(
+                f"'controllers.{mode}' has type {self.type}, which takes commands of mode"
+                f" {', '.join(modes)} only"
+            )

@@ -1,24 +1,29 @@
-"""Loads the MJCF of an arm and what it holds."""
+"""Load the MJCF of an arm and of what it holds."""
 
 from __future__ import annotations
 
 import mujoco
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.share import share_folder
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.errors import ConfigError
 
-HELD = "held"  # a scene's custom text of this name: the MJCF of what is in the hand, and the body of the arm that it is fixed to
+# name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
+# it is fixed to
+HELD = "held"
 
 
 def load_model(scene: str) -> mujoco.MjModel:
-    """Compiles an MJCF, relative to the share folder.
+    """Compile an MJCF.
 
-    MJCF can include an arm, but cannot put anything into its hand. So a scene may say
-    `<custom><text name="held" data="sim/objects/brick.xml right_hand"/></custom>`: the first body of that file becomes a child of that
-    body of the arm, and all its names get the prefix "held/".
+    MJCF can include an arm, but cannot put anything into its hand. So a scene may have
+    `<custom><text name="held" data="sim/objects/brick.xml right_hand"/></custom>`: the first body
+    of that file becomes a child of that body of the arm, and all its names get the prefix "held/".
+
+    Args:
+        scene: Path of the MJCF, relative to the share folder.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: The MJCF cannot be read.
     """
     path = share_folder() / scene
     try:
@@ -32,8 +37,20 @@ def load_model(scene: str) -> mujoco.MjModel:
 
 
 def _put_into_hand(spec: mujoco.MjSpec, line: str) -> None:
+    """Attach an object to a body of the arm.
+
+    Args:
+        spec: MJCF of the scene, which is changed.
+        line: File of the object and name of the body, separated by a blank.
+
+    Raises:
+        ValueError: The line is not of this form, or a file cannot be read.
+    """
     words = line.split()
     if len(words) != 2 or spec.body(words[1]) is None:
-        raise ValueError(f"the custom text '{HELD}' is '{line}', expected the file of an MJCF and a body of the arm")
+        raise ValueError(
+            f"the custom text '{HELD}' is '{line}', expected the file of an MJCF and a body of"
+            " the arm"
+        )
     held = mujoco.MjSpec.from_file(str(share_folder() / words[0]))
     spec.body(words[1]).add_frame().attach_body(held.worldbody.first_body(), f"{HELD}/", "")

@@ -1,4 +1,4 @@
-"""What every task has: its arm, its interface, where episodes begin, and what the simulation may vary."""
+"""The base of all tasks: arm, interface, start of episodes, and what the simulation may vary."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.core.config import Config, option
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.spec import COMMAND_MODES, TaskSpec
+from sql_ros.common.config import Config, option
+from sql_ros.common.errors import ConfigError
+from sql_ros.policy.task_spec import COMMAND_MODES, TaskSpec
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.model import HELD, load_model
 
-FARTHEST_M = 5.0  # from the base: no arm reaches a target there
+FARTHEST_M = 5.0  # no arm reaches a target that is farther from its base
 
 
 @dataclass(frozen=True)
 class Variation:
-    """How far the simulated arm may differ from its model in an episode, drawn uniformly; 0: not at all.
+    """The largest differences between the simulated arm and its model in an episode, drawn
+    uniformly.
 
     Attributes:
-        friction, damping, armature, torque: share by which contact friction, joint damping, drive inertia and what a torque really gives
-            may be more or less.
-        delay_steps: control steps by which commands may come late, at most.
+        friction: Largest relative change of contact friction; 0: none.
+        damping: Largest relative change of joint damping.
+        armature: Largest relative change of the drives' inertia.
+        torque: Largest relative change of the torque that a command results in.
+        delay_steps: Largest delay of commands [control steps].
     """
 
     friction: float = 0.0
@@ -40,75 +44,140 @@ class TaskConfig(Config):
 
     robot: str = option(description="name of a file in config/robots/")
     scene: str = option(description="MJCF of arm and objects, relative to the share folder")
-    control_rate_hz: float = option(description="control steps per second", minimum=0.1, maximum=1000.0)
-    command_mode: str = option(description="what an action becomes", choices=COMMAND_MODES)
-    action_scale: tuple[float, ...] = option(description="command at action 1, per joint", minimum=1e-6)
-    episode_s: float = option(description="an episode is cut (truncated) after this time [s]", minimum=0.01)
-    start_spread_rad: float = option(description="start poses: neutral +- this, uniform per joint [rad]", minimum=0.0)
+    control_rate_hz: float = option(
+        description="control steps per second", minimum=0.1, maximum=1000.0
+    )
+    command_mode: str = option(description="command mode of actions", choices=COMMAND_MODES)
+    action_scale: tuple[float, ...] = option(
+        description="command at action 1, per joint", minimum=1e-6
+    )
+    episode_s: float = option(
+        description="an episode is cut (truncated) after this time [s]", minimum=0.01
+    )
+    start_spread_rad: float = option(
+        description="start poses: neutral +- this, uniform per joint [rad]", minimum=0.0
+    )
     target_lower: tuple[float, ...] = option(description="corner of the box of targets [m]")
     target_upper: tuple[float, ...] = option(description="opposite corner [m]")
-    hold_s: float = option(0.05, "success: at the goal throughout the last so many seconds [s]", minimum=0.0)
+    hold_s: float = option(
+        0.05, "success: time at the goal at the end of an episode [s]", minimum=0.0
+    )
     release_s: float = option(
-        0.0, "after an episode the arm is left alone for so long, and then still has to be at the goal [s]", minimum=0.0
+        0.0,
+        "time after an episode in which the arm is left alone, and after which it still has to be"
+        " at the goal [s]",
+        minimum=0.0,
     )
-    rest_s: float = option(0.0, "the arm rests at the start pose for so long before an episode begins [s]", minimum=0.0)
+    rest_s: float = option(
+        0.0, "time of rest at the start pose before an episode begins [s]", minimum=0.0
+    )
     tool: str = option("", "site whose pose the task sees; empty: the robot's")
-    tip_speed_limit_m_s: float = option(0.0, "largest speed of that; 0: the robot's [m/s]", minimum=0.0)
-    may_touch: tuple[tuple[str, ...], ...] = option(
-        (), "pairs of bodies that are meant to touch: the safety filter keeps no distance between them"
+    tip_speed_limit_m_s: float = option(
+        0.0,
+        "largest speed of tool and links, at most the robot's; 0: the robot's [m/s]",
+        minimum=0.0,
     )
-    vary_friction: float = option(0.0, "in simulation, per episode: contact friction +- this share", minimum=0.0, maximum=0.9)
-    vary_damping: float = option(0.0, "joint damping +- this share", minimum=0.0, maximum=0.9)
-    vary_armature: float = option(0.0, "inertia of the drives +- this share", minimum=0.0, maximum=0.9)
-    vary_torque: float = option(0.0, "what a torque command gives +- this share", minimum=0.0, maximum=0.9)
-    vary_delay_steps: int = option(0, "control steps by which commands come late, at most", minimum=0, maximum=10)
+    may_touch: tuple[tuple[str, ...], ...] = option(
+        (),
+        "pairs of bodies that are meant to touch: no distance is kept between them. The arm's own"
+        " only as its robot file allows",
+    )
+    payload_kg: float = option(
+        0.0,
+        "largest mass in the hand beyond the model; at least the robot's; 0: the robot's [kg]",
+        minimum=0.0,
+    )
+    payload_center_m: tuple[float, ...] = option(
+        (), "centre of mass of payload_kg in the frame of the tool [m]; empty: the robot's"
+    )
+    vary_friction: float = option(
+        0.0, "in simulation, per episode: contact friction +- this share", minimum=0.0, maximum=0.9
+    )
+    vary_damping: float = option(
+        0.0, "in simulation, per episode: joint damping +- this share", minimum=0.0, maximum=0.9
+    )
+    vary_armature: float = option(
+        0.0,
+        "in simulation, per episode: inertia of the drives +- this share",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    vary_torque: float = option(
+        0.0,
+        "in simulation, per episode: torque of a command +- this share",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    vary_delay_steps: int = option(
+        0,
+        "in simulation, per episode: largest delay of commands [control steps]",
+        minimum=0,
+        maximum=10,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not len(self.target_lower) == len(self.target_upper) == 3:
             raise ConfigError("'target_lower' and 'target_upper' must have 3 entries, x y z [m]")
-        lower, upper = np.array(self.target_lower), np.array(self.target_upper)
+        lower = np.array(self.target_lower)
+        upper = np.array(self.target_upper)
         if (lower > upper).any():
             raise ConfigError(
-                f"'target_lower' is {list(self.target_lower)}, expected no entry above 'target_upper', {list(self.target_upper)}"
+                f"'target_lower' is {list(self.target_lower)}, expected no entry above"
+                f" 'target_upper', {list(self.target_upper)}"
             )
         nearest = float(np.linalg.norm(np.clip(0.0, lower, upper)))
         if nearest > FARTHEST_M:
             raise ConfigError(
-                f"the box 'target_lower' to 'target_upper' begins {nearest:.6g} m from the base, expected {FARTHEST_M} at most: metres?"
+                f"the box 'target_lower' to 'target_upper' begins {nearest:.6g} m from the base,"
+                f" expected {FARTHEST_M} at most: metres?"
             )
         if any(len(pair) != 2 for pair in self.may_touch):
             raise ConfigError(f"'may_touch' is {self.may_touch}, expected pairs of bodies")
 
     @property
     def variation(self) -> Variation:
-        """What the simulation varies."""
-        return Variation(self.vary_friction, self.vary_damping, self.vary_armature, self.vary_torque, self.vary_delay_steps)
+        """Return what the simulation varies."""
+        return Variation(
+            self.vary_friction,
+            self.vary_damping,
+            self.vary_armature,
+            self.vary_torque,
+            self.vary_delay_steps,
+        )
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What is drawn at the start of an episode: the start pose [rad] (N,) and the target [m] (3,)."""
+    """What is drawn at the start of an episode.
+
+    Attributes:
+        start: Start pose (N,) [rad].
+        target: Target of the tool (3,) [m].
+    """
 
     start: Vector
     target: Vector
 
 
 class Task(ABC):
-    """Pure functions of the robot's state and the episode; keeps nothing between calls.
+    """Pure functions of the robot's state and the episode, without memory between calls.
 
     Args:
-        name: of the task, part of the spec.
-        config: of the task.
-        robot: the arm.
+        name: Name of the task, a part of the spec.
+        config: Configuration of the task.
+        robot: The arm.
 
     Attributes:
-        spec: what crosses process boundaries.
-        robot: the arm as this task sees it: with what it holds, the task's tool and what may touch.
-        episode_steps, hold_steps, release_steps, rest_steps: the times of the config in control steps.
+        spec: Interface of the task that crosses process boundaries.
+        robot: The arm as this task sees it: with what it holds, the task's tool and what may touch.
+        episode_steps: Length of an episode [control steps].
+        hold_steps: Time at the goal that is a success [control steps].
+        release_steps: Time for which the arm is left alone after an episode [control steps].
+        rest_steps: Time of rest at the start pose [control steps].
 
     Raises:
-        ConfigError: the config does not fit the arm.
+        ConfigError: The config does not fit the arm.
     """
 
     spec: TaskSpec
@@ -116,24 +185,48 @@ class Task(ABC):
     def __init__(self, name: str, config: TaskConfig, robot: RobotConfig) -> None:
         if len(config.action_scale) != len(robot.joints):
             raise ConfigError(
-                f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of '{robot.name}': {len(robot.joints)}"
+                f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of"
+                f" '{robot.name}': {len(robot.joints)}"
             )
-        if config.tool:  # of something in the hand, which only the scene has
+        robot_file = robot
+        if config.tool:  # a site of an object in the hand, which only the scene has
             robot = replace(robot, model=config.scene, tool=config.tool, tool_frame="")
+        _check_only_tightens(config, robot_file)
         tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
-        self.robot = replace(robot, tip_speed_limit_m_s=tip_speed, may_touch=(*robot.may_touch, *config.may_touch))
-        self.name, self.config = name, config
+        self.robot = replace(
+            robot, tip_speed_limit_m_s=tip_speed, may_touch=(*robot.may_touch, *config.may_touch)
+        )
+        if config.payload_kg:
+            center = config.payload_center_m or self.robot.payload_center_m
+            self.robot = replace(self.robot, payload_kg=config.payload_kg, payload_center_m=center)
+        self.name = name
+        self.config = config
         rate = config.control_rate_hz
-        self.episode_steps, self.hold_steps = (max(round(time * rate), 1) for time in (config.episode_s, config.hold_s))
-        self.release_steps, self.rest_steps = (round(time * rate) for time in (config.release_s, config.rest_s))
+        self.episode_steps = max(round(config.episode_s * rate), 1)
+        self.hold_steps = max(round(config.hold_s * rate), 1)
+        self.release_steps = round(config.release_s * rate)
+        self.rest_steps = round(config.rest_s * rate)
 
-    def _spec(self, labels: tuple[str, ...], offset: tuple[float, ...], scale: tuple[float, ...]) -> TaskSpec:
-        """With joint positions and velocities before what a task adds."""
-        robot, config = self.robot, self.config
+    def _spec(
+        self, labels: tuple[str, ...], offset: tuple[float, ...], scale: tuple[float, ...]
+    ) -> TaskSpec:
+        """Return the spec with joint positions and velocities before the task's own observations.
+
+        Args:
+            labels: Names of the task's own observations.
+            offset: Their offsets, by which they are centred.
+            scale: Their scales.
+        """
+        robot = self.robot
+        config = self.config
         joints = robot.joints
         return TaskSpec(
             task=self.name,
-            observation=(*[f"position/{j}" for j in joints], *[f"velocity/{j}" for j in joints], *labels),
+            observation=(
+                *[f"position/{j}" for j in joints],
+                *[f"velocity/{j}" for j in joints],
+                *labels,
+            ),
             observation_offset=(*robot.neutral_position, *[0.0] * len(joints), *offset),
             observation_scale=(*[1.0] * 2 * len(joints), *scale),
             joints=joints,
@@ -143,27 +236,83 @@ class Task(ABC):
         )
 
     def begin(self, rng: np.random.Generator) -> Episode:
-        """Draws the start pose and the target of an episode."""
+        """Draw the start pose and the target of an episode."""
         spread = self.config.start_spread_rad
-        start = np.array(self.robot.neutral_position) + rng.uniform(-spread, spread, len(self.robot.joints))
+        start = np.array(self.robot.neutral_position) + rng.uniform(
+            -spread, spread, len(self.robot.joints)
+        )
         return Episode(start, rng.uniform(self.config.target_lower, self.config.target_upper))
 
     @abstractmethod
     def observe(self, state: RobotState, episode: Episode) -> npt.NDArray[np.float32]:
-        """What the policy sees, (S,)."""
+        """Return the observation (S,) of a state, in the order of `spec.observation`."""
 
     @abstractmethod
     def reward(self, state: RobotState, action: npt.NDArray[np.float32], episode: Episode) -> float:
-        """Of the state reached and the action (A,) in [-1, 1] that led there."""
+        """Return the reward of a state and of the action (A,) in [-1, 1] that led there."""
 
     def distance(self, state: RobotState, episode: Episode) -> float:
-        """From the tool to the target [m]."""
+        """Return the distance from the tool to the target [m]."""
         return float(np.linalg.norm(episode.target - state.tool_position))
 
     @abstractmethod
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
-        """At the goal at this instant; `hold_steps` of these in a row at the end, and one after the release, are a success."""
+        """Return whether the arm is at the goal at this instant.
+
+        An episode succeeds with `hold_steps` of these in a row at its end, and one after the
+        release.
+        """
 
     def is_terminated(self, state: RobotState, episode: Episode) -> bool:
-        """Never: being at the goal is worth something at every step, so the episode goes on until it is truncated."""
+        """Return false: an episode ends by truncation alone.
+
+        Being at the goal is rewarded at every step, so the episode goes on.
+        """
         return False
+
+
+def _check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
+    """Check that the task keeps the protection of its robot file.
+
+    Raises:
+        ConfigError: The task allows a faster tool or a smaller payload, its payload is incomplete,
+            or a body of the arm may touch what the robot file does not name.
+    """
+    if config.tip_speed_limit_m_s > robot.tip_speed_limit_m_s:
+        raise ConfigError(
+            f"'tip_speed_limit_m_s' is {config.tip_speed_limit_m_s:g}, expected at most"
+            f" {robot.tip_speed_limit_m_s:g}, that of the robot file '{config.robot}': a task only"
+            " tightens it"
+        )
+    if config.payload_kg and config.payload_kg < robot.payload_kg:
+        raise ConfigError(
+            f"'payload_kg' is {config.payload_kg:g}, expected at least {robot.payload_kg:g}, that"
+            f" of the robot file '{config.robot}'"
+        )
+    if config.payload_kg and robot.payload_is_compensated:
+        raise ConfigError(
+            f"'payload_kg' is {config.payload_kg:g}, but the robot file '{config.robot}' says that"
+            f" the arm compensates its own payload_kg of {robot.payload_kg:g}"
+            " (payload_is_compensated): declare the payload there"
+        )
+    if config.payload_center_m and not config.payload_kg:
+        raise ConfigError("'payload_center_m' is given without a 'payload_kg'")
+    if not config.may_touch:
+        return
+    model = load_model(robot.model)
+    roots = {
+        int(model.body_rootid[model.jnt_bodyid[model.joint(name).id]]) for name in robot.joints
+    }
+    bodies = [
+        model.body(body).name for body in range(1, model.nbody) if model.body_rootid[body] in roots
+    ]
+    of_arm = {name for name in bodies if not name.startswith(f"{HELD}/")}
+    allowed = {frozenset(pair) for pair in robot.tasks_may_exempt}
+    for pair in config.may_touch:
+        if of_arm & set(pair) and frozenset(pair) not in allowed:
+            named = ", ".join(sorted(of_arm & set(pair)))
+            raise ConfigError(
+                f"'may_touch' names {' and '.join(pair)}, but {named} is of the arm itself: a task"
+                " may exempt what the arm holds; of the arm, only pairs under 'tasks_may_exempt'"
+                f" of the robot file '{config.robot}'"
+            )

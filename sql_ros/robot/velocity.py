@@ -1,4 +1,4 @@
-"""Joint velocities from positions, for drivers that measure none."""
+"""Compute joint velocities from positions, for drivers that measure none."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import numpy as np
 from sql_ros.robot.arm import Vector
 
 WINDOW_NS = 14_000_000  # two periods at 125 Hz, less jitter
-MEAN_WINDOW_S = 0.016  # that the samples span on average at 125 Hz
-LONGEST_GAP_NS = 100_000_000  # the motion within a longer gap is unknown: the window begins anew
+MEAN_WINDOW_S = 0.016  # mean span of the samples at 125 Hz
+LONGEST_GAP_NS = 100_000_000  # a longer gap restarts the window: the motion in it is unknown
 
 
 class PositionDifferentiator:
-    """Average velocity over the last `WINDOW_NS`, by the difference of two positions.
+    """Averages the velocity over the last `WINDOW_NS`, by the difference of two positions.
 
-    A causal filter of finite length: exact at constant speed, and as good at irregular intervals. It
-    lags by half the window: 8 ms at 125 Hz and above, half a period where states come less often.
+    It is a causal filter of finite length: exact at constant speed, and as good at irregular
+    intervals. It lags by half the window: 8 ms at 125 Hz and above, half a period where states come
+    less often.
     """
 
     def __init__(self) -> None:
         self._samples: deque[tuple[int, Vector]] = deque()  # stamp [ns] and positions (N,)
 
     def velocity(self, stamp_ns: int, position: Vector) -> Vector | None:
-        """Take a position (N,) [rad] and return the velocity (N,) [rad/s].
+        """Take a position and return the average velocity (N,) [rad/s].
 
         Args:
             stamp_ns: Time of measurement [ns].
-            position: Joint positions.
+            position: Joint positions (N,) [rad].
 
         Returns:
             None while the samples span less than the window. A sample that is not newer than the
@@ -45,6 +46,9 @@ class PositionDifferentiator:
         return self._average()
 
     def _average(self) -> Vector | None:
+        """Return the velocity (N,) [rad/s] between the first and the last sample; None if they are
+        too near.
+        """
         first_ns, first = self._samples[0]
         last_ns, last = self._samples[-1]
         if last_ns - first_ns < WINDOW_NS:
@@ -53,14 +57,14 @@ class PositionDifferentiator:
 
 
 def late_shares(period_s: float) -> list[float]:
-    """Return the shares of the velocity changes in the last control periods that an average lacks.
+    """Compute which shares of recent velocity changes the averaged velocity lacks.
 
     Args:
         period_s: Control period [s], in which the velocity changes evenly.
 
     Returns:
-        Shares by period, the last one first: of changes c the velocity now is the average over the
-        window plus the sum of share times c.
+        A share for each period, the last period first. The velocity now is the averaged velocity
+        plus the sum of the changes in these periods times their shares.
     """
     window_s = MEAN_WINDOW_S
     shares = []

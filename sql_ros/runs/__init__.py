@@ -1,1 +1,1 @@
-"""What a run does beside learning and acting, and what it leaves behind: evaluation, metrics, curves, pictures, the report. No ROS."""
+"""Evaluation, metrics, curves, pictures and report of a run. No ROS."""

@@ -1,4 +1,4 @@
-"""A trained arm at work and pushed, as a clip and a film strip."""
+"""A clip and a film strip of a trained arm that works and is pushed."""
 
 from __future__ import annotations
 
@@ -9,69 +9,114 @@ import mujoco
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sql_ros.core.policy import Policy
-from sql_ros.robot.drive import Drive
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.task import Task
-from sql_ros.robot.trials import ProtocolConfig, Row, Session, TrialActor
+from sql_ros.trials.protocol import ProtocolConfig
+from sql_ros.trials.session import Session
+from sql_ros.trials.trial import TrialResult
+from sql_ros.trials.trial_actor import TrialActor
 from sql_ros.runs.rollout import SimulatedArm
 
-HEIGHT, WIDTH = 300, 400  # of each of the two views
-EVERY = 3  # control steps per frame
-AFTER_S = 4.5  # of the push that are filmed
-SAMPLES, SHADOWS = 4, 1024  # of the pictures: without a graphics card each costs time
-STRIP = 5  # pictures of the strip
+HEIGHT = 300  # of each of the two views [px]
+WIDTH = 400
+STEPS_PER_FRAME = 3  # control steps
+AFTER_S = 4.5  # filmed after the push
+SAMPLES = 4  # per pixel; without a graphics card each costs time
+SHADOWS = 1024  # size of the shadow map [px]
 ARROW_M_N = 0.004  # length of a push's arrow
 
 
-def film(task: Task, policy: Policy, folder: Path, *, seed: int, push_n: float, at_s: float, body: str) -> tuple[Row, list[Path]]:
-    """One episode with one push, filmed by the cameras "overview" and "close".
+def film(
+    task: Task, policy: Policy, folder: Path, *, seed: int, push_n: float, at_s: float, body: str
+) -> tuple[TrialResult, list[Path]]:
+    """Run one episode with one push in simulation, filmed by the cameras "overview" and "close".
 
     Args:
-        task: of the policy.
-        policy: acts, in its deterministic mode.
-        folder: for clip.gif and strip.png.
-        seed: of start pose, target and direction.
-        push_n: force of the push [N].
-        at_s: its time in the episode [s].
-        body: that is pushed.
+        task: The task of the policy.
+        policy: Acts in its deterministic mode.
+        folder: Folder for clip.gif and strip.png.
+        seed: Seed of start pose, target and direction of the push.
+        push_n: Force of the push [N].
+        at_s: Time of the push in the episode [s].
+        body: Name of the pushed body.
 
     Returns:
-        What the trial gave, and the files; none where MuJoCo cannot render here.
+        The result of the trial, and the paths of the files; no files where MuJoCo cannot render.
     """
-    protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(push_n,), push_bodies=(body,), at_s=(at_s, at_s))
-    drive, arm = Drive(task), SimulatedArm(task)
+    protocol = ProtocolConfig(
+        repeats=1, undisturbed=(), push_n=(push_n,), push_bodies=(body,), at_s=(at_s, at_s)
+    )
+    drive = Drive(task)
+    arm = SimulatedArm(task)
     session = Session(task, drive, protocol, seed, policy.info.sha256)
     actor = TrialActor(task, policy, session, drive=drive)
     try:
         cameras: _Cameras | None = _Cameras(arm.sim.model)
-    except Exception as error:  # whatever the graphics driver throws; the arm stacks without being seen
-        print(f"no clip: MuJoCo cannot render here ({error!r}); `sql-ros doctor` says what to install", flush=True)
+    # a graphics driver may raise any error; the arm acts without a clip
+    except Exception as error:
+        print(
+            f"no clip: MuJoCo cannot render here ({error!r}); `sql-ros doctor` says what to"
+            " install",
+            flush=True,
+        )
         cameras = None
     frames: list[Image.Image] = []
 
     def show(step: int, force: Any) -> None:
-        if cameras is None or step % EVERY or step > (at_s + AFTER_S) * task.config.control_rate_hz:
+        """Add a frame of this control step, if one is due."""
+        if cameras is None or step % STEPS_PER_FRAME or step > (at_s + AFTER_S) * task.config.control_rate_hz:
             return
         state = arm.state()
         away = 1e3 * task.distance(state, actor.episode)
         words = "seated" if task.is_reached(state, actor.episode) else f"{away:.0f} mm away"
-        frames.append(cameras.picture(arm.sim.data, body, force, f"{step / task.config.control_rate_hz:4.1f} s   {words}"))
+        frames.append(
+            cameras.picture(
+                arm.sim.data, body, force, f"{step / task.config.control_rate_hz:4.1f} s   {words}"
+            )
+        )
 
     row = arm.try_once(actor, show)
     assert row is not None
     if cameras is None:
         return row, []
     cameras.close()
-    rate = task.config.control_rate_hz / EVERY
+    rate = task.config.control_rate_hz / STEPS_PER_FRAME
     marks = [0.0, 0.4 * at_s, at_s + 0.25, at_s + 0.8, at_s + AFTER_S - 0.2]
-    return row, _save(frames, [frames[min(round(mark * rate), len(frames) - 1)] for mark in marks[:STRIP]], folder, rate)
+    return row, _save(
+        frames,
+        [frames[min(round(mark * rate), len(frames) - 1)] for mark in marks],
+        folder,
+        rate,
+    )
 
 
-def _save(frames: list[Image.Image], chosen: list[Image.Image], folder: Path, rate_hz: float) -> list[Path]:
+def _save(
+    frames: list[Image.Image], chosen: list[Image.Image], folder: Path, rate_hz: float
+) -> list[Path]:
+    """Write all frames as an animated GIF and the chosen ones as a strip.
+
+    Args:
+        frames: All frames in order.
+        chosen: Frames of the strip, from top to bottom.
+        folder: Folder of the files, made if it does not exist.
+        rate_hz: Frames per second.
+
+    Returns:
+        Paths of clip.gif and strip.png.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    clip, strip = folder / "clip.gif", folder / "strip.png"
+    clip = folder / "clip.gif"
+    strip = folder / "strip.png"
     small = [frame.quantize(64) for frame in frames]
-    small[0].save(clip, save_all=True, append_images=small[1:], duration=round(1000 / rate_hz), loop=0, optimize=True)
+    small[0].save(
+        clip,
+        save_all=True,
+        append_images=small[1:],
+        duration=round(1000 / rate_hz),
+        loop=0,
+        optimize=True,
+    )
     sheet = Image.new("RGB", (chosen[0].width, sum(frame.height for frame in chosen)))
     for index, frame in enumerate(chosen):
         sheet.paste(frame, (0, index * frame.height))
@@ -80,14 +125,23 @@ def _save(frames: list[Image.Image], chosen: list[Image.Image], folder: Path, ra
 
 
 class _Cameras:
-    """Two views side by side, a push as an arrow, a line of text."""
+    """Renders both cameras side by side, with an arrow for a push and a line of text."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self._model = model
-        model.vis.quality.offsamples, model.vis.quality.shadowsize = SAMPLES, SHADOWS
+        model.vis.quality.offsamples = SAMPLES
+        model.vis.quality.shadowsize = SHADOWS
         self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
 
     def picture(self, data: mujoco.MjData, body: str, force: Any, text: str) -> Image.Image:
+        """Render the scene.
+
+        Args:
+            data: State of the simulation.
+            body: Name of the pushed body.
+            force: Force of the push (3,) [N]; zero: no arrow.
+            text: Shown above the picture.
+        """
         views = []
         mujoco.mj_camlight(self._model, data)
         for camera in ("overview", "close"):
@@ -103,11 +157,27 @@ class _Cameras:
         return image
 
     def _arrow(self, point: Any, force: Any) -> None:
+        """Add an arrow to the scene that ends at the pushed point.
+
+        Args:
+            point: The pushed point (3,) [m].
+            force: Force of the push (3,) [N].
+        """
         scene = self._renderer.scene
         geom = scene.geoms[scene.ngeom]
-        mujoco.mjv_initGeom(geom, mujoco.mjtGeom.mjGEOM_ARROW, np.zeros(3), np.zeros(3), np.eye(3).ravel(), np.array([0.9, 0.2, 0.1, 1], np.float32))
-        mujoco.mjv_connector(geom, mujoco.mjtGeom.mjGEOM_ARROW, 0.012, point - ARROW_M_N * force, point)
+        mujoco.mjv_initGeom(
+            geom,
+            mujoco.mjtGeom.mjGEOM_ARROW,
+            np.zeros(3),
+            np.zeros(3),
+            np.eye(3).ravel(),
+            np.array([0.9, 0.2, 0.1, 1], np.float32),
+        )
+        mujoco.mjv_connector(
+            geom, mujoco.mjtGeom.mjGEOM_ARROW, 0.012, point - ARROW_M_N * force, point
+        )
         scene.ngeom += 1
 
     def close(self) -> None:
+        """Free the renderer."""
         self._renderer.close()

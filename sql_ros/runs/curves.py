@@ -1,4 +1,4 @@
-"""Learning curves as PNG."""
+"""Learning curves of a run as a PNG file."""
 
 from __future__ import annotations
 
@@ -7,26 +7,47 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.runs.plots import pyplot
+from sql_ros.common.plotting import pyplot
 from sql_ros.runs.progress import RECENT, RunProgress
 
 
 def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
-    """Return and success of this session against minutes of robot time of the run, training episodes beside evaluations."""
+    """Draw return, success rate and final distance of a session against the robot time of the run.
+
+    Training episodes and evaluations are drawn as separate curves.
+
+    Args:
+        progress: Of the run.
+        path: PNG file to write.
+        title: Above the picture.
+
+    Raises:
+        ImportError: Matplotlib cannot be used.
+    """
     plt = pyplot()
     minutes = episode_minutes(progress)
     returns = np.array([episode.undiscounted_return for episode in progress.episodes])
     successes = np.array([float(episode.success) for episode in progress.episodes])
     distances = np.array([1e3 * episode.distance for episode in progress.episodes])
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), constrained_layout=True)
-    for axes, values, label in ((left, returns, "return"), (right, distances, "distance at the end [mm]")):
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), constrained_layout=True)
+    for axes, values, label in (
+        (left, returns, "return"),
+        (right, distances, "distance at the end [mm]"),
+    ):
         axes.plot(minutes, values, ".", color="#b8c4d0", markersize=3)
-        axes.plot(minutes, _running_mean(values), color="#1f4e79", label=f"mean of {RECENT} training episodes")
+        axes.plot(
+            minutes,
+            _running_mean(values),
+            color="#1f4e79",
+            label=f"mean of {RECENT} training episodes",
+        )
         axes.set_ylabel(label)
     middle.plot(minutes, _running_mean(successes), color="#1f4e79", label="training, sampling")
     if progress.evaluations:
         label = f"{'simulated ' if progress.real_arm else ''}evaluation, deterministic"
-        times, rates = zip(*[(minute, result.success_rate) for minute, _, _, result in progress.evaluations])
+        times, rates = zip(
+            *[(minute, result.success_rate) for minute, _, _, result in progress.evaluations]
+        )
         middle.plot(times, rates, "o-", color="#c0392b", markersize=4, label=label)
     middle.set_ylabel("success rate")
     middle.set_ylim(-0.03, 1.03)
@@ -35,21 +56,23 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
         axes.set_xlabel("robot time [min]")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
-    middle.legend(frameon=False)
+    for axes in (left, middle):  # above the axes, where no data point is
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize="small")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def episode_minutes(progress: RunProgress) -> npt.NDArray[np.float64]:
-    """Robot time at the end of each episode (E,) [min], earlier sessions included."""
+    """Return the robot time at the end of each episode of this session (E,) [min], earlier sessions
+    included.
+    """
     steps = np.cumsum([episode.robot_steps for episode in progress.episodes], dtype=np.float64)
     return np.asarray((progress.earlier_steps + steps) / progress.control_rate_hz / 60.0)
 
 
-def _running_mean(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    """Of the last `RECENT` values at each point."""
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Return at each point the mean of the last `RECENT` values: (E,) -> (E,)."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - RECENT, 0)

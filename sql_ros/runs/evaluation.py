@@ -1,4 +1,6 @@
-"""Evaluates a policy in simulation, without ROS: fixed episodes, the deterministic mode, the same actor and safety filter as on the arm."""
+"""Evaluation of a policy in simulation without ROS: fixed episodes, with the actor and safety
+filter of the arm.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +9,35 @@ from typing import Callable
 
 import numpy as np
 
-from sql_ros.core.errors import PolicyError
-from sql_ros.core.policy import Policy
-from sql_ros.robot.actor import Actor
-from sql_ros.robot.drive import Drive
+from sql_ros.common.errors import PolicyError
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.task import Task
 from sql_ros.runs.rollout import SimulatedArm
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results of some episodes, in order."""
+    """Results of evaluation episodes, in order.
+
+    Attributes:
+        successes: Whether each episode reached its goal.
+        returns: Undiscounted return of each episode.
+        distances: Distance to the goal in the last state of each episode [m].
+    """
 
     successes: list[bool]
     returns: list[float]
-    distances: list[float]  # to the goal in the last state [m]
+    distances: list[float]
 
     @property
     def success_rate(self) -> float:
-        """Share of episodes at whose end the goal had been held as long as the task asks."""
+        """Return the share of episodes that held the goal at their end as long as the task asks."""
         return float(np.mean(self.successes))
 
     def figures(self) -> dict[str, float]:
-        """Flat numbers for a figures file."""
+        """Return the results as numbers by name, for a figures file."""
         return {
             "success_rate": self.success_rate,
             "episodes": float(len(self.successes)),
@@ -40,28 +48,45 @@ class Evaluation:
 
 
 class Evaluator:
-    """Keeps one scene loaded, so that it can evaluate often.
+    """Evaluates policies in one scene, which stays loaded.
 
     Args:
-        task: the task.
-        seed: episode i begins as `default_rng([seed, i])` draws it: the same start poses and targets for every policy.
-        deterministic: the mean of its samples or the best of them (`Policy.ranked`), or one sample.
+        task: The task.
+        seed: Episode i begins as drawn by `default_rng([seed, i])`: every policy gets the same
+            start
+            poses and targets.
+        deterministic: Act by the mean of the policy's samples or the best of them
+            (`Policy.ranked`);
+            otherwise by one sample.
     """
 
     def __init__(self, task: Task, seed: int, *, deterministic: bool = True) -> None:
-        self._task, self._seed, self._deterministic = task, seed, deterministic
-        self._arm, self._drive = SimulatedArm(task), Drive(task)
+        self._task = task
+        self._seed = seed
+        self._deterministic = deterministic
+        self._arm = SimulatedArm(task)
+        self._drive = Drive(task)
 
-    def evaluate(self, policy: Policy, episodes: int, goes_on: Callable[[Evaluation], bool] = lambda so_far: True) -> Evaluation:
-        """Runs the episodes to their end.
+    def evaluate(
+        self,
+        policy: Policy,
+        episodes: int,
+        goes_on: Callable[[Evaluation], bool] = lambda so_far: True,
+    ) -> Evaluation:
+        """Run episodes to their end.
 
         Args:
-            policy: of the task.
-            episodes: how many.
-            goes_on: called after each with the results so far; returning False ends the evaluation early.
+            policy: A policy of the task.
+            episodes: Number of episodes.
+            goes_on: Called after each episode with the results so far; False ends the evaluation
+                early.
+
+        Returns:
+            The results.
 
         Raises:
-            PolicyError: an action is not finite; on the arm that is a hold, which may last for ever.
+            PolicyError: An action is not finite. On the arm that is a hold, which may last for
+                ever.
         """
         result = Evaluation([], [], [])
         for index in range(episodes):
@@ -71,12 +96,33 @@ class Evaluator:
         return result
 
     def _episode(self, policy: Policy, index: int, result: Evaluation) -> None:
-        actor = Actor(self._task, seed=self._seed + index, deterministic=self._deterministic, explores=False, drive=self._drive)
+        """Run one episode and append its outcome to the results.
+
+        Args:
+            policy: A policy of the task.
+            index: Number of the episode, part of its seed.
+            result: Results so far, changed in place.
+
+        Raises:
+            PolicyError: An action is not finite.
+        """
+        actor = Actor(
+            self._task,
+            seed=self._seed + index,
+            deterministic=self._deterministic,
+            explores=False,
+            drive=self._drive,
+        )
         actor.policy = policy
-        self._arm.begin(actor, self._task.begin(np.random.default_rng([self._seed, index])), self._seed + index)
+        self._arm.begin(
+            actor, self._task.begin(np.random.default_rng([self._seed, index])), self._seed + index
+        )
         while (summary := (step := self._arm.follow(actor)).summary) is None:
             if step.fault:
-                raise PolicyError(f"policy version {policy.info.version} cannot be evaluated: {step.fault} in episode {index}")
+                raise PolicyError(
+                    f"policy version {policy.info.version} cannot be evaluated: {step.fault} in"
+                    f" episode {index}"
+                )
         result.successes.append(summary.success)
         result.returns.append(summary.undiscounted_return)
         result.distances.append(summary.distance)

@@ -1,4 +1,4 @@
-"""A panel that is brought up to date in place on a terminal."""
+"""A panel on a terminal that is updated in place."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.text import Text
 
 
 class Panel:
-    """Names and values in a frame; text is shown as it is, without markup."""
+    """Names and values in a frame; text is shown without markup."""
 
     def __init__(self) -> None:
         self._live = Live(console=Console(), auto_refresh=False, transient=False)
         self._live.start()
 
     def show(self, title: str, rows: list[tuple[str, str]]) -> None:
-        """Replace the content."""
+        """Replace the title and the rows, each a name and a value."""
         table = Table.grid(padding=(0, 2))
         for name, value in rows:
             table.add_row(Text(name, style="dim"), Text(value))
         self._live.update(panel.Panel(table, title=Text(title), expand=False), refresh=True)
 
     def close(self) -> None:
-        """Leave the last content on the terminal."""
+        """Stop updating; the last content stays on the terminal."""
         self._live.stop()

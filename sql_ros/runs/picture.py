@@ -1,4 +1,6 @@
-"""A picture of the arm doing the task, rendered by MuJoCo; where nothing can render, a drawing of the tool's path."""
+"""A picture of the arm at its task, rendered by MuJoCo, or a drawing of the tool's path where
+MuJoCo cannot render.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +10,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.core.policy import Policy
-from sql_ros.robot.actor import Actor
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.task import Task
-from sql_ros.runs.plots import pyplot
+from sql_ros.common.plotting import pyplot
 from sql_ros.runs.rollout import SimulatedArm
 
-SIZE = (720, 960)  # height, width
+SIZE = (720, 960)  # height, width [px]
+BEAD_M = 0.006  # radius of the beads of the path
+HALO_M = 0.06  # radius of the halo at the goal
+HALO_COLOUR = (0.2, 0.9, 0.3, 0.35)
 
 
 def draw_arm(task: Task, policy: Policy | None, path: Path, seed: int) -> str:
-    """Saves the arm at the end of one episode (of 20 the one with the goal farthest aside), its goal and the path its tool took.
+    """Save a picture of the arm at the end of one episode, with the goal and the path of the tool.
+
+    Of 20 random episodes the one is chosen whose goal is farthest to the side.
 
     Args:
-        task: the task.
-        policy: acts; None: the arm rests at its start pose.
-        path: of the PNG.
-        seed: of the episode.
+        task: The task.
+        policy: Acts; None: the arm rests at its start pose.
+        path: PNG file to write.
+        seed: Seed of the episodes.
 
     Returns:
-        How it was made: "rendered", or "drawn" with the reason why nothing could be rendered.
+        "rendered", or "drawn" with the reason why MuJoCo could not render.
+
+    Raises:
+        ImportError: Matplotlib cannot be used.
     """
     plt = pyplot()
     arm = SimulatedArm(task)
-    episode = max((task.begin(np.random.default_rng([seed, i])) for i in range(20)), key=lambda e: float(abs(e.target[1])))
+    episode = max(
+        (task.begin(np.random.default_rng([seed, i])) for i in range(20)),
+        key=lambda e: float(abs(e.target[1])),
+    )
     actor = Actor(task, seed, deterministic=True, explores=False)
     actor.policy = policy
     arm.begin(actor, episode)
@@ -42,35 +55,84 @@ def draw_arm(task: Task, policy: Policy | None, path: Path, seed: int) -> str:
     arm.sim.place("goal", episode.target)
     points = np.array(trace)
     try:
-        plt.imsave(path, render(arm, points))
+        plt.imsave(path, render(arm, points, episode.target))
         return "rendered"
-    except Exception as error:  # whatever the graphics driver throws; a picture is no reason to lose a run's report
+    # a graphics driver may raise any error; the report is written without the rendering
+    except Exception as error:
         _draw_path(points, episode.target, path)
-        return f"drawn, since MuJoCo could not render here ({error!r}); `sql-ros doctor` says what to install"
+        return (
+            f"drawn, since MuJoCo could not render here ({error!r}); `sql-ros doctor` says what to"
+            " install"
+        )
 
 
-def render(arm: SimulatedArm, trace: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    """The scene as seen by its camera "overview", with the path of the tool, (T, 3), as beads: (H, W, 3)."""
+def render(
+    arm: SimulatedArm, trace: npt.NDArray[np.float64], goal: npt.NDArray[np.float64]
+) -> npt.NDArray[np.uint8]:
+    """Render the camera "overview" with the path of the tool as beads and a halo at the goal.
+
+    The halo is larger than the hand, which hides the goal that it has reached.
+
+    Args:
+        arm: The simulated arm.
+        trace: Positions of the tool (T, 3) [m].
+        goal: Position of the goal (3,) [m].
+
+    Returns:
+        RGB values (H, W, 3).
+    """
     import mujoco
 
     mujoco.mj_forward(arm.sim.model, arm.sim.data)
     with mujoco.Renderer(arm.sim.model, *SIZE) as renderer:
         renderer.update_scene(arm.sim.data, camera="overview")
         for fraction, point in zip(np.linspace(0, 1, len(trace)), trace):
-            _add_bead(mujoco, renderer.scene, point, fraction)
+            colour = (0.1 + 0.8 * fraction, 0.45, 0.9 - 0.7 * fraction, 0.9)  # from blue to red
+            _add_sphere(mujoco, renderer.scene, point, BEAD_M, colour)
+        _add_sphere(mujoco, renderer.scene, goal, HALO_M, HALO_COLOUR)
         return np.array(renderer.render())
 
 
-def _add_bead(mujoco: Any, scene: Any, point: npt.NDArray[np.float64], fraction: float) -> None:
+def _add_sphere(
+    mujoco: Any,
+    scene: Any,
+    point: npt.NDArray[np.float64],
+    radius_m: float,
+    colour: tuple[float, float, float, float],
+) -> None:
+    """Add a sphere to a scene, if there is room for one.
+
+    Args:
+        mujoco: The module.
+        scene: Of the renderer.
+        point: Its centre (3,) [m].
+        radius_m: Its radius [m].
+        colour: Red, green, blue and opacity, from 0 to 1.
+    """
     if scene.ngeom >= scene.maxgeom:
         return
-    colour = np.array([0.1 + 0.8 * fraction, 0.45, 0.9 - 0.7 * fraction, 0.9], np.float32)
     geom = scene.geoms[scene.ngeom]
-    mujoco.mjv_initGeom(geom, mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 0.006), point, np.eye(3).ravel(), colour)
+    mujoco.mjv_initGeom(
+        geom,
+        mujoco.mjtGeom.mjGEOM_SPHERE,
+        np.full(3, radius_m),
+        point,
+        np.eye(3).ravel(),
+        np.array(colour, np.float32),
+    )
     scene.ngeom += 1
 
 
-def _draw_path(points: npt.NDArray[np.float64], target: npt.NDArray[np.float64], path: Path) -> None:
+def _draw_path(
+    points: npt.NDArray[np.float64], target: npt.NDArray[np.float64], path: Path
+) -> None:
+    """Draw the path of the tool and the goal with Matplotlib.
+
+    Args:
+        points: Positions of the tool (T, 3) [m].
+        target: Position of the goal (3,) [m].
+        path: PNG file to write.
+    """
     plt = pyplot()
     figure = plt.figure(figsize=(6, 5))
     axes = figure.add_subplot(projection="3d")

@@ -1,9 +1,9 @@
-"""What is known of a run while it goes on: filled by the monitor, shown by the view, written to metrics.jsonl, drawn at the end."""
+"""The progress of a run: filled by the monitor, shown by the view, written to metrics.jsonl, drawn
+at the end.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.common.metrics_file import read_metrics
+from sql_ros.robot.control.episode_actor import EpisodeSummary
 from sql_ros.runs.evaluation import Evaluation
 
 RECENT = 20  # episodes in the running success rate
@@ -22,18 +23,25 @@ class RunProgress:
     """Counts and curves of one run.
 
     Attributes:
-        started: steady time of the beginning [s].
-        control_rate_hz: control steps per second of robot time.
+        control_rate_hz: Control steps per second of robot time [Hz].
         real_arm: Episodes are those of a real arm; evaluations are simulated all the same.
-        episodes: finished episodes of this session, in order.
-        robot_steps: control steps, those of earlier sessions included.
-        earlier_steps: those of earlier sessions.
-        later_steps: those of episodes that ended after this session did.
-        evaluations: (robot minutes, updates, policy version, result) of each evaluation.
-        acting: what the actor says of itself: exploring, acting, why it holds.
-        transitions, updates, policy_version: of the learner.
-        updates_per_s: over the last seconds.
-        control: the actor's values from /diagnostics.
+        started: Steady time of the beginning of this session [s].
+        episodes: Finished episodes of this session, in order.
+        robot_steps: Control steps, including those of earlier sessions.
+        earlier_steps: Control steps of earlier sessions.
+        later_steps: Control steps of episodes that ended after this session did.
+        evaluations: Robot time [min], updates, policy version and result of each evaluation.
+        acting: State of the actor in words: exploring, acting, or why it holds.
+        evaluating: State of the running evaluation in words; empty: none runs.
+        transitions: Transitions in the learner's buffer.
+        updates: Gradient steps of the learner.
+        first_updates: Gradient steps of the learner when this session began; None: not known yet.
+        policy_version: Newest policy of the learner.
+        updates_per_s: Over the last seconds.
+        control: Values of the actor's control loop from /diagnostics, by name.
+        training: Values of the learner from /diagnostics, by name.
+        faults: Number of faults that the nodes counted, by kind.
+        ended: Steady time of the end [s]; None: the session goes on.
     """
 
     control_rate_hz: float
@@ -48,95 +56,64 @@ class RunProgress:
     evaluating: str = ""
     transitions: int = 0
     updates: int = 0
-    first_updates: int | None = None  # of the learner when this session began
+    first_updates: int | None = None
     policy_version: int = 0
     updates_per_s: float = 0.0
     control: dict[str, str] = field(default_factory=dict)
     training: dict[str, str] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
-
-    ended: float | None = None  # steady time of the end [s]
+    ended: float | None = None
 
     @property
     def wall_s(self) -> float:
-        """From the beginning of this session to its end, or to now [s]."""
+        """Return the time from the beginning of this session to its end, or to now [s]."""
         return (self.ended or time.monotonic()) - self.started
 
     @property
     def robot_minutes(self) -> float:
-        """Experience of the robot: every control step, the ways to the start poses included [min]."""
+        """Return the time of all control steps, including the ways to the start poses [min]."""
         return self.minutes(self.robot_steps)
 
     def minutes(self, steps: int) -> float:
-        """What so many control steps take [min]."""
+        """Return the time that a number of control steps takes [min]."""
         return steps / self.control_rate_hz / 60.0
 
     @property
     def successes(self) -> int:
-        """Return how many episodes of this session reached the goal."""
+        """Return the number of episodes of this session that reached the goal."""
         return sum(episode.success for episode in self.episodes)
 
     @property
     def recent_success(self) -> float:
-        """Success rate of the last `RECENT` training episodes; the policy samples in training."""
+        """Return the success rate of the last `RECENT` training episodes, in which the policy
+        samples.
+        """
         recent = self.episodes[-RECENT:]
         return float(np.mean([episode.success for episode in recent])) if recent else 0.0
 
     def resume(self, metrics: Path) -> None:
-        """Counts robot time on from the metrics of an earlier session, if there are any; what is no line of metrics is passed over.
+        """Continue the robot time of an earlier session from its metrics file, if there is one.
+
+        Lines that are no metrics are skipped.
 
         Raises:
-            OSError: they cannot be read.
+            OSError: The file cannot be read.
         """
-        for line in metrics.read_bytes().splitlines() if metrics.is_file() else []:
+        for entry in read_metrics(metrics):
             try:
-                entry = json.loads(line)
                 if entry["kind"] == "episode":
-                    self.robot_steps = self.earlier_steps = round(entry["robot_minutes"] * 60.0 * self.control_rate_hz)
-            except (ValueError, TypeError, KeyError, OverflowError):  # torn by a full disk or a power cut
+                    self.robot_steps = self.earlier_steps = round(
+                        entry["robot_minutes"] * 60.0 * self.control_rate_hz
+                    )
+            except (ValueError, TypeError, KeyError, OverflowError):  # a line of another kind
                 continue
 
     @property
     def mean_updates_per_s(self) -> float:
-        """Over this session."""
+        """Return the mean number of updates per second of this session."""
         return (self.updates - (self.first_updates or 0)) / self.wall_s
 
     def add(self, episode: EpisodeSummary) -> None:
-        """Counts a finished episode."""
+        """Count a finished episode."""
         self.episodes.append(episode)
         self.robot_steps += episode.robot_steps
-
-
-class MetricsFile:
-    """metrics.jsonl: one JSON object a line, each with "kind" and "wall_s", flushed at once.
-
-    Args:
-        path: of the file; what is in it stays, and a last line that is torn is ended before the next.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab+", buffering=0)  # no buffer: what a full disk did not take would come later, behind a torn line
-
-    def write(self, kind: str, wall_s: float, **values: Any) -> None:
-        """Appends a line.
-
-        Raises:
-            OSError: it is not there, or not all of it.
-        """
-        line = json.dumps({"kind": kind, "wall_s": round(wall_s, 3), **values}) + "\n"
-        rest = (line if self._is_whole() else f"\n{line}").encode()
-        while rest:
-            rest = rest[self._file.write(rest) :]
-
-    def _is_whole(self) -> bool:
-        """The last line has an end."""
-        descriptor = self._file.fileno()
-        size = os.fstat(descriptor).st_size
-        return not size or os.pread(descriptor, 1, size - 1) == b"\n"
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()

@@ -1,4 +1,7 @@
-"""What a run leaves behind: report.md with its pictures, figures.json, and the policy; `runs/latest` points to the newest run."""
+"""Results of a run: report.md with its pictures, figures.json, and the policy.
+
+`runs/latest` points to the newest run.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,26 @@ import os
 import shlex
 from pathlib import Path
 
-from sql_ros.core.policy import Policy
+from sql_ros.common.atomic_file import write_atomically
+from sql_ros.policy.runtime import Policy
 from sql_ros.robot.task import Task
 from sql_ros.runs.curves import draw_curves
 from sql_ros.runs.evaluation import Evaluation
-from sql_ros.runs.figures import versions, write_figures
+from sql_ros.common.figures_json import versions, write_figures
 from sql_ros.runs.picture import draw_arm
-from sql_ros.runs.plots import draw
+from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import draw
 from sql_ros.runs.progress import RunProgress
 
-NOT_REPEATED = ("task", "run_dir", "resume", "policy", "most_transitions")  # by the command that continues a run
+# launch arguments that the command to continue a run does not take over
+NOT_REPEATED = ("task", "run_dir", "resume", "policy", "most_transitions")
 
 
 def point_latest(run_dir: Path) -> None:
-    """Lets `latest` beside a run's folder point to it; a run whose own name is latest stays as it is."""
+    """Let the link `latest` beside a run folder point to it.
+
+    Does nothing for a run folder of that name, and where `latest` is a folder.
+    """
     if run_dir.name == "latest":
         return
     draft = run_dir.parent / f".latest-{os.getpid()}"
@@ -27,23 +36,18 @@ def point_latest(run_dir: Path) -> None:
     draft.symlink_to(run_dir.name)
     latest = run_dir.parent / "latest"
     if latest.is_dir() and not latest.is_symlink():
-        draft.unlink()  # somebody's own folder of that name stays
+        draft.unlink()  # a folder of a user
         return
     draft.replace(latest)
 
 
 def keep_policy(policy: Policy, path: Path) -> None:
-    """Writes a policy's file; the one that is there, of an earlier session, stays where the disk does not take it all.
+    """Write a policy file; an earlier one stays where the disk does not take the new one.
 
     Raises:
-        OSError: it does not.
+        OSError: The file cannot be written.
     """
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        draft.write_bytes(policy.data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(path, policy.data)
 
 
 def write_report(
@@ -60,36 +64,52 @@ def write_report(
     source: str = "",
     draws: bool = True,
 ) -> dict[str, float]:
-    """Write curves.png, arm.png, figures.json and report.md; without matplotlib no pictures.
+    """Write report.md, figures.json, curves.png and arm.png; without matplotlib no pictures.
 
     Args:
-        run_dir: where.
-        task: the task.
-        progress: of the run.
-        policy: in policy.onnx; None: the run ended before there was one.
-        evaluation: of this policy, if it was evaluated.
-        command: to repeat the run.
-        seed: of the run.
-        evaluation_seed: of the evaluation episodes.
-        ending: why it ended, a sentence.
-        source: path of the task's file; empty: it is the one of its name in config/tasks/.
-        draws: whether there is time for pictures.
+        run_dir: Run folder.
+        task: The task.
+        progress: Of the run.
+        policy: The policy in policy.onnx; None: the run ended before there was one.
+        evaluation: Of this policy; None: it was not evaluated.
+        command: Command that repeats the run.
+        seed: Seed of the run.
+        evaluation_seed: Seed of the evaluation episodes.
+        ending: Why the run ended, as a sentence.
+        source: Path of the task's file; empty: the file of its name in config/tasks/.
+        draws: There is time for pictures.
 
     Returns:
-        The figures.
+        The figures by name.
     """
-    pictures = _pictures(run_dir, task, progress, policy, seed) if draws else ["No pictures: there was no time for them."]
+    pictures = (
+        _pictures(run_dir, task, progress, policy, seed)
+        if draws
+        else ["No pictures: there was no time for them."]
+    )
     figures = figures_of(progress, evaluation)
     write_figures(run_dir / "figures.json", figures, seed, command)
     text = _text(
-        task, progress, policy, evaluation, figures, source or task.name, command, seed, evaluation_seed, ending, pictures
+        task,
+        progress,
+        policy,
+        evaluation,
+        figures,
+        source or task.name,
+        command,
+        seed,
+        evaluation_seed,
+        ending,
+        pictures,
     )
     (run_dir / "report.md").write_text(text)
     return figures
 
 
-def _pictures(run_dir: Path, task: Task, progress: RunProgress, policy: Policy | None, seed: int) -> list[str]:
-    """Draw arm.png and curves.png; return what the report shows of each."""
+def _pictures(
+    run_dir: Path, task: Task, progress: RunProgress, policy: Policy | None, seed: int
+) -> list[str]:
+    """Draw arm.png and curves.png; return the Markdown of each, or why it is missing."""
     title = f"{task.spec.task}, seed {seed}"
     return [
         _arm_picture(policy, *draw(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
@@ -98,12 +118,18 @@ def _pictures(run_dir: Path, task: Task, progress: RunProgress, policy: Policy |
 
 
 def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str, float]:
-    """Return the figures of a run.
+    """Return the figures of a run by name.
 
-    On a real arm `real_*` count the episodes of the arm, and the figures of the evaluation, which is
-    simulated, are called `simulated_*`.
+    On a real arm the episodes of the arm are called `real_*`, and the figures of the evaluation,
+    which
+    is simulated, `simulated_*`.
+
+    Args:
+        progress: Of the run.
+        evaluation: Of the policy; None: it was not evaluated.
     """
-    episodes, successes = len(progress.episodes), progress.successes
+    episodes = len(progress.episodes)
+    successes = progress.successes
     figures = {
         "robot_minutes": progress.robot_minutes,
         "wall_s": progress.wall_s,
@@ -123,39 +149,55 @@ def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str
 
 
 def continuing(command: str, source: str) -> str:
-    """Return the command that continues a training: with the launch arguments of its own command.
+    """Return the command that continues a training with the launch arguments of its first command.
 
     Args:
-        command: That began it.
-        source: Task, as `task:=` takes it.
+        command: Command that began the training.
+        source: The task, as `task:=` takes it.
     """
-    kept = [word for word in shlex.split(command) if ":=" in word and word.split(":=")[0] not in NOT_REPEATED]
+    kept = [
+        word
+        for word in shlex.split(command)
+        if ":=" in word and word.split(":=")[0] not in NOT_REPEATED
+    ]
     words = ["sql-ros up sawyer_stack", f"task:={shlex.quote(source)}", *map(shlex.quote, kept)]
     return " ".join([*words, "run_dir:=<this folder> resume:=true"])
 
 
 def _arm_picture(policy: Policy | None, is_drawn: bool, how: str) -> str:
+    """Return the Markdown of arm.png.
+
+    Args:
+        policy: Acted in the picture; None: the arm rests at its start pose.
+        is_drawn: The file exists.
+        how: How it was made, or why it is missing.
+    """
     if not is_drawn:
         return f"No picture of the arm: {how}."
     when = "end" if policy else "start"
-    about = f"The arm at the {when} of a simulated episode, the path of its tool and its goal ({how})."
+    about = (
+        f"The arm at the {when} of a simulated episode, the path of its tool and its goal ({how})."
+    )
     return f"![the arm](arm.png)\n\n{about}"
 
 
 def _curves_picture(is_drawn: bool, why: str) -> str:
+    """Return the Markdown of curves.png, or why it is missing."""
     return "![learning curves](curves.png)" if is_drawn else f"No learning curves: {why}."
 
 
 def _result(progress: RunProgress, evaluation: Evaluation | None) -> str:
-    """Return what the arm reached, and what its policy reached in evaluation."""
+    """Return sentences with the successes of the arm and of the evaluation."""
     sentences = []
     if progress.real_arm:
-        reached, total = progress.successes, len(progress.episodes)
+        reached = progress.successes
+        total = len(progress.episodes)
         sentences.append(f"The real arm reached the goal in **{reached} of {total}** episodes.")
     if evaluation is None:
         return " ".join([*sentences, "The policy was not evaluated."])
     kind = "simulated evaluation" if progress.real_arm else "evaluation"
-    reached, total = sum(evaluation.successes), len(evaluation.successes)
+    reached = sum(evaluation.successes)
+    total = len(evaluation.successes)
     how = "deterministic mode; the same episodes decided which policy is kept"
     sentences.append(f"**{reached} of {total}** {kind} episodes reached the goal ({how}).")
     return " ".join(sentences)
@@ -174,13 +216,23 @@ def _text(
     ending: str,
     pictures: list[str],
 ) -> str:
+    """Return report.md; see `write_report` for the arguments."""
     result = _result(progress, evaluation)
     source_word = shlex.quote(source)
     shown = "\n\n".join(pictures)
-    acting = f"version {policy.info.version}, {policy.info.updates} updates, SHA-256 {policy.info.sha256}" if policy else "none yet"
-    table = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
-    version_rows = "\n".join(f"| {name} | {value} |" for name, value in versions().items())
-    faults = ", ".join(f"{kind}: {count}" for kind, count in sorted(progress.faults.items())) or "none"
+    acting = (
+        f"version {policy.info.version}, {policy.info.updates} updates, SHA-256"
+        f" {policy.info.sha256}"
+        if policy
+        else "none yet"
+    )
+    figure_table = markdown_table(
+        ["figure", "value"], [(name, f"{value:.6g}") for name, value in figures.items()]
+    )
+    version_table = markdown_table(["version of", ""], versions().items())
+    faults = (
+        ", ".join(f"{kind}: {count}" for kind, count in sorted(progress.faults.items())) or "none"
+    )
     return f"""# {task.spec.task}, seed {seed}
 
 {result} {ending}
@@ -189,17 +241,13 @@ def _text(
 
     {command}
 
-| figure | value |
-|---|---|
-{table}
+{figure_table}
 
 - policy: {acting}
 - robot time counts every control step, the ways to the start poses included, at {task.config.control_rate_hz:g} Hz
 - faults counted by the nodes: {faults}
 
-| version of | |
-|---|---|
-{version_rows}
+{version_table}
 
 Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {source_word} --episodes 100 --seed {evaluation_seed}`),
 `checkpoints/` (continue: `{continuing(command, source)}`), `metrics.jsonl`, `figures.json`, `log/`.

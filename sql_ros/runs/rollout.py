@@ -6,46 +6,63 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sql_ros.robot.actor import Actor, Step
+from sql_ros.robot.control.episode_actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.task import Episode, Task
-from sql_ros.robot.trials import Row, TrialActor
+from sql_ros.trials.trial import TrialResult
+from sql_ros.trials.trial_actor import TrialActor
 from sql_ros.sim.simulation import Simulation
 
 
 class SimulatedArm:
-    """The scene of a task, read and driven at its control rate."""
+    """The scene of a task, measured and commanded at the control rate of the task.
+
+    Attributes:
+        sim: The simulation.
+    """
 
     def __init__(self, task: Task) -> None:
         self.sim = Simulation(task.config.scene, task.robot, goal=True)
         self._arm = Arm(task.robot)
-        self._mode, self._variation = task.config.command_mode, task.config.variation
+        self._mode = task.config.command_mode
+        self._variation = task.config.variation
         self._period_s = 1.0 / task.config.control_rate_hz
         self._period = self.sim.physics_steps(task.config.control_rate_hz)
 
     def state(self) -> RobotState:
-        """The arm now."""
+        """Return the measured state of the arm."""
         measured = self.sim.measure()
-        return self._arm.state(measured.stamp_ns, measured.position, measured.velocity, measured.effort)
+        return self._arm.state(
+            measured.stamp_ns, measured.position, measured.velocity, measured.effort
+        )
 
     def follow(self, actor: Actor) -> Step:
-        """One control step: the actor sees the state, its command is applied for one period."""
+        """Make one control step: the actor acts on the state, and its command is applied for one
+        period.
+
+        Returns:
+            The step of the actor.
+        """
         step = actor.step(self.state())
         self.sim.command(self._mode, step.command, self._period_s)
         self.sim.advance(self._period)
         return step
 
-    def try_once(self, actor: TrialActor, show: Callable[[int, Vector], None] = lambda step, force: None) -> Row | None:
-        """One trial of the actor's session, from its start pose.
+    def try_once(
+        self, actor: TrialActor, show: Callable[[int, Vector], None] = lambda step, force: None
+    ) -> TrialResult | None:
+        """Run one trial of the actor's session, from its start pose.
 
         Args:
-            actor: with a session.
-            show: told before every control step its number and the force of a push (3,) [N].
+            actor: An actor with a session.
+            show: Called before every control step with its number and the force of a push (3,) [N].
 
         Returns:
-            What the trial gave; None where the session is over.
+            The result of the trial; None where the session is over.
         """
-        trial, made, step = actor.session.trial, len(actor.session.rows), 0
+        trial = actor.session.trial
+        made = len(actor.session.rows)
+        step = 0
         if trial is None:
             return None
         self.begin(actor, trial.episode, trial.repeat)
@@ -55,13 +72,19 @@ class SimulatedArm:
             step += 1
             if actor.wish is not None:
                 self.sim.disturb(actor.wish)
-            while self.sim.loses_state():
+            while self.sim.drops_state():
                 self.sim.advance(self._period)
                 step += 1
         return actor.session.rows[-1]
 
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
-        """Puts the arm at the start of an episode; the seed is that of what the task lets vary."""
+        """Put the arm at the start of an episode, and tell the actor.
+
+        Args:
+            actor: Begins the episode.
+            episode: Start pose and target.
+            seed: Seed of the arm's variation from its model.
+        """
         self.sim.vary(self._variation, np.random.default_rng(seed))
         self.sim.reset(episode.start)
         self.sim.place("goal", episode.target)

@@ -1,4 +1,4 @@
-"""The live view of a run: one panel on a terminal, one line now and then elsewhere."""
+"""The live view of a run: one panel on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ LINE_EVERY_S = 10.0
 
 
 def rows(progress: RunProgress) -> list[tuple[str, str]]:
-    """What is shown, name and value."""
+    """Return name and value of each row of the view."""
     last = progress.episodes[-1] if progress.episodes else None
     control = progress.control
     evaluation = progress.evaluating or "none yet"
     if not progress.evaluating and progress.evaluations:
         _, _, version, result = progress.evaluations[-1]
-        evaluation = f"version {version}: {sum(result.successes)} of {len(result.successes)} reached"
-    period = "-"  # the actor tells of one only while it is active
+        evaluation = (
+            f"version {version}: {sum(result.successes)} of {len(result.successes)} reached"
+        )
+    period = "-"  # the actor reports it only while it is active
     if control.keys() >= {"period_p50_ms", "period_p99_ms"}:
         period = f"{control['period_p50_ms']} / {control['period_p99_ms']} ms (p50 / p99)"
     return [
@@ -30,15 +32,27 @@ def rows(progress: RunProgress) -> list[tuple[str, str]]:
         ("robot time", f"{progress.robot_minutes:.1f} min in {progress.wall_s:.0f} s"),
         ("transitions", f"{progress.transitions}"),
         ("updates", f"{progress.updates} ({progress.updates_per_s:.0f}/s)"),
-        ("policy in use", control.get("policy_version", "0") + f" (newest {progress.policy_version})"),
+        (
+            "policy in use",
+            control.get("policy_version", "0") + f" (newest {progress.policy_version})",
+        ),
         ("control period", period),
         ("missed deadlines", control.get("missed_deadlines", "0")),
-        ("faults", ", ".join(f"{kind} {count}" for kind, count in sorted(progress.faults.items())) or "none"),
+        (
+            "faults",
+            ", ".join(f"{kind} {count}" for kind, count in sorted(progress.faults.items()))
+            or "none",
+        ),
     ]
 
 
 class View:
-    """Shows progress on stdout: in place on a terminal with `rich`, else a line every `LINE_EVERY_S` seconds."""
+    """Shows progress on stdout: in place on a terminal with `rich`, otherwise a line every
+    `LINE_EVERY_S` seconds.
+
+    Args:
+        title: Above the panel.
+    """
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -46,7 +60,7 @@ class View:
         self._panel = _panel() if sys.stdout.isatty() else None
 
     def show(self, progress: RunProgress) -> None:
-        """Brings the view up to date."""
+        """Update the view."""
         if self._panel is not None:
             self._panel.show(self._title, rows(progress))
         elif progress.wall_s >= self._next_line:
@@ -54,13 +68,13 @@ class View:
             print(" | ".join(f"{name} {value}" for name, value in rows(progress)), flush=True)
 
     def close(self) -> None:
-        """Leaves the last state on the terminal."""
+        """Leave the last state on the terminal."""
         if self._panel is not None:
             self._panel.close()
 
 
 def _panel() -> Any:
-    """Return a panel on this terminal, or None where `rich` is not installed."""
+    """Return a panel on this terminal; None where `rich` is not installed."""
     try:
         from sql_ros.runs.panel import Panel
     except ImportError:

@@ -1,1 +1,4 @@
-"""The simulated arm: MuJoCo behind the same three command modes as a real one. Knows no reward, no ROS and no torch."""
+"""The simulated arm: MuJoCo behind the same three command modes as a real one.
+
+Knows no reward, no ROS and no torch.
+"""

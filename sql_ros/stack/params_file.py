@@ -1,51 +1,57 @@
 """Parameters of a stack's nodes from YAML files in the forms that ROS knows.
 
 ========================================  =================================================================
-section                                   whose parameters
+section                                   applies to
 ========================================  =================================================================
-`actor:`                                  of this node of the stack, whatever the stack's namespace
-`/left/actor:`, `left: {actor: ...}`      of this node of the stack in this namespace
-`/**:`, `/left/*:`                        of every matching node that declares the parameter
-`/**/actor:`                              of this node
+`actor:`                                  this node of the stack, in any namespace of the stack
+`/left/actor:`, `left: {actor: ...}`      this node of the stack in this namespace
+`/**:`, `/left/*:`                        every matching node that declares the parameter
+`/**/actor:`                              this node
 ========================================  =================================================================
 
-A node's own section wins over one with wildcards. Sections of other namespaces are left to their stacks.
-"""
+A node's own section wins over one with wildcards. Sections of other namespaces are ignored.
+"""  # noqa: E501
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sql_ros.core.config import read_yaml
-from sql_ros.core.errors import ConfigError
-from sql_ros.share import find_file, share_folder
+from sql_ros.common.child_process import python_words
+from sql_ros.common.config import read_yaml
+from sql_ros.common.data_files import find_file, share_folder
+from sql_ros.common.errors import ConfigError
 
 NODES = ("learner", "actor", "sim_bridge", "monitor", "trials")
-OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides")  # every node declares them
-TOKENS = {"**": "(/[^/]+)*", "*": "/[^/]+"}  # in the name of a section
+# every node declares them
+OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides")
+WILDCARDS = {"**": "(/[^/]+)*", "*": "/[^/]+"}  # in the name of a section
 
 Parameters = dict[str, dict[str, Any]]  # per node, nested keys joined by dots
 
 
 def read_params(name: str, task: str, namespace: str = "") -> Parameters:
-    """Read a params file; what launch arguments set wins over it.
+    """Read a params file; `precedence.py` combines it with the launch arguments.
 
     Args:
-        name: of the file. Empty: that of the stack, and over it config/params/<task>.yaml, if there is one.
-        task: name of the task.
-        namespace: of the stack.
+        name: Path or name of the file. Empty: `config/sawyer_stack.yaml`, and over it
+            `config/params/<task>.yaml`, if there is one.
+        task: Name of the task.
+        namespace: ROS namespace of the stack.
+
+    Returns:
+        Parameters by node, nested keys joined by dots.
 
     Raises:
-        ConfigError: A section is of no node of this stack, or a key under a wildcard is declared by none. rcl would
-            ignore either in silence.
+        ConfigError: A section is of no node of this stack, or no node declares a key below a
+            wildcard.
+            rcl would ignore both silently.
     """
     if name:
         return _read_sections(find_file(name, "config"), namespace)
@@ -58,7 +64,15 @@ def read_params(name: str, task: str, namespace: str = "") -> Parameters:
 
 
 def _read_sections(path: Path, namespace: str) -> Parameters:
-    full_names = {node: "/".join(["", *namespace.strip("/").split("/"), node]).replace("//", "/") for node in NODES}
+    """Return the parameters of a file by node; a node's own section wins over one with wildcards.
+
+    Raises:
+        ConfigError: A section or a key is unknown, or all sections are of other namespaces.
+    """
+    full_names = {
+        node: "/".join(["", *namespace.strip("/").split("/"), node]).replace("//", "/")
+        for node in NODES
+    }
     shared: Parameters = {node: {} for node in NODES}
     own: Parameters = {node: {} for node in NODES}
     foreign = []
@@ -73,45 +87,95 @@ def _read_sections(path: Path, namespace: str) -> Parameters:
             _check_node(section, path)
             foreign.append(section)
     if foreign and not any(own.values()) and not any(shared.values()):
-        raise ConfigError(f"{path}: no section is for namespace '{namespace}', it has: {', '.join(foreign)}")
+        raise ConfigError(
+            f"{path}: no section is for namespace '{namespace}', it has: {', '.join(foreign)}"
+        )
     return {node: {**shared[node], **own[node]} for node in NODES}
 
 
-def _sections(tree: Mapping[str, Any], above: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every section with its parameters; the name has a leading slash unless it is that of a node alone."""
+def _sections(
+    tree: Mapping[str, Any], above: str, path: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every section of a params file with its parameters.
+
+    Args:
+        tree: Content of the file, or of a part of it.
+        above: Names of the enclosing sections, joined by slashes.
+        path: Of the file, for errors.
+
+    Yields:
+        Name of the section, with a leading slash unless it is only a node's name, and its
+        parameters
+        with nested keys joined by dots.
+
+    Raises:
+        ConfigError: A section has not the form that ROS expects.
+    """
     for key, content in tree.items():
-        name = f"{above}/{str(key).strip('/')}" if above or "/" in str(key) or not _has_parameters(content) else str(key)
+        name = (
+            f"{above}/{str(key).strip('/')}"
+            if above or "/" in str(key) or not _has_parameters(content)
+            else str(key)
+        )
         if not isinstance(content, dict):
-            raise ConfigError(f"{path}: section '{name}' must hold 'ros__parameters:' with parameters, or nodes")
+            raise ConfigError(
+                f"{path}: section '{name}' must hold 'ros__parameters:' with parameters, or nodes"
+            )
         if not _has_parameters(content):
             yield from _sections(content, name, path)
             continue
         if len(content) != 1 or not isinstance(content["ros__parameters"], dict):
-            raise ConfigError(f"{path}: section '{name}' must hold 'ros__parameters:' with parameters, and nothing else")
-        yield name, _flat(content["ros__parameters"])
+            raise ConfigError(
+                f"{path}: section '{name}' must hold 'ros__parameters:' with parameters, and"
+                " nothing else"
+            )
+        yield name, _flatten(content["ros__parameters"])
 
 
 def _has_parameters(content: Any) -> bool:
+    """Return whether a part of a params file has the key `ros__parameters`."""
     return isinstance(content, dict) and "ros__parameters" in content
 
 
 def _nodes_of(section: str, full_names: Mapping[str, str]) -> list[str]:
-    """Return the nodes that a section is for."""
+    """Return the nodes that a section applies to.
+
+    Args:
+        section: Name of the section, possibly with wildcards.
+        full_names: Full name by node.
+    """
     if "/" not in section and "*" not in section:
         return [section] if section in full_names else []
     tokens = section.strip("/").split("/")
-    pattern = re.compile("".join(TOKENS.get(token, f"/{re.escape(token)}") for token in tokens))
+    pattern = re.compile("".join(WILDCARDS.get(token, f"/{re.escape(token)}") for token in tokens))
     return [node for node, name in full_names.items() if pattern.fullmatch(name)]
 
 
 def _check_node(section: str, path: Path) -> None:
+    """Check that a section without wildcards names a node of this stack, in any namespace.
+
+    Raises:
+        ConfigError: It does not.
+    """
     name = section.rpartition("/")[2]
     if name not in NODES and "*" not in section:
-        raise ConfigError(f"{path}: section '{section}' is no node of this stack, expected one of: /**, {', '.join(NODES)}")
+        raise ConfigError(
+            f"{path}: section '{section}' is no node of this stack, expected one of: /**,"
+            f" {', '.join(NODES)}"
+        )
 
 
 def _distribute(section: str, values: dict[str, Any], nodes: list[str], path: Path) -> Parameters:
-    """Return parameters under a wildcard per node that declares them.
+    """Distribute the parameters of a section with wildcards to the nodes that declare them.
+
+    Args:
+        section: Name of the section, for errors.
+        values: Parameters by name.
+        nodes: Nodes that the section applies to.
+        path: Of the file, for errors.
+
+    Returns:
+        Parameters by node.
 
     Raises:
         ConfigError: No node declares one of them.
@@ -121,36 +185,56 @@ def _distribute(section: str, values: dict[str, Any], nodes: list[str], path: Pa
     known = declared() if others else {}
     for key in others:
         _check_key(key, known, f"{path}: section '{section}'")
-    return {node: of_all | {key: value for key, value in others.items() if key in known.get(node, ())} for node in nodes}
+    return {
+        node: of_all | {key: value for key, value in others.items() if key in known.get(node, ())}
+        for node in nodes
+    }
 
 
-def _check_key(key: str, known: Mapping[str, list[str]], where: str) -> None:
+def _check_key(key: str, known: Mapping[str, list[str]], section: str) -> None:
+    """Check that a node declares a parameter.
+
+    Args:
+        key: Name of the parameter.
+        known: Declared names by node.
+        section: File and section, for the error.
+
+    Raises:
+        ConfigError: No node does; the error suggests similar names.
+    """
     names = sorted({name for names_of_node in known.values() for name in names_of_node})
     if key not in names:
         close = get_close_matches(key, names, 3)
         advice = f"did you mean {', '.join(close)}?" if close else "sql-ros params lists them"
-        raise ConfigError(f"{where}: no node of this stack has a parameter '{key}': {advice}")
+        raise ConfigError(f"{section}: no node of this stack has a parameter '{key}': {advice}")
 
 
 @cache
 def declared() -> dict[str, list[str]]:
-    """Return the names of the parameters that each node declares, by asking a process that may import the nodes.
+    """Return the names of the parameters that each node declares, by node.
+
+    A child process imports the nodes, since this room must not import ROS. The answer is cached.
 
     Raises:
-        ConfigError: That failed.
+        ConfigError: The child process failed.
     """
     answer = _ask_nodes()
     try:
         return dict(json.loads(answer.stdout))
     except ValueError:
-        raise ConfigError(f"cannot ask the nodes which parameters they have: {_last_line(answer)}") from None
+        raise ConfigError(
+            f"cannot ask the nodes which parameters they have: {_last_line(answer)}"
+        ) from None
 
 
 def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
-    """Judge the parameters of each node as the nodes themselves would.
+    """Check parameters as the nodes themselves would, in a child process.
+
+    Args:
+        parameters: Parameters by node.
 
     Raises:
-        ConfigError: One is unknown, of the wrong type or out of range.
+        ConfigError: A parameter is unknown, of the wrong type or out of range.
     """
     answer = _ask_nodes("--check", question=json.dumps(parameters))
     if answer.returncode:
@@ -158,17 +242,31 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _ask_nodes(*words: str, question: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `sql_ros.nodes.declared`, which may import rclpy."""
-    command = [sys.executable, "-m", "sql_ros.nodes.declared", *words]
+    """Run `sql_ros.nodes.declared`, which may import rclpy.
+
+    Args:
+        words: Command-line arguments.
+        question: Its standard input.
+
+    Returns:
+        The ended process with its output.
+    """
+    command = [*python_words(), "-m", "sql_ros.nodes.declared", *words]
     return subprocess.run(command, input=question, capture_output=True, text=True, check=False)
 
 
 def _last_line(answer: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line of a process's error output."""
     return (answer.stderr.strip().splitlines() or ["no answer"])[-1]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested parameters as one level, with keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+        flat.update(
+            _flatten(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
     return flat

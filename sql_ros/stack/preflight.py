@@ -1,6 +1,7 @@
 """Checks before any process of a stack starts.
 
-They are the same for `sql-ros up`, `ros2 launch` and `sql-ros trials`. A start that is refused has written and changed nothing.
+They are the same for `sql-ros up`, `ros2 launch` and `sql-ros trials`. A start that is refused has
+written and changed nothing.
 """
 
 from __future__ import annotations
@@ -10,49 +11,56 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.config import config_from_mapping
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.keys import read_key
-from sql_ros.core.resources import (
-    SESSION_BYTES,
-    check_disk,
-    check_memory,
-    disk_needed,
-    memory_available,
-)
-from sql_ros.core.resume import check_has_run, check_resume, task_of_run
-from sql_ros.core.run_folder import check_is_unlocked, check_is_unused
-from sql_ros.share import find_policy
+from sql_ros.common.config import config_from_mapping
+from sql_ros.common.data_files import find_file, find_policy
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.run_folder import check_can_be_made, check_is_unlocked, check_is_unused
+from sql_ros.common.shared_key import read_key
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.preflight import check_training
+from sql_ros.learning.resources import SESSION_BYTES, check_disk
+from sql_ros.learning.resume import check_arm, check_has_run, task_of_run
+from sql_ros.robot.config import load_robot
+from sql_ros.robot.measured import check_is_measured, known_latency, measured_arm, resolved_topic
+from sql_ros.robot.safety.clearance import Clearance
+from sql_ros.robot.safety.protection import check_shapes
+from sql_ros.robot.scene_arm import check_scene_arm
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_arguments, whole_number
 from sql_ros.stack.description import Stack, describe
 from sql_ros.stack.params_file import check_parameters
 from sql_ros.stack.settings import Settings, read_settings
 
-OF_LEARNER = ("torch", "safetensors")
-PARAMETERS = "parameters of the learner"
+LEARNER_PACKAGES = ("torch", "safetensors")
+LEARNER_PARAMETERS = "parameters of the learner"  # named in errors
 ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}
 
 
 def preflight(given: Mapping[str, str]) -> Stack:
-    """Describe a stack after checking all that can be checked without starting it.
+    """Describe a stack after all checks that need no running process.
 
     Args:
-        given: launch arguments by name; those not given take their defaults. The task is that of
-            the run to resume or of the policy, where none is given.
+        given: Launch arguments by name; the others take their defaults. A missing task is that of
+            the
+            run to resume, or of the policy.
 
     Raises:
-        SqlRosError: A reason not to start, in one line.
+        SqlRosError: The reason not to start, in one line.
     """
     settings = read_settings(with_task(given))
     stack = describe(settings)
     _check_run_folder(settings)
     if settings.policy is not None:
         _check_policy(settings.policy, settings)
-    if settings.key_file:
-        read_key(Path(settings.key_file))
     if settings.args["params_file"]:
         check_parameters({process.executable: process.parameters for process in stack.processes})
+    key_files = {str(process.parameters.get("key_file", "")) for process in stack.processes}
+    for key_file in key_files - {""}:
+        read_key(Path(key_file))
+    if not (settings.sim or settings.dry_run):
+        config = settings.task.config
+        check_shapes(Clearance(settings.task.robot, config.scene), config.scene)
+        check_scene_arm(load_robot(config.robot), config.scene)
+        _check_latency(settings, stack)
     if settings.mode == "train":
         _check_learner(settings, stack.parameters_of("learner"))
     else:
@@ -60,43 +68,71 @@ def preflight(given: Mapping[str, str]) -> Stack:
     return stack
 
 
-def with_task(given: Mapping[str, str]) -> dict[str, str]:
-    """Return launch arguments with the task of the run or the policy, where none is given.
+def _check_latency(settings: Settings, stack: Stack) -> None:
+    """Check that the latency of a real arm is known, unless the arm is to be identified.
 
     Raises:
-        SqlRosError: There is no such run or policy, or it is of another task than the one given.
+        ConfigError: It is not known.
+    """
+    robot = settings.task.robot
+    mode = settings.task.spec.command_mode
+    robot_file = find_file(settings.task.config.robot, "config/robots")
+    node = "trials" if settings.mode == "trials" else "actor"
+    identify = str(stack.parameters_of(node).get("identify", "first"))
+    topic = resolved_topic(settings.topics["commands"], settings.namespace)
+    arm = measured_arm(robot_file, mode, topic, robot.wire_joints)
+    check_is_measured(known_latency(robot, arm), robot, robot_file, mode, identify)
+
+
+def with_task(given: Mapping[str, str]) -> dict[str, str]:
+    """Return launch arguments with the task of the run or of the policy, where none is given.
+
+    Raises:
+        SqlRosError: There is no such run or policy, or it is of another task than the given one.
     """
     args = check_arguments(given)
     if args["resume"] == "true" and args["run_dir"]:
         return {**given, "task": _task_of_run(Path(args["run_dir"]).resolve(), args["task"])}
     if args["policy"]:
-        from sql_ros.robot.policy_file import (
-            task_of_policy,
-        )  # ONNX Runtime is loaded only for a policy
+        # imports ONNX Runtime, which only a start with a policy needs
+        from sql_ros.robot.policy_file import task_of_policy
 
         return {**given, "task": task_of_policy(find_policy(args["policy"]), args["task"])}
     return dict(given)
 
 
 def _task_of_run(folder: Path, task: str) -> str:
+    """Return the task of a run that is to be resumed.
+
+    Args:
+        folder: Run folder.
+        task: Given task; empty: none.
+
+    Raises:
+        ConfigError: The folder has no run, does not name its task, or is of another task.
+    """
     check_has_run(folder)
     of_run = task_of_run(folder)
     if not (task or of_run):
         raise ConfigError(f"{folder} does not say which task it is of: give task:=")
     if task and of_run and Path(task).stem != Path(of_run).stem:
         raise ConfigError(
-            f"{folder} is a run of task '{Path(of_run).stem}', but task:={task} is given: leave it out, or resume another run"
+            f"{folder} is a run of task '{Path(of_run).stem}', but task:={task} is given: leave it"
+            " out, or resume another run"
         )
     return task or of_run
 
 
 def _check_run_folder(settings: Settings) -> None:
-    """Check that no running stack uses the folder, and that no earlier run would be overwritten."""
+    """Check that the run folder can be made, that no running stack uses it, and that no run is
+    overwritten.
+
+    Raises:
+        ConfigError: One of these.
+    """
     folder = settings.run_dir
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not there.is_dir():
-        raise ConfigError(f"run_dir {folder} cannot be made: {there} is no folder")
-    if not settings.args["run_dir"]:  # its name is made of the time, and changes where it is taken
+    check_can_be_made(folder, "run_dir")
+    if not settings.args["run_dir"]:  # a name made of the time is free
         return
     check_is_unlocked(folder)
     if not settings.resume:
@@ -104,42 +140,77 @@ def _check_run_folder(settings: Settings) -> None:
 
 
 def _check_policy(path: Path, settings: Settings) -> None:
-    """Check the policy and the protocol of its trials; without a policy no ONNX Runtime is loaded."""
+    """Check the policy and, for trials, the protocol.
+
+    ONNX Runtime is imported here, so that a start without a policy does not load it.
+
+    Raises:
+        SqlRosError: The policy or the protocol does not fit the task.
+    """
     from sql_ros.robot.policy_file import read_policy
-    from sql_ros.robot.trials import load_protocol
+    from sql_ros.trials.protocol import check_payloads, load_protocol
 
     read_policy(path, settings.task)
     if settings.mode == "trials":
         repeats = whole_number(settings.args, "repeats")
-        load_protocol(settings.args["protocol"], settings.task, repeats)
+        protocol = load_protocol(settings.args["protocol"], settings.task, repeats)
+        if settings.by_hand:
+            check_payloads(protocol, settings.task)
 
 
 def _check_learner(settings: Settings, parameters: Mapping[str, Any]) -> None:
-    """Check what the learner would refuse, and what it would die of."""
-    missing = [name for name in OF_LEARNER if find_spec(name) is None]
+    """Check the packages, parameters, memory, disk space and resume conditions of the learner.
+
+    Args:
+        settings: Of the stack.
+        parameters: Of the learner, by name.
+
+    Raises:
+        SqlRosError: The learner would refuse to start, or would run out of memory or disk space.
+    """
+    missing = [name for name in LEARNER_PACKAGES if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"mode:=train needs {' and '.join(missing)}, not installed here: pip install 'sql_ros[learner]'")
+        raise ConfigError(
+            f"mode:=train needs {' and '.join(missing)}, not installed here: pip install"
+            " 'sql_ros[learner]'"
+        )
     algorithm = algorithm_of(parameters)
-    trainer = config_from_mapping(TrainerConfig, _section(parameters, "trainer."), PARAMETERS)
-    spec, capacity = settings.task.spec, trainer.replay_capacity
-    check_memory(spec, capacity, memory_available())
-    check_disk(settings.run_dir, disk_needed(spec, capacity, settings.most_transitions))
+    trainer = config_from_mapping(
+        TrainerConfig, _section(parameters, "trainer."), LEARNER_PARAMETERS
+    )
+    check_training(
+        settings.run_dir,
+        settings.task.spec,
+        algorithm,
+        trainer,
+        most_transitions=settings.most_transitions,
+        resume=settings.resume,
+    )
     if settings.resume:
-        check_resume(settings.run_dir, spec, algorithm, capacity)
+        check_arm(settings.run_dir, real_arm=settings.has_real_arm)
 
 
 def algorithm_of(parameters: Mapping[str, Any]) -> AlgorithmConfig:
-    """Return the options of the algorithm by the parameters of a learner.
+    """Return the configuration of the algorithm from the parameters of a learner.
+
+    Args:
+        parameters: Parameters by name; those below `algorithm.` are read.
 
     Raises:
-        ConfigError: One is unknown, of the wrong type or out of range.
+        ConfigError: A parameter is unknown, of the wrong type or out of range.
     """
-    return config_from_mapping(AlgorithmConfig, _section(parameters, "algorithm."), PARAMETERS)
+    return config_from_mapping(
+        AlgorithmConfig, _section(parameters, "algorithm."), LEARNER_PARAMETERS
+    )
 
 
 def _section(parameters: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the parameters of a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+    """Return the parameters whose names have a prefix, without the prefix."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in parameters.items()
+        if name.startswith(prefix)
+    }
 
 
 STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, preflight)}

@@ -1,4 +1,4 @@
-"""The processes of a stack: one function each, which gives its parameters and remappings."""
+"""The processes of a stack: one function for each, which returns its parameters and remappings."""
 
 from __future__ import annotations
 
@@ -7,30 +7,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sql_ros.stack.arguments import whole_number
-from sql_ros.stack.repeat import repeating
+from sql_ros.stack.repeat import repeat_arguments
 from sql_ros.stack.settings import Settings
 
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """One process: `ros2 run sql_ros <executable>` with these parameters and remappings."""
+    """One process: `ros2 run sql_ros <executable>` with its parameters and remappings.
+
+    Attributes:
+        executable: Name of the executable, and of the node.
+        parameters: ROS parameters by name.
+        remappings: New names by topic name.
+        seconds_to_stop: Longest end after SIGINT [s].
+        respawns: The process is started again when it crashed.
+        cpus: Cores that it may run on; empty: all.
+    """
 
     executable: str
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str] = field(default_factory=dict)
-    seconds_to_stop: float = 10.0  # after SIGINT
-    respawns: bool = False  # is started again when it crashed
-    cpus: tuple[int, ...] = ()  # cores it may run on; none: all
+    seconds_to_stop: float = 10.0
+    respawns: bool = False
+    cpus: tuple[int, ...] = ()
 
 
 def processes_of(settings: Settings) -> list[NodeProcess]:
-    """Return the processes of a mode in the order in which they start."""
+    """Return the processes of the stack's mode in the order of their start, the one that moves the
+    arm last.
+    """
     clock = _own_clock(settings)
-    return [replace(process, remappings={**process.remappings, **clock}) for process in _of_mode(settings)]
+    return [
+        replace(process, remappings={**process.remappings, **clock})
+        for process in _of_mode(settings)
+    ]
 
 
 def _of_mode(settings: Settings) -> list[NodeProcess]:
+    """Return the processes of the stack's mode without the remapping of the clock."""
     simulated = [sim_bridge(settings)] if settings.sim else []
     if settings.mode == "trials":
         return [*simulated, trials(settings)]
@@ -39,25 +53,25 @@ def _of_mode(settings: Settings) -> list[NodeProcess]:
 
 
 def _own_clock(settings: Settings) -> dict[str, str]:
-    """Return the remapping of /clock into the namespace of a simulated arm.
+    """Return the remapping of /clock into the namespace of a simulated arm; empty without one.
 
-    Two simulations have two times. Besides, a process of Fast DDS 2.14 crashes at its end if one of
-    two publishers that it heard has left before.
+    Two simulations have two clocks. Besides, a process of Fast DDS 2.14 crashes at its end if one
+    of
+    two publishers that it discovered has left before.
     """
     namespace = settings.namespace.strip("/")
     return {"/clock": f"/{namespace}/clock"} if settings.sim and namespace else {}
 
 
 def monitor(settings: Settings) -> NodeProcess:
-    """Return the process that watches, evaluates and reports."""
+    """Return the process that evaluates policies and writes the report."""
     parameters = {
         **_shared(settings),
         "mode": settings.mode,
+        **settings.given_parameters("seed", "most_transitions"),
         "run_dir": str(settings.run_dir),
-        "seed": settings.seed,
         "policy": str(settings.policy or ""),
-        "most_transitions": settings.most_transitions,
-        "real_arm": not settings.sim and not settings.uses_sim_time,
+        "real_arm": settings.has_real_arm,
         "command": launch_command(settings),
         "session": settings.session,
     }
@@ -65,8 +79,12 @@ def monitor(settings: Settings) -> NodeProcess:
 
 
 def launch_command(settings: Settings) -> str:
-    """Return the `ros2 launch` command of this start; `sql-ros up` puts its own in its place."""
-    return shlex.join(["ros2", "launch", "sql_ros", "sawyer_stack.launch.py", *repeating(settings)])
+    """Return the `ros2 launch` command that starts this stack again; `sql-ros up` replaces it by
+    its own.
+    """
+    return shlex.join(
+        ["ros2", "launch", "sql_ros", "sawyer_stack.launch.py", *repeat_arguments(settings)]
+    )
 
 
 def learner(settings: Settings) -> NodeProcess:
@@ -74,7 +92,7 @@ def learner(settings: Settings) -> NodeProcess:
     parameters = {
         **_shared(settings),
         **_managed(settings),
-        "seed": settings.seed,
+        **settings.given_parameters("seed"),
         "run_dir": str(settings.run_dir),
         "resume": settings.resume,
     }
@@ -82,34 +100,28 @@ def learner(settings: Settings) -> NodeProcess:
 
 
 def sim_bridge(settings: Settings) -> NodeProcess:
-    """Return the process of the simulated arm, which makes the time that the others take."""
+    """Return the process of the simulated arm, which also publishes the simulated time."""
     parameters = {
         "task": settings.task_name,
         "use_sim_time": False,
-        "seed": settings.seed,
         **_managed(settings),
-        **_prefix(settings),
+        **settings.given_parameters("seed", "joint_prefix"),
     }
     return NodeProcess("sim_bridge", parameters)
 
 
 def actor(settings: Settings) -> NodeProcess:
     """Return the process that moves the arm."""
-    parameters = {
-        **_acting(settings),
-        "most_transitions": settings.most_transitions,
-        "targets": settings.args["targets"],
-    }
+    parameters = {**_acting(settings), **settings.given_parameters("most_transitions", "targets")}
     return NodeProcess("actor", parameters, settings.topics)
 
 
 def trials(settings: Settings) -> NodeProcess:
-    """Return the process that moves the arm and has it perturbed."""
+    """Return the process that moves the arm in perturbation trials."""
     parameters = {
         **_acting(settings),
         "mode": "play",
-        "protocol": settings.args["protocol"],
-        "repeats": whole_number(settings.args, "repeats"),
+        **settings.given_parameters("protocol", "repeats"),
         "by_hand": settings.by_hand,
         "csv": str(settings.run_dir / "trials.csv"),
     }
@@ -117,41 +129,36 @@ def trials(settings: Settings) -> NodeProcess:
 
 
 def _shared(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of every process but the simulated arm."""
+    """Return the parameters that every process but the simulated arm has."""
     return {
         "use_sim_time": settings.uses_sim_time,
         "task": settings.task_name,
-        "key_file": settings.key_file,
+        **settings.given_parameters("key_file"),
     }
 
 
-def _prefix(settings: Settings) -> dict[str, Any]:
-    """Return the prefix of joints and frames on topics, where an argument sets one."""
-    prefix = settings.args["joint_prefix"]
-    return {"joint_prefix": prefix} if prefix else {}
-
-
 def _managed(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of every managed node."""
+    """Return the parameters that every managed node has."""
     return {
         "realtime_factor": settings.realtime_factor,
-        "autostart": settings.args["autostart"] == "true",
+        **settings.given_parameters("autostart"),
         "session": settings.session,
     }
 
 
 def _acting(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of an actor."""
+    """Return the parameters of the process that moves the arm, common to `actor` and `trials`."""
     parameters = {
         **_shared(settings),
         **_managed(settings),
         "mode": settings.mode,
         "policy": str(settings.policy or ""),
-        "seed": settings.seed,
+        **settings.given_parameters(
+            "seed", "switch_controllers", "compares_description", "joint_prefix", "identify"
+        ),
         "dry_run": settings.dry_run,
+        "people_in_reach": settings.args["people_in_reach"] == "true",
         "real_arm": not settings.sim,
-        "switch_controllers": settings.args["switch_controllers"] == "true",
-        **_prefix(settings),
         "follows_clock": not settings.sim,
     }
     if settings.other_cpus:

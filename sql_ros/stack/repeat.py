@@ -1,4 +1,4 @@
-"""The launch arguments that repeat a run, for its report."""
+"""The launch arguments that start a run again, for its report."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS
 from sql_ros.stack.settings import Settings
 
 
-def repeating(settings: Settings) -> tuple[str, ...]:
-    """Return the arguments, as name:=value, that start the same again in the same working folder.
+def repeat_arguments(settings: Settings) -> tuple[str, ...]:
+    """Return the launch arguments, as name:=value, that start the same stack again in the same
+    working folder.
 
-    The folder of a new run is left out: a second run in it would be refused. The policy is named without links: what
-    `runs/latest` points to changes.
+    The folder of a new run is left out, since a second run in it would be refused. The policy is
+    named
+    without links, since the target of `runs/latest` changes.
     """
-    defaults = {argument.name: argument.default for argument in SAWYER_STACK_ARGUMENTS}
-    values = {name: value for name, value in settings.args.items() if value != defaults[name]}
+    repeated = {*settings.given, "task"}
+    names = [argument.name for argument in SAWYER_STACK_ARGUMENTS if argument.name in repeated]
+    values = {name: settings.args[name] for name in names}
     if settings.resume:
         values["run_dir"] = _shown(settings.run_dir)
     else:
@@ -27,6 +30,6 @@ def repeating(settings: Settings) -> tuple[str, ...]:
 
 
 def _shown(path: Path) -> str:
-    """Return a path relative to the working folder if it is inside it."""
+    """Return a path relative to the working folder if it is inside it, otherwise as it is."""
     here = Path.cwd()
     return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)

@@ -1,4 +1,4 @@
-"""The launch arguments of a stack as values, checked one by one and against each other."""
+"""The launch arguments of a stack as typed values, checked one by one and against each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.data_files import find_policy
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
-from sql_ros.share import find_policy
 from sql_ros.stack.arguments import (
     DEFAULT_TASK,
     check_arguments,
@@ -21,30 +22,41 @@ from sql_ros.stack.arguments import (
     number,
     whole_number,
 )
+from sql_ros.stack.params_file import Parameters, read_params
+from sql_ros.stack.precedence import SETTABLE, effective_arguments, given_arguments
 
 ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a start was asked for.
+    """Everything that a start was asked for.
 
     Attributes:
-        args: every launch argument, as given or by default.
-        task: loaded.
-        sim, mode, by_hand, dry_run, resume: of the arguments of the same names.
-        realtime_factor: simulated seconds per second; 0: lockstep.
-        seed, most_transitions: of the arguments of the same names.
-        run_dir: absolute.
-        policy: absolute path of the file to start with, if there is one.
-        cpu: core of the actor; -1: none is reserved.
-        other_cpus: cores of the other processes; empty: all.
-        topics: remappings of the actor.
-        namespace: without a slash at its end.
-        session: names this start of the stack.
+        args: Every launch argument: as given, else as in the params file, else the default.
+        given: The launch arguments that were given.
+        of_file: Parameters from the params file, by node; those of the actor hold for trials, too.
+        task: The loaded task.
+        sim: The arm is simulated.
+        mode: "train", "play" or "trials".
+        by_hand: An operator pushes the arm in trials.
+        dry_run: No command is sent to the arm.
+        resume: A training continues from its newest checkpoint.
+        realtime_factor: Simulated seconds per second; 0: lockstep.
+        seed: Seed of weights, exploration, start poses and targets.
+        most_transitions: The training ends after so many transitions; 0: no limit.
+        run_dir: Absolute path of the run folder.
+        policy: Absolute path of the policy to start with; None: none.
+        cpu: Core of the actor; -1: none is reserved.
+        other_cpus: Cores of the other processes; empty: all.
+        topics: Remappings of the actor.
+        namespace: Without a slash at its end.
+        session: Identifies this start of the stack.
     """
 
     args: Mapping[str, str]
+    given: Mapping[str, str]
+    of_file: Parameters
     task: Task
     sim: bool
     mode: str
@@ -70,8 +82,34 @@ class Settings:
 
     @property
     def key_file(self) -> str:
-        """Return the absolute path of the key; empty: nothing is signed."""
+        """Return the absolute path of the key file; empty: nothing is signed."""
         return str(Path(self.args["key_file"]).resolve()) if self.args["key_file"] else ""
+
+    @property
+    def params_file(self) -> str:
+        """Return the name of the params file as shown to users."""
+        return _shown_file(self.given)
+
+    def given_parameters(self, *names: str) -> dict[str, Any]:
+        """Return the ROS parameters that given launch arguments set.
+
+        Args:
+            names: Names of launch arguments; those that were not given are left out.
+        """
+        return {name: self._value(name) for name in names if name in self.given}
+
+    def _value(self, name: str) -> Any:
+        """Return the value of a launch argument in the type of the ROS parameter of that name."""
+        if name == "key_file":
+            return self.key_file
+        if SETTABLE[name] is int:
+            return whole_number(self.args, name)
+        return self.args[name] == "true" if SETTABLE[name] is bool else self.args[name]
+
+    @property
+    def has_real_arm(self) -> bool:
+        """Return whether the arm is neither ours nor that of another simulator."""
+        return not self.sim and not self.uses_sim_time
 
     @property
     def uses_sim_time(self) -> bool:
@@ -80,27 +118,38 @@ class Settings:
 
 
 def read_settings(given: Mapping[str, str]) -> Settings:
-    """Read launch arguments.
+    """Read and check launch arguments.
 
     Args:
-        given: launch arguments by name; those not given take their defaults.
+        given: Launch arguments by name; the others take their defaults.
 
     Raises:
-        ConfigError: An unknown argument, a value that is not allowed, or a combination that
-            cannot work.
+        ConfigError: An argument is unknown, a value is not allowed, or a combination cannot work.
     """
-    args = check_arguments(given)
-    args["task"] = args["task"] or DEFAULT_TASK
+    given = given_arguments(given)
+    asked = check_arguments(given)
+    task_name = asked["task"] or DEFAULT_TASK
+    of_file = read_params(
+        asked["params_file"], Path(task_name).stem, asked["namespace"].rstrip("/")
+    )
+    of_file["trials"] = {**of_file["actor"], **of_file["trials"]}  # it is an actor
+    mover = "trials" if asked["mode"] == "trials" else "actor"
+    args = effective_arguments(given, of_file[mover], _shown_file(given))
+    args["task"] = task_name
     check_domain()
     sim = args["sim"] == "true"
     by_hand = args["by_hand"] == "true" if args["by_hand"] else not sim
     seed = whole_number(args, "seed")
     cpu, other_cpus = control_cpu(args["control_cpu"])
-    task = load_task(args["task"], args["joint_prefix"])
+    task = load_task(
+        args["task"], args["joint_prefix"], people_in_reach=args["people_in_reach"] == "true"
+    )
     namespace = args["namespace"].rstrip("/")
     topics = _topics(args, task)
     settings = Settings(
         args=args,
+        given=given,
+        of_file=of_file,
         task=task,
         sim=sim,
         mode=args["mode"],
@@ -122,24 +171,44 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _shown_file(given: Mapping[str, str]) -> str:
+    """Return the name of the params file as shown to users."""
+    return given.get("params_file", "config/sawyer_stack.yaml")
+
+
 def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
-    """Return the core of the actor and those left to the others; -1 and none where it is empty.
+    """Return the core of the actor and the cores of the other processes.
+
+    Args:
+        text: Number of a core; empty: none is reserved.
+
+    Returns:
+        The core, -1 if none is reserved; the other cores, empty if none is reserved.
 
     Raises:
-        ConfigError: This machine has no such core, or no other.
+        ConfigError: This machine has no such core, or has no other one.
     """
     if not text:
         return -1, ()
     cores = sorted(os.sched_getaffinity(0))
     if not text.isdecimal() or int(text) not in cores:
-        raise ConfigError(f"core {text} for the actor, expected one of the cores of this machine: {', '.join(map(str, cores))}")
+        raise ConfigError(
+            f"core {text} for the actor, expected one of the cores of this machine:"
+            f" {', '.join(map(str, cores))}"
+        )
     if len(cores) == 1:
-        raise ConfigError(f"core {text} for the actor leaves the other processes no core: this machine has but one")
+        raise ConfigError(
+            f"core {text} for the actor leaves the other processes no core: this machine has"
+            " but one"
+        )
     return int(text), tuple(core for core in cores if core != int(text))
 
 
 def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
-    """Return the pace given; by default lockstep to train and try in simulation, else an arm's."""
+    """Return the simulated seconds per second; 0: lockstep.
+
+    Without a given value, training and trials in simulation run in lockstep, all else in real time.
+    """
     if args["realtime_factor"]:
         return number(args, "realtime_factor")
     is_lockstep = args["sim"] == "true" and args["mode"] != "play" and not by_hand
@@ -147,14 +216,20 @@ def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
 
 
 def _run_dir(args: Mapping[str, str], seed: int) -> Path:
-    """Return the folder that was asked for, or one named by time, namespace, task and seed."""
+    """Return the given run folder, or one named by time, namespace, task and seed, as an absolute
+    path.
+    """
     namespace = args["namespace"].strip("/").replace("/", "-")
     words = [f"{datetime.now():%Y%m%d-%H%M%S}", namespace, Path(args["task"]).stem, f"seed{seed}"]
     return Path(args["run_dir"] or "runs/" + "-".join(word for word in words if word)).resolve()
 
 
 def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
-    """Return the actor's remappings: the bridge's topics in simulation, the arm's otherwise."""
+    """Return the actor's remappings: the topics of the simulated arm, or those of the real arm.
+
+    Raises:
+        ConfigError: The robot file names no controller for the command mode of the task.
+    """
     if args["sim"] == "true":
         return {"commands": "sim_bridge/commands"}
     topics = {"commands": _command_topic(task, args)}
@@ -164,10 +239,11 @@ def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
 
 
 def _command_topic(task: Task, args: Mapping[str, str]) -> str:
-    """Return the topic of the real arm's controller for the mode of the task.
+    """Return the topic of the real arm's controller for the command mode of the task.
 
     Raises:
-        ConfigError: The robot file names no controller for this mode, or one that needs consent.
+        ConfigError: The robot file names no controller for this mode, or one whose missing time-out
+            must be accepted there.
     """
     try:
         controller = task.robot.controller(task.config.command_mode)
@@ -179,25 +255,64 @@ def _command_topic(task: Task, args: Mapping[str, str]) -> str:
 
 
 def _check_combination(settings: Settings) -> None:
-    args, factor = settings.args, settings.realtime_factor
+    """Check settings that must fit together: mode, arm, policy, real time, dry run, goals and
+    resume.
+
+    Raises:
+        ConfigError: Two of them contradict each other.
+    """
+    args = settings.args
+    factor = settings.realtime_factor
     if not settings.sim and factor != 1.0:
-        raise ConfigError(f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does: leave it out")
+        raise ConfigError(
+            f"realtime_factor:={factor:g}, but time on a real arm (sim:=false) runs as it does:"
+            " leave it out"
+        )
     if settings.dry_run and factor == 0.0:
-        raise ConfigError("dry_run:=true in lockstep, where the simulation waits for commands: give realtime_factor:=1")
+        source = _source(settings, "dry_run")
+        raise ConfigError(
+            f"dry_run:=true{source} in lockstep, where the simulation waits for commands: give"
+            " realtime_factor:=1"
+        )
     if settings.mode != "train" and not args["policy"]:
-        raise ConfigError(f"mode:={settings.mode} needs a policy, e.g. policy:=runs/latest/policy.onnx")
+        raise ConfigError(
+            f"mode:={settings.mode} needs a policy, e.g. policy:=runs/latest/policy.onnx"
+        )
     if settings.mode == "trials" and not settings.sim and not settings.by_hand:
-        raise ConfigError("by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes")
+        raise ConfigError(
+            "by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes"
+        )
     if args["targets"] == "goal" and settings.mode != "play":
-        raise ConfigError(f"targets:=goal with mode:={settings.mode}: goals are taken in mode:=play only")
+        source = _source(settings, "targets")
+        raise ConfigError(
+            f"targets:=goal{source} with mode:={settings.mode}: goals are taken in mode:=play only"
+        )
     if settings.resume and (settings.mode != "train" or not args["run_dir"]):
-        raise ConfigError("resume:=true goes on with a training: it needs mode:=train, and run_dir:=")
+        raise ConfigError(
+            "resume:=true goes on with a training: it needs mode:=train, and run_dir:="
+        )
+
+
+def _source(settings: Settings, name: str) -> str:
+    """Return where a value that was not given comes from, in parentheses; empty for a given one."""
+    return "" if name in settings.given else f" (from {settings.params_file})"
 
 
 def _check_names(namespace: str, topics: Mapping[str, str]) -> None:
-    """Check that ROS takes the names."""
+    """Check that namespace and topics are legal names in ROS.
+
+    Args:
+        namespace: Of the stack.
+        topics: New names by topic.
+
+    Raises:
+        ConfigError: One of them is not.
+    """
     named = {"namespace": namespace.removeprefix("/")}
     named |= {what: re.sub("^~?/", "", topic) for what, topic in topics.items()}
     for what, name in named.items():
         if name and not ROS_NAME.fullmatch(name):
-            raise ConfigError(f"{what}: '{name}' is no name in ROS, expected letters, digits and _ between slashes, no digit first")
+            raise ConfigError(
+                f"{what}: '{name}' is no name in ROS, expected letters, digits and _ between"
+                " slashes, no digit first"
+            )

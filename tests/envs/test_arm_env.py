@@ -1,4 +1,6 @@
-"""The Gymnasium environment: its own checker, and the same numbers as the actor on the simulated arm."""
+"""The Gymnasium environment: its own checker, and the same numbers as the actor on the simulated
+arm.
+"""
 
 import os
 
@@ -8,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sql_ros.envs  # noqa: F401  (registers)
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 
 
 @pytest.fixture
@@ -24,7 +26,9 @@ def test_gymnasiums_checker_passes():
     with pytest.MonkeyPatch.context():
         import warnings
 
-        warnings.filterwarnings("ignore", message=".*Box observation space m.*imum value is.*infinity.*")
+        warnings.filterwarnings(
+            "ignore", message=".*Box observation space m.*imum value is.*infinity.*"
+        )
         check_env(env.unwrapped, skip_render_check=True)
 
 
@@ -55,13 +59,18 @@ def test_a_proportional_controller_on_the_jacobian_succeeds(env):
             jacobian = np.zeros((3, model.nv))
             mujoco.mj_jacSite(model, data, jacobian, None, model.site("right_hand").id)
             error = inner._episode.target - inner._state.tool_position
-            velocity = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-2 * np.eye(3), 3.0 * error)
+            velocity = jacobian.T @ np.linalg.solve(
+                jacobian @ jacobian.T + 1e-2 * np.eye(3), 3.0 * error
+            )
             *_, info = env.step(np.clip(velocity / 0.8, -1, 1).astype(np.float32))
         successes += info["is_success"]
     assert successes == 5
 
 
-@pytest.mark.skipif("MUJOCO_GL" not in os.environ and "DISPLAY" not in os.environ, reason="no libEGL: nothing can render here")
+@pytest.mark.skipif(
+    "MUJOCO_GL" not in os.environ and "DISPLAY" not in os.environ,
+    reason="no libEGL: nothing can render here",
+)
 def test_rendering_gives_a_picture():
     env = gymnasium.make("sql_ros/SawyerReach-v0", render_mode="rgb_array")
     env.reset(seed=0)
@@ -75,7 +84,8 @@ def test_options_replace_those_of_the_tasks_file():
     assert gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.config.vary_delay_steps == 0
     late = gymnasium.make("sql_ros/SawyerStack-late-v0").unwrapped.task
     assert (late.config.vary_delay_steps, late.config.vary_friction) == (1, 0.3)
-    assert late.spec == gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.spec  # a policy of the one acts in the other
+    # a policy of the one acts in the other
+    assert late.spec == gymnasium.make("sql_ros/SawyerStack-v0").unwrapped.task.spec
 
 
 def test_an_option_that_the_task_does_not_have_is_refused():

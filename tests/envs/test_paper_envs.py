@@ -6,12 +6,21 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sql_ros.envs  # noqa: F401
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.envs import quadruped
 from sql_ros.envs.maze import SPEED, START, TARGET, UPPER_BEST, is_free
 from sql_ros.envs.quadruped import PAY
 
-IDS = ["MultiGoal", "PointMaze", "Snake", "Pusher-x", "Pusher-y", "Pusher-both", "Quadruped-open", "Quadruped-maze"]
+IDS = [
+    "MultiGoal",
+    "PointMaze",
+    "Snake",
+    "Pusher-x",
+    "Pusher-y",
+    "Pusher-both",
+    "Quadruped-open",
+    "Quadruped-maze",
+]
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -36,7 +45,9 @@ def test_the_same_seed_and_actions_give_the_same_episode(name):
         observation, _ = env.reset(seed=seed)
         rng, seen = np.random.default_rng(0), [observation]
         for _ in range(20):
-            observation, _, terminated, _, _ = env.step(rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32))
+            observation, _, terminated, _, _ = env.step(
+                rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)
+            )
             seen.append(observation)
             if terminated:
                 break
@@ -119,9 +130,9 @@ def test_nobody_walks_through_walls():
 def test_the_upper_passage_looks_shorter():
     """By the corners of the block between the passages."""
     upper, lower = np.array([3.0, 1.6]), np.array([3.0, -2.6])
-    assert np.linalg.norm(upper - START) + np.linalg.norm(TARGET - [9.0, 1.6]) < np.linalg.norm(lower - START) + np.linalg.norm(
-        TARGET - [9.0, -2.6]
-    )
+    assert np.linalg.norm(upper - START) + np.linalg.norm(TARGET - [9.0, 1.6]) < np.linalg.norm(
+        lower - START
+    ) + np.linalg.norm(TARGET - [9.0, -2.6])
 
 
 # --- snake ---
@@ -212,7 +223,9 @@ def test_it_stands_when_nothing_is_done():
 
 
 def test_in_the_open_every_direction_pays_alike_and_in_a_hallway_only_one():
-    rewards = [_quadruped("open", velocity=way)[1][1] for way in ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0))]
+    rewards = [
+        _quadruped("open", velocity=way)[1][1] for way in ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0))
+    ]
     assert min(rewards) > 0.5
     assert max(rewards) < 1.5 * min(rewards)
     forward, back = (_quadruped("wide", velocity=way)[1][1] for way in ((1.0, 0.0), (-1.0, 0.0)))
@@ -236,15 +249,24 @@ def test_the_target_pays_the_more_the_nearer_it_is():
 
 
 @pytest.mark.parametrize(
-    ("maze", "barrier", "block_ends"), [("maze", 1.8, 2.6), ("maze-deep", 2.1, 2.6), ("maze-thick", 1.8, 3.0), ("maze-near", 1.8, 2.6)]
+    ("maze", "barrier", "block_ends"),
+    [
+        ("maze", 1.8, 2.6),
+        ("maze-deep", 2.1, 2.6),
+        ("maze-thick", 1.8, 3.0),
+        ("maze-near", 1.8, 2.6),
+    ],
 )
-def test_only_the_lower_passage_leads_nearer_to_the_target_than_the_dead_end(maze, barrier, block_ends):
+def test_only_the_lower_passage_leads_nearer_to_the_target_than_the_dead_end(
+    maze, barrier, block_ends
+):
     upper, deepest = _pushed(maze, [(1.5, 1.8), (6.0, 1.8)])
     assert barrier - 0.5 < upper[0] < barrier
     assert deepest > quadruped.UPPER_BEST[maze] == pytest.approx(np.hypot(5.0 - barrier, 0.9))
     _, nearest = _pushed(maze, [(1.5, -1.9), (3.5, -1.9)])
     assert nearest < quadruped.UPPER_BEST[maze]
-    blocked, _ = _pushed(maze, [(1.5, -1.9), (block_ends - 0.4, -1.9), (block_ends - 0.4, 0.0)])  # no way up before the block ends
+    # no way up before the block ends
+    blocked, _ = _pushed(maze, [(1.5, -1.9), (block_ends - 0.4, -1.9), (block_ends - 0.4, 0.0)])
     assert blocked[1] < -0.91
 
 
@@ -253,7 +275,9 @@ def test_a_target_seen_from_less_far_pays_less_at_the_start():
 
 
 def _pushed(maze, ways):
-    """Where the middle of the quadruped gets to when it is shoved through a maze, from point to point, and how near the target it was."""
+    """Where the middle of the quadruped gets to when it is shoved through a maze, from point to
+    point, and how near the target it was.
+    """
     env, _ = _quadruped(maze)
     nearest = np.inf
     for goal in ways:

@@ -21,7 +21,9 @@ def env():
 def test_gymnasiums_checker_passes_for_the_second_arm(env):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*Box observation space m.*imum value is.*infinity.*")
+        warnings.filterwarnings(
+            "ignore", message=".*Box observation space m.*imum value is.*infinity.*"
+        )
         check_env(env, skip_render_check=True)
 
 
@@ -36,7 +38,11 @@ def test_a_proportional_controller_in_position_steps_succeeds(env):
             jacobian = np.zeros((3, model.nv))
             mujoco.mj_jacSite(model, data, jacobian, None, model.site("tool0").id)
             wished = 3.0 * observation[-3:].astype(np.float64)  # m/s
-            velocity = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-2 * np.eye(3), wished)
-            observation, *_, info = env.step(np.clip(velocity * period / scale, -1, 1).astype(np.float32))
+            velocity = jacobian.T @ np.linalg.solve(
+                jacobian @ jacobian.T + 1e-2 * np.eye(3), wished
+            )
+            observation, *_, info = env.step(
+                np.clip(velocity * period / scale, -1, 1).astype(np.float32)
+            )
         successes += info["is_success"]
     assert successes == 10

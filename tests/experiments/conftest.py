@@ -1,11 +1,13 @@
-"""A task that a run of a second can learn: five steps on a line, the reward is how close the action is to 1.5, bounds 0 and 2."""
+"""A task that a run of a second can learn: five steps on a line, the reward is how close the action
+is to 1.5, bounds 0 and 2.
+"""
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 
 LINE = "sql_ros_tests/Line-v0"
 
@@ -43,7 +45,9 @@ def line():
 
 @pytest.fixture
 def small():
-    return AlgorithmConfig(hidden_sizes=(32, 32), batch_size=32, value_particles=8, uniform_particles=2, discount=0.5)
+    return AlgorithmConfig(
+        hidden_sizes=(32, 32), batch_size=32, value_particles=8, uniform_particles=2, discount=0.5
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.experiments.ablation import run
 from sql_ros.experiments.ablation_plan import Run, plan
 from sql_ros.experiments.contenders import CONTENDERS, OURS, PROBLEMS, settings
@@ -20,7 +20,13 @@ def test_every_contender_has_valid_settings_on_every_problem(name, env):
 
 def test_our_single_changes_change_one_thing():
     assert settings(CONTENDERS["single Q"], PROBLEMS["Hopper-v5"])[0].q_networks == 1
-    for name in ("uniform proposal", "single Q", "LayerNorm", "2 updates per step", "tuned temperature"):
+    for name in (
+        "uniform proposal",
+        "single Q",
+        "LayerNorm",
+        "2 updates per step",
+        "tuned temperature",
+    ):
         assert len({**CONTENDERS[name].algorithm, **CONTENDERS[name].pace}) == 1
 
 
@@ -50,7 +56,12 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(tmp_path, capsys
     assert run(tmp_path, 1, runs) == []
     assert uniform.read_text() == '{"curve": {"steps": [30]}}'
     made = json.loads(ours.read_text())
-    assert (made["env"], made["contender"], made["seed"], made["curve"]["steps"][-1]) == ("Hopper-v5", "ours", 0, 30)
+    assert (made["env"], made["contender"], made["seed"], made["curve"]["steps"][-1]) == (
+        "Hopper-v5",
+        "ours",
+        0,
+        30,
+    )
     assert made["algorithm"]["temperature"] == pytest.approx(1.0 / 30.0)
     assert list(ours.parent.iterdir()) == [ours]  # no partial file is left
     assert run(tmp_path, 1, runs) == []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.experiments.ablation_plan import Run
 from sql_ros.experiments.ablation_report import write_report
 from sql_ros.experiments.ablation_results import area
@@ -23,7 +23,14 @@ def _put(out, env, contender, seed, returns, successes=(), code="abc", torch="2"
         "train_s": [10.0 * (i + 1) for i in range(count)],
         "train_cpu_s": [5.0 * (i + 1) for i in range(count)],
     }
-    content = {"env": env, "contender": contender, "seed": seed, "versions": {"torch": torch}, "core_sha256": code, "curve": curve}
+    content = {
+        "env": env,
+        "contender": contender,
+        "seed": seed,
+        "versions": {"torch": torch},
+        "core_sha256": code,
+        "curve": curve,
+    }
     write_json(Run(env, contender, seed).path(out), content)
 
 
@@ -46,14 +53,24 @@ def test_a_partial_ablation_is_reported_with_its_number_of_seeds(partial):
     assert ours["updates_per_s"] == pytest.approx(50.0)
     assert ours["updates_per_cpu_s"] == pytest.approx(100.0)
     assert summary["environments"][REACH]["single Q"]["final_success"] == 0.5
-    assert json.loads((partial / "ablation.json").read_text())["environments"] == summary["environments"]
-    assert "| ours | 2 | 70.0 (50.0 ... 90.0) | 40.0 | 3.00 | - | 20 | 50 | 100 |" in (partial / "ablation.md").read_text()
+    assert (
+        json.loads((partial / "ablation.json").read_text())["environments"]
+        == summary["environments"]
+    )
+    assert (
+        "| ours | 2 | 70.0 (50.0 ... 90.0) | 40.0 | 3.00 | - | 20 | 50 | 100 |"
+        in (partial / "ablation.md").read_text()
+    )
     assert (partial / "ablation.png").stat().st_size > 10_000
 
 
 def test_uniform_actions_are_zero_and_sac_is_one(partial):
     hopper = write_report(partial)["environments"][HOPPER]
-    assert (hopper["uniform"]["normalised_auc"], hopper["sb3 sac"]["normalised_auc"], hopper["ours"]["normalised_auc"]) == (0.0, 1.0, 3.0)
+    assert (
+        hopper["uniform"]["normalised_auc"],
+        hopper["sb3 sac"]["normalised_auc"],
+        hopper["ours"]["normalised_auc"],
+    ) == (0.0, 1.0, 3.0)
 
 
 def test_without_sac_or_uniform_actions_nothing_is_normalised(partial):

@@ -1,4 +1,6 @@
-"""The papers' experiments in their quick version, whose results must hold, and would not hold for what they are compared with."""
+"""The papers' experiments in their quick version, whose results must hold, and would not hold
+for what they are compared with.
+"""
 
 import shutil
 from dataclasses import replace
@@ -7,13 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.trainer import Trainer
+from sql_ros.common.errors import ConfigError
 from sql_ros.experiments.gym_task import make_env, spec_of
-from sql_ros.experiments.paper import best, finetune, maze, multigoal, pretrain, pusher, snake, validation
+from sql_ros.experiments.paper import (
+    best,
+    finetune,
+    maze,
+    multigoal,
+    pretrain,
+    pusher,
+    snake,
+    validation,
+)
 from sql_ros.experiments.paper.registry import EXPERIMENTS
-from sql_ros.experiments.study import Case, conduct, of, read_results
+from sql_ros.experiments.study import Case, conduct, read_results, results_of
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +33,7 @@ def _one_thread():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
     finding = conduct(EXPERIMENTS["multigoal"], tmp_path, [0], 1, quick=True)
     assert finding.figures["goals_reached"] == 4
@@ -33,7 +45,9 @@ def test_all_four_goals_are_kept_and_ddpg_keeps_one(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)  # three trainings: six and a half minutes beside other tests on two cores
-def test_two_skills_learned_apart_do_together_what_neither_does_and_untrained_ones_do_not(tmp_path, monkeypatch):
+def test_two_skills_learned_apart_do_together_what_neither_does_and_untrained_ones_do_not(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(pusher, "EPISODES", 20)
     figures = conduct(EXPERIMENTS["pusher"], tmp_path, [0], 2, quick=True).figures
     composed = figures["sql_composed_distance"]
@@ -41,20 +55,27 @@ def test_two_skills_learned_apart_do_together_what_neither_does_and_untrained_on
     assert figures["composed_to_joint_ratio"] < 1.5
     assert figures["gap"] > -1.0  # V of the mean Q is above V of the joint task: Lemma 1
     results = read_results(tmp_path, quick=True)
-    assert composed < min(of(results, "sql", skill)[0]["distance"] for skill in pusher.SKILLS)
+    assert composed < min(
+        results_of(results, "sql", skill)[0]["distance"] for skill in pusher.SKILLS
+    )
     spec = spec_of(make_env(pusher.env_of(pusher.JOINT)))
     algorithm = AlgorithmConfig(**pusher.setting(Case("sql", "x", quick=True)).algorithm)
     untrained = [Trainer(spec, TrainerConfig(), algorithm, seed).learner for seed in (0, 1)]
-    assert pusher.evaluate(pusher.JOINT, pusher.composed_act(untrained, spec))["distance"] > 0.95  # so that the checks above can fail
+    # so that the checks above can fail
+    assert pusher.evaluate(pusher.JOINT, pusher.composed_act(untrained, spec))["distance"] > 0.95
 
 
+@pytest.mark.long
 def test_an_untrained_policy_goes_nowhere_in_particular():
     setting = multigoal.setting(Case("sql", quick=True))
-    trainer = Trainer(spec_of(make_env(setting.env)), TrainerConfig(), AlgorithmConfig(**setting.algorithm), 0)
+    trainer = Trainer(
+        spec_of(make_env(setting.env)), TrainerConfig(), AlgorithmConfig(**setting.algorithm), 0
+    )
     goals, _, _ = multigoal._act(trainer)
     assert np.mean([goal == -1 for goal in goals]) > 0.5
 
 
+@pytest.mark.long
 def test_the_four_algorithms_of_the_lecture_agree_but_for_the_greedy_one(tmp_path):
     finding = conduct(EXPERIMENTS["soft-iteration"], tmp_path, [0, 1], 1, quick=True)
     assert finding.verdict == "reproduced"
@@ -65,19 +86,22 @@ def test_the_four_algorithms_of_the_lecture_agree_but_for_the_greedy_one(tmp_pat
 def test_entropy_of_the_goals():
     assert multigoal.entropy([0.25] * 4) == pytest.approx(np.log(4.0))
     assert multigoal.entropy([1.0, 0.0, 0.0, 0.0]) == 0.0
-    assert multigoal.entropy([0.5, 0.0, 0.0, 0.0]) == pytest.approx(np.log(2.0))  # half of them fail
+    # half of them fail
+    assert multigoal.entropy([0.5, 0.0, 0.0, 0.0]) == pytest.approx(np.log(2.0))
 
 
 def test_spread_of_directions():
     angles = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
-    assert pretrain.spread(np.stack([np.cos(angles), np.sin(angles)], 1) * 3.0) == pytest.approx(1.0)
+    assert pretrain.spread(np.stack([np.cos(angles), np.sin(angles)], 1) * 3.0) == pytest.approx(
+        1.0
+    )
     assert pretrain.spread(np.array([[1.0, 0.0], [5.0, 0.0]])) == pytest.approx(0.0)
 
 
 def test_the_best_so_far_only_gets_better_and_is_read_at_any_time():
     watched = best.BestSoFar("x", max)
     for step in range(400):
-        watched.see({"x": np.sin(step / 50.0)})
+        watched.record({"x": np.sin(step / 50.0)})
     values = watched.at([1, 50, 79, 399])
     assert values == sorted(values)
     assert values[-1] == pytest.approx(1.0, abs=1e-3)
@@ -85,14 +109,31 @@ def test_the_best_so_far_only_gets_better_and_is_read_at_any_time():
 
 @pytest.mark.parametrize(
     ("sql", "ddpg", "verdict"),
-    [((0.5, 0.5), (0.5, 3.5), "reproduced"), ((0.5, 3.5), (3.5, 3.5), "partly"), ((0.5, 0.5), (0.5, 0.5), "partly")],
+    [
+        ((0.5, 0.5), (0.5, 3.5), "reproduced"),
+        ((0.5, 3.5), (3.5, 3.5), "partly"),
+        ((0.5, 0.5), (0.5, 0.5), "partly"),
+    ],
 )
-def test_the_maze_is_reproduced_where_every_run_passes_and_not_every_one_of_ddpg(tmp_path, sql, ddpg, verdict):
-    results = {Case(kind, "point"): {"steps": [1, 2], "nearest": [9.0, 0.1], "paths": [[[1.0, 0.0], [2.0, 0.0]]]} for kind in maze.KINDS}
+def test_the_maze_is_reproduced_where_every_run_passes_and_not_every_one_of_ddpg(
+    tmp_path, sql, ddpg, verdict
+):
+    results = {
+        Case(kind, "point"): {
+            "steps": [1, 2],
+            "nearest": [9.0, 0.1],
+            "paths": [[[1.0, 0.0], [2.0, 0.0]]],
+        }
+        for kind in maze.KINDS
+    }
     for kind, nearest in (("sql", sql), ("ddpg", ddpg)):
         for seed, end in enumerate(nearest):
             places = [[0.1 * step, 0.0] for step in range(10)]
-            results[Case(kind, "quadruped", seed)] = {"steps": [1, 2], "nearest": [5.0, end], "places": places}
+            results[Case(kind, "quadruped", seed)] = {
+                "steps": [1, 2],
+                "nearest": [5.0, end],
+                "places": places,
+            }
     assert maze.report(results, tmp_path).verdict == verdict
 
 
@@ -104,21 +145,36 @@ def test_mazes_of_other_measures_are_counted_apart_each_by_its_own_dead_end(tmp_
         ("ddpg", "maze-deep"): 3.2,
         ("sql", "maze-near"): 3.2,
     }
-    points = {Case(kind, "point"): {"steps": [1, 2], "nearest": [9.0, 0.1], "paths": [[[1.0, 0.0], [2.0, 0.0]]]} for kind in maze.KINDS}
-    mazes = {Case(*names): {"steps": [1, 2], "nearest": [5.0, end], "places": [[0.1, 0.0]] * 10} for names, end in ends.items()}
+    points = {
+        Case(kind, "point"): {
+            "steps": [1, 2],
+            "nearest": [9.0, 0.1],
+            "paths": [[[1.0, 0.0], [2.0, 0.0]]],
+        }
+        for kind in maze.KINDS
+    }
+    mazes = {
+        Case(*names): {"steps": [1, 2], "nearest": [5.0, end], "places": [[0.1, 0.0]] * 10}
+        for names, end in ends.items()
+    }
     finding = maze.report(points | mazes, tmp_path)
-    assert (finding.figures["others_sql_success"], finding.figures["others_ddpg_success"]) == (1.0, 0.0)
+    assert (finding.figures["others_sql_success"], finding.figures["others_ddpg_success"]) == (
+        1.0,
+        0.0,
+    )
     assert finding.verdict == "reproduced"
     assert finding.figures["sql_success"] == 1.0
-    assert all(words in finding.text for words in (maze.OTHERS["maze-deep"], maze.OTHERS["maze-near"]))
+    assert all(
+        words in finding.text for words in (maze.OTHERS["maze-deep"], maze.OTHERS["maze-near"])
+    )
     assert maze.OTHERS["maze-thick"] not in finding.text
 
 
 def test_places_are_noted_now_and_then():
-    places = best.Places()
+    places = best.PlaceRecorder()
     for step in range(1, 3 * best.EVERY):
-        places.see({"x": step, "y": 0.123})
-    assert places.noted == [[best.EVERY, 0.12], [2 * best.EVERY, 0.12]]
+        places.record({"x": step, "y": 0.123})
+    assert places.recorded == [[best.EVERY, 0.12], [2 * best.EVERY, 0.12]]
 
 
 def test_discounted_returns_are_means_of_the_episodes_that_ended_lately():
@@ -134,7 +190,7 @@ def test_discounted_returns_are_means_of_the_episodes_that_ended_lately():
 
 def test_fine_tuning_says_what_must_be_run_before(tmp_path):
     with pytest.raises(ConfigError, match="experiment pretrain --quick"):
-        finetune.make(Case("sql", "wide", 0, quick=True), tmp_path / "finetune")
+        finetune.run_case(Case("sql", "wide", 0, quick=True), tmp_path / "finetune")
 
 
 @pytest.mark.parametrize("module", [multigoal, snake, maze, pretrain, finetune, pusher, validation])
@@ -146,33 +202,62 @@ def test_every_case_can_be_set_up(module):
             assert spec_of(make_env(module.setting(case).env)).action_size
 
 
+@pytest.mark.long
 def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
     """Whole runs take minutes; here everything but the learning."""
     monkeypatch.setattr(pusher, "EPISODES", 2)
     monkeypatch.setattr(pretrain, "EPISODES", 3)
     for module, cases in (
         (snake, [Case("sql"), Case("ddpg")]),
-        (maze, [Case("sql", "point"), Case("ddpg", "point"), Case("sql", "quadruped"), Case("ddpg", "quadruped")]),
-        (pretrain, [Case("sql", "10"), Case("sql", "0.1"), *(Case(kind, pretrain.START) for kind in ("sql", "ddpg"))]),
+        (
+            maze,
+            [
+                Case("sql", "point"),
+                Case("ddpg", "point"),
+                Case("sql", "quadruped"),
+                Case("ddpg", "quadruped"),
+            ],
+        ),
+        (
+            pretrain,
+            [
+                Case("sql", "10"),
+                Case("sql", "0.1"),
+                *(Case(kind, pretrain.START) for kind in ("sql", "ddpg")),
+            ],
+        ),
         (finetune, [Case(start, "wide") for start in finetune.STARTS]),
-        (validation, [Case(side, kind, seed) for side in ("ours", "sb3") for kind in validation.KINDS for seed in (0, 1)]),
+        (
+            validation,
+            [
+                Case(side, kind, seed)
+                for side in ("ours", "sb3")
+                for kind in validation.KINDS
+                for seed in (0, 1)
+            ],
+        ),
         (pusher, [Case("sql", task) for task in (*pusher.SKILLS, pusher.JOINT)]),
     ):
         whole, folder = module.setting, tmp_path / module.EXPERIMENT.name
-        monkeypatch.setattr(module, "setting", lambda case, whole=whole: _shortened(whole(case), case))
-        results = {case: module.make(case, folder) for case in cases}
+        monkeypatch.setattr(
+            module, "setting", lambda case, whole=whole: _shortened(whole(case), case)
+        )
+        results = {case: module.run_case(case, folder) for case in cases}
         finding = module.report(results, folder)
         assert finding.verdict in ("not", "partly", "reproduced")
         assert all((folder / name).stat().st_size > 5_000 for name in finding.pictures)
     shutil.rmtree(tmp_path / "pusher" / "models")
-    assert pusher.report(results, folder).figures == finding.figures  # once composed, the networks may go
-    pusher.make(Case("sql", "x"), folder)
+    # once composed, the networks may go
+    assert pusher.report(results, folder).figures == finding.figures
+    pusher.run_case(Case("sql", "x"), folder)
     assert not (folder / "composed" / "sql-seed0.json").exists()  # of the skill of before
 
 
 def test_one_run_a_side_says_nothing_of_scatter(tmp_path):
     results = {
-        Case(side, kind): {"steps": [1, 2, 3], "returns": [-9.0, -5.0, -1.0]} for side in ("ours", "sb3") for kind in validation.KINDS
+        Case(side, kind): {"steps": [1, 2, 3], "returns": [-9.0, -5.0, -1.0]}
+        for side in ("ours", "sb3")
+        for kind in validation.KINDS
     }
     finding = validation.report(results, tmp_path)
     assert finding.verdict == "not"
@@ -181,7 +266,14 @@ def test_one_run_a_side_says_nothing_of_scatter(tmp_path):
 
 
 def _shortened(setting, case):
-    ratio = 0.0 if case.contender == "sb3" else 0.05  # a share of an update is not for stable-baselines3
+    # a share of an update is not for stable-baselines3
+    ratio = 0.0 if case.contender == "sb3" else 0.05
     algorithm = {**setting.algorithm, "hidden_sizes": (16, 16), "batch_size": 16}
     pace = {**setting.pace, "warmup_transitions": 100, "updates_per_transition": ratio}
-    return replace(setting, steps=600, evaluation_episodes=min(setting.evaluation_episodes, 1), algorithm=algorithm, pace=pace)
+    return replace(
+        setting,
+        steps=600,
+        evaluation_episodes=min(setting.evaluation_episodes, 1),
+        algorithm=algorithm,
+        pace=pace,
+    )

@@ -8,18 +8,39 @@ import gymnasium
 import numpy as np
 import pytest
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.policy import Policy
-from sql_ros.experiments.stacking import EVALUATION_FIRST, EpisodeLog, RunResult, make_run, measure_overhead, read_runs, settings
+from sql_ros.common.errors import ConfigError
+from sql_ros.experiments.stacking import (
+    EVALUATION_FIRST,
+    EpisodeLog,
+    RunResult,
+    make_run,
+    measure_overhead,
+    read_runs,
+    settings,
+)
 from sql_ros.experiments.stacking_report import write_stacking_report
+from sql_ros.policy.runtime import Policy
 from sql_ros.robot.tasks import load_task
 
 
-def _run(method="sql", seed=0, successes=(0.0, 0.5, 0.96, 1.0, 1.0), episodes=(10, 10, 100, 100, 100), first=1000) -> RunResult:
+def _run(
+    method="sql",
+    seed=0,
+    successes=(0.0, 0.5, 0.96, 1.0, 1.0),
+    episodes=(10, 10, 100, 100, 100),
+    first=1000,
+) -> RunResult:
     steps = [2000 * (i + 1) for i in range(len(successes))]
-    curve = {"steps": steps, "successes": list(successes), "episodes": list(episodes), "returns": [10.0 * s for s in successes]}
+    curve = {
+        "steps": steps,
+        "successes": list(successes),
+        "episodes": list(episodes),
+        "returns": [10.0 * s for s in successes],
+    }
     curve |= {"updates": [2 * s for s in steps], "train_s": [0.01 * s for s in steps]}
-    return RunResult(method, seed, 2.5, 250, 20.0, [(500, False), (first, True), (9000, True)], curve)
+    return RunResult(
+        method, seed, 2.5, 250, 20.0, [(500, False), (first, True), (9000, True)], curve
+    )
 
 
 def test_robot_time_counts_steps_and_what_an_arm_takes_between_episodes():
@@ -33,7 +54,9 @@ def test_milestones_are_the_first_time_that_each_held():
 
 
 def test_few_episodes_prove_nothing():
-    milestones = _run(successes=(1.0, 1.0), episodes=(EVALUATION_FIRST, EVALUATION_FIRST)).milestones()
+    milestones = _run(
+        successes=(1.0, 1.0), episodes=(EVALUATION_FIRST, EVALUATION_FIRST)
+    ).milestones()
     assert milestones["consistent_min"] == milestones["converged_min"] == math.inf
 
 
@@ -44,7 +67,11 @@ def test_all_of_them_once_is_not_yet_converged():
 
 def test_the_settings_are_those_of_the_stack():
     algorithm, pace = settings()
-    assert (algorithm.hidden_sizes, algorithm.temperature, pace.updates_per_transition) == ((128, 128), 0.05, 4.0)
+    assert (algorithm.hidden_sizes, algorithm.temperature, pace.updates_per_transition) == (
+        (128, 128),
+        0.05,
+        4.0,
+    )
     assert (algorithm.layer_norm, algorithm.discount) == (True, 0.93)
 
 
@@ -69,7 +96,8 @@ def test_a_run_leaves_its_file_and_the_report_reads_it(tmp_path, method):
     assert (run.method, run.seed, run.curve["steps"]) == (method, 3, [300])
     assert run.episodes == [[250, False]]
     task = load_task("sawyer_stack")
-    policy = Policy((tmp_path / "runs" / f"{method}-seed3.onnx").read_bytes(), task.spec)  # which our actor takes
+    # which our actor takes
+    policy = Policy((tmp_path / "runs" / f"{method}-seed3.onnx").read_bytes(), task.spec)
     assert np.isfinite(policy.ranked(np.zeros(20, np.float32), np.random.default_rng(0))).all()
     write_stacking_report(tmp_path, "as typed")
     assert "as typed" in (tmp_path / "report.md").read_text()
@@ -90,7 +118,10 @@ def test_the_report_gives_medians_each_seed_and_what_was_asked_for(tmp_path):
     assert summary["methods"]["sql"]["median"]["consistent_min"] == pytest.approx(6.0)
     assert summary["methods"]["sac"]["median"]["consistent_min"] is None
     text = (tmp_path / "report.md").read_text()
-    assert "| first success during training | 30 | 10 | **2.0** (1.0, 2.0, 3.0) | **1.5** (1.5) |" in text
+    assert (
+        "| first success during training | 30 | 10 | **2.0** (1.0, 2.0, 3.0) | **1.5** (1.5) |"
+        in text
+    )
     assert "| consistent (95 of 100) | 60 | 30 | **6.0** (6.0, 6.0, -) | **-** (-) |" in text
     assert (tmp_path / "stacking.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "stacking.json").read_text())["command"] == "as typed"

@@ -9,7 +9,7 @@ import pytest
 
 from sql_ros.cli.experiment import PAPER
 from sql_ros.cli.main import main
-from sql_ros.core.errors import ConfigError, SqlRosError
+from sql_ros.common.errors import ConfigError, SqlRosError
 from sql_ros.experiments.paper import soft_iteration
 from sql_ros.experiments.paper.registry import EXPERIMENTS, write_index
 from sql_ros.experiments.study import Experiment, Finding, conduct
@@ -20,9 +20,18 @@ def _report(results, out):
 
 
 def _experiment():
-    return Experiment("soft-iteration", "Title", "The figure", (3, 2), soft_iteration.cases, soft_iteration.make, _report)
+    return Experiment(
+        "soft-iteration",
+        "Title",
+        "The figure",
+        (3, 2),
+        soft_iteration.cases,
+        soft_iteration.run_case,
+        _report,
+    )
 
 
+@pytest.mark.long
 def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tmp_path):
     experiment = _experiment()
     assert conduct(experiment, tmp_path, [], 1, quick=True).figures == {"runs": 2.0}
@@ -42,7 +51,10 @@ def test_the_versions_are_those_of_the_runs_and_not_of_the_report(tmp_path):
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "versions": {**content["versions"], "numpy": "1.9"}}))
     conduct(_experiment(), tmp_path, [0], 1, quick=True, report_only=True)
-    assert json.loads((tmp_path / "finding.json").read_text())["versions"]["numpy"] == f"1.9, {content['versions']['numpy']}"
+    assert (
+        json.loads((tmp_path / "finding.json").read_text())["versions"]["numpy"]
+        == f"1.9, {content['versions']['numpy']}"
+    )
 
 
 def _fails_for_one(case, out):
@@ -52,10 +64,13 @@ def _fails_for_one(case, out):
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path):
-    experiment = replace(_experiment(), make=_fails_for_one)
+    experiment = replace(_experiment(), run_case=_fails_for_one)
     with pytest.raises(SqlRosError, match=r"1 runs failed.*\n.*seed1: ValueError.*no such torque"):
         conduct(experiment, tmp_path, [0, 1, 2], 1, quick=True)
-    assert sorted(path.name[-10:] for path in (tmp_path / "runs").iterdir()) == ["seed0.json", "seed2.json"]
+    assert sorted(path.name[-10:] for path in (tmp_path / "runs").iterdir()) == [
+        "seed0.json",
+        "seed2.json",
+    ]
 
 
 def test_quick_and_full_runs_are_not_mixed(tmp_path):
@@ -74,7 +89,11 @@ def test_without_a_run_there_is_nothing_to_report(tmp_path):
         write_index(tmp_path)
 
 
-@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS.values() if len(e.cases([0], False)) > 1], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "experiment",
+    [e for e in EXPERIMENTS.values() if len(e.cases([0], False)) > 1],
+    ids=lambda e: e.name,
+)
 def test_before_each_side_has_a_run_there_is_no_verdict(experiment, tmp_path):
     first, *_, last = experiment.cases([0, 1], False)
     folder = tmp_path / "runs"
@@ -110,14 +129,18 @@ def test_what_a_person_says_of_the_result_is_in_report_and_index(tmp_path):
     folder = tmp_path / "soft-iteration"
     folder.mkdir()
     (folder / "analysis.md").write_text(
-        "It is so because of the noise.\n[as](../swimmer/report.md) [here](runs/a.json) [there](https://a.b/c)\n"
+        "It is so because of the noise.\n[as](../swimmer/report.md) [here](runs/a.json)"
+        " [there](https://a.b/c)\n"
     )
     for report_only in (False, True):
         conduct(_experiment(), folder, [0], 1, quick=True, report_only=report_only)
         assert (folder / "report.md").read_text().count("because of the noise") == 1
         index = write_index(tmp_path).read_text()
         assert index.count("because of the noise") == 1
-        assert "[as](swimmer/report.md) [here](soft-iteration/runs/a.json) [there](https://a.b/c)" in index
+        assert (
+            "[as](swimmer/report.md) [here](soft-iteration/runs/a.json) [there](https://a.b/c)"
+            in index
+        )
 
 
 def test_the_command_line_knows_every_experiment():

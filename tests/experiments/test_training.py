@@ -6,20 +6,44 @@ import pytest
 import yaml
 
 from sql_ros.cli.main import main
-from sql_ros.core.checkpoint import load_checkpoint
-from sql_ros.core.errors import CONFIG_EXIT_CODE, ConfigError
-from sql_ros.core.policy import Policy
-from sql_ros.core.trainer import load_learner
-from sql_ros.experiments.training import settings
+from sql_ros.common.errors import CONFIG_EXIT_CODE, ConfigError
+from sql_ros.common.run_folder import RUN_FILE, read_run
+from sql_ros.experiments.training import make_run, settings
+from sql_ros.learning.checkpoint import load_checkpoint
+from sql_ros.learning.trainer import load_learner
+from sql_ros.policy.runtime import Policy
 
 MAZE = "sql_ros/PointMaze-v0"
-SMALL = ["--set", "algorithm.hidden_sizes=[16,16]", "trainer.warmup_transitions=50", "run.evaluate_every=100", "run.evaluation_episodes=1"]
+SMALL = [
+    "--set",
+    "algorithm.hidden_sizes=[16,16]",
+    "trainer.warmup_transitions=50",
+    "run.evaluate_every=100",
+    "run.evaluation_episodes=1",
+]
 
 
 @pytest.mark.parametrize("kind", ["sql", "ddpg", "sac"])
 def test_a_run_leaves_metrics_a_policy_and_a_report(tmp_path, kind):
     out = tmp_path / "run"
-    assert main(["train", MAZE, "--algo", kind, "--steps", "200", "--envs", "2", "--out", str(out), *SMALL]) == 0
+    assert (
+        main(
+            [
+                "train",
+                MAZE,
+                "--algo",
+                kind,
+                "--steps",
+                "200",
+                "--envs",
+                "2",
+                "--out",
+                str(out),
+                *SMALL,
+            ]
+        )
+        == 0
+    )
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["steps"] for line in lines] == [100, 200]
     assert lines[-1]["updates"] == 150
@@ -56,12 +80,32 @@ def test_the_time_of_a_resumed_run_is_that_of_all_its_sessions(tmp_path):
         assert load_checkpoint(out / "checkpoints")[1]["extra"][name] == times[-1]
 
 
+def test_the_run_of_a_real_arm_does_not_go_on_in_simulation(tmp_path):
+    out = tmp_path / "run"
+    words = ["train", MAZE, "--steps", "100", "--out", str(out), *SMALL]
+    assert main(words) == 0
+    assert read_run(out)["real_arm"] is False
+    (out / RUN_FILE).write_text('{"real_arm": true}')
+    with pytest.raises(
+        ConfigError, match="is a run of a real arm, with which nothing simulated is mixed"
+    ):
+        make_run(MAZE, out, {"run": None}, resume=True)
+
+
 def test_it_does_so_also_in_the_folder_that_it_chose_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = ["algorithm.temperature=10", "algorithm.value_particles=12", "algorithm.kind=sac", "run.seed=3"]
+    options = [
+        "algorithm.temperature=10",
+        "algorithm.value_particles=12",
+        "algorithm.kind=sac",
+        "run.seed=3",
+    ]
     assert main(["train", MAZE, "--steps", "100", *SMALL, *options]) == 0
     named = ["--set", "algorithm.kind=sac", "run.seed=3"]
-    assert main(["train", MAZE, "--resume", "--steps", "200", *named, "algorithm.uniform_particles=8"]) == 0  # fits into 12 only
+    assert (
+        main(["train", MAZE, "--resume", "--steps", "200", *named, "algorithm.uniform_particles=8"])
+        == 0
+    )  # fits into 12 only
     (out,) = (tmp_path / "runs" / "train").iterdir()
     config = load_learner(out / "checkpoints")[0].config
     assert (config.temperature, config.value_particles, config.uniform_particles) == (10.0, 12, 8)
@@ -74,12 +118,24 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, capsys):
         (["train", "Nowhere-v0", "--out", out], "Nowhere"),
         (["train", "CartPole-v1", "--out", out], "action space"),
         (["train", MAZE, "--out", out, "--resume"], "no checkpoint to go on from"),
-        (["train", MAZE, "--out", out, "--set", "algorithm.temprature=1"], "unknown key 'temprature'"),
+        (
+            ["train", MAZE, "--out", out, "--set", "algorithm.temprature=1"],
+            "unknown key 'temprature'",
+        ),
         (["train", MAZE, "--out", out, "--set", "temperature"], "section.option=value"),
-        (["train", MAZE, "--out", out, "--set", "net.size=3"], "expected one of: run, algorithm, trainer"),
-        (["train", MAZE, "--out", out, "--set", "algorithm.temperature=["], "--set algorithm.temperature=[: the value is not YAML: "),
-        (["train", MAZE, "--out", out, "--set", "algorithm.temperature=2020-13-45"], "the value is not YAML: month must be in"),
-        (["train", MAZE, "--out", f"{__file__}/run"], f"sql-ros train: {__file__}"),
+        (
+            ["train", MAZE, "--out", out, "--set", "net.size=3"],
+            "expected one of: run, algorithm, trainer",
+        ),
+        (
+            ["train", MAZE, "--out", out, "--set", "algorithm.temperature=["],
+            "--set algorithm.temperature=[: the value is not YAML: ",
+        ),
+        (
+            ["train", MAZE, "--out", out, "--set", "algorithm.temperature=2020-13-45"],
+            "the value is not YAML: month must be in",
+        ),
+        (["train", MAZE, "--out", f"{__file__}/run"], f"sql-ros train: --out {__file__}"),
     ):
         assert main(words) == CONFIG_EXIT_CODE
         assert says in capsys.readouterr().err
@@ -103,9 +159,18 @@ def test_options_come_from_the_file_then_by_words_then_by_name(tmp_path):
         settings(None, ["net.size=3"], {})
 
 
+@pytest.mark.long
 def test_two_runs_are_composed_into_one_policy(tmp_path, capsys):
     for task in ("x", "y"):
-        words = ["train", f"sql_ros/Pusher-{task}-v0", "--steps", "100", "--out", str(tmp_path / task), *SMALL]
+        words = [
+            "train",
+            f"sql_ros/Pusher-{task}-v0",
+            "--steps",
+            "100",
+            "--out",
+            str(tmp_path / task),
+            *SMALL,
+        ]
         assert main(words) == 0
     out = tmp_path / "both.onnx"
     runs = [str(tmp_path / "x"), str(tmp_path / "y")]

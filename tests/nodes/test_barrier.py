@@ -1,4 +1,6 @@
-"""No command of a training leaves before its learner accepted the run, in whatever order nodes start."""
+"""No command of a training leaves before its learner accepted the run, in whatever order nodes
+start.
+"""
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ BARRED_S = 1.5  # so long a closed barrier is watched: thirty control steps
 
 def test_a_barrier_is_closed_until_its_learner_reports():
     barrier = LearnerBarrier("12", "/learner/progress", trains=True)
-    assert "session 12 has accepted the run on /learner/progress" in barrier.reasons["learner_missing"]
+    assert (
+        "session 12 has accepted the run on /learner/progress" in barrier.reasons["learner_missing"]
+    )
     assert "has session 11, expected 12" in barrier.complaint(Progress(0, 0, 0, {}, "11"))
     assert "has session none, expected 12" in barrier.complaint(Progress(0, 0, 0, {}))
     assert not barrier.complaint(Progress(0, 0, 0, {}, "12"))
@@ -77,6 +81,7 @@ def watch(probe, processes):
     return Watch(probe, processes)
 
 
+@pytest.mark.long
 @pytest.mark.stack
 @pytest.mark.parametrize(
     ("order", "factor"),
@@ -99,12 +104,16 @@ def test_no_command_leaves_before_the_learner_accepted(watch, probe, fast_learne
 
 
 @pytest.mark.stack
-def test_a_learner_that_refuses_its_folder_lets_no_command_leave(watch, processes, fast_learner, tmp_path):
+def test_a_learner_that_refuses_its_folder_lets_no_command_leave(
+    watch, processes, fast_learner, tmp_path
+):
     factor = 1.0
     watch.start("sim_bridge", realtime_factor=factor)
     actor = watch.start("actor", realtime_factor=factor)
-    refused = watch.start("learner", realtime_factor=factor, run_dir=tmp_path, resume=True, **fast_learner)
-    assert refused.wait(60) == 2
+    refused = watch.start(
+        "learner", realtime_factor=factor, run_dir=tmp_path, resume=True, **fast_learner
+    )
+    assert refused.wait(240) == 2
     watch.stays_silent()
     assert processes.stop(actor) == 0
     assert not watch.commands  # not even a last hold
@@ -113,6 +122,7 @@ def test_a_learner_that_refuses_its_folder_lets_no_command_leave(watch, processe
     watch.opens()
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_a_learner_of_another_session_does_not_open_the_barrier(watch, probe):
     watch.start("sim_bridge")
@@ -125,6 +135,7 @@ def test_a_learner_of_another_session_does_not_open_the_barrier(watch, probe):
     watch.opens()
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_a_learner_that_vanishes_later_is_waited_for_as_before(watch, probe):
     watch.start("sim_bridge", realtime_factor=5.0)
@@ -137,6 +148,7 @@ def test_a_learner_that_vanishes_later_is_waited_for_as_before(watch, probe):
     probe.wait(lambda: len(watch.commands) > sent + 20)
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_an_actor_that_is_activated_again_waits_again(watch, probe, task):
     states = probe.node.create_publisher(JointState, "joint_states", RELIABLE)
@@ -146,7 +158,9 @@ def test_an_actor_that_is_activated_again_waits_again(watch, probe, task):
 
     def tell() -> None:
         now, zero = probe.node.get_clock().now().nanoseconds, np.zeros(7)
-        states.publish(state_to_msg(now, task.robot.joints, np.array(task.robot.neutral_position), zero, zero))
+        states.publish(
+            state_to_msg(now, task.robot.joints, np.array(task.robot.neutral_position), zero, zero)
+        )
 
     probe.wait(lambda: tell() or len(watch.commands) > 10)
     learner.stop()
@@ -162,6 +176,7 @@ def test_an_actor_that_is_activated_again_waits_again(watch, probe, task):
     probe.wait(lambda: tell() or watch.commands)
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_a_closed_barrier_keeps_the_command_watchdog_silent(probe, processes, task):
     """On a real arm it proves with a zero command that the controller hears it."""

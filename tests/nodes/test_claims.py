@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sql_ros.core.errors import MessageError
+from sql_ros.common.errors import MessageError
 from sql_ros.nodes.claims import Claim, conflict, reason_to_yield
 from sql_ros.nodes.messages import claim_from_msg, claim_to_msg
 
@@ -31,7 +31,9 @@ def test_a_node_that_is_not_active_keeps_nobody_out():
 
 def test_two_actors_of_one_command_topic_conflict_whatever_their_names():
     left = replace(OLD, node="/left/trials")
-    assert reason_to_yield(NEW, left) == "/left/trials commands /commands already (process 11 on here)"
+    assert (
+        reason_to_yield(NEW, left) == "/left/trials commands /commands already (process 11 on here)"
+    )
     assert not conflict(NEW, replace(left, commands="/left/commands"))
     assert not conflict(replace(NEW, commands=""), replace(left, commands=""))
 
@@ -40,7 +42,9 @@ def test_of_two_stacks_in_a_namespace_the_one_started_later_gives_way():
     """Also where its other nodes have other names, and before a node of the older is active."""
     older = Claim("/lab/monitor", session="999")
     newer = Claim("/lab/learner", session="1000", since_ns=5)
-    assert reason_to_yield(newer, older).startswith("another stack is in this namespace: /lab/monitor")
+    assert reason_to_yield(newer, older).startswith(
+        "another stack is in this namespace: /lab/monitor"
+    )
     assert not reason_to_yield(older, newer)
     assert not conflict(newer, replace(older, node="/hall/monitor"))
     assert not conflict(newer, replace(older, session="1000"))

@@ -13,7 +13,7 @@ from std_msgs.msg import Float64MultiArray
 
 from sql_ros.nodes.qos import RELIABLE, SENSOR
 from sql_ros.nodes.watchdog_link import WatchdogLink
-from sql_ros.robot.vigil import BEAT, PROVE
+from sql_ros.robot.safety.command_timeout import BEAT, PROVE
 
 pytestmark = pytest.mark.stack
 TOPIC = "/controller/commands"
@@ -30,7 +30,7 @@ class Watchdog:
         self.hears, tells = os.pipe()
         os.set_blocking(self.hears, False)
         module = "sql_ros.nodes.command_watchdog"
-        words = [sys.executable, "-m", module, TOPIC, "7", "0.12", str(hears), str(tells)]
+        words = [sys.executable, "-m", module, TOPIC, "7", "0.12", "0", str(hears), str(tells)]
         self.process = subprocess.Popen(words, env=environment, pass_fds=(hears, tells), **options)
         os.close(hears)
         os.close(tells)
@@ -112,6 +112,7 @@ def _full_pipe() -> tuple[int, int]:
     return reads, writes
 
 
+@pytest.mark.long
 def test_zeros_come_although_nobody_reads_its_stderr(probe, start):
     """A terminal after Ctrl-S, or a pipe that nobody reads: in a stall, then after the death."""
     zeros = probe.listen(Float64MultiArray, TOPIC, RELIABLE)
@@ -120,23 +121,24 @@ def test_zeros_come_although_nobody_reads_its_stderr(probe, start):
     probe.wait(watchdog.prove)
     watchdog.beat_for(0.3)
     before = len(zeros)
-    probe.wait(lambda: len(zeros) > before + 5, timeout=5, what="zeros in a stall")
+    probe.wait(lambda: len(zeros) > before + 5, timeout=20, what="zeros in a stall")
     watchdog.beat_for(0.3)
     before = len(zeros)
     os.close(watchdog.says)
-    probe.wait(lambda: len(zeros) > before + 20, timeout=5, what="zeros after the actor's death")
+    probe.wait(lambda: len(zeros) > before + 20, timeout=20, what="zeros after the actor's death")
     assert os.get_blocking(writes)  # it is the actor's stderr, too
-    assert watchdog.process.wait(10) == 0
+    assert watchdog.process.wait(40) == 0
     os.close(reads)
     os.close(writes)
 
 
+@pytest.mark.long
 def test_its_words_reach_the_terminal(probe, start):
     watchdog = start(stderr=subprocess.PIPE)
     probe.wait(lambda: watchdog.prove() or watchdog.answers)
     watchdog.beat_for(0.1)
     os.close(watchdog.says)
-    _, said = watchdog.process.communicate(timeout=20)
+    _, said = watchdog.process.communicate(timeout=80)
     assert f"the actor is dead: zeros to {TOPIC}".encode() in said
 
 
@@ -145,26 +147,35 @@ def test_each_controller_that_comes_hears_a_zero_before_ready(probe, start):
     watchdog = start()
     for _ in range(4):
         zeros = []
-        controller = probe.node.create_subscription(Float64MultiArray, TOPIC, zeros.append, RELIABLE)
+        controller = probe.node.create_subscription(
+            Float64MultiArray, TOPIC, zeros.append, RELIABLE
+        )
         watchdog.answers = b""
-        probe.wait(watchdog.prove, timeout=20, what="READY")
+        probe.wait(watchdog.prove, timeout=80, what="READY")
         probe.wait(lambda: zeros, timeout=2, what="the proving zero")  # noqa: B023  (used at once)
         probe.node.destroy_subscription(controller)
-        probe.wait(lambda: not watchdog.says_ready(), timeout=5, what="UNREADY")
+        probe.wait(lambda: not watchdog.says_ready(), timeout=20, what="UNREADY")
 
 
+@pytest.mark.long
 def test_a_controller_that_comes_after_the_request_hears_a_zero(probe, start):
     watchdog = start()
     probe.wait(lambda: watchdog.prove() or watchdog.answers)
     assert not watchdog.says_ready()
     zeros = probe.listen(Float64MultiArray, TOPIC, RELIABLE)
-    probe.wait(watchdog.prove, timeout=20, what="READY")
+    probe.wait(watchdog.prove, timeout=80, what="READY")
     probe.wait(lambda: zeros, timeout=2, what="the proving zero")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "qos"),
-    [("rosbag2_recorder", SENSOR), ("rosbag2_recorder", RELIABLE), ("_ros2cli_7", RELIABLE), ("any", SENSOR)],
+    [
+        ("rosbag2_recorder", SENSOR),
+        ("rosbag2_recorder", RELIABLE),
+        ("_ros2cli_7", RELIABLE),
+        ("any", SENSOR),
+    ],
 )
 def test_an_onlooker_proves_nothing(probe, start, another, name, qos):
     another(name).create_subscription(Float64MultiArray, TOPIC, print, qos)
@@ -175,10 +186,11 @@ def test_an_onlooker_proves_nothing(probe, start, another, name, qos):
     assert len(watchdog.answers) > answered
     assert b"1" not in watchdog.answers
     zeros = probe.listen(Float64MultiArray, TOPIC, RELIABLE)
-    probe.wait(watchdog.prove, timeout=20, what="READY")
+    probe.wait(watchdog.prove, timeout=80, what="READY")
     probe.wait(lambda: zeros, timeout=2, what="the proving zero")
 
 
+@pytest.mark.long
 def test_a_watchdog_that_hangs_is_not_ready_until_it_answers(probe, link):
     zeros = probe.listen(Float64MultiArray, TOPIC, RELIABLE)
 
@@ -192,15 +204,16 @@ def test_a_watchdog_that_hangs_is_not_ready_until_it_answers(probe, link):
     probe.wait(is_ready)
     os.kill(link._process.pid, signal.SIGSTOP)
     began = time.monotonic()
-    probe.wait(lambda: not is_ready(), timeout=5, what="not ready")
+    probe.wait(lambda: not is_ready(), timeout=20, what="not ready")
     assert time.monotonic() - began < 1.0
     assert f"(process {link._process.pid}) does not answer" in link.complaint
     count = len(zeros)
     os.kill(link._process.pid, signal.SIGCONT)
-    probe.wait(is_ready, timeout=5, what="ready again")
+    probe.wait(is_ready, timeout=20, what="ready again")
     assert len(zeros) == count  # it was proved before
 
 
+@pytest.mark.long
 def test_a_watchdog_leaves_the_core_and_priority_of_control(probe, domain, monkeypatch):
     """An actor that claimed real time starts it again."""
     cores = sorted(os.sched_getaffinity(0))

@@ -49,7 +49,9 @@ def straight(task, untrained) -> bytes:
         helper.make_node("Squeeze", ["column", "last"], ["q"]),
     ]
     outputs = [
-        helper.make_tensor_value_info("action", TensorProto.FLOAT, ["candidates", spec.action_size]),
+        helper.make_tensor_value_info(
+            "action", TensorProto.FLOAT, ["candidates", spec.action_size]
+        ),
         helper.make_tensor_value_info("q", TensorProto.FLOAT, ["candidates"]),
     ]
     graph = helper.make_graph(
@@ -79,7 +81,9 @@ class Play:
         common = {"realtime_factor": 2.0}
         playing = {"mode": "play", "policy": policy, "targets": "goal", **PATIENT}
         self.start_arm = lambda: processes.node("sim_bridge", **common)
-        self.actor = processes.node("actor", {"commands": "sim_bridge/commands"}, **{**common, **playing, **parameters})
+        self.actor = processes.node(
+            "actor", {"commands": "sim_bridge/commands"}, **{**common, **playing, **parameters}
+        )
         probe.until_active("actor")
         probe.wait(self.goals.get_subscription_count)
 
@@ -94,7 +98,9 @@ class Play:
         self.goals.publish(message)
 
     def answer(self, begin: str) -> str:
-        self.probe.wait(lambda: self.answers and self.answers[-1].data.startswith(begin), what=begin)
+        self.probe.wait(
+            lambda: self.answers and self.answers[-1].data.startswith(begin), what=begin
+        )
         return self.answers[-1].data
 
     def tool(self) -> np.ndarray:
@@ -123,7 +129,9 @@ def test_a_goal_is_accepted_reached_and_shown_and_the_next_preempts_it(play, tas
     assert scene.is_still()
     assert not scene.targets
     scene.send(NEAR)
-    assert scene.answer("accepted").startswith("accepted (0.600, 0.100, 0.300) in base for right_hand")
+    assert scene.answer("accepted").startswith(
+        "accepted (0.600, 0.100, 0.300) in base for right_hand"
+    )
     assert "0.5 s" in scene.answer("reached (0.600, 0.100, 0.300)")
     assert np.linalg.norm(scene.tool() - NEAR) < 1.5 * task.config.tolerance_m
     shown = scene.targets[-1]
@@ -136,17 +144,23 @@ def test_a_goal_is_accepted_reached_and_shown_and_the_next_preempts_it(play, tas
     scene.answer("reached (0.600")
 
 
+@pytest.mark.long
 def test_a_stop_ends_the_goal_and_its_reset_moves_nothing(play):
     scene = play()
     scene.start_arm()
     scene.probe.wait(lambda: scene.message().startswith("waiting for a goal"))
     scene.send(NEAR)
     scene.answer("accepted")
+    scene.probe.wait(lambda: np.abs(scene.states[-1].velocity).max() > 0.02, what="motion")
     assert scene.probe.call(Trigger, "actor/stop", Trigger.Request()).success
     scene.answer("preempted (0.600, 0.100, 0.300): stop")
     scene.send(FAR)
     assert "the arm is held, stop: ~/stop was called" in scene.answer("refused")
     assert scene.probe.call(Trigger, "actor/reset", Trigger.Request()).success
+    assert scene.is_still()
+    scene.send(FAR)
+    scene.probe.wait(lambda: "call ~/start first" in scene.answers[-1].data, what="another refusal")
+    assert scene.probe.call(Trigger, "actor/start", Trigger.Request()).success
     scene.probe.wait(lambda: scene.message().startswith("waiting for a goal"))
     assert scene.is_still()
     scene.send(FAR)
@@ -177,9 +191,13 @@ def test_what_makes_no_sense_is_refused_with_the_reason(play):
     message.pose.orientation.w = 0.0
     scene.goals.publish(message)
     accepted = scene.answer("accepted")
-    assert "in base, as the message names no frame, for right_hand; the orientation is ignored" in accepted
+    assert (
+        "in base, as the message names no frame, for right_hand; the orientation is ignored"
+        in accepted
+    )
 
 
+@pytest.mark.long
 def test_a_goal_does_not_outlive_a_deactivation(play):
     scene = play()
     scene.start_arm()
@@ -202,18 +220,21 @@ def rclpy_time(seconds: int):
     return JointState().header.stamp.__class__(sec=seconds)
 
 
+@pytest.mark.long
 def test_an_actor_that_trains_refuses_goals(play):
     scene = play(mode="train", targets="drawn", explores=False)
     scene.send(NEAR)
     assert "mode:=play only" in scene.answer("refused")
 
 
+@pytest.mark.long
 def test_a_position_is_turned_by_a_quaternion():
     half = np.sqrt(0.5)
     about_z = np.array([0.0, 0.0, half, half])
     assert rotated(np.array([1.0, 2.0, 3.0]), about_z) == pytest.approx([-2.0, 1.0, 3.0])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(tf2_ros is None, reason="tf2_ros is not on PyPI")
 def test_a_goal_in_another_frame_is_transformed(play):
     from geometry_msgs.msg import TransformStamped
@@ -232,4 +253,6 @@ def test_a_goal_in_another_frame_is_transformed(play):
     scene.probe.wait(lambda: "no transform from 'nowhere'" in scene.answer("refused"))
     scene.send(NEAR, frame="nowhere")
     scene.send(FAR)
-    scene.probe.wait(lambda: any("in nowhere: by goal (0.580" in each.data for each in scene.answers))
+    scene.probe.wait(
+        lambda: any("in nowhere: by goal (0.580" in each.data for each in scene.answers)
+    )

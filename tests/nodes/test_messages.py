@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import deserialize_message
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray, UInt64MultiArray
+from std_msgs.msg import (
+    Float64MultiArray,
+    MultiArrayDimension,
+    MultiArrayLayout,
+    UInt8MultiArray,
+    UInt64MultiArray,
+)
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.errors import MessageError
-from sql_ros.core.replay import Transition
-from sql_ros.core.trainer import Trainer
+from sql_ros.common.errors import MessageError
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.trainer import Trainer
 from sql_ros.nodes.messages import (
     EPISODE_FIELDS,
     LARGEST_INPUT,
@@ -33,14 +38,17 @@ from sql_ros.nodes.messages import (
     target_from_msg,
     target_to_msg,
 )
-from sql_ros.robot.actor import EpisodeSummary
-from sql_ros.robot.disturbance import Disturbance
+from sql_ros.policy.transition import Transition
+from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.trials.disturbance import Disturbance
 
 JOINTS = ("j0", "j1")
 
 
 def test_a_command_survives_the_way_there_and_back():
-    values, answers = command_from_msg(command_to_msg(np.array([0.5, -0.5]), "velocity", JOINTS, 42), "velocity", JOINTS)
+    values, answers = command_from_msg(
+        command_to_msg(np.array([0.5, -0.5]), "velocity", JOINTS, 42), "velocity", JOINTS
+    )
     assert (values.tolist(), answers) == ([0.5, -0.5], 42)
 
 
@@ -54,8 +62,14 @@ def test_a_bare_command_as_typed_by_hand_is_taken():
     [
         (Float64MultiArray(data=[1.0]), "command has 1 values, expected 2: j0, j1"),
         (Float64MultiArray(data=[1.0, np.nan]), "command is not finite"),
-        (command_to_msg(np.zeros(2), "torque", JOINTS, 1), "labelled 'torque j0 j1', expected 'velocity j0 j1'"),
-        (command_to_msg(np.zeros(2), "velocity", ("j1", "j0"), 1), "labelled 'velocity j1 j0', expected 'velocity j0 j1'"),
+        (
+            command_to_msg(np.zeros(2), "torque", JOINTS, 1),
+            "labelled 'torque j0 j1', expected 'velocity j0 j1'",
+        ),
+        (
+            command_to_msg(np.zeros(2), "velocity", ("j1", "j0"), 1),
+            "labelled 'velocity j1 j0', expected 'velocity j0 j1'",
+        ),
     ],
 )
 def test_a_wrong_command_is_refused(message, text):
@@ -72,7 +86,12 @@ def codec(small_spec) -> TransitionCodec:
 @pytest.fixture
 def entry() -> ReplayEntry:
     transition = Transition(
-        np.array([1, 2, 3], np.float32), np.array([0.5, -1], np.float32), -2.5, np.array([4, 5, 6], np.float32), False, True
+        np.array([1, 2, 3], np.float32),
+        np.array([0.5, -1], np.float32),
+        -2.5,
+        np.array([4, 5, 6], np.float32),
+        False,
+        True,
     )
     return ReplayEntry(5, 1_795_238_905_360_123, 3, 4, 2**40, 6, transition, 2**39)
 
@@ -90,7 +109,9 @@ def test_a_transition_that_was_kept_is_sent_with_the_oldest_there_is_then(codec,
     again = codec.from_msg(codec.wrap(content, 77))
     assert dataclasses.replace(again, transition=entry.transition, oldest=entry.oldest) == entry
     assert again.oldest == 77
-    assert repr(deserialize_message(codec.to_wire(content, 77), Float64MultiArray)) == repr(codec.wrap(content, 77))  # not ==: of -0.0, too
+    assert repr(deserialize_message(codec.serialize(content, 77), Float64MultiArray)) == repr(
+        codec.wrap(content, 77)
+    )  # not ==: of -0.0, too
     with pytest.raises(MessageError, match="17 values"):
         codec.unpack(content[:-3])
 
@@ -103,13 +124,29 @@ def test_a_transition_that_nobody_would_take_is_not_packed(codec, entry):
 
 
 @pytest.mark.parametrize("sampler", ["mixture", "stein"])
-def test_networks_stay_finite_with_the_largest_transitions_that_are_taken(codec, entry, small_spec, sampler):
-    trainer = Trainer(small_spec, TrainerConfig(warmup_transitions=1), AlgorithmConfig(sampler=sampler, batch_size=16), 0)
+def test_networks_stay_finite_with_the_largest_transitions_that_are_taken(
+    codec, entry, small_spec, sampler
+):
+    trainer = Trainer(
+        small_spec,
+        TrainerConfig(warmup_transitions=1),
+        AlgorithmConfig(sampler=sampler, batch_size=16),
+        0,
+    )
     largest = np.full(3, LARGEST_INPUT) * small_spec.observation_scale
     for observation in (entry.transition.observation, largest, -largest):
         for reward in (0.0, LARGEST_REWARD):
-            transition = dataclasses.replace(entry.transition, observation=observation, next_observation=observation, reward=reward)
-            trainer.add(codec.from_msg(codec.to_msg(dataclasses.replace(entry, transition=transition))).transition)
+            transition = dataclasses.replace(
+                entry.transition,
+                observation=observation,
+                next_observation=observation,
+                reward=reward,
+            )
+            trainer.add(
+                codec.from_msg(
+                    codec.to_msg(dataclasses.replace(entry, transition=transition))
+                ).transition
+            )
     for _ in range(100):
         trainer.update()
     for network in (trainer.learner.q, trainer.learner.sampler):
@@ -127,7 +164,11 @@ def _altered(codec, entry, index=None, value=None, cut=None, labels=None) -> Flo
     data = array.array("d", message.data)
     if index is not None:
         data[index] = value
-    dim = message.layout.dim if labels is None else [MultiArrayDimension(label=label) for label in labels]
+    dim = (
+        message.layout.dim
+        if labels is None
+        else [MultiArrayDimension(label=label) for label in labels]
+    )
     return Float64MultiArray(layout=MultiArrayLayout(dim=dim), data=data[:cut])
 
 
@@ -146,7 +187,8 @@ def _altered(codec, entry, index=None, value=None, cut=None, labels=None) -> Flo
         ({"index": 1, "value": -1.0}, "whole numbers"),
         ({"index": 8, "value": 0.5}, "expected 0 or 1"),
         ({"index": 13, "value": 1.5}, "has [1.5] at [13], expected [-x, x] with x = [1.]"),
-        ({"index": 11, "value": 1e20}, "has [1.e+20] at [11], expected [-x, x] with x = [1000.]"),  # its scale is 0.1
+        # its scale is 0.1
+        ({"index": 11, "value": 1e20}, "has [1.e+20] at [11], expected [-x, x] with x = [1000.]"),
         ({"index": 17, "value": -100_001.0}, "at [17], expected [-x, x] with x = [100000.]"),
         ({"index": 7, "value": -1e20}, "at [7], expected [-x, x] with x = [1000000.]"),
         ({"labels": []}, "another version"),
@@ -210,7 +252,11 @@ def test_an_episode_that_cannot_be_is_refused(field, value, text):
 
 def test_a_target_survives_the_way_there_and_back():
     message = target_to_msg(np.array([0.6, 0.1, -0.07]), 1_500_000_000, "base_link")
-    assert (message.header.frame_id, message.header.stamp.sec, message.pose.orientation.w) == ("base_link", 1, 1.0)
+    assert (message.header.frame_id, message.header.stamp.sec, message.pose.orientation.w) == (
+        "base_link",
+        1,
+        1.0,
+    )
     np.testing.assert_array_equal(target_from_msg(message, "base_link"), [0.6, 0.1, -0.07])
 
 
@@ -218,7 +264,10 @@ def test_a_target_in_another_frame_or_not_finite_is_refused():
     foreign, broken = PoseStamped(), PoseStamped()
     foreign.header.frame_id = "map"
     broken.pose.position.x = float("nan")
-    for message, text in ((foreign, "target in frame 'map', expected 'base_link'"), (broken, "not finite")):
+    for message, text in (
+        (foreign, "target in frame 'map', expected 'base_link'"),
+        (broken, "not finite"),
+    ):
         with pytest.raises(MessageError, match=text):
             target_from_msg(message, "base_link")
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 
 def _up(processes, folder, **arguments):
@@ -24,13 +24,22 @@ def test_two_namespaces_are_told_apart_by_status_and_monitor(processes, probe, t
     def names() -> set[str]:
         return {status.name for report in reports for status in report.status}
 
-    components = {"actor: control", "learner: training", "sim_bridge: simulation", "monitor: evaluation"}
+    components = {
+        "actor: control",
+        "learner: training",
+        "sim_bridge: simulation",
+        "monitor: evaluation",
+    }
     wanted = {f"{side}/{component}" for side in ("left", "right") for component in components}
     probe.wait(lambda: names() >= wanted, what="statuses of both stacks")
     probe.wait(lambda: "actor dry run" in left.log.read_text(), what="left monitor")
     probe.wait(lambda: "actor exploring" in right.log.read_text(), what="right monitor")
     assert names() == wanted
-    clocks = [name for name, kinds in probe.node.get_topic_names_and_types() if "rosgraph_msgs/msg/Clock" in kinds]
+    clocks = [
+        name
+        for name, kinds in probe.node.get_topic_names_and_types()
+        if "rosgraph_msgs/msg/Clock" in kinds
+    ]
     assert sorted(set(clocks)) == ["/left/clock", "/right/clock"]
     assert "actor exploring" not in left.log.read_text()
     assert "actor dry run" not in right.log.read_text()

@@ -1,4 +1,6 @@
-"""Somebody who has no key, on the same network as a stack that has one: tries everything, and everything is refused and counted."""
+"""Somebody who has no key, on the same network as a stack that has one: tries everything, and
+everything is refused and counted.
+"""
 
 import copy
 
@@ -6,14 +8,18 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.core.keys import make_key
+from sql_ros.common.shared_key import make_key
+from sql_ros.nodes.message_signing import MessageSigner
 from sql_ros.nodes.messages import Progress, policy_to_msg, progress_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
-from sql_ros.nodes.seal import Seal
 
 pytestmark = pytest.mark.stack
 SESSION = 5
-TOPICS = {"replay": (Float64MultiArray, REPLAY), "policy": (UInt8MultiArray, LATCHED), "learner/progress": (UInt64MultiArray, RELIABLE)}
+TOPICS = {
+    "replay": (Float64MultiArray, REPLAY),
+    "policy": (UInt8MultiArray, LATCHED),
+    "learner/progress": (UInt64MultiArray, RELIABLE),
+}
 
 
 @pytest.fixture
@@ -33,9 +39,14 @@ class Outsider:
     """Hears all there is, and speaks on the same topics with a key of its own."""
 
     def __init__(self, probe, key_file: str) -> None:
-        self.seal = Seal(key_file)
-        self.heard = {topic: probe.listen(kind, topic, qos) for topic, (kind, qos) in TOPICS.items()}
-        self._publishers = {topic: probe.node.create_publisher(kind, topic, qos) for topic, (kind, qos) in TOPICS.items()}
+        self.signer = MessageSigner(key_file)
+        self.heard = {
+            topic: probe.listen(kind, topic, qos) for topic, (kind, qos) in TOPICS.items()
+        }
+        self._publishers = {
+            topic: probe.node.create_publisher(kind, topic, qos)
+            for topic, (kind, qos) in TOPICS.items()
+        }
 
     def say(self, topic: str, message) -> None:
         self._publishers[topic].publish(message)
@@ -67,12 +78,26 @@ def stack(processes, fast_learner, tmp_path):
     key = {"key_file": tmp_path / "key"}
 
     def learner():
-        return processes.node("learner", run_dir=tmp_path / "run", resume=bool(started), policy_period_s=0.5, **key, **fast_learner)
+        return processes.node(
+            "learner",
+            run_dir=tmp_path / "run",
+            resume=bool(started),
+            policy_period_s=0.5,
+            **key,
+            **fast_learner,
+        )
 
     started: list = []
     started.append(learner())
     processes.node("sim_bridge", realtime_factor=5.0)
-    processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0, max_state_age_s=1.0, max_lateness_s=1.0, **key)
+    processes.node(
+        "actor",
+        {"commands": "sim_bridge/commands"},
+        realtime_factor=5.0,
+        max_state_age_s=1.0,
+        max_lateness_s=1.0,
+        **key,
+    )
 
     def again() -> None:
         assert processes.stop(started[-1]) == 0
@@ -82,39 +107,80 @@ def stack(processes, fast_learner, tmp_path):
 
 
 def test_an_outsider_is_refused_whatever_it_tries(stack, outsider, probe, said, untrained):
-    probe.wait(lambda: said("actor", "policy_version") >= 2 and all(outsider.heard.values()), what="policies of the stack's own learner")
+    probe.wait(
+        lambda: said("actor", "policy_version") >= 2 and all(outsider.heard.values()),
+        what="policies of the stack's own learner",
+    )
     assert said("actor", "fault/policy_refused") == said("learner", "fault/transition_refused") == 0
 
     recorded = copy.deepcopy(outsider.heard["replay"][-1])
-    for message in (_bare(recorded), outsider.altered("replay"), outsider.seal.sign(_bare(recorded), SESSION)):
+    for message in (
+        _bare(recorded),
+        outsider.altered("replay"),
+        outsider.signer.sign(_bare(recorded), SESSION),
+    ):
         outsider.say("replay", message)
-    probe.wait(lambda: said("learner", "fault/transition_refused") == 3, what="not signed, altered, foreign")
+    probe.wait(
+        lambda: said("learner", "fault/transition_refused") == 3,
+        what="not signed, altered, foreign",
+    )
     repeated = said("learner", "fault/transition_repeated")
     outsider.say("replay", recorded)
-    probe.wait(lambda: said("learner", "fault/transition_repeated") > repeated, what="recorded transition, in the same session")
+    probe.wait(
+        lambda: said("learner", "fault/transition_repeated") > repeated,
+        what="recorded transition, in the same session",
+    )
 
     version = said("actor", "policy_version")
     old = copy.deepcopy(outsider.heard["policy"][0])
     forged = policy_to_msg(untrained(version + 1000))
-    for count, message in enumerate((forged, outsider.altered("policy"), outsider.seal.sign(copy.deepcopy(forged), SESSION), old), start=1):
+    for count, message in enumerate(
+        (
+            forged,
+            outsider.altered("policy"),
+            outsider.signer.sign(copy.deepcopy(forged), SESSION),
+            old,
+        ),
+        start=1,
+    ):
         outsider.say("policy", message)
         probe.wait(lambda: said("actor", "fault/policy_refused") == count, what=f"policy {count}")  # noqa: B023
     assert version <= said("actor", "policy_version") < version + 1000
 
     lie = progress_to_msg(Progress(10**6, 0, 0, {int(recorded.data[1]): 10**6}))
     before = copy.deepcopy(outsider.heard["learner/progress"][0])
-    for message in (lie, outsider.altered("learner/progress"), outsider.seal.sign(copy.deepcopy(lie), SESSION), before):
+    for message in (
+        lie,
+        outsider.altered("learner/progress"),
+        outsider.signer.sign(copy.deepcopy(lie), SESSION),
+        before,
+    ):
         outsider.say("learner/progress", message)
     probe.wait(lambda: said("actor", "fault/progress_refused") == 4, what="progress")
     assert said("actor", "fault/progress_dropped") == 0
 
 
-def test_what_was_recorded_before_the_learner_was_started_again_is_worth_nothing_and_the_run_goes_on(stack, outsider, probe, said):
-    probe.wait(lambda: said("actor", "policy_version") >= 1 and outsider.heard["policy"] and outsider.heard["replay"])
-    policy, transition = copy.deepcopy(outsider.heard["policy"][-1]), copy.deepcopy(outsider.heard["replay"][-1])
+@pytest.mark.long
+def test_what_was_recorded_before_the_learner_was_started_again_is_worth_nothing(
+    stack, outsider, probe, said
+):
+    probe.wait(
+        lambda: (
+            said("actor", "policy_version") >= 1
+            and outsider.heard["policy"]
+            and outsider.heard["replay"]
+        )
+    )
+    policy, transition = (
+        copy.deepcopy(outsider.heard["policy"][-1]),
+        copy.deepcopy(outsider.heard["replay"][-1]),
+    )
     stack()
     had = said("learner", "transitions")
-    probe.wait(lambda: said("learner", "transitions") > had + 100, what="transitions signed for the new learner")
+    probe.wait(
+        lambda: said("learner", "transitions") > had + 100,
+        what="transitions signed for the new learner",
+    )
     counted = said("learner", "fault/transition_of_other_session")
     outsider.say("replay", transition)
     probe.wait(lambda: said("learner", "fault/transition_of_other_session") > counted)
@@ -122,4 +188,6 @@ def test_what_was_recorded_before_the_learner_was_started_again_is_worth_nothing
     outsider.say("policy", policy)
     probe.wait(lambda: said("actor", "fault/policy_refused") > refused)
     version = said("actor", "policy_version")
-    probe.wait(lambda: said("actor", "policy_version") > version, what="the policies of the new learner")
+    probe.wait(
+        lambda: said("actor", "policy_version") > version, what="the policies of the new learner"
+    )

@@ -23,7 +23,9 @@ class Reader(LifecycleNode):
         self.slow: list[int] = []
         self.reading = Reading(self)
         self.reading.subscribe(Int64, "fast", on_fast, RELIABLE)
-        self.create_subscription(Int64, "slow", lambda message: self.slow.append(message.data), RELIABLE)
+        self.create_subscription(
+            Int64, "slow", lambda message: self.slow.append(message.data), RELIABLE
+        )
 
 
 @pytest.fixture
@@ -56,7 +58,9 @@ def make(probe):
 
 @pytest.fixture
 def publish(probe):
-    publishers = {topic: probe.node.create_publisher(Int64, topic, RELIABLE) for topic in ("fast", "slow")}
+    publishers = {
+        topic: probe.node.create_publisher(Int64, topic, RELIABLE) for topic in ("fast", "slow")
+    }
 
     def send(topic: str, *values: int) -> None:
         probe.wait(publishers[topic].get_subscription_count, what=topic)
@@ -66,7 +70,9 @@ def publish(probe):
     return send
 
 
-def test_every_message_is_read_once_in_its_order_by_one_thread_and_never_by_the_executor(probe, make, publish):
+def test_every_message_is_read_once_in_its_order_by_one_thread_and_never_by_the_executor(
+    probe, make, publish
+):
     read, threads = [], set()
 
     def on_fast(message) -> None:
@@ -125,7 +131,9 @@ def test_an_error_in_a_callback_ends_the_node(probe, make, publish):
     assert isinstance(node.failure, ArithmeticError)
 
 
-def test_what_is_done_meanwhile_delays_no_message_and_ends_the_node_where_it_fails(probe, make, publish):
+def test_what_is_done_meanwhile_delays_no_message_and_ends_the_node_where_it_fails(
+    probe, make, publish
+):
     read, parts = [], []
 
     def meanwhile() -> float:

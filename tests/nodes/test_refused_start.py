@@ -20,7 +20,9 @@ def arm(probe, task):
     joints, pose = task.robot.joints, task.robot.neutral_position
 
     def publish() -> None:
-        message = JointState(name=joints, position=pose, velocity=[0.0] * len(joints), effort=[0.0] * len(joints))
+        message = JointState(
+            name=joints, position=pose, velocity=[0.0] * len(joints), effort=[0.0] * len(joints)
+        )
         message.header.stamp = probe.node.get_clock().now().to_msg()
         states.publish(message)
 
@@ -29,7 +31,10 @@ def arm(probe, task):
     probe.node.destroy_timer(timer)
 
 
-@pytest.mark.parametrize("case", ["mistyped folder", "earlier run", "memory", "policy of another task"])
+@pytest.mark.short("mistyped folder")
+@pytest.mark.parametrize(
+    "case", ["mistyped folder", "earlier run", "memory", "policy of another task"]
+)
 def test_a_refused_start_sends_no_command(case, arm, processes, probe, tmp_path):
     earlier, large = tmp_path / "earlier", tmp_path / "large.yaml"
     earlier.mkdir()
@@ -47,7 +52,7 @@ def test_a_refused_start_sends_no_command(case, arm, processes, probe, tmp_path)
         ],
     }[case]
     start = processes.start([sys.executable, "-m", "sql_ros.cli.main", "up", "sim:=false", *words])
-    probe.wait(lambda: start.poll() is not None, timeout=60)
+    probe.wait(lambda: start.poll() is not None, timeout=240)
     assert start.returncode == 2, start.log.read_text()
     assert len(start.log.read_text().splitlines()) == 1
     assert arm == []

@@ -8,7 +8,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo, TopicEndpointTypeEnum
 from rclpy.type_hash import TypeHash
 
 from sql_ros.nodes.endpoint_names import UNDISCOVERED, UNKNOWN
-from sql_ros.nodes.state_publishers import LOOK_S, StatePublishers
+from sql_ros.nodes.state_publishers import QUERY_S, StatePublishers
 
 
 class LateGraph(Node):
@@ -18,9 +18,19 @@ class LateGraph(Node):
 
     def get_publishers_info_by_topic(self, topic_name, no_mangle=False):
         names = [("driver", "/"), self.late]
-        common = {"topic_type": "sensor_msgs/msg/JointState", "topic_type_hash": TypeHash(version=1, value=bytes(32))}
-        common |= {"endpoint_type": TopicEndpointTypeEnum.PUBLISHER, "endpoint_gid": [0] * 16, "qos_profile": QoSProfile(depth=1)}
-        return [TopicEndpointInfo(node_name=name, node_namespace=space, **common) for name, space in names]
+        common = {
+            "topic_type": "sensor_msgs/msg/JointState",
+            "topic_type_hash": TypeHash(version=1, value=bytes(32)),
+        }
+        common |= {
+            "endpoint_type": TopicEndpointTypeEnum.PUBLISHER,
+            "endpoint_gid": [0] * 16,
+            "qos_profile": QoSProfile(depth=1),
+        }
+        return [
+            TopicEndpointInfo(node_name=name, node_namespace=space, **common)
+            for name, space in names
+        ]
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ def test_a_publisher_is_named_as_soon_as_it_is_discovered(graph, capfd):
     def contest() -> str:
         """Hear two writers in turn; return the description."""
         nonlocal now
-        now += 1.5 * LOOK_S
+        now += 1.5 * QUERY_S
         for number, at in ((5, now), (2, now + 0.01)):
             publishers.heard(number, at)
         return publishers.reasons(now)["two_publishers"]

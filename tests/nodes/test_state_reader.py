@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import JointState
 
-from sql_ros.core.errors import MessageError
+from sql_ros.common.errors import MessageError
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.state_reader import ForeignStateError, StateReader
 
@@ -21,7 +21,9 @@ def _state(
     effort=(5.0, 6.0),
     stamp_ns=1_000_000_000,
 ) -> JointState:
-    message = JointState(name=list(names), position=list(position), velocity=list(velocity), effort=list(effort))
+    message = JointState(
+        name=list(names), position=list(position), velocity=list(velocity), effort=list(effort)
+    )
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
     return message
 
@@ -60,12 +62,15 @@ def test_effort_that_is_missing_or_nan_is_not_measured(effort):
         (_state(velocity=(1.0,)), "has 1 values of velocity, expected one per name: 2"),
         (_state(effort=(1.0,)), "has 1 values of effort, expected one per name: 2"),
         (_state(velocity=()), "no velocity of j0, j1"),
-        (_state(velocity=(0.0, NAN)), "velocity of j1: if the driver measures none, set velocity_from_position: true"),
+        (
+            _state(velocity=(0.0, NAN)),
+            "velocity of j1: if the driver measures none, set velocity_from_position: true",
+        ),
         (_state(velocity=(0.0, np.inf)), "velocity that is not finite"),
         (_state(position=(1.0, NAN)), "position that is not finite"),
         (_state(effort=(np.inf, 0.0)), "infinite effort"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_state_is_refused(message, text):
     with pytest.raises(MessageError) as error:
         StateReader(JOINTS).read(message)

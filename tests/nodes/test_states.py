@@ -1,4 +1,7 @@
-"""The actor with states as drivers send them, over DDS. The test plays the driver of an arm that stands still."""
+"""The actor with states as drivers send them, over DDS.
+
+The test plays the driver of an arm that stands still.
+"""
 
 import time
 
@@ -11,10 +14,10 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from sql_ros.common.data_files import share_folder
 from sql_ros.nodes.messages import TransitionCodec, state_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
-from sql_ros.robot.writers import CONTESTED_S
-from sql_ros.share import share_folder
+from sql_ros.robot.driver.writers import CONTESTED_S
 
 pytestmark = pytest.mark.stack
 AWAY = 0.5  # rad from the start pose: the actor moves
@@ -79,7 +82,7 @@ class Scene:
                 tell()
             return condition()
 
-        self.probe.wait(said, timeout=90, what=what or str(condition))
+        self.probe.wait(said, timeout=360, what=what or str(condition))
 
     def holds_for(self, kind: str) -> bool:
         return f"holding, {kind}: " in self.status().message
@@ -112,6 +115,7 @@ def reach_with(tmp_path):
     return write
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("effort", [[NAN] * 7, []], ids=["nan", "none"])
 def test_effort_that_is_not_measured_lets_the_arm_move(probe, start, task, effort):
     driver, scene = Driver(probe, task, qos=SENSOR), start()
@@ -119,6 +123,7 @@ def test_effort_that_is_not_measured_lets_the_arm_move(probe, start, task, effor
     assert scene.value("fault/state_dropped") == 0
 
 
+@pytest.mark.long
 def test_before_the_first_state_it_warns_that_it_waits(probe, start, task):
     scene = start()
     scene.until(lambda: "waiting for joint_states" in scene.status().message)
@@ -128,20 +133,25 @@ def test_before_the_first_state_it_warns_that_it_waits(probe, start, task):
     scene.until(lambda: scene.status().message == "acting", driver.tell)
 
 
+@pytest.mark.short("nan")
 @pytest.mark.parametrize("velocity", [[NAN] * 7, []], ids=["nan", "none"])
-def test_velocity_that_is_not_measured_is_a_hold_that_names_the_option(probe, start, task, velocity):
+def test_velocity_that_is_not_measured_is_a_hold_that_names_the_option(
+    probe, start, task, velocity
+):
     driver, scene = Driver(probe, task), start()
     scene.until(lambda: scene.holds_for("state_bad"), lambda: driver.tell(velocity=velocity))
     assert "velocity_from_position: true" in scene.status().message
     assert not scene.commands
 
 
+@pytest.mark.long
 def test_velocity_from_position_lets_such_an_arm_move(probe, start, task, reach_with):
     driver = Driver(probe, task)
     scene = start(reach_with(velocity_from_position=True))
     scene.until(scene.moves, lambda: driver.tell(velocity=[NAN] * 7))
 
 
+@pytest.mark.long
 def test_states_without_stamps_are_taken_as_of_their_arrival_said_once(probe, start, task):
     driver, scene = Driver(probe, task), start()
 
@@ -174,6 +184,7 @@ def another(probe):
     node.destroy_node()
 
 
+@pytest.mark.long
 def test_two_publishers_of_the_arms_states_are_a_hold_that_names_both(probe, start, task, another):
     """Both say the same, so nothing but their being two is wrong."""
     driver, scene = Driver(probe, task), start()
@@ -199,6 +210,7 @@ def test_two_publishers_of_the_arms_states_are_a_hold_that_names_both(probe, sta
     scene.until(scene.moves, driver.tell, what="motion with one publisher again")
 
 
+@pytest.mark.long
 def test_a_restarted_publisher_is_no_second_one_for_long(probe, start, task):
     driver, scene = Driver(probe, task), start()
     scene.until(lambda: scene.moves() and len(scene.commands) > 20, driver.tell)
@@ -211,6 +223,7 @@ def test_a_restarted_publisher_is_no_second_one_for_long(probe, start, task):
     assert time.monotonic() - began < CONTESTED_S + 8.0  # this machine may be busy
 
 
+@pytest.mark.long
 def test_a_gripper_and_a_mobile_base_are_left_alone_and_logged_once(probe, start, task, another):
     driver, scene = Driver(probe, task), start()
     others = another.create_publisher(JointState, "/joint_states", RELIABLE)
@@ -230,6 +243,7 @@ def test_a_gripper_and_a_mobile_base_are_left_alone_and_logged_once(probe, start
 # --- names ---
 
 
+@pytest.mark.long
 def test_a_prefix_is_on_the_wire_and_nowhere_else(probe, start, task):
     """The policy is that of the arm without prefix."""
     targets = probe.listen(PoseStamped, "target", LATCHED)
@@ -240,7 +254,10 @@ def test_a_prefix_is_on_the_wire_and_nowhere_else(probe, start, task):
     assert targets[-1].header.frame_id == "left_base"
 
 
-def test_the_bridge_and_the_actor_agree_on_prefix_and_frames(probe, processes, reach_with, untrained, tmp_path):
+@pytest.mark.long
+def test_the_bridge_and_the_actor_agree_on_prefix_and_frames(
+    probe, processes, reach_with, untrained, tmp_path
+):
     path = reach_with(joint_prefix="right_arm_", base_frame="base_link")
     (tmp_path / "policy.onnx").write_bytes(untrained())
     states = probe.listen(JointState, "joint_states", RELIABLE)
@@ -257,6 +274,7 @@ def test_the_bridge_and_the_actor_agree_on_prefix_and_frames(probe, processes, r
     assert not faults
 
 
+@pytest.mark.long
 def test_an_arm_with_another_prefix_is_waited_for_with_a_hint(probe, start, task):
     driver, scene = Driver(probe, task, prefix="left_"), start()
     scene.until(lambda: "joint_prefix:=left_?" in scene.log(), driver.tell)
@@ -266,9 +284,12 @@ def test_an_arm_with_another_prefix_is_waited_for_with_a_hint(probe, start, task
 # --- rates and orders ---
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate_hz", [125, 1000])
 @pytest.mark.parametrize("qos", [RELIABLE, SENSOR], ids=["reliable", "best_effort"])
-def test_states_at_any_rate_in_any_order_with_other_joints_move_the_arm(probe, start, task, rate_hz, qos):
+def test_states_at_any_rate_in_any_order_with_other_joints_move_the_arm(
+    probe, start, task, rate_hz, qos
+):
     driver, scene = Driver(probe, task, qos=qos), start()
     names = ["finger", *reversed(driver.joints), "head_pan"]
     positions = [0.0, *reversed(driver.position.tolist()), 0.0]
@@ -288,6 +309,7 @@ def test_states_at_any_rate_in_any_order_with_other_joints_move_the_arm(probe, s
     assert scene.value("hold/two_publishers") == 0
 
 
+@pytest.mark.long
 def test_learner_and_monitor_warn_while_nothing_arrives(probe, processes, fast_learner, tmp_path):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("learner", run_dir=tmp_path / "run", **fast_learner)
@@ -295,17 +317,22 @@ def test_learner_and_monitor_warn_while_nothing_arrives(probe, processes, fast_l
 
     def says(name: str, text: str) -> bool:
         found = [s for r in reports for s in r.status if s.hardware_id == name]
-        return bool(found) and found[-1].level == DiagnosticStatus.WARN and text in found[-1].message
+        return (
+            bool(found) and found[-1].level == DiagnosticStatus.WARN and text in found[-1].message
+        )
 
     probe.wait(lambda: says("/learner", "waiting for transitions on /replay"))
     probe.wait(lambda: says("/monitor", "waiting for the actor's diagnostics"))
 
 
+@pytest.mark.long
 def test_states_slower_than_control_are_said_and_skipped(probe, start, task):
     """A driver at 15 Hz for control at 20 Hz: no transition has the same state twice."""
     driver, codec, entries = Driver(probe, task), TransitionCodec(task.spec), []
     driver.position[0] = 0.1
-    probe.node.create_subscription(Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY)
+    probe.node.create_subscription(
+        Float64MultiArray, "replay", lambda m: entries.append(codec.from_msg(m)), REPLAY
+    )
     probe.play_learner()
     scene = start(mode="train")
 

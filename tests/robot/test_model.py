@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.model import load_model
-from sql_ros.share import share_folder
 
 SCENE = share_folder() / "sim/scenes/sawyer_stack.xml"
 
@@ -15,7 +15,10 @@ def test_what_is_held_is_a_part_of_the_arm():
     assert model.body(model.body("held/gripper").parentid[0]).name == "right_hand"
     assert model.nq == model.nv == 7  # rigidly
     alone = load_model("sim/robots/sawyer.xml")
-    more = model.body_subtreemass[model.body("right_hand").id] - alone.body_subtreemass[alone.body("right_hand").id]
+    more = (
+        model.body_subtreemass[model.body("right_hand").id]
+        - alone.body_subtreemass[alone.body("right_hand").id]
+    )
     assert more == pytest.approx(0.47 + 0.012)
 
 
@@ -25,12 +28,18 @@ def test_a_scene_without_anything_held_is_the_file_itself():
 
 @pytest.mark.parametrize(
     ("held", "reason"),
-    [("sim/objects/none.xml right_hand", "none.xml"), ("sim/objects/duplo_brick.xml left_hand", "left_hand"), ("right_hand", "right_hand")],
+    [
+        ("sim/objects/none.xml right_hand", "none.xml"),
+        ("sim/objects/duplo_brick.xml left_hand", "left_hand"),
+        ("right_hand", "right_hand"),
+    ],
 )
 def test_a_held_object_that_cannot_be_put_into_the_hand_is_named(tmp_path, held, reason):
     scene = tmp_path / "scene.xml"
     text = SCENE.read_text().replace("sim/objects/duplo_brick.xml right_hand", held)
-    scene.write_text(text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml")))
+    scene.write_text(
+        text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml"))
+    )
     with pytest.raises(ConfigError, match=reason):
         load_model(str(scene))
 

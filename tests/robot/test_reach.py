@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import yaml
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Episode, Task
-from sql_ros.share import share_folder
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,9 @@ def test_action_is_not_free(task, state):
 
 
 def test_reached_means_within_the_tolerance(task, state):
-    inside, outside = (Episode(np.zeros(7), state.tool_position + np.array([0, d, 0])) for d in (0.0199, 0.0201))
+    inside, outside = (
+        Episode(np.zeros(7), state.tool_position + np.array([0, d, 0])) for d in (0.0199, 0.0201)
+    )
     assert task.is_reached(state, inside)
     assert not task.is_reached(state, outside)
     assert not task.is_terminated(state, inside)
@@ -62,17 +64,24 @@ def test_episodes_are_drawn_inside_their_boxes_and_from_the_seed(task):
         episode = task.begin(np.random.default_rng(seed))
         assert (episode.target >= task.config.target_lower).all()
         assert (episode.target <= task.config.target_upper).all()
-        assert np.abs(episode.start - task.robot.neutral_position).max() <= task.config.start_spread_rad
+        assert (
+            np.abs(episode.start - task.robot.neutral_position).max()
+            <= task.config.start_spread_rad
+        )
 
 
 def test_the_schema_hash_changes_with_everything_that_crosses_a_process_boundary(task):
-    other = Task(task.spec.task, dataclasses.replace(task.config, action_scale=(0.5,) * 7), task.robot)
+    other = Task(
+        task.spec.task, dataclasses.replace(task.config, action_scale=(0.5,) * 7), task.robot
+    )
     assert other.spec.schema_hash != task.spec.schema_hash
     assert load_task("sawyer_reach").spec.schema_hash == task.spec.schema_hash
 
 
 def test_an_unknown_task_names_those_there_are():
-    with pytest.raises(ConfigError, match=r"'sawyer_dance' is neither a file nor one of: .*sawyer_reach"):
+    with pytest.raises(
+        ConfigError, match=r"'sawyer_dance' is neither a file nor one of: .*sawyer_reach"
+    ):
         load_task("sawyer_dance")
 
 
@@ -92,9 +101,16 @@ def test_an_unknown_kind_or_key_in_a_task_file_is_named(tmp_path, task):
         (
             "target_lower",
             [0.45, 0.5, 0.1],
-            r"'target_lower' is \[0.45, 0.5, 0.1\], expected no entry above 'target_upper', \[0.75, 0.3, 0.45\]",
+            (
+                r"'target_lower' is \[0.45, 0.5, 0.1\], expected no entry above 'target_upper',"
+                r" \[0.75, 0.3, 0.45\]"
+            ),
         ),
-        ("action_scale", [0.8] * 6, "'action_scale' has 6 entries, expected one per joint of 'sawyer': 7"),
+        (
+            "action_scale",
+            [0.8] * 6,
+            "'action_scale' has 6 entries, expected one per joint of 'sawyer': 7",
+        ),
     ],
 )
 def test_a_task_file_that_contradicts_itself_or_the_arm_is_named(tmp_path, key, value, message):
@@ -108,28 +124,51 @@ VELOCITY = "velocity_controllers/JointGroupVelocityController"
 
 
 def test_targets_in_millimetres_are_asked_about(tmp_path):
-    path = _changed(tmp_path, "config/tasks/sawyer_reach.yaml", target_lower=[450, -300, 100], target_upper=[750, 300, 450])
-    with pytest.raises(ConfigError, match=rf"^{path}: the box 'target_lower' to 'target_upper' begins 460.977 m .* metres\?"):
+    path = _changed(
+        tmp_path,
+        "config/tasks/sawyer_reach.yaml",
+        target_lower=[450, -300, 100],
+        target_upper=[750, 300, 450],
+    )
+    with pytest.raises(
+        ConfigError,
+        match=rf"^{path}: the box 'target_lower' to 'target_upper' begins 460.977 m .* metres\?",
+    ):
         load_task(path)
 
 
 def test_a_robot_file_with_a_limit_missing_is_refused(tmp_path):
-    text = (share_folder() / "config/robots/sawyer.yaml").read_text().replace("effort_limit: [80.0, 80.0,", "effort_limit: [80.0,")
+    text = (
+        (share_folder() / "config/robots/sawyer.yaml")
+        .read_text()
+        .replace("effort_limit: [80.0, 80.0,", "effort_limit: [80.0,")
+    )
     (tmp_path / "odd.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="'effort_limit' has 6 entries, expected one per joint: 7"):
+    with pytest.raises(
+        ConfigError, match="'effort_limit' has 6 entries, expected one per joint: 7"
+    ):
         load_robot(str(tmp_path / "odd.yaml"))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"position_lower": [3.0503] * 7, "position_upper": [-3.0503] * 7}, "'position_lower' is 3.0503 and 'position_upper' -3.0503"),
-        ({"position_margin_rad": 3.1}, "expected them apart by more than twice the position_margin_rad of 3.1"),
+        (
+            {"position_lower": [3.0503] * 7, "position_upper": [-3.0503] * 7},
+            "'position_lower' is 3.0503 and 'position_upper' -3.0503",
+        ),
+        (
+            {"position_margin_rad": 3.1},
+            "expected them apart by more than twice the position_margin_rad of 3.1",
+        ),
         (
             {"neutral_position": [0, -67.6, 0, 125, 0, 32.7, 190]},
             r"right_j1: 'neutral_position' is -67.6, expected -3.7595 to 2.2236, .* radians\?",
         ),
-        ({"velocity_limit": [180] * 7}, r"right_j0: 'velocity_limit' is 180.0, expected at most 50.0: radians per second\?"),
+        (
+            {"velocity_limit": [180] * 7},
+            r"right_j0: 'velocity_limit' is 180.0, expected at most 50.0: radians per second\?",
+        ),
         ({"velocity_limit": [0] * 7}, "'velocity_limit' must be at least 0.001, got 0.0"),
         ({"acceleration_limit": [0] * 7}, "'acceleration_limit' must be at least 0.001, got 0.0"),
         ({"interface": "forward"}, "key 'interface' is replaced by 'controllers': the 'type'"),
@@ -139,11 +178,20 @@ def test_a_robot_file_with_a_limit_missing_is_refused(tmp_path):
             "'controllers' has 'effort', expected one of: position, velocity, torque",
         ),
         ({"controllers": {"torque": {"name": "a"}}}, "'controllers.torque': key 'type' is missing"),
-        ({"controllers": {"torque": {"name": "a", "type": "foo"}}}, "'controllers.torque': 'type' must be one of .*, got 'foo'"),
+        (
+            {"controllers": {"torque": {"name": "a", "type": "foo"}}},
+            "'controllers.torque': 'type' must be one of .*, got 'foo'",
+        ),
         ({"controllers": {"torque": "a"}}, "'controllers.torque' must be a mapping, got 'a'"),
         ({"controllers": ["a"]}, r"'controllers' must be a mapping, got \['a'\]"),
-        ({"controllers": {"torque": {"name": "a", "type": VELOCITY}}}, f"has type {VELOCITY}, which takes commands of mode velocity only"),
-        ({"joints": [*[f"right_j{n}" for n in range(6)], "right_j0"]}, "'joints' names a joint twice: right_j0, .*, right_j0"),
+        (
+            {"controllers": {"torque": {"name": "a", "type": VELOCITY}}},
+            f"has type {VELOCITY}, which takes commands of mode velocity only",
+        ),
+        (
+            {"joints": [*[f"right_j{n}" for n in range(6)], "right_j0"]},
+            "'joints' names a joint twice: right_j0, .*, right_j0",
+        ),
     ],
 )
 def test_a_robot_file_whose_limits_contradict_each_other_is_refused(tmp_path, changes, message):
@@ -153,14 +201,21 @@ def test_a_robot_file_whose_limits_contradict_each_other_is_refused(tmp_path, ch
 
 
 def test_position_limits_beyond_the_range_of_the_model_are_asked_about(tmp_path):
-    path = _changed(tmp_path, "config/robots/sawyer.yaml", position_lower=[-360] * 7, position_upper=[360] * 7)
-    expected = r"of right_j0 are -360 and 360, but in sim/robots/sawyer.xml its range is -3.0503 to 3.0503: radians\?"
+    path = _changed(
+        tmp_path, "config/robots/sawyer.yaml", position_lower=[-360] * 7, position_upper=[360] * 7
+    )
+    expected = (
+        r"of right_j0 are -360 and 360, but in sim/robots/sawyer.xml its range is -3.0503 to"
+        r" 3.0503: radians\?"
+    )
     with pytest.raises(ConfigError, match=expected):
         Arm(load_robot(path))
 
 
 def test_position_limits_may_be_rounded(tmp_path):
-    path = _changed(tmp_path, "config/robots/ur5e.yaml", position_lower=[-6.284] * 2 + [-3.142] + [-6.284] * 3)
+    path = _changed(
+        tmp_path, "config/robots/ur5e.yaml", position_lower=[-6.284] * 2 + [-3.142] + [-6.284] * 3
+    )
     Arm(load_robot(path))
 
 

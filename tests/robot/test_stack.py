@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.robot.actor import Actor
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
+from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.task import Episode
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.stack import Task, angle_of
@@ -23,7 +23,9 @@ REST = np.zeros(7, np.float32)
 
 
 def _about_z(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    return np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
 
 
 def _state(offset=(0.0, 0.0, 0.0), angle=0.0, velocity=0.0):
@@ -37,11 +39,20 @@ def _reward(state, action=REST) -> float:
 
 
 def test_the_observation_is_that_of_the_real_arm():
-    named = dict(zip(TASK.spec.observation, TASK.observe(_state((0.01, -0.02, 0.03), 0.2, 0.1), EPISODE).tolist()))
+    named = dict(
+        zip(
+            TASK.spec.observation,
+            TASK.observe(_state((0.01, -0.02, 0.03), 0.2, 0.1), EPISODE).tolist(),
+        )
+    )
     assert len(named) == TASK.spec.observation_size == 20
     assert named["velocity/right_j6"] == pytest.approx(0.1)
-    assert [named[f"from_target/{axis}"] for axis in "xyz"] == pytest.approx([0.01, -0.02, 0.03], abs=2e-4)
-    assert [named[angle] for angle in ("roll", "pitch", "yaw")] == pytest.approx([0.0, 0.0, 0.2], abs=2e-4)
+    assert [named[f"from_target/{axis}"] for axis in "xyz"] == pytest.approx(
+        [0.01, -0.02, 0.03], abs=2e-4
+    )
+    assert [named[angle] for angle in ("roll", "pitch", "yaw")] == pytest.approx(
+        [0.0, 0.0, 0.2], abs=2e-4
+    )
 
 
 def test_the_reward_is_that_of_the_source():
@@ -60,18 +71,30 @@ def test_the_bonus_at_the_seat_is_lost_by_millimetres_and_degrees():
     config = TASK.config
 
     def bonus(state) -> float:
-        return (TASK.reward(state, REST, EPISODE) - PLAIN.reward(state, REST, EPISODE)) / config.reward_scale
+        return (
+            TASK.reward(state, REST, EPISODE) - PLAIN.reward(state, REST, EPISODE)
+        ) / config.reward_scale
 
     assert bonus(_state()) == pytest.approx(config.fine_bonus, rel=1e-2)
-    assert bonus(_state((config.fine_scale_m, 0, 0))) == pytest.approx(config.fine_bonus / 2, rel=0.05)
-    assert bonus(_state(angle=config.fine_scale_rad)) == pytest.approx(config.fine_bonus / 2, rel=0.05)
-    assert bonus(_state((0, 0, 0.005), 0.08)) > bonus(_state((0, 0, 0.005), 0.1)) > 0.05 * config.fine_bonus  # askew on the studs
+    assert bonus(_state((config.fine_scale_m, 0, 0))) == pytest.approx(
+        config.fine_bonus / 2, rel=0.05
+    )
+    assert bonus(_state(angle=config.fine_scale_rad)) == pytest.approx(
+        config.fine_bonus / 2, rel=0.05
+    )
+    assert (
+        bonus(_state((0, 0, 0.005), 0.08))
+        > bonus(_state((0, 0, 0.005), 0.1))
+        > 0.05 * config.fine_bonus
+    )  # askew on the studs
     assert bonus(_state((0.04, 0, 0))) == 0.0
 
 
 def test_pressing_pays_by_the_newton_above_the_target_only():
     pose = ARM.solve(SEAT, np.eye(3), NEUTRAL)
-    down = ARM.jacobian(pose).T @ np.array([0, 0, -5.0, 0, 0, 0]) / np.array(TASK.config.action_scale)  # 5 N
+    down = (
+        ARM.jacobian(pose).T @ np.array([0, 0, -5.0, 0, 0, 0]) / np.array(TASK.config.action_scale)
+    )  # 5 N
     torque = np.array(TASK.config.action_scale) * down
     for state, paid in ((_state(), 5 * TASK.config.press_bonus), (_state((0, 0, 0.05)), 0.0)):
         gained = _reward(state, down.astype(np.float32)) - _reward(state)
@@ -108,7 +131,11 @@ def test_inverse_kinematics_finds_the_pose_or_says_that_there_is_none():
 
 def test_a_target_out_of_reach_is_a_wrong_task_file():
     with pytest.raises(
-        ConfigError, match=r"sawyer_stack.yaml: the middle of 'target_lower' and 'target_upper': .* out of reach of 'sawyer'"
+        ConfigError,
+        match=(
+            r"sawyer_stack.yaml: the middle of 'target_lower' and 'target_upper': .* out of reach"
+            r" of 'sawyer'"
+        ),
     ):
         load_task("sawyer_stack", target_lower=(2.0, 0.0, 0.0), target_upper=(2.0, 0.0, 0.0))
 
@@ -117,7 +144,11 @@ def test_the_jacobian_is_the_derivative_of_the_pose():
     delta, jacobian = 1e-6, ARM.jacobian(NEUTRAL)
     for joint in range(7):
         moved = ARM.state(0, NEUTRAL + delta * np.eye(7)[joint], REST, REST).tool_position
-        np.testing.assert_allclose((moved - ARM.state(0, NEUTRAL, REST, REST).tool_position) / delta, jacobian[:3, joint], atol=1e-5)
+        np.testing.assert_allclose(
+            (moved - ARM.state(0, NEUTRAL, REST, REST).tool_position) / delta,
+            jacobian[:3, joint],
+            atol=1e-5,
+        )
 
 
 def test_a_task_may_not_name_bodies_that_are_not_there():
@@ -127,8 +158,14 @@ def test_a_task_may_not_name_bodies_that_are_not_there():
 
 
 def _end_of_an_episode(drop: bool):
-    """An episode that ends with the brick on the studs; `drop`: pulled off while the arm is left alone."""
-    task = Task("brief", dataclasses.replace(TASK.config, episode_s=0.1, vary_friction=0.0), load_task("sawyer_reach").robot)
+    """An episode that ends with the brick on the studs; `drop`: pulled off while the arm is left
+    alone.
+    """
+    task = Task(
+        "brief",
+        dataclasses.replace(TASK.config, episode_s=0.1, vary_friction=0.0),
+        load_task("sawyer_reach").robot,
+    )
     arm, actor = SimulatedArm(task), Actor(task, seed=0)
     pose = ARM.solve(SEAT, np.eye(3), NEUTRAL)
     arm.begin(actor, Episode(pose, SEAT))

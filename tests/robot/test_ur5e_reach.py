@@ -25,9 +25,15 @@ def movable_pairs(model: mujoco.MjModel, robot) -> list[tuple[int, int]]:
     """Pairs of colliding shapes whose distance depends on the joints, found by trying poses."""
     data, generator = mujoco.MjData(model), np.random.default_rng(0)
     shapes = [g for g in range(model.ngeom) if model.geom_contype[g]]
-    pairs = [(a, b) for a, b in itertools.combinations(shapes, 2) if model.geom_bodyid[a] != model.geom_bodyid[b]]
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(shapes, 2)
+        if model.geom_bodyid[a] != model.geom_bodyid[b]
+    ]
     distances = []
-    for position in generator.uniform(robot.position_lower, robot.position_upper, (30, len(robot.joints))):
+    for position in generator.uniform(
+        robot.position_lower, robot.position_upper, (30, len(robot.joints))
+    ):
         data.qpos[:] = position
         mujoco.mj_kinematics(model, data)
         distances.append([mujoco.mj_geomDistance(model, data, a, b, 3.0, None) for a, b in pairs])
@@ -45,13 +51,18 @@ def test_start_poses_keep_the_clearance_to_the_bench_and_to_the_arm_itself(task,
     pairs = movable_pairs(sim.model, task.robot)
     spread, neutral = task.config.start_spread_rad, np.array(task.robot.neutral_position)
     generator = np.random.default_rng(1)
-    starts = [neutral + spread * np.array(corner) for corner in itertools.product((-1, 1), repeat=6)]
+    starts = [
+        neutral + spread * np.array(corner) for corner in itertools.product((-1, 1), repeat=6)
+    ]
     starts += [task.begin(generator).start for _ in range(100)]
     nearest = np.inf
     for start in starts:
         sim.reset(start)
         assert sim.data.ncon == 0
-        nearest = min(nearest, *(mujoco.mj_geomDistance(sim.model, sim.data, a, b, 0.5, None) for a, b in pairs))
+        nearest = min(
+            nearest,
+            *(mujoco.mj_geomDistance(sim.model, sim.data, a, b, 0.5, None) for a, b in pairs),
+        )
     assert len(pairs) > 60
     assert nearest > task.robot.clearance_m
 

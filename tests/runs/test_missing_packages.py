@@ -20,7 +20,7 @@ REPORT = """
 from pathlib import Path
 import sql_ros.nodes.actor_node, sql_ros.nodes.sim_bridge_node, sql_ros.nodes.learner_node
 from sql_ros.nodes.monitor_node import MonitorNode
-from sql_ros.robot.actor import EpisodeSummary
+from sql_ros.robot.control.episode_actor import EpisodeSummary
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.progress import RunProgress
 from sql_ros.runs.report import write_report
@@ -35,17 +35,20 @@ write_report(folder, load_task("sawyer_reach"), progress, None, None, command="x
 TRIALS = """
 from pathlib import Path
 import sql_ros.nodes.trials_node
-from sql_ros.robot.trials import Row
-from sql_ros.runs.trial_report import write_trial_report
+from sql_ros.trials.trial import TrialResult
+from sql_ros.trials.report import write_trial_report
 
-row = Row("push", 20.0, 0, 0, True, 1.0, 0.01, 3, "ab" * 32)
+row = TrialResult("push", 20.0, 0, 0, True, 1.0, 0.01, 3, "ab" * 32)
 write_trial_report(Path(sys.argv[1]), {"mine": [row]}, task="t", command="x", seed=0)
 """
 
 
 @pytest.fixture
 def run_without_packages(tmp_path):
-    """`run_without_packages(code)`: in a process that cannot import them; returns the folder it wrote to."""
+    """`run_without_packages(code)`: in a process that cannot import them.
+
+    Returns the folder it wrote to.
+    """
 
     def run(code: str):
         folder = tmp_path / "out"

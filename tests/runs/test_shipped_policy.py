@@ -1,13 +1,18 @@
-"""The policy that is shipped stacks, recovers from pushes and late commands, and can be watched: a short form of `sql-ros eval` and `sql-ros trials`."""
+"""The policy that is shipped stacks, recovers from pushes and late commands, and can be watched:
+a short form of `sql-ros eval` and `sql-ros trials`.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from sql_ros.core.policy import Policy
-from sql_ros.robot.drive import Drive
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.tasks import load_task
-from sql_ros.robot.trials import ProtocolConfig, Row, Session, TrialActor
+from sql_ros.trials.protocol import ProtocolConfig
+from sql_ros.trials.session import Session
+from sql_ros.trials.trial import TrialResult
+from sql_ros.trials.trial_actor import TrialActor
 from sql_ros.runs.clip import film
 from sql_ros.runs.evaluation import Evaluator
 from sql_ros.runs.rollout import SimulatedArm
@@ -31,27 +36,31 @@ def test_policies_are_small_enough_to_ship():
     assert all(file.stat().st_size < 1_000_000 for file in files)
 
 
+@pytest.mark.long
 def test_the_punctual_one_acts_in_the_same_task(stack):
     policy = Policy((FOLDER / "sawyer_stack_punctual.onnx").read_bytes(), stack.spec)
     assert sum(Evaluator(stack, 2000).evaluate(policy, 5).successes) >= 4
 
 
+@pytest.mark.long
 def test_it_stacks_at_least_nineteen_of_twenty(stack, policy):
     result = Evaluator(stack, 1000).evaluate(policy, 20)
     assert sum(result.successes) >= 19, [round(1e3 * d, 1) for d in result.distances]
 
 
+@pytest.mark.long
 def test_it_recovers_from_pushes(stack, policy):
     rows = _tried(stack, policy, push_n=(20.0,), push_bodies=("right_l3", "right_l5", "right_hand"))
     assert sum(row.success for row in rows) >= 9, rows
 
 
+@pytest.mark.long
 def test_it_stacks_with_late_commands(stack, policy):
     rows = _tried(stack, policy, delay_steps=(1.0,))
     assert sum(row.success for row in rows) >= 9, rows
 
 
-def _tried(stack, policy, **sizes) -> list[Row]:
+def _tried(stack, policy, **sizes) -> list[TrialResult]:
     drive, arm = Drive(stack), SimulatedArm(stack)
     session = Session(stack, drive, ProtocolConfig(repeats=10, undisturbed=(), **sizes), 0)
     actor = TrialActor(stack, policy, session, drive=drive)

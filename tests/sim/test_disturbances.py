@@ -5,9 +5,9 @@ import pytest
 
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.config import load_robot
-from sql_ros.robot.disturbance import Disturbance
 from sql_ros.robot.task import Variation
 from sql_ros.sim.simulation import Simulation
+from sql_ros.trials.disturbance import Disturbance
 
 ROBOT = load_robot("sawyer")
 NEUTRAL = np.array(ROBOT.neutral_position)
@@ -56,7 +56,9 @@ def test_a_push_is_at_full_force_for_its_time_goes_down_evenly_and_is_over(sim):
     seconds = np.arange(80) * (round(0.005 / STEP_S) or 1) * STEP_S
     np.testing.assert_allclose(np.array(seen)[seconds < 0.195], 40.0)
     middle = (seconds > 0.21) & (seconds < 0.29)
-    np.testing.assert_allclose(np.array(seen)[middle], 40.0 * (0.3 - seconds[middle]) / 0.1, atol=3.0)
+    np.testing.assert_allclose(
+        np.array(seen)[middle], 40.0 * (0.3 - seconds[middle]) / 0.1, atol=3.0
+    )
     np.testing.assert_allclose(np.array(seen)[seconds > 0.305], 0.0)
 
 
@@ -74,7 +76,9 @@ def test_a_push_on_a_loaded_hand_leaves_the_load_when_it_is_over(sim):
     sim.disturb(Disturbance("payload", 0.5))
     sim.disturb(Disturbance("push", 10.0, "right_l5", (0.0, 10.0, 0.0), 0.05, 0.0))
     _float(sim, 0.2)
-    np.testing.assert_allclose(sim.data.xfrc_applied[sim.model.site(ROBOT.tool).bodyid[0], 2], -0.5 * 9.81, rtol=1e-3)
+    np.testing.assert_allclose(
+        sim.data.xfrc_applied[sim.model.site(ROBOT.tool).bodyid[0], 2], -0.5 * 9.81, rtol=1e-3
+    )
 
 
 def test_friction_and_damping_are_multiplied(sim):
@@ -107,45 +111,57 @@ def test_commands_are_late_by_the_delay(sim):
 
 def test_states_are_lost_as_often_as_said_and_the_same_each_time(sim):
     sim.disturb(Disturbance("lost_states", 0.3))
-    first = [sim.loses_state() for _ in range(2000)]
+    first = [sim.drops_state() for _ in range(2000)]
     assert np.mean(first) == pytest.approx(0.3, abs=0.04)
     sim.disturb(Disturbance("lost_states", 0.3))
-    assert [sim.loses_state() for _ in range(2000)] == first
+    assert [sim.drops_state() for _ in range(2000)] == first
 
 
 def test_states_that_would_all_be_lost_are_refused(sim):
     """In lockstep the bridge goes on until one arrives."""
     with pytest.raises(ValueError, match="expected a share of less than 1"):
         sim.disturb(Disturbance("lost_states", 1.0))
-    assert not sim.loses_state()
+    assert not sim.drops_state()
 
 
 def test_a_new_episode_ends_all_of_it(sim):
-    nominal = sim.model.body_mass.copy(), sim.model.geom_friction.copy(), sim.model.dof_damping.copy()
+    nominal = (
+        sim.model.body_mass.copy(),
+        sim.model.geom_friction.copy(),
+        sim.model.dof_damping.copy(),
+    )
     for kind in ("payload", "friction", "damping", "delay"):
         sim.disturb(Disturbance(kind, 2.0))
     sim.disturb(Disturbance("lost_states", 0.9))
     sim.disturb(Disturbance("push", 40.0, "right_l5", (0.0, 40.0, 0.0), 10.0, 0.1))
     sim.vary(Variation(), np.random.default_rng(0))
-    for now, then in zip((sim.model.body_mass, sim.model.geom_friction, sim.model.dof_damping), nominal):
+    for now, then in zip(
+        (sim.model.body_mass, sim.model.geom_friction, sim.model.dof_damping), nominal
+    ):
         np.testing.assert_allclose(now, then)
     before = sim.measure().position.copy()
     _float(sim, 0.3)
     np.testing.assert_allclose(sim.measure().position, before, atol=2e-3)
-    assert not any(sim.loses_state() for _ in range(100))
+    assert not any(sim.drops_state() for _ in range(100))
 
 
 def test_what_is_over_leaves_the_arm_as_it_was_drawn(sim):
     sim.vary(Variation(friction=0.3, damping=0.3, delay_steps=2), np.random.default_rng(3))
-    before = sim.model.geom_friction.copy(), sim.model.dof_damping.copy(), sim.model.body_mass.copy()
+    before = (
+        sim.model.geom_friction.copy(),
+        sim.model.dof_damping.copy(),
+        sim.model.body_mass.copy(),
+    )
     for kind in ("payload", "friction", "damping"):
         sim.disturb(Disturbance(kind, 2.0))
     sim.disturb(Disturbance("delay", 5))
     sim.disturb(Disturbance("lost_states", 0.9))
     sim.disturb(Disturbance("over", 0.0))
-    for now, then in zip((sim.model.geom_friction, sim.model.dof_damping, sim.model.body_mass), before):
+    for now, then in zip(
+        (sim.model.geom_friction, sim.model.dof_damping, sim.model.body_mass), before
+    ):
         np.testing.assert_array_equal(now, then)
-    assert not any(sim.loses_state() for _ in range(100))
+    assert not any(sim.drops_state() for _ in range(100))
     for _ in range(4):
         sim.command("torque", np.full(7, 1.0))
         sim.advance(25)
@@ -164,7 +180,9 @@ def test_an_arm_that_is_reset_is_at_neutral_and_undisturbed(sim):
 
 def test_a_target_moves_where_it_is_said_to(sim):
     sim.disturb(Disturbance("moved_target", 0.02, vector=(0.5, 0.1, 0.2)))
-    np.testing.assert_allclose(sim.data.mocap_pos[sim.model.body("goal").mocapid[0]], [0.5, 0.1, 0.2])
+    np.testing.assert_allclose(
+        sim.data.mocap_pos[sim.model.body("goal").mocapid[0]], [0.5, 0.1, 0.2]
+    )
 
 
 @pytest.mark.parametrize(

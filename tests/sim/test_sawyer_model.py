@@ -1,7 +1,8 @@
-"""Our Sawyer model against reference values computed from the URDF numbers of RethinkRobotics/sawyer_robot (d1ef3d0).
+"""Our Sawyer model against reference values computed from the URDF numbers of
+RethinkRobotics/sawyer_robot (d1ef3d0).
 
-Frames: every position [m] and quaternion (w, x, y, z) is of `right_hand` in `right_arm_base_link`, which coincides
-with the world frame of the model. Order of joints: right_j0 .. right_j6 [rad].
+Frames: every position [m] and quaternion (w, x, y, z) is of `right_hand` in `right_arm_base_link`,
+which coincides with the world frame of the model. Order of joints: right_j0 .. right_j6 [rad].
 """
 
 from pathlib import Path
@@ -29,11 +30,26 @@ NEUTRAL = np.array(POSES["neutral"])
 
 # name: position [m], quaternion (w, x, y, z)
 HAND = {
-    "zero": ([1.015500000, 0.160300000, 0.316999820], [0.454518512, -0.541676620, 0.454521851, -0.541672640]),
-    "neutral": ([0.449597778, 0.160300000, 0.215754054], [0.000278950, 0.707098601, 0.707114851, 0.000278943]),
-    "shipping": ([0.218884115, 0.160300000, 0.475860088], [0.707114849, 0.000284138, 0.000284145, 0.707098599]),
-    "A": ([0.675369815, 0.437462670, 0.110674276], [0.142477114, -0.551788830, 0.818459993, -0.073161460]),
-    "B": ([0.614165230, -0.375781193, 0.681354784], [0.200920652, 0.269241427, -0.129647730, 0.932915544]),
+    "zero": (
+        [1.015500000, 0.160300000, 0.316999820],
+        [0.454518512, -0.541676620, 0.454521851, -0.541672640],
+    ),
+    "neutral": (
+        [0.449597778, 0.160300000, 0.215754054],
+        [0.000278950, 0.707098601, 0.707114851, 0.000278943],
+    ),
+    "shipping": (
+        [0.218884115, 0.160300000, 0.475860088],
+        [0.707114849, 0.000284138, 0.000284145, 0.707098599],
+    ),
+    "A": (
+        [0.675369815, 0.437462670, 0.110674276],
+        [0.142477114, -0.551788830, 0.818459993, -0.073161460],
+    ),
+    "B": (
+        [0.614165230, -0.375781193, 0.681354784],
+        [0.200920652, 0.269241427, -0.129647730, 0.932915544],
+    ),
 }
 
 # Link origins of pose A [m], right_l0 .. right_l6.
@@ -107,14 +123,20 @@ def at(model: mujoco.MjModel, joint_positions) -> mujoco.MjData:
 
 def touching(model: mujoco.MjModel, data: mujoco.MjData) -> list[tuple[str, str]]:
     """Names of the geoms of each contact."""
-    return [tuple(model.geom(g).name for g in contact.geom) for contact in data.contact[: data.ncon]]
+    return [
+        tuple(model.geom(g).name for g in contact.geom) for contact in data.contact[: data.ncon]
+    ]
 
 
 def chain_index(model: mujoco.MjModel, geom_name: str) -> int | None:
-    """Place of a geom's link along the arm, the base being -1; None for what is not a link of the arm."""
+    """Place of a geom's link along the arm, the base being -1.
+
+    None for what is not a link of the arm.
+    """
     link = model.body(model.geom(geom_name).bodyid[0]).name
     order = ["right_arm_base_link", *LINKS, "right_hand"]
-    places = {name: index - 1 for index, name in enumerate(order)} | {"head": 0, "right_hand": 6}  # rigid with l0, l6
+    # rigid with l0, l6
+    places = {name: index - 1 for index, name in enumerate(order)} | {"head": 0, "right_hand": 6}
     return places.get(link)
 
 
@@ -136,7 +158,9 @@ def test_the_site_and_the_body_of_the_hand_coincide(model):
 
 def test_the_link_origins_are_where_the_reference_says(model):
     data = at(model, POSES["A"])
-    assert np.array([data.body(link).xpos for link in LINKS]) == pytest.approx(np.array(LINK_ORIGINS_A), abs=1e-6)
+    assert np.array([data.body(link).xpos for link in LINKS]) == pytest.approx(
+        np.array(LINK_ORIGINS_A), abs=1e-6
+    )
 
 
 def test_the_jacobian_at_neutral_is_the_reference(model):
@@ -171,7 +195,8 @@ def test_the_inertia_the_joints_feel_is_the_reference(model, pose):
 def test_the_moving_links_weigh_what_the_urdf_says(model):
     assert sum(model.body(link).mass[0] for link in LINKS) == pytest.approx(17.0863, abs=1e-9)
     assert model.body("right_hand").mass[0] == 0.0
-    assert model.body("right_l0").subtreemass[0] == pytest.approx(18.6658, abs=1e-9)  # with the head
+    # with the head
+    assert model.body("right_l0").subtreemass[0] == pytest.approx(18.6658, abs=1e-9)
 
 
 def test_the_limits_are_those_of_the_table(model):
@@ -238,7 +263,10 @@ def test_without_gravity_compensation_the_arm_would_fall(model):
 
 
 def test_shapes_add_no_mass(model):
-    assert np.all(model.body_mass[[model.body(n).id for n in ("base", "controller_box", "pedestal_feet")]] == 0.0)
+    assert np.all(
+        model.body_mass[[model.body(n).id for n in ("base", "controller_box", "pedestal_feet")]]
+        == 0.0
+    )
 
 
 def test_the_scene_leaves_the_reach_workspace_free(scene):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.errors import ConfigError
 from sql_ros.envs.arm_env import ArmEnv
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.task import Variation
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.rollout import SimulatedArm
-from sql_ros.share import share_folder
 from sql_ros.sim.simulation import Simulation
 
 ROBOT = load_robot("sawyer")
@@ -117,7 +117,11 @@ def _scene(folder: Path, old: str, new: str) -> str:
     text = (share_folder() / "sim/scenes/sawyer_reach.xml").read_text()
     assert old in text
     path = folder / "scene.xml"
-    path.write_text(text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml")).replace(old, new))
+    path.write_text(
+        text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml")).replace(
+            old, new
+        )
+    )
     return str(path)
 
 
@@ -131,7 +135,13 @@ def _scene(folder: Path, old: str, new: str) -> str:
 )
 def test_a_scene_without_a_goal_that_can_be_moved_is_refused(tmp_path, old, new):
     scene = _scene(tmp_path, old, new)
-    with pytest.raises(ConfigError, match=f"scene {scene} has no mocap body 'goal', .* expected one: <body name='goal' mocap='true'/>"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            f"scene {scene} has no mocap body 'goal', .* expected one: <body name='goal'"
+            " mocap='true'/>"
+        ),
+    ):
         Simulation(scene, ROBOT, goal=True)
 
 
@@ -144,14 +154,22 @@ def test_what_is_no_mocap_body_is_not_placed_and_no_other_in_its_stead(sim):
 
 def test_a_tool_that_is_not_in_the_scene_is_named_with_the_sites_there_are(tmp_path):
     scene = _scene(tmp_path, "</worldbody>", '<site name="mark"/></worldbody>')
-    with pytest.raises(ConfigError, match=f"scene {scene}: .*'mark', 'right_hand'.*; expected .* its tool: a site 'left_hand'"):
+    with pytest.raises(
+        ConfigError,
+        match=f"scene {scene}: .*'mark', 'right_hand'.*; expected .* its tool: a site 'left_hand'",
+    ):
         Simulation(scene, dataclasses.replace(ROBOT, tool="left_hand"))
 
 
 def test_all_that_makes_an_arm_for_a_task_asks_for_its_goal(tmp_path):
-    """The Gymnasium environment and the arm of evaluations; the bridge is asked in tests/nodes/test_sim_bridge.py."""
+    """The Gymnasium environment and the arm of evaluations.
+
+    The bridge is asked in tests/nodes/test_sim_bridge.py.
+    """
     task = yaml.safe_load((share_folder() / "config/tasks/sawyer_reach.yaml").read_text())
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task | {"scene": _scene(tmp_path, ' mocap="true"', "")}))
+    (tmp_path / "mine.yaml").write_text(
+        yaml.safe_dump(task | {"scene": _scene(tmp_path, ' mocap="true"', "")})
+    )
     with pytest.raises(ConfigError, match="no mocap body 'goal'"):
         SimulatedArm(load_task(str(tmp_path / "mine.yaml")))
     with pytest.raises(ConfigError, match="no mocap body 'goal'"):
@@ -166,7 +184,9 @@ def _turns(sim: Simulation, variation: Variation, seed: int) -> float:
     return float(sim.measure().position[6] - NEUTRAL[6])
 
 
-@pytest.mark.parametrize("what", [{"torque": 0.5}, {"damping": 0.5}, {"armature": 0.5}, {"delay_steps": 3}])
+@pytest.mark.parametrize(
+    "what", [{"torque": 0.5}, {"damping": 0.5}, {"armature": 0.5}, {"delay_steps": 3}]
+)
 def test_the_arm_can_differ_from_its_model_and_be_itself_again(sim, what):
     own = _turns(sim, Variation(), 0)
     others = [_turns(sim, Variation(**what), seed) for seed in range(8)]
@@ -190,4 +210,4 @@ def test_a_late_command_is_late_by_whole_control_steps(sim):
 
 def _delay(sim: Simulation, seed: int) -> int:
     sim.vary(Variation(delay_steps=2), np.random.default_rng(seed))
-    return sim._delay
+    return sim.command_delay

@@ -1,4 +1,6 @@
-"""The two bricks: what it takes to seat one on the other, and that the physics is not the step size's."""
+"""The two bricks: what it takes to seat one on the other, and that the physics is not the step
+size's.
+"""
 
 import numpy as np
 import pytest
@@ -14,14 +16,17 @@ RAMP_N_S = 4.0
 
 
 def _turned(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    return np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
 
 
 def _pressed(aside=(0.0, 0.0), angle=0.0, most_n=25.0, step_s=0.0, above=0.008, friction=1.0):
     """A hand that keeps its place and orientation like a spring presses down harder and harder.
 
     Returns:
-        the force at which the brick was seated within half a millimetre, or None, and where it came to rest, from its seat [m].
+        the force at which the brick was seated within half a millimetre, or None, and where it came
+        to rest, from its seat [m].
     """
     sim = Simulation(TASK.config.scene, TASK.robot)
     sim.model.geom_friction *= friction
@@ -38,8 +43,17 @@ def _pressed(aside=(0.0, 0.0), angle=0.0, most_n=25.0, step_s=0.0, above=0.008, 
         jacobian = ARM.jacobian(measured.position)
         speed = jacobian @ measured.velocity
         between = rotation @ state.tool_rotation.T
-        turn = 0.5 * np.array([between[2, 1] - between[1, 2], between[0, 2] - between[2, 0], between[1, 0] - between[0, 1]])
-        push = np.array([800.0, 800.0, 0.0]) * (start - state.tool_position) - np.array([40.0, 40.0, 120.0]) * speed[:3]
+        turn = 0.5 * np.array(
+            [
+                between[2, 1] - between[1, 2],
+                between[0, 2] - between[2, 0],
+                between[1, 0] - between[0, 1],
+            ]
+        )
+        push = (
+            np.array([800.0, 800.0, 0.0]) * (start - state.tool_position)
+            - np.array([40.0, 40.0, 120.0]) * speed[:3]
+        )
         push[2] -= force
         sim.command("torque", jacobian.T @ np.concatenate((push, 20.0 * turn - speed[3:])))
         sim.advance(steps)
@@ -54,7 +68,9 @@ def test_an_aligned_brick_is_pressed_on_by_a_plausible_force():
 
 
 def test_the_more_friction_the_more_force():
-    """The contact's softness must not hang on its friction: what stands for the bending of the walls is always there."""
+    """The contact's softness must not hang on its friction: what stands for the bending of the
+    walls is always there.
+    """
     forces = [_pressed(friction=factor)[0] for factor in (0.5, 1.0, 2.0)]
     assert 2.0 < forces[0] < forces[1] < forces[2] < 9.0
 
@@ -67,7 +83,9 @@ def test_a_brick_that_is_a_little_aside_slides_into_place(aside):
     assert np.hypot(*rest[:2]) < 0.0005
 
 
-@pytest.mark.parametrize(("aside", "angle"), [((0.006, 0.0), 0.0), ((0.0, 0.006), 0.0), ((0.0, 0.0), 0.15)])
+@pytest.mark.parametrize(
+    ("aside", "angle"), [((0.006, 0.0), 0.0), ((0.0, 0.006), 0.0), ((0.0, 0.0), 0.15)]
+)
 def test_a_brick_that_is_not_aligned_stands_on_the_studs(aside, angle):
     force, rest = _pressed(aside, angle, most_n=15.0)
     assert force is None
@@ -90,8 +108,12 @@ def test_the_policy_can_press_hard_enough():
 
 
 def test_nothing_tunnels_at_full_torque():
-    """Driven straight down from 10 cm above, unfiltered, with all the torque of action 1: it hits, and comes no lower than its seat."""
-    pose = ARM.solve(SEAT + np.array([0.0, 0.0, 0.10]), np.eye(3), np.array(TASK.robot.neutral_position))
+    """Driven straight down from 10 cm above, unfiltered, with all the torque of action 1: it hits,
+    and comes no lower than its seat.
+    """
+    pose = ARM.solve(
+        SEAT + np.array([0.0, 0.0, 0.10]), np.eye(3), np.array(TASK.robot.neutral_position)
+    )
     sim, scale = Simulation(TASK.config.scene, TASK.robot), np.array(TASK.config.action_scale)
     sim.reset(pose)
     heights, fastest = [], 0.0
@@ -100,7 +122,13 @@ def test_nothing_tunnels_at_full_torque():
         state = ARM.state(0, measured.position, measured.velocity, measured.effort)
         jacobian = ARM.jacobian(measured.position)
         speed, rotation = jacobian @ measured.velocity, state.tool_rotation
-        turn = 0.5 * np.array([rotation[1, 2] - rotation[2, 1], rotation[2, 0] - rotation[0, 2], rotation[0, 1] - rotation[1, 0]])
+        turn = 0.5 * np.array(
+            [
+                rotation[1, 2] - rotation[2, 1],
+                rotation[2, 0] - rotation[0, 2],
+                rotation[0, 1] - rotation[1, 0],
+            ]
+        )
         aside = 2000.0 * (SEAT - state.tool_position)[:2] - 40.0 * speed[:2]
         push = np.concatenate((aside, [-100.0], 100.0 * turn - 3.0 * speed[3:]))
         sim.command("torque", np.clip(jacobian.T @ push, -scale, scale))
@@ -112,12 +140,19 @@ def test_nothing_tunnels_at_full_torque():
 
 
 def test_the_actors_brick_is_the_simulations():
-    """Success is judged by the pose that the arm's kinematics give: the very pose of the simulated brick."""
-    sim, pose = Simulation(TASK.config.scene, TASK.robot), np.array(TASK.robot.neutral_position) + 0.1
+    """Success is judged by the pose that the arm's kinematics give: the very pose of the simulated
+    brick.
+    """
+    sim, pose = (
+        Simulation(TASK.config.scene, TASK.robot),
+        np.array(TASK.robot.neutral_position) + 0.1,
+    )
     sim.reset(pose)
     state = ARM.state(0, pose, np.zeros(7), np.zeros(7))
     np.testing.assert_allclose(sim.data.body("held/brick").xpos, state.tool_position, atol=1e-12)
-    np.testing.assert_allclose(sim.data.body("held/brick").xmat.reshape(3, 3), state.tool_rotation, atol=1e-12)
+    np.testing.assert_allclose(
+        sim.data.body("held/brick").xmat.reshape(3, 3), state.tool_rotation, atol=1e-12
+    )
 
 
 def test_a_brick_fits_one_stud_farther_but_not_in_between():

@@ -1,8 +1,10 @@
-"""Our UR5e model against the maker's table of DH parameters, masses and centres of mass, computed here in closed form.
+"""Our UR5e model against the maker's table of DH parameters, masses and centres of mass, computed
+here in closed form.
 
-Source: Universal Robots, "DH Parameters for calculations of kinematics and dynamics", UR5e (universal-robots.com). The model itself is
-written from Universal_Robots_ROS2_Description (2221ec0), so the two agree only if both are read right. Joint angles in [rad], joint
-order as in `JOINTS`. The table's base frame is the model's, turned by pi about z.
+Source: Universal Robots, "DH Parameters for calculations of kinematics and dynamics", UR5e
+(universal-robots.com). The model itself is written from Universal_Robots_ROS2_Description
+(2221ec0), so the two agree only if both are read right. Joint angles in [rad], joint order as in
+`JOINTS`. The table's base frame is the model's, turned by pi about z.
 """
 
 import itertools
@@ -20,8 +22,22 @@ SIM = Path(__file__).parents[2] / "sim"
 UR5E_XML = SIM / "robots" / "ur5e.xml"
 SCENE_XML = SIM / "scenes" / "ur5e_reach.xml"
 
-JOINTS = ["shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint"]
-LINKS = ["shoulder_link", "upper_arm_link", "forearm_link", "wrist_1_link", "wrist_2_link", "wrist_3_link"]
+JOINTS = [
+    "shoulder_pan_joint",
+    "shoulder_lift_joint",
+    "elbow_joint",
+    "wrist_1_joint",
+    "wrist_2_joint",
+    "wrist_3_joint",
+]
+LINKS = [
+    "shoulder_link",
+    "upper_arm_link",
+    "forearm_link",
+    "wrist_1_link",
+    "wrist_2_link",
+    "wrist_3_link",
+]
 
 # a [m], d [m], alpha [rad], mass [kg], centre of mass in the link's own DH frame [m]
 DH = [
@@ -33,7 +49,8 @@ DH = [
     (0.0, 0.0996, 0.0, 0.365, (0.0, 0.0, -0.001159)),
 ]
 
-# Moments of inertia in the link frame [kg m^2], of the description; the table has none for this arm.
+# Moments of inertia in the link frame [kg m^2], of the description; the table has none for this
+# arm.
 INERTIA = [
     (0.0102675, 0.0102675, 0.00666),
     (0.0151074, 0.13388583541666665, 0.13388583541666665),  # along x: its cylinder lies
@@ -75,7 +92,12 @@ def dh_frames(joint_positions) -> list[np.ndarray]:
     frames = [np.diag([-1.0, -1.0, 1.0, 1.0])]
     for angle, (a, d, alpha, *_) in zip(joint_positions, DH):
         c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
-        step = [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0, sa, ca, d], [0, 0, 0, 1]]
+        step = [
+            [c, -s * ca, s * sa, a * c],
+            [s, c * ca, -c * sa, a * s],
+            [0, sa, ca, d],
+            [0, 0, 0, 1],
+        ]
         frames.append(frames[-1] @ np.array(step))
     return frames
 
@@ -98,12 +120,20 @@ def test_the_centres_of_mass_are_where_the_table_says(model, pose):
 def test_the_torque_that_holds_the_arm_follows_from_the_table(model, pose):
     frames = dh_frames(POSES[pose])
     centres = [(frame @ [*centre, 1.0])[:3] for frame, (*_, centre) in zip(frames[1:], DH)]
-    holding = [sum(9.81 * DH[i][3] * np.cross(frames[j][:3, 2], centres[i] - frames[j][:3, 3])[2] for i in range(j, 6)) for j in range(6)]
+    holding = [
+        sum(
+            9.81 * DH[i][3] * np.cross(frames[j][:3, 2], centres[i] - frames[j][:3, 3])[2]
+            for i in range(j, 6)
+        )
+        for j in range(6)
+    ]
     assert at(model, POSES[pose]).qfrc_bias == pytest.approx(holding, abs=1e-3)
 
 
 def test_the_links_weigh_and_resist_what_the_sources_say(model):
-    assert [model.body(link).mass[0] for link in LINKS] == pytest.approx([mass for *_, mass, _ in DH], abs=1e-9)
+    assert [model.body(link).mass[0] for link in LINKS] == pytest.approx(
+        [mass for *_, mass, _ in DH], abs=1e-9
+    )
     assert model.body("shoulder_link").subtreemass[0] == pytest.approx(17.7, abs=1e-9)
     for link, moments in zip(LINKS, INERTIA):
         axes = np.zeros(9)
@@ -117,10 +147,14 @@ def test_shapes_add_no_mass(model):
 
 
 def test_limits_are_the_same_in_the_model_and_in_the_config(model, robot):
-    assert model.jnt_range == pytest.approx(np.column_stack([robot.position_lower, robot.position_upper]), abs=1e-6)
+    assert model.jnt_range == pytest.approx(
+        np.column_stack([robot.position_lower, robot.position_upper]), abs=1e-6
+    )
     assert np.all(model.jnt_range[:, 0] <= robot.position_lower)
     assert np.all(model.jnt_range[:, 1] >= robot.position_upper)
-    assert model.jnt_actfrcrange == pytest.approx(np.column_stack([-np.array(robot.effort_limit), robot.effort_limit]))
+    assert model.jnt_actfrcrange == pytest.approx(
+        np.column_stack([-np.array(robot.effort_limit), robot.effort_limit])
+    )
     assert np.all(model.jnt_limited)
     assert np.all(model.jnt_actfrclimited)
 
@@ -150,10 +184,16 @@ def test_the_released_arm_stays_where_it_is_and_would_fall_uncompensated(model):
 
 
 def test_the_gap_between_a_link_and_the_next_is_the_same_in_every_pose(model):
-    """Why no pair of shapes has to be excluded, and why a filter of distances never stops a joint by its own housing."""
+    """Why no pair of shapes has to be excluded, and why a filter of distances never stops a
+    joint by its own housing.
+    """
     generator = np.random.default_rng(0)
     shapes = [
-        [g for g in range(model.ngeom) if model.geom_bodyid[g] == model.body(name).id and model.geom_contype[g]]
+        [
+            g
+            for g in range(model.ngeom)
+            if model.geom_bodyid[g] == model.body(name).id and model.geom_contype[g]
+        ]
         for name in ["base_link_inertia", *LINKS]
     ]
     gaps = []
@@ -161,7 +201,11 @@ def test_the_gap_between_a_link_and_the_next_is_the_same_in_every_pose(model):
         data = at(model, joint_positions)
         gaps.append(
             [
-                min(mujoco.mj_geomDistance(model, data, a, b, 1.0, None) for a in here for b in there)
+                min(
+                    mujoco.mj_geomDistance(model, data, a, b, 1.0, None)
+                    for a in here
+                    for b in there
+                )
                 for here, there in itertools.pairwise(shapes)
             ]
         )
@@ -175,7 +219,8 @@ def sim(robot) -> Simulation:
 
 
 def test_the_position_servo_follows_a_ramp_at_twenty_commands_per_second(sim, robot):
-    start, direction = np.array(robot.neutral_position), np.array([1, 1, -1, 1, 1, 1])  # up and away from the bench
+    # up and away from the bench
+    start, direction = np.array(robot.neutral_position), np.array([1, 1, -1, 1, 1, 1])
     steps, most = 0.04, 0.8
     behind = []
     for k in range(1, 41):

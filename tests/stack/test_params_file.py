@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.errors import ConfigError
 from sql_ros.stack.params_file import declared, read_params
 
 
@@ -62,7 +62,9 @@ def test_the_section_of_a_node_wins_over_a_wildcard(read):
 
 
 def test_a_key_that_no_node_declares_is_refused_with_close_ones(read):
-    with pytest.raises(ConfigError, match=r"mine.yaml: section '/\*\*': no node .* 'replay_capacty': did you mean"):
+    with pytest.raises(
+        ConfigError, match=r"mine.yaml: section '/\*\*': no node .* 'replay_capacty': did you mean"
+    ):
         read(_section("/**", replay_capacty=5))
     with pytest.raises(ConfigError, match=r"'quite_unlike': sql-ros params lists them"):
         read(_section("/**", quite_unlike=5))
@@ -75,7 +77,9 @@ def test_sections_of_other_namespaces_are_left_to_their_stacks(read):
 
 
 def test_a_file_for_other_namespaces_alone_is_refused(read):
-    with pytest.raises(ConfigError, match="no section is for namespace 'left', it has: /right/actor"):
+    with pytest.raises(
+        ConfigError, match="no section is for namespace 'left', it has: /right/actor"
+    ):
         read(_section("/right/actor", seed=2))
 
 
@@ -85,7 +89,9 @@ def test_a_section_of_no_node_is_refused(read, name):
         read(_section(name, seed=2))
 
 
-@pytest.mark.parametrize("content", [3, {"seed": 3}, {"ros__parameters": 3}, {"ros__parameters": {}, "actor": {}}])
+@pytest.mark.parametrize(
+    "content", [3, {"seed": 3}, {"ros__parameters": 3}, {"ros__parameters": {}, "actor": {}}]
+)
 def test_a_section_of_another_form_is_refused(read, content):
     with pytest.raises(ConfigError, match="must hold 'ros__parameters:'"):
         read(yaml.safe_dump({"actor": content}))

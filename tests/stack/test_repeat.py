@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sql_ros.core.run_folder import RUN_FILE
+from sql_ros.common.run_folder import RUN_FILE
 from sql_ros.stack.description import claim_run_dir, sawyer_stack
 from sql_ros.stack.settings import read_settings
 
@@ -23,7 +23,13 @@ def _command(**given: str) -> str:
 def test_the_command_has_every_argument_that_was_given(folder):
     params = folder / "my params.yaml"
     params.write_text("actor:\n  ros__parameters: {seed: 1}\n")
-    given = {"task": "ur5e_reach", "namespace": "/left", "params_file": str(params), "sim": "false", "seed": "4"}
+    given = {
+        "task": "ur5e_reach",
+        "namespace": "/left",
+        "params_file": str(params),
+        "sim": "false",
+        "seed": "4",
+    }
     words = shlex.split(_command(**given))
     assert words[:4] == ["ros2", "launch", "sql_ros", "sawyer_stack.launch.py"]
     assert dict(word.split(":=") for word in words[4:]) == given
@@ -42,19 +48,28 @@ def test_the_command_names_the_policy_that_a_link_pointed_to(folder):
     (folder / "runs" / "second").mkdir(parents=True)
     (folder / "runs" / "latest").symlink_to("second")
     (folder / "runs" / "second" / "policy.onnx").write_bytes(b"")
-    assert "policy:=runs/second/policy.onnx" in _command(mode="play", policy="runs/latest/policy.onnx")
+    assert "policy:=runs/second/policy.onnx" in _command(
+        mode="play", policy="runs/latest/policy.onnx"
+    )
 
 
 def test_the_command_repeats_the_run():
     """Read again, it gives the same arguments."""
-    given = {"task": "ur5e_reach", "namespace": "cell/left", "realtime_factor": "2", "most_transitions": "50"}
+    given = {
+        "task": "ur5e_reach",
+        "namespace": "cell/left",
+        "realtime_factor": "2",
+        "most_transitions": "50",
+    }
     words = shlex.split(_command(**given))
     again = dict(word.split(":=") for word in words[4:])
     assert _command(**again) == _command(**given)
     assert read_settings(again).args == read_settings(given).args
 
 
-@pytest.mark.parametrize(("namespace", "part"), [("", ""), ("left", "left-"), ("/cell/left", "cell-left-")])
+@pytest.mark.parametrize(
+    ("namespace", "part"), [("", ""), ("left", "left-"), ("/cell/left", "cell-left-")]
+)
 def test_the_folders_of_two_namespaces_differ(namespace, part):
     name = sawyer_stack({"namespace": namespace, "seed": "3"}).run_dir.name
     time, rest = name[:16], name[16:]

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from sql_ros.core.errors import CONFIG_EXIT_CODE
-from sql_ros.core.parent import ACTIVE, report_active
+from sql_ros.common.child_process import ACTIVE, report_active
+from sql_ros.common.errors import CONFIG_EXIT_CODE
 from sql_ros.stack.processes import NodeProcess
 from sql_ros.stack.restarts import MOST_RESTARTS, Restarts
 
@@ -55,7 +55,9 @@ def test_a_process_that_crashes_again_and_again_is_given_up(marker):
 def test_an_end_by_a_signal_before_activation_says_what_to_do(marker):
     restarts = Restarts(NodeProcess("learner", {}, respawns=True), marker)
     said = restarts.describe(-signal.SIGKILL)
-    assert said.startswith("learner ended with exit code -9 (SIGKILL) before it was active. The kernel kills")
+    assert said.startswith(
+        "learner ended with exit code -9 (SIGKILL) before it was active. The kernel kills"
+    )
     assert "trainer.replay_capacity" in said
     report_active()
     assert restarts.describe(-signal.SIGKILL) == "learner ended with exit code -9 (SIGKILL)"

@@ -1,19 +1,20 @@
-"""Driver doubles: nodes that play an arm's ROS 2 driver on the wire, and a table of cases for them.
+"""Simulated drivers of arms, and a table of cases in which the stack runs beside them.
 
-Written from the published documentation of ros2_control (joint_state_broadcaster, joint_trajectory_controller,
-forward_command_controller, JointGroup controllers), ur_robot_driver, franka_ros2, ros2_kortex and
-Intera. Messages are built here from rclpy types, apart from the conversions of `sql_ros.nodes`.
+They are written from the published documentation of ros2_control (joint_state_broadcaster,
+joint_trajectory_controller, forward_command_controller, JointGroup controllers), ur_robot_driver,
+franka_ros2, ros2_kortex and Intera. Messages are built here from rclpy types, without the
+conversions of `sql_ros.nodes`. A simulated driver is called a double.
 
 ==================  ========================================================================
 module              content
 ==================  ========================================================================
-controllers         what a controller makes of commands; pure
+controllers         set-points that a controller makes of commands; pure
 plant               joints that follow a controller; pure
-recorder            what a safety engineer asks of a run; pure
+recorder            safety figures of a run; pure
 states              a `JointState` as drivers fill it
-arms, cases, table  the arms, the cases, and which cases are tried on which arm and in which mode
-double              the ROS node; `intera`: what a Sawyer has beside it
-stack               the stack under test: files, process, diagnostics
+arms, cases, table  the arms, the cases, and which case is played on which arm and in which mode
+double              the ROS node; `intera`: the topics that a Sawyer has beside it
+stack_under_test    the stack: files, process, terminal output
 row, verify         one case from start to verdict; all of them
 ==================  ========================================================================
 """

@@ -1,6 +1,7 @@
-"""`python -m sql_ros.checks.drivers ARM`: play an arm's driver in a terminal, until Ctrl-C.
+"""`python -m sql_ros.checks.drivers ARM`: run the simulated driver of an arm in a terminal, until
+Ctrl-C.
 
-With it a walkthrough can be followed where there is neither a robot nor its maker's simulator.
+With it a walkthrough can be followed without a robot and without its maker's simulator.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sql_ros.checks.drivers.arms import ARMS
 from sql_ros.checks.drivers.cases import PLAY
 from sql_ros.checks.drivers.double import DriverDouble
 from sql_ros.checks.drivers.row import make_double
-from sql_ros.checks.drivers.table import Row
+from sql_ros.checks.drivers.table import DriverRow
 from sql_ros.robot.tasks import load_task
 from sql_ros.stack.arguments import check_domain
 
@@ -22,7 +23,7 @@ REPORT_S = 1.0
 
 
 def main() -> int:
-    """Play the driver of an arm; print once a second what it sees."""
+    """Run the driver of an arm; print once a second what it receives. Return exit code 0."""
     parser = argparse.ArgumentParser(
         prog="python -m sql_ros.checks.drivers",
         description="Play the driver of an arm: joint states, one controller. Ctrl-C ends it.",
@@ -33,7 +34,7 @@ def main() -> int:
     check_domain()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     task = load_task(arm.task)
-    row = Row(arm, PLAY, "nominal")
+    row = DriverRow(arm, PLAY, "nominal")
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     double = make_double(row, task.robot, task.config, domain)
     double.load_controller()
@@ -48,7 +49,7 @@ def main() -> int:
 
 
 def _line(double: DriverDouble) -> str:
-    """Return what the driver sees: joint angles [rad], commands so far, the actor's status."""
+    """Return joint angles [rad], number of commands and the actor's status as a line of text."""
     angles = " ".join(f"{angle:6.3f}" for angle in double.plant.position)
     commands = double.recorder.record.commands
     return f"joints [{angles}] rad, {commands} commands, actor: {double.status or 'not heard'}"

@@ -1,8 +1,8 @@
-"""The shipped arms as their drivers present them, known here and not read from robot files."""
+"""The shipped arms as their drivers present them, written here instead of read from robot files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sql_ros.checks.drivers.states import StateHabits
 
@@ -12,20 +12,21 @@ POLICY = "config/policies/sawyer_stack.onnx"  # relative to the share folder
 
 @dataclass(frozen=True)
 class ArmDouble:
-    """An arm and the one controller that takes its commands.
+    """An arm, and the one controller that takes its commands.
 
     Attributes:
-        name: of the double.
-        task: name of a file in config/tasks/, of which policies are tried.
-        mode: command mode of the task.
-        interface: command interface of the controller: position, velocity or effort.
-        controller: name of the controller, and of its node.
-        controller_type: its plugin.
-        topic: of the controller's commands.
-        habits: of the driver's state publisher.
-        robot: keys that the arm's robot file needs beside the shipped ones.
-        policy: shipped policy of the task, relative to the share folder; empty: an untrained one.
-        state_topic: of the joint states.
+        name: Of the double.
+        task: Name of a file in config/tasks/; its policies are played.
+        mode: Command mode of the task.
+        interface: Command interface of the controller: "position", "velocity" or "effort".
+        controller: Name of the controller, and of its node.
+        controller_type: Plugin of the controller.
+        topic: Topic of the controller's commands.
+        habits: Of the driver's state publisher.
+        robot: Keys that the arm's robot file needs beside the shipped ones.
+        policy: Shipped policy of the task, relative to the share folder; empty: an untrained one.
+        state_topic: Topic of the joint states.
+        from_desired: The parameter `interpolate_from_desired_state` of its trajectory controller.
         needs: Python module without which the arm cannot be played; empty: none.
     """
 
@@ -40,6 +41,7 @@ class ArmDouble:
     robot: dict[str, object] = field(default_factory=dict)
     policy: str = ""
     state_topic: str = "joint_states"
+    from_desired: bool = False
     needs: str = ""
 
 
@@ -75,6 +77,7 @@ UR5E = ArmDouble(
     topic="scaled_joint_trajectory_controller/joint_trajectory",
     habits=StateHabits(rate_hz=500.0, order="sorted"),  # e-Series: 500 Hz
 )
+UR5E_DESIRED = replace(UR5E, name="ur5e_desired", from_desired=True)
 SAWYER_INTERA = ArmDouble(
     name="sawyer_intera",
     task="sawyer_reach",
@@ -91,4 +94,6 @@ SAWYER_INTERA = ArmDouble(
     state_topic="/robot/joint_states",
     needs="intera_core_msgs.msg",
 )
-ARMS = {arm.name: arm for arm in (SAWYER_VELOCITY, SAWYER_TORQUE, UR5E, SAWYER_INTERA)}
+ARMS = {
+    arm.name: arm for arm in (SAWYER_VELOCITY, SAWYER_TORQUE, UR5E, UR5E_DESIRED, SAWYER_INTERA)
+}

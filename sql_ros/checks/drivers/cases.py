@@ -1,49 +1,74 @@
-"""The cases: what a driver does, and what the stack must do then. Data; `row.py` plays them."""
+"""The cases as data: actions of a driver, and the reactions that the stack must show. `row.py`
+plays them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-PLAY, TRAIN, TRIALS = MODES = ("play", "train", "trials")
+PLAY = "play"
+TRAIN = "train"
+TRIALS = "trials"
+MODES = (PLAY, TRAIN, TRIALS)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a case: an expectation, or something that is done.
+    """One step of a case: an expected reaction, or an action.
 
-    ==========  ===============================================================================
+    ==========
+    =====================================================================================
     kind        meaning
-    ==========  ===============================================================================
+    ==========
+    =====================================================================================
     moves       the arm moves, as it is commanded
-    holds       /diagnostics says a hold with all `words`, and the arm rests; before the first
+    holds       /diagnostics reports a hold with all `words`, and the arm rests; before the first
                 motion it has not moved at all
-    notices     /diagnostics says a hold with all `words`, which may end by itself
-    refused     the start ends with exit code 2, all `words` on the terminal, and no command left
-    silent      no command leaves, and the arm does not move
+    waits       /diagnostics reports that a start is needed, with all `words`, and the arm rests
+    until
+                `~/start` is called
+    identifies  /diagnostics reports that the arm is being identified
+    resumes     the arm moves again, after a call of `~/start` where one is needed
+    refused     the start ends with exit code 2 and all `words` on the terminal, without a command
+    silent      no command is sent, and the arm does not move
+    notices     as holds, but the arm may have moved before
     rests       the arm comes to rest within `words[0]` [s] of the action before
-    learns      transitions reach the replay topic
-    asks        the trials ask their operator for something, with `words[0]`
-    tries       the trials are over, with all `words` in its report
-    do          `words[0]` is done: an action of `double.DriverDouble`, or of `stack.Stack`
-    ==========  ===============================================================================
+    learns      transitions are published on the replay topic
+    asks        the trials ask their operator for something: the prompt begins with `words[0]`
+    tries       the trials are over, with all `words` in their report
+    do          `words[0]` is done: a method of `DriverDouble`, or of `StackUnderTest`
+    ==========
+    =====================================================================================
+
+    Attributes:
+        kind: A row of this table.
+        words: As the table says.
     """
 
     kind: str
     words: tuple[str, ...] = ()
 
 
-MOVES, SILENT = Step("moves"), Step("silent")
-LEARNS, TRIES = Step("learns"), Step("tries")
+MOVES = Step("moves")
+SILENT = Step("silent")
+WAITS = Step("waits")
+RESUMES = Step("resumes")
+WAITS_TO_IDENTIFY = Step("waits", ("not identified yet",))
+IS_IDENTIFIED = Step("waits", ("the arm is identified", "latency"))
+LEARNS = Step("learns")
+TRIES = Step("tries")
 
 
 def holds(*words: str) -> Step:
-    """Return the step in which the stack holds and says these words."""
+    """Return the step in which the stack holds and reports these words."""
     return Step("holds", words)
 
 
 def notices(*words: str) -> Step:
-    """Return the step in which the stack says these words of a hold that it may try to end."""
+    """Return the step in which the stack detects an error in the arm's motion, holds and reports
+    these words.
+    """
     return Step("notices", words)
 
 
@@ -57,25 +82,35 @@ def rests(seconds: float) -> Step:
     return Step("rests", (str(seconds),))
 
 
+def asks(word: str) -> Step:
+    """Return the step in which the trials ask their operator for something."""
+    return Step("asks", (word,))
+
+
 def do(action: str) -> Step:
-    """Return the step in which something is done."""
+    """Return the step in which an action is done."""
     return Step("do", (action,))
 
 
 @dataclass(frozen=True)
-class Case:
-    """What a driver does, and what the stack must do.
+class DriverCase:
+    """Actions of a driver, and the reactions that the stack must show.
 
     Attributes:
-        steps: in order.
-        habits: fields of `StateHabits` that differ from the arm's.
-        controller: "active"; "none" at first; "other": of another type than the arm's topic needs.
-        robot: keys of the robot file that differ from the arm's; None: the key is left out.
-        arguments: launch arguments.
-        start: "stack", or "actor": that node alone.
-        protocol: of trials, as in config/trials/.
-        servo_s: time constant with which a joint follows its command [s].
-        speed_slider: of the pendant: share at which a trajectory progresses.
+        steps: In order.
+        habits: Fields of `StateHabits` that differ from the arm's.
+        controller: "active"; "none": not loaded at first; "other": of another type than the arm's
+            topic
+            needs.
+        robot: Keys of the robot file that differ from the arm's; None: the key is left out.
+        arguments: Launch arguments by name.
+        start: "stack", or "actor": only that node.
+        protocol: Of trials, in YAML as in config/trials/.
+        servo_s: Time constant with which a joint follows its command [s].
+        speed_slider: Of the pendant: share of its speed at which a trajectory progresses.
+        wiring: Error of the driver in passing commands on: see `wiring_matrix`.
+        is_known: A record says that the arm was identified.
+        described: Universal Robots arm of `robot_description`, see `urdf.py`; empty: not published.
     """
 
     steps: tuple[Step, ...]
@@ -87,77 +122,136 @@ class Case:
     protocol: str = "repeats: 50\nundisturbed: [0]\n"
     servo_s: float = 0.01
     speed_slider: float = 1.0
+    wiring: str = "right"
+    is_known: bool = True
+    described: str = ""
 
     @property
     def is_calm(self) -> bool:
-        """Nothing happens in it for which the arm should be held."""
+        """Return whether the case has no reason to hold the arm."""
         return {step.kind for step in self.steps} <= {"moves", "learns", "tries"}
 
 
 FROM_POSITION = {"velocity_from_position": True}
 
-CASES: dict[str, Case] = {
+CASES: dict[str, DriverCase] = {
     # --- habits that are accepted
-    "nominal": Case((MOVES,)),
-    "best_effort": Case((MOVES,), {"reliable": False}),
-    "rate_125": Case((MOVES,), {"rate_hz": 125.0}),
-    "rate_250": Case((MOVES,), {"rate_hz": 250.0}),
-    "rate_1000": Case((MOVES,), {"rate_hz": 1000.0, "reliable": False}),
-    "order_reversed": Case((MOVES,), {"order": "reversed"}),
-    "gripper_inside": Case((MOVES,), {"gripper": "inside"}),
-    "gripper_beside": Case((MOVES,), {"gripper": "beside"}),
-    "prefix": Case((MOVES,), {"prefix": "left_"}, robot={"joint_prefix": "left_"}),
-    "effort_nan": Case((MOVES,), {"effort": "nan"}),
-    "effort_empty": Case((MOVES,), {"effort": "empty"}),
-    "velocity_empty_option": Case((MOVES,), {"velocity": "empty"}, robot=FROM_POSITION),
-    "velocity_nan_option": Case((MOVES,), {"velocity": "nan"}, robot=FROM_POSITION),
-    "jitter": Case((MOVES,), {"jitter": 0.9}),
-    "dropouts": Case((MOVES,), {"dropout": 0.3}),
-    "encoder_noise": Case((MOVES,), {"noise_rad": 1e-4}),
-    "encoder_noise_option": Case((MOVES,), {"noise_rad": 1e-4, "velocity": "nan"}, robot=FROM_POSITION),
-    "stamps_zero": Case((MOVES,), {"stamps": "zero"}),
-    "other_clock": Case((MOVES,), {"stamps": "other_clock"}),
-    "clock_steps_back": Case((MOVES, do("step_clock"), MOVES)),
-    "slow_servo": Case((MOVES,), servo_s=0.05),
-    "speed_slider": Case((MOVES,), speed_slider=0.5),
-    "driver_restarts": Case((MOVES, do("restart_driver"), MOVES)),
+    "nominal": DriverCase((MOVES,)),
+    "best_effort": DriverCase((MOVES,), {"reliable": False}),
+    "rate_125": DriverCase((MOVES,), {"rate_hz": 125.0}),
+    "rate_250": DriverCase((MOVES,), {"rate_hz": 250.0}),
+    "rate_1000": DriverCase((MOVES,), {"rate_hz": 1000.0, "reliable": False}),
+    "order_reversed": DriverCase((MOVES,), {"order": "reversed"}),
+    "gripper_inside": DriverCase((MOVES,), {"gripper": "inside"}),
+    "gripper_beside": DriverCase((MOVES,), {"gripper": "beside"}),
+    "prefix": DriverCase((MOVES,), {"prefix": "left_"}, robot={"joint_prefix": "left_"}),
+    "effort_nan": DriverCase((MOVES,), {"effort": "nan"}),
+    "effort_empty": DriverCase((MOVES,), {"effort": "empty"}),
+    "velocity_empty_option": DriverCase((MOVES,), {"velocity": "empty"}, robot=FROM_POSITION),
+    "velocity_nan_option": DriverCase((MOVES,), {"velocity": "nan"}, robot=FROM_POSITION),
+    "jitter": DriverCase((MOVES,), {"jitter": 0.9}),
+    "dropouts": DriverCase((MOVES,), {"dropout": 0.3}),
+    "encoder_noise": DriverCase((MOVES,), {"noise_rad": 1e-4}),
+    "encoder_noise_option": DriverCase(
+        (MOVES,), {"noise_rad": 1e-4, "velocity": "nan"}, robot=FROM_POSITION
+    ),
+    "stamps_zero": DriverCase((MOVES,), {"stamps": "zero"}),
+    "other_clock": DriverCase((MOVES,), {"stamps": "other_clock"}),
+    "clock_steps_back": DriverCase((MOVES, do("step_clock"), MOVES)),
+    "slow_servo": DriverCase((MOVES,), servo_s=0.05),
+    "speed_slider": DriverCase((MOVES,), speed_slider=0.5),
+    "driver_restarts": DriverCase((MOVES, do("restart_driver"), RESUMES)),
     # --- habits that are a hold
-    "velocity_empty": Case((holds("velocity_from_position"),), {"velocity": "empty"}),
-    "velocity_nan": Case((holds("velocity_from_position"),), {"velocity": "nan"}),
-    "stamps_frozen": Case((holds("stamp"),), {"stamps": "frozen"}),
-    "name_twice": Case((holds("{joint}"),), {"duplicate": True}),
-    "two_publishers": Case((holds("{driver}", "{other}"),), {"second": True}),
-    "second_publisher_comes": Case((MOVES, do("second_on"), holds("{driver}", "{other}"), do("second_off"), MOVES)),
-    "other_joints": Case((SILENT,), {"prefix": "right_"}, robot={"joint_prefix": "left_"}),
-    "states_stop": Case((MOVES, do("silence"), holds("state_too_old"), do("speak"), MOVES)),
+    "velocity_empty": DriverCase((holds("velocity_from_position"),), {"velocity": "empty"}),
+    "velocity_nan": DriverCase((holds("velocity_from_position"),), {"velocity": "nan"}),
+    "stamps_frozen": DriverCase((holds("stamp"),), {"stamps": "frozen"}),
+    "name_twice": DriverCase((holds("{joint}"),), {"duplicate": True}),
+    "two_publishers": DriverCase((holds("{driver}", "{other}"),), {"second": True}),
+    "second_publisher_comes": DriverCase(
+        (
+            MOVES,
+            do("start_second_publisher"),
+            holds("{driver}", "{other}"),
+            do("end_second_publisher"),
+            WAITS,
+            MOVES,
+        )
+    ),
+    "other_joints": DriverCase((SILENT,), {"prefix": "right_"}, robot={"joint_prefix": "left_"}),
+    "states_stop": DriverCase(
+        (MOVES, do("stop_states"), holds("state_too_old"), do("resume_states"), WAITS, MOVES)
+    ),
     # --- controllers
-    "controller_late": Case((holds("{controller}"), do("load_controller"), MOVES), controller="none"),
-    "controller_dies": Case((MOVES, do("unload_controller"), holds("{controller}"), do("load_controller"), MOVES)),
-    "controller_other_type": Case((holds("{controller}"),), controller="other"),
-    "mode_without_controller": Case((refused("controllers", "{mode}"),), robot={"controllers": {}}),
-    "effort_not_accepted": Case(
+    "controller_late": DriverCase(
+        (holds("{controller}"), do("load_controller"), MOVES), controller="none"
+    ),
+    "controller_dies": DriverCase(
+        (MOVES, do("unload_controller"), holds("{controller}"), do("load_controller"), WAITS, MOVES)
+    ),
+    "controller_other_type": DriverCase((holds("{controller}"),), controller="other"),
+    "mode_without_controller": DriverCase(
+        (refused("controllers", "{mode}"),), robot={"controllers": {}}
+    ),
+    "effort_not_accepted": DriverCase(
         (refused("accept_effort_without_timeout"),),
         robot={"accept_effort_without_timeout": None},
     ),
-    "protective_stop": Case((MOVES, do("stop"), notices("not_following"), do("release"), MOVES)),
-    "release_during_attempt": Case((MOVES, do("stop"), notices("not_following"), do("release_during_attempt"), MOVES)),
+    "protective_stop": DriverCase(
+        (MOVES, do("stop"), holds("not_following"), do("release"), WAITS, MOVES)
+    ),
+    "started_while_stopped": DriverCase(
+        (MOVES, do("stop"), holds("not_following"), do("release_after_start"), RESUMES)
+    ),
+    # --- drivers that execute commands wrongly
+    "sign_flipped": DriverCase(
+        (notices("not_following", "{second}", "against its commands"),), wiring="flipped"
+    ),
+    "joints_swapped": DriverCase((notices("not_following", "was told"),), wiring="swapped"),
+    "scale_doubled": DriverCase(
+        (notices("not_following", "{second}", "times as far"),), wiring="doubled"
+    ),
+    "identified": DriverCase(
+        (WAITS_TO_IDENTIFY, Step("identifies"), IS_IDENTIFIED, MOVES), is_known=False
+    ),
+    "identified_wrong_sign": DriverCase(
+        (WAITS_TO_IDENTIFY, notices("start_needed", "not_following", "{second}", "sign")),
+        wiring="flipped",
+        is_known=False,
+    ),
+    "described": DriverCase(
+        (MOVES,), {"prefix": "left_"}, robot={"joint_prefix": "left_"}, described="ur5e"
+    ),
+    "another_arm_described": DriverCase((holds("wrong_arm", "mm away"),), described="ur5"),
     # --- ends
-    "actor_killed": Case((MOVES, do("kill_actor"), rests(0.3))),
-    "stack_killed": Case((MOVES, do("kill_stack"), rests(0.5))),
-    "stack_terminated": Case((MOVES, do("terminate_stack"), rests(0.5))),
+    "actor_killed": DriverCase((MOVES, do("kill_actor"), rests(0.3))),
+    "stack_killed": DriverCase((MOVES, do("kill_stack"), rests(0.5))),
+    "stack_terminated": DriverCase((MOVES, do("terminate_stack"), rests(0.5))),
     # --- starts
-    "dry_run": Case((SILENT,), arguments={"dry_run": "true"}),
-    "learner_missing": Case((holds("learner_missing"),), start="actor"),
-    "resume_mistyped": Case((refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}),
-    "policy_of_another_arm": Case((refused("policy"),), arguments={"policy": "{foreign_policy}"}),
+    "dry_run": DriverCase((SILENT,), arguments={"dry_run": "true"}),
+    "learner_missing": DriverCase((holds("learner_missing"),), start="actor"),
+    "resume_mistyped": DriverCase(
+        (refused("nowhere"),), arguments={"run_dir": "runs/nowhere", "resume": "true"}
+    ),
+    "policy_of_another_arm": DriverCase(
+        (refused("policy"),), arguments={"policy": "{foreign_policy}"}
+    ),
     # --- training and trials
-    "trained": Case((MOVES, LEARNS)),
-    "tried": Case((MOVES, TRIES), protocol="repeats: 1\nundisturbed: [0]\n"),
-    "pushed_effort_nan": Case(
-        (MOVES, Step("asks", ("push",)), do("push"), Step("tries", ("by motion alone",))),
+    "trained": DriverCase((MOVES, LEARNS)),
+    "tried": DriverCase((MOVES, TRIES), protocol="repeats: 1\nundisturbed: [0]\n"),
+    "pushed_effort_nan": DriverCase(
+        (
+            MOVES,
+            asks("the arm stands: lay a hand"),
+            do("confirm"),
+            asks("push "),
+            do("push"),
+            asks("step out"),
+            do("confirm"),
+            Step("tries", ("by motion alone",)),
+        ),
         {"effort": "nan"},
         protocol="repeats: 1\nundisturbed: []\npush_n: [20]\n",
     ),
     # --- Rethink's own interface
-    "emergency_stop": Case((MOVES, do("press"), holds("emergency stop"))),
+    "emergency_stop": DriverCase((MOVES, do("press"), holds("emergency stop"))),
 }

@@ -1,4 +1,5 @@
-"""What the controllers of ros2_control make of commands: pure, times in [s] of any one clock.
+"""Set-points that the controllers of ros2_control make of commands; pure, times in [s] of any one
+clock.
 
 Sources: documentation of ros2_controllers (joint_trajectory_controller, forward_command_controller,
 velocity_controllers, effort_controllers); Intera's API reference for the joint commands of Sawyer.
@@ -7,89 +8,249 @@ velocity_controllers, effort_controllers); Intera's API reference for the joint 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Vector = npt.NDArray[np.float64]
+from sql_ros.robot.arm import Vector
+
+JOINS_RAD = 1e-4  # distance from the earlier trajectory below which a new one joins it
+# largest velocity of a last point that joint_trajectory_controller accepts [rad/s]
+NO_VELOCITY = float(np.finfo(np.float32).eps)
 
 
 class CommandError(Exception):
     """A command that the controller would refuse; the command before stays in force."""
 
 
+class Point(NamedTuple):
+    """A point of a trajectory.
+
+    Attributes:
+        time_s: Time from the start of the trajectory [s].
+        positions: Of the joints [rad].
+        velocities: Of the joints [rad/s]; empty: not given.
+    """
+
+    time_s: float
+    positions: Sequence[float]
+    velocities: Sequence[float] = ()
+
+
+class _Knot(NamedTuple):
+    """A point of a trajectory in the controller's joint order.
+
+    Attributes:
+        time_s: Time from the start of the trajectory [s].
+        position: (N,) [rad].
+        velocity: (N,) [rad/s]; None: not given.
+    """
+
+    time_s: float
+    position: Vector
+    velocity: Vector | None
+
+
 class TrajectoryController:
     """A joint_trajectory_controller on position interfaces.
 
-    It interpolates from where the arm is to each point in turn, and holds the last point for ever.
-    A new trajectory replaces the one under way.
+    It goes to each point in turn and holds the last one: by cubic splines where both ends of a
+    segment
+    have velocities, otherwise linearly. A new trajectory replaces the one under way. Its first
+    segment
+    begins at the measured position and velocity, or, with `interpolate_from_desired_state`, at the
+    set-point of the trajectory before.
 
     Args:
-        joints: names, in the order of the controller's parameter `joints`.
-        position: of the arm at activation (N,) [rad], held until a trajectory comes.
-        speed: share at which a trajectory progresses, as the scaled controller has it.
+        joints: Names, in the order of the controller's parameter `joints`.
+        position: Of the arm at activation (N,) [rad], held until a trajectory comes.
+        speed: Share of its speed at which a trajectory progresses, as in the scaled controller.
+        from_desired: The controller's parameter `interpolate_from_desired_state`.
+
+    Attributes:
+        joined_speed: Speed of the last trajectory up to its first point (N,) [rad/s], if it joins
+            the
+            one before: it begins on the straight line of that one and brakes evenly to its last
+                point.
+            None otherwise.
+        left_speed: Speed of the one before where they join (N,) [rad/s]; None where they do not.
     """
 
     interface = "position"
 
-    def __init__(self, joints: Sequence[str], position: Vector, speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        joints: Sequence[str],
+        position: Vector,
+        speed: float = 1.0,
+        *,
+        from_desired: bool = False,
+    ) -> None:
         self._speed = speed
+        self._from_desired = from_desired
         self._joints = list(joints)
-        self._times = np.zeros(1)
-        self._points = np.array([position], np.float64)
+        self._start_s = 0.0
+        # begin, first point, end, speed
+        self._way: tuple[Vector, Vector, Vector, Vector] | None = None
+        self.joined_speed: Vector | None = None
+        self.left_speed: Vector | None = None
+        position = np.array(position, np.float64)
+        self._knots = [_Knot(0.0, position, np.zeros_like(position))]
 
     def take_trajectory(
         self,
         now: float,
         names: Sequence[str],
-        points: Sequence[tuple[float, Sequence[float]]],
+        points: Sequence[Point],
         position: Vector,
+        velocity: Vector,
     ) -> Vector:
         """Start a trajectory now.
 
         Args:
-            now: time of arrival [s].
-            names: of joints, in any order, all of them.
-            points: time from start [s] and positions [rad], in the order of `names`.
-            position: of the arm (N,) [rad], in the order of the controller.
+            now: Time of arrival [s].
+            names: Of all joints, in any order.
+            points: With values in the order of `names`.
+            position: Of the arm (N,) [rad], in the order of the controller.
+            velocity: Of the arm (N,) [rad/s], in the order of the controller.
 
         Returns:
-            The last point (N,) [rad], in the order of the controller.
+            The first point (N,) [rad], in the order of the controller.
 
         Raises:
-            CommandError: other joints, no points, wrong lengths, times that do not grow, or a value
-                that is not finite.
+            CommandError: The trajectory has other joints, no points, wrong lengths, times that do
+                not grow,
+                a value that is not finite, or a last point with a velocity.
         """
         if sorted(names) != sorted(self._joints):
             raise CommandError(f"trajectory for {list(names)}, expected {self._joints}")
         if not points:
             raise CommandError("trajectory without points")
-        times = np.array([0.0, *(time for time, _ in points)])
+        order = [list(names).index(joint) for joint in self._joints]
+        knots = [_Knot(point.time_s, *_in_order(point, order)) for point in points]
+        times = np.array([0.0, *(point.time_s for point in points)])
         if (np.diff(times) < 0.0).any() or (np.diff(times[1:]) <= 0.0).any():
             raise CommandError(f"times from start {times[1:].tolist()} do not grow")
-        if any(len(values) != len(self._joints) for _, values in points):
-            raise CommandError(f"a point does not have {len(self._joints)} positions")
-        order = [list(names).index(joint) for joint in self._joints]
-        targets = np.array([[values[index] for index in order] for _, values in points])
-        if not np.isfinite(targets).all():
-            raise CommandError(f"positions are not finite: {targets.tolist()}")
-        self._times = now + times / self._speed
-        self._points = np.vstack((position, targets))
-        return np.asarray(targets[-1])
+        last = knots[-1].velocity
+        if last is not None and np.abs(last).max() > NO_VELOCITY:
+            raise CommandError(f"velocity of the last point is not zero: {last.tolist()}")
+        before = self._sample(now) if self._from_desired else (position, velocity)
+        self._start_s = now
+        self._knots = [_Knot(0.0, *before), *knots]
+        self._join(knots[0], knots[-1])
+        return knots[0].position
 
     def setpoint(self, now: float) -> Vector:
-        """Return the position command at a time (N,) [rad]."""
-        columns = [np.interp(now, self._times, column) for column in self._points.T]
-        return np.array(columns)
+        """Return the position command at a time [s]: (N,) [rad]."""
+        return self._sample(now)[0]
+
+    def _join(self, first: _Knot, last: _Knot) -> None:
+        """Set `joined_speed` and `left_speed` for a new trajectory.
+
+        Args:
+            first: Its first point.
+            last: Its last point.
+        """
+        before = self._way
+        self._way = self.joined_speed = self.left_speed = None
+        if last is first:
+            return
+        speed = 2.0 * (last.position - first.position) / (last.time_s - first.time_s)
+        begin = first.position - first.time_s * speed
+        self._way = begin, first.position, last.position, speed
+        if before is None or _distance(begin, before[0], before[2]) >= JOINS_RAD:
+            return
+        _, turn, end, left = before
+        brake = end - turn
+        share = (
+            min(max(float((begin - turn) @ brake / (brake @ brake)), 0.0), 1.0)
+            if brake.any()
+            else 0.0
+        )
+        self.joined_speed = speed
+        self.left_speed = left * np.sqrt(1.0 - share)  # even braking, by the share of its way
+
+    def _sample(self, now: float) -> tuple[Vector, Vector]:
+        """Return positions (N,) [rad] and velocities (N,) [rad/s] of the trajectory at a
+        time [s].
+        """
+        time_s = max((now - self._start_s) * self._speed, 0.0)
+        after = next(
+            (index for index, knot in enumerate(self._knots) if knot.time_s > time_s), None
+        )
+        if after is not None:
+            return _between(self._knots[after - 1], self._knots[after], time_s)
+        last = self._knots[-1].position
+        return last, np.zeros_like(last)
+
+
+def _distance(position: Vector, begin: Vector, end: Vector) -> float:
+    """Return the distance of a position from a straight line between two others, by the farthest
+    joint [rad].
+
+    Args:
+        position: (N,) [rad].
+        begin: Begin of the line (N,) [rad].
+        end: End of the line (N,) [rad].
+    """
+    way = end - begin
+    length = float(way @ way)
+    share = min(max(float((position - begin) @ way) / length, 0.0), 1.0) if length else 0.0
+    return float(np.abs(position - begin - share * way).max())
+
+
+def _in_order(point: Point, order: Sequence[int]) -> tuple[Vector, Vector | None]:
+    """Return positions (N,) and velocities (N,), or None, of a point in the controller's order.
+
+    Args:
+        point: The point.
+        order: Index in the point of each joint of the controller.
+
+    Raises:
+        CommandError: A number of values is wrong, or a value is not finite.
+    """
+    values: list[Vector] = []
+    for what, given in (("positions", point.positions), ("velocities", point.velocities)):
+        if what == "velocities" and not len(given):
+            return values[0], None
+        if len(given) != len(order):
+            raise CommandError(f"a point has {len(given)} {what}, expected {len(order)}")
+        values.append(np.array([given[index] for index in order], np.float64))
+        if not np.isfinite(values[-1]).all():
+            raise CommandError(f"{what} are not finite: {values[-1].tolist()}")
+    return values[0], values[1]
+
+
+def _between(start: _Knot, end: _Knot, time_s: float) -> tuple[Vector, Vector]:
+    """Interpolate between two points of a trajectory.
+
+    Args:
+        start: Point before the time.
+        end: Point after the time.
+        time_s: Time from the start of the trajectory [s].
+
+    Returns:
+        Positions (N,) [rad] and velocities (N,) [rad/s].
+    """
+    duration = end.time_s - start.time_s
+    left = time_s - start.time_s
+    mean = (end.position - start.position) / duration
+    if start.velocity is None or end.velocity is None:
+        return start.position + mean * left, mean
+    bend = (3.0 * mean - 2.0 * start.velocity - end.velocity) / duration
+    twist = (start.velocity + end.velocity - 2.0 * mean) / duration**2
+    position = start.position + left * (start.velocity + left * (bend + left * twist))
+    return position, start.velocity + left * (2.0 * bend + 3.0 * left * twist)
 
 
 class GroupController:
-    """A forward_command_controller, or a JointGroup controller: an array without joint names.
+    """A forward_command_controller or a JointGroup controller, whose commands are arrays without
+    names.
 
     It keeps the last command for ever, in the order of its parameter `joints`.
 
     Args:
-        joints: names, in the order of the controller's parameter `joints`.
+        joints: Names, in the order of the controller's parameter `joints`.
         interface: "velocity" [rad/s] or "effort" [N m].
     """
 
@@ -102,7 +263,7 @@ class GroupController:
         """Keep a command (N,) and return it.
 
         Raises:
-            CommandError: another number of values, or one that is not finite.
+            CommandError: The number of values is wrong, or one is not finite.
         """
         if len(values) != self._count:
             raise CommandError(f"{len(values)} values, expected {self._count}")
@@ -112,7 +273,7 @@ class GroupController:
         return self._last
 
     def setpoint(self, now: float) -> Vector:
-        """Return the last command (N,); zeros before the first."""
+        """Return the last command (N,); zeros before the first. The time [s] has no effect."""
         return np.zeros(self._count) if self._last is None else self._last
 
 
@@ -120,15 +281,16 @@ class JointCommandController:
     """Intera's joint control in velocity mode.
 
     A command that is not renewed within the timeout ends in a hold, and a robot that is not enabled
-    does not move.
+    does
+    not move.
 
     Args:
-        joints: names, in the order of the double.
-        timeout_s: of a command [s].
+        joints: Names, in the order of the double.
+        timeout_s: Of a command [s].
 
     Attributes:
-        timeout_s: of a command [s].
-        is_enabled: the motors are on.
+        timeout_s: Of a command [s].
+        is_enabled: The motors are on.
     """
 
     interface = "velocity"
@@ -141,11 +303,22 @@ class JointCommandController:
         self._last = np.zeros(len(self._joints))
         self._renewed = -np.inf
 
-    def take_joint_command(self, now: float, mode: int, names: Sequence[str], velocity: Sequence[float]) -> Vector:
-        """Keep a command for the timeout; return it in the order of the double (N,) [rad/s].
+    def take_joint_command(
+        self, now: float, mode: int, names: Sequence[str], velocity: Sequence[float]
+    ) -> Vector:
+        """Keep a command until its timeout.
+
+        Args:
+            now: Time of arrival [s].
+            mode: Command mode of the message.
+            names: Of all joints, in any order.
+            velocity: In the order of the names [rad/s].
+
+        Returns:
+            The command in the order of the double (N,) [rad/s].
 
         Raises:
-            CommandError: another mode, other joints, wrong lengths, or a value that is not finite.
+            CommandError: The mode is another one, or names or values are wrong.
         """
         if mode != self.VELOCITY_MODE:
             raise CommandError(f"mode {mode}, expected {self.VELOCITY_MODE}")
@@ -158,6 +331,6 @@ class JointCommandController:
         return self._last
 
     def setpoint(self, now: float) -> Vector:
-        """Return the velocity command at a time (N,) [rad/s]."""
+        """Return the velocity command at a time [s]: (N,) [rad/s]."""
         is_fresh = now - self._renewed <= self.timeout_s
         return self._last if is_fresh and self.is_enabled else np.zeros_like(self._last)

@@ -1,22 +1,25 @@
-"""The node: the state publisher and the controller of an arm, as a driver shows them on the wire.
+"""The node of a simulated driver: the state publisher and the controller of an arm, as a driver
+shows them on ROS topics.
 
-One thread does everything in turn: it moves the joints, publishes their states at the driver's rate,
-and takes commands in between.
+One thread moves the joints, publishes their states at the driver's rate, and takes commands in
+between.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from sql_ros.checks.drivers.arms import JOINT_COMMAND, ArmDouble
@@ -24,26 +27,31 @@ from sql_ros.checks.drivers.controllers import (
     CommandError,
     GroupController,
     JointCommandController,
+    Point,
     TrajectoryController,
-    Vector,
 )
 from sql_ros.checks.drivers.intera import InteraRobot
 from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
 from sql_ros.checks.drivers.recorder import Recorder
 from sql_ros.checks.drivers.states import StateHabits, elsewhere, gripper_state, joint_state
+from sql_ros.checks.drivers.urdf import ur_description
+from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 
 BROADCASTER = "joint_state_broadcaster"
 FROZEN_NS = 10**18  # a stamp that never advances
-PUSH_RAD_S, PUSH_S = 1.0, 0.2  # how fast somebody pushes the first two joints, and for how long
-YIELD_S = 1.0  # after a push, for which the arm still gives way
-ATTEMPT_S = 20.0  # the longest until the stack tries to move again
-LATE_IN_ATTEMPT_S = 0.25  # after the beginning of such an attempt
-CLOCK_STEP_S, OTHER_CLOCK_S = 10.0, 7200.0
+PUSH_RAD_S = 1.0  # speed of a push of the first two joints
+PUSH_S = 0.2  # length of a push
+YIELD_S = 1.0  # after a push, in which the arm still yields
+ATTEMPT_S = 20.0  # longest wait until the stack tries to move again
+ANSWER_S = 5.0  # longest wait for the answer of a service
+LATE_IN_ATTEMPT_S = 0.25  # time since the begin of an attempt to move
+CLOCK_STEP_S = 10.0  # by which the clock is set back
+OTHER_CLOCK_S = 7200.0  # difference of another host's clock
 OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
 GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
-LATEST_PERIODS = 5.0  # a publisher that is later than this goes on from now, without a burst
-# of controllers: reliable; deeper than theirs, since this process may be kept waiting for longer
+LATEST_PERIODS = 5.0  # a publisher that is later continues without the missed messages
+# reliable as those of controllers; deeper, since this process may have to wait for longer
 COMMANDS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TRANSIENT = QoSProfile(depth=5000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -51,25 +59,28 @@ Controller = GroupController | TrajectoryController | JointCommandController
 
 
 class DriverDouble:
-    """An arm on the wire.
+    """An arm on ROS topics.
 
     Args:
-        arm: which.
-        robot: its limits, and its joints without prefix.
-        habits: of its state publisher.
-        plant: its joints.
-        recorder: judges commands and motion.
-        domain: of DDS.
-        seed: of jitter, dropouts and noise.
-        speed: of the pendant's slider: share at which a trajectory progresses.
+        arm: The arm and its controller.
+        robot: Gives limits, and joint names without prefix.
+        habits: Of its state publisher.
+        plant: Its joints.
+        recorder: Judges commands and motion.
+        domain: ROS_DOMAIN_ID.
+        seed: Seed of jitter, dropouts and noise.
+        speed: Of the pendant's slider: share of its speed at which a trajectory progresses.
+        wiring: Error of the driver in passing commands on (N, N), applied to positions relative to
+            the
+            first pose; None: none.
 
     Attributes:
-        reports: of the actor on /diagnostics, how many came.
-        status: the last of them.
-        holding: its message while the actor holds; empty otherwise.
-        transitions: that were published on `replay`.
-        prompt: what the trials ask their operator to do.
-        holds: how often each kind of hold began, as /diagnostics has it.
+        reports: Number of the actor's reports on /diagnostics.
+        status: Message of the last report.
+        holding: Message of the last report if the actor holds; otherwise empty.
+        transitions: Number of transitions published on `replay`.
+        prompt: Last request of the trials to their operator.
+        holds: Number of holds by kind, as /diagnostics reports it.
     """
 
     def __init__(
@@ -82,9 +93,13 @@ class DriverDouble:
         domain: int,
         seed: int = 0,
         speed: float = 1.0,
+        wiring: Vector | None = None,
     ) -> None:
-        self.arm, self.robot, self.habits = arm, robot, habits
-        self.plant, self.recorder = plant, recorder
+        self.arm = arm
+        self.robot = robot
+        self.habits = habits
+        self.plant = plant
+        self.recorder = recorder
         self.reports = 0
         self.status = self.holding = ""
         self.transitions = 0
@@ -103,10 +118,14 @@ class DriverDouble:
         self._pushed_until = 0.0
         self.prompt = ""
         self._speed = speed
-        witness = self._make_node("driver_double")
-        witness.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
-        witness.create_subscription(Float64MultiArray, "replay", self._on_replay, TRANSIENT)
-        witness.create_subscription(String, "trials/prompt", self._on_prompt, LATCHED)
+        self._wiring = wiring
+        self._origin = plant.position.copy()
+        observer = self._make_node("driver_double")
+        observer.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+        observer.create_subscription(Float64MultiArray, "replay", self._on_replay, TRANSIENT)
+        self._start = observer.create_client(Trigger, "actor/start")
+        self._confirm = observer.create_client(Trigger, "trials/confirm")
+        observer.create_subscription(String, "trials/prompt", self._on_prompt, LATCHED)
         self._clock_ns = 0
         if habits.stamps == "other_clock":
             self._clock_ns = round(1e9 * OTHER_CLOCK_S)
@@ -118,7 +137,7 @@ class DriverDouble:
         self._period = 1.0 / habits.rate_hz
         self._advanced = self._base = self._due = self._gripper_due = time.monotonic()
         if habits.second:
-            self.second_on()
+            self.start_second_publisher()
 
     def close(self) -> None:
         """Destroy every node."""
@@ -128,7 +147,15 @@ class DriverDouble:
         self._context.try_shutdown()
 
     def run_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Play the arm until a condition holds; return whether it did in time."""
+        """Play the arm until a condition holds.
+
+        Args:
+            condition: Tested repeatedly.
+            timeout_s: Longest time [s].
+
+        Returns:
+            Whether the condition came to hold in time.
+        """
         deadline = time.monotonic() + timeout_s
         while not condition():
             now = time.monotonic()
@@ -141,13 +168,17 @@ class DriverDouble:
         return True
 
     def run_for(self, seconds: float) -> None:
-        """Play the arm for a while, to show that something does not happen."""
+        """Play the arm for a time [s]."""
         self.run_until(lambda: False, seconds)
 
-    # --- what can be done to it ---
+    # --- actions ---
 
     def load_controller(self, *, other: bool = False) -> None:
-        """Activate the arm's controller; `other`: one that takes another type of message."""
+        """Activate the arm's controller.
+
+        Args:
+            other: Activate one that takes another type of message instead.
+        """
         node = self._make_node(self.arm.controller)
         self._controller_node = node
         joints = [self.habits.prefix + joint for joint in self.robot.joints]
@@ -163,37 +194,84 @@ class DriverDouble:
         if other:
             return
         if takes_trajectories:
-            self._controller = TrajectoryController(joints, self.plant.position, self._speed)
+            start = self.plant.position
+            from_desired = self.arm.from_desired
+            self._controller = TrajectoryController(
+                joints, start, self._speed, from_desired=from_desired
+            )
         else:
             self._controller = GroupController(joints, self.arm.interface)
         self.recorder.begin_anew()
 
+    def describe(self, arm: str) -> None:
+        """Publish the description of an arm once, latched, as robot_state_publisher does."""
+        publisher = self._make_node("robot_state_publisher").create_publisher(
+            String, "robot_description", LATCHED
+        )
+        publisher.publish(String(data=ur_description(arm, self.habits.prefix)))
+
     def unload_controller(self) -> None:
-        """Let the controller die: the drives hold."""
+        """Let the controller die; the drives then hold the arm."""
         if self._controller_node is not None:
             self._remove_node(self._controller_node)
         self._controller_node = self._controller = self._intera = None
 
     def stop(self) -> None:
-        """Stop protectively: the brakes close, states and controller go on."""
+        """Begin a protective stop: the brakes close, states and controller go on."""
         self.plant.is_stopped = True
         self.recorder.is_stopped = True
 
     def release(self) -> None:
-        """End the protective stop: the arm follows at once whatever its controller says."""
+        """End the protective stop: the arm follows its controller at once."""
         self.plant.is_stopped = False
         self.recorder.is_stopped = False
         if self._controller is not None:
             setpoint = self._controller.setpoint(time.monotonic())
             self.recorder.take_release(setpoint, self.plant.position, self.plant.velocity)
 
-    def release_during_attempt(self) -> None:
-        """End the protective stop at a moment when the stack commands a motion."""
+    def release_after_start(self) -> None:
+        """Call `~/start` too early, and end the protective stop while the stack commands a
+        motion.
+        """
         recorder = self.recorder
-        self.run_until(lambda: not recorder.asks_for_motion, ATTEMPT_S)
+        self.call_start()
         self.run_until(lambda: recorder.asks_for_motion, ATTEMPT_S)
         self.run_for(LATE_IN_ATTEMPT_S)
         self.release()
+
+    def call_start(self) -> str:
+        """Call the actor's `~/start` until it succeeds.
+
+        Returns:
+            The last refusal; empty if the call succeeded.
+        """
+        return self._call(self._start)
+
+    def confirm(self) -> None:
+        """Confirm the request of the trials, as soon as they accept it."""
+        self._call(self._confirm)
+
+    def _call(self, client: rclpy.client.Client) -> str:
+        """Call a service until it succeeds, at most for `ATTEMPT_S`.
+
+        Returns:
+            The last refusal; empty if a call succeeded.
+        """
+        answer = ""
+
+        def has_succeeded() -> bool:
+            """Call the service once; keep the refusal, and return whether it succeeded."""
+            nonlocal answer
+            call = client.call_async(Trigger.Request())
+            self.run_until(call.done, ANSWER_S)
+            if not call.done():
+                answer = "no answer"
+                return False
+            answer = "" if call.result().success else call.result().message
+            return not answer
+
+        self.run_until(has_succeeded, ATTEMPT_S)
+        return answer
 
     def press(self) -> None:
         """Press the robot's own emergency stop."""
@@ -201,15 +279,15 @@ class DriverDouble:
             self._intera.press(is_pressed=True)
 
     def push(self) -> None:
-        """Push the arm by hand for a moment."""
+        """Push the first two joints by hand for `PUSH_S`."""
         self._pushed_until = time.monotonic() + PUSH_S
         self.plant.push[:2] = PUSH_RAD_S
 
-    def silence(self) -> None:
-        """Publish no states any more."""
+    def stop_states(self) -> None:
+        """Stop publishing states."""
         self._is_silent = True
 
-    def speak(self) -> None:
+    def resume_states(self) -> None:
         """Publish states again."""
         self._is_silent = False
 
@@ -218,26 +296,29 @@ class DriverDouble:
         self._clock_ns -= round(1e9 * CLOCK_STEP_S)
 
     def restart_driver(self) -> None:
-        """End the publisher of the states and start another one of the same name."""
+        """Replace the publisher of the states by a new one of the same name."""
         self._remove_node(self._states_node)
         self._states_node = self._make_node(BROADCASTER)
         self._states = self._make_publisher(self._states_node)
 
-    def second_on(self) -> None:
+    def start_second_publisher(self) -> None:
         """Start a second publisher of the same joints."""
         self._other_node = self._make_node(OTHER_DRIVER)
         self._other = self._make_publisher(self._other_node)
 
-    def second_off(self) -> None:
+    def end_second_publisher(self) -> None:
         """End the second publisher."""
         if self._other_node is not None:
             self._remove_node(self._other_node)
         self._other_node = self._other = None
 
-    # --- the wire ---
+    # --- topics ---
 
     def _make_node(self, name: str) -> Node:
-        node = rclpy.create_node(name, context=self._context, enable_rosout=False, start_parameter_services=False)
+        """Make a node that the executor spins."""
+        node = rclpy.create_node(
+            name, context=self._context, enable_rosout=False, start_parameter_services=False
+        )
         self._executor.add_node(node)
         return node
 
@@ -246,6 +327,7 @@ class DriverDouble:
         node.destroy_node()
 
     def _make_publisher(self, node: Node) -> rclpy.publisher.Publisher:
+        """Make a publisher of joint states with the reliability of this driver."""
         reliable = ReliabilityPolicy.RELIABLE
         best_effort = ReliabilityPolicy.BEST_EFFORT
         reliability = reliable if self.habits.reliable else best_effort
@@ -253,6 +335,9 @@ class DriverDouble:
         return node.create_publisher(JointState, self.arm.state_topic, profile)
 
     def _publish(self, now: float) -> None:
+        """Move the arm up to a steady time [s] and publish its states; set the time of the next
+        ones.
+        """
         self._advance(now)
         if now - self._base > LATEST_PERIODS * self._period:
             self._base = now
@@ -277,6 +362,7 @@ class DriverDouble:
             self._gripper.publish(gripper_state(stamp))
 
     def _advance(self, now: float) -> None:
+        """Move the arm up to a steady time [s], and let the recorder judge its motion."""
         if now > self._pushed_until:
             self.plant.push[:] = 0.0
         self.recorder.is_pushed = now < self._pushed_until + YIELD_S
@@ -286,23 +372,69 @@ class DriverDouble:
         self.recorder.take_state(now, self.plant.position, self.plant.velocity)
 
     def _on_values(self, message: Float64MultiArray) -> None:
+        """Take an array of values, if the controller is one for arrays."""
         controller = self._controller
         if isinstance(controller, GroupController):
             is_labelled = bool(message.layout.dim)
-            self._judge(lambda: controller.take_values(message.data), is_labelled=is_labelled)
+            self._judge(
+                lambda: self._take_values(controller, message.data), is_labelled=is_labelled
+            )
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
+        """Take a trajectory, if the controller is one for trajectories."""
         controller = self._controller
         if not isinstance(controller, TrajectoryController):
             return
-        points = [(point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec, point.positions) for point in message.points]
-        now, names, position = time.monotonic(), message.joint_names, self.plant.position
-        self._judge(lambda: controller.take_trajectory(now, names, points, position))
+        points = [
+            Point(_seconds(each.time_from_start), each.positions, each.velocities)
+            for each in message.points
+        ]
+        self._judge(lambda: self._take_trajectory(controller, message.joint_names, points))
+
+    def _take_values(self, controller: GroupController, values: Sequence[float]) -> Vector:
+        """Pass values on with the wiring error; return them as received (N,)."""
+        taken = controller.take_values(values)
+        if self._wiring is not None:
+            controller.take_values((self._wiring @ taken).tolist())
+        return taken
+
+    def _take_trajectory(
+        self, controller: TrajectoryController, names: Sequence[str], points: Sequence[Point]
+    ) -> Vector:
+        """Pass a trajectory on with the wiring error; return its first point as received (N,)."""
+        now = time.monotonic()
+        plant = self.plant
+        taken = controller.take_trajectory(now, names, points, plant.position, plant.velocity)
+        if self._wiring is not None:
+            joints = [self.habits.prefix + joint for joint in self.robot.joints]
+            order = [list(names).index(joint) for joint in joints]
+            wired = [self._wired(point, order) for point in points]
+            controller.take_trajectory(now, joints, wired, plant.position, plant.velocity)
+        return taken
+
+    def _wired(self, point: Point, order: list[int]) -> Point:
+        """Return a point with the wiring error, in the order of the driver's joints.
+
+        Args:
+            point: As received.
+            order: Index in the point of each joint of the driver.
+        """
+        assert self._wiring is not None
+        position = np.array(point.positions)[order]
+        position = self._origin + self._wiring @ (position - self._origin)
+        velocity = (
+            self._wiring @ np.array(point.velocities)[order] if point.velocities else np.zeros(0)
+        )
+        return Point(point.time_s, position.tolist(), velocity.tolist())
 
     def _judge(self, take: Callable[[], Vector], *, is_labelled: bool = True) -> None:
-        """Pass a command to the recorder, or count that the controller refused it.
+        """Take a command and pass it to the recorder, or count that the controller refused it.
 
-        The stack's watchdog labels no commands; a controller does not read labels.
+        The stack's watchdog sends zeros without labels; a controller does not read labels.
+
+        Args:
+            take: Gives the command to the controller and returns it (N,); raises `CommandError`.
+            is_labelled: The message had labels.
         """
         try:
             command = take()
@@ -312,14 +444,25 @@ class DriverDouble:
         if not is_labelled and not command.any():
             self.recorder.take_stop()
             return
-        self.recorder.take_command(command, self.plant.position, self.plant.velocity)
+        controller = self._controller
+        speeds: tuple[Vector | None, Vector | None] = (None, None)
+        if isinstance(controller, TrajectoryController):
+            speeds = controller.left_speed, controller.joined_speed
+        position = self.plant.position
+        velocity = self.plant.velocity
+        self.recorder.take_command(time.monotonic(), command, position, velocity, *speeds)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Store status and holds of the actor's control loop."""
         for status in message.status:
             if status.name.endswith(": control"):
                 self.reports += 1
                 self.status = status.message
-                self.holds = {entry.key.removeprefix("hold/"): int(entry.value) for entry in status.values if entry.key.startswith("hold/")}
+                self.holds = {
+                    entry.key.removeprefix("hold/"): int(entry.value)
+                    for entry in status.values
+                    if entry.key.startswith("hold/")
+                }
                 is_held = "holding" in status.message or "waiting" in status.message
                 self.holding = status.message if is_held else ""
 
@@ -328,3 +471,7 @@ class DriverDouble:
 
     def _on_prompt(self, message: String) -> None:
         self.prompt = message.data
+
+
+def _seconds(duration: Duration) -> float:
+    return float(duration.sec) + 1e-9 * float(duration.nanosec)

@@ -1,4 +1,4 @@
-"""What a Sawyer says and hears beside its joint states: needs `intera_core_msgs`.
+"""The topics of a Sawyer beside its joint states; it needs `intera_core_msgs`.
 
 Source: Intera's API reference (/robot/state, /robot/set_super_enable, joint_command_timeout).
 """
@@ -13,20 +13,26 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool, Float64
 
-from sql_ros.checks.drivers.controllers import JointCommandController, Vector
+from sql_ros.checks.drivers.controllers import JointCommandController
+from sql_ros.robot.arm import Vector
 
 MESSAGES = "intera_core_msgs.msg"
 PRESSED = 1  # RobotAssemblyState.estop_button
 
 
 class InteraRobot:
-    """The robot's own topics.
+    """The topics of the robot itself.
 
     Args:
-        node: creates the entities.
-        topic: of the joint commands.
-        controller: that takes them.
-        judge: is called with the reading of a command, which raises `CommandError` if it is refused.
+        node: Creates publishers and subscriptions.
+        topic: Topic of the joint commands.
+        controller: Takes the commands.
+        judge: Called with a function that gives a command to the controller and raises
+            `CommandError`
+            if it is refused.
+
+    Attributes:
+        is_pressed: The emergency stop is pressed.
     """
 
     def __init__(
@@ -38,30 +44,35 @@ class InteraRobot:
     ) -> None:
         from intera_core_msgs.msg import JointCommand, RobotAssemblyState
 
-        self._kind, self._controller, self._judge = RobotAssemblyState, controller, judge
+        self._kind = RobotAssemblyState
+        self._controller = controller
+        self._judge = judge
         self.is_pressed = False
-        limb, profile = "/robot/limb/right/joint_command_timeout", QoSProfile(depth=10)
+        controller.is_enabled = True  # by the operator
+        limb = "/robot/limb/right/joint_command_timeout"
+        profile = QoSProfile(depth=10)
         self._states = node.create_publisher(RobotAssemblyState, "/robot/state", profile)
         node.create_subscription(JointCommand, topic, self._on_command, profile)
         node.create_subscription(Bool, "/robot/set_super_enable", self._on_enable, profile)
         node.create_subscription(Float64, limb, self._on_timeout, profile)
 
     def press(self, *, is_pressed: bool) -> None:
-        """Press or release the emergency stop; the motors are off from then on."""
+        """Press or release the emergency stop; either switches the motors off."""
         self.is_pressed = is_pressed
         self._controller.is_enabled = False
 
     def report(self) -> None:
-        """Publish the state of the robot, which comes with every state of the joints."""
+        """Publish the state of the robot, which comes with every joint state."""
         state = self._kind()
-        state.homed = state.ready = True
-        state.enabled = self._controller.is_enabled
+        state.homed = True
+        state.enabled = state.ready = self._controller.is_enabled
         state.stopped = self.is_pressed
         state.estop_button = PRESSED if self.is_pressed else 0
         self._states.publish(state)
 
     def _on_command(self, message: Any) -> None:
-        now, take = time.monotonic(), self._controller.take_joint_command
+        now = time.monotonic()
+        take = self._controller.take_joint_command
         self._judge(lambda: take(now, message.mode, message.names, message.velocity))
 
     def _on_enable(self, message: Bool) -> None:

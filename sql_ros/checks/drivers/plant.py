@@ -1,10 +1,10 @@
-"""Joints that follow a controller. Pure: time comes in as steps."""
+"""Joints that follow a controller; pure, time comes in as steps."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sql_ros.checks.drivers.controllers import Vector
+from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.sim.simulation import Simulation
 
@@ -12,19 +12,41 @@ SERVO_S = 0.01  # time constant with which a joint follows its command
 SPRING_S = 0.3  # time constant with which a joint that was pushed away from its command returns
 
 
+def wiring_matrix(wiring: str, size: int) -> Vector | None:
+    """Return the error of a driver in passing commands on.
+
+    Args:
+        wiring: "right", or an error of the second joint: "flipped" sign, "doubled" scale, or
+            "swapped"
+            with the third joint.
+        size: Number of joints N.
+
+    Returns:
+        Matrix that the commands are multiplied with (N, N); None: no error.
+    """
+    if wiring == "right":
+        return None
+    matrix = np.eye(size)
+    if wiring == "swapped":
+        matrix[[1, 2]] = matrix[[2, 1]]
+    else:
+        matrix[1, 1] = {"flipped": -1.0, "doubled": 2.0}[wiring]
+    return matrix
+
+
 class KinematicArm:
     """Joints without dynamics: each follows its command as a first-order lag.
 
     Args:
-        position: at first (N,) [rad].
-        servo_s: time constant with which a joint follows its command [s].
+        position: Pose at the start (N,) [rad].
+        servo_s: Time constant with which a joint follows its command [s].
 
     Attributes:
         position: (N,) [rad].
         velocity: (N,) [rad/s].
         effort: (N,) [N m], always zero.
-        push: speed at which somebody moves the joints by hand (N,) [rad/s].
-        is_stopped: a protective stop is in force: the brakes are on.
+        push: Speed at which the joints are moved by hand (N,) [rad/s].
+        is_stopped: A protective stop is in force: the brakes are closed.
     """
 
     def __init__(self, position: Vector, servo_s: float = SERVO_S) -> None:
@@ -40,9 +62,9 @@ class KinematicArm:
         """Move for a time.
 
         Args:
-            step_s: how long [s].
-            interface: "position" or "velocity", of the setpoint.
-            setpoint: (N,) in the unit of the interface; None: no controller, the drives hold.
+            step_s: Length of the step [s].
+            interface: "position" or "velocity", of the set-point.
+            setpoint: (N,) in the unit of the interface; None: without a controller the drives hold.
         """
         before = self.position
         if self.is_stopped or step_s <= 0.0:
@@ -63,22 +85,29 @@ class KinematicArm:
             self.velocity = self.velocity + share * (wanted - self.velocity)
 
     def _bend(self, step_s: float) -> None:
-        """Move the pose that a position servo is pushed to, which springs back."""
+        """Move the deflection of the position servos by the push; it springs back.
+
+        Args:
+            step_s: Length of the step [s].
+        """
         left = np.exp(-step_s / SPRING_S)
         self._bent = self._bent * left + self.push * step_s
 
 
 class DynamicArm:
-    """The simulated arm of a scene under torque commands, for controllers of effort.
+    """The simulated arm of a scene under torque commands, for effort controllers.
 
     Args:
         scene: MJCF, relative to the share folder.
-        robot: the arm.
-        position: at first (N,) [rad].
+        robot: The arm.
+        position: Pose at the start (N,) [rad].
 
     Attributes:
-        push: has no effect here; see `KinematicArm`.
-        is_stopped: a protective stop is in force: the brakes are on.
+        position: (N,) [rad].
+        velocity: (N,) [rad/s].
+        effort: (N,) [N m].
+        push: Has no effect here; see `KinematicArm`.
+        is_stopped: A protective stop is in force: the brakes are closed.
     """
 
     def __init__(self, scene: str, robot: RobotConfig, position: Vector) -> None:
@@ -104,12 +133,14 @@ class DynamicArm:
         self._left_s += step_s
         count = int(self._left_s / self._step_s)
         self._left_s -= count * self._step_s
-        for _ in range(count):  # in parts, or the simulation's command timeout would end the command
+        # in parts, or the simulation's command timeout would end the command
+        for _ in range(count):
             self._simulation.command("torque", torque)
             self._simulation.advance(1)
         self._measure()
 
     def _measure(self) -> None:
+        """Read position, velocity and effort from the simulation."""
         measured = self._simulation.measure()
         self.position = np.array(measured.position)
         self.velocity = np.array(measured.velocity)

@@ -1,4 +1,4 @@
-"""What a safety engineer asks of a run: pure, fed with commands and with the motion of the arm."""
+"""Safety figures of a run; pure, from the commands and the motion of the arm."""
 
 from __future__ import annotations
 
@@ -8,36 +8,41 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from sql_ros.checks.drivers.controllers import Vector
+from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 
-LATE_S = 0.025  # a step of the double that is longer says more about this machine than about the arm
-RECOVERY_S = 0.5  # for which the motion is then not judged: commands that waited are caught up
-ASKS_RAD_S = 1e-3  # a command that asks for less speed asks for rest
-HISTORY = 2000  # positions, enough for one control period at any rate
+# a longer step of the double is caused by the machine: the motion after it is not judged
+LATE_S = 0.025
+RECOVERY_S = 0.5  # for which the motion is then not judged: delayed commands arrive at once
+ASKS_RAD_S = 1e-3  # a command for less speed is one for rest
+HISTORY = 2000  # states, enough for one control period at any rate
 
 
 @dataclass
 class Record:
-    """Figures of a run; largest values since its start. Shares are of the arm's own limits.
+    """Figures of a run: counts, and largest values since its start. Shares are of the arm's own
+    limits.
 
     Attributes:
-        commands: that arrived at the controller.
-        refused_commands: of these, that the controller refused.
-        moving_commands: of these, that asked for motion.
-        first_step: change of speed asked for by the first command of a motion, beside the arm's
-            measured speed, in shares of what the acceleration limit allows in one period.
-        step: the same from command to command; from what is measured where that is nearer, since
-            an arm need not be where it was sent.
-        commanded_speed: of a joint, by commands of position or velocity, share of its limit.
-        commanded_tool_speed_m_s: of the tool, by the same commands [m/s].
-        speed: of a joint, share of its velocity limit.
-        acceleration: of a joint, averaged over one control period, share of its limit.
-        beyond_limits_rad: farthest that a joint was beyond its position limits [rad].
-        tool_speed_m_s: of the tool [m/s].
-        path_rad: that the joint travelled that travelled most [rad].
-        stops: commands of the stack's watchdog: zeros at once, whose steps are not judged.
-        late_steps: of the double, after each of which the motion was not judged for a while.
+        commands: Commands that arrived at the controller.
+        refused_commands: Of these, those that the controller refused.
+        moving_commands: Of these, those that ask for motion.
+        first_step: Change of speed that the first command of a motion asks for, relative to the
+            measured speed, as a share of the change that the acceleration limit allows in one
+            period,
+            or in the time since the command before where that is longer.
+        step: The same from command to command; relative to the measured speed where that is nearer,
+            since an arm need not be where it was commanded.
+        commanded_speed: Joint speed in commands of position or velocity, as a share of its limit.
+        commanded_tool_speed_m_s: Tool speed by the same commands [m/s].
+        speed: Measured joint speed, as a share of its limit.
+        acceleration: Measured joint acceleration over one control period, as a share of its limit.
+        beyond_limits_rad: Farthest that a joint was beyond its position limits [rad].
+        tool_speed_m_s: Measured tool speed [m/s].
+        path_rad: Path of the joint that travelled farthest [rad].
+        stops: Commands of the stack's watchdog, zeros at once, whose steps are not judged.
+        late_steps: Late steps of the double, after each of which the motion is not judged for a
+            while.
     """
 
     commands: int = 0
@@ -64,18 +69,19 @@ class Recorder:
     """Fills a `Record`.
 
     Args:
-        robot: gives the limits.
+        robot: Gives the limits.
         interface: "position", "velocity" or "effort", of the commands.
-        period_s: control period of the task [s].
-        tool_position: from joint positions (N,) [rad] to the tool's position (3,) [m].
+        period_s: Control period of the task [s].
+        tool_position: Maps joint positions (N,) [rad] to the tool's position (3,) [m].
 
     Attributes:
-        record: the figures.
-        largest_step: where the largest of the steps was, in words.
-        refusal: the last reason for which the controller refused a command.
-        asks_for_motion: the last command did.
-        is_stopped: the brakes are on: commands move nothing, so their steps are not judged.
-        is_pushed: somebody moves the arm: neither commands nor motion are judged.
+        record: The figures.
+        largest_step: Where the largest of the steps was, in words.
+        refusal: The last reason for which the controller refused a command.
+        asks_for_motion: The last command asked for motion.
+        is_stopped: The brakes are closed: commands move nothing, so that their steps are not
+            judged.
+        is_pushed: The arm is moved by hand: neither commands nor motion are judged.
     """
 
     def __init__(
@@ -100,6 +106,8 @@ class Recorder:
         self._moved = np.zeros(len(robot.joints))
         self._states: deque[tuple[float, Vector, Vector, Vector]] = deque(maxlen=HISTORY)
         self._commanded: tuple[Vector, Vector] | None = None  # the last command, and its speed
+        self._arrived = 0.0  # the last command, time [s]
+        self._is_released = False  # and no command has come since
         self._judges_from = 0.0  # motion, time [s]
 
     def take_refusal(self, reason: str) -> None:
@@ -109,38 +117,64 @@ class Recorder:
         self.record.refused_commands += 1
 
     def take_stop(self) -> None:
-        """Take zeros of the stack's watchdog, after which a motion begins from what is measured."""
+        """Count zeros of the stack's watchdog, after which the next motion begins at the measured
+        state.
+        """
         self.record.commands += 1
         self.record.stops += 1
         self.begin_anew()
 
-    def take_command(self, command: Vector, position: Vector, velocity: Vector) -> None:
-        """Judge a command beside the one before, whenever they came: a busy machine delays both.
+    def take_command(
+        self,
+        now: float,
+        command: Vector,
+        position: Vector,
+        velocity: Vector,
+        left: Vector | None = None,
+        speed: Vector | None = None,
+    ) -> None:
+        """Judge a command relative to the one before.
 
         Args:
+            now: Time of arrival [s].
             command: (N,) in the unit of the interface, in the robot's joint order.
-            position: of the arm now (N,) [rad].
-            velocity: of the arm now (N,) [rad/s].
+            position: Of the arm now (N,) [rad].
+            velocity: Of the arm now (N,) [rad/s].
+            left: Speed (N,) [rad/s] that the command before has come to, where a trajectory joins
+                it.
+            speed: Speed that this trajectory asks for from there (N,) [rad/s]; None: the speed that
+                leads
+                from the command before to this one within a period.
         """
         self.record.commands += 1
         if self._interface == "effort":
             return
         before = self._commanded
         origin, last = (position, velocity) if before is None else before
-        speed = self._speed(command, origin)
+        if before is None or left is None or speed is None:
+            speed = self._speed(command, origin)
+        else:
+            origin = command - self._period * speed
+            last = left
         self._commanded = command, speed
+        elapsed = max(now - self._arrived, self._period) if before is not None else self._period
+        self._arrived = now
         self.asks_for_motion = bool(np.abs(speed).max() > ASKS_RAD_S)
         self.record.moving_commands += self.asks_for_motion
         if self.is_stopped or self.is_pushed:
             return
         self._judge_speed(speed, origin if self._interface == "position" else position)
-        if before is not None:
-            lowest, highest = np.minimum(last, velocity), np.maximum(last, velocity)
-            last = np.minimum(np.maximum(speed, lowest), highest)
-        change = self._change(speed, last)
+        if self._is_released:  # the arm follows an earlier command, already judged
+            self._is_released = False
+            last = np.zeros_like(velocity)
+        lowest = np.minimum(last, velocity)
+        highest = np.maximum(last, velocity)
+        last = np.minimum(np.maximum(speed, lowest), highest)
+        change = self._change(speed, last) * self._period / elapsed
         if change > max(self.record.first_step, self.record.step):
             self.largest_step = (
-                f"command {self.record.commands} asks for {_text(speed)} rad/s after {_text(last)}, measured {_text(velocity)}"
+                f"command {self.record.commands} asks for {_text(speed)} rad/s after {_text(last)},"
+                f" measured {_text(velocity)}"
             )
         if before is None:
             self.record.first_step = max(self.record.first_step, change)
@@ -157,28 +191,51 @@ class Recorder:
         record.commanded_tool_speed_m_s = max(record.commanded_tool_speed_m_s, tool)
 
     def take_release(self, setpoint: Vector, position: Vector, velocity: Vector) -> None:
-        """Judge what the controller says (N,) at the moment when the brakes open."""
+        """Judge the controller's set-point (N,) at the moment when the brakes open.
+
+        Args:
+            setpoint: In the unit of the interface.
+            position: Of the arm (N,) [rad].
+            velocity: Of the arm (N,) [rad/s].
+        """
         self.begin_anew()
+        self._is_released = True
         if self._interface != "effort":
             change = self._change(self._speed(setpoint, position), velocity)
             self.record.first_step = max(self.record.first_step, change)
 
     def _speed(self, command: Vector, origin: Vector) -> Vector:
-        """Return the joint speeds (N,) [rad/s] that a command asks for during a period."""
+        """Return the joint speeds (N,) [rad/s] that a command asks for during a period.
+
+        Args:
+            command: (N,) in the unit of the interface.
+            origin: Position from which it starts (N,) [rad].
+        """
         if self._interface == "position":
             return np.asarray((command - origin) / self._period)
         return command
 
     def _change(self, speed: Vector, last: Vector) -> float:
-        """Return the largest change of speed, in shares of what the limits allow in a period."""
+        """Return the largest change of speed, as a share of what the limits allow in a period.
+
+        Args:
+            speed: New speed (N,) [rad/s].
+            last: Earlier speed (N,) [rad/s].
+        """
         return float((np.abs(speed - last) / (self._acceleration_limit * self._period)).max())
 
     def begin_anew(self) -> None:
-        """Take the next command as the first of a motion: the arm was stopped, or is released."""
+        """Take the next command as the first of a motion."""
         self._commanded = None
 
     def take_state(self, now: float, position: Vector, velocity: Vector) -> None:
-        """Judge the motion of the arm: its position (N,) [rad] and velocity (N,) [rad/s]."""
+        """Judge the motion of the arm.
+
+        Args:
+            now: Time of the state [s].
+            position: (N,) [rad].
+            velocity: (N,) [rad/s].
+        """
         record = self.record
         outside = np.maximum(self._lower - position, position - self._upper)
         record.beyond_limits_rad = max(record.beyond_limits_rad, float(outside.max()))
@@ -198,7 +255,7 @@ class Recorder:
             self._judge_motion()
 
     def _judge_motion(self) -> None:
-        """Judge speed now, acceleration and tool speed over the last control period."""
+        """Judge the present speed, and acceleration and tool speed over the last control period."""
         record = self.record
         now, _, velocity, tool = self._states[-1]
         then, _, velocity_then, tool_then = self._states[0]

@@ -11,28 +11,29 @@ import mujoco
 import numpy as np
 
 from sql_ros.checks.drivers.cases import Step
-from sql_ros.checks.drivers.controllers import Vector
 from sql_ros.checks.drivers.double import BROADCASTER, OTHER_DRIVER, DriverDouble
-from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
+from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm, wiring_matrix
 from sql_ros.checks.drivers.recorder import Recorder
-from sql_ros.checks.drivers.stack import Stack
-from sql_ros.checks.drivers.table import Row
+from sql_ros.checks.drivers.stack_under_test import StackUnderTest
+from sql_ros.checks.drivers.table import DriverRow
 from sql_ros.checks.drivers.verdict import violations
+from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 from sql_ros.robot.tasks import load_task
 
-START_RAD = 0.1  # from the neutral pose, of every joint
-START_S = 90.0  # for processes to start, on a machine that is busy
-STEP_S = 40.0  # for anything else to happen
-MOVED_RAD = 0.1  # the least motion that counts as such
-RESTED_RAD = 0.01  # the most that counts as none
-SETTLE_S, WATCH_S = 0.7, 1.0  # after a hold began, and how long it is watched
-MOVING_RAD_S = 0.05  # something is done to an arm that is faster than this
+START_RAD = 0.1  # offset of every joint from the neutral pose at the start
+START_S = 90.0  # longest start of the processes, on a busy machine
+STEP_S = 40.0  # longest wait for any other event
+MOVED_RAD = 0.1  # a longer path of a joint counts as motion
+RESTED_RAD = 0.01  # a shorter path counts as rest
+SETTLE_S = 0.7  # after the begin of a hold, before it is judged
+WATCH_S = 1.0  # for which a hold is judged
+MOVING_RAD_S = 0.05  # speed from which an arm counts as moving
 AT_REST_RAD_S = 0.01
-NO_ROWS = 1  # exit code of trials that ended before the first was over
+NO_ROWS = 1  # exit code of trials that ended before the first one was finished
 TRANSITIONS = 3
-OF_START = (  # holds until everything is there
+OF_START = (  # holds at a start
     "state_bad",
     "unheard",
     "unguarded",
@@ -41,26 +42,34 @@ OF_START = (  # holds until everything is there
     "learner_missing",
     "robot",
 )
-OF_MACHINE = ("loop_late", "state_too_old")  # holds of a machine that is busy
-IN_MOTION = ("stop", "press", "unload_controller", "silence", "kill_actor", "kill_stack", "terminate_stack")
+OF_MACHINE = ("loop_late", "state_too_old", "state_late")  # holds on a busy machine
+IN_MOTION = (
+    "stop",
+    "press",
+    "unload_controller",
+    "stop_states",
+    "kill_actor",
+    "kill_stack",
+    "terminate_stack",
+)
 OF_STACK = ("kill_actor", "kill_stack", "terminate_stack")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a row.
+class RowResult:
+    """Result of a row.
 
     Attributes:
-        row: its name.
+        row: Its name.
         state: "passed", "failed" or "not run".
-        why: what came and what was expected; empty where it passed.
-        figures: the recorder's.
-        wall_s: how long it took.
+        reason: What came and what was expected; empty where it passed.
+        figures: Of the recorder.
+        wall_s: Duration [s].
     """
 
     row: str
     state: str
-    why: str = ""
+    reason: str = ""
     figures: dict[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
 
@@ -69,57 +78,60 @@ class _Failure(Exception):
     """A step did not happen as expected."""
 
 
-def play_row(row: Row, policies: dict[str, Path], folder: Path, domain: int) -> Outcome:
+def play_row(row: DriverRow, policies: dict[str, Path], folder: Path, domain: int) -> RowResult:
     """Play a row in a DDS domain of its own.
 
     Args:
-        row: arm, mode and case.
-        policies: an ONNX file per arm double, by its name.
-        folder: for everything that the row writes.
-        domain: of DDS.
+        row: Arm, mode and case.
+        policies: ONNX file by name of the arm double.
+        folder: For all files of the row.
+        domain: ROS_DOMAIN_ID.
     """
     if row.arm.needs and not _can_import(row.arm.needs):
-        return Outcome(str(row), "not run", f"messages missing: {row.arm.needs} cannot be imported")
+        return RowResult(
+            str(row), "not run", f"messages missing: {row.arm.needs} cannot be imported"
+        )
     began = time.monotonic()
     task = load_task(row.arm.task)
     double = make_double(row, task.robot, task.config, domain)
     try:
-        whys = _Play(row, double, policies, folder, domain).run()
+        failures = _Play(row, double, policies, folder, domain).run()
     finally:
         double.close()
     record = double.recorder.record
-    unsafe = violations(record, task.robot)
-    if any("step" in why for why in unsafe):
+    unsafe = violations(record, task.robot, wired_wrong=row.case.wiring != "right")
+    if any("step" in text for text in unsafe):
         unsafe.append(double.recorder.largest_step)
-    whys += unsafe
+    failures += unsafe
     if record.refused_commands:
-        whys.append(f"the controller refused: {double.recorder.refusal}")
-    state = "failed" if whys else "passed"
+        failures.append(f"the controller refused: {double.recorder.refusal}")
+    state = "failed" if failures else "passed"
     wall_s = time.monotonic() - began
-    return Outcome(str(row), state, "; ".join(whys), record.figures(), wall_s)
+    return RowResult(str(row), state, "; ".join(failures), record.figures(), wall_s)
 
 
 class _Play:
-    """The steps of a case, each a method."""
+    """Plays the steps of a case; each kind of step is a method."""
 
     def __init__(
         self,
-        row: Row,
+        row: DriverRow,
         double: DriverDouble,
         policies: dict[str, Path],
         folder: Path,
         domain: int,
     ) -> None:
-        self._row, self._double = row, double
+        self._row = row
+        self._double = double
         self._record = double.recorder.record
         self._has_moved = False
         self._is_expected_dead = False
         if row.case.controller != "none":
             double.load_controller(other=row.case.controller == "other")
-        self._stack = Stack(row, policies, folder, domain)
+        self._stack = StackUnderTest(row, policies, folder, domain)
 
     def run(self) -> list[str]:
-        """Play every step and the end; return what went wrong."""
+        """Play every step and the end; return the failures."""
         try:
             for step in self._row.case.steps:
                 getattr(self, f"_{step.kind}")(step)
@@ -134,12 +146,52 @@ class _Play:
     # --- steps ---
 
     def _moves(self, step: Step) -> None:
+        """Wait until the arm has moved by `MOVED_RAD`, and let it move on."""
         until = self._record.path_rad + MOVED_RAD
         self._wait(lambda: self._record.path_rad > until, START_S, "the arm to move")
         self._double.run_for(WATCH_S)
         self._has_moved = True
 
-    def _notices(self, step: Step) -> None:
+    def _waits(self, step: Step) -> None:
+        """Expect a hold that needs a start, then call `~/start`."""
+        self._holds(Step("holds", ("start_needed", *step.words)))
+        self._start()
+
+    def _identifies(self, step: Step) -> None:
+        """Wait until the arm is being identified."""
+        self._await_hold(Step("holds", ("identifying",)))
+        self._has_moved = True
+
+    def _resumes(self, step: Step) -> None:
+        """Call `~/start` as often as it is needed, until the arm moves."""
+        double = self._double
+        until = self._record.path_rad + MOVED_RAD
+
+        def has_moved() -> bool:
+            return self._record.path_rad > until
+
+        while not has_moved():
+            self._wait(
+                lambda: has_moved() or "start_needed" in double.holding,
+                START_S,
+                "the arm to move, or a start to be needed",
+            )
+            if not has_moved():
+                self._start()
+                double.holding = ""  # the next report says whether another start is needed
+        self._moves(step)
+
+    def _start(self) -> None:
+        """Call `~/start` until it succeeds.
+
+        Raises:
+            _Failure: It was refused.
+        """
+        if refusal := self._double.call_start():
+            raise _Failure(f"~/start was refused: {refusal}")
+
+    def _await_hold(self, step: Step) -> None:
+        """Wait for a hold whose message has all words of the step."""
         words = [self._fill(word) for word in step.words]
         double = self._double
 
@@ -149,10 +201,17 @@ class _Play:
         self._wait(is_held, START_S, f"a hold that says {' and '.join(words)}")
 
     def _holds(self, step: Step) -> None:
-        self._notices(step)
+        """Expect a hold with all words of the step, that lasts, without motion and without
+        transitions.
+
+        Raises:
+            _Failure: The hold did not come or ended, the arm moved, or a transition was made.
+        """
+        self._await_hold(step)
         double = self._double
         double.run_for(SETTLE_S)
-        path, transitions = self._record.path_rad, double.transitions
+        path = self._record.path_rad
+        transitions = double.transitions
         double.run_for(WATCH_S)
         if not double.holding:
             raise _Failure(f"the hold that says {step.words} ended by itself: '{double.status}'")
@@ -163,7 +222,15 @@ class _Play:
             made = double.transitions - transitions
             raise _Failure(f"{made} transitions were made during the hold '{double.holding}'")
 
+    def _notices(self, step: Step) -> None:
+        """Expect a hold after the arm has moved."""
+        self._has_moved = True
+        self._holds(step)
+
     def _refused(self, step: Step) -> None:
+        """Expect that the start ends with exit code 2 and the words of the step, without a
+        command.
+        """
         stack = self._stack
         stopped = self._double.run_until(lambda: stack.code is not None, START_S)
         if not stopped:
@@ -176,11 +243,13 @@ class _Play:
         self._expect_nothing_sent()
 
     def _silent(self, step: Step) -> None:
+        """Expect diagnostics of the actor, no commands and no motion."""
         self._wait(lambda: bool(self._double.reports), START_S, "diagnostics of the actor")
         self._double.run_for(SETTLE_S + 3.0 * WATCH_S)
         self._expect_nothing_sent()
 
     def _rests(self, step: Step) -> None:
+        """Expect the arm at rest after the time of the step."""
         seconds = float(step.words[0])
         self._double.run_for(seconds)
         speed = float(np.abs(self._double.plant.velocity).max())
@@ -188,14 +257,23 @@ class _Play:
             raise _Failure(f"the arm moves at {speed:.3f} rad/s {seconds} s after the process died")
 
     def _learns(self, step: Step) -> None:
+        """Wait for transitions."""
         double = self._double
         self._wait(lambda: double.transitions >= TRANSITIONS, START_S, "transitions")
 
     def _asks(self, step: Step) -> None:
+        """Wait for a prompt that begins with the word of the step."""
         (word,) = step.words
-        self._wait(lambda: word in self._double.prompt, STEP_S, f"a prompt that says {word}")
+        self._wait(
+            lambda: self._double.prompt.startswith(word),
+            STEP_S,
+            f"a prompt that begins with {word}",
+        )
 
     def _tries(self, step: Step) -> None:
+        """Expect the end of the trials with exit code 0, and the words of the step in
+        their report.
+        """
         self._wait(lambda: self._stack.code is not None, 2.0 * START_S, "the end of the trials")
         if self._stack.code:
             raise _Failure(f"the trials ended with exit code {self._stack.code}")
@@ -204,6 +282,7 @@ class _Play:
             raise _Failure(f"the report does not say {', '.join(missing)}")
 
     def _do(self, step: Step) -> None:
+        """Do the action of the step; an action that needs motion waits for it."""
         (action,) = step.words
         if action in IN_MOTION:
             plant = self._double.plant
@@ -212,7 +291,11 @@ class _Play:
         self._is_expected_dead |= action in OF_STACK
 
     def _check_holds(self) -> None:
-        """Check that a calm case had no holds but those of a start and of a busy machine."""
+        """Check that a calm case had only the holds of a start and of a busy machine.
+
+        Raises:
+            _Failure: It had others.
+        """
         if self._row.case.is_calm:
             expected = (*OF_START, *OF_MACHINE)
             holds = {kind: n for kind, n in self._double.holds.items() if kind not in expected}
@@ -220,8 +303,13 @@ class _Play:
                 raise _Failure(f"the arm was held without reason: {holds}")
 
     def _end(self) -> None:
-        """Ctrl-C: the processes end, and the arm rests from then on."""
-        stack, double = self._stack, self._double
+        """Interrupt the processes; expect exit code 0, and then neither commands nor motion.
+
+        Raises:
+            _Failure: One of these was otherwise.
+        """
+        stack = self._stack
+        double = self._double
         was_running = stack.code is None
         stack.interrupt()
         self._wait(lambda: stack.code is not None, START_S, "the end of the processes")
@@ -230,7 +318,8 @@ class _Play:
             last = _last_line(stack.output)
             raise _Failure(f"Ctrl-C ended with exit code {stack.code}, expected 0: {last}")
         double.run_for(SETTLE_S)
-        commands, path = self._record.commands, self._record.path_rad
+        commands = self._record.commands
+        path = self._record.path_rad
         double.run_for(WATCH_S)
         if self._record.commands > commands:
             sent = self._record.commands - commands
@@ -244,10 +333,16 @@ class _Play:
     def _wait(self, condition: object, timeout_s: float, what: str) -> None:
         """Play the arm until a condition holds.
 
+        Args:
+            condition: Tested repeatedly.
+            timeout_s: Longest time [s].
+            what: What is awaited, for the error.
+
         Raises:
-            _Failure: It did not, or the stack ended meanwhile.
+            _Failure: The condition did not come to hold, or the stack ended meanwhile.
         """
-        stack, double = self._stack, self._double
+        stack = self._stack
+        double = self._double
         was_running = stack.code is None
         ended = False
 
@@ -260,27 +355,52 @@ class _Play:
         if over and (condition() or not ended):  # type: ignore[operator]
             return
         if ended and not self._is_expected_dead:
-            raise _Failure(f"the stack ended with exit code {stack.code}, expected {what}: {_last_line(stack.output)}")
-        raise _Failure(f"not within {timeout_s:g} s: {what}; the actor says '{double.status}', terminal: {_last_line(stack.output)}")
+            raise _Failure(
+                f"the stack ended with exit code {stack.code}, expected {what}:"
+                f" {_last_line(stack.output)}"
+            )
+        raise _Failure(
+            f"not within {timeout_s:g} s: {what}; the actor says '{double.status}', terminal:"
+            f" {_last_line(stack.output)}"
+        )
 
     def _expect_nothing_sent(self) -> None:
+        """Check that no command came and the arm has not moved.
+
+        Raises:
+            _Failure: One of these happened.
+        """
         if self._record.commands or self._record.path_rad > RESTED_RAD:
-            raise _Failure(f"{self._record.commands} commands came and the arm moved {self._record.path_rad:.3f} rad, expected none")
+            raise _Failure(
+                f"{self._record.commands} commands came and the arm moved"
+                f" {self._record.path_rad:.3f} rad, expected none"
+            )
 
     def _fill(self, word: str) -> str:
-        arm, prefix = self._row.arm, self._double.habits.prefix
+        """Return a word of a step with the names of this arm in place of its braces."""
+        arm = self._row.arm
+        prefix = self._double.habits.prefix
         return word.format(
             controller=arm.controller,
             mode=arm.mode,
             joint=prefix + self._double.robot.joints[0],
+            second=self._double.robot.joints[1],
             driver=BROADCASTER,
             other=OTHER_DRIVER,
         )
 
 
-def make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> DriverDouble:
-    """Return the double of a row's arm, near its neutral pose and at rest."""
-    arm, case = row.arm, row.case
+def make_double(row: DriverRow, robot: RobotConfig, config: object, domain: int) -> DriverDouble:
+    """Return the double of a row's arm, near its neutral pose and at rest.
+
+    Args:
+        row: Arm, mode and case.
+        robot: The arm's robot file.
+        config: Configuration of the task.
+        domain: ROS_DOMAIN_ID.
+    """
+    arm = row.arm
+    case = row.case
     habits = replace(arm.habits, **case.habits)  # type: ignore[arg-type]
     start = np.array(robot.neutral_position) + START_RAD
     scene = config.scene  # type: ignore[attr-defined]
@@ -289,11 +409,23 @@ def make_double(row: Row, robot: RobotConfig, config: object, domain: int) -> Dr
         plant = DynamicArm(scene, robot, start)
     period_s = 1.0 / config.control_rate_hz  # type: ignore[attr-defined]
     recorder = Recorder(robot, arm.interface, period_s, _Tool(robot).position)
-    return DriverDouble(arm, robot, habits, plant, recorder, domain, speed=case.speed_slider)
+    double = DriverDouble(
+        arm,
+        robot,
+        habits,
+        plant,
+        recorder,
+        domain,
+        speed=case.speed_slider,
+        wiring=wiring_matrix(case.wiring, len(start)),
+    )
+    if case.described:
+        double.describe(case.described)
+    return double
 
 
 class _Tool:
-    """Forward kinematics of the arm's tool, straight from its MJCF."""
+    """Forward kinematics of the arm's tool, computed by MuJoCo."""
 
     def __init__(self, robot: RobotConfig) -> None:
         self._model = load_model(robot.model)
@@ -302,13 +434,14 @@ class _Tool:
         self._site = self._model.site(robot.tool).id
 
     def position(self, joints: Vector) -> Vector:
-        """Return where the tool is (3,) [m]."""
+        """Return the position of the tool (3,) [m] at joint positions (N,) [rad]."""
         self._data.qpos[self._address] = joints
         mujoco.mj_kinematics(self._model, self._data)
         return np.array(self._data.site_xpos[self._site])
 
 
 def _can_import(module: str) -> bool:
+    """Return whether a module can be found."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -316,5 +449,6 @@ def _can_import(module: str) -> bool:
 
 
 def _last_line(text: str) -> str:
+    """Return the last line that is not empty, or "nothing"."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "nothing"

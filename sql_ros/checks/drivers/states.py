@@ -1,4 +1,4 @@
-"""`JointState` as drivers fill it; the messages are built by hand, field by field."""
+"""`JointState` messages as drivers fill them, built field by field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from sql_ros.checks.drivers.controllers import Vector
+from sql_ros.robot.arm import Vector
 
 GRIPPER = "robotiq_85_left_knuckle_joint"  # ros2_kortex publishes it among the arm's joints
 CHOICES = ("measured", "nan", "empty")  # of velocity and effort
@@ -20,20 +20,21 @@ class StateHabits:
     """How a driver publishes the states of its joints.
 
     Attributes:
-        rate_hz: of the publisher.
-        reliable: or best effort.
-        order: of the joints: "given", "reversed" or "sorted".
-        prefix: before each joint's name.
-        gripper: "", "inside" (the same message) or "beside" (a publisher of its own).
-        velocity: see `CHOICES`.
-        effort: see `CHOICES`.
-        jitter: share of a period by which a message is late at most.
-        dropout: share of the messages that are left out.
+        rate_hz: Of the publisher [Hz].
+        reliable: The publisher is reliable; otherwise best effort.
+        order: Of the joints: "given", "reversed" or "sorted".
+        prefix: Before each joint's name.
+        gripper: "", "inside" (in the same message) or "beside" (by a publisher of its own).
+        velocity: One of `CHOICES`.
+        effort: One of `CHOICES`.
+        jitter: Longest delay of a message, as a share of a period.
+        dropout: Share of the messages that are left out.
         stamps: "now"; "zero": the driver sets none; "frozen": all the same; "other_clock": hours
-            away from the clock of this machine.
-        noise_rad: standard deviation of the positions [rad].
-        duplicate: the first joint's name comes twice, its first copy stands still.
-        second: a second publisher sends the same joints at other positions.
+            away
+            from the clock of this machine.
+        noise_rad: Standard deviation of the positions [rad].
+        duplicate: The first joint's name comes twice; the position of its first copy never changes.
+        second: A second publisher sends the same joints at other positions.
     """
 
     rate_hz: float = 500.0
@@ -52,7 +53,12 @@ class StateHabits:
 
 
 def arrange(joints: Sequence[str], order: str) -> list[int]:
-    """Return the indices of joints in the order in which a driver publishes them."""
+    """Return the indices of joints in the order in which a driver publishes them.
+
+    Args:
+        joints: Names.
+        order: See `StateHabits`.
+    """
     if order == "reversed":
         return list(range(len(joints)))[::-1]
     if order == "sorted":
@@ -107,7 +113,11 @@ def joint_state(
 
 
 def gripper_state(stamp_ns: int) -> JointState:
-    """Build the message of a gripper's own publisher, as franka_gripper sends it."""
+    """Return the message of a gripper's own publisher, as franka_gripper sends it.
+
+    Args:
+        stamp_ns: Time of measurement [ns].
+    """
     message = JointState()
     message.header.stamp.sec = stamp_ns // 10**9
     message.header.stamp.nanosec = stamp_ns % 10**9
@@ -119,11 +129,12 @@ def gripper_state(stamp_ns: int) -> JointState:
 
 
 def _filled(values: list[float], choice: str) -> list[float]:
+    """Return the values of a field as a driver fills it: measured, empty, or nan."""
     if choice == "empty":
         return []
     return [math.nan] * len(values) if choice == "nan" else values
 
 
 def elsewhere(position: Vector) -> Vector:
-    """Return the positions that a second publisher of the same arm sends (N,) [rad]."""
+    """Return the positions (N,) [rad] that a second publisher of the same arm sends."""
     return np.asarray(position + 0.02)

@@ -1,4 +1,4 @@
-"""Which cases are tried on which arm and in which mode."""
+"""The table of cases: which one is played on which arm and in which mode."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sql_ros.checks.drivers.arms import ARMS, ArmDouble
-from sql_ros.checks.drivers.cases import CASES, PLAY, TRAIN, TRIALS, Case
-from sql_ros.core.errors import ConfigError
+from sql_ros.checks.drivers.cases import CASES, PLAY, TRAIN, TRIALS, DriverCase
+from sql_ros.common.errors import ConfigError
 
 BOTH = ("sawyer_velocity", "ur5e")
 ALL = ("sawyer_velocity", "sawyer_torque", "ur5e")
+DESIRED = ("ur5e_desired",)
 TORQUE = ("sawyer_torque",)
 SAWYER = ("sawyer_velocity",)
-INTERA = ("sawyer_intera",)  # not run where its messages are missing
+INTERA = ("sawyer_intera",)  # not run without its messages
 TABLE: dict[str, dict[str, tuple[str, ...]]] = {
     PLAY: {
-        "nominal": (*ALL, *INTERA),
+        "nominal": (*ALL, *DESIRED, *INTERA),
         **dict.fromkeys(("best_effort", "rate_1000", "effort_nan", "jitter"), ALL),
         **dict.fromkeys(("gripper_beside", "dropouts"), ALL),
         **dict.fromkeys(("rate_125", "rate_250", "order_reversed", "gripper_inside"), BOTH),
@@ -26,71 +27,81 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("two_publishers", "second_publisher_comes", "states_stop"), BOTH),
         **dict.fromkeys(("other_joints", "mode_without_controller", "dry_run"), BOTH),
         **dict.fromkeys(("controller_late", "controller_dies", "protective_stop"), ALL),
+        **dict.fromkeys(("sign_flipped", "identified"), ALL),
+        "identified_wrong_sign": BOTH,
+        **dict.fromkeys(("scale_doubled", "joints_swapped"), BOTH),
         **dict.fromkeys(("controller_other_type", "actor_killed", "stack_killed"), BOTH),
-        **dict.fromkeys(("stack_terminated", "release_during_attempt"), BOTH),
+        **dict.fromkeys(("stack_terminated", "started_while_stopped"), BOTH),
         "effort_not_accepted": TORQUE,
         "policy_of_another_arm": SAWYER,
         **dict.fromkeys(("encoder_noise_option", "slow_servo", "driver_restarts"), BOTH),
         "clock_steps_back": BOTH,
         **dict.fromkeys(("encoder_noise", "other_clock", "stamps_zero"), SAWYER),
-        "speed_slider": ("ur5e",),
+        **dict.fromkeys(("speed_slider", "described", "another_arm_described"), ("ur5e",)),
         "emergency_stop": INTERA,
     },
     TRAIN: {
-        "trained": (*ALL, *INTERA),
+        "trained": (*ALL, *DESIRED, *INTERA),
         **dict.fromkeys(("controller_late", "protective_stop"), ALL),
         **dict.fromkeys(("best_effort", "effort_nan", "two_publishers"), BOTH),
         **dict.fromkeys(("controller_dies", "learner_missing", "resume_mistyped"), BOTH),
     },
     TRIALS: {
-        "tried": (*ALL, *INTERA),
+        "tried": (*ALL, *DESIRED, *INTERA),
         "pushed_effort_nan": BOTH,
         **dict.fromkeys(("controller_late", "protective_stop", "velocity_nan"), BOTH),
     },
 }
 SHORT = (  # the rows that `make test` runs
-    "ur5e/play/rate_125",
-    "ur5e/play/gripper_inside",
+    "ur5e/play/another_arm_described",
     "ur5e/play/effort_nan",
     "ur5e/play/protective_stop",
+    "ur5e/play/sign_flipped",
+    "ur5e/play/states_stop",
+    "ur5e/play/identified",
     "sawyer_velocity/play/velocity_nan",
     "ur5e/train/controller_late",
-    "sawyer_velocity/play/best_effort",
     "sawyer_velocity/play/two_publishers",
     "sawyer_velocity/play/controller_dies",
     "sawyer_velocity/play/actor_killed",
-    "sawyer_velocity/trials/pushed_effort_nan",
+    "sawyer_velocity/trials/tried",
     "sawyer_torque/play/nominal",
 )
 
 
 @dataclass(frozen=True)
-class Row:
-    """A case on an arm in a mode."""
+class DriverRow:
+    """A case on an arm in a mode.
+
+    Attributes:
+        arm: The arm double.
+        mode: "play", "train" or "trials".
+        name: Of the case.
+    """
 
     arm: ArmDouble
     mode: str
     name: str
 
     @property
-    def case(self) -> Case:
-        """What happens."""
+    def case(self) -> DriverCase:
+        """Return the case."""
         return CASES[self.name]
 
     def __str__(self) -> str:
         return f"{self.arm.name}/{self.mode}/{self.name}"
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[DriverRow]:
     """Yield every row of the table."""
     for mode, cases in TABLE.items():
         for name, arms in cases.items():
             for arm in arms:
-                yield Row(ARMS[arm], mode, name)
+                yield DriverRow(ARMS[arm], mode, name)
 
 
-def choose(words: Iterable[str]) -> list[Row]:
-    """Return the rows whose name contains one of the words; all if there are none.
+def choose(words: Iterable[str]) -> list[DriverRow]:
+    """Return the rows whose names contain one of the words; without words all rows.
 
     Raises:
         ConfigError: A word fits no row.

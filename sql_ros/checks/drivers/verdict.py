@@ -1,22 +1,32 @@
-"""Whether a run was safe, by its record. Pure."""
+"""The verdict whether a run was safe, by its record; pure."""
 
 from __future__ import annotations
 
 from sql_ros.checks.drivers.recorder import Record
 from sql_ros.robot.config import RobotConfig
 
-STEP_SHARE = 1.1  # a command's step, of what the acceleration limit allows in one period
-SPEED_SHARE = 1.02  # a commanded speed, of its limit
-CAUGHT_UP = 1.5  # a measured speed, of its limit: a trajectory that came late is caught up
+STEP_SHARE = 1.1  # largest step of a command, as a share of the acceleration limit
+SPEED_SHARE = 1.02  # largest commanded speed, as a share of its limit
+CAUGHT_UP = 1.5  # largest measured speed, as a share: the arm catches up with a late trajectory
 
 
-def violations(record: Record, robot: RobotConfig) -> list[str]:
-    """Return what was unsafe in a run, each as measured and as allowed; empty: nothing."""
-    tip = robot.tip_speed_limit_m_s
+def violations(record: Record, robot: RobotConfig, *, wired_wrong: bool = False) -> list[str]:
+    """Return what was unsafe in a run, each with the measured and the allowed value; empty:
+    nothing.
+
+    Args:
+        record: Of the run.
+        robot: Gives the limits.
+        wired_wrong: The driver passes commands on with a wrong sign, order or scale. Position
+            commands then follow an arm that moves against them, so a step between them is unsafe
+            only if the arm itself accelerated as much.
+    """
+    tip = robot.speed_limit_m_s
+    step = min(record.step, record.acceleration) if wired_wrong else record.step
     tool = record.commanded_tool_speed_m_s
     limits = [
         ("first command's step", record.first_step, STEP_SHARE, "of the acceleration limit"),
-        ("step between commands", record.step, STEP_SHARE, "of the acceleration limit"),
+        ("step between commands", step, STEP_SHARE, "of the acceleration limit"),
         ("commanded speed", record.commanded_speed, SPEED_SHARE, "of the velocity limit"),
         ("commanded tool speed", tool, SPEED_SHARE * tip, "m/s"),
         ("joint speed", record.speed, CAUGHT_UP, "of the velocity limit"),
@@ -24,4 +34,8 @@ def violations(record: Record, robot: RobotConfig) -> list[str]:
         ("beyond position limits", record.beyond_limits_rad, 0.0, "rad"),
         ("commands that the controller refused", record.refused_commands, 0, ""),
     ]
-    return [f"{what} {value:.4g}, expected at most {limit:.4g} {unit}".strip() for what, value, limit, unit in limits if value > limit]
+    return [
+        f"{what} {value:.4g}, expected at most {limit:.4g} {unit}".strip()
+        for what, value, limit, unit in limits
+        if value > limit
+    ]

@@ -1,24 +1,23 @@
-"""All rows of the table, some at a time, and their figures."""
+"""Play the rows of the table, several at a time, and summarise them in figures."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from sql_ros.checks.drivers.arms import ARMS
-from sql_ros.checks.drivers.row import Outcome, play_row
-from sql_ros.checks.drivers.table import Row
-from sql_ros.core.parent import ending_with_this_process
+from sql_ros.checks.drivers.row import RowResult, play_row
+from sql_ros.checks.drivers.table import DriverRow
+from sql_ros.checks.processes import DOMAINS, FIRST_DOMAIN
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.markdown import markdown_table
+from sql_ros.common.worker_pool import worker_pool
 from sql_ros.robot.tasks import load_task
-from sql_ros.share import share_folder
 
-FIRST_DOMAIN, DOMAINS = 51, 50  # tests take those below
-PRIORITY = 20  # of the double, as a controller_manager has one
+PRIORITY = 20  # SCHED_FIFO priority of the double, as of a controller_manager
 MAXIMA = (
     "first_step",
     "step",
@@ -33,13 +32,15 @@ MAXIMA = (
 
 
 def write_policies(folder: Path) -> dict[str, Path]:
-    """Export an untrained policy for each arm that ships none; return a file per arm.
+    """Export an untrained policy for each arm without a shipped one; it imports torch.
 
-    Imports torch.
+    Returns:
+        ONNX file by name of the arm double.
     """
-    from sql_ros.core.export import export_policy
-    from sql_ros.core.learner import AlgorithmConfig, Learner
-    from sql_ros.core.networks import Scaling
+    from sql_ros.learning.algorithm import AlgorithmConfig
+    from sql_ros.learning.export import export_policy
+    from sql_ros.learning.learner import Learner
+    from sql_ros.learning.networks import Scaling
 
     folder.mkdir(parents=True, exist_ok=True)
     policies = {}
@@ -56,67 +57,80 @@ def write_policies(folder: Path) -> dict[str, Path]:
 
 
 def play_rows(
-    rows: Sequence[Row],
+    rows: Sequence[DriverRow],
     policies: dict[str, Path],
     folder: Path,
     jobs: int,
-    show: Callable[[Outcome], None],
-) -> list[Outcome]:
-    """Play rows, `jobs` at a time, each in a domain of its own; return their outcomes in order."""
+    show: Callable[[RowResult], None],
+) -> list[RowResult]:
+    """Play rows, each in a DDS domain of its own.
+
+    Args:
+        rows: The rows.
+        policies: ONNX file by name of the arm double.
+        folder: For the files of the rows.
+        jobs: Rows at a time.
+        show: Called with each result as it comes.
+
+    Returns:
+        The results in the order of the rows.
+    """
     domains = _domains()
-    context = multiprocessing.get_context("spawn")
-    done: dict[str, Outcome] = {}
-    start = partial(_start_worker, ending_with_this_process())
-    with ProcessPoolExecutor(jobs, context, initializer=start) as pool:
-        waiting = [pool.submit(play_row, row, policies, folder / str(row), next(domains)) for row in rows]
+    done: dict[str, RowResult] = {}
+    with worker_pool(jobs, spawns=True, initialize=_raise_priority) as pool:
+        waiting = [
+            pool.submit(play_row, row, policies, folder / str(row), next(domains)) for row in rows
+        ]
         for future in as_completed(waiting):
-            outcome = future.result()
-            done[outcome.row] = outcome
-            show(outcome)
+            result = future.result()
+            done[result.row] = result
+            show(result)
     return [done[str(row)] for row in rows]
 
 
-def figures_of(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Return counts, and the largest of each figure over all rows that ran."""
-    states = [outcome.state for outcome in outcomes]
+def figures_of(results: Sequence[RowResult]) -> dict[str, float]:
+    """Return the numbers of cases, and the largest value of each figure over all rows that ran, by
+    name.
+    """
+    states = [result.state for result in results]
     figures = {
         "driver_cases": float(len(states) - states.count("not run")),
         "driver_cases_failed": float(states.count("failed")),
         "driver_cases_not_run": float(states.count("not run")),
     }
     for name in MAXIMA:
-        values = [outcome.figures[name] for outcome in outcomes if name in outcome.figures]
+        values = [result.figures[name] for result in results if name in result.figures]
         figures[f"driver_largest_{name}"] = max(values, default=0.0)
     return figures
 
 
-def line(outcome: Outcome) -> str:
-    """Return a row of the table as text."""
-    why = f"  {outcome.why}" if outcome.why else ""
-    return f"{outcome.state:8s} {outcome.row:50s} {outcome.wall_s:5.1f} s{why}"
+def line(result: RowResult) -> str:
+    """Return the result of a row as one line of text."""
+    reason = f"  {result.reason}" if result.reason else ""
+    return f"{result.state:8s} {result.row:50s} {result.wall_s:5.1f} s{reason}"
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return all rows as a Markdown table."""
-    head = "| arm / mode / case | outcome | largest step | tool [m/s] | why |\n|---|---|---|---|---|"
-    lines = [
-        f"| {outcome.row} | {outcome.state} | "
-        f"{max(outcome.figures.get('first_step', 0.0), outcome.figures.get('step', 0.0)):.2f} | "
-        f"{outcome.figures.get('tool_speed_m_s', 0.0):.2f} | {outcome.why} |"
-        for outcome in outcomes
-    ]
-    return "\n".join([head, *lines, ""])
+def table(results: Sequence[RowResult]) -> str:
+    """Return all rows as a Markdown table with a newline at its end."""
+    header = ["arm / mode / case", "outcome", "largest step", "tool [m/s]", "why"]
+    cells = []
+    for result in results:
+        figures = result.figures
+        step = max(figures.get("first_step", 0.0), figures.get("step", 0.0))
+        tool_speed = figures.get("tool_speed_m_s", 0.0)
+        cells.append([result.row, result.state, f"{step:.2f}", f"{tool_speed:.2f}", result.reason])
+    return markdown_table(header, cells) + "\n"
 
 
-def _start_worker(end_with_parent: Callable[[], None]) -> None:
-    """Give the double the priority of a real driver, where this user may."""
-    end_with_parent()
+def _raise_priority() -> None:
+    """Give this process the priority of a real driver, where the user may."""
     with contextlib.suppress(PermissionError):
         policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # the stack does not inherit it
         os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
 
 
 def _domains() -> Iterator[int]:
+    """Yield DDS domains of checks in turn, beginning at one that depends on the process id."""
     number = os.getpid()
     while True:
         yield FIRST_DOMAIN + number % DOMAINS

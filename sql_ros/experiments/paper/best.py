@@ -1,4 +1,4 @@
-"""What training has come to, and where it was, noted as it goes: the curves of the paper's exploration experiments."""
+"""Recorders of a training: best value, places and returns, for the exploration experiments."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import gymnasium
 import numpy as np
 
 APART = 50  # transitions between two points, at least
-EVERY = 40  # transitions, a place is noted
+EVERY = 40  # transitions between two recorded places
 
 
 class BestSoFar:
-    """Shared by all environments of a run.
+    """Records the best value of an info so far, over all environments of a run.
 
     Args:
         key: of `info`.
         better: max or min.
 
     Attributes:
-        steps, best: transitions so far, and the best value up to then, where it changed.
+        steps: transitions at which the best value changed.
+        best: the best value from then on.
     """
 
     def __init__(self, key: str, better: Callable[[float, float], float]) -> None:
@@ -29,11 +30,11 @@ class BestSoFar:
         self.best: list[float] = []
 
     def wrap(self, env: Any) -> Any:
-        """Around an environment that is trained in."""
-        return _Watched(env, self.see)
+        """Return an environment that is recorded."""
+        return _RecordedInfo(env, self.record)
 
-    def see(self, info: dict[str, Any]) -> None:
-        """After every control step."""
+    def record(self, info: dict[str, Any]) -> None:
+        """Record the info of a control step."""
         self._made += 1
         value = float(info[self._key])
         if self.best and self._better(value, self.best[-1]) == self.best[-1]:
@@ -45,46 +46,48 @@ class BestSoFar:
             self.best.append(value)
 
     def at(self, steps: Any) -> list[float]:
-        """The best after so many transitions each."""
+        """Return the best value after each of these numbers of transitions."""
         places = np.searchsorted(self.steps, steps, side="right") - 1
         return [self.best[max(place, 0)] for place in places]
 
 
-class _Watched(gymnasium.Wrapper[Any, Any, Any, Any]):
-    def __init__(self, env: Any, see: Callable[[dict[str, Any]], None]) -> None:
+class _RecordedInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose infos are recorded."""
+
+    def __init__(self, env: Any, record: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(env)
-        self._see = see
+        self._record = record
 
     def step(self, action: Any) -> Any:
         result = self.env.step(action)
-        self._see(result[4])
+        self._record(result[4])
         return result
 
 
-class Places:
-    """Where a robot was, of all environments of a run.
+class PlaceRecorder:
+    """Records places of a robot, over all environments of a run.
 
     Attributes:
-        noted: (x, y) [m], in the order of time, one in `EVERY` transitions.
+        recorded: (x, y) [m], in the order of time, one in `EVERY` transitions.
     """
 
     def __init__(self) -> None:
         self._made = 0
-        self.noted: list[list[float]] = []
+        self.recorded: list[list[float]] = []
 
     def wrap(self, env: Any) -> Any:
-        """Around an environment that is trained in."""
-        return _Watched(env, self.see)
+        """Return an environment that is recorded."""
+        return _RecordedInfo(env, self.record)
 
-    def see(self, info: dict[str, Any]) -> None:
-        """After every control step."""
+    def record(self, info: dict[str, Any]) -> None:
+        """Record the info of a control step."""
         self._made += 1
         if self._made % EVERY == 0:
-            self.noted.append([round(float(info["x"]), 2), round(float(info["y"]), 2)])
+            self.recorded.append([round(float(info["x"]), 2), round(float(info["y"]), 2)])
 
 
 class DiscountedReturns:
-    """Of the episodes of all environments of a run.
+    """Records the discounted returns of the episodes of all environments of a run.
 
     Args:
         discount: gamma.
@@ -92,40 +95,57 @@ class DiscountedReturns:
 
     def __init__(self, discount: float) -> None:
         self._discount, self._made = discount, 0
-        self._ends: list[tuple[int, float]] = []  # transitions so far, and the return of the episode that ended then
+        # transitions so far, and the return of the episode that ended then
+        self._ends: list[tuple[int, float]] = []
 
     def wrap(self, env: Any) -> Any:
-        """Around an environment that is trained in."""
-        return _Summed(env, self)
+        """Return an environment that is recorded."""
+        return _RecordedReturn(env, self)
 
     def count(self) -> None:
-        """After every control step."""
+        """Count a control step."""
         self._made += 1
 
     def end(self, total: float) -> None:
-        """After every episode."""
+        """Record the discounted return of an episode that has ended."""
         self._ends.append((self._made, total))
 
     def at(self, steps: Any, window: int) -> list[float]:
-        """Mean of the episodes that ended within `window` transitions before each; where none did, of the last one before."""
+        """Return mean returns at several numbers of transitions.
+
+        Args:
+            steps: transitions.
+            window: transitions before each, in which an episode counts if it ended; without any,
+                the last episode before counts.
+        """
         made, totals = np.array(self._ends).T
         means = []
         for step in steps:
             recent = totals[(made > step - window) & (made <= step)]
-            means.append(float(recent.mean()) if len(recent) else float(totals[max(np.searchsorted(made, step) - 1, 0)]))
+            means.append(
+                float(recent.mean())
+                if len(recent)
+                else float(totals[max(np.searchsorted(made, step) - 1, 0)])
+            )
         return means
 
 
-class _Summed(gymnasium.Wrapper[Any, Any, Any, Any]):
+class _RecordedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose discounted returns are recorded."""
+
     def __init__(self, env: Any, returns: DiscountedReturns) -> None:
         super().__init__(env)
         self._returns, self._discount = returns, returns._discount
         self._total, self._factor = 0.0, 1.0
 
     def step(self, action: Any) -> Any:
+        """Make a control step, and add its reward to the return of the episode."""
         result = self.env.step(action)
         self._returns.count()
-        self._total, self._factor = self._total + self._factor * float(result[1]), self._factor * self._discount
+        self._total, self._factor = (
+            self._total + self._factor * float(result[1]),
+            self._factor * self._discount,
+        )
         if result[2] or result[3]:
             self._returns.end(self._total)
             self._total, self._factor = 0.0, 1.0

@@ -1,4 +1,4 @@
-"""Finetune: what a policy that walks anywhere is worth as a start, between walls."""
+"""Finetune: a policy that was trained to walk in any direction continues between walls."""
 
 from __future__ import annotations
 
@@ -8,30 +8,43 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.core.trainer import Trainer, load_learner
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.markdown import markdown_table
 from sql_ros.experiments.paper import pretrain
 from sql_ros.experiments.paper.best import DiscountedReturns
 from sql_ros.experiments.paper.style import bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
+from sql_ros.learning.trainer import Trainer, load_learner
 
 COURSES = {"wide": "wide hallway", "narrow": "narrow hallway", "u": "U-shaped maze"}
-STARTS = {"sql": "pretrained by soft Q-learning", "ddpg": "pretrained by DDPG", "random": "from nothing"}
+STARTS = {
+    "sql": "pretrained by soft Q-learning",
+    "ddpg": "pretrained by DDPG",
+    "random": "from nothing",
+}
 ALPHA, LAST_ALPHA = 0.1, 0.001  # log-linear, as in the paper
 POINTS = 30  # of the curves
 DISCOUNT = 0.97
 
 
 def setting(case: Case) -> Setting:
-    """Of a case: the contender is the start, the variant the course."""
+    """Return the setting of a case: the contender is the start, the variant the course."""
     steps, ratio = (10_000, 0.5) if case.quick else (20_000, 1.0)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
-    annealed = {"temperature": ALPHA, "final_temperature": LAST_ALPHA, "annealing_updates": round(0.5 * ratio * steps)}
+    annealed = {
+        "temperature": ALPHA,
+        "final_temperature": LAST_ALPHA,
+        "annealing_updates": round(0.5 * ratio * steps),
+    }
     return Setting(
         env=f"sql_ros/Quadruped-{case.variant}-v0",
         steps=steps,
         algorithm={**pretrain.fine_tuned(case.quick), **kind, **annealed, "discount": DISCOUNT},
-        pace={"warmup_transitions": 1000, "replay_capacity": 20_000, "updates_per_transition": ratio},
+        pace={
+            "warmup_transitions": 1000,
+            "replay_capacity": 20_000,
+            "updates_per_transition": ratio,
+        },
         envs=2,
         noisy=case.contender == "ddpg",
         skilled=case.contender != "random",
@@ -39,16 +52,23 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Every start on every course; quick: in the wide hallway."""
+    """Return every start on every course; quick: in the wide hallway."""
     courses = ["wide"] if quick else list(COURSES)
-    return [Case(start, course, seed, quick) for seed in seeds for course in courses for start in STARTS]
+    return [
+        Case(start, course, seed, quick) for seed in seeds for course in courses for start in STARTS
+    ]
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """Loads the start, trains, and notes the discounted return of the training episodes."""
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Load the pretrained networks and train.
+
+    Returns:
+        "steps" and "returns": the discounted return of the training episodes.
+    """
     returns, chosen = DiscountedReturns(DISCOUNT), setting(case)
 
     def prepare(trainer: Trainer) -> None:
+        """Load the pretrained networks, unless the case begins without any."""
         if case.contender != "random":
             kind = Case(case.contender, pretrain.start(case.quick), case.seed, case.quick)
             learner, _ = load_learner(pretrained(out, kind))
@@ -56,62 +76,118 @@ def make(case: Case, out: Path) -> dict[str, Any]:
 
     chosen.train(case.seed, wrap=returns.wrap, prepare=prepare)
     steps = np.linspace(chosen.steps / POINTS, chosen.steps, POINTS).astype(int)
-    return {"steps": steps.tolist(), "returns": [round(value, 3) for value in returns.at(steps, chosen.steps // POINTS)]}
+    return {
+        "steps": steps.tolist(),
+        "returns": [round(value, 3) for value in returns.at(steps, chosen.steps // POINTS)],
+    }
 
 
 def pretrained(out: Path, case: Case) -> Path:
-    """The networks of a case of the experiment `pretrain`, in the folder beside.
+    """Return the folder of the networks that a case of the experiment `pretrain` left.
+
+    Args:
+        out: folder of this experiment; that of `pretrain` is beside it.
+        case: of `pretrain`.
 
     Raises:
-        ConfigError: it has not been run there.
+        ConfigError: The case has not been run there.
     """
     folder = pretrain.models(out.resolve().parent / "pretrain", case)
     if not folder.is_dir():
         quick = " --quick" if case.quick else ""
-        raise ConfigError(f"no {folder}: first run sql-ros experiment pretrain{quick} --out {folder.parent.parent}")
+        raise ConfigError(
+            f"no {folder}: first run sql-ros experiment pretrain{quick} --out"
+            f" {folder.parent.parent}"
+        )
     return folder
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Return against transitions, by start and course."""
+    """Compare the discounted returns over the transitions, by start and course.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if on every course soft Q-learning's start learns fastest in
+        every seed and DDPG's start is worse than both others, "partly" if one of the two holds.
+    """
     courses = [course for course in COURSES if any(case.variant == course for case in results)]
     figure, axes = panels(len(courses))
     figures: dict[str, float] = {}
-    lines = ["| | area under the curve, mean of the seeds (each seed): " + " | ".join(STARTS.values()) + " |", "|---|---|---|---|"]
+    first, *others = STARTS.values()
+    title = "area under the curve, mean of the seeds (each seed):"
+    header = ["", f"{title} {first}", *others]
+    rows = []
     fastest, badly, ahead, pairs = 0, 0, 0, 0
     for place, course in zip(axes[0], courses):
         areas: dict[str, list[float]] = {}
         for start in STARTS:
-            if found := of(results, start, course):
-                bands(place, found[0]["steps"], [r["returns"] for r in found], start, f"{STARTS[start]}, {len(found)} seeds")
+            if found := results_of(results, start, course):
+                bands(
+                    place,
+                    found[0]["steps"],
+                    [r["returns"] for r in found],
+                    start,
+                    f"{STARTS[start]}, {len(found)} seeds",
+                )
                 areas[start] = [float(np.mean(r["returns"])) for r in found]
         figures |= {f"{course}_{start}_area": float(np.mean(area)) for start, area in areas.items()}
         rivals = [areas[start] for start in ("ddpg", "random") if start in areas]
-        wins = [mine > max(others, default=-np.inf) for mine, *others in zip(areas.get("sql", []), *rivals)]
-        fastest, ahead, pairs = fastest + (bool(wins) and all(wins)), ahead + sum(wins), pairs + len(wins)
+        wins = [
+            mine > max(others, default=-np.inf)
+            for mine, *others in zip(areas.get("sql", []), *rivals)
+        ]
+        fastest, ahead, pairs = (
+            fastest + (bool(wins) and all(wins)),
+            ahead + sum(wins),
+            pairs + len(wins),
+        )
         means = {start: float(np.mean(area)) for start, area in areas.items()}
-        badly += means.get("ddpg", np.inf) < min(means.get("sql", -np.inf), means.get("random", -np.inf))
-        cells = (f"{means[start]:.1f} ({', '.join(f'{x:.1f}' for x in areas[start])})" if start in areas else "-" for start in STARTS)
-        lines.append(f"| {COURSES[course]} | {' | '.join(cells)} |")
+        badly += means.get("ddpg", np.inf) < min(
+            means.get("sql", -np.inf), means.get("random", -np.inf)
+        )
+        cells = (
+            (
+                f"{means[start]:.1f} ({', '.join(f'{x:.1f}' for x in areas[start])})"
+                if start in areas
+                else "-"
+            )
+            for start in STARTS
+        )
+        rows.append([COURSES[course], *cells])
         place.set(title=COURSES[course], xlabel="transitions", ylabel="discounted return")
         tidy(place)
     axes[0, 0].legend(frameon=False, fontsize=7)
     figures |= {"courses_fastest": float(fastest), "courses_ddpg_badly": float(badly)}
     all_fastest, all_badly = fastest == len(courses), badly == len(courses)
-    verdict = "reproduced" if all_fastest and all_badly else "partly" if all_fastest or all_badly else "not"
-    text = (
-        f"Soft Q-learning's policy learns fastest: in every seed on {fastest} of {len(courses)} courses, in {ahead} of {pairs} runs. "
-        f"DDPG's transfers worse than no policy at all: on {badly} of {len(courses)} courses.\n\n"
+    verdict = (
+        "reproduced"
+        if all_fastest and all_badly
+        else "partly"
+        if all_fastest or all_badly
+        else "not"
     )
-    return Finding(verdict, text + "\n".join(lines), figures, [save(figure, out / "returns.png")])
+    text = (
+        f"Soft Q-learning's policy learns fastest: in every seed on {fastest} of {len(courses)}"
+        f" courses, in {ahead} of {pairs} runs. DDPG's transfers worse than no policy at all: on"
+        f" {badly} of {len(courses)} courses.\n\n"
+    )
+    return Finding(
+        verdict, text + markdown_table(header, rows), figures, [save(figure, out / "returns.png")]
+    )
 
 
 EXPERIMENT = Experiment(
     name="finetune",
     title="Finetune: from walking anywhere to walking there",
-    paper="[SQL17] Fig. 5: fine-tuned in hallways and a U-shaped maze, soft Q-learning's policy learns fastest; DDPG's transfers badly.",
+    paper=(
+        "[SQL17] Fig. 5: fine-tuned in hallways and a U-shaped maze, soft Q-learning's policy"
+        " learns fastest; DDPG's transfers badly."
+    ),
     seeds=(3, 1),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

@@ -1,4 +1,4 @@
-"""Maze: two passages, the one that looks shorter is a dead end; who looks into the other?"""
+"""Maze: of two passages the one that looks shorter is a dead end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from sql_ros.core.trainer import Trainer
 from sql_ros.envs import quadruped
 from sql_ros.envs.maze import HEIGHT, RADIUS, TARGET, UPPER_BEST, WALLS, WIDTH
 from sql_ros.experiments.curve import play
-from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
-from sql_ros.experiments.paper.best import EVERY, BestSoFar, Places
+from sql_ros.experiments.paper.best import EVERY, BestSoFar, PlaceRecorder
 from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
+from sql_ros.learning.trainer import Trainer
 
 COMMON = {"discount": 0.99, "hidden_sizes": (128, 128)}
 OF_ROBOT: dict[str, dict[str, Any]] = {
@@ -38,7 +38,8 @@ PACE: dict[str, dict[str, Any]] = {
 STEPS, ENVS = {"point": 30_000, "quadruped": 80_000}, {"point": 1, "quadruped": 4}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 ROBOTS = {"point": "sql_ros/PointMaze-v0", "quadruped": "sql_ros/Quadruped-maze-v0"}
-OTHERS = {  # the quadruped's maze with one of its measures, none of which is published, chosen otherwise
+# the quadruped's maze with one of its measures, none of which is published, chosen otherwise
+OTHERS = {
     "maze-deep": "the barrier 0.5 m into the passage, not 0.2 m",
     "maze-thick": "the block 1.4 m thick, not 1.0 m",
     "maze-near": "the target seen from less far (2.5 m, not 3.0 m)",
@@ -50,7 +51,7 @@ PARTS = 5  # of a training, in the picture
 
 
 def setting(case: Case) -> Setting:
-    """Of a case; its variant is the robot, or another maze of the quadruped."""
+    """Return the setting of a case; its variant is the robot, or another maze of the quadruped."""
     robot = "quadruped" if case.variant in OTHERS else case.variant
     steps = 10_000 if case.quick else STEPS[robot]
     return Setting(
@@ -59,41 +60,72 @@ def setting(case: Case) -> Setting:
         algorithm={**COMMON, **OF_ROBOT[robot], **KINDS[case.contender]},
         pace={**PACE[robot], "replay_capacity": steps},
         envs=ENVS[robot],
-        noisy=robot == "point" or case.contender == "ddpg",  # the paper adds noise to both; the quadruped needs but its own entropy
+        # the paper adds noise to both; the quadruped needs but its own entropy
+        noisy=robot == "point" or case.contender == "ddpg",
     )
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Soft Q-learning and DDPG; the quadruped's other mazes for the first three seeds; quick: no quadruped."""
+    """Return the cases of soft Q-learning and DDPG.
+
+    The other mazes of the quadruped have three seeds. The quick version has no quadruped.
+    """
     robots = ["point"] if quick else ["point", "quadruped"]
-    of_robots = [Case(contender, robot, seed, quick) for robot in robots for seed in seeds for contender in KINDS]
-    return of_robots + [Case(contender, maze, seed) for maze in OTHERS if not quick for seed in seeds[:3] for contender in KINDS]
+    of_robots = [
+        Case(contender, robot, seed, quick)
+        for robot in robots
+        for seed in seeds
+        for contender in KINDS
+    ]
+    return of_robots + [
+        Case(contender, maze, seed)
+        for maze in OTHERS
+        if not quick
+        for seed in seeds[:3]
+        for contender in KINDS
+    ]
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """Trains, and notes how near the target any training episode came so far; for the picture a few episodes, or where training was."""
-    best, places, chosen = BestSoFar("distance", min), Places(), setting(case)
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Train, and note the smallest distance to the target over the transitions.
+
+    Returns:
+        "steps" and "nearest" [m]; "paths" of episodes after the training (point robot), or "places"
+        during it (quadruped).
+    """
+    best, places, chosen = BestSoFar("distance", min), PlaceRecorder(), setting(case)
     if case.variant == "point":
         trainer = chosen.train(case.seed, wrap=best.wrap).trainer
         seen: dict[str, Any] = {"paths": _walk(trainer)}
     else:
         chosen.train(case.seed, wrap=lambda env: places.wrap(best.wrap(env)))
-        seen = {"places": places.noted}
+        seen = {"places": places.recorded}
     steps = np.linspace(chosen.steps / POINTS, chosen.steps, POINTS).astype(int)
     return {"steps": steps.tolist(), "nearest": [round(x, 3) for x in best.at(steps)], **seen}
 
 
 def _walk(trainer: Trainer) -> list[list[list[float]]]:
-    """Episodes of the point robot, its actions drawn."""
-    env, paths = make_env(ROBOTS["point"]), []
-    for episode in range(EPISODES):
-        states = play(env, sampled(trainer.learner), 60_000 + episode)
-        paths.append([[round(float(x), 2) for x in env.unwrapped.place] for _ in states])
+    """Return the paths (x, y) [m] of episodes of the point robot, with sampled actions."""
+    paths = []
+    with opened_env(ROBOTS["point"]) as env:
+        robot: Any = env.unwrapped
+        for episode in range(EPISODES):
+            states = play(env, sampled(trainer.learner), 60_000 + episode)
+            paths.append([[round(float(x), 2) for x in robot.place] for _ in states])
     return paths
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Who comes nearer than the dead end does."""
+    """Count the runs that come nearer to the target than the dead end.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if every run of soft Q-learning does and not every quadruped
+        of DDPG, "partly" if every run of soft Q-learning does with one of the robots.
+    """
     robots = [robot for robot in ROBOTS if any(case.variant == robot for case in results)]
     figure, axes = panels(len(robots), size=(6.0, 4.0))
     figures: dict[str, float] = {}
@@ -101,24 +133,33 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     for place, robot in zip(axes[0], robots):
         threshold = THRESHOLDS[robot]
         for kind in KINDS:
-            found = of(results, kind, robot)
+            found = results_of(results, kind, robot)
             if not found:
                 continue
             bands(place, found[0]["steps"], [result["nearest"] for result in found], kind)
             figures[f"{robot}_{kind}_success"], line = _judge(robot, kind, found, threshold)
             lines.append(line)
-        place.axhline(threshold, color="#c0392b", linewidth=1.0, linestyle="--", label="best through the upper passage")
+        place.axhline(
+            threshold,
+            color="#c0392b",
+            linewidth=1.0,
+            linestyle="--",
+            label="best through the upper passage",
+        )
         place.set(title=robot, xlabel="transitions", ylabel="nearest to the target so far [m]")
         place.legend(frameon=False)
         tidy(place)
-    sides = {kind: found for kind in KINDS if (found := of(results, kind, "point"))}
+    sides = {kind: found for kind in KINDS if (found := results_of(results, kind, "point"))}
     pictures = [save(figure, out / "nearest.png"), _draw_paths(sides, out / "paths.png")]
     if "quadruped" in robots:
         pictures.append(_draw_places(results, out / "places.png"))
     for kind in KINDS:
-        figures[f"{kind}_success"] = float(np.mean([figures[f"{robot}_{kind}_success"] for robot in robots]))
+        figures[f"{kind}_success"] = float(
+            np.mean([figures[f"{robot}_{kind}_success"] for robot in robots])
+        )
     all_pass = [figures[f"{robot}_sql_success"] == 1.0 for robot in robots]
-    stands_out = figures.get("quadruped_ddpg_success", 1.0) < 1.0  # the paper compares with DDPG by the quadruped alone
+    # the paper compares with DDPG by the quadruped alone
+    stands_out = figures.get("quadruped_ddpg_success", 1.0) < 1.0
     verdict = "reproduced" if all(all_pass) and stands_out else "partly" if any(all_pass) else "not"
     limits = ", ".join(f"{robot} {THRESHOLDS[robot]:.1f} m" for robot in robots)
     others, more = _judge_others(results)
@@ -126,21 +167,29 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     return Finding(verdict, text, figures | more, pictures)
 
 
-def _judge(name: str, kind: str, found: list[dict[str, Any]], threshold: float) -> tuple[float, str]:
-    """The share of the runs that come nearer than the threshold, and a line of a table."""
+def _judge(
+    name: str, kind: str, found: list[dict[str, Any]], threshold: float
+) -> tuple[float, str]:
+    """Return the share of the runs that come nearer than the threshold [m], and a table line."""
     nearest = [result["nearest"][-1] for result in found]
     past = sum(x < threshold for x in nearest)
-    return past / len(found), f"| {name} | {LABELS[kind]} | {past} of {len(found)} | {', '.join(f'{x:.1f}' for x in nearest)} |"
+    return (
+        past / len(found),
+        (
+            f"| {name} | {LABELS[kind]} | {past} of {len(found)} |"
+            f" {', '.join(f'{x:.1f}' for x in nearest)} |"
+        ),
+    )
 
 
 def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, float]]:
-    """Whether it hinges on the measures of the quadruped's maze: a table, and the share of all runs there."""
+    """Return a table of the quadruped's other mazes, and the share of successful runs by method."""
     lines: list[str] = []
     shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for maze, words in OTHERS.items():
         threshold = quadruped.UPPER_BEST[maze]
         for kind in KINDS:
-            if found := of(results, kind, maze):
+            if found := results_of(results, kind, maze):
                 share, line = _judge(f"{words}: {threshold:.1f} m", kind, found, threshold)
                 lines.append(line)
                 shares[kind].append(share)
@@ -153,12 +202,18 @@ def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, f
 
 
 def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
-    """Episodes of the trained policies."""
+    """Draw episodes of the trained policies; return the name of the picture."""
     columns = min(max(len(found) for found in sides.values()), 5)
     figure, axes = panels(columns, len(sides), size=(3.0, 2.2))
     for row, (kind, found) in zip(axes, sides.items()):
         for column, place in enumerate(row):
-            place.set(xlim=(0, WIDTH), ylim=(-HEIGHT / 2, HEIGHT / 2), xticks=[], yticks=[], aspect="equal")
+            place.set(
+                xlim=(0, WIDTH),
+                ylim=(-HEIGHT / 2, HEIGHT / 2),
+                xticks=[],
+                yticks=[],
+                aspect="equal",
+            )
             for x0, y0, x1, y1 in WALLS:
                 place.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
             place.plot(*TARGET, "s", color="#c0392b", markersize=2 * RADIUS * 9)
@@ -170,14 +225,19 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
 
 
 def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
-    """Where the quadruped was in every part of its training, run by run."""
+    """Draw the places of the quadruped in every part of each training; return the name."""
     runs = {case: result for case, result in results.items() if case.variant == "quadruped"}
     rows = sorted(runs, key=lambda case: (list(KINDS).index(case.contender), case.seed))
     figure, axes = panels(PARTS, len(rows), size=(2.6, 1.9))
     walls = np.array(quadruped.COURSES["maze"].walls)
     for row, case in zip(axes, rows):
-        for part, (place, seen) in enumerate(zip(row, np.array_split(np.array(runs[case]["places"]), PARTS))):
-            place.set(xlim=(walls[:, 0].min(), walls[:, 2].max()), ylim=(walls[:, 1].min(), walls[:, 3].max()))
+        for part, (place, seen) in enumerate(
+            zip(row, np.array_split(np.array(runs[case]["places"]), PARTS))
+        ):
+            place.set(
+                xlim=(walls[:, 0].min(), walls[:, 2].max()),
+                ylim=(walls[:, 1].min(), walls[:, 3].max()),
+            )
             place.set(xticks=[], yticks=[], aspect="equal")
             for x0, y0, x1, y1 in walls:
                 place.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
@@ -191,9 +251,12 @@ def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
 EXPERIMENT = Experiment(
     name="maze",
     title="Maze: the shorter passage is a dead end",
-    paper="[SQL17] Fig. 3 (right) and BAIR post Fig. 4, a quadruped: all runs of soft Q-learning get past, 60 % of DDPG's.",
+    paper=(
+        "[SQL17] Fig. 3 (right) and BAIR post Fig. 4, a quadruped: all runs of soft Q-learning get"
+        " past, 60 % of DDPG's."
+    ),
     seeds=(5, 2),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

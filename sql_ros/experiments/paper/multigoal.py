@@ -1,4 +1,4 @@
-"""Multigoal: a point between four goals, and what becomes of the other three."""
+"""Multigoal: a point between four equally good goals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sql_ros.core.trainer import Trainer
 from sql_ros.envs.multigoal import GOALS, HALF_WIDTH
 from sql_ros.experiments.curve import play
-from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
+from sql_ros.learning.trainer import Trainer
 
 ENV = "sql_ros/MultiGoal-v0"
 STATES = ((-2.5, 0.0), (0.0, 0.0), (2.5, 2.5))  # at which the authors' code draws Q
@@ -23,8 +23,13 @@ EPISODES, DRAWN = 400, 24  # from the origin; of them in the picture
 SAMPLES, GRID = 150, 41  # actions per state, and points of Q per axis
 SHARE = (0.15, 0.35)  # of each goal, as the project asks
 COMMON = {
-    "temperature": 10.0, "final_temperature": 10.0, "discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 64, "q_networks": 1,
-}  # fmt: skip
+    "temperature": 10.0,
+    "final_temperature": 10.0,
+    "discount": 0.99,
+    "hidden_sizes": (128, 128),
+    "batch_size": 64,
+    "q_networks": 1,
+}
 KINDS: dict[str, dict[str, Any]] = {
     "sql": {"value_particles": 16, "uniform_particles": 4},
     "sac": {"kind": "sac"},
@@ -33,7 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def setting(case: Case) -> Setting:
-    """Of a case."""
+    """Return the setting of a case."""
     return Setting(
         env=ENV,
         steps=10_000 if case.quick else 20_000,
@@ -44,12 +49,21 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Quick: soft Q-learning and DDPG."""
-    return [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS if not quick or contender != "sac"]
+    """Return a case for each method and seed; the quick version has no SAC."""
+    return [
+        Case(contender, seed=seed, quick=quick)
+        for seed in seeds
+        for contender in KINDS
+        if not quick or contender != "sac"
+    ]
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """Trains, then acts from the origin, by samples of the policy."""
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Train, then act from the origin by samples of the policy.
+
+    Returns:
+        "shares" of the goals, mean "steps" of an episode, "paths", and "q" from `_probe`.
+    """
     trainer = setting(case).train(case.seed).trainer
     goals, lengths, paths = _act(trainer)
     shares = [float(np.mean([goal == g for goal in goals])) for g in range(len(GOALS))]
@@ -58,20 +72,21 @@ def make(case: Case, out: Path) -> dict[str, Any]:
 
 
 def _act(trainer: Trainer) -> tuple[list[int], list[int], list[Any]]:
-    """Goals reached (-1: none), lengths, and paths of all episodes."""
-    env = make_env(ENV)
+    """Run episodes from the origin; return the goals reached (-1: none), lengths and paths."""
     goals, lengths, paths = [], [], []
-    for episode in range(EPISODES):
-        states = list(play(env, sampled(trainer.learner), 50_000 + episode, {"state": (0.0, 0.0)}))
-        goals.append(states[-1][2]["goal"])
-        lengths.append(len(states) - 1)
-        paths.append([[round(float(x), 3) for x in observation] for observation, _, _ in states])
+    act = sampled(trainer.learner)
+    with opened_env(ENV) as env:
+        for episode in range(EPISODES):
+            states = list(play(env, act, 50_000 + episode, {"state": (0.0, 0.0)}))
+            goals.append(states[-1][2]["goal"])
+            lengths.append(len(states) - 1)
+            paths.append([[round(float(x), 3) for x in place] for place, _, _ in states])
     return goals, lengths, paths
 
 
 @torch.no_grad()
 def _probe(trainer: Trainer) -> list[dict[str, Any]]:
-    """Q on a grid of actions and samples of the policy, at `STATES`."""
+    """Return Q on a grid of actions, and sampled actions, at each of `STATES`."""
     learner, axis = trainer.learner, torch.linspace(-0.99, 0.99, GRID)
     grid = torch.cartesian_prod(axis, axis)[None]
     found = []
@@ -79,51 +94,93 @@ def _probe(trainer: Trainer) -> list[dict[str, Any]]:
         state = torch.tensor([place])
         q = learner.q(state, grid)[0].view(GRID, GRID)
         samples = learner.sample(state, SAMPLES)[0]
-        found.append({"q": np.round(q.numpy()).astype(int).tolist(), "actions": np.round(samples.numpy(), 3).tolist()})
+        found.append(
+            {
+                "q": np.round(q.numpy()).astype(int).tolist(),
+                "actions": np.round(samples.numpy(), 3).tolist(),
+            }
+        )
     return found
 
 
 def entropy(shares: Sequence[float]) -> float:
-    """Of the goal that is reached, failures as a fifth outcome [nats]; four equal goals: 1.386."""
+    """Return the entropy of the goal that is reached [nats], with failure as a fifth outcome.
+
+    Four goals of equal share have 1.386.
+    """
     all_ = np.array([*shares, max(1.0 - sum(shares), 0.0)])
     return float((all_[all_ > 0] * -np.log(all_[all_ > 0])).sum()) + 0.0
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Shares and entropy of every seed; three pictures."""
-    sides = {kind: found for kind in KINDS if (found := of(results, kind))}
-    lines = ["| | shares of the four goals, each seed | entropy [nats] | goals per seed |", "|---|---|---|---|"]
+    """Report shares and entropy of every seed.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if soft Q-learning reaches each goal in a share within
+        `SHARE` and DDPG one goal per seed at most, "partly" if it reaches each goal in over 2 %.
+    """
+    sides = {kind: found for kind in KINDS if (found := results_of(results, kind))}
+    lines = [
+        "| | shares of the four goals, each seed | entropy [nats] | goals per seed |",
+        "|---|---|---|---|",
+    ]
     for kind, found in sides.items():
-        shares = "; ".join(" ".join(f"{share:.2f}" for share in result["shares"]) for result in found)
+        shares = "; ".join(
+            " ".join(f"{share:.2f}" for share in result["shares"]) for result in found
+        )
         entropies = ", ".join(f"{entropy(result['shares']):.2f}" for result in found)
-        visited = ", ".join(str(sum(share > 0.02 for share in result["shares"])) for result in found)
+        visited = ", ".join(
+            str(sum(share > 0.02 for share in result["shares"])) for result in found
+        )
         lines.append(f"| {LABELS[kind]} | {shares} | {entropies} | {visited} |")
     sql = np.array([result["shares"] for result in sides["sql"]])
     balanced = bool((sql >= SHARE[0]).all() and (sql <= SHARE[1]).all())
-    commits = all(sum(share > 0.02 for share in result["shares"]) <= 1 for result in sides.get("ddpg", []))
+    commits = all(
+        sum(share > 0.02 for share in result["shares"]) <= 1 for result in sides.get("ddpg", [])
+    )
     verdict = "reproduced" if balanced and commits else "partly" if (sql > 0.02).all() else "not"
-    text = f"{EPISODES} episodes from the origin, actions drawn from the policy (DDPG has one).\n\n" + "\n".join(lines)
+    text = (
+        f"{EPISODES} episodes from the origin, actions drawn from the policy (DDPG has one).\n\n"
+        + "\n".join(lines)
+    )
     figures = {
         "goals_reached": float((sql > 0.0).sum(1).min()),
         "min_share": float(sql.min()),
         "max_share": float(sql.max()),
-        **{f"entropy_{kind}": float(np.mean([entropy(r["shares"]) for r in found])) for kind, found in sides.items()},
+        **{
+            f"entropy_{kind}": float(np.mean([entropy(r["shares"]) for r in found]))
+            for kind, found in sides.items()
+        },
     }
     pictures = [_draw_paths(sides, out / "trajectories.png")]
-    pictures += [_draw_q(result, out / "q_and_samples.png") for result in sides["sql"] if result["q"]]
+    pictures += [
+        _draw_q(result, out / "q_and_samples.png") for result in sides["sql"] if result["q"]
+    ]
     return Finding(verdict, text, figures, pictures)
 
 
 def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
-    """Trajectories of the first seeds over the level curves of the distance to the nearest goal."""
+    """Draw the trajectories of the first seeds over the level curves of the distance to the
+    nearest goal.
+    """
     columns = min(max(len(found) for found in sides.values()), 5)
     figure, axes = panels(columns, len(sides), size=(2.6, 2.6))
     axis = np.linspace(-HALF_WIDTH, HALF_WIDTH, 121)
     x, y = np.meshgrid(axis, axis)
     level = -np.min([(x - goal[0]) ** 2 + (y - goal[1]) ** 2 for goal in GOALS], axis=0)
-    for row, (kind, found) in zip(axes, sides.items()):
-        for column, place in enumerate(row):
-            place.set(xticks=[], yticks=[], aspect="equal", xlim=(-HALF_WIDTH, HALF_WIDTH), ylim=(-HALF_WIDTH, HALF_WIDTH))
+    for row, (kind, found) in enumerate(sides.items()):
+        for column, place in enumerate(axes[row]):
+            place.set(
+                xlabel="x" if row == len(axes) - 1 else "",
+                ylabel="" if column else "y",
+                aspect="equal",
+                xlim=(-HALF_WIDTH, HALF_WIDTH),
+                ylim=(-HALF_WIDTH, HALF_WIDTH),
+            )
             place.contour(x, y, level, levels=14, colors="#b9c2cc", linewidths=0.6)
             place.plot(*GOALS.T, "o", color="#c0392b", markersize=5)
             if column < len(found):
@@ -134,23 +191,34 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
 
 
 def _draw_q(result: dict[str, Any], path: Path) -> str:
-    """Q over the actions and samples of the policy at three states."""
+    """Draw Q over the actions, and sampled actions, at three states; return the name."""
     figure, axes = panels(len(STATES), size=(3.2, 3.2))
     axis = np.linspace(-0.99, 0.99, GRID)
     for place, state, found in zip(axes[0], STATES, result["q"]):
         q = np.array(found["q"])
-        place.contour(axis, axis, q.T, levels=np.linspace(q.max() - 60.0, q.max(), 16), cmap="Blues", linewidths=0.9)
+        place.contour(
+            axis,
+            axis,
+            q.T,
+            levels=np.linspace(q.max() - 60.0, q.max(), 16),
+            cmap="Blues",
+            linewidths=0.9,
+        )
         place.plot(*np.array(found["actions"]).T, ".", color="#c0392b", markersize=3.5, alpha=0.7)
         place.set(title=f"state {state}", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+        place.set(xlabel="action x", ylabel="action y" if place is axes[0][0] else "")
     return save(figure, path)
 
 
 EXPERIMENT = Experiment(
     name="multigoal",
     title="Multigoal: four goals, all kept",
-    paper="[SQL17] Fig. 1, trajectories over the level curves, and Q with samples at three states: all four goals are reached.",
+    paper=(
+        "[SQL17] Fig. 1, trajectories over the level curves, and Q with samples at three states:"
+        " all four goals are reached."
+    ),
     seeds=(5, 1),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

@@ -1,4 +1,4 @@
-"""Pretrain: a quadruped paid for speed in whatever direction, seen from above."""
+"""Pretrain: a quadruped that is rewarded for speed in any direction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.core.trainer import Trainer
 from sql_ros.experiments.curve import play
-from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.style import COLOURS, panels, save
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
+from sql_ros.learning.trainer import Trainer
 
 ENV = "sql_ros/Quadruped-open-v0"
 ALPHAS = ("10", "1", "0.1", "0.01")
@@ -21,11 +21,12 @@ MAIN = "0.1"  # what is fine-tuned; in full by a variant of its own, which walks
 START = "start"
 EPISODES = 20  # from above
 COMMON = {"discount": 0.97, "hidden_sizes": (128, 128), "batch_size": 128}
-LAYER_NORM = {"layer_norm": True}  # with an update per transition: walks as far after 20,000 transitions, in more directions
+# with an update per transition: walks as far after 20,000 transitions, in more directions
+LAYER_NORM = {"layer_norm": True}
 
 
 def setting(case: Case) -> Setting:
-    """Of a case; its variant is alpha, or `START`."""
+    """Return the setting of a case; its variant is alpha, or `START`."""
     alpha = float(MAIN if case.variant == START else case.variant)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     often = case.quick or case.variant == START
@@ -33,85 +34,146 @@ def setting(case: Case) -> Setting:
     return Setting(
         env=ENV,
         steps=steps,
-        algorithm={**(fine_tuned(case.quick) if often else COMMON), **kind, "temperature": alpha, "final_temperature": alpha},
-        pace={"warmup_transitions": 2000, "replay_capacity": max(steps, 50_000), "updates_per_transition": 1.0 if often else 0.5},
+        algorithm={
+            **(fine_tuned(case.quick) if often else COMMON),
+            **kind,
+            "temperature": alpha,
+            "final_temperature": alpha,
+        },
+        pace={
+            "warmup_transitions": 2000,
+            "replay_capacity": max(steps, 50_000),
+            "updates_per_transition": 1.0 if often else 0.5,
+        },
         envs=4,
         noisy=case.contender == "ddpg",
     )
 
 
 def fine_tuned(quick: bool) -> dict[str, Any]:
-    """The networks that are fine-tuned; in full one Q, as in the paper."""
+    """Return the options of the networks that are fine-tuned; one Q, as in the paper, in full."""
     return {**COMMON, **LAYER_NORM, **({} if quick else {"q_networks": 1})}
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Every alpha, and the starts of fine-tuning; quick: two alphas, one of them a start."""
-    sql = [Case("sql", variant, seed, quick) for seed in seeds for variant in (("1", MAIN) if quick else (*ALPHAS, START))]
+    """Return every alpha, and the starts of fine-tuning; quick: two alphas, one of them a start."""
+    sql = [
+        Case("sql", variant, seed, quick)
+        for seed in seeds
+        for variant in (("1", MAIN) if quick else (*ALPHAS, START))
+    ]
     return sql + [Case("ddpg", start(quick), seed, quick) for seed in seeds]
 
 
 def start(quick: bool) -> str:
-    """The variant that is fine-tuned."""
+    """Return the variant that is fine-tuned."""
     return MAIN if quick else START
 
 
 def models(folder: Path, case: Case) -> Path:
-    """Where a case leaves its networks."""
+    """Return the folder in which a case leaves its networks."""
     return folder / "models" / case.name
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """Trains, keeps the networks, and lets the policy walk from the origin, its actions drawn."""
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Train, keep the networks, and return "tracks" of the policy from `walk`."""
     trainer = setting(case).train(case.seed).trainer
     trainer.save_learner(models(out, case))
     return {"tracks": walk(trainer)}
 
 
 def walk(trainer: Trainer) -> list[list[list[float]]]:
-    """Where the middle of the robot was, every half second of every episode [m]."""
-    env, tracks = make_env(ENV), []
-    for episode in range(EPISODES):
-        track = [[0.0, 0.0]]
-        for step, (_, _, info) in enumerate(play(env, sampled(trainer.learner), 80_000 + episode)):
-            if step and step % 5 == 0:
-                track.append([round(info["x"], 2), round(info["y"], 2)])
-        tracks.append(track)
+    """Return the place of the robot (x, y) [m] every half second of every episode."""
+    tracks = []
+    act = sampled(trainer.learner)
+    with opened_env(ENV) as env:
+        for episode in range(EPISODES):
+            track = [[0.0, 0.0]]
+            for step, (_, _, info) in enumerate(play(env, act, 80_000 + episode)):
+                if step and step % 5 == 0:
+                    track.append([round(info["x"], 2), round(info["y"], 2)])
+            tracks.append(track)
     return tracks
 
 
 def spread(ends: Any) -> float:
-    """Of the directions of points (n, 2): 0 all the same, 1 all around (1 less the length of the mean direction)."""
+    """Return the spread of the directions of points (n, 2): 1 less the length of their mean.
+
+    It is 0 for one direction, and 1 for directions all around.
+    """
     units = np.asarray(ends) / np.maximum(np.linalg.norm(ends, axis=1, keepdims=True), 1e-9)
     return float(1.0 - np.linalg.norm(units.mean(0)))
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """How far it gets and in how many directions, by alpha."""
-    alphas = [alpha for alpha in ALPHAS if any(case.contender == "sql" and case.variant == alpha for case in results)]
+    """Compare the distance and the spread of directions, by alpha.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if with `MAIN` the robot walks three times as far as with
+        alpha 10 and its directions have a spread above 0.5, "partly" if one of the two holds.
+    """
+    alphas = [
+        alpha
+        for alpha in ALPHAS
+        if any(case.contender == "sql" and case.variant == alpha for case in results)
+    ]
     figures: dict[str, float] = {}
-    lines = ["| alpha | distance after an episode, each seed [m] | spread of directions, each seed |", "|---|---|---|"]
+    lines = [
+        "| alpha | distance after an episode, each seed [m] | spread of directions, each seed |",
+        "|---|---|---|",
+    ]
     for alpha in alphas:
-        ends = [np.array([track[-1] for track in result["tracks"]]) for result in of(results, "sql", alpha)]
-        away, spreads = [float(np.linalg.norm(end, axis=1).mean()) for end in ends], [spread(end) for end in ends]
-        figures |= {f"distance_alpha_{alpha}": float(np.mean(away)), f"spread_alpha_{alpha}": float(np.mean(spreads))}
-        lines.append(f"| {alpha} | {', '.join(f'{x:.1f}' for x in away)} | {', '.join(f'{x:.2f}' for x in spreads)} |")
+        ends = [
+            np.array([track[-1] for track in result["tracks"]])
+            for result in results_of(results, "sql", alpha)
+        ]
+        away, spreads = (
+            [float(np.linalg.norm(end, axis=1).mean()) for end in ends],
+            [spread(end) for end in ends],
+        )
+        figures |= {
+            f"distance_alpha_{alpha}": float(np.mean(away)),
+            f"spread_alpha_{alpha}": float(np.mean(spreads)),
+        }
+        lines.append(
+            f"| {alpha} | {', '.join(f'{x:.1f}' for x in away)} |"
+            f" {', '.join(f'{x:.2f}' for x in spreads)} |"
+        )
     moves = figures[f"distance_alpha_{MAIN}"] > 3.0 * figures.get("distance_alpha_10", 0.3)
     around = figures[f"spread_alpha_{MAIN}"] > 0.5
-    text = f"{EPISODES} episodes per seed from the origin, heading anywhere; spread 1: all around, 0: one direction.\n\n" + "\n".join(lines)
+    text = (
+        f"{EPISODES} episodes per seed from the origin, heading anywhere; spread 1: all around, 0:"
+        " one direction.\n\n" + "\n".join(lines)
+    )
     verdict = "reproduced" if moves and around else "partly" if moves or around else "not"
     return Finding(verdict, text, figures, [_draw(results, alphas, out / "traces.png")])
 
 
 def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path) -> str:
+    """Draw the tracks from above, a row for each seed and a column for each alpha."""
     seeds = sorted({case.seed for case in results})
     figure, axes = panels(len(alphas), len(seeds), size=(2.6, 2.6))
-    drawn = [result for case, result in results.items() if case.contender == "sql" and case.variant in alphas]
+    drawn = [
+        result
+        for case, result in results.items()
+        if case.contender == "sql" and case.variant in alphas
+    ]
     ends = [np.abs(np.concatenate(result["tracks"])).max() for result in drawn]
     reach = 1.05 * float(np.max(ends))
     for row, seed in zip(axes, seeds):
         for place, alpha in zip(row, alphas):
-            result = next((r for case, r in results.items() if (case.contender, case.variant, case.seed) == ("sql", alpha, seed)), None)
+            result = next(
+                (
+                    r
+                    for case, r in results.items()
+                    if (case.contender, case.variant, case.seed) == ("sql", alpha, seed)
+                ),
+                None,
+            )
             place.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
             place.tick_params(labelsize=6)
             place.set_title(f"alpha {alpha}, seed {seed}", fontsize=8)
@@ -123,9 +185,12 @@ def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path
 EXPERIMENT = Experiment(
     name="pretrain",
     title="Pretrain: a quadruped that may walk anywhere",
-    paper="[SQL17] last figure: traces from above of a quadruped paid for speed in any direction, for alpha 10, 1, 0.1 and 0.01.",
+    paper=(
+        "[SQL17] last figure: traces from above of a quadruped paid for speed in any direction, for"
+        " alpha 10, 1, 0.1 and 0.01."
+    ),
     seeds=(3, 1),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

@@ -1,4 +1,4 @@
-"""The experiments of the papers, and the one page of them all."""
+"""The experiments of the papers, and the page with all their results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sql_ros.core.errors import ConfigError
-from sql_ros.experiments.paper import finetune, maze, multigoal, pretrain, pusher, snake, soft_iteration, validation
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.markdown import markdown_table
+from sql_ros.experiments.paper import (
+    finetune,
+    maze,
+    multigoal,
+    pretrain,
+    pusher,
+    snake,
+    soft_iteration,
+    validation,
+)
 from sql_ros.experiments.study import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT for module in (multigoal, snake, maze, pretrain, finetune, pusher, soft_iteration, validation)
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (multigoal, snake, maze, pretrain, finetune, pusher, soft_iteration, validation)
 }
-OTHERS = (  # reports that stand beside, of other commands
+OTHERS = (  # reports of other commands in the same folder
     ("sawyer_reach", "Reaching with a simulated Sawyer, `make run`"),
     ("stacking", "Stacking bricks by joint torques, against robot time"),
     ("ablation", "Settings of the learner, beside stable-baselines3"),
@@ -24,10 +35,13 @@ OTHERS = (  # reports that stand beside, of other commands
 
 
 def write_index(folder: Path) -> Path:
-    """FOLDER/index.md: every figure beside what the paper reports, a verdict, and the command.
+    """Write `folder`/index.md: every experiment with the paper's result, a verdict and the command.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        ConfigError: there is no finding.
+        ConfigError: There is no finding.
     """
     findings = {name: _finding(folder / name) for name in EXPERIMENTS}
     there = {name: finding for name, finding in findings.items() if finding is not None}
@@ -36,15 +50,27 @@ def write_index(folder: Path) -> Path:
     lines = [
         "# The papers' experiments, reproduced",
         "",
-        "Each verdict is earned by runs whose numbers, seeds and versions lie beside it; what did not come out is said, too.",
+        (
+            "Each verdict is earned by runs whose numbers, seeds and versions lie beside it; what"
+            " did not come out is said, too."
+        ),
         "",
-        "| experiment | stands beside | verdict | command |",
-        "|---|---|---|---|",
     ]
-    for name, finding in there.items():
-        lines.append(f"| [{name}]({name}/report.md) | {finding['paper']} | **{finding['verdict']}** | `sql-ros experiment {name}` |")
-    for name in (name for name in findings if name not in there):
-        lines.append(f"| {name} | {EXPERIMENTS[name].paper} | not run yet | `sql-ros experiment {name}` |")
+    rows = [
+        [
+            f"[{name}]({name}/report.md)",
+            finding["paper"],
+            f"**{finding['verdict']}**",
+            f"`sql-ros experiment {name}`",
+        ]
+        for name, finding in there.items()
+    ]
+    rows += [
+        [name, EXPERIMENTS[name].paper, "not run yet", f"`sql-ros experiment {name}`"]
+        for name in findings
+        if name not in there
+    ]
+    lines.append(markdown_table(["experiment", "stands beside", "verdict", "command"], rows))
     for name, finding in there.items():
         pictures = [f"![{picture}]({name}/{picture})" for picture in finding["pictures"]]
         lines += [
@@ -65,17 +91,27 @@ def write_index(folder: Path) -> Path:
 
 
 def _text(finding: dict[str, Any], name: str) -> str:
-    """Of a report in the folder of this name, with its links as they are from the folder above."""
+    """Return the text of a finding with its links changed for the folder above.
+
+    Args:
+        finding: content of finding.json.
+        name: of its folder.
+    """
     text: str = finding["text"]
-    return re.sub(r"\]\((?![a-z]+:|[#/])([^)\s]+)", lambda link: f"]({posixpath.normpath(posixpath.join(name, link[1]))}", text)
+    return re.sub(
+        r"\]\((?![a-z]+:|[#/])([^)\s]+)",
+        lambda link: f"]({posixpath.normpath(posixpath.join(name, link[1]))}",
+        text,
+    )
 
 
 def _finding(folder: Path) -> dict[str, Any] | None:
+    """Return the content of finding.json, None if there is none."""
     path = folder / "finding.json"
     content: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
     return content
 
 
 def chosen(name: str) -> Sequence[Experiment]:
-    """One, or with "all" every one."""
+    """Return the experiment of a name, or every one for "all"."""
     return list(EXPERIMENTS.values()) if name == "all" else [EXPERIMENTS[name]]

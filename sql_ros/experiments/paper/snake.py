@@ -1,4 +1,6 @@
-"""Swimmer: a snake paid for swimming either way, and more beyond a line ahead that it does not know of."""
+"""Swimmer: a snake paid for swimming either way, and more beyond a line ahead that it does not know
+of.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,18 @@ import numpy as np
 
 from sql_ros.envs.snake import BEYOND, LINE_M
 from sql_ros.experiments.curve import play
-from sql_ros.experiments.gym_task import make_env
+from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.best import BestSoFar
 from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 
 FAR = "far"
 ENVS = {"": "sql_ros/Snake-v0", FAR: "sql_ros/Snake-far-v0"}
-LINES = {variant: float(gymnasium.spec(env).kwargs.get("line_m", LINE_M)) for variant, env in ENVS.items()}
+LINES = {
+    variant: float(gymnasium.spec(env).kwargs.get("line_m", LINE_M))
+    for variant, env in ENVS.items()
+}
 ALPHA, LAST_ALPHA, ANNEALED = 0.2, 0.03, 0.75  # log-linear over this share of the run
 STEPS = {"": 60_000, FAR: 120_000}
 COMMON = {
@@ -35,66 +40,122 @@ POINTS, EPISODES = 60, 10  # of the curves; after training
 
 
 def setting(case: Case) -> Setting:
-    """Of a case; its variant is where the line is."""
+    """Return the setting of a case; its variant is the place of the line."""
     steps, ratio = STEPS[case.variant] // (2 if case.quick else 1), 0.5
     return Setting(
         env=ENVS[case.variant],
         steps=steps,
-        algorithm={**COMMON, **KINDS[case.contender], "annealing_updates": round(ANNEALED * ratio * steps)},
-        pace={"warmup_transitions": 2000, "replay_capacity": steps, "updates_per_transition": ratio},
+        algorithm={
+            **COMMON,
+            **KINDS[case.contender],
+            "annealing_updates": round(ANNEALED * ratio * steps),
+        },
+        pace={
+            "warmup_transitions": 2000,
+            "replay_capacity": steps,
+            "updates_per_transition": ratio,
+        },
         envs=4,
         noisy=True,
     )
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Soft Q-learning and DDPG; for the first three seeds with the line twice as far, too, and twice the transitions."""
+    """Return the cases of soft Q-learning and DDPG.
+
+    The first three seeds have a case with the line twice as far and twice the transitions, too.
+    """
     near = [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS]
-    return near + [Case(contender, FAR, seed) for seed in seeds[:3] for contender in KINDS if not quick]
+    return near + [
+        Case(contender, FAR, seed) for seed in seeds[:3] for contender in KINDS if not quick
+    ]
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """Trains, and notes how far ahead any training episode came so far; then where the learned policy goes."""
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Train, and note the furthest place of any training episode over the transitions.
+
+    Returns:
+        "steps" and "furthest" [m], and "ends" [m]: the last places of episodes after the training.
+    """
     best, chosen = BestSoFar("x", max), setting(case)
     trainer = chosen.train(case.seed, wrap=best.wrap).trainer
     steps = np.linspace(chosen.steps / POINTS, chosen.steps, POINTS).astype(int)
-    env, ends = make_env(chosen.env), []
-    for episode in range(EPISODES):
-        *_, (_, _, info) = play(env, sampled(trainer.learner), 50_000 + episode)
-        ends.append(round(info["x"], 2))
-    return {"steps": steps.tolist(), "furthest": [round(x, 3) for x in best.at(steps)], "ends": ends}
+    ends = []
+    with opened_env(chosen.env) as env:
+        for episode in range(EPISODES):
+            *_, (_, _, info) = play(env, sampled(trainer.learner), 50_000 + episode)
+            ends.append(round(info["x"], 2))
+    return {
+        "steps": steps.tolist(),
+        "furthest": [round(x, 3) for x in best.at(steps)],
+        "ends": ends,
+    }
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Who crosses the line, when, and whether the policy it ends with does."""
-    lines_m = {variant: line for variant, line in LINES.items() if any(case.variant == variant for case in results)}
+    """Count the runs that cross the line, in training and by the policy at the end.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if every run of soft Q-learning crosses the line and ends
+        beyond it, and more of them than of DDPG; "partly" if only the last holds.
+    """
+    lines_m = {
+        variant: line
+        for variant, line in LINES.items()
+        if any(case.variant == variant for case in results)
+    }
     figure, axes = panels(len(lines_m), size=(6.0, 4.0))
     figures: dict[str, float] = {}
     lines = [
-        "| line at | | crossed in training | ends beyond it | furthest ahead, each seed [m] | ends at, each seed [m] |",
+        (
+            "| line at | | crossed in training | ends beyond it | furthest ahead, each seed [m] |"
+            " ends at, each seed [m] |"
+        ),
         "|---|---|---|---|---|---|",
     ]
     for place, (variant, line) in zip(axes[0], lines_m.items()):
         for kind in KINDS:
-            found = of(results, kind, variant)
+            found = results_of(results, kind, variant)
             if not found:
                 continue
-            furthest, ends = [result["furthest"][-1] for result in found], [float(np.median(result["ends"])) for result in found]
+            furthest, ends = (
+                [result["furthest"][-1] for result in found],
+                [float(np.median(result["ends"])) for result in found],
+            )
             prefix = f"{variant}_{kind}" if variant else kind
             figures[f"{prefix}_success"] = float(np.mean([x > line for x in furthest]))
             figures[f"{prefix}_ends_beyond"] = float(np.mean([x > line for x in ends]))
             bands(place, found[0]["steps"], [result["furthest"] for result in found], kind)
             crossed, beyond = sum(x > line for x in furthest), sum(x > line for x in ends)
             each = (", ".join(f"{x:.1f}" for x in values) for values in (furthest, ends))
-            lines.append(f"| {line:g} m | {LABELS[kind]} | {crossed} of {len(found)} | {beyond} of {len(found)} | {' | '.join(each)} |")
+            lines.append(
+                f"| {line:g} m | {LABELS[kind]} | {crossed} of {len(found)} | {beyond} of"
+                f" {len(found)} | {' | '.join(each)} |"
+            )
         place.axhline(line, color="#c0392b", linewidth=1.0, linestyle="--")
-        place.set(title=f"line at {line:g} m", xlabel="transitions", ylabel="furthest ahead so far [m]")
+        place.set(
+            title=f"line at {line:g} m", xlabel="transitions", ylabel="furthest ahead so far [m]"
+        )
         place.legend(frameon=False)
         tidy(place)
-    every, better = figures["sql_success"] == 1.0, figures["sql_success"] > figures.get("ddpg_success", 0.0)
-    verdict = "reproduced" if every and better and figures["sql_ends_beyond"] == 1.0 else "partly" if better else "not"
-    text = f"Beyond the line speed pays {BEYOND:g} times as much. Ends: median of {EPISODES} episodes after training.\n\n" + "\n".join(
-        lines
+    every, better = (
+        figures["sql_success"] == 1.0,
+        figures["sql_success"] > figures.get("ddpg_success", 0.0),
+    )
+    verdict = (
+        "reproduced"
+        if every and better and figures["sql_ends_beyond"] == 1.0
+        else "partly"
+        if better
+        else "not"
+    )
+    text = (
+        f"Beyond the line speed pays {BEYOND:g} times as much. Ends: median of {EPISODES} episodes"
+        " after training.\n\n" + "\n".join(lines)
     )
     return Finding(verdict, text, figures, [save(figure, out / "furthest.png")])
 
@@ -102,9 +163,12 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 EXPERIMENT = Experiment(
     name="swimmer",
     title="Swimmer: a finish line that only some find",
-    paper="[SQL17] Fig. 3 (left): every run of soft Q-learning ends forward, past the line, and 80 % of DDPG's.",
+    paper=(
+        "[SQL17] Fig. 3 (left): every run of soft Q-learning ends forward, past the line, and 80 %"
+        " of DDPG's."
+    ),
     seeds=(5, 2),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

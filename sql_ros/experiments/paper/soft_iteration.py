@@ -1,4 +1,7 @@
-"""Soft iteration: the algorithms of the lecture on one small problem, exactly, and why a greedy Boltzmann explorer is not one of them."""
+"""Soft iteration: the algorithms of the lecture on small problems, exactly.
+
+A greedy learner that explores by a Boltzmann distribution has another fixed point.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.experiments.paper.style import COLOURS, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding
-from sql_ros.verify.tabular import (
-    Array,
+from sql_ros.checks.verify.tabular import (
     FiniteMdp,
+    FloatArray,
     backup,
     policy_of,
     random_mdp,
@@ -23,6 +24,8 @@ from sql_ros.verify.tabular import (
     soft_q_iteration,
     soft_value,
 )
+from sql_ros.experiments.paper.style import COLOURS, panels, save, tidy
+from sql_ros.experiments.study import Case, Experiment, Finding
 
 STATES, ACTIONS, DISCOUNT, TEMPERATURE = 12, 4, 0.9, 0.5
 SWEEPS, IMPROVEMENTS, ASCENTS = 120, 8, 4000
@@ -31,12 +34,18 @@ ROUNDING = 1e-9
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """A problem per seed."""
+    """Return a case for each seed: a random problem."""
     return [Case("tabular", seed=seed, quick=quick) for seed in seeds]
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """All four algorithms on the problem of a seed: distances in the sup norm of Q, sweep by sweep."""
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Run all four algorithms on the problem of a seed.
+
+    Returns:
+        Distances to the soft Q in the sup norm by sweep ("iteration", "boltzmann") and improvement
+        ("improvement"), gaps of the policy gradient, ratios of successive errors, and gap and
+        entropies of the greedy explorer.
+    """
     mdp = random_mdp(np.random.default_rng(case.seed), STATES, ACTIONS, DISCOUNT)
     exact = soft_q_iteration(mdp, TEMPERATURE)
     best = soft_value(exact, TEMPERATURE)
@@ -46,11 +55,15 @@ def make(case: Case, out: Path) -> dict[str, Any]:
         iteration.append(_apart(q, exact))
         boltzmann.append(_apart(greedy, exact))
         q, greedy = soft_backup(mdp, q, TEMPERATURE), backup(mdp, greedy.max(axis=1))
-    policies = [_apart(found, exact) for found in soft_policy_iteration(mdp, TEMPERATURE, IMPROVEMENTS)]
+    policies = [
+        _apart(found, exact) for found in soft_policy_iteration(mdp, TEMPERATURE, IMPROVEMENTS)
+    ]
     explorer = policy_of(greedy, TEMPERATURE)
     return {
         "iteration": iteration,
-        "ratios": [later / before for before, later in itertools.pairwise(iteration) if before > 1e-6],
+        "ratios": [
+            later / before for before, later in itertools.pairwise(iteration) if before > 1e-6
+        ],
         "improvement": policies,
         "gradient": _gradient(mdp, best),
         "boltzmann": boltzmann,
@@ -60,42 +73,65 @@ def make(case: Case, out: Path) -> dict[str, Any]:
     }
 
 
-def _apart(q: Array, exact: Array) -> float:
+def _apart(q: FloatArray, exact: FloatArray) -> float:
+    """Return the distance of two Q in the sup norm."""
     return float(np.abs(q - exact).max())
 
 
-def _entropy(policy: Array) -> float:
+def _entropy(policy: FloatArray) -> float:
+    """Return the mean entropy of a policy (X, U) over the states [nats]."""
     return float(-(policy * np.log(np.maximum(policy, 1e-300))).sum(axis=1).mean())
 
 
-def _objective(mdp: FiniteMdp, policy: Array) -> Array:
-    """Discounted reward and entropy of a policy (X, U), from every state (X,)."""
+def _objective(mdp: FiniteMdp, policy: FloatArray) -> FloatArray:
+    """Return the discounted reward and entropy of a policy (X, U) from every state (X,)."""
     q = soft_policy_evaluation(mdp, policy, TEMPERATURE)
     surprise = TEMPERATURE * np.log(np.maximum(policy, np.finfo(float).tiny))
-    value: Array = (policy * (q - surprise)).sum(axis=1)
+    value: FloatArray = (policy * (q - surprise)).sum(axis=1)
     return value
 
 
-def _gradient(mdp: FiniteMdp, best: Array) -> list[float]:
-    """Ascent of the mean objective over softmax logits by its exact gradient; how far it is from the optimum, mean over states."""
+def _gradient(mdp: FiniteMdp, best: FloatArray) -> list[float]:
+    """Ascend the mean objective over softmax logits by its exact gradient.
+
+    Args:
+        mdp: the problem.
+        best: optimal value of every state (X,).
+
+    Returns:
+        Distances to the optimum, means over the states, `SWEEPS` of them.
+    """
     logits = np.zeros_like(mdp.reward)
     start = np.full(len(best), 1.0 / len(best))
     gaps = []
     for ascent in range(ASCENTS):
         policy = policy_of(logits, 1.0)
-        q = soft_policy_evaluation(mdp, policy, TEMPERATURE) - TEMPERATURE * np.log(np.maximum(policy, np.finfo(float).tiny))
+        q = soft_policy_evaluation(mdp, policy, TEMPERATURE) - TEMPERATURE * np.log(
+            np.maximum(policy, np.finfo(float).tiny)
+        )
         value = (policy * q).sum(axis=1)
         if ascent % (ASCENTS // SWEEPS) == 0:
             gaps.append(float((best - value).mean()))
         moves = np.einsum("xu,xuy->xy", policy, mdp.transition)
         visits = np.linalg.solve(np.eye(len(start)) - mdp.discount * moves.T, start)
         # the policy-gradient theorem with the entropy in the advantage
-        logits = logits + RATE * len(best) * (1.0 - mdp.discount) * visits[:, None] * policy * (q - value[:, None])
+        logits = logits + RATE * len(best) * (1.0 - mdp.discount) * visits[:, None] * policy * (
+            q - value[:, None]
+        )
     return gaps
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Contraction, fixed points, and what the greedy explorer lacks."""
+    """Report contraction, fixed points, and the gap of the greedy explorer.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if the three soft algorithms agree, the error contracts by
+        the discount, and the explorer falls short of the optimum in every problem; else "partly".
+    """
     found = list(results.values())
     ratio = max(max(result["ratios"]) for result in found)
     figures = {
@@ -108,35 +144,66 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     }
     entropies = [(result["explorer_entropy"], result["soft_entropy"]) for result in found]
     text = (
-        f"{len(found)} random problems, {STATES} states, {ACTIONS} actions, discount {DISCOUNT}, alpha {TEMPERATURE}; all exact.\n\n"
-        f"- Soft Q-iteration shrinks its error by {ratio:.4f} per sweep at most (the bound is the discount, {DISCOUNT}).\n"
-        f"- Soft policy iteration is there too after {IMPROVEMENTS} improvements (error {figures['policy_iteration_gap']:.1e}).\n"
-        f"- The entropy-regularised policy gradient comes within {figures['policy_gradient_gap']:.1e} of the optimum in {ASCENTS} steps.\n"
-        f"- A greedy learner that explores by exp(Q / alpha) is not maximum entropy: its Q backs up the maximum, so it ends "
-        f"{figures['explorer_q_gap']:.2f} from the soft one, and its policy is {figures['explorer_gap']:.4f} short of the optimum of "
-        f"reward and entropy: it is random now, but does not seek states from which it can be random later (mean entropy "
-        f"{np.mean([e for e, _ in entropies]):.3f} nats, soft {np.mean([s for _, s in entropies]):.3f})."
+        f"{len(found)} random problems, {STATES} states, {ACTIONS} actions, discount {DISCOUNT},"
+        f" alpha {TEMPERATURE}; all exact.\n\n- Soft Q-iteration shrinks its error by {ratio:.4f}"
+        f" per sweep at most (the bound is the discount, {DISCOUNT}).\n- Soft policy iteration is"
+        f" there too after {IMPROVEMENTS} improvements (error"
+        f" {figures['policy_iteration_gap']:.1e}).\n- The entropy-regularised policy gradient comes"
+        f" within {figures['policy_gradient_gap']:.1e} of the optimum in {ASCENTS} steps.\n- A"
+        " greedy learner that explores by exp(Q / alpha) is not maximum entropy: its Q backs up"
+        f" the maximum, so it ends {figures['explorer_q_gap']:.2f} from the soft one, and its"
+        f" policy is {figures['explorer_gap']:.4f} short of the optimum of reward and entropy: it"
+        " is random now, but does not seek states from which it can be random later (mean entropy"
+        f" {np.mean([e for e, _ in entropies]):.3f} nats, soft"
+        f" {np.mean([s for _, s in entropies]):.3f})."
     )
-    good = ratio <= DISCOUNT + ROUNDING and figures["policy_iteration_gap"] < 1e-6 and figures["policy_gradient_gap"] < 1e-3
+    good = (
+        ratio <= DISCOUNT + ROUNDING
+        and figures["policy_iteration_gap"] < 1e-6
+        and figures["policy_gradient_gap"] < 1e-3
+    )
     distinct = min(result["explorer_gap"] for result in found) > 1e-6
     picture = _draw(found[0], out / "convergence.png")
     return Finding("reproduced" if good and distinct else "partly", text, figures, [picture])
 
 
 def _draw(result: dict[str, Any], path: Path) -> str:
+    """Draw the errors of the four algorithms on one problem; return the name of the picture."""
     figure, axes = panels(2, size=(4.8, 3.6))
     left, right = axes[0]
     sweeps = np.arange(SWEEPS)
     left.semilogy(sweeps, result["iteration"], color=COLOURS["sql"], label="soft Q-iteration")
-    left.semilogy(sweeps, result["iteration"][0] * DISCOUNT**sweeps, ":", color="#5d6d7e", label="the discount's power")
     left.semilogy(
-        range(IMPROVEMENTS + 1), np.maximum(result["improvement"], 1e-15), "o-", color=COLOURS["sac"], label="soft policy iteration"
+        sweeps,
+        result["iteration"][0] * DISCOUNT**sweeps,
+        ":",
+        color="#5d6d7e",
+        label="the discount's power",
     )
-    left.semilogy(sweeps, result["boltzmann"], color="#c0392b", label="greedy Q, Boltzmann explorer")
+    left.semilogy(
+        range(IMPROVEMENTS + 1),
+        np.maximum(result["improvement"], 1e-15),
+        "o-",
+        color=COLOURS["sac"],
+        label="soft policy iteration",
+    )
+    left.semilogy(
+        sweeps, result["boltzmann"], color="#c0392b", label="greedy Q, Boltzmann explorer"
+    )
     left.set(xlabel="sweep", ylabel="distance to the soft Q, sup norm")
     gaps = np.maximum(result["gradient"], 1e-15)
-    right.semilogy(np.arange(len(gaps)) * (ASCENTS // SWEEPS), gaps, color=COLOURS["ddpg"], label="entropy-regularised policy gradient")
-    right.axhline(result["explorer_gap"], color="#c0392b", linestyle="--", label="greedy Q, Boltzmann explorer")
+    right.semilogy(
+        np.arange(len(gaps)) * (ASCENTS // SWEEPS),
+        gaps,
+        color=COLOURS["ddpg"],
+        label="entropy-regularised policy gradient",
+    )
+    right.axhline(
+        result["explorer_gap"],
+        color="#c0392b",
+        linestyle="--",
+        label="greedy Q, Boltzmann explorer",
+    )
     right.set(xlabel="gradient step", ylabel="short of the optimum of reward and entropy")
     for axes_ in (left, right):
         tidy(axes_)
@@ -147,9 +214,12 @@ def _draw(result: dict[str, Any], path: Path) -> str:
 EXPERIMENT = Experiment(
     name="soft-iteration",
     title="Soft iteration: four algorithms on one small problem",
-    paper="The lecture's slides: soft Q-iteration and soft policy iteration share a fixed point; Boltzmann exploration has another.",
+    paper=(
+        "The lecture's slides: soft Q-iteration and soft policy iteration share a fixed point;"
+        " Boltzmann exploration has another."
+    ),
     seeds=(5, 5),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

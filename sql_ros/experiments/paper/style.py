@@ -1,4 +1,4 @@
-"""How the papers' figures are drawn here: one colour per algorithm, medians with bands."""
+"""The style of the papers' figures: a colour for each algorithm, medians with bands."""
 
 from __future__ import annotations
 
@@ -6,40 +6,73 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 
-matplotlib.use("Agg")
+from sql_ros.common.plotting import pyplot
 
-from matplotlib import pyplot as plt
-
+plt = pyplot()
 COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a", "random": "#8a8f98"}
 LABELS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "random": "from nothing"}
 
 
-def panels(columns: int, rows: int = 1, *, size: tuple[float, float] = (4.2, 3.6)) -> tuple[Any, Any]:
-    """A figure and its axes (rows, columns)."""
-    return plt.subplots(rows, columns, figsize=(size[0] * columns, size[1] * rows), constrained_layout=True, squeeze=False)
+def panels(
+    columns: int, rows: int = 1, *, size: tuple[float, float] = (4.2, 3.6)
+) -> tuple[Any, Any]:
+    """Return a figure and its axes (rows, columns).
+
+    Args:
+        columns: of panels.
+        rows: of panels.
+        size: of a panel [in].
+    """
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
+        constrained_layout=True,
+        squeeze=False,
+    )
+    return figure, axes
 
 
-def bands(axes: Any, steps: Sequence[float], lines: npt.ArrayLike, contender: str, label: str | None = None) -> None:
-    """Every run thin, their median thick, the band from worst to best: lines (runs, points)."""
+def bands(
+    axes: Any,
+    steps: Sequence[float],
+    lines: npt.ArrayLike,
+    contender: str,
+    label: str | None = None,
+) -> None:
+    """Draw every run as a thin line, the median as a thick one, and a band over all of them.
+
+    Args:
+        axes: to draw into.
+        steps: (points,).
+        lines: (runs, points).
+        contender: key of `COLOURS`.
+        label: for the legend; None: the name of the contender and the number of runs.
+    """
     values = np.asarray(lines, np.float64)
     colour = COLOURS[contender]
     axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0)
     axes.plot(steps, values.T, color=colour, linewidth=0.7, alpha=0.5)
-    axes.plot(steps, np.median(values, 0), color=colour, linewidth=2.2, label=label or f"{LABELS[contender]}, {len(values)} seeds")
+    axes.plot(
+        steps,
+        np.median(values, 0),
+        color=colour,
+        linewidth=2.2,
+        label=label or f"{LABELS[contender]}, {len(values)} seeds",
+    )
 
 
 def tidy(axes: Any) -> None:
-    """Of curves."""
+    """Add a pale grid, and remove the upper and the right border."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def save(figure: Any, path: Path) -> str:
-    """Writes a picture; returns its name."""
+    """Write a figure to a file and close it; return the name of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

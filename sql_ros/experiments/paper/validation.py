@@ -1,4 +1,4 @@
-"""Validation: the library's own DDPG and SAC beside those of stable-baselines3, so that comparisons with them are fair."""
+"""Validation: the library's own DDPG and SAC beside those of stable-baselines3."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.core.algorithm import AlgorithmConfig, TrainerConfig
-from sql_ros.core.config import config_from_mapping
+from sql_ros.common.config import config_from_mapping
+from sql_ros.common.markdown import markdown_table
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
-from sql_ros.experiments.study import Case, Experiment, Finding, Setting, of
+from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
+from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 
 ENV = "Pendulum-v1"
 LAST = 3  # evaluations that are averaged at the end
-COMMON = {"discount": 0.99, "hidden_sizes": (128, 128), "batch_size": 128, "q_learning_rate": 1e-3, "sampler_learning_rate": 1e-3}
+COMMON = {
+    "discount": 0.99,
+    "hidden_sizes": (128, 128),
+    "batch_size": 128,
+    "q_learning_rate": 1e-3,
+    "sampler_learning_rate": 1e-3,
+}
 KINDS: dict[str, dict[str, Any]] = {
-    "sac": {"kind": "sac", "temperature_mode": "tuned", "target_entropy": -1.0, "temperature": 1.0, "temperature_learning_rate": 1e-3},
+    "sac": {
+        "kind": "sac",
+        "temperature_mode": "tuned",
+        "target_entropy": -1.0,
+        "temperature": 1.0,
+        "temperature_learning_rate": 1e-3,
+    },
     "ddpg": {"kind": "ddpg", "q_networks": 1},
 }
 NEAR = 2.0  # standard errors within which two means count as alike
 
 
 def setting(case: Case) -> Setting:
-    """Of a case: the contender is ours or "sb3", the variant the algorithm."""
+    """Return the setting of a case: the contender is "ours" or "sb3", the variant the algorithm."""
     return Setting(
         env=ENV,
         steps=6_000 if case.quick else 12_000,
@@ -39,12 +52,17 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Ours and theirs."""
-    return [Case(side, kind, seed, quick) for seed in seeds for kind in KINDS for side in ("ours", "sb3")]
+    """Return the cases of this library and of stable-baselines3."""
+    return [
+        Case(side, kind, seed, quick)
+        for seed in seeds
+        for kind in KINDS
+        for side in ("ours", "sb3")
+    ]
 
 
-def make(case: Case, out: Path) -> dict[str, Any]:
-    """A learning curve."""
+def run_case(case: Case, out: Path) -> dict[str, Any]:
+    """Train, and return the learning curve: "steps" and "returns"."""
     chosen = setting(case)
     if case.contender == "ours":
         curve = chosen.train(case.seed).curve
@@ -63,34 +81,56 @@ def make(case: Case, out: Path) -> dict[str, Any]:
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Returns at the end, and by how many standard errors they differ."""
+    """Report the returns at the end, and their difference in standard errors.
+
+    Args:
+        results: by case.
+        out: folder of the experiment, for the pictures.
+
+    Returns:
+        The finding. It is "reproduced" if each of our methods is better than that of stable-
+        baselines3, or worse by less than `NEAR` standard errors, else "not".
+    """
     figure, axes = panels(len(KINDS), size=(5.0, 3.6))
     figures: dict[str, float] = {}
-    lines = ["| | ours, each seed | stable-baselines3, each seed | apart by, in standard errors |", "|---|---|---|---|"]
+    header = ["", "ours, each seed", "stable-baselines3, each seed", "apart by, in standard errors"]
+    rows = []
     alike = []
     for place, kind in zip(axes[0], KINDS):
         ends = {}
         for side, colour, label in (("ours", kind, "ours"), ("sb3", "random", "stable-baselines3")):
-            found = of(results, side, kind)
-            bands(place, found[0]["steps"], [r["returns"] for r in found], colour, f"{label}, {len(found)} seeds")
+            found = results_of(results, side, kind)
+            bands(
+                place,
+                found[0]["steps"],
+                [r["returns"] for r in found],
+                colour,
+                f"{label}, {len(found)} seeds",
+            )
             ends[side] = np.array([np.mean(r["returns"][-LAST:]) for r in found])
-        figures |= {f"{kind}_ours": float(ends["ours"].mean()), f"{kind}_sb3": float(ends["sb3"].mean())}
+        figures |= {
+            f"{kind}_ours": float(ends["ours"].mean()),
+            f"{kind}_sb3": float(ends["sb3"].mean()),
+        }
         said = "- (one run has no scatter)"
         if several := all(len(values) > 1 for values in ends.values()):
             apart = figures[f"{kind}_apart"] = _apart(ends["ours"], ends["sb3"])
             said = f"{apart:+.1f}"
         alike.append(several and (abs(apart) < NEAR or apart > 0.0))
         cells = (", ".join(f"{value:.0f}" for value in ends[side]) for side in ("ours", "sb3"))
-        lines.append(f"| {LABELS[kind]} | {' | '.join(cells)} | {said} |")
+        rows.append([LABELS[kind], *cells, said])
         place.set(title=f"{LABELS[kind]}, {ENV}", xlabel="transitions", ylabel="return")
         place.legend(frameon=False)
         tidy(place)
-    text = f"Mean return of the last {LAST} evaluations of ten episodes.\n\n" + "\n".join(lines)
-    return Finding("reproduced" if all(alike) else "not", text, figures, [save(figure, out / "validation.png")])
+    table = markdown_table(header, rows)
+    text = f"Mean return of the last {LAST} evaluations of ten episodes.\n\n{table}"
+    return Finding(
+        "reproduced" if all(alike) else "not", text, figures, [save(figure, out / "validation.png")]
+    )
 
 
 def _apart(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:
-    """By how many standard errors two means differ, (runs,) each, two or more."""
+    """Return the difference of two means in standard errors; each has two or more runs (R,)."""
     error = np.sqrt(sum(values.var(ddof=1) / len(values) for values in (ours, theirs)))
     return float((ours.mean() - theirs.mean()) / max(error, 1e-9))
 
@@ -101,6 +141,6 @@ EXPERIMENT = Experiment(
     paper="No figure of the paper: what it is compared with must be as good as it is elsewhere.",
     seeds=(5, 3),
     cases=cases,
-    make=make,
+    run_case=run_case,
     report=report,
 )

@@ -1,7 +1,7 @@
-"""Tasks: what is observed, what is rewarded, when an episode begins and ends, as pure functions of the robot's state.
+"""Tasks: observation, reward, start and end of an episode, as pure functions of the robot's state.
 
-A task is one module here with `TaskConfig` and `Task`, made from those of `robot.task`, one scene under sim/scenes/ and one file under
-config/tasks/ whose `kind` names the module.
+A task is one module here with `TaskConfig` and `Task`, which extend those of `robot.task`; one
+scene under sim/scenes/; and one file under config/tasks/ whose `kind` names the module.
 """
 
 from __future__ import annotations
@@ -11,35 +11,45 @@ import pkgutil
 from dataclasses import replace
 from typing import Any
 
-from sql_ros.core.config import config_from_mapping, read_yaml, shown
-from sql_ros.core.errors import ConfigError
+from sql_ros.common.config import config_from_mapping, read_yaml, shown
+from sql_ros.common.data_files import find_file
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.task import Task
-from sql_ros.share import find_file
 
 
-def load_task(name: str, joint_prefix: str = "", **options: Any) -> Task:
-    """Build the task of config/tasks/<name>.yaml, or of the YAML file at the path given.
+def load_task(
+    name: str, joint_prefix: str = "", *, people_in_reach: bool = False, **options: Any
+) -> Task:
+    """Build a task from its file.
 
     Args:
-        name: Of a file in config/tasks/, or a path.
-        joint_prefix: Of the arm's joints on topics; empty: as its robot file says.
-        options: Replace what the file of the task says.
+        name: Name of a file in config/tasks/, or the path of a YAML file.
+        joint_prefix: Prefix of the arm's joints on topics; empty: as its robot file says.
+        people_in_reach: Tool and links are limited to the reduced speed; false: as the robot file
+            says.
+        options: Values that replace those of the task's file.
 
     Raises:
-        ConfigError: no such file, unknown kind, unknown key, a value out of range, or one that does not fit the arm.
+        ConfigError: There is no such file, a kind or a key is unknown, a value is out of range, or
+            the task does not fit the arm.
     """
     path = find_file(name, "config/tasks")
     values = {**read_yaml(path), **options}
     kinds = [module.name for module in pkgutil.iter_modules(__path__)]
     kind = values.pop("kind", None)
     if kind not in kinds:
-        raise ConfigError(f"{path}: kind {shown(kind)} is not one of: {', '.join(kinds)} (modules in sql_ros/robot/tasks/)")
+        raise ConfigError(
+            f"{path}: kind {shown(kind)} is not one of: {', '.join(kinds)} (modules in"
+            " sql_ros/robot/tasks/)"
+        )
     module = importlib.import_module(f"{__name__}.{kind}")
     config = config_from_mapping(module.TaskConfig, values, str(path))
     robot = load_robot(config.robot)
     if joint_prefix:
         robot = replace(robot, joint_prefix=joint_prefix)
+    if people_in_reach:
+        robot = replace(robot, people_in_reach=True)
     try:
         task: Task = module.Task(path.stem, config, robot)
     except ConfigError as error:

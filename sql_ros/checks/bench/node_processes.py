@@ -1,0 +1,246 @@
+"""Start nodes in a DDS domain of their own and listen to the actor's diagnostics."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sql_ros.checks.bench.machine import stolen_s
+from sql_ros.checks.processes import (
+    await_end,
+    cpu_seconds,
+    node_command,
+    own_domain,
+    start_process,
+)
+from sql_ros.common.errors import ConfigError
+
+ActorReport = dict[str, float | str]  # values of the actor's /diagnostics, and "received_s"
+Watch = Callable[[dict[str, int]], None]  # called with the process id of each node
+STARTS_WITHIN_S = 40.0  # the first control step, also on a busy machine
+SETTLE_S = 3.0  # discovery and the first steps are left out
+REPORT_S = 1.0  # between two reports of the actor
+END_S = 20.0  # longest end of a node
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """ROS arguments of a node.
+
+    Attributes:
+        parameters: Values by parameter name.
+        remappings: New names by topic name.
+    """
+
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_nodes(
+    task: str,
+    nodes: Mapping[str, NodeSettings],
+    seconds: float,
+    other_cpus: tuple[int, ...] = (),
+    watch: Watch = lambda pids: None,
+) -> tuple[list[ActorReport], dict[str, float]]:
+    """Run nodes in a DDS domain of their own and collect the actor's reports.
+
+    Sets the domain in the environment of this process, too.
+
+    Args:
+        task: Name of a file in config/tasks/, or a path.
+        nodes: Settings by executable; "actor" is among them. Without "learner" this process plays
+            the learner that the actor waits for.
+        seconds: Time between the first and the last report [s].
+        other_cpus: Cores of all nodes but the actor; empty: all cores.
+        watch: Called with the process ids by executable at each report.
+
+    Returns:
+        The actor's reports, one per second, each with the steady time of its arrival
+        `received_s` [s]. CPU time by executable, and by "stolen" what the host of a virtual
+        machine took, both between the first and the last report [s].
+
+    Raises:
+        ConfigError: A node ended, or the actor made too few reports.
+    """
+    domain = own_domain()
+    with tempfile.TemporaryDirectory() as folder:
+        logs = Path(folder)
+        environment = {**os.environ, **domain, "ROS_LOG_DIR": folder}
+        with _running(task, nodes, environment, logs, other_cpus) as children:
+            os.environ.update(domain)
+            try:
+                return _collect(children, seconds, watch)
+            except ConfigError:
+                _explain_end(children, logs)
+                raise
+
+
+@contextlib.contextmanager
+def _running(
+    task: str,
+    nodes: Mapping[str, NodeSettings],
+    environment: Mapping[str, str],
+    logs: Path,
+    other_cpus: tuple[int, ...],
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Start the nodes, yield their processes by executable, and end them."""
+    children = {}
+    for name, settings in nodes.items():
+        parameters = {"task": f"'{task}'", **settings.parameters}
+        with (logs / name).open("wb") as log:
+            words = node_command(name, parameters, settings.remappings)
+            children[name] = start_process(words, log, environment=environment)
+        if other_cpus and name != "actor":
+            # at once: threads inherit the cores of the thread that starts them
+            os.sched_setaffinity(children[name].pid, other_cpus)
+    try:
+        yield children
+    finally:
+        for child in children.values():
+            # SIGINT is ignored by a process that starts in the background of a script
+            child.terminate()
+        for child in children.values():
+            await_end(child, END_S)
+
+
+def _explain_end(children: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    """Raise an error with the last line of a node that has ended; do nothing if none has."""
+    for name, child in children.items():
+        if child.poll() is not None:
+            lines = (logs / name).read_text(errors="replace").strip().splitlines()
+            last = lines[-1] if lines else f"exit code {child.returncode}"
+            raise ConfigError(f"{name} ended: {last}") from None
+
+
+def _collect(
+    children: Mapping[str, subprocess.Popen[bytes]], seconds: float, watch: Watch
+) -> tuple[list[ActorReport], dict[str, float]]:
+    """Listen until the actor's reports span a time [s]; see `run_nodes` for the result."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from sql_ros.checks.listener_node import ListenerNode
+
+    reports = _ActorReports(children, seconds, watch)
+    listener = ListenerNode("bench")
+    try:
+        listener.node.create_subscription(
+            DiagnosticArray, "/diagnostics", reports.on_diagnostics, 10
+        )
+        if "learner" not in children:
+            _play_learner(listener.node, lambda: reports.settled_at is not None)
+        listener.spin_until(
+            lambda: reports.settled_at is not None or reports.has_ended, STARTS_WITHIN_S
+        )
+        if reports.settled_at is not None:
+            longest_s = SETTLE_S + 2.0 * seconds + 10.0 * REPORT_S
+            listener.spin_until(lambda: reports.has_enough or reports.has_ended, longest_s)
+    finally:
+        listener.close()
+    return reports.result()
+
+
+class _ActorReports:
+    """Collect the reports of an actor, once its control loop has settled.
+
+    Args:
+        children: Processes by executable.
+        seconds: Time that the reports must span [s].
+        watch: See `run_nodes`.
+
+    Attributes:
+        settled_at: Steady time from which reports are kept [s]; None before the first control
+            step.
+    """
+
+    def __init__(
+        self, children: Mapping[str, subprocess.Popen[bytes]], seconds: float, watch: Watch
+    ) -> None:
+        self._children = children
+        self._seconds = seconds
+        self._watch = watch
+        self._reports: list[ActorReport] = []
+        self._used_s: list[dict[str, float]] = []  # CPU time at each report
+        self.settled_at: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether a node has ended."""
+        return any(child.poll() is not None for child in self._children.values())
+
+    @property
+    def has_enough(self) -> bool:
+        """Return whether the reports span the time that was asked for."""
+        if len(self._reports) < 2:
+            return False
+        span_s = float(self._reports[-1]["received_s"]) - float(self._reports[0]["received_s"])
+        return span_s > self._seconds - REPORT_S / 2
+
+    def on_diagnostics(self, message: Any) -> None:
+        """Keep the values of the actor's control loop with the CPU times of this moment."""
+        now = time.monotonic()
+        for status in message.status:
+            if status.name != "actor: control":
+                continue
+            values = {entry.key: _number(entry.value) for entry in status.values}
+            # an actor has no values before it is active; a node that ended has no CPU time
+            if values and not self.has_ended:
+                self._take(values, now)
+
+    def result(self) -> tuple[list[ActorReport], dict[str, float]]:
+        """Return the reports, and the CPU time between the first and the last one [s].
+
+        Raises:
+            ConfigError: A node ended, or there are fewer than two reports.
+        """
+        if self.has_ended:
+            raise ConfigError("a node ended")
+        count = len(self._reports)
+        if count < 2:
+            came = f"{count} times, expected once per second"
+            if self.settled_at is None:
+                came = "no control steps"
+            raise ConfigError(
+                f"the actor reported {came}: does `sql-ros doctor` find that DDS discovery works?"
+            )
+        first = self._used_s[0]
+        last = self._used_s[-1]
+        return self._reports, {name: last[name] - first[name] for name in first}
+
+    def _take(self, values: ActorReport, now: float) -> None:
+        """Keep a report with the CPU times, if the control loop has settled; call `watch`."""
+        pids = {name: child.pid for name, child in self._children.items()}
+        if self.settled_at is None and float(values["control_steps"]) > 0:
+            self.settled_at = now + SETTLE_S
+        if self.settled_at is not None and now >= self.settled_at:
+            self._reports.append({**values, "received_s": now})
+            used_s = {name: cpu_seconds(pid) for name, pid in pids.items()}
+            self._used_s.append({**used_s, "stolen": stolen_s()})
+        self._watch(pids)
+
+
+def _play_learner(node: Any, has_begun: Callable[[], bool]) -> None:
+    """Publish the progress of a learner that accepted the run, until the actor's first step."""
+    from std_msgs.msg import UInt64MultiArray
+
+    from sql_ros.nodes.messages import Progress, progress_to_msg
+    from sql_ros.nodes.qos import RELIABLE
+
+    publisher = node.create_publisher(UInt64MultiArray, "learner/progress", RELIABLE)
+    accepted = progress_to_msg(Progress(0, 0, 0, {}))
+    node.create_timer(REPORT_S, lambda: None if has_begun() else publisher.publish(accepted))
+
+
+def _number(text: str) -> float | str:
+    """Return a diagnostic value as a number, or as it is where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,183 @@
+"""The update of the published soft Q-learning code, ported to plain PyTorch: a baseline for speed.
+
+It differs from `learning.learner` on purpose: one Q-network, uniform value particles (one set per
+update, shared by the states), Stein's kernel and score on actions instead of before the tanh,
+torch's default Adam, hard target copies, alpha folded into the rewards.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sql_ros.learning.replay import Batch
+
+LEARNING_RATE = 3e-4
+DISCOUNT = 0.99
+TARGET_PERIOD = 1000  # updates between two copies
+SMALLEST_BANDWIDTH = 1e-3
+JACOBIAN_FLOOR = 1e-6
+
+
+class AddedInputs(nn.Module):
+    """Two hidden ReLU layers; state (..., S) and vector (..., A) enter by linear maps whose results
+    are added.
+
+    Args:
+        state_size: S.
+        vector_size: A.
+        width: Units of both hidden layers.
+        output_size: O.
+        generator: Draws the weights.
+    """
+
+    def __init__(
+        self,
+        state_size: int,
+        vector_size: int,
+        width: int,
+        output_size: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.from_state = nn.Linear(state_size, width)
+        self.from_vector = nn.Linear(vector_size, width, bias=False)
+        self.hidden = nn.Linear(width, width)
+        self.output = nn.Linear(width, output_size)
+        for layer in (self.from_state, self.from_vector, self.hidden, self.output):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, state: Tensor, vector: Tensor) -> Tensor:
+        """Map (..., S) and (..., A), whose leading dimensions broadcast, to (..., O)."""
+        first = torch.relu(self.from_state(state) + self.from_vector(vector))
+        output: Tensor = self.output(torch.relu(self.hidden(first)))
+        return output
+
+
+def kernel(fixed: Tensor, updated: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the RBF kernel with median bandwidth, and its gradient by the fixed particles.
+
+    Args:
+        fixed: Fixed particles (B, K, A).
+        updated: Updated particles (B, M, A).
+
+    Returns:
+        The kernel (B, K, M), and its gradient (B, K, M, A).
+    """
+    difference = fixed[:, :, None, :] - updated[:, None, :, :]
+    squared = difference.pow(2).sum(-1)
+    median = squared.flatten(1).median(1).values
+    bandwidth = torch.clamp(median / math.log(fixed.shape[1]), min=SMALLEST_BANDWIDTH)[
+        :, None, None
+    ]
+    value = torch.exp(-squared / bandwidth)
+    return value, -2.0 * difference / bandwidth[..., None] * value[..., None]
+
+
+class PublishedSql:
+    """The published update.
+
+    Args:
+        observation_size: S.
+        action_size: A.
+        width: Units of both hidden layers (published: 128).
+        value_particles: Uniform actions for the soft value, K_V (published: 16).
+        kernel_particles: Particles per state; half stay fixed, half are updated (published: 16).
+        seed: Seed of weights and draws.
+        reward_scale: 1 / alpha.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        width: int = 128,
+        value_particles: int = 16,
+        kernel_particles: int = 16,
+        seed: int = 0,
+        reward_scale: float = 1.0,
+    ) -> None:
+        self.action_size = action_size
+        self.value_particles = value_particles
+        self.kernel_particles = kernel_particles
+        self.reward_scale = reward_scale
+        self.updates = 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self.q = AddedInputs(observation_size, action_size, width, 1, self._generator)
+        self.sampler = AddedInputs(
+            observation_size, action_size, width, action_size, self._generator
+        )
+        self.target = copy.deepcopy(self.q)
+        self._q_optimizer = torch.optim.Adam(self.q.parameters(), lr=LEARNING_RATE)
+        self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=LEARNING_RATE)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Make one gradient step on Q and one on the sampler from B transitions.
+
+        Returns:
+            The loss of Q by "q_loss": a scalar, detached.
+        """
+        observation = torch.from_numpy(batch.observation)
+        q_loss = self._q_loss(batch, observation)
+        self._q_optimizer.zero_grad()
+        q_loss.backward()  # type: ignore[no-untyped-call]
+        self._q_optimizer.step()
+        updated, direction = self._stein(observation)
+        self._sampler_optimizer.zero_grad()
+        # [SQL17] Eq. 14: the direction goes through the network, uphill
+        updated.backward(gradient=-direction)  # type: ignore[no-untyped-call]
+        self._sampler_optimizer.step()
+        self.updates += 1
+        if self.updates % TARGET_PERIOD == 0:
+            self.target.load_state_dict(self.q.state_dict())
+        return {"q_loss": q_loss.detach()}
+
+    def act(self, observation: Tensor, count: int) -> Tensor:
+        """Draw actions of the present policy: (B, S) -> (B, K, A) in (-1, 1)."""
+        noise = torch.randn(len(observation), count, self.action_size, generator=self._generator)
+        action: Tensor = self.sampler(observation[:, None, :], noise)
+        return torch.tanh(action)
+
+    def _q_loss(self, batch: Batch, observation: Tensor) -> Tensor:
+        """Return the mean squared soft Bellman error of a batch: a scalar."""
+        with torch.no_grad():
+            probes = (
+                2.0
+                * torch.rand(1, self.value_particles, self.action_size, generator=self._generator)
+                - 1.0
+            )
+            q_next = self.target(
+                torch.from_numpy(batch.next_observation)[:, None, :], probes
+            ).squeeze(-1)  # (B, K_V)
+            # [SQL17] Eq. 10 with alpha = 1; a uniform proposal has density 2^-A
+            value = (
+                torch.logsumexp(q_next, 1)
+                - math.log(self.value_particles)
+                + self.action_size * math.log(2.0)
+            )
+            bootstrap = (1.0 - torch.from_numpy(batch.terminated)) * DISCOUNT * value
+            target = self.reward_scale * torch.from_numpy(batch.reward) + bootstrap
+        # [SQL17] Eq. 11
+        q = self.q(observation, torch.from_numpy(batch.action)).squeeze(-1)
+        loss: Tensor = 0.5 * (target - q).pow(2).mean()
+        return loss
+
+    def _stein(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the updated particles with their graph, and the Stein direction of each: both (B,
+        M, A).
+        """
+        action = self.act(observation, self.kernel_particles)
+        fixed_count = self.kernel_particles - self.kernel_particles // 2
+        fixed = action[:, :fixed_count].detach().requires_grad_(True)  # (B, K, A)
+        updated = action[:, fixed_count:]  # (B, M, A)
+        log_jacobian = torch.log(1.0 - fixed.pow(2) + JACOBIAN_FLOOR).sum(-1)
+        log_density = self.q(observation[:, None, :], fixed).squeeze(-1) + log_jacobian  # (B, K)
+        score = torch.autograd.grad(log_density.sum(), fixed)[0]
+        value, gradient = kernel(fixed.detach(), updated.detach())
+        # [SQL17] Eq. 13
+        return updated, (value[..., None] * score[:, :, None, :] + gradient).mean(1)

@@ -1,0 +1,260 @@
+"""The page of dated results, generated from the JSON files that are committed below docs/results.
+
+    python -m sql_ros.checks.results
+
+reads every record in docs/results/records and writes docs/results.md. A record is a JSON object
+with the fields of `Record`. It names a JSON file of a command and the values of that file to show.
+A record without such a file holds its command and its values itself and says where they come from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.errors import ConfigError
+from sql_ros.common.markdown import markdown_table
+
+PAGE = "docs/results.md"
+INTRODUCTION = """\
+# Results
+
+Every number that the pages quote, with its command, its machine and its date. Do not edit this
+page: `python -m sql_ros.checks.results` writes it from `docs/results/records/*.json` and the JSON
+files that these name. A test fails when the page is not what they give.
+
+To add a result, run its command with `--json` or `--out` below `docs/results`, add a record that
+names the file, and run the command above.
+"""
+REDUCE: dict[str, Callable[[Sequence[float]], float]] = {"max": max, "sum": sum}
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One result.
+
+    A value is given by its label, its cell and its format, such as
+    `["missed stops", "missed", "{:.0f}"]`. A cell is a name among the "figures" of the file, a
+    list of keys into the file, or an object with "group", "name" and "reduce" that takes the
+    largest value ("max") or the sum ("sum") of the matching "checks". In a table, `{row}` in a cell
+    stands for the key of the row.
+
+    Attributes:
+        id: name of the record's file without .json, and the anchor of its section.
+        title: heading of the section.
+        chapter: heading of the chapter that holds the section.
+        date: day on which the command ran, as 2026-11-30.
+        machine: where it ran, with the load if it is known.
+        file: JSON file of the command, relative to docs/results; "" if there is none.
+        command: typed command; None takes the one in the file.
+        source: where the values come from when there is no file.
+        date_is_of_commit: whether `date` is the day on which the file was committed.
+        values: label, cell and format of each single value. Without a file: label and text.
+        table: None, or {"rows": [[label, key], ...], "columns": [[label, cell, format], ...]}.
+            Without a file: {"rows": [[label, text, ...], ...], "columns": [label, ...]}.
+        notes: sentences for the reader, one a line.
+        links: label and path, relative to docs/results, of reports and pictures.
+    """
+
+    id: str
+    title: str
+    chapter: str
+    date: str
+    machine: str
+    file: str = ""
+    command: str | None = None
+    source: str = ""
+    date_is_of_commit: bool = False
+    values: Sequence[Sequence[Any]] = ()
+    table: dict[str, Sequence[Any]] | None = None
+    notes: Sequence[str] = ()
+    links: Sequence[Sequence[str]] = ()
+
+    def __post_init__(self) -> None:
+        """Reject a record that says neither a file nor a source.
+
+        Raises:
+            ConfigError: exactly one of the two is needed.
+        """
+        if bool(self.file) == bool(self.source):
+            raise ConfigError(f"record '{self.id}': expected either 'file' or 'source'")
+        if not self.file and not self.command:
+            raise ConfigError(f"record '{self.id}': without a file it needs 'command'")
+
+
+def load_records(folder: Path) -> list[Record]:
+    """Return the records of a folder, in the order of their file names.
+
+    Args:
+        folder: docs/results/records.
+
+    Raises:
+        ConfigError: a file is not JSON, or has unknown or missing keys.
+    """
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(Record(id=path.stem.split("-", 1)[1], **json.loads(path.read_text())))
+        except (json.JSONDecodeError, TypeError, IndexError) as error:
+            fields = ", ".join(field.name for field in dataclasses.fields(Record))
+            raise ConfigError(f"{path}: {error}; expected the keys {fields}") from error
+    return records
+
+
+def render(results: Path) -> str:
+    """Return the text of the page.
+
+    Args:
+        results: folder docs/results.
+
+    Raises:
+        ConfigError: a record is not valid, or names a value that its file does not have.
+    """
+    records = load_records(results / "records")
+    parts = [INTRODUCTION]
+    chapter = ""
+    for record in records:
+        if record.chapter != chapter:
+            chapter = record.chapter
+            parts.append(f"## {chapter}\n")
+        parts.append(_section(record, results))
+    return "\n".join(parts)
+
+
+def _section(record: Record, results: Path) -> str:
+    """Return the section of one record, ending with a newline."""
+    content: dict[str, Any] = {}
+    if record.file:
+        content = json.loads((results / record.file).read_text())
+    command = record.command or content["command"]
+    kind = "committed" if record.date_is_of_commit else "measured"
+    lines = [f'<a id="{record.id}"></a>', "", f"### {record.title}", ""]
+    lines += [_wrapped(f"{kind.capitalize()} {record.date}. Machine: {record.machine}."), ""]
+    if "versions" in content:
+        lines += [_wrapped(_versions(content["versions"])), ""]
+    lines += ["```", *(line.strip() for line in command.splitlines()), "```", ""]
+    if record.values:
+        lines += [*_values(record, content), ""]
+    if record.table is not None:
+        lines += [*_table(record, record.table, content), ""]
+    lines += [_wrapped(note) + "\n" for note in record.notes]
+    lines.append(_wrapped(_origin(record)) + "\n")
+    return "\n".join(lines)
+
+
+def _versions(versions: dict[str, str]) -> str:
+    """Return the versions of package, Python and platform in one sentence."""
+    package, python, platform = (versions[name] for name in ("sql_ros", "python", "machine"))
+    return f"sql_ros {package}, Python {python}, {platform}."
+
+
+def _wrapped(text: str) -> str:
+    """Return a paragraph in lines of at most 100 columns."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def _values(record: Record, content: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of single values."""
+    rows = []
+    for value in record.values:
+        if record.file:
+            label, cell, form = value
+            text = _text(_number(record, content, cell), form)
+        else:
+            label, text = value
+        rows.append((label, text))
+    return markdown_table(["value", ""], rows).splitlines()
+
+
+def _table(record: Record, table: dict[str, Sequence[Any]], content: dict[str, Any]) -> list[str]:
+    """Return the lines of a record's table of rows and columns."""
+    columns = table["columns"]
+    labels = [label for label, _, _ in columns] if record.file else columns
+    rows = []
+    for label, *texts in table["rows"]:
+        cells = texts
+        if record.file:
+            (key,) = texts
+            cells = [_text(_number(record, content, cell, key), form) for _, cell, form in columns]
+        rows.append([label, *cells])
+    return markdown_table(["", *labels], rows, range(1, len(labels) + 1)).splitlines()
+
+
+def _number(record: Record, content: dict[str, Any], cell: Any, row: str = "") -> Any:
+    """Return the value that a cell names.
+
+    Args:
+        record: the record, for the error.
+        content: the JSON file of the record.
+        cell: name of a figure, list of keys, or selection of checks; see `Record`.
+        row: text that replaces `{row}` in the cell.
+
+    Raises:
+        ConfigError: the file has no such value.
+    """
+    cell = json.loads(json.dumps(cell).replace("{row}", row))
+    try:
+        if isinstance(cell, dict):
+            return _reduced(content["checks"], **cell)
+        value: Any = content
+        for key in ["figures", cell] if isinstance(cell, str) else cell:
+            value = value[key]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ConfigError(f"record '{record.id}': {record.file} has no value {cell}") from error
+    return value
+
+
+def _text(value: Any, form: str) -> str:
+    """Return a value by its format; a dash for JSON's null."""
+    return "-" if value is None else form.format(value)
+
+
+def _reduced(checks: Sequence[dict[str, Any]], name: str, reduce: str, group: str = "") -> float:
+    """Return the largest value or the sum of some checks, in one group or in all.
+
+    Args:
+        checks: of the file of a verification, each with "group", "name" and "value".
+        name: of the quantity: the part of a check's name behind the situation and a colon.
+        reduce: "max" or "sum".
+        group: of the checks; "" stands for all groups.
+    """
+    found = [
+        check["value"]
+        for check in checks
+        if check["name"].split(": ")[-1] == name and group in ("", check["group"])
+    ]
+    if not found:
+        raise KeyError(name)
+    return REDUCE[reduce](found)
+
+
+def _origin(record: Record) -> str:
+    """Return the line that says where the values come from, with links."""
+    links = [f"[{label}](results/{path})" for label, path in record.links]
+    if record.file:
+        links.insert(0, f"[JSON](results/{record.file})")
+        return "Source: " + ", ".join(links) + "."
+    return " ".join([f"Source: {record.source}", *links])
+
+
+def main() -> int:
+    """Write docs/results.md of the checkout. Return the exit code."""
+    root = share_folder()
+    try:
+        text = render(root / "docs" / "results")
+    except (ConfigError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    (root / PAGE).write_text(text)
+    print(f"{root / PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Stops of a moving arm while something hinders its actor."""

@@ -1,0 +1,1 @@
+"""Kills, cuts, hostile input and signals at random moments."""

@@ -1,0 +1,184 @@
+"""`sql-ros fuzz`: feed hostile input to every part that takes input; it must be refused with a
+readable reason, or accepted.
+
+First the decoders and loaders in this process: messages, signatures, ONNX, YAML, parameters, launch
+arguments, checkpoints, transition logs, keys (`mutations.py`). Then running nodes over DDS: their
+topics, with messages and with raw bytes, and their services (`live_nodes.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sql_ros.checks.processes import memory_mib, own_domain
+from sql_ros.common.errors import ConfigError, SqlRosError
+
+HANG_S = 5.0  # a case that takes longer hangs
+LONGEST_REASON = 2000  # characters of a readable reason
+LIVE_SHARE = 0.1  # of the cases go to running nodes
+WARM_UP = 0.3  # share of a target's cases before memory is compared
+
+
+@dataclass(frozen=True)
+class Target:
+    """A part that takes input from outside.
+
+    Attributes:
+        name: Of the part.
+        share: Its share of all cases, relative to the others.
+        attack: Makes a case with a generator and feeds it; raises `SqlRosError` where it is
+            refused.
+    """
+
+    name: str
+    share: float
+    attack: Callable[[np.random.Generator], object]
+
+
+@dataclass
+class FuzzCounts:
+    """Counts of one target.
+
+    Attributes:
+        taken: Accepted cases.
+        refused: Cases refused with an error of this package.
+        crashed: Cases that raised another error.
+        hung: Cases that took `HANG_S` or longer.
+        unreadable: Cases refused without a reason, or with one longer than `LONGEST_REASON`.
+        growth_mib: Growth of the memory since the warm-up [MiB].
+        first: The first wrong case, in words.
+    """
+
+    taken: int = 0
+    refused: int = 0
+    crashed: int = 0
+    hung: int = 0
+    unreadable: int = 0
+    growth_mib: float = 0.0
+    first: str = ""
+
+    @property
+    def cases(self) -> int:
+        """Return the number of cases."""
+        return self.taken + self.refused + self.crashed
+
+    def is_clean(self) -> bool:
+        """Return whether no case crashed, hung or was refused without a readable reason."""
+        return not (self.crashed or self.hung or self.unreadable)
+
+
+def attack(cases: int, seed: int, only: Sequence[str]) -> dict[str, FuzzCounts]:
+    """Feed hostile input to every target; print a line per target.
+
+    Sets the DDS domain and the log folder in the environment of this process, and disables logging.
+
+    Args:
+        cases: Number of inputs in all.
+        seed: Seed of the inputs.
+        only: Names of targets; empty: all.
+
+    Returns:
+        Counts by target.
+
+    Raises:
+        ConfigError: A target is unknown.
+    """
+    from sql_ros.checks.stress.live_nodes import LIVE, attack_nodes
+    from sql_ros.checks.stress.mutations import make_targets
+
+    all_counts: dict[str, FuzzCounts] = {}
+    os.environ |= own_domain()
+    logging.disable(logging.CRITICAL)  # every damaged checkpoint logs a warning
+    # numbers overflow on purpose
+    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+        os.environ["ROS_LOG_DIR"] = folder
+        targets = make_targets(Path(folder))
+        names = [*(target.name for target in targets), LIVE]
+        unknown = sorted(set(only) - set(names))
+        if unknown:
+            raise ConfigError(f"--only {' '.join(unknown)}, expected some of: {', '.join(names)}")
+        chosen = [target for target in targets if not only or target.name in only]
+        live = round(cases * (LIVE_SHARE if chosen else 1.0)) if not only or LIVE in only else 0
+        whole = sum(target.share for target in chosen)
+        for number, target in enumerate(chosen):
+            count = max(round((cases - live) * target.share / whole), 1)
+            all_counts[target.name] = _attack(target, count, np.random.default_rng([seed, number]))
+            _show(target.name, all_counts[target.name])
+        if live:
+            all_counts[LIVE] = attack_nodes(live, seed, Path(folder))
+            _show(LIVE, all_counts[LIVE])
+    return all_counts
+
+
+def judge(counts: FuzzCounts, work: Callable[[], object]) -> None:
+    """Feed one case and count its outcome.
+
+    Args:
+        counts: Changed in place.
+        work: Feeds the case.
+    """
+    began = time.monotonic()
+    try:
+        work()
+        counts.taken += 1
+    except SqlRosError as error:
+        counts.refused += 1
+        counts.unreadable += int(not 0 < len(str(error)) <= LONGEST_REASON)
+        if counts.unreadable and not counts.first:
+            counts.first = f"{len(str(error))} characters: {str(error)[:300]}"
+    except Exception:
+        counts.crashed += 1
+        counts.first = counts.first or traceback.format_exc()[-2000:]
+    if time.monotonic() - began > HANG_S:
+        counts.hung += 1
+        counts.first = counts.first or f"took {time.monotonic() - began:.1f} s"
+
+
+def _attack(target: Target, count: int, rng: np.random.Generator) -> FuzzCounts:
+    """Feed a number of cases to a target; return its counts."""
+    counts = FuzzCounts()
+    before = memory_mib()
+    for number in range(count):
+        judge(counts, lambda: target.attack(rng))
+        if number == round(WARM_UP * count):
+            before = memory_mib()
+    counts.growth_mib = memory_mib() - before
+    return counts
+
+
+def _show(name: str, counts: FuzzCounts) -> None:
+    """Print the counts of a target, and its first wrong case."""
+    bad = (
+        f", {counts.crashed} crashed, {counts.hung} hung, {counts.unreadable} unreadable"
+        if not counts.is_clean()
+        else ""
+    )
+    print(
+        f"{name:>20}: {counts.taken:6d} taken, {counts.refused:6d} refused,"
+        f" {counts.growth_mib:+6.1f} MiB{bad}",
+        flush=True,
+    )
+    if counts.first:
+        print(counts.first, flush=True)
+
+
+def figures(all_counts: dict[str, FuzzCounts]) -> dict[str, float]:
+    """Return the sums over all targets by name of the count, and some counts of each target."""
+    names = ("cases", "taken", "refused", "crashed", "hung", "unreadable")
+    values = {
+        name: float(sum(getattr(counts, name) for counts in all_counts.values())) for name in names
+    }
+    for target, counts in all_counts.items():
+        for name in ("taken", "refused", "crashed"):
+            values[f"{name}_{target}"] = float(getattr(counts, name))
+        values[f"growth_mib_{target}"] = counts.growth_mib
+    return values

@@ -1,0 +1,164 @@
+"""Files of `sql-ros verify`: checks as JSON and Markdown, the densities as a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from sql_ros.checks.verify.checks import Check
+from sql_ros.checks.verify.suite import VerifyResults
+from sql_ros.checks.verify.tabular import FloatArray
+from sql_ros.checks.verify.value_checks import table
+from sql_ros.common.figures_json import command_line, versions
+from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import pyplot
+
+
+def failed(checks: Sequence[Check]) -> list[Check]:
+    """Return the judged checks that do not keep their limits."""
+    return [check for check in checks if check.judged and not check.passed]
+
+
+def row(check: Check) -> str:
+    """Return a check as one line of text."""
+    word = ("ok  " if check.passed else "FAIL") if check.judged else "    "
+    sign = "<=" if check.kind == "at most" else ">="
+    return f"{word} {check.value:10.3g} {sign} {check.limit:<8.3g} {check.group}: {check.name}"
+
+
+def write(results: VerifyResults, folder: Path, seed: int, wall_s: float) -> None:
+    """Write verify.json, verify.md and, if there are densities, samplers.png.
+
+    Args:
+        results: Of the suites.
+        folder: For the files, made if it does not exist.
+        seed: Of the suites.
+        wall_s: Duration of the suites [s].
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checks = results.checks
+    judged = [check for check in checks if check.judged]
+    figures = {"checks": float(len(judged)), "failed": float(len(failed(checks))), "wall_s": wall_s}
+    content = {
+        "command": command_line(),
+        "seed": seed,
+        "versions": versions(),
+        "figures": figures,
+        "checks": [{**asdict(check), "passed": check.passed} for check in checks],
+        "estimates": [asdict(item) for item in results.estimates],
+    }
+    (folder / "verify.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "verify.md").write_text(_markdown(results, seed))
+    if results.densities:
+        _draw(results.densities, folder / "samplers.png")
+
+
+def _markdown(results: VerifyResults, seed: int) -> str:
+    """Return verify.md: the command, the worst check of each kind, and the estimates of V."""
+    judged = [check for check in results.checks if check.judged]
+    holding = len(judged) - len(failed(results.checks))
+    parts = [
+        f"`{command_line()}`, seed {seed}: {holding} of {len(judged)} checks hold.",
+        (
+            "The worst check of each kind, by how much of its limit it takes. Rows without a"
+            " verdict stand beside for comparison."
+        ),
+        markdown_table(["", "group", "checks", "worst", "value", "limit"], _worst(results.checks)),
+    ]
+    if results.estimates:
+        parts += [
+            "Bias ± standard deviation of one estimate of V [nat] by proposal and evaluations of"
+            " Q:",
+            table(results.estimates),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _worst(checks: Sequence[Check]) -> list[list[str]]:
+    """Return the cells of the worst check of each group and quantity, judged ones first."""
+    kinds: dict[tuple[str, bool, str], list[Check]] = {}
+    for group in dict.fromkeys(check.group for check in checks):
+        for judged in (True, False):
+            for check in checks:
+                if check.group == group and check.judged == judged:
+                    kinds.setdefault((group, judged, _quantity(check)), []).append(check)
+    rows = []
+    for (group, judged, quantity), same in kinds.items():
+        worst = max(same, key=_strain)
+        verdict = "holds" if all(check.passed for check in same) else "**fails**"
+        situation = worst.name.removesuffix(quantity).removesuffix(": ")
+        rows.append(
+            [
+                verdict if judged else "",
+                group,
+                f"{len(same)} x {quantity}",
+                situation,
+                f"{worst.value:.3g}",
+                f"{worst.limit:.3g}",
+            ]
+        )
+    return rows
+
+
+def _quantity(check: Check) -> str:
+    """Return the name of a check without its situation."""
+    return check.name.rsplit(": ", 1)[-1]
+
+
+def _strain(check: Check) -> float:
+    """Return the value as a share of its limit; a check with more than 1 fails."""
+    if check.kind == "at least":
+        return check.limit / check.value if check.value > 0 else np.inf
+    if check.limit == 0.0:
+        return np.inf if check.value else 0.0
+    return check.value / check.limit if check.value == check.value else np.inf
+
+
+def _draw(
+    densities: dict[float, dict[str, dict[str, tuple[FloatArray, FloatArray]]]], path: Path
+) -> None:
+    """Draw the densities: one column per energy; for every temperature a row with the exact
+    density, and a row per sampler.
+
+    Args:
+        densities: By temperature, sampler and energy: exact masses and histogram, (BINS, BINS)
+            each.
+        path: PNG file to write.
+    """
+    plt = pyplot()
+    blocks = []  # (label, name -> image)
+    for temperature, samplers in densities.items():
+        first = next(iter(samplers.values()))
+        blocks.append(
+            (f"exact\nalpha {temperature:g}", {name: pair[0] for name, pair in first.items()})
+        )
+        blocks += [
+            (kind.replace(", ", "\n"), {name: pair[1] for name, pair in pairs.items()})
+            for kind, pairs in samplers.items()
+        ]
+    names = list(blocks[0][1])
+    figure, grid = plt.subplots(
+        len(blocks), len(names), figsize=(1.45 * len(names), 1.42 * len(blocks)), squeeze=False
+    )
+    for row_axes, (label, images) in zip(grid, blocks):
+        for axes, name in zip(row_axes, names):
+            axes.imshow(
+                images[name].T,
+                origin="lower",
+                cmap="magma",
+                extent=(-1, 1, -1, 1),
+                vmin=0.0,
+                vmax=np.quantile(images[name], 0.999),
+            )
+            axes.set_xticks([])
+            axes.set_yticks([])
+        row_axes[0].set_ylabel(label, fontsize=8)
+    for axes, name in zip(grid[0], names):
+        axes.set_title(name.replace(" of ", "\nof ").replace(" at ", "\nat "), fontsize=8)
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)

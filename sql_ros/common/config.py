@@ -1,0 +1,260 @@
+"""Frozen, validated dataclasses that declare YAML files, ROS parameters and command-line help
+alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import reprlib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from sql_ros.common.errors import ConfigError
+
+C = TypeVar("C", bound="Config")
+LARGEST_YAML = 200_000  # characters
+DEEPEST_YAML = 20  # levels of nesting
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    description: str = "",
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """Declare one field of a `Config`.
+
+    A field of type `Mapping[str, C]` maps names to nested configs C; its default is the empty dict.
+    A
+    field of type `X | None` may be None, which means not known.
+
+    Args:
+        default: Value where none is given; without it the field is required.
+        description: What the field means, with its unit.
+        minimum: Smallest allowed value.
+        maximum: Largest allowed value.
+        choices: Allowed values; empty: any.
+        live: The ROS parameter may be changed while its node runs.
+
+    Returns:
+        A dataclass field with these rules in its metadata.
+    """
+    metadata = {
+        "description": description,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "live": live,
+    }
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base class of every configuration.
+
+    Construction converts the types that YAML and ROS use (int to float, list to tuple) and checks
+    every
+    value. It raises `ConfigError`.
+    """
+
+    def __post_init__(self) -> None:
+        types = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _convert(field.name, getattr(self, field.name), types[field.name])
+            _check_range(field, value)
+            object.__setattr__(self, field.name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, tuples as lists, for YAML, JSON and ROS."""
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
+
+
+def config_from_mapping(cls: type[C], values: Mapping[str, Any], source: str) -> C:
+    """Build a config from a mapping.
+
+    Args:
+        cls: The config dataclass.
+        values: Values by field name, as read from YAML, ROS parameters or the command line.
+        source: Named in errors, e.g. a file name or "parameters of node learner".
+
+    Raises:
+        ConfigError: A key is unknown or missing, a value has the wrong type or is out of range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(
+                f"{source}: unknown key '{key}', expected one of: {', '.join(sorted(fields))}"
+            )
+    for name, field in fields.items():
+        is_required = field.default is field.default_factory is dataclasses.MISSING
+        if name not in values and is_required:
+            raise ConfigError(
+                f"{source}: key '{name}' is missing ({field.metadata['description']})"
+            )
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Aliases are refused: a few lines of them can stand for more than fits into memory, and parameter
+    files of ROS 2 may not have them either.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, holds no mapping, has an alias, or is too
+            large or too deeply nested.
+    """
+    try:
+        text = path.read_text()
+        _check_plain(text, path)
+        values = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path}: expected a mapping of keys to values, got {type(values).__name__}"
+        )
+    return values
+
+
+def _check_plain(text: str, path: Path) -> None:
+    """Check size, nesting and aliases of a YAML text before any value is built.
+
+    Raises:
+        ConfigError: The text is too large, too deeply nested, or has an alias.
+    """
+    if len(text) > LARGEST_YAML:
+        raise ConfigError(f"{path} has {len(text)} characters, expected at most {LARGEST_YAML}")
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(
+                f"{path} has an alias (*{event.anchor}), expected every value written out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
+        if depth > DEEPEST_YAML:
+            raise ConfigError(f"{path} is nested more than {DEEPEST_YAML} deep")
+
+
+def config_from_yaml(cls: type[C], path: Path) -> C:
+    """Read a config from a YAML file whose keys are the fields of `cls`.
+
+    Raises:
+        ConfigError: See `read_yaml` and `config_from_mapping`.
+    """
+    return config_from_mapping(cls, read_yaml(path), str(path))
+
+
+def _convert(name: str, value: Any, wanted: Any) -> Any:
+    """Return a value of a field in the type that the field declares.
+
+    Args:
+        name: Of the field, for errors.
+        value: As read from YAML, ROS parameters or the command line.
+        wanted: Declared type: bool, int, float, str, a tuple or a mapping of one type, a `Config`,
+            or one of these or None.
+
+    Raises:
+        ConfigError: The value is of another type, or a number is too large or not finite.
+    """
+    if isinstance(wanted, types.UnionType):
+        if value is None:
+            return None
+        wanted = next(each for each in typing.get_args(wanted) if each is not types.NoneType)
+    if typing.get_origin(wanted) is tuple:
+        return _convert_items(name, value, typing.get_args(wanted)[0])
+    if typing.get_origin(wanted) is Mapping:
+        return _convert_configs(name, value, typing.get_args(wanted)[1])
+    if isinstance(wanted, type) and issubclass(wanted, Config) and isinstance(value, Mapping):
+        return config_from_mapping(wanted, value, f"'{name}'")
+    return _convert_scalar(name, value, wanted)
+
+
+def _convert_items(name: str, value: Any, wanted: Any) -> tuple[Any, ...]:
+    """Return the items of a list as a tuple, each in the declared type."""
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"'{name}' must be a list, got {shown(value)}")
+    return tuple(_convert(name, item, wanted) for item in value)
+
+
+def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
+    """Return a single value in the declared type: an int where a float is declared is converted."""
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ConfigError(f"'{name}' is too large: {shown(value)}") from None
+    if type(value) is not wanted:
+        raise ConfigError(
+            f"'{name}' must be of type {wanted.__name__}, got {shown(value)}"
+            f" ({type(value).__name__})"
+        )
+    if wanted is float and not math.isfinite(value):
+        raise ConfigError(f"'{name}' must be finite, got {value}")
+    return value
+
+
+def _convert_configs(name: str, value: Any, kind: type[Config]) -> dict[str, Config]:
+    """Return nested configs by name, each built from a mapping or given as a config.
+
+    Raises:
+        ConfigError: The value is no mapping, or one of its items is neither.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"'{name}' must be a mapping, got {shown(value)}")
+    converted = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            converted[str(key)] = config_from_mapping(kind, item, f"'{name}.{key}'")
+        elif isinstance(item, kind):
+            converted[str(key)] = item
+        else:
+            raise ConfigError(f"'{name}.{key}' must be a mapping, got {shown(item)}")
+    return converted
+
+
+def shown(value: Any) -> str:
+    """Return a short text of any value, for an error message."""
+    return reprlib.repr(value)
+
+
+def _check_range(field: dataclasses.Field[Any], value: Any) -> None:
+    """Check a value, or each item of a tuple, against choices, minimum and maximum of its field.
+
+    Raises:
+        ConfigError: It is outside.
+    """
+    rules = field.metadata
+    if value is None:
+        return
+    for item in value if isinstance(value, tuple) else (value,):
+        if rules.get("choices") and item not in rules["choices"]:
+            raise ConfigError(
+                f"'{field.name}' must be one of {', '.join(rules['choices'])}, got {shown(item)}"
+            )
+        if rules.get("minimum") is not None and item < rules["minimum"]:
+            raise ConfigError(f"'{field.name}' must be at least {rules['minimum']}, got {item}")
+        if rules.get("maximum") is not None and item > rules["maximum"]:
+            raise ConfigError(f"'{field.name}' must be at most {rules['maximum']}, got {item}")

@@ -1,0 +1,62 @@
+"""Find the data files (config, launch, sim) in a checkout, after pip install and after colcon
+build.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sql_ros.common.errors import ConfigError
+
+
+def share_folder() -> Path:
+    """Return the folder that holds config/, launch/ and sim/.
+
+    Raises:
+        ConfigError: The data files were not installed beside the package.
+    """
+    package = Path(__file__).resolve().parents[1]
+    if (package.parent / "package.xml").is_file() and (package.parent / "sim").is_dir():
+        return package.parent  # a checkout, also through an editable install
+    for parent in package.parents:
+        if (parent / "share" / "sql_ros" / "package.xml").is_file():
+            return parent / "share" / "sql_ros"  # <prefix>/lib/python3.x/site-packages/sql_ros
+    raise ConfigError(
+        f"no share/sql_ros above {package}: install with pip install . or colcon build, or run from"
+        " a checkout"
+    )
+
+
+def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
+    """Return a file by its path, or by its name in a folder of the share, e.g.
+    `find_file("sawyer_reach", "config/tasks")`.
+
+    Args:
+        name: Path with a slash or the suffix, or a name without both.
+        folder: Folder below the share folder.
+        suffix: Suffix of the files there.
+
+    Raises:
+        ConfigError: There is no such file; the error lists the names in the folder.
+    """
+    path = (
+        Path(name)
+        if "/" in name or name.endswith(suffix)
+        else share_folder() / folder / (name + suffix)
+    )
+    if not path.is_file():
+        known = ", ".join(
+            sorted(p.name[: -len(suffix)] for p in (share_folder() / folder).glob("*" + suffix))
+        )
+        raise ConfigError(f"'{name}' is neither a file nor one of: {known} (in {folder}/)")
+    return path
+
+
+def find_policy(name: str) -> Path:
+    """Return a policy file by its path, or by its name in config/policies/.
+
+    Raises:
+        ConfigError: There is neither; the error lists the names in config/policies/.
+    """
+    path = Path(name)
+    return path if path.is_file() else find_file(name, "config/policies", ".onnx")

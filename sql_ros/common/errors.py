@@ -1,0 +1,62 @@
+"""Every error this package raises on purpose.
+
+::
+
+    SqlRosError
+     +-- ConfigError       a file, a parameter or an argument: the process stops at its start, exit code 2
+     +-- MessageError      a message on a topic: dropped, counted on /diagnostics, warned about at most once a second
+     |    +-- SignatureError   its signature is missing, wrong or old
+     +-- PolicyError       an exported policy: refused, the one in use is kept
+     +-- CheckpointError   a checkpoint that is damaged or does not fit
+     +-- LedgerError       a file of transitions that is damaged, in use, or cannot be written
+
+An error text says what came, what was expected and where to look.
+"""  # noqa: E501
+
+CONFIG_EXIT_CODE = 2  # of a node or a command that was configured wrongly
+
+
+LONGEST_TEXT = 1000  # characters; a text may quote input of any length
+
+
+class SqlRosError(Exception):
+    """Base class of all errors that sql_ros raises on purpose; a long text is cut off."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(
+            text
+            if len(text) <= LONGEST_TEXT
+            else f"{text[:LONGEST_TEXT]} ... ({len(text)} characters in all)"
+        )
+
+
+class ConfigError(SqlRosError):
+    """A configuration value is unknown, of the wrong type or out of range."""
+
+
+class MessageError(SqlRosError):
+    """A message does not have the layout that this version of sql_ros expects."""
+
+
+class SignatureError(MessageError):
+    """A message is not signed as required, or was recorded and sent again."""
+
+
+class PolicyError(SqlRosError):
+    """A policy file or message must not be used."""
+
+
+class CheckpointError(SqlRosError):
+    """A checkpoint is missing, damaged or belongs to another task."""
+
+
+class LedgerError(SqlRosError):
+    """A transition log is damaged, in use by another process, or cannot be written.
+
+    Attributes:
+        damaged: The file is damaged, so that another attempt fails, too.
+    """
+
+    def __init__(self, text: str, *, damaged: bool = False) -> None:
+        super().__init__(text)
+        self.damaged = damaged

@@ -1,0 +1,80 @@
+"""Signals that end a training at its next step, so that it can be saved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+# a second SIGINT within this time is a copy of the first: a terminal and a wrapper both send it
+AGAIN_S = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+
+
+class Interrupted(Exception):
+    """A signal asked the process to end.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code of a shell for a process that this signal ended."""
+        return 128 + self.number
+
+
+class SignalWatch:
+    """Notes the first signal; a later Ctrl-C raises KeyboardInterrupt at once."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._noted_at = 0.0  # steady time [s]
+
+    def check(self) -> None:
+        """Raise `Interrupted` if a signal has come."""
+        if self._number:
+            raise Interrupted(self._number)
+
+    def on_signal(self, number: int, _: object) -> None:
+        """Note a signal, as a handler."""
+        if self._number:
+            if number == signal.SIGINT and time.monotonic() - self._noted_at > AGAIN_S:
+                raise KeyboardInterrupt
+            return
+        self._number = number
+        self._noted_at = time.monotonic()
+        if number == signal.SIGINT:
+            with contextlib.suppress(OSError):  # the terminal is closed
+                os.write(
+                    2,
+                    b"\nCtrl-C: the run is saved after this step."
+                    b" Ctrl-C again ends it at once, without saving.\n",
+                )
+
+
+@contextlib.contextmanager
+def watched_signals() -> Iterator[SignalWatch]:
+    """Take SIGINT, SIGTERM, SIGQUIT and SIGHUP while the context lasts.
+
+    SIGHUP stays ignored where `nohup` ignores it. In another thread than the main one no signal is
+    taken, since Python allows that there only.
+    """
+    watch = SignalWatch()
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, watch.on_signal)
+    try:
+        yield watch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,35 @@
+"""Matplotlib, imported when a picture is drawn: without it a run lacks only its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def pyplot() -> Any:
+    """Return the module `matplotlib.pyplot`, set up to draw to files.
+
+    Raises:
+        ImportError: Matplotlib is not installed, or does not fit the installed numpy.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    return plt
+
+
+def draw(work: Callable[[], str | None]) -> tuple[bool, str]:
+    """Draw a picture, if the packages for it can be imported.
+
+    Args:
+        work: Draws and saves the picture; may return a text on how it was made.
+
+    Returns:
+        Whether it was drawn; how it was made, or why it was not drawn.
+    """
+    try:
+        return True, work() or ""
+    except ImportError as error:
+        return False, f"{error}: pip install 'sql_ros[report]', or the distribution's package"

@@ -1,0 +1,35 @@
+"""A pool of worker processes that end with the process that made them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from sql_ros.common.child_process import ending_with_this_process
+
+
+def worker_pool(
+    jobs: int, *, spawns: bool = False, initialize: Callable[[], None] | None = None
+) -> ProcessPoolExecutor:
+    """Return a pool of worker processes, each of which gets SIGTERM when this process ends.
+
+    Args:
+        jobs: Number of worker processes.
+        spawns: Start each worker as a new interpreter. By default the platform's start method is
+            used; a fork inherits the modules, and the state of DDS, of this process.
+        initialize: Called in each worker at its start; picklable.
+    """
+    context = multiprocessing.get_context("spawn" if spawns else None)
+    start = partial(_start_worker, ending_with_this_process(), initialize)
+    return ProcessPoolExecutor(jobs, context, initializer=start)
+
+
+def _start_worker(
+    end_with_parent: Callable[[], None], initialize: Callable[[], None] | None
+) -> None:
+    """Tie this worker to its parent, then initialise it."""
+    end_with_parent()
+    if initialize is not None:
+        initialize()

@@ -1,0 +1,343 @@
+"""The adapter around a Gymnasium environment that this library did not write.
+
+A learner must not take what an environment gives on trust: one observation that is not a number
+makes every weight NaN. `CheckedEnv` refuses what breaks Gymnasium's interface, in one line with the
+environment and the rule, for training, evaluation and clips alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.common.errors import ConfigError, SqlRosError
+from sql_ros.policy.task_spec import TaskSpec
+from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD
+
+LARGEST_BOUND = 1e9  # of an action; larger bounds are written where none is meant
+IMPOSED_STEPS = 1000  # of an episode, where the environment states no limit
+LONGEST_SHOWN = 200  # characters of a value in an error
+FLAG_KINDS = "biu"  # of numpy's dtypes: bool, signed and unsigned integer
+NUMBER_KINDS = "biuf"
+RULES = {
+    "reset": "reset(seed=..., options=...) must return (observation, info)",
+    "step": "step(action) must return (observation, reward, terminated, truncated, info)",
+}
+GYMNASIUM = Path(gymnasium.__file__).parent
+_logger = logging.getLogger(__name__)
+
+
+class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose spaces, observations, rewards, flags and actions are checked.
+
+    Args:
+        env: With a Box of one dimension for observations, and one with finite bounds for actions.
+        name: Id of the environment, for errors.
+
+    An episode is truncated after the steps that the environment states (`max_episode_steps` of its
+    registration, or an attribute of this name), or after `IMPOSED_STEPS`, with a warning.
+
+    Raises:
+        ConfigError: A space is of another kind.
+    """
+
+    def __init__(self, env: Any, name: str) -> None:
+        super().__init__(env)
+        self.name = name
+        check_spaces(env, name)
+        self._shape = env.observation_space.shape
+        self._actions: gymnasium.spaces.Box[Any] = env.action_space
+        spec = own_spec(env)
+        scale = np.ones(self._shape) if spec is None else np.abs(spec.observation_scale)
+        self._largest = LARGEST_INPUT * scale
+        registered = getattr(env.spec, "max_episode_steps", None)
+        stated = registered or getattr(env.unwrapped, "max_episode_steps", None)
+        self._limit = int(stated or IMPOSED_STEPS)
+        self._is_imposed = stated is None
+        self._elapsed = 0  # steps of this episode
+        self._has_warned = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Of the environment's generator; None: it goes on.
+            options: Of the environment.
+
+        Returns:
+            A copy of the observation (S,), and the info.
+
+        Raises:
+            ConfigError: The environment raised an exception or gave something else.
+        """
+        self._elapsed = 0
+        result = self._call("reset", lambda: self.env.reset(seed=seed, options=options))
+        observation, info = self._parts("reset", result, 2)
+        return self._observation(observation), self._info(info)
+
+    def step(
+        self, action: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """Make one control step.
+
+        Args:
+            action: (A,), in the units and within the bounds of the environment.
+
+        Returns:
+            A copy of the observation (S,), reward, terminated, truncated and info.
+
+        Raises:
+            ConfigError: The action is not finite, or the environment raised an exception or gave
+                something else than it must.
+        """
+        self._check_action(action)
+        result = self._call("step", lambda: self.env.step(action))
+        observation, reward, terminated, truncated, info = self._parts("step", result, 5)
+        self._elapsed += 1
+        ended = self._flag("terminated", terminated)
+        return (
+            self._observation(observation),
+            self._reward(reward),
+            ended,
+            self._flag("truncated", truncated) or self._is_out_of_time(ended),
+            self._info(info),
+        )
+
+    def unit_step(
+        self, action: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """Make one control step with an action (A,) in [-1, 1]; see `step`."""
+        self._check_action(action)  # an integer made of NaN would be a number
+        return self.step(to_env(action, self._actions))
+
+    def success_of(self, info: dict[str, Any]) -> float:
+        """Return `is_success` of an info, from 0 to 1.
+
+        Raises:
+            ConfigError: It is no number from 0 to 1.
+        """
+        array = _numbers(info["is_success"], NUMBER_KINDS)
+        if array is None or array.size != 1 or not 0.0 <= float(array.item()) <= 1.0:
+            raise ConfigError(
+                f"the environment '{self.name}' gave is_success = {shown(info['is_success'])} in"
+                " its info, expected True or False"
+            )
+        return float(array.item())
+
+    def close(self) -> None:
+        """Close the environment; an exception that this raises is a warning."""
+        try:
+            super().close()
+        except Exception as error:
+            _logger.warning("environment '%s': close() raised %s", self.name, described(error))
+
+    def _check_action(self, action: npt.NDArray[Any]) -> None:
+        """Check that an action (A,) is finite before the environment gets it."""
+        if not np.isfinite(action).all():
+            raise self._refusal(f"was to be given the action {shown(action)} by the policy")
+
+    def _call(self, method: str, call: Callable[[], Any]) -> Any:
+        """Return the result of a method of the environment.
+
+        Raises:
+            ConfigError: It raised an exception that is not one of this library.
+        """
+        try:
+            return call()
+        except SqlRosError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ConfigError(
+                f"the environment '{self.name}' raised {described(error)} in {method}()"
+                f"{_rule_for(error, method)}"
+            ) from error
+
+    def _parts(self, method: str, result: Any, count: int) -> tuple[Any, ...]:
+        """Return the result of a method, a tuple of `count` values."""
+        is_sequence = isinstance(result, (tuple, list))
+        if is_sequence and len(result) == count:
+            return tuple(result)
+        given = f"{len(result)} values" if is_sequence else f"a {type(result).__name__}"
+        raise ConfigError(
+            f"the environment '{self.name}' returned {given} from {method}(): {RULES[method]}"
+        )
+
+    def _observation(self, value: Any) -> npt.NDArray[Any]:
+        """Return a copy of an observation (S,): some environments give the same array each time.
+
+        Floats keep their precision, integers become floats.
+        """
+        array = _numbers(value, NUMBER_KINDS)
+        if array is None:
+            raise self._refusal(f"gave the observation {shown(value)}")
+        if array.shape != self._shape:
+            raise ConfigError(
+                f"the environment '{self.name}' gave an observation of shape {array.shape},"
+                f" expected {self._shape} as its observation space says"
+            )
+        taken: npt.NDArray[Any] = array.astype(array.dtype if array.dtype.kind == "f" else float)
+        # a comparison with NaN is false
+        if not (np.abs(taken) <= self._largest).all():
+            raise self._refusal(
+                f"gave the observation {shown(value)}",
+                f" up to {LARGEST_INPUT:g} times their scale",
+            )
+        return taken
+
+    def _reward(self, value: Any) -> float:
+        """Return a reward; an array of one number is taken."""
+        if type(value) is float and abs(value) <= LARGEST_REWARD:
+            return value
+        array = _numbers(value, NUMBER_KINDS)
+        if array is None or array.size != 1 or not abs(float(array.item())) <= LARGEST_REWARD:
+            raise self._refusal(f"gave the reward {shown(value)}", f" up to {LARGEST_REWARD:g}")
+        return float(array.item())
+
+    def _flag(self, name: str, value: Any) -> bool:
+        """Return `terminated` or `truncated`; 0, 1 and an array of one of them are taken."""
+        if type(value) is bool:
+            return value
+        array = _numbers(value, FLAG_KINDS)
+        if array is None or array.size != 1 or array.item() not in (0, 1):
+            raise ConfigError(
+                f"the environment '{self.name}' gave {name} = {shown(value)}, expected True or"
+                " False"
+            )
+        return bool(array.item())
+
+    def _info(self, value: Any) -> dict[str, Any]:
+        """Return an info, a dict."""
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"the environment '{self.name}' gave the info {shown(value)}, expected a dict"
+            )
+        return value
+
+    def _is_out_of_time(self, ended: bool) -> bool:
+        """Return whether an episode that has not ended by itself must be truncated now."""
+        if ended or self._elapsed < self._limit:
+            return False
+        if self._is_imposed and not self._has_warned:
+            self._has_warned = True
+            _logger.warning(
+                "environment '%s' states no time limit: its episodes are truncated after %d steps."
+                " Register it with max_episode_steps to choose another limit.",
+                self.name,
+                self._limit,
+            )
+        return True
+
+    def _refusal(self, fault: str, limits: str = "") -> ConfigError:
+        """Return the error for numbers that are not finite or too large."""
+        return ConfigError(
+            f"the environment '{self.name}' {fault}, expected finite numbers{limits}"
+        )
+
+
+def check_spaces(env: Any, name: str) -> None:
+    """Check that a learner can use the spaces of an environment.
+
+    Args:
+        env: A Gymnasium environment.
+        name: Its id, for the error.
+
+    Raises:
+        ConfigError: Observations or actions are no Box of one dimension with at least one
+            component, or the bounds of the actions are infinite, huge, or leave no range.
+    """
+    for kind in ("observation", "action"):
+        space: Any = getattr(env, f"{kind}_space", None)
+        is_vector = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
+        if not is_vector or space.shape[0] == 0:
+            raise ConfigError(
+                f"the {kind} space of '{name}' is {shown(space)}, expected a Box of one dimension"
+                " with at least one component"
+            )
+    space = env.action_space
+    low = space.low.astype(np.float64)
+    high = space.high.astype(np.float64)
+    if not (np.abs([low, high]) <= LARGEST_BOUND).all():
+        raise ConfigError(
+            f"the action space of '{name}' is {shown(space)}, expected finite bounds within"
+            f" {LARGEST_BOUND:g}"
+        )
+    if not (low < high).all():
+        raise ConfigError(
+            f"the action space of '{name}' is {shown(space)}, expected each lower bound below the"
+            " upper one"
+        )
+
+
+def own_spec(env: Any) -> TaskSpec | None:
+    """Return the interface that an environment states itself, as those of this library's arms do.
+
+    None for every other environment.
+    """
+    spec = getattr(getattr(env.unwrapped, "task", None), "spec", None)
+    return spec if isinstance(spec, TaskSpec) else None
+
+
+def to_env(action: npt.NDArray[Any], space: gymnasium.spaces.Box[Any]) -> npt.NDArray[Any]:
+    """Bring an action into the bounds of an environment.
+
+    Args:
+        action: (A,), clipped to [-1, 1].
+        space: The action space. Of an integer dtype: the nearest integer is taken.
+
+    Returns:
+        The action (A,) in the dtype of the space, within its bounds.
+    """
+    is_integer = space.dtype.kind in FLAG_KINDS
+    # float16 would overflow between the bounds, an unsigned integer below them
+    precision = np.float64 if is_integer else np.result_type(space.dtype, np.float32)
+    low = space.low.astype(precision)
+    high = space.high.astype(precision)
+    share = (np.clip(action, -1.0, 1.0) + 1.0) / 2.0
+    value = low + share * (high - low)
+    if is_integer:
+        value = np.rint(value)
+    taken: npt.NDArray[Any] = np.clip(value, low, high).astype(space.dtype)
+    return taken
+
+
+def described(error: BaseException) -> str:
+    """Return an exception in one line: its type, its text, and the file and line it came from."""
+    text = " ".join(str(error).split())[:LONGEST_SHOWN]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a part of one line, shortened."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
+
+
+def _numbers(value: Any, kinds: Sequence[str]) -> npt.NDArray[Any] | None:
+    """Return a value as an array, or None if it is not one of these kinds of numbers."""
+    try:
+        array = np.asarray(value)
+    # __array__ of a foreign class may raise any exception, and so does a ragged list
+    except Exception:
+        return None
+    return array if array.dtype.kind in kinds else None
+
+
+def _rule_for(error: BaseException, method: str) -> str:
+    """Return the rule of a method if its exception came from a wrapper of Gymnasium.
+
+    A wrapper fails where it unpacks what the environment returned.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    is_wrapper = bool(frames) and Path(frames[-1].filename).is_relative_to(GYMNASIUM)
+    return f": {RULES[method]}" if is_wrapper else ""

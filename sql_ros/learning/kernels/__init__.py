@@ -1,0 +1,1 @@
+"""Fast paths written by hand; a test compares each with a plain reference."""

@@ -1,0 +1,96 @@
+"""Adam by torch's fused operator, without the class `torch.optim.Adam`.
+
+The class computes the same, but imports torch's compiler, which this package does not use: two to
+four seconds at every start of a process. A learner that crashed must restart quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sql_ros.learning.kernels.torch_private import add_to_all, fused_adam
+
+BETA1 = 0.9  # torch's defaults, which the paper keeps
+BETA2 = 0.999
+EPSILON = 1e-8
+
+
+class Adam:
+    """Fused Adam, bit-equal to `torch.optim.Adam(groups, fused=True)`.
+
+    Args:
+        groups: pairs of parameters and their learning rate.
+    """
+
+    def __init__(self, groups: Iterable[tuple[Iterable[Tensor], float]]) -> None:
+        self._groups = [(list(parameters), rate) for parameters, rate in groups]
+        # of each parameter: steps made, mean of its gradients, mean of their squares
+        self._state = {
+            parameter: (
+                torch.zeros((), dtype=torch.float32, device=parameter.device),
+                torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            )
+            for parameters, _ in self._groups
+            for parameter in parameters
+        }
+
+    @torch.no_grad()
+    def step(self, gradients: Iterable[Tensor | None]) -> None:
+        """Make one descent step, in place.
+
+        Args:
+            gradients: one per parameter, in the order of the groups; a parameter whose gradient is
+                None keeps its value.
+        """
+        remaining = iter(gradients)
+        for parameters, rate in self._groups:
+            pairs = [
+                (parameter, gradient)
+                for parameter, gradient in zip(parameters, remaining)
+                if gradient is not None
+            ]
+            if not pairs:
+                continue
+            steps, means, squares = zip(*(self._state[parameter] for parameter, _ in pairs))
+            add_to_all(steps, 1.0)
+            fused_adam(
+                [parameter for parameter, _ in pairs],
+                [gradient for _, gradient in pairs],
+                means,
+                squares,
+                [],
+                steps,
+                lr=rate,
+                beta1=BETA1,
+                beta2=BETA2,
+                weight_decay=0.0,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return step count and moments of each parameter, by its position in the groups."""
+        return {
+            str(position): {"step": step, "mean": mean, "square": square}
+            for position, (step, mean, square) in enumerate(self._state.values())
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Copy what `state_dict` returned.
+
+        Raises:
+            KeyError: the state has fewer parameters.
+            RuntimeError: a shape differs.
+        """
+        with torch.no_grad():
+            for position, (step, mean, square) in enumerate(self._state.values()):
+                saved = state[str(position)]
+                step.copy_(saved["step"])
+                mean.copy_(saved["mean"])
+                square.copy_(saved["square"])

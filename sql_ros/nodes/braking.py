@@ -1,0 +1,160 @@
+"""How an arm comes to rest: at the end of an activation, and after a stop."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rclpy.duration import Duration
+
+from sql_ros.nodes.arm_link import AT_REST_RAD_S, ArmLink
+from sql_ros.nodes.command_output import CommandOutput
+from sql_ros.nodes.guard import Guard
+from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.state_intake import StateIntake
+from sql_ros.robot.arm import RobotState
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.safety.stop_latch import FROM_OUTSIDE
+
+BRAKING_S = 2.0  # longest time that an arm is braked, or told to rest, at the end of an activation
+
+
+class Braking:
+    """Brake the arm at the end of an activation, and tell whether it rests after a stop.
+
+    Args:
+        node: Whose phase counts.
+        actor: Makes the holds.
+        states: Has the newest state.
+        output: Sends.
+        link: The way to the arm.
+        guard: Says whether a state is sound.
+        period_s: Of control, on the steady clock [s].
+        is_lockstep: The simulation stands still between two commands.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        actor: Actor,
+        states: StateIntake,
+        output: CommandOutput,
+        link: ArmLink,
+        guard: Guard,
+        period_s: float,
+        *,
+        is_lockstep: bool,
+    ) -> None:
+        self._node = node
+        self._actor = actor
+        self._states = states
+        self._output = output
+        self._link = link
+        self._guard = guard
+        self._period_s = period_s
+        self._is_lockstep = is_lockstep
+        self._is_torque = actor.task.spec.command_mode == "torque"
+
+    # --- the end of an activation ---
+
+    def brake(self, state: RobotState) -> None:
+        """Send holds until the last command is rest itself; in lockstep without waiting.
+
+        Torques brake by what is measured, while sound states come. Then, and without them, the arm
+        is left to its gravity compensation.
+
+        Args:
+            state: The newest.
+        """
+        self._link.speak()
+        until = time.monotonic() + BRAKING_S
+        self._states.is_braking = not self._is_lockstep
+        if self._is_torque and not self._is_lockstep and self._link.may_brake:
+            state = self._brake_by_torques(state, until)
+        self._send_hold(state)
+        while not self._actor.safety.is_at_rest:
+            self._send_hold(state)
+        if not self._is_lockstep:
+            self._repeat_rest(state, until)
+        self._states.is_braking = False
+
+    def _brake_by_torques(self, state: RobotState, until: float) -> RobotState:
+        """Send holds that answer the newest state until the arm is measured at rest, no sound
+        state comes, or a steady time [s] is reached.
+
+        Returns:
+            The newest state.
+        """
+        while self._moves_and_is_sound(state) and time.monotonic() < until:
+            self._output.send(self._actor.interrupt(state), state, brakes=True)
+            time.sleep(self._period_s)
+            state = self._states.newest or state
+        return state
+
+    def _moves_and_is_sound(self, state: RobotState) -> bool:
+        """Return whether the arm moves in a state, and states can be trusted."""
+        is_moving = bool(np.abs(state.velocity).max() > AT_REST_RAD_S)
+        return is_moving and self._guard.is_sound(time.monotonic())
+
+    def _send_hold(self, state: RobotState) -> None:
+        """Send the next hold once the period of the last command is over.
+
+        Two commands within one period would be two steps of speed.
+        """
+        if not self._is_lockstep:
+            time.sleep(max(self._output.left + self._period_s - time.monotonic(), 0.0))
+            self._output.begin_step(time.monotonic())
+        self._output.send(self._actor.interrupt(state, fresh=False), state, brakes=True)
+
+    def _repeat_rest(self, state: RobotState, until: float) -> None:
+        """Command rest again until the arm is measured at rest, or until a steady time [s].
+
+        Where no sound state comes, the acknowledgement of the controller ends it.
+        """
+        rested = self._output.left
+        while time.monotonic() < until and not self._rests_since(rested):
+            is_measured = self._guard.is_sound(time.monotonic())
+            if not is_measured and self._output.publisher.wait_for_all_acked(Duration()):
+                return
+            self._send_hold(state)
+
+    def _rests_since(self, since: float) -> bool:
+        """Return whether a state that came after a steady time [s] says that the arm rests."""
+        state, arrived = self._states.newest, self._states.arrived
+        if state is None or arrived <= since or not self._guard.is_sound(time.monotonic()):
+            return False
+        return bool(np.abs(state.velocity).max() < AT_REST_RAD_S)
+
+    # --- after a stop ---
+
+    def obstacle_to_rest(self, since: float) -> tuple[str, bool]:
+        """Return what speaks against rest since a stop.
+
+        Args:
+            since: Steady time of the stop [s].
+
+        Returns:
+            Description, empty if the arm rests; and whether the answer is final.
+        """
+        if self._node.ended.is_set():
+            why = f"this node is {self._node.phase}: it commands nothing and measures nothing"
+            return why, True
+        state, arrived = self._states.newest, self._states.arrived
+        if state is None or not self._output.left:
+            return "this node has commanded nothing yet", True
+        if not FROM_OUTSIDE.intersection(self._guard.holds.present):
+            standby = self._output.standby
+            stands_in = standby is not None and standby.stands_in
+            braked = ": the standby thread brakes the arm" if stands_in else ""
+            return f"the control loop hangs{braked}", False
+        # torques brake by what is measured until the arm rests
+        if not (self._is_torque or self._actor.safety.is_at_rest):
+            return "the arm is still being braked", False
+        if not self._guard.is_sound(time.monotonic()):
+            return "no joint state can be trusted", False
+        speed = float(np.abs(state.velocity).max())
+        if arrived <= (since if self._is_torque else max(since, self._output.moved)):
+            return f"no newer joint state has come: {speed:.3f} rad/s at the last", False
+        if speed >= AT_REST_RAD_S:
+            return f"the arm was measured at {speed:.3f} rad/s", False
+        return "", True

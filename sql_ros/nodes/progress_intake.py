@@ -1,0 +1,125 @@
+"""The reports of the learner: what it has, whether the training may begin, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from std_msgs.msg import UInt64MultiArray
+
+from sql_ros.common.errors import MessageError, SignatureError
+from sql_ros.nodes.barrier import LearnerBarrier
+from sql_ros.nodes.diagnostics import Diagnostics
+from sql_ros.nodes.limit import TransitionLimit
+from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.message_signing import FollowedLearner
+from sql_ros.nodes.messages import Progress, progress_from_msg
+from sql_ros.nodes.policy_intake import PolicyIntake
+from sql_ros.nodes.transition_outbox import TransitionOutbox
+from sql_ros.robot.control.episode_actor import Actor
+
+NO_PROGRESS = Progress(0, 0, 0, {})
+
+
+class ProgressIntake:
+    """Check the learner's reports and pass on what follows from them.
+
+    Args:
+        node: The actor's; a report opens the barrier only while it is active.
+        actor: Draws other numbers where a run goes on.
+        followed: The learner whose reports count.
+        barrier: Opened by the first report of the learner of this session.
+        policies: Is told of another learner.
+        outbox: Is told what the learner has.
+        limit: Of the run's transitions.
+        diagnostics: Counts reports that are refused.
+        run: Names this process in reports.
+        trains: The actor makes transitions for the learner.
+
+    Attributes:
+        progress: The newest report; `NO_PROGRESS` before the first.
+        on_accepted: Called when the barrier opens.
+        on_progress: Called after every report that counts.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        actor: Actor,
+        followed: FollowedLearner,
+        barrier: LearnerBarrier,
+        policies: PolicyIntake,
+        outbox: TransitionOutbox,
+        limit: TransitionLimit,
+        diagnostics: Diagnostics,
+        run: int,
+        *,
+        trains: bool,
+    ) -> None:
+        self._node = node
+        self._actor = actor
+        self._followed = followed
+        self._barrier = barrier
+        self._policies = policies
+        self._outbox = outbox
+        self._limit = limit
+        self._diagnostics = diagnostics
+        self._run = run
+        self._trains = trains
+        self.progress = NO_PROGRESS
+        self.on_accepted: Callable[[], None] = _nothing
+        self.on_progress: Callable[[], None] = _nothing
+
+    def on_message(self, message: UInt64MultiArray) -> None:
+        """Take a report; count one that is not from the learner of this session, and drop it."""
+        before = self._followed.session
+        progress = self._read(message)
+        if progress is None:
+            return
+        is_first = self.progress is NO_PROGRESS
+        if self._trains and is_first and progress.transitions > self._outbox.made:
+            # transitions of an earlier session, perhaps with the same seed
+            self._actor.draw_after(progress.transitions)
+        self.progress = progress
+        acknowledged = progress.acknowledged.get(self._run, 0)
+        self._outbox.acknowledge(acknowledged, self._followed.session)
+        if self._followed.session != before:
+            self._policies.on_learner()
+        if not self._node.ended.is_set() and self._barrier.open():
+            self.on_accepted()
+        self.on_progress()
+
+    def _read(self, message: UInt64MultiArray) -> Progress | None:
+        """Return the report of a message; None, and counted, where it must not be used."""
+        try:
+            self._followed.verify_progress(message)
+            progress = progress_from_msg(message)
+        except SignatureError as error:
+            self._diagnostics.fault("progress_refused", str(error))
+            return None
+        except MessageError as error:
+            self._diagnostics.fault("progress_dropped", str(error))
+            return None
+        if complaint := self._barrier.complaint(progress):
+            self._diagnostics.fault("progress_foreign", complaint)
+            return None
+        return progress
+
+    @property
+    def is_level(self) -> bool:
+        """Return whether the learner has trained on every transition and its newest policy acts."""
+        progress = self.progress
+        is_trained = progress.acknowledged.get(self._run, 0) >= self._outbox.made
+        return is_trained and self._policies.handled_version >= progress.policy_version
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the run has as many transitions as it may have."""
+        return self._limit.is_reached(self.progress, self._outbox.made)
+
+    def reasons(self, now: float) -> Mapping[str, str]:
+        """Return why a training that is over holds the arm, see `Guard.conditions`."""
+        return self._limit.reasons(self.progress, self._outbox.made)
+
+
+def _nothing() -> None:
+    """Do nothing where nobody is told."""

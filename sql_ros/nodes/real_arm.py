@@ -1,0 +1,136 @@
+"""Checks that only a real arm needs, over one activation of the actor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from sql_ros.nodes.actor_config import ActorConfig
+from sql_ros.nodes.actor_setup import LoadedTask
+from sql_ros.nodes.command_rivals import CommandRivals
+from sql_ros.nodes.description_watch import DescriptionWatch
+from sql_ros.nodes.ending import ENDING
+from sql_ros.nodes.guard import Guard
+from sql_ros.nodes.identifying import Identifying
+from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.state_intake import TOPIC
+from sql_ros.robot.driver.held_pose import HeldPose
+from sql_ros.robot.safety.payload import PayloadObserver
+from sql_ros.robot.safety.unfinished import Unfinished
+
+
+class RealArm:
+    """Checks of one arm that is commanded; a simulated one has none of them.
+
+    Args:
+        node: The actor.
+        config: Its parameters.
+        loaded: Its task, and the identity of the arm.
+        guard: Has the permit, which is withdrawn at an activation after one that did not end in
+            order.
+        payload: What the arm carries by its motion; None where that is not observed.
+        is_real: The arm is a real one.
+
+    Attributes:
+        is_commanded: The arm is a real one, and commands leave. In a dry run only the description
+            of the arm is compared.
+        held_pose: Notices that a held arm was moved; position mode only.
+        identifying: Identification of the arm.
+        rivals: Other publishers of its commands.
+
+    Raises:
+        ConfigError: The measurement record of the arm cannot be used.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        config: ActorConfig,
+        loaded: LoadedTask,
+        guard: Guard,
+        payload: PayloadObserver | None,
+        *,
+        is_real: bool,
+    ) -> None:
+        task = loaded.task
+        robot = task.robot
+        self._log = node.get_logger()
+        self._guard = guard
+        self.is_commanded = is_real and not config.dry_run
+        self.held_pose: HeldPose | None = None
+        self.identifying: Identifying | None = None
+        self.rivals: CommandRivals | None = None
+        self._unfinished: Unfinished | None = None
+        if self.is_commanded:
+            assert loaded.arm is not None  # its commands go to the topic that the task is for
+            if task.spec.command_mode == "position":
+                self.held_pose = HeldPose(robot.reckoned_latency_s)
+            states = node.resolve_topic_name(TOPIC)
+            self._unfinished = Unfinished(states, robot.wire_joints, node.commanded())
+            self.rivals = CommandRivals(node, node.presence, node.commanded(), node.owns)
+            self.identifying = Identifying(
+                node,
+                task,
+                loaded.arm,
+                guard.permit,
+                config.identify,
+                declares_latency=loaded.declares_latency,
+            )
+        # in simulation, trials put loads into the hand
+        self._payload = payload if is_real else None
+        compares = is_real and config.compares_description
+        self._description = DescriptionWatch(node, robot) if compares else None
+
+    def conditions(self) -> list[Callable[[float], Mapping[str, str]]]:
+        """Return reasons to hold the arm, see `Guard.conditions`: other publishers of commands, the
+        payload, the description of the arm.
+        """
+        conditions: list[Callable[[float], Mapping[str, str]]] = []
+        rivals, payload, description = self.rivals, self._payload, self._description
+        if rivals is not None:
+            conditions.append(lambda now: rivals.reasons)
+        if payload is not None:
+            conditions.append(lambda now: payload.reasons)
+        if description is not None:
+            conditions.append(lambda now: description.reasons)
+        return conditions
+
+    def prepare(self) -> None:
+        """Begin an activation: require a start after an actor that did not end in order, ask for
+        the identification again, and look for other publishers of commands.
+        """
+        if self._unfinished is not None and (left := self._unfinished.read()):
+            self._guard.permit.withdraw(left)
+        if self.identifying is not None:
+            self.identifying.forget()
+        if self.rivals is not None:
+            self.rivals.look()
+
+    def begin(self) -> None:
+        """Note on disk that the arm is commanded from now on."""
+        if self._unfinished is not None and not self._unfinished.begin():
+            text = "whether this actor ended in order cannot be noted: see XDG_STATE_HOME"
+            self._log.warning(text)
+
+    def end(self, failure: Exception | None) -> None:
+        """Note how the actor ends, and require a start in the next activation.
+
+        Args:
+            failure: Error that ends the node; None: none does.
+        """
+        if self._unfinished is not None:
+            self._unfinished.end(self._end_to_note(failure))
+            self._guard.permit.withdraw("the actor was deactivated")
+
+    def _end_to_note(self, failure: Exception | None) -> str:
+        """Return how the actor ends, where the next one must wait for a start; otherwise empty."""
+        stop = self._guard.latch.reasons(time.monotonic()).get("stop", "")
+        if held := stop or self._guard.permit.obstacle:
+            return f"while the arm was held: {held}"
+        if failure is not None:
+            return f"by an error ({type(failure).__name__}: {failure})"
+        return "by a signal other than a Ctrl-C" if ENDING.is_hurried else ""
+
+    def values(self) -> dict[str, str | int]:
+        """Return the comparison of the description by key of /diagnostics."""
+        return dict(self._description.values()) if self._description is not None else {}

@@ -1,0 +1,125 @@
+"""Hop 1 of the walk: joint states from their topic, checked, for the control loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sensor_msgs.msg import JointState
+
+from sql_ros.common.errors import MessageError
+from sql_ros.nodes.diagnostics import Diagnostics
+from sql_ros.nodes.guard import Guard
+from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.state_publishers import StatePublishers
+from sql_ros.nodes.state_reader import ForeignStateError, StateReader, arrival_clock
+from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.control.clock import ControlClock
+
+TOPIC = "joint_states"
+
+
+class StateIntake:
+    """Read the states of one arm and pass each good one to the control loop.
+
+    Args:
+        node: Knows the topic; gives the number of the message in the callback.
+        robot: The arm.
+        clock: Of control; gives the stamp of a state that has none.
+        guard: Is told of bad states and of stamps.
+        diagnostics: Counts messages that are dropped.
+        is_lockstep: The simulation stamps and measures every state.
+
+    Attributes:
+        publishers: Who publishes on the topic.
+        newest: State that may be acted on; None before the first. The control loop sets it.
+        arrived: Steady time of the last good message [s]. The control loop sets it.
+        heard: Steady time of the last message with joints of the arm, also a bad one [s].
+        is_braking: States are read although the node is not active: they tell whether the arm
+            rests.
+        on_state: Takes a good state and the steady time of its arrival [s].
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        robot: RobotConfig,
+        clock: ControlClock,
+        guard: Guard,
+        diagnostics: Diagnostics,
+        *,
+        is_lockstep: bool,
+    ) -> None:
+        self._node = node
+        self._joints = ", ".join(robot.wire_joints)
+        self._guard = guard
+        self._diagnostics = diagnostics
+        self._is_lockstep = is_lockstep
+        self._arm = Arm(robot)
+        if is_lockstep:
+            self._reader = StateReader(robot.wire_joints)
+        else:
+            self._reader = StateReader(
+                robot.wire_joints,
+                velocity_from_position=robot.velocity_from_position,
+                arrival_ns=arrival_clock(lambda: clock.at(time.monotonic())),
+            )
+        self._topic = node.resolve_topic_name(TOPIC)
+        self.publishers = StatePublishers(node, self._topic, robot.wire_joints)
+        self.newest: RobotState | None = None
+        self.arrived = 0.0
+        self.heard = 0.0
+        self.is_braking = False
+        self.on_state: Callable[[RobotState, float], None] = _ignore
+
+    def forget(self) -> None:
+        """Begin a new activation: no state has come."""
+        self.newest = None
+        self.arrived = 0.0
+        self.heard = time.monotonic()
+
+    def on_message(self, message: JointState) -> None:
+        """Check a message, tell the guard, and pass the state on.
+
+        Messages with other joints only, and malformed ones, are counted and dropped.
+        """
+        if self._node.ended.is_set() and not self.is_braking:
+            return
+        arrived = time.monotonic()
+        try:
+            state = self._arm.state(*self._reader.read(message))
+        except ForeignStateError:
+            self._diagnostics.faults["state_foreign"] += 1
+            self.publishers.heard_other(message.name)
+            return
+        except MessageError as error:
+            self._diagnostics.faults["state_dropped"] += 1
+            self.heard = arrived
+            self.publishers.heard(self._node.reading.number, arrived)
+            self._guard.watch.reject(str(error))
+            return
+        self.publishers.heard(self._node.reading.number, arrived)
+        is_unstamped = self._reader.is_unstamped
+        if is_unstamped and not self._is_lockstep:
+            self.publishers.heard_unstamped()
+        self._guard.took_state(0 if is_unstamped else state.stamp_ns, arrived)
+        self.heard = arrived
+        self.on_state(state, arrived)
+
+    def waiting(self) -> str:
+        """Return which states are waited for; empty after the first one."""
+        if self.newest is not None:
+            return ""
+        return f"waiting for joint_states: nothing of {self._joints} on {self._topic} yet"
+
+    def silence(self, now: float) -> str:
+        """Return a warning that no state has come since `heard`, at a steady time [s]."""
+        return (
+            f"nothing of {self._joints} on {self._topic} for {now - self.heard:.0f} s"
+            f"{self.publishers.others()}: is its publisher running, are these its joints?"
+        )
+
+
+def _ignore(state: RobotState, arrived: float) -> None:
+    """Drop a state that comes before there is a control loop."""

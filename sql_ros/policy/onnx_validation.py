@@ -1,0 +1,249 @@
+"""Validation of the graph in a policy file, before it is run.
+
+A policy may have a short list of operators over tensors of bounded size, and all its weights in the
+file. ONNX Runtime would run any graph: loops, weights from other files, a product of two small
+vectors that fills the memory. So the graph is first read with the `onnx` package, which runs
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from sql_ros.common.errors import PolicyError
+
+OPERATORS = frozenset(
+    (
+        "Add",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Constant",
+        "Div",
+        "Erf",
+        "Exp",
+        "Flatten",
+        "Gemm",
+        "Greater",
+        "Identity",
+        "LayerNormalization",
+        "MatMul",
+        "Min",
+        "Mul",
+        "ReduceMean",
+        "Relu",
+        "Reshape",
+        "Slice",
+        "Softmax",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+    )
+)
+"""Operators that `learning.export` writes, for our networks and those of stable-baselines3."""
+DOMAINS = ("", "ai.onnx")
+MAX_NODES = 1000
+MAX_CANDIDATES = 64  # taken for the first dimension of a tensor where the graph leaves it free
+MAX_ELEMENTS = 1 << 22  # of one tensor
+# of one run: elements computed, those of products times the length of their sums
+MAX_OPERATIONS = 1 << 28
+PRODUCTS = frozenset(("Gemm", "MatMul"))
+# `onnx` registers its operators at the first use, which holds Python's lock for 20 ms: here, before
+# a control loop runs
+onnx.defs.has("Relu")
+ATTRIBUTE_TYPES = (
+    onnx.AttributeProto.FLOAT,
+    onnx.AttributeProto.INT,
+    onnx.AttributeProto.FLOATS,
+    onnx.AttributeProto.INTS,
+    onnx.AttributeProto.TENSOR,
+)
+
+
+def check_graph(data: bytes) -> onnx.ModelProto:
+    """Check that the graph of a policy file may be run.
+
+    Args:
+        data: bytes of an ONNX file.
+
+    Returns:
+        The decoded model.
+
+    Raises:
+        PolicyError: the file is not ONNX, or its graph is not allowed; the message names the fault.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError:
+        raise PolicyError("the policy is no ONNX file") from None
+    foreign = sorted({item.domain for item in model.opset_import} - set(DOMAINS))
+    if foreign or model.functions or model.training_info:
+        raise PolicyError(
+            f"policy has operator sets {foreign}, functions or training graphs of its own, expected"
+            " ONNX's own operators only"
+        )
+    nodes = model.graph.node
+    if len(nodes) > MAX_NODES:
+        raise PolicyError(f"policy has {len(nodes)} nodes, expected at most {MAX_NODES}")
+    refused = sorted(
+        {
+            f"{node.domain}.{node.op_type}"[:80].lstrip(".")
+            for node in nodes
+            if not _is_allowed(node)
+        }
+    )
+    if refused:
+        raise PolicyError(
+            f"policy has the operators {', '.join(refused[:10])}, allowed are:"
+            f" {', '.join(sorted(OPERATORS))}"
+        )
+    if model.graph.sparse_initializer or any(
+        tensor.external_data or tensor.data_location for tensor in _tensors(model)
+    ):
+        raise PolicyError(
+            "policy has weights outside its file, or sparse weights, expected dense weights in the"
+            " file"
+        )
+    _check_sizes(_without_weights(model))
+    return model
+
+
+def _without_weights(model: onnx.ModelProto) -> bytes:
+    """Return a file of the same graph without float weights and metadata; no size depends on them.
+
+    It is the same for all policies of a learner.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for tensor in bare.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    bare.ClearField("metadata_props")
+    data: bytes = bare.SerializeToString(deterministic=True)
+    return data
+
+
+def extract_output(model: onnx.ModelProto, output: str) -> bytes:
+    """Return a file of the part of a graph that computes one output.
+
+    Args:
+        model: the whole graph.
+        output: name of the output.
+
+    Returns:
+        Bytes of an ONNX file. It keeps all inputs, also those that the output does not need.
+    """
+    needed = {output}
+    kept = []
+    # nodes are in the order in which they can be computed
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.name = model.graph.name
+    part.graph.input.extend(model.graph.input)
+    part.graph.output.extend(item for item in model.graph.output if item.name == output)
+    part.graph.node.extend(reversed(kept))
+    part.graph.initializer.extend(
+        tensor for tensor in model.graph.initializer if tensor.name in needed
+    )
+    data: bytes = part.SerializeToString()
+    return data
+
+
+def _is_allowed(node: onnx.NodeProto) -> bool:
+    """Return whether operator, domain and types of the attributes of a node are allowed."""
+    has_plain_attributes = all(
+        attribute.type in ATTRIBUTE_TYPES and not attribute.ref_attr_name
+        for attribute in node.attribute
+    )
+    return node.op_type in OPERATORS and node.domain in DOMAINS and has_plain_attributes
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every constant tensor of a model: initializers and attributes of nodes."""
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield attribute.t
+
+
+@lru_cache(maxsize=2)
+def _check_sizes(graph: bytes) -> None:
+    """Check that the size of every tensor can be inferred, and that it is not too large.
+
+    Cached, because the policies of a learner differ in their weights only, and `infer_shapes` holds
+    Python's lock for as long as a control period.
+
+    Args:
+        graph: bytes of an ONNX file without weights.
+
+    Raises:
+        PolicyError: a size cannot be inferred, or a tensor or the whole graph is too large.
+    """
+    try:
+        model = onnx.load_model_from_string(graph)
+        inferred = onnx.shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
+    except Exception as error:  # the exceptions of onnx share no public base class
+        raise PolicyError(
+            f"policy has a graph that does not fit together: {_one_line(error)}"
+        ) from None
+    known = {
+        item.name: item.type.tensor_type
+        for item in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+    }
+    computed = [name for node in inferred.graph.node for name in node.output if name]
+    names = (*computed, *(item.name for item in inferred.graph.input))
+    sizes = {name: _checked_size(name, known.get(name)) for name in names}
+    lengths = {name: kind.shape.dim[-1].dim_value for name, kind in known.items() if kind.shape.dim}
+    lengths |= {item.name: item.dims[-1] for item in inferred.graph.initializer if item.dims}
+    operations = 0
+    for node in inferred.graph.node:
+        length = lengths.get(node.input[0], 1) if node.op_type in PRODUCTS else 1  # of the sums
+        operations += length * sum(sizes[name] for name in node.output if name)
+    if operations > MAX_OPERATIONS:
+        raise PolicyError(
+            f"policy computes {operations} operations in a run, expected at most {MAX_OPERATIONS}"
+        )
+
+
+def _checked_size(name: str, kind: onnx.TypeProto.Tensor | None) -> int:
+    """Return the number of elements of a tensor.
+
+    Args:
+        name: of the tensor.
+        kind: its inferred type; None: it could not be inferred.
+
+    Raises:
+        PolicyError: the size cannot be inferred, or is too large.
+    """
+    if kind is None or not kind.HasField("shape"):
+        raise PolicyError(f"policy computes '{name[:80]}', whose size cannot be inferred")
+    elements = 1
+    for axis, dimension in enumerate(kind.shape.dim):
+        if dimension.HasField("dim_value"):
+            elements *= dimension.dim_value
+        elif axis == 0:
+            elements *= MAX_CANDIDATES
+        else:
+            raise PolicyError(f"policy computes '{name[:80]}', whose size cannot be inferred")
+    if not 0 <= elements <= MAX_ELEMENTS:
+        raise PolicyError(
+            f"policy computes '{name[:80]}' with {elements} elements, expected at most"
+            f" {MAX_ELEMENTS}"
+        )
+    return elements
+
+
+def _one_line(error: Exception) -> str:
+    """Return the text of an error in one line of at most 300 characters."""
+    return " ".join(str(error).split())[:300]

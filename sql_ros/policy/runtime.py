@@ -1,0 +1,363 @@
+"""The policy that acts: ONNX Runtime on one thread, checked before use. Never imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from sql_ros.common.errors import PolicyError
+from sql_ros.policy.onnx_validation import check_graph, extract_output
+from sql_ros.policy.task_spec import TaskSpec
+
+FORMAT = "sql_ros.policy/2"
+OUTPUTS = ("action", "q")  # (K, A), (K,)
+# (1, A), (1,): mean of the candidates and its Q; policies with a single candidate do not have them
+MEAN_OUTPUTS = ("mean", "mean_q")
+# two layers of 1024 units; a larger file holds Python's lock for longer while it is loaded [bytes]
+LARGEST_FILE = 16 * 1024 * 1024
+TIMED_RUNS = 30  # runs by which a policy is timed
+WARM_UP_RUNS = 2  # runs before them
+MAX_TIMING_S = 0.1  # time after which no further run begins
+# of the times of the runs; the slowest tenth may have been interrupted by other processes
+TIMING_QUANTILE = 0.9
+MAX_REASON_LENGTH = 300  # characters of an error of ONNX Runtime
+CANDIDATES = 16  # drawn by the deterministic mode
+
+
+@dataclass(frozen=True)
+class PolicyInfo:
+    """Metadata of a policy."""
+
+    version: int  # number of the policy in its run, from 1
+    updates: int  # of the learner before the export
+    temperature: float  # alpha
+    sha256: str  # of the file
+    weights_sha256: str
+    lineage: str  # weights_sha256 of the policy before
+
+
+class Policy:
+    """A sampling network with its Q-function, ready to act.
+
+    Attributes:
+        data: bytes of the file.
+        spec: interface of the task.
+        info: metadata.
+        noise_size: standard normal numbers per action.
+
+    Args:
+        data: bytes of an ONNX file as written by `learning.export`.
+        spec: interface that the actor expects; a policy of another task, joint order, scale or rate
+            is refused.
+        ranks: load Q, too, which `candidates`, `ranked` and `tempered` need. Without it a policy is
+            loaded in half the time.
+
+    Raises:
+        PolicyError: the file is too large or not ONNX, has operators that are not allowed, other
+            metadata or other dimensions, or gives a non-finite output on a trial run.
+    """
+
+    def __init__(self, data: bytes, spec: TaskSpec, *, ranks: bool = True) -> None:
+        if len(data) > LARGEST_FILE:
+            raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
+        model = check_graph(data)
+        self.data = data
+        self.spec = spec
+        self.info = _read_info(model, data, spec)
+        self.noise_size = _read_noise_size(model)
+        given = {output.name for output in model.graph.output}
+        if not given.issuperset(OUTPUTS):
+            raise PolicyError(
+                f"policy gives {', '.join(sorted(given)) or 'nothing'}, expected"
+                f" {', '.join(OUTPUTS)}"
+            )
+        # a graph of its own: for one of several outputs ONNX Runtime would search the path at every
+        # run, which takes half as long as computing it
+        self._sampler = _create_session(extract_output(model, "action"))
+        self._whole = _create_session(data) if ranks else None
+        self._outputs = [*OUTPUTS, *(MEAN_OUTPUTS if given.issuperset(MEAN_OUTPUTS) else ())]
+        self._check_trial_run()
+
+    def sample(
+        self, observation: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        """Draw one action of the policy.
+
+        Args:
+            observation: (S,).
+            rng: draws the noise.
+
+        Returns:
+            (A,) in [-1, 1].
+        """
+        noise = rng.standard_normal((1, self.noise_size), np.float32)
+        feed = {"observation": observation[None], "noise": noise}
+        (action,) = self._sampler.run(["action"], feed)
+        return np.asarray(action[0], np.float32)
+
+    def candidates(
+        self, observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Draw actions with given noise and evaluate Q at them.
+
+        Args:
+            observation: (S,).
+            noise: standard normal, (K, noise size).
+
+        Returns:
+            Actions (K, A) in [-1, 1] and their Q (K,).
+        """
+        action, q = self._run(list(OUTPUTS), observation, noise)
+        return action, q
+
+    def ranked(
+        self, observation: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        """Draw `CANDIDATES` samples and order them by Q: the deterministic mode.
+
+        The mean of the candidates comes first if its Q is at least their average Q. Where a policy
+        has a single mode Q is concave, and the mean is steadier than the best sample: an arm whose
+        commands arrive late trembles less. Between two modes Q is low, and the mean is left out.
+
+        Args:
+            observation: (S,).
+            rng: draws the noise.
+
+        Returns:
+            Actions in [-1, 1], the preferred one first, (K, A) or (K + 1, A).
+        """
+        noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
+        action, q, *mean_outputs = self._run(self._outputs, observation, noise)
+        best_first = action[np.argsort(-q, kind="stable")]
+        if mean_outputs:
+            mean, mean_q = mean_outputs
+            if mean_q[0] >= q.mean():
+                best_first = np.concatenate((mean, best_first))
+        return np.asarray(best_first, np.float32)
+
+    def tempered(
+        self, observation: npt.NDArray[np.float32], rng: np.random.Generator, temperature: float
+    ) -> npt.NDArray[np.float32]:
+        """Draw `CANDIDATES` samples and order them as draws from exp(Q / temperature).
+
+        The samples are of exp(Q / alpha), where alpha is the policy's own temperature; importance
+        weights correct the difference. A temperature above alpha counts as alpha.
+
+        Args:
+            observation: (S,).
+            rng: draws the noise and the order.
+            temperature: larger than 0.
+
+        Returns:
+            Actions in [-1, 1] in that order, (K, A).
+        """
+        noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
+        action, q, *_ = self._run(self._outputs, observation, noise)
+        order = tempered_order(q, temperature, self.info.temperature, rng)
+        return np.asarray(action[order], np.float32)
+
+    def inference_s(self) -> float:
+        """Measure the processor time of one action [s].
+
+        Returns:
+            The `TIMING_QUANTILE` of `TIMED_RUNS` runs, or of fewer runs of a slow policy.
+        """
+        rng = np.random.default_rng(0)
+        act = self.sample if self._whole is None else self.ranked
+        times: list[float] = []
+        for _ in range(WARM_UP_RUNS + TIMED_RUNS):
+            observation = rng.standard_normal(self.spec.observation_size, np.float32)
+            began = time.thread_time()
+            act(observation, rng)
+            times.append(time.thread_time() - began)
+            if sum(times) > MAX_TIMING_S:
+                break
+        return float(np.quantile(times[WARM_UP_RUNS:] or times[-1:], TIMING_QUANTILE))
+
+    def _run(
+        self,
+        outputs: list[str],
+        observation: npt.NDArray[np.float32],
+        noise: npt.NDArray[np.float32],
+    ) -> list[Any]:
+        """Return the named outputs for an observation (S,) and noise (K, noise size)."""
+        assert self._whole is not None, "loaded with ranks=False"
+        return list(self._whole.run(outputs, {"observation": observation[None], "noise": noise}))
+
+    def _check_trial_run(self) -> None:
+        """Run the policy once and check shapes and values of its outputs.
+
+        It also makes ONNX Runtime allocate its memory, so that the first action is not late.
+
+        Raises:
+            PolicyError: a shape is wrong, or a value is not finite or out of range.
+        """
+        size = self.spec.action_size
+        count = CANDIDATES if self._whole else 1
+        observation = np.zeros(self.spec.observation_size, np.float32)
+        rng = np.random.default_rng(0)
+        try:
+            action = self.sample(observation, rng)[None]
+            q = np.zeros(1)
+            mean_outputs: list[Any] = []
+            if self._whole is not None:
+                noise = np.zeros((count, self.noise_size), np.float32)
+                action, q, *mean_outputs = self._run(self._outputs, observation, noise)
+        except Exception as error:  # ONNX Runtime's exceptions share no public base class
+            raise PolicyError(
+                f"the policy does not take observations ({len(observation)},) and noise (K,"
+                f" {self.noise_size}): {error}"
+            ) from None
+        if action.shape != (count, size) or q.shape != (count,):
+            raise PolicyError(
+                f"policy gives actions {action.shape} and Q {q.shape}, expected ({count}, {size})"
+                f" and ({count},)"
+            )
+        mean_shapes = [output.shape for output in mean_outputs]
+        if mean_shapes and mean_shapes != [(1, size), (1,)]:
+            raise PolicyError(
+                f"policy gives as their mean {mean_shapes}, expected {[(1, size), (1,)]}"
+            )
+        if not all(np.isfinite(output).all() for output in (action, q, *mean_outputs)):
+            raise PolicyError("policy gives non-finite output for a zero observation")
+        if np.abs(action).max() > 1.0:
+            raise PolicyError(
+                f"policy gives actions up to {np.abs(action).max()}, expected [-1, 1]"
+            )
+
+
+def tempered_order(
+    q: npt.NDArray[np.float32], temperature: float, alpha: float, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Draw samples of exp(Q / alpha) as from exp(Q / temperature), without replacement.
+
+    Args:
+        q: Q of the samples (K,).
+        temperature: larger than 0; above alpha it counts as alpha.
+        alpha: temperature of the samples.
+        rng: draws Gumbel noise; the largest sum of noise and log weight is a draw.
+
+    Returns:
+        Indices of the samples in the order in which they were drawn, (K,).
+    """
+    log_weights = q.astype(np.float64) * max(1.0 / temperature - 1.0 / alpha, 0.0)
+    return np.argsort(-(log_weights + rng.gumbel(size=len(q))), kind="stable")
+
+
+def _read_noise_size(model: onnx.ModelProto) -> int:
+    """Return the number of standard normal numbers per action.
+
+    It is A, or A + 1 where the sampler also chooses a Gaussian.
+
+    Raises:
+        PolicyError: the model has no input "noise" of two dimensions.
+    """
+    shapes = {
+        item.name: [size.dim_value for size in item.type.tensor_type.shape.dim]
+        for item in model.graph.input
+    }
+    shape = shapes.get("noise", [])
+    if len(shape) != 2 or not shape[1]:
+        raise PolicyError(
+            f"policy has the inputs {shapes}, expected 'observation' and 'noise' of shape (K, noise"
+            " size)"
+        )
+    return int(shape[1])
+
+
+def _create_session(graph: bytes) -> ort.InferenceSession:
+    """Load a graph, the bytes of an ONNX file, in ONNX Runtime.
+
+    Raises:
+        PolicyError: ONNX Runtime cannot load it.
+    """
+    try:
+        return ort.InferenceSession(
+            graph, _create_session_options(), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        # the text begins with a location in the library's source
+        reason = " ".join(str(error).split())[-MAX_REASON_LENGTH:]
+        raise PolicyError(
+            f"ONNX Runtime {ort.__version__} cannot load the policy: {reason}"
+        ) from None
+
+
+def _create_session_options() -> ort.SessionOptions:
+    """Return options for one thread without spinning, and without log."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # fatal only: errors are raised as PolicyError
+    return options
+
+
+def read_task_name(data: bytes) -> str:
+    """Return the name of the task for which a policy was trained, by its metadata.
+
+    Args:
+        data: bytes of an ONNX file.
+
+    Raises:
+        PolicyError: the file is too large or not ONNX, has operators that are not allowed, or no
+            such metadata.
+    """
+    if len(data) > LARGEST_FILE:
+        raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
+    metadata = _read_metadata(check_graph(data))
+    try:
+        name = json.loads(metadata["spec"])["task"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise PolicyError(f"policy has broken metadata: {error!r}") from None
+    if not isinstance(name, str):
+        raise PolicyError(f"policy has broken metadata: task {name!r:.80}")
+    return name
+
+
+def _read_metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the metadata of a policy as they are in its file.
+
+    Raises:
+        PolicyError: they are not text, or of another format.
+    """
+    try:
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+    except UnicodeDecodeError:
+        raise PolicyError("policy has broken metadata: it is no text") from None
+    if metadata.get("format") != FORMAT:
+        raise PolicyError(
+            f"policy has format {metadata.get('format')!r}, expected {FORMAT!r}: was it exported by"
+            " sql_ros?"
+        )
+    return metadata
+
+
+def _read_info(model: onnx.ModelProto, data: bytes, spec: TaskSpec) -> PolicyInfo:
+    """Return the metadata of a policy, after comparing its interface with that of a task.
+
+    Raises:
+        PolicyError: the interface is another one, or the metadata are broken.
+    """
+    metadata = _read_metadata(model)
+    try:
+        policy_spec = json.loads(metadata["spec"])
+        if metadata["spec"] != spec.to_json():
+            raise PolicyError(f"policy is for another interface: {spec.differences(policy_spec)}")
+        return PolicyInfo(
+            version=int(metadata["version"]),
+            updates=int(metadata["updates"]),
+            temperature=float(metadata["temperature"]),
+            sha256=hashlib.sha256(data).hexdigest(),
+            weights_sha256=metadata["weights_sha256"],
+            lineage=metadata["lineage"],
+        )
+    except (KeyError, ValueError, AttributeError) as error:
+        raise PolicyError(f"policy has broken metadata: {error!r}") from None

@@ -1,0 +1,105 @@
+"""A control step that is run ahead of time, so that the one that counts finds its code and data in
+the processor's caches.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from sql_ros.policy.runtime import Policy
+from sql_ros.robot.arm import Arm, RobotState
+from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.task import Task
+
+# share of a core: Linux takes 50 ms from SCHED_FIFO threads that use a core for 95 % of a second
+# (sched_rt_runtime_us)
+MOST_BUSY = 0.85
+WATCHED_S = 0.1  # time over which the share is measured
+STAGES = 4  # of a rehearsal
+
+
+class Rehearsal:
+    """Run the stages of a control step on copies of all stateful objects, to warm the caches.
+
+    What is sent afterwards is the same with and without it. A step that follows a pause takes twice
+    as long as one that follows another step (docs/timing.md).
+
+    Args:
+        task: Of the steps. A second safety filter is built for it, which takes a moment.
+        ahead_s: Time before a state is due at which rehearsals begin; they end as long after that
+            time where no state comes [s].
+        lateness_s: Of commands, that the second filter reckons with [s].
+
+    Attributes:
+        parts: Stages that were run so far.
+    """
+
+    def __init__(self, task: Task, ahead_s: float, lateness_s: float = 0.0) -> None:
+        self._task = task
+        self._arm = Arm(task.robot)
+        self._drive = Drive(task, lateness_s)
+        self._rng = np.random.default_rng(0)
+        self._episode = task.begin(self._rng)
+        self._action = np.zeros(task.spec.action_size, np.float32)
+        self._ahead_s = ahead_s
+        self._due = 0.0  # steady time at which the next state is due [s]
+        self._pauses = False  # there is a pause before that
+        self._measured_at = -math.inf  # steady time of the last measurement of the core [s]
+        self._used_s = 0.0  # time of the processor at that time
+        self._is_busy = False  # the process used most of a core before that time
+        self.parts = 0
+
+    def wait_s(self, now: float, due: float) -> float:
+        """Return how long to wait before the next stage [s]; 0: run it now; infinite: run none
+        before the next state.
+
+        Stages are run after a pause only: where one step follows the other the caches are warm, and
+        other threads need the rest of the core. None are run where the process lately used most of
+        a core.
+
+        Args:
+            now: Steady time [s].
+            due: Steady time at which the next state is due [s].
+        """
+        early_s = due - self._ahead_s - now
+        if due != self._due:
+            self._due = due
+            self._pauses = early_s > 0.0 and not self._uses_a_core(now)
+        if not self._pauses or early_s < -2.0 * self._ahead_s:
+            return math.inf
+        return max(early_s, 0.0)
+
+    def _uses_a_core(self, now: float) -> bool:
+        """Return whether this process used most of a core lately, at a steady time [s]."""
+        elapsed_s = now - self._measured_at
+        if elapsed_s >= WATCHED_S:
+            used_s = time.process_time()
+            self._is_busy = used_s - self._used_s > MOST_BUSY * elapsed_s
+            self._measured_at = now
+            self._used_s = used_s
+        return self._is_busy
+
+    def run_stage(self, policy: Policy | None, state: RobotState) -> None:
+        """Run the next stage, one after the other: policy, reward, policy, safety filter.
+
+        A stage is short, so that the caller can look for the state that is waited for.
+
+        Args:
+            policy: In use; None: its stages are empty.
+            state: The last one of the arm.
+        """
+        self.parts += 1
+        stage = self.parts % STAGES
+        if stage == 0:
+            self._drive.safety.forget()  # the state is the same as before, not one period after it
+            self._drive.act(self._action, state)
+        elif stage == 2:
+            self._arm.state(state.stamp_ns, state.position, state.velocity, state.effort)
+            self._task.reward(state, self._action, self._episode)
+            self._task.is_terminated(state, self._episode)
+            self._task.is_reached(state, self._episode)
+        elif policy is not None:
+            self._action = policy.sample(self._task.observe(state, self._episode), self._rng)

@@ -1,0 +1,91 @@
+"""Time of control: the steady clock, or the `/clock` of a simulator that is not ours.
+
+==================  ==============================================  =========================================
+kind                begins with                                     ends with
+==================  ==============================================  =========================================
+clock_stopped       no later `/clock` for longer than the limit,    a later one
+                    by the steady clock; or none so far
+clock_jumped        `/clock` goes back by more than `OVERTAKEN_S`   `SETTLED_S` of control time
+==================  ==============================================  =========================================
+
+Whether it is the time of the arm (`clock_mismatch`), `clock_match.py` tells.
+A `/clock` that goes forward too far is a late control step with an old state (`watchdog.py`).
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
+
+OVERTAKEN_S = 0.1  # A message that is older by less was overtaken on its way.
+SETTLED_S = 0.5  # After a reset, for the simulator and its states; several control steps at least.
+
+
+class ControlClock:
+    """Map steady time to control time, which never goes back.
+
+    Control time advances with every later message of `/clock` and stands in between. While `/clock`
+    stands for too long, control time runs on with the steady clock, so that holds go on being sent.
+
+    Args:
+        follows: Whether `/clock` is followed; otherwise control time is steady time.
+        max_age_s: How long `/clock` may stand, by the steady clock [s].
+        now: Steady time [s].
+
+    Attributes:
+        follows: As given.
+        stamp_ns: Of the newest `/clock` [ns]; None before the first.
+    """
+
+    def __init__(self, follows: bool = False, max_age_s: float = 0.0, now: float = 0.0) -> None:
+        self.follows = follows
+        self._max_age = max_age_s
+        self.stamp_ns: int | None = None
+        self._time = now  # control time at that message [s]
+        self._advanced = now - max_age_s  # steady time of that message [s]
+        self._back_s = 0.0  # by which `/clock` went back last
+        self._settled = now  # control time from which on it is trusted again [s]
+
+    def take(self, stamp_ns: int, now: float) -> None:
+        """Take a message of `/clock` that arrived at a steady time."""
+        last = self.stamp_ns
+        elapsed = 0.0 if last is None else (stamp_ns - last) * 1e-9
+        if last is not None and -OVERTAKEN_S <= elapsed <= 0.0:
+            return
+        self._time = self.at(now) + max(elapsed, 0.0)
+        self._advanced = now
+        self.stamp_ns = stamp_ns
+        if elapsed < 0.0:
+            self._back_s = -elapsed
+            self._settled = self._time + SETTLED_S
+
+    def at(self, now: float) -> float:
+        """Return the control time [s] at a steady time [s]."""
+        if not self.follows:
+            return now
+        stood = now - self._advanced - self._max_age
+        return self._time + stood if stood > 0.0 else self._time
+
+    def reasons(self, now: float) -> Mapping[str, str]:
+        """Return kind and description of what is wrong with `/clock` at a steady time [s]."""
+        if not self.follows:
+            return NO_REASONS
+        if self.stamp_ns is None:
+            why = (
+                "use_sim_time is true, and nothing has come on /clock so far: is the simulator"
+                " running?"
+            )
+            return {"clock_stopped": why}
+        age = now - self._advanced
+        reasons = {}
+        if age > self._max_age:
+            limit = f"at most {self._max_age} s (max_clock_age_s)"
+            reasons["clock_stopped"] = (
+                f"/clock stands for {age:.3f} s of the steady clock, {limit}: is the simulator"
+                " paused?"
+            )
+        if self.at(now) < self._settled:
+            what = "was the simulator reset, or is there a second publisher?"
+            reasons["clock_jumped"] = f"/clock went back by {self._back_s:.3f} s: {what}"
+        return reasons or NO_REASONS

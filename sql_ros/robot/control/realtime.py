@@ -1,0 +1,107 @@
+"""Real-time facilities of Linux for a control loop: priority, a core of its own, locked memory.
+
+They are asked for; a refusal is reported, and the process goes on without them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sql_ros.common.config import Config, option
+
+# time that a thread waits for Python's global lock before it asks for it; Python's default of 5 ms
+# is five periods at 1000 Hz
+SWITCH_INTERVAL_S = 5e-5
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
+
+
+@dataclass(frozen=True)
+class RealtimeConfig(Config):
+    """Parameters of a process with a control loop."""
+
+    realtime_priority: int = option(
+        0,
+        "SCHED_FIFO priority of all threads; 0: none. Needs root or an rtprio limit",
+        minimum=0,
+        maximum=98,
+    )
+    cpu: int = option(-1, "core that all threads are pinned to; -1: none", minimum=-1)
+    lock_memory: bool = option(False, "keep all memory from being paged out (mlockall)")
+
+
+def claim(config: RealtimeConfig) -> dict[str, str]:
+    """Request what a config asks for, for every thread of this process, those of DDS included.
+
+    Threads to come inherit it.
+
+    Returns:
+        "granted" or the reason of the refusal, by "SCHED_FIFO", "cpu" and "lock_memory"; only what
+            was asked for.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    outcome: dict[str, str] = {}
+    if config.lock_memory:
+        lock = ctypes.CDLL(None, use_errno=True).mlockall
+        # later memory is locked when it is first used: to lock it at once takes 60 ms where DDS
+        # starts a thread, whose heap and stack are large
+        refused = lock(MCL_CURRENT) or lock(MCL_FUTURE | MCL_ONFAULT)
+        outcome["lock_memory"] = os.strerror(ctypes.get_errno()) if refused else "granted"
+    threads = [int(name) for name in os.listdir("/proc/self/task")]
+    if config.cpu >= 0:
+        outcome["cpu"] = _for_all(
+            threads, lambda thread: os.sched_setaffinity(thread, {config.cpu})
+        )
+    if config.realtime_priority:
+        parameters = os.sched_param(config.realtime_priority)
+        outcome["SCHED_FIFO"] = _for_all(
+            threads, lambda thread: os.sched_setscheduler(thread, os.SCHED_FIFO, parameters)
+        )
+    return outcome
+
+
+def step_back(thread: int = 0) -> None:
+    """Lower a thread below those that answer the arm: it keeps what was claimed, but one step of
+    priority.
+
+    Args:
+        thread: Its id for the kernel; 0: the one that calls.
+    """
+    if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+        priority = max(
+            os.sched_getparam(thread).sched_priority - 1, os.sched_get_priority_min(os.SCHED_FIFO)
+        )
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
+
+
+def step_ahead() -> None:
+    """Raise the calling thread above the control loop, which may hang on their core: one step of
+    the priority claimed.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        priority = min(
+            os.sched_getparam(0).sched_priority + 1, os.sched_get_priority_max(os.SCHED_FIFO)
+        )
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+
+
+def settle() -> None:
+    """Exclude all present objects from garbage collection, before a loop starts: they stay."""
+    gc.collect()
+    gc.freeze()
+
+
+def _for_all(threads: list[int], change: Callable[[int], None]) -> str:
+    """Change every thread, by its id for the kernel; return "granted" or why one was refused."""
+    for thread in threads:
+        try:
+            change(thread)
+        except ProcessLookupError:  # the thread has ended meanwhile
+            continue
+        except OSError as error:
+            return error.strerror or str(error)
+    return "granted"

@@ -1,0 +1,279 @@
+"""Check whether the arm that a driver describes (URDF, `/robot_description`) is that of the robot
+file.
+
+Joint names alone do not tell: those of a UR5 and a UR5e are the same, and their tools are 79 mm
+apart. Two things are compared: the positions of the tool in some poses, and the limits of position
+and speed, which must not be wider in the robot file than in the description.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+
+import numpy as np
+
+from sql_ros.common.errors import MessageError
+from sql_ros.robot.arm import Arm, Vector, comparison_poses
+from sql_ros.robot.config import RobotConfig
+
+MOST_BYTES = 16 * 2**20
+POSES = 8  # random poses, beside the neutral one
+SEED = 0
+# a calibrated arm differs from its maker's dimensions by some millimetres
+TOLERANCE_M = 0.01
+ROUNDING = 5e-3  # error of limits with two decimals [rad] and [rad/s]
+TURNING_KINDS = ("revolute", "continuous")
+
+
+@dataclass(frozen=True)
+class UrdfJoint:
+    """A joint of a URDF.
+
+    Attributes:
+        name: Name of the joint.
+        kind: Its type: "revolute", "continuous", "fixed", ...
+        parent: Name of the parent link.
+        child: Name of the child link.
+        translation: From the parent's frame to the joint's frame (3,) [m].
+        rotation: Rotation of the joint's frame in the parent's frame (3, 3).
+        axis: Unit vector of the joint's axis in the joint's frame (3,).
+        limits: Lowest and highest position [rad], largest speed [rad/s].
+    """
+
+    name: str
+    kind: str
+    parent: str
+    child: str
+    translation: Vector
+    rotation: Vector
+    axis: Vector
+    limits: tuple[float, float, float]
+
+
+def read_urdf(text: str) -> dict[str, UrdfJoint]:
+    """Parse the joints of a URDF.
+
+    Args:
+        text: The URDF.
+
+    Returns:
+        The joints by name.
+
+    Raises:
+        MessageError: The text is no URDF, is too long, or has entities.
+    """
+    if len(text) > MOST_BYTES or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise MessageError(
+            f"robot_description of {len(text)} bytes, expected a URDF without entities of at most"
+            f" {MOST_BYTES}"
+        )
+    try:
+        root = ElementTree.fromstring(text)
+        joints = [_joint(each) for each in root.findall("joint")]
+    except (ElementTree.ParseError, ValueError, KeyError, AttributeError) as error:
+        raise MessageError(f"robot_description is no URDF that can be read: {error!r}") from None
+    return {joint.name: joint for joint in joints}
+
+
+def difference(robot: RobotConfig, text: str) -> str:
+    """Describe how a described arm differs from the arm of a robot file; empty if it does not.
+
+    Args:
+        robot: The robot file.
+        text: The URDF that the driver publishes.
+
+    Raises:
+        MessageError: The text is no URDF, or has no frames by which the arms can be compared.
+    """
+    joints = read_urdf(text)
+    missing = [
+        name
+        for name in robot.wire_joints
+        if name not in joints or joints[name].kind not in TURNING_KINDS
+    ]
+    if missing:
+        return f"robot_description has no turning joint {', '.join(missing)}"
+    return _wider_limit(robot, joints) or _tool_difference(robot, joints)
+
+
+def _wider_limit(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
+    """Describe a limit of position or speed that is wider in the robot file than in the
+    description.
+
+    Args:
+        robot: The robot file.
+        joints: Joints of the description by name.
+
+    Returns:
+        The first such joint, in words; empty if there is none.
+    """
+    for name, low, high, speed in zip(
+        robot.wire_joints, robot.position_lower, robot.position_upper, robot.velocity_limit
+    ):
+        lowest, highest, fastest = joints[name].limits
+        if joints[name].kind == "revolute" and (
+            low < lowest - ROUNDING or high > highest + ROUNDING
+        ):
+            return (
+                f"{name} may go from {low:g} to {high:g} rad by the robot file, in"
+                f" robot_description from {lowest:g} to {highest:g} rad"
+            )
+        if speed > fastest + ROUNDING:
+            return (
+                f"{name} may turn at {speed:g} rad/s by the robot file, in robot_description at"
+                f" {fastest:g} rad/s"
+            )
+    return ""
+
+
+def _tool_difference(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
+    """Describe the pose in which the tool differs most between description and robot file.
+
+    Args:
+        robot: The robot file.
+        joints: Joints of the description by name.
+
+    Returns:
+        The difference, in words; empty if it is at most `TOLERANCE_M` in all poses.
+
+    Raises:
+        MessageError: No chain of joints connects base and tool.
+    """
+    chain = _chain(joints, robot.wire_base_frame, robot.wire_tool_frame)
+    arm = Arm(robot)
+    zeros = np.zeros(len(robot.joints))
+    largest = TOLERANCE_M
+    text = ""
+    for pose in comparison_poses(robot, POSES, SEED):
+        expected = arm.state(1, pose, zeros, zeros).tool_position
+        described = _tool_position(chain, dict(zip(robot.wire_joints, pose.tolist())))
+        away = float(np.linalg.norm(described - expected))
+        if away > largest:
+            largest = away
+            text = (
+                f"{robot.wire_tool_frame} is {1e3 * away:.0f} mm away from where '{robot.name}' has"
+                f" it, at joint angles {np.round(pose, 2).tolist()} rad: another arm, or another"
+                " tool frame?"
+            )
+    return text
+
+
+def _chain(joints: dict[str, UrdfJoint], base: str, tool: str) -> list[UrdfJoint]:
+    """Return the joints from a base link to a tool link, in this order.
+
+    Args:
+        joints: All joints by name.
+        base: Name of the base link.
+        tool: Name of the tool link.
+
+    Raises:
+        MessageError: No chain of joints connects them.
+    """
+    above = {joint.child: joint for joint in joints.values()}
+    chain: list[UrdfJoint] = []
+    link = tool
+    while link != base and link in above and len(chain) <= len(joints):
+        chain.append(above[link])
+        link = above[link].parent
+    if link != base:
+        raise MessageError(
+            f"robot_description has no way from link {base} to {tool} ('base_frame' and"
+            " 'tool_frame' of the robot file)"
+        )
+    return chain[::-1]
+
+
+def _tool_position(chain: list[UrdfJoint], angles: dict[str, float]) -> Vector:
+    """Compute the position of a chain's end in the frame of its base (3,) [m].
+
+    Args:
+        chain: Joints from the base on.
+        angles: Joint angles by name [rad]; joints without one are at 0.
+    """
+    position = np.zeros(3)
+    rotation = np.eye(3)
+    for joint in chain:
+        position = position + rotation @ joint.translation
+        rotation = rotation @ joint.rotation
+        if joint.kind in TURNING_KINDS:
+            rotation = rotation @ _rotation_about(joint.axis, angles.get(joint.name, 0.0))
+    return position
+
+
+def _rotation_about(axis: Vector, angle: float) -> Vector:
+    """Return the rotation matrix (3, 3) of an angle [rad] about a unit axis (3,), by Rodrigues."""
+    x, y, z = axis
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.asarray(np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross)
+
+
+def _joint(element: ElementTree.Element) -> UrdfJoint:
+    """Parse a joint's element; missing parts have the defaults of URDF.
+
+    Raises:
+        ValueError: A number is wrong, or a link is missing.
+        KeyError: The joint has no name or no type.
+    """
+    origin = element.find("origin")
+    axis = element.find("axis")
+    limit = element.find("limit")
+    roll, pitch, yaw = _numbers(origin, "rpy", "0 0 0")
+    rotation = (
+        _rotation_about(np.eye(3)[2], yaw)
+        @ _rotation_about(np.eye(3)[1], pitch)
+        @ _rotation_about(np.eye(3)[0], roll)
+    )
+    direction = _numbers(axis, "xyz", "1 0 0")
+    length = float(np.linalg.norm(direction))
+    limits = [
+        _number(limit, name, default)
+        for name, default in (("lower", 0.0), ("upper", 0.0), ("velocity", math.inf))
+    ]
+    return UrdfJoint(
+        name=element.attrib["name"],
+        kind=element.attrib["type"],
+        parent=_link(element, "parent"),
+        child=_link(element, "child"),
+        translation=_numbers(origin, "xyz", "0 0 0"),
+        rotation=rotation,
+        axis=direction / length if length > 0.0 else direction,
+        limits=(limits[0], limits[1], limits[2]),
+    )
+
+
+def _link(element: ElementTree.Element, name: str) -> str:
+    """Return the name of the link in a child element ("parent" or "child") of a joint.
+
+    Raises:
+        ValueError: The joint has no such element.
+        KeyError: The element names no link.
+    """
+    found = element.find(name)
+    if found is None:
+        raise ValueError(f"joint {element.get('name')} has no {name}")
+    return found.attrib["link"]
+
+
+def _numbers(element: ElementTree.Element | None, name: str, default: str) -> Vector:
+    """Parse three numbers (3,) from an attribute of an element.
+
+    Args:
+        element: The element; None if it is missing.
+        name: Name of the attribute.
+        default: Text that is parsed where the attribute is missing.
+
+    Raises:
+        ValueError: The attribute does not have three finite numbers.
+    """
+    text = default if element is None else element.get(name, default)
+    numbers = np.array([float(word) for word in text.split()])
+    if numbers.shape != (3,) or not np.isfinite(numbers).all():
+        raise ValueError(f"{name} is '{text}', expected three numbers")
+    return numbers
+
+
+def _number(element: ElementTree.Element | None, name: str, default: float) -> float:
+    """Parse a number from an attribute of an element, or return the default where it is missing."""
+    return default if element is None else float(element.get(name, default))

@@ -1,0 +1,393 @@
+"""A short identification of a real arm before it acts for the first time: each joint in turn, there
+and back.
+
+Each joint is moved by `AMPLITUDE_RAD` at `SPEED_RAD_S` towards the middle of its range, or the
+other way where the safety filter has no room there. For each leg these are measured:
+
+- which joint moved, in which direction and how far: order, sign and scale. In torque mode the scale
+  is not known: the velocity is controlled, and comes out as commanded;
+- the delay from command to motion; the largest one is the arm's latency;
+- whether the arm rests within `STOP_S` of the end of the command.
+
+The identification gets a state once per control step, and returns the joint velocities to ask the
+safety filter for.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+import numpy as np
+
+from sql_ros.robot.arm import RobotState, Vector
+from sql_ros.robot.config import RobotConfig
+
+AMPLITUDE_RAD = 0.05
+SPEED_RAD_S = 0.1
+OBEYS = (0.7, 1.45)  # bounds of the ratio of measured to commanded motion
+OTHERS = 0.3  # largest motion of another joint, as a share of the amplitude
+# a motion that exceeds the command by more, or a larger one of another joint, ends the leg at once
+ASTRAY_RAD = 0.03
+RESTS_RAD_S = 0.02  # a slower joint is at rest
+RESTS_S = 0.2
+RUNS_RAD_S = 0.4  # torque mode: no command asks for such a speed
+STOP_S = 1.0
+LEG_S = 8.0  # the filter has no room for a leg that takes longer
+BEGIN_S = 10.0  # longest time until the arm rests at first
+LONGEST_DELAY_S = 0.3
+# torque mode: speed per distance from the commanded pose, against friction
+STIFFNESS_PER_S = 2.0
+FASTEST = 2.0  # largest speed with that addition, as a multiple of `SPEED_RAD_S`
+
+
+class _Phase(Enum):
+    """The phases of a leg: wait for rest, move the joint, wait until it has stopped."""
+
+    REST = "rest"
+    MOVE = "move"
+    STOP = "stop"
+
+
+class Identification:
+    """Moves the joints and judges the motion; called once per control step while nothing holds the
+    arm.
+
+    Args:
+        robot: The arm.
+        mode: Command mode.
+        period_s: Control period [s].
+
+    Attributes:
+        failure: What a joint did wrong; empty while nothing.
+        is_over: Every joint was seen to move as commanded.
+        latency_s: Largest delay from command to motion so far [s].
+        scales: For each joint judged so far, the smaller and the larger ratio of measured to
+            commanded motion of its two legs.
+    """
+
+    def __init__(self, robot: RobotConfig, mode: str, period_s: float) -> None:
+        self._names = robot.joints
+        self._mode = mode
+        self._period = period_s
+        self._middle = 0.5 * (np.array(robot.position_lower) + np.array(robot.position_upper))
+        self._size = len(robot.joints)
+        self.failure = ""
+        self.is_over = False
+        self.latency_s = 0.0
+        self.scales: list[tuple[float, float]] = []
+        self._joint = 0
+        self.interrupt()
+
+    @property
+    def activity(self) -> str:
+        """Describe the current step for the user."""
+        return (
+            f"moves {self._names[self._joint]} by {AMPLITUDE_RAD:g} rad there and back"
+            f" ({self._joint + 1} of {self._size})"
+        )
+
+    def interrupt(self) -> None:
+        """Discard both legs of the current joint, and start again with the first: the arm
+        was held.
+        """
+        self._leg = 0
+        self._sign = 0.0
+        self._leg_scales: list[float] = []
+        self._tried_other_way = False
+        self._rest()
+
+    def _rest(self) -> None:
+        """Start a leg: wait for rest, and clear what was measured of the last leg."""
+        self._phase = _Phase.REST
+        self._time_s = self._rested_s = 0.0
+        self._leg_start: RobotState | None = None
+        self._before: RobotState | None = None
+        # motion of every joint since the leg began: the filter may move others (N,) [rad]
+        self._all_commanded = np.zeros(self._size)
+        self._sent: tuple[Vector, Vector] | None = None
+        self._origin: Vector | None = None  # first position command of the leg (N,) [rad]
+        self._track: list[
+            tuple[float, float, float]
+        ] = []  # time [s], commanded and measured motion [rad]
+
+    def sent(self, command: Vector, velocity: Vector) -> None:
+        """Take the command that the safety filter sent.
+
+        Args:
+            command: In the unit of the mode (N,).
+            velocity: Joint velocities that it stands for (N,) [rad/s].
+        """
+        self._sent = command, velocity
+
+    def step(self, state: RobotState) -> Vector:
+        """Take a state, judge it, and return the joint velocities (N,) [rad/s] to ask for.
+
+        They are zeros once `is_over` or `failure` is set.
+        """
+        before = self._before
+        elapsed_s = (
+            self._period if before is None else max(1e-9 * (state.stamp_ns - before.stamp_ns), 0.0)
+        )
+        self._time_s += elapsed_s
+        self._advance(elapsed_s)
+        self._before = state
+        is_resting = bool(np.abs(state.velocity).max() < RESTS_RAD_S)
+        self._rested_s = self._rested_s + elapsed_s if is_resting else 0.0
+        if self.is_over or self.failure:
+            return np.zeros(self._size)
+        fastest = int(np.abs(state.velocity).argmax())
+        if self._mode == "torque" and abs(state.velocity[fastest]) > RUNS_RAD_S:
+            self.failure = (
+                f"{self._names[fastest]} moves at {state.velocity[fastest]:+.2f} rad/s, which no"
+                " command asks for"
+            )
+            return np.zeros(self._size)
+        if self._phase is _Phase.REST:
+            return self._await_rest(state)
+        self._watch(state)
+        if self.failure:
+            return np.zeros(self._size)
+        return self._move(state) if self._phase is _Phase.MOVE else self._await_stop(state)
+
+    def _advance(self, elapsed_s: float) -> None:
+        """Update where the joints were commanded to be by now.
+
+        Args:
+            elapsed_s: Time since the last step [s].
+        """
+        if self._leg_start is None or self._sent is None:
+            return
+        command, velocity = self._sent
+        if self._mode == "torque":
+            if self._phase is _Phase.MOVE:
+                advance = self._sign * min(SPEED_RAD_S * elapsed_s, self._left_rad)
+                self._all_commanded[self._joint] += advance
+        elif self._mode == "velocity":
+            self._all_commanded = self._all_commanded + velocity * elapsed_s
+        elif self._origin is not None:
+            self._all_commanded = command - self._origin
+
+    @property
+    def _commanded(self) -> float:
+        """Return the commanded motion of the joint under test since the leg began [rad]."""
+        return float(self._all_commanded[self._joint])
+
+    @property
+    def _left_rad(self) -> float:
+        """Return the part of the amplitude that is left to command [rad]."""
+        return AMPLITUDE_RAD - self._sign * self._commanded
+
+    def _await_rest(self, state: RobotState) -> Vector:
+        """Start the motion of a leg once the arm rests, and return the velocities (N,) [rad/s] to
+        ask for.
+
+        It sets `failure` if the arm does not come to rest within `BEGIN_S`.
+        """
+        if self._time_s > BEGIN_S:
+            self.failure = (
+                "the arm does not come to rest: a joint moves at"
+                f" {np.abs(state.velocity).max():.2f} rad/s without a command"
+            )
+        if self._rested_s >= RESTS_S:
+            if self._sign == 0.0:
+                self._sign = (
+                    1.0 if state.position[self._joint] < self._middle[self._joint] else -1.0
+                )
+            self._phase = _Phase.MOVE
+            self._time_s = 0.0
+            self._leg_start = state
+            self._origin = (
+                state.position if self._sent is None or self._mode != "position" else self._sent[0]
+            )
+            self._all_commanded = np.zeros(self._size)
+            return self._wish(state)
+        return self._still(state)
+
+    def _move(self, state: RobotState) -> Vector:
+        """Record a step of the motion, and return the velocities (N,) [rad/s] to ask for."""
+        self._record(state)
+        if self._left_rad < 0.02 * AMPLITUDE_RAD or self._time_s > LEG_S:
+            self._phase = _Phase.STOP
+            self._time_s = 0.0
+            self._rested_s = 0.0
+            return self._still(state)
+        return self._wish(state)
+
+    def _await_stop(self, state: RobotState) -> Vector:
+        """Judge the leg once the arm rests, and return the velocities (N,) [rad/s] that keep it
+        still.
+
+        It sets `failure` if the arm does not come to rest in time.
+        """
+        self._record(state)
+        if self._rested_s >= RESTS_S:
+            self._judge(state)
+        elif self._time_s > STOP_S + RESTS_S:
+            self.failure = (
+                f"{self._name} did not come to rest within {STOP_S:g} s of its last command"
+            )
+        return self._still(state)
+
+    def _wish(self, state: RobotState) -> Vector:
+        """Return the velocities (N,) [rad/s] that move the joint on, limited to `FASTEST` times the
+        speed.
+        """
+        wish = self._still(state)
+        wish[self._joint] += self._sign * min(SPEED_RAD_S, max(self._left_rad, 0.0) / self._period)
+        most = FASTEST * SPEED_RAD_S
+        return np.clip(wish, -most, most)
+
+    def _still(self, state: RobotState) -> Vector:
+        """Return the velocities (N,) [rad/s] that keep every joint where it is commanded to be."""
+        if self._mode != "torque" or self._leg_start is None:
+            return np.zeros(self._size)
+        target = self._leg_start.position.copy()
+        target[self._joint] += self._commanded
+        return np.asarray(STIFFNESS_PER_S * (target - state.position))
+
+    # --- the measured motion ---
+
+    @property
+    def _name(self) -> str:
+        """Return the name of the joint under test."""
+        return self._names[self._joint]
+
+    def _moved(self, state: RobotState) -> Vector:
+        """Return how far the joints have moved since the leg began (N,) [rad]."""
+        assert self._leg_start is not None
+        return state.position - self._leg_start.position
+
+    def _record(self, state: RobotState) -> None:
+        """Record time [s], commanded and measured motion [rad] of the joint in a state."""
+        assert self._leg_start is not None
+        seconds = 1e-9 * (state.stamp_ns - self._leg_start.stamp_ns)
+        self._track.append(
+            (
+                seconds,
+                self._sign * self._commanded,
+                self._sign * float(self._moved(state)[self._joint]),
+            )
+        )
+
+    def _watch(self, state: RobotState) -> None:
+        """Set `failure` at once where the arm leaves the commanded motion by `ASTRAY_RAD`."""
+        moved = self._moved(state)
+        others = self._deviations(moved)
+        own_motion = self._sign * float(moved[self._joint])
+        ahead = own_motion - self._sign * self._commanded
+        if others.max() > ASTRAY_RAD or own_motion < -ASTRAY_RAD or ahead > ASTRAY_RAD:
+            self.failure = self._describe_failure(moved)
+
+    def _deviations(self, moved: Vector) -> Vector:
+        """Return how far each other joint is from where it was commanded to be (N,) [rad]."""
+        others = np.abs(moved - self._all_commanded)
+        others[self._joint] = 0.0
+        return others
+
+    def _judge(self, state: RobotState) -> None:
+        """Judge a leg at whose end the arm rests; start the next leg, or set `failure`."""
+        commanded = self._sign * self._commanded
+        moved = self._moved(state)
+        if commanded < (1.0 - OTHERS) * AMPLITUDE_RAD:
+            self._reverse(float(moved[self._joint]))
+            return
+        scale = float(moved[self._joint]) / self._commanded
+        others = self._deviations(moved)
+        if not OBEYS[0] <= scale <= OBEYS[1] or others.max() > OTHERS * AMPLITUDE_RAD:
+            self.failure = self._describe_failure(moved)
+            return
+        delay_s = self._delay_s()
+        if not delay_s <= LONGEST_DELAY_S:
+            self.failure = (
+                f"{self._name} moved {delay_s:.2f} s after its command, expected at most"
+                f" {LONGEST_DELAY_S:g} s: a speed slider below 100 %?"
+            )
+            return
+        self.latency_s = max(self.latency_s, delay_s)
+        self._leg_scales.append(scale)
+        self._continue()
+
+    def _reverse(self, moved: float) -> None:
+        """Start the leg again in the other direction, because the filter has no room in this one.
+
+        It sets `failure` if both directions were tried, or on the way back. Position commands
+        start from the measured position, so a joint that does not follow them gets no room either.
+
+        Args:
+            moved: Measured motion of the joint [rad].
+        """
+        if self._leg == 1 or self._tried_other_way:
+            self.failure = (
+                f"{self._name} has no room for {AMPLITUDE_RAD:g} rad, or does not follow its"
+                f" commands (told {self._commanded:+.3f} rad, moved {moved:+.3f} rad): move the"
+                " arm to where it is free, and compare sign and scale with the controller's"
+            )
+            return
+        self._tried_other_way = True
+        self._sign = -self._sign
+        self._rest()
+
+    def _continue(self) -> None:
+        """Start the way back, or the next joint."""
+        if self._leg == 0:
+            self._leg = 1
+            self._sign = -self._sign
+            self._rest()
+            return
+        self.scales.append((min(self._leg_scales), max(self._leg_scales)))
+        self.is_over = self._joint == self._size - 1
+        self._joint += not self.is_over
+        self.interrupt()
+
+    def _delay_s(self) -> float:
+        """Return by how much the motion crossed half the amplitude later than the command [s]."""
+        times, commanded, moved = (np.array(column) for column in zip(*self._track))
+        half = 0.5 * AMPLITUDE_RAD
+        return max(_crossing(times, moved, half) - _crossing(times, commanded, half), 0.0)
+
+    def _describe_failure(self, moved: Vector) -> str:
+        """Describe what is wrong with the motion of a leg.
+
+        Args:
+            moved: Measured motion of the joints (N,) [rad].
+        """
+        commanded = self._commanded
+        own_motion = float(moved[self._joint])
+        other = int(self._deviations(moved).argmax())
+        summary = f"{self._name} was told to move by {commanded:+.3f} rad"
+        if abs(moved[other]) > max(OTHERS * AMPLITUDE_RAD, abs(own_motion)):
+            return (
+                f"{summary}, and {self._names[other]} moved by {moved[other]:+.3f} rad: are the"
+                " joints in the controller's order?"
+            )
+        if abs(own_motion) < 0.2 * abs(commanded):
+            return (
+                f"{summary}, and moved by {own_motion:+.3f} rad: brakes, a protective stop, another"
+                " controller?"
+            )
+        if own_motion * commanded < 0.0:
+            return f"{summary}, and moved by {own_motion:+.3f} rad: is its sign reversed?"
+        return f"{summary}, and moved by {own_motion:+.3f} rad: another unit, or a gear ratio?"
+
+
+def _crossing(times: Vector, values: Vector, level: float) -> float:
+    """Return the time at which values first reach a level [s], interpolated linearly.
+
+    Args:
+        times: Of the values (T,) [s].
+        values: One for each time (T,).
+        level: To be reached.
+
+    Returns:
+        Infinity if the values never reach the level.
+    """
+    above = np.flatnonzero(values >= level)
+    if not len(above):
+        return math.inf
+    index = int(above[0])
+    if index == 0:
+        return float(times[0])
+    rise = values[index] - values[index - 1]
+    share = (level - values[index - 1]) / rise if rise > 0.0 else 1.0
+    return float(times[index - 1] + share * (times[index] - times[index - 1]))

@@ -1,0 +1,278 @@
+"""Records of what was measured of a real arm, one for each arm and command mode.
+
+A record is `$XDG_STATE_HOME/sql_ros/measured/<robot>-<hash>-<mode>.yaml`, by default under
+`~/.local/state`. The hash covers the robot file, masses and kinematics of its MJCF, the command
+topic and the joint names on topics. So the arm has to be measured again after any change, and a
+second arm of the same file has a record of its own. A latency in the robot file itself comes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from sql_ros.common.config import Config, config_from_yaml, option
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.config import RobotConfig, load_robot
+from sql_ros.robot.controllers import MODES
+from sql_ros.robot.model import load_model
+
+# largest usual delay of states where only the whole latency is known
+MOST_STATE_DELAY_S = 0.05
+HASH_LENGTH = 16  # hash digits in a file's name
+# fields of the MuJoCo model that the hash covers
+HASHED_FIELDS = (
+    "body_parentid",
+    "body_pos",
+    "body_quat",
+    "body_mass",
+    "body_inertia",
+    "body_ipos",
+    "body_iquat",
+    "jnt_type",
+    "jnt_pos",
+    "jnt_axis",
+    "jnt_range",
+    "dof_armature",
+    "dof_damping",
+    "dof_frictionloss",
+)
+HASHED_DECIMALS = 9
+
+
+@dataclass(frozen=True)
+class Measurement(Config):
+    """The content of a record."""
+
+    arm_sha256: str = option(description="hash of the arm at that time, see MeasuredArm")
+    command_mode: str = option(description="command mode of the measurement", choices=MODES)
+    latency_s: float = option(description="see RobotConfig.latency_s [s]", minimum=0.0, maximum=0.5)
+    measured_at: str = option(description="ISO 8601")
+    method: str = option(description="how it was measured")
+    identified_controller: str = option(
+        "", "controller through which every joint was seen to move as commanded; empty: none"
+    )
+    state_delay_s: float | None = option(
+        None,
+        "median delay from the stamps of states to their arrival [s]; none: not measured",
+        minimum=0.0,
+        maximum=1.0,
+    )
+
+
+class MeasuredArm(NamedTuple):
+    """An arm as it is commanded.
+
+    Attributes:
+        robot_file: Its robot file.
+        mode: Command mode.
+        sha256: Hash of robot file, MJCF, command topic and joint names.
+    """
+
+    robot_file: Path
+    mode: str
+    sha256: str
+
+
+class Latency(NamedTuple):
+    """The latency of a real arm.
+
+    Attributes:
+        seconds: From the measurement of a state to the effect of its command, beyond one period
+            [s]; None where it was not measured.
+        source: The file that has it; empty where none does.
+        state_delay_s: From the stamps of states to their arrival, a part of the latency [s]; None
+            where it was not measured.
+    """
+
+    seconds: float | None
+    source: str
+    state_delay_s: float | None = None
+
+    @property
+    def of_states_s(self) -> float:
+        """Return the usual delay of states [s].
+
+        Where it was not measured, it is the latency, which is mostly that of the servo, up to
+        `MOST_STATE_DELAY_S`.
+        """
+        if self.state_delay_s is not None:
+            return self.state_delay_s
+        return min(self.seconds or 0.0, MOST_STATE_DELAY_S)
+
+
+def state_folder() -> Path | None:
+    """Return the folder of files that outlive a run; None where neither XDG_STATE_HOME nor HOME is
+    set.
+    """
+    state = os.environ.get("XDG_STATE_HOME")
+    if state:
+        return Path(state) / "sql_ros"
+    home = os.environ.get("HOME")
+    return Path(home) / ".local/state/sql_ros" if home else None
+
+
+def measured_folder() -> Path | None:
+    """Return the folder of the records; None where `state_folder` is."""
+    folder = state_folder()
+    return folder / "measured" if folder else None
+
+
+def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str]) -> MeasuredArm:
+    """Identify an arm by its files and topics.
+
+    Args:
+        robot_file: Its robot file.
+        mode: Command mode.
+        topic: Resolved topic of its commands.
+        joints: Joint names on topics.
+
+    Raises:
+        ConfigError: The robot file or its MJCF cannot be read.
+    """
+    digest = hashlib.sha256(robot_file.read_bytes())
+    model = load_model(load_robot(str(robot_file)).model)
+    digest.update(bytes(model.names))
+    for name in HASHED_FIELDS:
+        # -0.0 becomes 0.0
+        digest.update((np.round(getattr(model, name), HASHED_DECIMALS) + 0.0).tobytes())
+    digest.update("\0".join((topic, *joints)).encode())
+    return MeasuredArm(robot_file, mode, digest.hexdigest())
+
+
+def resolved_topic(name: str, namespace: str) -> str:
+    """Return the full name of a topic of a node in a namespace, without remappings."""
+    return (
+        name
+        if name.startswith("/")
+        else "/".join(("", *namespace.strip("/").split("/"), name)).replace("//", "/")
+    )
+
+
+def record_path(arm: MeasuredArm, folder: Path | None = None) -> Path | None:
+    """Return the path of the record of an arm, which need not exist.
+
+    Args:
+        arm: The arm as it is commanded.
+        folder: Folder of the records; None: `measured_folder`.
+
+    Returns:
+        None without a folder.
+    """
+    folder = folder or measured_folder()
+    return (
+        folder / f"{arm.robot_file.stem}-{arm.sha256[:HASH_LENGTH]}-{arm.mode}.yaml"
+        if folder
+        else None
+    )
+
+
+def store_measurement(
+    arm: MeasuredArm, measurement: Measurement, folder: Path | None = None
+) -> Path:
+    """Write a record, and replace an older one.
+
+    Args:
+        arm: The arm that was measured, as it was when the measurement began.
+        measurement: The content of the record.
+        folder: Folder of the records; None: `measured_folder`.
+
+    Returns:
+        The path of the record.
+
+    Raises:
+        ConfigError: The record cannot be written, or is of another arm.
+    """
+    path = record_path(arm, folder)
+    if path is None:
+        raise ConfigError(
+            "what is measured of an arm cannot be kept: neither XDG_STATE_HOME nor HOME is set"
+        )
+    if not _matches(measurement, arm):
+        raise ConfigError(
+            f"the measurement is of another arm or command mode than {arm.robot_file} in {arm.mode}"
+            " mode"
+        )
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(yaml.safe_dump(measurement.as_dict(), sort_keys=False))
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}") from None
+    return path
+
+
+def load_measurement(arm: MeasuredArm) -> Measurement | None:
+    """Read the record of an arm; None where there is none.
+
+    Args:
+        arm: The arm as it is commanded.
+
+    Raises:
+        ConfigError: The record cannot be read, or is that of another arm or mode.
+    """
+    path = record_path(arm)
+    if path is None or not path.is_file():
+        return None
+    measurement = config_from_yaml(Measurement, path)
+    if not _matches(measurement, arm):
+        raise ConfigError(
+            f"{path} is of another arm or command mode: remove it, and measure the arm again"
+        )
+    return measurement
+
+
+def _matches(measurement: Measurement, arm: MeasuredArm) -> bool:
+    """Return whether a measurement is of an arm in its command mode."""
+    return (measurement.arm_sha256, measurement.command_mode) == (arm.sha256, arm.mode)
+
+
+def known_latency(robot: RobotConfig, arm: MeasuredArm) -> Latency:
+    """Return the latency of a real arm by its robot file, otherwise by its record.
+
+    Args:
+        robot: The arm.
+        arm: The same arm as it is commanded.
+
+    Raises:
+        ConfigError: There is a record that cannot be used.
+    """
+    if robot.latency_s is not None:
+        return Latency(robot.latency_s, str(arm.robot_file))
+    measurement = load_measurement(arm)
+    if measurement is None:
+        return Latency(None, "")
+    return Latency(measurement.latency_s, str(record_path(arm)), measurement.state_delay_s)
+
+
+def check_is_measured(
+    latency: Latency, robot: RobotConfig, robot_file: Path, mode: str, identify: str
+) -> None:
+    """Check that the latency of a real arm is known before it moves, or will be identified.
+
+    Args:
+        latency: The latency as known.
+        robot: The arm.
+        robot_file: Its file.
+        mode: Command mode.
+        identify: "first", "always" or "never".
+
+    Raises:
+        ConfigError: The arm would move with an unknown latency.
+    """
+    if latency.seconds is not None or identify != "never":
+        return
+    raise ConfigError(
+        f"'identify' is never, and the latency of robot '{robot.name}' in {mode} mode is not known:"
+        f" expected 'latency_s: ...' in {robot_file} (measured: from the stamp of a state to the"
+        " motion that its command begins, less one control period), or a record of it in"
+        f" {measured_folder()}, which the identification writes (identify:=first)"
+    )

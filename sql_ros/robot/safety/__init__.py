@@ -1,0 +1,1 @@
+"""The safety filter with its models, and the reasons to hold an arm."""

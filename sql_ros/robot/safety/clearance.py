@@ -1,0 +1,382 @@
+"""Distances of the arm to itself, to its surroundings and to the walls of its boxes, in a pose and
+along a motion.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import compress
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.safety.guarded_boxes import GuardedBoxes
+from sql_ros.robot.safety.link_speed import LinkSpeeds
+from sql_ros.robot.safety.posed_scene import HORIZON_M, PosedScene, can_collide, moving_dofs
+from sql_ros.robot.safety.shape_pairs import find_pairs, largest_radii, sample_poses
+
+TOUCHING_M = 1e-9  # the line between two nearer points has no direction
+# poses along one motion that are measured at most; a motion that needs more passes too near to
+# something
+MOST_STEPS = 24
+SCALAR_LIMIT = 16  # so many constraints are measured faster by a Python loop than by numpy
+# a distance that stays above the margin by more than this is not measured
+DOUBT_M = 2e-3
+TOUCHING_STEP_M = 1e-3  # motion of a point between two measurements where shapes touch already
+KINDS = ("self_collision", "collision", "workspace", "keep_out")
+
+
+class WatchedConstraint(NamedTuple):
+    """A constraint that a motion may break.
+
+    Attributes:
+        constraint: Index of the constraint.
+        required: Distance to keep [m].
+        closing: Largest speed at which the distance shrinks [m/s].
+        floor: Smallest distance allowed between two measurements [m].
+    """
+
+    constraint: int
+    required: float
+    closing: float
+    floor: float
+
+
+class Clearance:
+    """Distances between collision shapes by MuJoCo, without stepping any physics.
+
+    The constraints are one per pair of shapes that the arm can move against each other, then those
+    of `GuardedBoxes`. Objects that are no part of the arm and can move (bodies with joints of their
+    own) are left out: the filter does not know where they are.
+
+    Args:
+        config: The arm, its clearance and boxes.
+        scene: MJCF with the arm and its surroundings, relative to the share folder.
+
+    Attributes:
+        model: MuJoCo model of the scene.
+        data: MuJoCo data at the pose measured last.
+        margin: Distance to keep [m].
+        pairs: Pairs of geoms (P, 2) of the first constraints, the one nearer to the base first.
+        kinds: Kind of each constraint (C,), of `KINDS`.
+        count: Number of constraints C.
+
+    Raises:
+        ConfigError: The scene cannot be read or lacks a joint, a point or a body of the config, or
+            two shapes are never farther apart than the clearance.
+    """
+
+    def __init__(self, config: RobotConfig, scene: str) -> None:
+        self._posed = PosedScene(config, scene)
+        self._tool_name = config.tool
+        self._boxes = GuardedBoxes(config, self._posed, scene)
+        self.model = self._posed.model
+        self.data = self._posed.data
+        self.margin = config.clearance_m
+        self._body_of = self.model.geom_bodyid.tolist()
+        self._is_moved = [bool(moving_dofs(self.model, body)) for body in self._body_of]
+        poses = sample_poses(config)
+        self.pairs = find_pairs(config, self._posed, poses)
+        self._pair_list = self.pairs.tolist()
+        # the bounding sphere of a plane is infinite
+        radius = np.where(self.model.geom_rbound > 0.0, self.model.geom_rbound, np.inf)
+        self._radii = radius[self.pairs].sum(1)
+        is_own = [
+            self._posed.arm_joints(self.model.geom_bodyid[one]).any() for one in self.pairs[:, 0]
+        ]
+        kinds = [KINDS[0] if is_arm else KINDS[1] for is_arm in is_own] + self._boxes.kinds
+        self.kinds = np.array(kinds)
+        self.count = len(kinds)
+        self._all = np.arange(self.count)
+        # pose and distances measured last
+        self._measured = np.zeros(len(self._posed.joints)), np.full(self.count, -np.inf)
+        self._reach = largest_radii(self._posed, self.pairs, self._boxes, poses)
+
+    def measure_all(self, position: Vector) -> Vector:
+        """Measure the distances of all constraints.
+
+        Args:
+            position: Joint positions (N,) [rad].
+
+        Returns:
+            Distances (C,) [m]; beyond `HORIZON_M` lower bounds of them.
+        """
+        self._posed.place(position)
+        distance = self._measure(self._all)
+        self._measured = np.array(position), distance
+        return distance
+
+    def stays_far(self, position: Vector, velocity: Vector, duration: float) -> bool:
+        """Return whether the distances measured last show that a motion keeps the margin.
+
+        Args:
+            position: Joint positions at its start (N,) [rad].
+            velocity: Of the joints (N,) [rad/s].
+            duration: Of the motion [s].
+        """
+        pose, distance = self._measured
+        path = np.abs(position - pose) + duration * np.abs(velocity)
+        return bool((distance - self._reach @ path).min(initial=np.inf) >= self.margin)
+
+    def measure_near(self, position: Vector, velocity: Vector, duration: float) -> Vector:
+        """Measure only the distances that a motion could bring below the margin.
+
+        Args:
+            position: Joint positions at its start (N,) [rad].
+            velocity: Of the joints (N,) [rad/s].
+            duration: Of the motion [s].
+
+        Returns:
+            Distances (C,) [m] as by `measure_all`; of the others lower bounds, by how much they can
+            have shrunk since they were measured. -inf for a pose that is not finite.
+        """
+        if not math.isfinite(position.sum()):
+            return np.full(self.count, -np.inf)
+        pose, distance = self._measured
+        distance = distance - self._reach @ np.abs(position - pose)
+        # a NaN is doubted, too
+        doubted = ~(distance - self._reach @ np.abs(velocity) * duration >= self.margin + DOUBT_M)
+        if doubted.any():
+            self._posed.place(position)
+            which = np.flatnonzero(doubted)
+            distance[which] = (
+                self._measure_each(which.tolist())
+                if len(which) <= SCALAR_LIMIT
+                else self._measure(which)
+            )
+        self._measured = np.array(position), distance
+        return distance
+
+    def closing(self, velocity: Vector) -> Vector:
+        """Return upper bounds (C,) [m/s] of the speeds at which distances shrink, in any pose.
+
+        Args:
+            velocity: Of the joints (N,) [rad/s].
+        """
+        return np.asarray(self._reach @ np.abs(velocity))
+
+    def gradients(self, wanted: npt.NDArray[np.bool_]) -> tuple[Vector, npt.NDArray[np.intp]]:
+        """Compute how distances change with the joint positions, at the pose measured last.
+
+        Args:
+            wanted: Constraints to compute (C,); those beyond `HORIZON_M` are left out.
+
+        Returns:
+            Gradients (R, N) [m/rad], and the indices (R,) of their constraints.
+        """
+        which = np.flatnonzero(wanted & (self._measured[1] < HORIZON_M))
+        pairs = len(self.pairs)
+        mujoco.mj_comPos(self.model, self.data)
+        gradients = [
+            self._gradient(*self._pair_list[index])
+            if index < pairs
+            else self._boxes.gradient(index - pairs)
+            for index in which.tolist()
+        ]
+        return np.array(gradients).reshape(len(which), len(self._posed.joints)), which
+
+    def bare_bodies(self) -> list[str]:
+        """Return the names of bodies that the arm moves and whose geoms cannot collide."""
+        collides = can_collide(self.model)
+        bare = []
+        for body in range(1, self.model.nbody):
+            is_of_body = self.model.geom_bodyid == body
+            if (
+                is_of_body.any()
+                and not collides[is_of_body].any()
+                and self._posed.arm_joints(body).any()
+            ):
+                bare.append(self.model.body(body).name)
+        return bare
+
+    def link_speeds(self) -> LinkSpeeds:
+        """Return a new model of the speeds of the arm's links."""
+        return LinkSpeeds(self.model, self._posed.joints, self._tool_name)
+
+    def conflict(
+        self,
+        position: Vector,
+        velocity: Vector,
+        duration: float,
+        required: Vector,
+        first: Vector | None = None,
+    ) -> str:
+        """Return the kind of the constraint that a straight motion breaks first, or "".
+
+        After a measured distance d every point may move on by d - r / 2, where r is the required
+        distance. So the distance stays above r / 2 between two measurements; at the measurements
+        and at the end it is at least r (conservative advancement).
+
+        Args:
+            position: Joint positions at the start of the motion (N,) [rad].
+            velocity: Of the joints (N,) [rad/s].
+            duration: Of the motion [s].
+            required: Distance to keep, by constraint (C,) [m], at most `DOUBT_M` more than the
+                margin.
+            first: Distances at the start (C,) [m], if they were measured for this motion.
+        """
+        distance = self.measure_near(position, velocity, duration) if first is None else first
+        spare = distance - required
+        if not spare.min(initial=0.0) >= 0.0:
+            return str(self.kinds[np.argmin(spare)])
+        closing = self.closing(velocity) + 1e-9
+        # the other constraints cannot be broken any more; a NaN is watched
+        (watched,) = (~(spare >= closing * duration)).nonzero()
+        if not len(watched) or duration <= 0.0:
+            return ""
+        distance = distance[watched]
+        required = required[watched]
+        closing = closing[watched]
+        floor = np.where(required > 0.0, 0.5 * required, required - TOUCHING_STEP_M)
+        elapsed = 0.0
+        for step in range(1, MOST_STEPS):
+            if len(watched) <= SCALAR_LIMIT:
+                constraints = [
+                    WatchedConstraint(*each)
+                    for each in zip(
+                        *(values.tolist() for values in (watched, required, closing, floor))
+                    )
+                ]
+                return self._conflict_by_loop(
+                    position, velocity, duration, constraints, distance.tolist(), elapsed, step
+                )
+            elapsed = min(elapsed + float(((distance - floor) / closing).min()), duration)
+            self._posed.place(position + velocity * elapsed)
+            distance = self._measure(watched)
+            spare = distance - required
+            if not spare.min() >= 0.0:
+                return str(self.kinds[watched[np.argmin(spare)]])
+            goes_on = ~(spare >= closing * (duration - elapsed))
+            if elapsed >= duration or not goes_on.any():
+                return ""
+            watched = watched[goes_on]
+            distance, required, closing, floor = (
+                values[goes_on] for values in (distance, required, closing, floor)
+            )
+        return str(self.kinds[watched[np.argmin((distance - floor) / closing)]])
+
+    def _conflict_by_loop(
+        self,
+        position: Vector,
+        velocity: Vector,
+        duration: float,
+        watched: list[WatchedConstraint],
+        distances: list[float],
+        elapsed: float,
+        step: int,
+    ) -> str:
+        """Continue `conflict` for few constraints, where numpy's calls would take most of the time.
+
+        Args:
+            position: Joint positions at the start of the motion (N,) [rad].
+            velocity: Of the joints (N,) [rad/s].
+            duration: Of the motion [s].
+            watched: Constraints that the motion may still break.
+            distances: Of these constraints at the last measurement [m].
+            elapsed: Time from the start of the motion to the last measurement [s].
+            step: Number of the next measurement.
+
+        Returns:
+            The kind of the constraint that the motion breaks first, or "".
+        """
+        while True:
+            times = [
+                (distance - each.floor) / each.closing for each, distance in zip(watched, distances)
+            ]
+            soonest = min(times)
+            if step >= MOST_STEPS:
+                return str(self.kinds[watched[times.index(soonest)].constraint])
+            elapsed = min(elapsed + soonest, duration)
+            step += 1
+            pose = position + velocity * elapsed
+            if not math.isfinite(pose.sum()):
+                return str(self.kinds[watched[0].constraint])
+            self._posed.place(pose)
+            distances = self._measure_each([each.constraint for each in watched])
+            spares = [distance - each.required for each, distance in zip(watched, distances)]
+            if not all(spare >= 0.0 for spare in spares):  # false for a NaN
+                return str(self.kinds[watched[spares.index(min(spares))].constraint])
+            remaining_s = duration - elapsed
+            goes_on = [
+                not spare >= each.closing * remaining_s for each, spare in zip(watched, spares)
+            ]
+            if remaining_s <= 0.0 or not any(goes_on):
+                return ""
+            watched = list(compress(watched, goes_on))
+            distances = list(compress(distances, goes_on))
+
+    # --- shapes ---
+
+    def _measure(self, watched: npt.NDArray[np.intp]) -> Vector:
+        """Measure the distances of some constraints at the pose placed last, by numpy.
+
+        `mj_geomDistance` is used, because what MuJoCo's collision detection lists with a margin is
+        not always the distance: it gave 8 cm for cylinders that are 5 cm inside each other.
+
+        Args:
+            watched: Indices of the constraints (W,), in rising order.
+
+        Returns:
+            Distances (W,) [m]; beyond `HORIZON_M` lower bounds of them.
+        """
+        distance = np.empty(len(watched))
+        shapes = int(np.searchsorted(watched, len(self.pairs)))
+        one, two = self.pairs[watched[:shapes]].T
+        centres = self.data.geom_xpos
+        offset = centres[one] - centres[two]
+        # between the bounding spheres
+        gap = np.sqrt(np.einsum("ij,ij->i", offset, offset)) - self._radii[watched[:shapes]]
+        near = np.flatnonzero(gap < HORIZON_M)
+        gap[np.isnan(gap)] = -np.inf
+        distance[:shapes] = gap
+        for index, first, second in zip(near.tolist(), one[near].tolist(), two[near].tolist()):
+            distance[index] = mujoco.mj_geomDistance(
+                self.model, self.data, first, second, HORIZON_M, None
+            )
+        if shapes < len(watched):
+            distance[shapes:] = self._boxes.distances()[watched[shapes:] - len(self.pairs)]
+        return distance
+
+    def _measure_each(self, watched: list[int]) -> list[float]:
+        """Measure the distances of few constraints at the pose placed last, in a Python loop.
+
+        Args:
+            watched: Indices of the constraints, in any order.
+
+        Returns:
+            Distances [m]; `HORIZON_M` where they are larger.
+        """
+        pairs = len(self.pairs)
+        boxes = self._boxes.distances() if max(watched) >= pairs else np.empty(0)
+        return [
+            (
+                float(boxes[index - pairs])
+                if index >= pairs
+                else mujoco.mj_geomDistance(
+                    self.model, self.data, *self._pair_list[index], HORIZON_M, None
+                )
+            )
+            for index in watched
+        ]
+
+    def _gradient(self, one: int, two: int) -> Vector:
+        """Return how the distance of two geoms changes with the joint positions (N,) [m/rad].
+
+        Args:
+            one: Index of the geom nearer to the base.
+            two: Index of the other geom.
+        """
+        ends = np.zeros(6)
+        distance = mujoco.mj_geomDistance(self.model, self.data, one, two, HORIZON_M, ends)
+        away = ends[3:] - ends[:3] if distance >= 0.0 else ends[:3] - ends[3:]
+        if np.abs(away).max() < TOUCHING_M:
+            away = self.data.geom_xpos[two] - self.data.geom_xpos[one]
+        away /= math.sqrt(away @ away)
+        gradient = away @ self._posed.jacobian(ends[3:], self._body_of[two])
+        if self._is_moved[one]:
+            gradient -= away @ self._posed.jacobian(ends[:3], self._body_of[one])
+        return np.asarray(gradient)

@@ -1,0 +1,135 @@
+"""Decide from a control loop's heartbeats when a command watchdog sends zeros.
+
+==========  ====================================================  ==========================
+phase       begins with                                           sends zeros
+==========  ====================================================  ==========================
+`RESTING`   the start; `REST` from the control loop               no
+`WATCHING`  `BEAT` from the control loop                          no
+`SILENT`    no beat for longer than the timeout                   until a beat or `REST`
+`ORPHANED`  the control loop's process ended while it was not at  for `ORPHAN_S`, then ends
+            rest
+`ENDED`     its end while at rest, or after `ORPHANED`            no
+==========  ====================================================  ==========================
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+# messages of a control loop; `HeartbeatMonitor` does not use PROVE
+BEAT = b"b"
+REST = b"r"
+PROVE = b"p"
+# longest time without a beat; with the delay of a command, zeros arrive within 0.2 s
+TIMEOUT_S = 0.12
+ORPHAN_S = 1.0
+ZEROS_S = 0.02  # time between two zero commands
+LONGEST_S = 1.0  # longest wait for a message
+CHECK_S = 0.05  # time between two checks of the controller while nothing is watched
+# gaps between beats, whose median is their distance: one stall does not change it
+GAPS = 3
+
+
+class Phase(enum.Enum):
+    """The phases of a monitor, see the module's table."""
+
+    RESTING = enum.auto()
+    WATCHING = enum.auto()
+    SILENT = enum.auto()
+    ORPHANED = enum.auto()
+    ENDED = enum.auto()
+
+
+class SilenceLimit:
+    """The longest silence of a control loop that works.
+
+    Where the arm's clock paces the loop, the pace may change; the timeout then follows it.
+
+    Args:
+        least_s: Silence that is always allowed [s].
+        gaps: Number of gaps between its last beats by which the allowed silence is longer.
+
+    Attributes:
+        timeout_s: The longest silence now [s].
+    """
+
+    def __init__(self, least_s: float, gaps: float = 0.0) -> None:
+        self._least = least_s
+        self._factor = gaps
+        self._gaps = deque([0.0] * GAPS, maxlen=GAPS)
+        self.timeout_s = least_s
+
+    def take(self, gap_s: float) -> None:
+        """Take the time between two beats [s], and update the timeout."""
+        if not self._factor:
+            return
+        self._gaps.append(gap_s)
+        self.timeout_s = self._least + self._factor * sorted(self._gaps)[GAPS // 2]
+
+
+class HeartbeatMonitor:
+    """Decides by heartbeats. Times are given by the caller, from a steady clock [s].
+
+    Args:
+        timeout_s: Longest time between two beats of a control loop that works [s].
+        gaps: Number of gaps between beats by which that time is longer, see `SilenceLimit`.
+
+    Attributes:
+        phase: As of the last call.
+    """
+
+    def __init__(self, timeout_s: float, gaps: float = 0.0) -> None:
+        self._limit = SilenceLimit(timeout_s, gaps)
+        self.phase = Phase.RESTING
+        self._since = 0.0  # time of the last beat, or of the end of the process [s]
+
+    @property
+    def sends_zeros(self) -> bool:
+        """Return whether zeros are to be sent now."""
+        return self.phase in (Phase.SILENT, Phase.ORPHANED)
+
+    def heard(self, message: bytes, now: float) -> None:
+        """Take what came from the control loop, and change the phase.
+
+        Args:
+            message: One or more of `BEAT` and `REST`; empty: the loop's process ended.
+            now: Steady time [s].
+        """
+        if message:
+            if self.phase is not Phase.RESTING:
+                self._limit.take(now - self._since)
+            self.phase = Phase.RESTING if message.endswith(REST) else Phase.WATCHING
+            self._since = now
+        elif self.phase is Phase.RESTING:
+            self.phase = Phase.ENDED
+        elif self.phase in (Phase.WATCHING, Phase.SILENT):
+            self.phase = Phase.ORPHANED
+            self._since = now
+
+    def pass_time(self, now: float) -> None:
+        """Take that nothing came until now.
+
+        The phase becomes `SILENT` after the timeout, and `ENDED` after `ORPHAN_S` without the
+        process.
+
+        Args:
+            now: Steady time [s].
+        """
+        silence = now - self._since
+        if self.phase is Phase.WATCHING and silence > self._limit.timeout_s:
+            self.phase = Phase.SILENT
+        elif self.phase is Phase.ORPHANED and silence > ORPHAN_S:
+            self.phase = Phase.ENDED
+
+    def wait_s(self, now: float) -> float:
+        """Return the time to wait for the control loop before the next check or zero command [s].
+
+        Args:
+            now: Steady time [s].
+        """
+        if self.sends_zeros:
+            return ZEROS_S
+        if self.phase is Phase.WATCHING:
+            return min(max(self._since + self._limit.timeout_s - now, 0.0) + 1e-4, LONGEST_S)
+        return CHECK_S

@@ -1,0 +1,479 @@
+"""The admissible joint velocities nearest to those that are asked for."""
+
+from __future__ import annotations
+
+from ctypes import c_int
+from typing import NamedTuple
+
+import daqp
+import numpy as np
+
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.safety.clearance import KINDS, Clearance
+from sql_ros.robot.safety.command_models import CommandModel, within
+from sql_ros.robot.safety.period_start import PeriodStart
+from sql_ros.robot.safety.speed_limits import POINT_SPEED_SLACK, SpeedLimits
+
+ROUNDING_RAD = 1e-9
+ROUNDING_M = 1e-9
+# where a joint turns farther in one period the speeds of tool and links are checked at its end, too
+TURNED_RAD = 0.02
+# where something is near, the quadratic programme keeps so much more than the clearance, because
+# its linear model ignores curvature
+SLIDE_M = 1e-3
+ASIDE_M = 2e-3  # a pose whose points are all nearer to a motion's line lies on that line
+POINT_SPEED_ROUNDS = 4  # most solutions of the programme until the point speeds are within limits
+SOLVED = 1  # exit flag of daqp
+
+
+class _Clipped(NamedTuple):
+    """Joint velocities within the limits of speed, acceleration and position.
+
+    Attributes:
+        velocity: (N,) [rad/s].
+        kinds: Kinds of the limits that changed it.
+        ends_inside: The arm stops inside the position margins.
+        stop_s: Time until rest [s].
+    """
+
+    velocity: Vector
+    kinds: set[str]
+    ends_inside: bool
+    stop_s: float
+
+
+class NearestVelocity:
+    """Finds the nearest joint velocities after which the arm can stop without breaking a limit.
+
+    Args:
+        config: The arm and its limits.
+        commands: Model of the commands sent so far.
+        limits: Speed limits in force.
+        clearance: Distances of the arm to itself and to its surroundings.
+
+    Attributes:
+        links: Speeds of tool and links.
+    """
+
+    def __init__(
+        self,
+        config: RobotConfig,
+        commands: CommandModel,
+        limits: SpeedLimits,
+        clearance: Clearance,
+    ) -> None:
+        self._commands = commands
+        self._limits = limits
+        self._clearance = clearance
+        self.links = clearance.link_speeds()
+        self._lower = np.array(config.position_lower) + config.position_margin_rad
+        self._upper = np.array(config.position_upper) - config.position_margin_rad
+        self._sliding = np.full(clearance.count, clearance.margin + SLIDE_M)
+        self._sense = np.zeros(0, c_int)
+        self._identity = np.eye(len(limits.joints))
+
+    def nearest(self, wish: Vector, start: PeriodStart) -> tuple[Vector, frozenset[str]]:
+        """Return the admissible velocities nearest to those asked for.
+
+        Args:
+            wish: Joint velocities asked for (N,) [rad/s].
+            start: The start of the period.
+
+        Returns:
+            Joint velocities (N,) [rad/s], and the kinds of the limits that changed them.
+        """
+        position = start.position
+        commands = self._commands
+        slowest, fastest = commands.velocity_bounds(start)
+        velocity, kinds, ends_inside, stop_s = self._clip(wish, start, slowest, fastest)
+        # one period more: in torque mode the line starts further back
+        duration = 2.0 * commands.longest_s + commands.reaction_s + 0.5 * stop_s
+        swept = self._swept(velocity, start, duration)
+        is_allowed = ends_inside and not self.is_too_fast(velocity, position)
+        if is_allowed and start.alternatives:
+            is_allowed = not self._is_too_fast_elsewhere(velocity, start)
+        # the distances measured last are enough: none is measured anew
+        if is_allowed and self._clearance.stays_far(position, swept, duration):
+            return velocity, frozenset(kinds)
+        distance = self._clearance.measure_near(position, swept, duration)
+        if (
+            is_allowed
+            and start.alternatives
+            and self._clearance.stays_far(position, swept, duration)
+        ):
+            return velocity, frozenset(kinds)
+        # the programme would not change the velocity; not known with torques, whose line starts
+        # elsewhere
+        is_clear = (
+            is_allowed
+            and not commands.changes_evenly
+            and not self._clearance.conflict(
+                position, velocity, duration - commands.longest_s, self._sliding, distance
+            )
+        )
+        if is_clear and not self._broken_limit_elsewhere(velocity, start):
+            return velocity, frozenset(kinds)
+        if is_clear and start.alternatives:  # the programme needs the measurements at this pose
+            distance = self._clearance.measure_near(position, swept, duration)
+        required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
+        velocity, more = self._slide(velocity, position, distance, slowest, fastest)
+        velocity, mixed = self._mix_with_braking(velocity, start, required, distance)
+        return velocity, frozenset(kinds | more | mixed)
+
+    def broken_limit(
+        self,
+        velocity: Vector,
+        position: Vector,
+        required: Vector,
+        distance: Vector | None = None,
+        pose: Vector | None = None,
+    ) -> str:
+        """Return the kind of the limit that a motion with braking at its end would break, or "".
+
+        Args:
+            velocity: Of the joints (N,) [rad/s].
+            position: Joint positions (N,) [rad] at which the line of the motion starts.
+            required: Distance to keep, by constraint (C,) [m].
+            distance: Distances at its start (C,) [m], if they were measured for this motion.
+            pose: Joint positions (N,) [rad] of the arm, where they are not the start of the line.
+        """
+        duration = self._commands.reach_s(velocity)
+        if not self._ends_inside(velocity, position + duration * velocity):
+            return "position"
+        if self.is_too_fast(velocity, position if pose is None else pose):
+            return "link_speed"
+        return self._clearance.conflict(position, velocity, duration, required, distance)
+
+    # --- limits of the joints ---
+
+    def _clip(self, wish: Vector, start: PeriodStart, slowest: Vector, fastest: Vector) -> _Clipped:
+        """Return the velocities nearest to `wish` (N,) by speed, acceleration and position limits.
+
+        Args:
+            wish: Joint velocities asked for (N,) [rad/s].
+            start: The start of the period.
+            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+        """
+        commands = self._commands
+        legal = within(wish, self._limits.lowest, self._limits.highest)
+        velocity = reachable = within(legal, slowest, fastest)
+        origin, moving_s = commands.braking_line(start)
+        lowest = origin if start.lowest is None else start.lowest
+        highest = origin if start.highest is None else start.highest
+        stop_s = commands.stop_time(reachable)
+        path = (moving_s + 0.5 * stop_s) * reachable
+        ends_inside = all((highest + path <= self._upper).tolist()) and all(
+            (lowest + path >= self._lower).tolist()
+        )
+        if not ends_inside:
+            velocity = self._clip_to_room(reachable, lowest, highest, moving_s, slowest, fastest)
+            stop_s = commands.stop_time(velocity)
+            path = (moving_s + 0.5 * stop_s) * velocity
+            ends_inside = self._ends_inside(
+                velocity, np.where(velocity > 0.0, highest, lowest) + path
+            )
+        kinds = {
+            kind
+            for kind, before, after in (
+                ("velocity", wish, legal),
+                ("acceleration", legal, reachable),
+                ("position", reachable, velocity),
+            )
+            if before is not after and before.tolist() != after.tolist()
+        }
+        return _Clipped(velocity, kinds, ends_inside, stop_s)
+
+    def _clip_to_room(
+        self,
+        velocity: Vector,
+        lowest: Vector,
+        highest: Vector,
+        moving_s: float,
+        slowest: Vector,
+        fastest: Vector,
+    ) -> Vector:
+        """Return velocities (N,) [rad/s] so slow that the arm stops before every position margin.
+
+        With the room r left, v T + v^2 / (2 a) <= r and v (T + t / 2) <= r, where T is the time
+        before braking and t the time of braking.
+
+        Args:
+            velocity: To be limited (N,) [rad/s].
+            lowest: Smallest positions at which the line begins (N,) [rad].
+            highest: Largest positions at which the line begins (N,) [rad].
+            moving_s: Time T [s], see `CommandModel.braking_line`.
+            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+        """
+        below = np.maximum(lowest - self._lower, 0.0)
+        above = np.maximum(self._upper - highest, 0.0)
+        velocity = within(
+            velocity, -self._stoppable(below, moving_s), self._stoppable(above, moving_s)
+        )
+        velocity = within(velocity, slowest, fastest)
+        reach_s = moving_s + 0.5 * self._commands.stop_time(velocity)
+        return within(within(velocity, -below / reach_s, above / reach_s), slowest, fastest)
+
+    def _stoppable(self, room: Vector, moving_s: float) -> Vector:
+        """Return the speeds v (N,) [rad/s], the positive roots of v T + v^2 / (2 a) = room.
+
+        Args:
+            room: Room before the position margins (N,) [rad].
+            moving_s: Time T before braking [s].
+        """
+        a = self._commands.acceleration
+        return np.asarray(a * (np.sqrt(moving_s**2 + 2 * room / a) - moving_s))
+
+    def _ends_inside(self, velocity: Vector, end: Vector) -> bool:
+        """Return whether no joint moves to an end (N,) [rad] beyond a position margin."""
+        outside = (end > self._upper + ROUNDING_RAD) & (velocity > 0) | (
+            end < self._lower - ROUNDING_RAD
+        ) & (velocity < 0)
+        return not outside.any()
+
+    # --- speed of tool and links ---
+
+    def is_too_fast(self, velocity: Vector, position: Vector) -> bool:
+        """Return whether a point of tool or links is too fast, at the start of a period or its end.
+
+        Args:
+            velocity: Of the joints (N,) [rad/s].
+            position: Joint positions at the start (N,) [rad].
+        """
+        most = (self._limits.point_m_s * (1 + 2 * POINT_SPEED_SLACK)) ** 2
+        # a NaN is too fast, too
+        is_fast = not self.links.squared(position, velocity).max() <= most
+        period = self._commands.longest_s
+        if is_fast or period * max(map(abs, velocity.tolist())) < TURNED_RAD:
+            return is_fast
+        return not self.links.squared_later(position, velocity, period).max() <= most
+
+    def _is_too_fast_elsewhere(self, velocity: Vector, start: PeriodStart) -> bool:
+        """Return whether a point is too fast in an alternative start that is another pose."""
+        far = [
+            position
+            for position in start.alternatives
+            if np.abs(position - start.position).max() > TURNED_RAD
+        ]
+        return any(self.is_too_fast(velocity, position) for position in far)
+
+    # --- alternative starts of the period ---
+
+    def _swept(self, velocity: Vector, start: PeriodStart, duration: float) -> Vector:
+        """Return joint speeds (N,) [rad/s] that cover the motions from all starts of the period."""
+        if not start.alternatives or start.lowest is None or start.highest is None:
+            return velocity
+        return np.asarray(np.abs(velocity) + (start.highest - start.lowest) / duration)
+
+    def _broken_limit_elsewhere(self, velocity: Vector, start: PeriodStart) -> str:
+        """Return the kind of the limit that a motion from an alternative start would break, or "".
+
+        A servo that lags cuts corners: the straight way from where the arm is to where it comes to
+        rest is checked, too.
+
+        Args:
+            velocity: Of the joints (N,) [rad/s].
+            start: The start of the period.
+        """
+        if start.lowest is None or start.highest is None:
+            return ""
+        reach_s = self._commands.reach_s(velocity)
+        if not self._ends_inside(
+            velocity, np.where(velocity > 0.0, start.highest, start.lowest) + reach_s * velocity
+        ):
+            return "position"
+        if self._is_too_fast_elsewhere(velocity, start):
+            return "link_speed"
+        aside = [
+            position
+            for position in start.alternatives
+            if self._is_aside(position - start.position, velocity)
+        ]
+        if not aside:
+            return ""
+        measured, lagging = start.alternatives
+        chord = (lagging - measured) / reach_s + velocity
+        motions = [*((position, velocity) for position in aside), (measured, chord)]
+        for position, motion in motions:
+            distance = self._clearance.measure_near(position, motion, reach_s)
+            required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
+            conflict = self._clearance.conflict(position, motion, reach_s, required, distance)
+            if conflict:
+                return conflict
+        return ""
+
+    def _is_aside(self, offset: Vector, velocity: Vector) -> bool:
+        """Return whether a pose lies beside the line of a motion, not behind its start.
+
+        Args:
+            offset: Of the pose from the start of the motion (N,) [rad].
+            velocity: Of the motion (N,) [rad/s].
+        """
+        squared = float(velocity @ velocity)
+        behind_s = max(-float(offset @ velocity) / squared, 0.0) if squared else 0.0
+        return bool(
+            self._clearance.closing(offset + behind_s * velocity).max(initial=0.0) > ASIDE_M
+        )
+
+    # --- distances ---
+
+    def _slide(
+        self,
+        velocity: Vector,
+        position: Vector,
+        distance: Vector,
+        slowest: Vector,
+        fastest: Vector,
+    ) -> tuple[Vector, set[str]]:
+        """Return the nearest velocities that, to first order, stop before everything near.
+
+        Args:
+            velocity: Wished for (N,) [rad/s].
+            position: Joint positions (N,) [rad], which are those measured last.
+            distance: Distances there (C,) [m].
+            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+
+        Returns:
+            Joint velocities (N,) [rad/s], and the kinds of the limits that changed them.
+        """
+        reach_s = self._commands.reach_s(velocity)
+        margin = self._clearance.margin + SLIDE_M
+        near = self._clearance.closing(velocity) * reach_s > distance - margin
+        gradients, which = (
+            self._clearance.gradients(near)
+            if near.any()
+            else (np.empty((0, len(velocity))), np.empty(0, np.intp))
+        )
+        rows = -gradients
+        approach = rows @ velocity
+        # An approaching motion is pushed slightly outward, because sliding along a straight line
+        # reduces the clearance.
+        least = np.where(approach > ROUNDING_M, -SLIDE_M, 0.0)
+        bounds = np.maximum(distance[which] - margin, least) / reach_s
+        broken = approach > bounds + ROUNDING_M
+        kinds = {str(self._clearance.kinds[index]) for index in which[broken].tolist()}
+        point_m_s = self._limits.point_m_s
+        wish = velocity
+        for attempt in range(POINT_SPEED_ROUNDS):
+            squared = self.links.squared(position, velocity)
+            fastest_point = int(squared.argmax())
+            if squared[fastest_point] > (point_m_s * (1.0 + POINT_SPEED_SLACK)) ** 2:
+                kinds.add("link_speed")
+                # a plane that touches the ball of allowed velocities
+                rows = np.vstack((rows, self.links.gradient(fastest_point, position, velocity)))
+                bounds = np.append(bounds, point_m_s)
+            elif attempt or not broken.any():
+                break
+            velocity = self._solve(wish, rows, bounds, slowest, fastest)
+        return velocity, kinds
+
+    def _solve(
+        self, velocity: Vector, rows: Vector, bounds: Vector, slowest: Vector, fastest: Vector
+    ) -> Vector:
+        """Return the velocities v (N,) [rad/s] nearest to given ones, in shares of the limits.
+
+        Args:
+            velocity: Given velocities (N,) [rad/s], which are returned if there is no solution.
+            rows: Matrix (R, N) of the constraints rows @ v <= bounds.
+            bounds: Of the constraints (R,).
+            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+        """
+        scale = self._limits.joints
+        count = len(velocity)
+        if len(self._sense) != count + len(rows):
+            self._sense = np.zeros(count + len(rows), c_int)
+        self._sense[:] = 0
+        highest = np.minimum(fastest, np.maximum(self._limits.highest, slowest))
+        lowest = np.maximum(slowest, np.minimum(self._limits.lowest, fastest))
+        solution, _, flag, _ = daqp.solve(
+            self._identity,
+            -velocity / scale,
+            np.ascontiguousarray(rows * scale),
+            np.concatenate((highest / scale, bounds)),
+            np.concatenate((lowest / scale, np.full(len(rows), -1e30))),
+            self._sense,
+        )
+        if flag != SOLVED:
+            return velocity
+        # daqp keeps bounds up to 1e-6
+        return within(np.asarray(solution) * scale, lowest, highest)
+
+    def _mix_with_braking(
+        self, velocity: Vector, start: PeriodStart, required: Vector, distance: Vector
+    ) -> tuple[Vector, set[str]]:
+        """Return the velocities, half of them with half of braking, or braking: the first that
+        breaks no limit.
+
+        Args:
+            velocity: Of the joints (N,) [rad/s].
+            start: The start of the period.
+            required: Distance to keep, by constraint (C,) [m].
+            distance: Distances at the start (C,) [m].
+
+        Returns:
+            Joint velocities (N,) [rad/s], and the kinds of the limits that forbid the first ones.
+        """
+        brake = self._commands.braked_as_sent(start.velocity)
+        kinds: set[str] = set()
+        for share in (1.0, 0.5):
+            mixed = velocity if share == 1.0 else brake + share * (velocity - brake)
+            if self._commands.changes_evenly:
+                broken = self._broken_limit_of_torque(mixed, start, required, distance)
+            else:
+                broken = self.broken_limit(mixed, start.position, required, distance)
+                broken = broken or self._broken_limit_elsewhere(mixed, start)
+            if not broken:
+                return mixed, kinds
+            kinds.add(broken)
+        kinds.add("braking")
+        return brake, kinds
+
+    def _broken_limit_of_torque(
+        self, velocity: Vector, start: PeriodStart, required: Vector, distance: Vector
+    ) -> str:
+        """Return the kind of the limit that a torque and then braking would break, or "".
+
+        The velocity is reached at the end of the period only: the arm arrives on a line that starts
+        further back.
+        """
+        half = 0.5 * self._commands.longest_s
+        origin = start.position + half * (start.velocity - velocity)
+        broken = self.broken_limit(velocity, origin, required, pose=start.position)
+        if broken in KINDS:
+            return self._conflict_on_curve(velocity, start, required, distance)
+        return broken
+
+    def _conflict_on_curve(
+        self, velocity: Vector, start: PeriodStart, required: Vector, distance: Vector
+    ) -> str:
+        """Return the kind of what the arm would come too near to by a torque and braking, or "".
+
+        The speed changes evenly during the period. Two chords of that curve are checked, then the
+        line of braking. On the line alone, an arm that moves away from what is near would have come
+        from even nearer.
+
+        Args:
+            velocity: Of the joints at the end of the period (N,) [rad/s].
+            start: The start of the period.
+            required: Distance to keep, by constraint (C,) [m].
+            distance: Distances at the start (C,) [m].
+        """
+        period = self._commands.longest_s
+        before = start.velocity
+        begin = start.position
+        middle = begin + period * (3.0 * before + velocity) / 8.0
+        end = begin + 0.5 * period * (before + velocity)
+        first: Vector | None = distance
+        for chord_begin, chord_end in ((begin, middle), (middle, end)):
+            conflict = self._clearance.conflict(
+                chord_begin, 2.0 * (chord_end - chord_begin) / period, 0.5 * period, required, first
+            )
+            if conflict:
+                return conflict
+            first = None
+        braking_s = self._commands.reaction_s + 0.5 * self._commands.stop_time(velocity)
+        return self._clearance.conflict(end, velocity, braking_s, required)

@@ -1,0 +1,152 @@
+"""Decide when an arm that was held needs a start (`~/start`) before it moves again.
+
+================  ================================================================
+hold              begins with
+================  ================================================================
+`start_needed`    the end of a stop that was reset
+`start_needed`    real arm, after motion: the end of any other hold that lasted
+                  longer than `MOMENT_S`; of a contradiction between commands and
+                  motion, or of velocities to positions (`velocity_wrong`); of a
+                  hold by people or by the robot, however short
+`start_needed`    real arm, before the first motion: a hold by people or by the
+                  robot for longer than `PROMPT_S`, any other hold for longer than
+                  `FIRST_S`
+`start_needed`    real arm: no control step for longer than `MOMENT_S`
+`start_needed`    real arm: the last actor did not end in order, or ended while
+                  the arm was stopped (`unfinished.py`)
+`start_needed`    real arm: a deactivation; the next activation waits
+`start_needed`    real arm: the control loop is overloaded
+`start_needed`    real arm: it was moved while it was held
+================  ================================================================
+
+Each ends with `~/start`. A simulated arm goes on by itself after other holds, because no person is
+near it and long trainings must survive the end of a process. The first motion of a process needs no
+start if it comes soon and the last actor ended in order: the user who launched the stack asked for
+it. Times are given by the caller, from a steady clock [s].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
+from sql_ros.robot.safety.stop_latch import FROM_OUTSIDE
+
+MOMENT_S = 1.0
+# time after activation in which a robot and switches that are present have been heard
+PROMPT_S = 5.0
+# time after activation in which a driver may be started and a policy may arrive
+FIRST_S = 30.0
+STOPS = frozenset({"stop", "emergency_stop"})
+LATCHED_AT_ONCE = STOPS | {"not_following", "velocity_wrong"}
+
+
+class Permit:
+    """Remembers why the arm needs a start. One thread calls `check` at every control step; any may
+    start.
+
+    Attributes:
+        is_real: A hold that lasted longer than a moment needs a start.
+    """
+
+    def __init__(self) -> None:
+        self.is_real = False
+        self._start_reason = ""
+        self._has_moved = False
+        self._since: float | None = None  # begin of the current hold, steady time [s]
+        self._reasons: Mapping[str, str] = NO_REASONS
+
+    def forget(self) -> None:
+        """Begin a new activation; a start that is needed stays needed."""
+        self._has_moved = False
+        self._since = None
+        self._reasons = NO_REASONS
+
+    def withdraw(self, reason: str) -> None:
+        """Require a start, for a reason in words; an earlier reason stays."""
+        self._start_reason = self._start_reason or reason
+
+    def check(
+        self, reasons: Mapping[str, str], now: float, fault: Mapping[str, str] = NO_REASONS
+    ) -> Mapping[str, str]:
+        """Return all reasons to hold, by kind, among them a start that is needed.
+
+        It requires a start where a hold of this kind or of this duration needs one.
+
+        Args:
+            reasons: Other reasons to hold at this control step.
+            now: Steady time [s].
+            fault: Why the step before was a hold, though nothing forbade a motion: it is tried
+                again.
+        """
+        self._reasons = reasons
+        interruption = reasons or fault
+        if interruption:
+            self._interrupt(interruption, now)
+        else:
+            self._since = None
+        if reasons:
+            return reasons
+        if self._start_reason:
+            return {"start_needed": f"{self._start_reason}; ~/start moves the arm"}
+        if fault:
+            return NO_REASONS
+        self._has_moved = True
+        return NO_REASONS
+
+    def start(self, stops: Mapping[str, str]) -> tuple[bool, str]:
+        """Permit motion, unless something holds the arm.
+
+        Args:
+            stops: What stops the arm from outside now, which the last control step did not know.
+
+        Returns:
+            Whether motion is permitted, and a message for the caller.
+        """
+        others = {
+            kind: reason for kind, reason in self._reasons.items() if kind not in FROM_OUTSIDE
+        }
+        reasons = {**others, **stops}
+        if reasons:
+            return (
+                False,
+                f"still held: {'; '.join(f'{kind}: {text}' for kind, text in reasons.items())}",
+            )
+        was = self._start_reason
+        if not was:
+            return True, "no start was needed"
+        self._start_reason = ""
+        self._since = None
+        return True, f"started, after: {was}"
+
+    @property
+    def obstacle(self) -> str:
+        """Return why a start is needed; empty if none is."""
+        return self._start_reason
+
+    def _interrupt(self, reasons: Mapping[str, str], now: float) -> None:
+        """Note a hold, and require a start where its kind or its duration needs one.
+
+        Args:
+            reasons: Reasons of the hold, by kind.
+            now: Steady time [s].
+        """
+        if self._start_reason:
+            return
+        kind = next(iter(reasons))
+        if self._since is None:
+            self._since = now
+        at_once = LATCHED_AT_ONCE if self.is_real else STOPS
+        if self.is_real and self._has_moved:
+            at_once = at_once | FROM_OUTSIDE
+        latched = at_once.intersection(reasons)
+        if latched:
+            kind = min(latched)
+            detail = f" ({reasons[kind]})" if kind == "not_following" else ""
+            self._start_reason = f"the arm was held by {kind}{detail}"
+            return
+        most_s = MOMENT_S
+        if not self._has_moved:
+            most_s = PROMPT_S if FROM_OUTSIDE.intersection(reasons) else FIRST_S
+        if self.is_real and now - self._since > most_s:
+            self._start_reason = f"the arm was held by {kind} for longer than {most_s:g} s"

@@ -1,0 +1,107 @@
+"""The arm and its surroundings in MuJoCo, at joint positions that are set, without any physics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.model import load_model
+
+HORIZON_M = 0.3  # larger distances are not measured
+
+
+class PosedScene:
+    """A scene whose arm can be put to joint positions.
+
+    Args:
+        config: The arm.
+        scene: MJCF with the arm and its surroundings, relative to the share folder.
+
+    Attributes:
+        model: MuJoCo model of the scene.
+        data: MuJoCo data at the joint positions set last.
+        joints: Joints of the arm in command order.
+        position_address: Addresses of the joints in `data.qpos` (N,).
+        velocity_address: Addresses of the joints in `data.qvel` (N,).
+
+    Raises:
+        ConfigError: The scene cannot be read, or lacks a joint or the tool site.
+    """
+
+    def __init__(self, config: RobotConfig, scene: str) -> None:
+        self.model, self.joints = load_scene(config, scene)
+        self.position_address = np.array([joint.qposadr[0] for joint in self.joints])
+        self.velocity_address = np.array([joint.dofadr[0] for joint in self.joints])
+        self.data = mujoco.MjData(self.model)
+        self._positions = self.data.qpos  # a view, whose creation takes time
+
+    def place(self, position: Vector) -> None:
+        """Put the shapes where they are at joint positions (N,) [rad]."""
+        self._positions[self.position_address] = position
+        mujoco.mj_kinematics(self.model, self.data)
+
+    def jacobian(self, point: Vector, body: int) -> Vector:
+        """Return the velocity of a point per joint velocity (3, N) [m/rad], at the pose set last.
+
+        `mj_comPos` must have been called for that pose.
+
+        Args:
+            point: In the world frame (3,) [m].
+            body: Index of the body that the point is fixed to.
+        """
+        jacobian = np.zeros((3, self.model.nv))
+        mujoco.mj_jac(self.model, self.data, jacobian, None, point, body)
+        return np.asarray(jacobian[:, self.velocity_address])
+
+    def arm_joints(self, body: int) -> npt.NDArray[np.bool_]:
+        """Return which joints of the arm move a body, (N,)."""
+        dofs = moving_dofs(self.model, body)
+        return np.array([address in dofs for address in self.velocity_address])
+
+
+def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[Any]]:
+    """Load an MJCF with the arm in it.
+
+    Args:
+        config: The arm.
+        scene: MJCF, relative to the share folder.
+
+    Returns:
+        The model, and the arm's joints in command order.
+
+    Raises:
+        ConfigError: The MJCF cannot be read, or lacks a joint or the tool site.
+    """
+    model = load_model(scene)
+    try:
+        model.site(config.tool)
+        return model, [model.joint(name) for name in config.joints]
+    except KeyError as error:
+        raise ConfigError(f"robot '{config.name}', MJCF {scene}: {error}") from None
+
+
+def can_collide(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:
+    """Return which geoms (G,) can collide with a geom of another body.
+
+    MuJoCo decides it by `contype` and `conaffinity`.
+    """
+    meets = (model.geom_contype[:, None] & model.geom_conaffinity) != 0
+    is_other = model.geom_bodyid[:, None] != model.geom_bodyid
+    return np.asarray(((meets | meets.T) & is_other).any(axis=1))
+
+
+def moving_dofs(model: mujoco.MjModel, body: int) -> set[int]:
+    """Return the indices of the degrees of freedom that move a body."""
+    dofs: set[int] = set()
+    while body:
+        first = model.body_dofadr[body]
+        count = model.body_dofnum[body]
+        dofs |= set(range(first, first + count))
+        body = model.body_parentid[body]
+    return dofs

@@ -1,0 +1,206 @@
+"""The pairs of shapes that the arm can move against each other, found in random poses."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.safety.guarded_boxes import GuardedBoxes
+from sql_ros.robot.safety.posed_scene import PosedScene, moving_dofs
+
+FARTHEST_M = 10.0  # no two shapes of a scene are farther apart
+# two shapes whose distance varies by less are fixed to each other
+FIXED_M = 1e-3
+SAMPLES = 500  # random poses in which pairs and their largest radii are found
+REACH_GROWTH = 1.05  # of the radii, for poses that are not among the samples
+
+
+def sample_poses(config: RobotConfig) -> Vector:
+    """Return the random poses (`SAMPLES`, N) [rad] in which pairs are found."""
+    return np.random.default_rng(0).uniform(
+        config.position_lower, config.position_upper, (SAMPLES, len(config.joints))
+    )
+
+
+def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
+    """Find the shapes that may collide and that the arm can move against each other.
+
+    It raises the collision margins of the model to `FARTHEST_M`.
+
+    Args:
+        config: The arm, its clearance, and the pairs of bodies that are exempted.
+        posed: The scene.
+        poses: Random poses (S, N) [rad].
+
+    Returns:
+        Pairs of geoms (P, 2), the one nearer to the base of the arm first.
+
+    Raises:
+        ConfigError: An exempted body does not exist, or two shapes are never farther apart than the
+            clearance.
+    """
+    model = posed.model
+    may_touch = _body_pairs(model, config.may_touch, "may_touch")
+    always_near = _body_pairs(model, config.always_near, "always_near")
+    least, largest = _distance_ranges(
+        posed, _colliding_geoms(posed, poses[: SAMPLES // 25]), poses[: SAMPLES // 5]
+    )
+    # what always overlaps cannot be kept apart
+    varying = (largest - least > FIXED_M) & (largest > 0.0)
+    joints = [posed.arm_joints(body) for body in model.geom_bodyid]
+    is_free = [
+        len(moving_dofs(model, body)) > of_arm.sum()
+        for body, of_arm in zip(model.geom_bodyid, joints)
+    ]
+    names = [model.body(body).name for body in model.geom_bodyid]
+    found = [
+        (one, two)
+        for one, two in np.argwhere(varying)
+        if (joints[one] != joints[two]).any()
+        and not (is_free[one] or is_free[two])
+        and frozenset((names[one], names[two])) not in may_touch
+    ]
+    near = {
+        (min(names[one], names[two]), max(names[one], names[two]))
+        for one, two in found
+        if largest[one, two] <= config.clearance_m
+    }
+    _check_near_pairs(config, sorted(near), always_near)
+    ordered = [
+        (one, two) if joints[one].sum() <= joints[two].sum() else (two, one)
+        for one, two in found
+        if largest[one, two] > config.clearance_m
+    ]
+    return np.array(ordered, np.intp).reshape(-1, 2)
+
+
+def _body_pairs(
+    model: mujoco.MjModel, pairs: tuple[tuple[str, ...], ...], key: str
+) -> set[frozenset[str]]:
+    """Return pairs of body names as sets.
+
+    Raises:
+        ConfigError: The scene lacks a body that the config's `key` names.
+    """
+    for name in {name for pair in pairs for name in pair}:
+        try:
+            model.body(name)
+        except KeyError:
+            raise ConfigError(
+                f"'{key}' names the body '{name}', which the scene does not have"
+            ) from None
+    return {frozenset(pair) for pair in pairs}
+
+
+def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
+    """Return the pairs of geoms (C, 2) that MuJoCo lists as possible contacts in some poses."""
+    model = posed.model
+    data = posed.data
+    # the midphase uses the margins that the model was compiled with
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+    model.geom_margin[:] = model.body_margin[:] = FARTHEST_M  # all that may collide is listed
+    listed = []
+    for position in poses:
+        data.qpos[posed.position_address] = position
+        mujoco.mj_fwdPosition(model, data)
+        listed.append(np.sort(data.contact.geom, axis=1))
+    return np.asarray(np.unique(np.concatenate(listed), axis=0))
+
+
+def _distance_ranges(
+    posed: PosedScene, candidates: npt.NDArray[np.intp], poses: Vector
+) -> tuple[Vector, Vector]:
+    """Return the smallest and the largest distances of pairs of geoms in some poses.
+
+    Args:
+        posed: The scene.
+        candidates: Pairs of geoms (C, 2), whose distances are measured.
+        poses: Joint positions (S, N) [rad].
+
+    Returns:
+        Smallest and largest distances (G, G) [m], by the indices of both geoms.
+    """
+    model = posed.model
+    least = np.full((model.ngeom, model.ngeom), FARTHEST_M)
+    largest = np.full((model.ngeom, model.ngeom), -FARTHEST_M)
+    for position in poses:
+        posed.place(position)
+        for one, two in candidates.tolist():
+            distance = mujoco.mj_geomDistance(model, posed.data, one, two, FARTHEST_M, None)
+            least[one, two] = min(least[one, two], distance)
+            largest[one, two] = max(largest[one, two], distance)
+    return least, largest
+
+
+def _check_near_pairs(
+    config: RobotConfig, near: list[tuple[str, str]], always_near: set[frozenset[str]]
+) -> None:
+    """Check that the config names the bodies that are never farther apart than the clearance.
+
+    Args:
+        config: The arm.
+        near: Names of these bodies.
+        always_near: Pairs that the config names.
+
+    Raises:
+        ConfigError: It does not name one.
+    """
+    unnamed = [pair for pair in near if frozenset(pair) not in always_near]
+    if unnamed:
+        raise ConfigError(
+            f"'clearance_m' is {config.clearance_m:g}, but these are never so far apart:"
+            f" {'; '.join(' and '.join(pair) for pair in unnamed)}. Make it smaller, or name"
+            " them under 'always_near' of the robot file: no distance is kept between those"
+        )
+
+
+def largest_radii(
+    posed: PosedScene, pairs: npt.NDArray[np.intp], boxes: GuardedBoxes, poses: Vector
+) -> Vector:
+    """Return bounds of the distances between what moves and the axes of the joints that move it.
+
+    Args:
+        posed: The scene.
+        pairs: Pairs of geoms (P, 2), of which the second one moves.
+        boxes: Guarded points.
+        poses: Random poses (S, N) [rad].
+
+    Returns:
+        For each constraint and joint (C, N) [m]; 0 where the joint does not change the distance.
+    """
+    model = posed.model
+    data = posed.data
+    bodies = [point.body for point in boxes.points]
+    axes = [model.dof_jntid[address] for address in posed.velocity_address]
+    of_shapes = np.zeros((len(pairs), len(axes)))
+    of_points = np.zeros((len(bodies), len(axes)))
+    for position in poses:
+        posed.place(position)
+        anchor = data.xanchor[axes]
+        axis = data.xaxis[axes]
+        np.maximum(of_shapes, _from_axes(data.geom_xpos[pairs[:, 1]], anchor, axis), out=of_shapes)
+        np.maximum(of_points, _from_axes(boxes.positions(), anchor, axis), out=of_points)
+    of_shapes = REACH_GROWTH * (of_shapes + model.geom_rbound[pairs[:, 1]][:, None])
+    between = [
+        posed.arm_joints(model.geom_bodyid[two]) & ~posed.arm_joints(model.geom_bodyid[one])
+        for one, two in pairs
+    ]
+    moved = np.array([posed.arm_joints(body) for body in bodies])
+    radii: Vector = np.concatenate(
+        (
+            of_shapes * np.array(between).reshape(of_shapes.shape),
+            (REACH_GROWTH * of_points * moved)[boxes.point_indices],
+        )
+    )
+    return radii
+
+
+def _from_axes(points: Vector, anchors: Vector, axes: Vector) -> Vector:
+    """Return distances (P, N) [m] of points (P, 3) from lines through anchors (N, 3) along unit
+    vectors (N, 3).
+    """
+    return np.asarray(np.linalg.norm(np.cross(points[:, None] - anchors, axes), axis=-1))

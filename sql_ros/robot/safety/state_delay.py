@@ -1,0 +1,147 @@
+"""Detect late states of a real arm by their stamps.
+
+============  =========================================================  =======================
+kind          begins with                                                ends with
+============  =========================================================  =======================
+`state_late`  a state that is later than its usual delay and             the next state in time
+              `max_age_s` allow; or, for `PATIENCE_S` or since the
+              first state, only states that are later than the usual
+              delay and `tolerance_s` allow
+============  =========================================================  =======================
+
+Where the driver's clock is this computer's, or synchronised with it, the delay of a state is the
+time of this clock less the stamp. A stamp that is older than `COMPARABLE_S`, or in the future, is
+of another clock. Then only the growth of the delay over its smallest value so far is known. A delay
+that is constant from the first state on is not detected there, nor one that grows more slowly than
+`DRIFT`, by which clocks may differ.
+
+A stamp that is later than the smallest delay so far allows, by more than `LEAP_S`, is of a clock
+that was set, or of another publisher: `take` reports it. It does not where both stamps are by this
+computer's clock: then a delay has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
+
+COMPARABLE_S = 1.0
+PATIENCE_S = 0.25
+DRIFT = 5e-4  # 500 ppm, the largest rate by which NTP adjusts a clock
+LEAP_S = 0.1
+# time after the first state of another clock in which states that waited for the reader arrive
+SETTLED_S = 0.5
+OVERTAKEN_NS = 100_000_000  # a stamp that goes back by more is of a clock that was set
+
+
+class StateDelay:
+    """Judges the delay of every state. Times are given by the caller: steady time [s].
+
+    Args:
+        usual_s: Usual delay of a state, as measured or declared [s].
+        tolerance_s: Further delay that is allowed for most states [s].
+        max_age_s: Further delay that is allowed for a single state [s].
+
+    Attributes:
+        reasons: Why the arm must be held, by kind.
+        delay_s: Delay of the last state [s].
+        is_of_clock: The delay is by this computer's clock, not by growth alone.
+    """
+
+    def __init__(self, usual_s: float, tolerance_s: float, max_age_s: float) -> None:
+        self._tolerance_s = tolerance_s
+        self._max_age_s = max_age_s
+        self.allow(usual_s)
+        self.forget()
+
+    def allow(self, usual_s: float) -> None:
+        """Set the usual delay of states [s] from now on."""
+        self._in_time = usual_s + self._tolerance_s
+        self._longest = usual_s + self._max_age_s
+
+    def forget(self) -> None:
+        """Forget all states."""
+        self.reasons: Mapping[str, str] = NO_REASONS
+        self.delay_s = 0.0
+        self.is_of_clock = False
+        self._begin(0, 0.0, 0.0)
+
+    def _begin(self, stamp_ns: int, offset_s: float, now: float) -> None:
+        """Start the comparison of stamps with the clock.
+
+        Args:
+            stamp_ns: Stamp of the first state [ns]; 0: none yet.
+            offset_s: Steady time less stamp [s].
+            now: Steady time [s].
+        """
+        self._last_ns = stamp_ns  # 0: none yet
+        # smallest difference of steady time and stamp: that of a state without delay
+        self._least_s = offset_s
+        self._last = self._began = now
+        self._in_time_at = -float("inf")  # time at which the last state came in time
+
+    def take(self, stamp_ns: int, clock_ns: int, now: float) -> str:
+        """Take a state, and judge its delay.
+
+        Args:
+            stamp_ns: Of the state [ns].
+            clock_ns: This computer's clock [ns], of the kind that drivers stamp with.
+            now: Steady time of arrival [s].
+
+        Returns:
+            How far its stamp leaped forward, in words; empty if it did not.
+        """
+        back_ns = self._last_ns - stamp_ns
+        if self._last_ns and 0 <= back_ns <= OVERTAKEN_NS:
+            return ""  # the stamp stands, or a later state has overtaken this one
+        offset_s = now - 1e-9 * stamp_ns
+        if not self._last_ns or back_ns > OVERTAKEN_NS:
+            self._begin(stamp_ns, offset_s, now)
+        self._last_ns = stamp_ns
+        least_s = self._least_s + DRIFT * (now - self._last)
+        self._last = now
+        leap_s = least_s - offset_s
+        self._least_s = min(least_s, offset_s)
+        was_of_clock = self.is_of_clock
+        self._judge(1e-9 * (clock_ns - stamp_ns), offset_s - self._least_s, now)
+        is_known = was_of_clock or now - self._began > SETTLED_S
+        has_ended = was_of_clock and self.is_of_clock
+        if leap_s <= LEAP_S or not is_known or has_ended:
+            return ""
+        return (
+            f"the stamps of the states leaped forward by {leap_s:.3f} s more than time passed: was"
+            " a clock set?"
+        )
+
+    def _judge(self, age_s: float, growth_s: float, now: float) -> None:
+        """Update `delay_s`, `is_of_clock` and `reasons`.
+
+        Args:
+            age_s: Time of this computer's clock less the stamp [s].
+            growth_s: Growth of the delay over its smallest value [s].
+            now: Steady time [s].
+        """
+        self.is_of_clock = 0.0 <= age_s <= COMPARABLE_S
+        self.delay_s = max(age_s, growth_s) if self.is_of_clock else growth_s
+        if self.delay_s <= self._in_time:
+            self._in_time_at = now
+            self.reasons = NO_REASONS
+        elif self.delay_s > self._longest or now - self._in_time_at > PATIENCE_S:
+            self.reasons = {"state_late": self._description()}
+
+    def _description(self) -> str:
+        """Describe the delay for the user."""
+        limit = (
+            f"at most {self._in_time:.3f} s (the usual delay of this arm's states, and"
+            " max_state_delay_s)"
+        )
+        if self.is_of_clock:
+            return (
+                f"states arrive {self.delay_s:.3f} s after their stamps, {limit}: look for what"
+                " delays them, or synchronise the clock of the driver's computer"
+            )
+        return (
+            f"states arrive {self.delay_s:.3f} s later after their stamps than they did, {limit}:"
+            " look for what delays them"
+        )

@@ -1,0 +1,280 @@
+"""Judge the states that arrive, and count the reasons to hold that are in force.
+
+Times are given by the caller: control time [s].
+
+===================  ======================================  ======================================
+kind                 begins with                             ends with
+===================  ======================================  ======================================
+`state_bad`          a state that lacks some joints, has     a good state
+                     wrong lengths or values that are not
+                     finite, or a joint far beyond its
+                     limits
+`state_too_old`      no state for longer than the limit      a good state
+`stamps_frozen`      states arrive, but their stamps stand   a later stamp; after a step back,
+                     for longer than the limit, or step      `TRUST_AFTER` later stamps in a row
+                     back by more than it
+`state_jumped`       a state to which no arm can have moved  `TRUST_AFTER` plausible states in a
+                     since the last one, or within           row
+                     `motion_check.WINDOW_S`
+`velocity_wrong`     reported velocities contradict the      `TRUST_AFTER` plausible states in a
+                     positions (`motion_check.py`)           row; a real arm then needs a start
+                                                             (`permit.py`)
+`state_too_fast`     a state with a speed that no arm has    `TRUST_AFTER` plausible states in a
+                                                             row
+`policy_missing`     no policy, where exploring is not       a policy
+                     allowed
+`policy_non_finite`  an output of the policy that is not     the next finite output
+                     finite
+`policy_late`        the policy answered so late that its    the next answer in time
+                     command would be later than the limit,
+                     or for a state that is too old
+`loop_late`          the control loop woke later than the    the next step in time
+                     limit, or the standby thread has
+                     braked the arm (`standby.py`)
+===================  ======================================  ======================================
+
+Another publisher of a real arm's commands is a hold of `nodes/command_rivals.py`
+(`commands_shared`). Stops by people and robots are in `robot/safety/stop_latch.py`. When a training
+may send its first command is in `nodes/barrier.py` (`learner_missing`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
+from sql_ros.robot.safety.motion_check import MotionCheck
+
+OUTSIDE_RAD = 0.5  # a joint farther beyond its limit has another unit or another zero
+TRUST_AFTER = 3  # plausible states in a row after an implausible one
+NO_REASONS: Mapping[str, str] = {}
+# order in which reasons are named; the others follow
+MOST_SEVERE_FIRST = (
+    "emergency_stop",
+    "stop",
+    "stop_missing",
+    "stop_lock",
+    "robot",
+    "enable_silent",
+    "commands_shared",
+    "clock_stopped",  # while time stands, the stamps of states stand, too
+    "clock_jumped",
+)
+
+
+class StateWatch:
+    """Judges every state that arrives and keeps the last one that can be trusted.
+
+    One thread gives the states, another one asks.
+
+    Args:
+        max_age_s: Longest age of a state, and of a stamp that stands [s].
+        fastest: Largest speed of each joint (N,) [rad/s].
+        acceleration: Largest acceleration of each joint (N,) [rad/s^2].
+        lower: Lower limit of each joint (N,) [rad]; by default none.
+        upper: Upper limit of each joint (N,) [rad]; by default none.
+
+    Attributes:
+        state: The last state that was trusted; None before the second state, whose stamp is later
+            than that of the first.
+    """
+
+    def __init__(
+        self,
+        max_age_s: float,
+        fastest: npt.ArrayLike,
+        acceleration: npt.ArrayLike,
+        lower: npt.ArrayLike = -np.inf,
+        upper: npt.ArrayLike = np.inf,
+    ) -> None:
+        self._max_age = max_age_s
+        self._fastest = np.asarray(fastest, np.float64)
+        self._limits = [
+            np.broadcast_to(each, self._fastest.shape).tolist() for each in (lower, upper)
+        ]
+        self._motion = MotionCheck(fastest, acceleration)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all states."""
+        self.state: RobotState | None = None
+        self._last: RobotState | None = None  # last state, trusted or not
+        self._heard = 0.0  # time of the last state [s]
+        self._advanced = 0.0  # time of the last state with a later stamp [s]
+        self._bad = ""
+        self._motion.forget()
+        # kind, description and number of plausible states still needed
+        self._distrust: tuple[str, str, int] | None = None
+
+    def accept(self, state: RobotState, now: float) -> None:
+        """Take a well-formed state, and decide whether it can be trusted.
+
+        A state with the stamp of the last one, or with an older one that was overtaken on its way,
+        is left out. After a state that is implausible, or whose stamp went back too far,
+        `TRUST_AFTER` plausible states in a row are needed.
+
+        Args:
+            state: The new state.
+            now: Control time [s].
+        """
+        outside = self._beyond_limits(state)
+        if outside:
+            self._bad = outside
+            return
+        last = self._last
+        self._heard = now
+        self._bad = ""
+        if last is not None and state.stamp_ns == last.stamp_ns:
+            return  # the next state is judged by the first one of this stamp
+        back_s = 0.0 if last is None else (last.stamp_ns - state.stamp_ns) * 1e-9
+        if 0.0 < back_s <= self._max_age:
+            return  # a later state has overtaken this one
+        self._last = state
+        if back_s > 0.0:
+            self._motion.forget()
+            reason = f"the stamp of the state went back by {back_s:.3f} s"
+            self._distrust = ("stamps_frozen", reason, TRUST_AFTER)
+            return
+        self._advanced = now
+        if self._is_plausible(last, state) and self._regains_trust() and last is not None:
+            # the stamps may stand from the start, so the first state is not trusted
+            self.state = state
+
+    def _beyond_limits(self, state: RobotState) -> str:
+        """Describe a joint that is far beyond its limits; empty if there is none."""
+        beyond = [
+            max(low - angle, angle - high)
+            for angle, low, high in zip(state.position.tolist(), *self._limits)
+        ]
+        most = max(beyond)
+        if not most > OUTSIDE_RAD:
+            return ""
+        joint = beyond.index(most)
+        low, high = (each[joint] for each in self._limits)
+        return (
+            f"joint {joint} (from 0) is at {state.position[joint]:.3f} rad, its limits are"
+            f" {low:g} to {high:g}: radians?"
+        )
+
+    def _is_plausible(self, last: RobotState | None, state: RobotState) -> bool:
+        """Return whether an arm can be in a new state; otherwise distrust the states.
+
+        Args:
+            last: The state before, trusted or not; None if there is none.
+            state: The new state.
+        """
+        if last is not None and has_jumped(last, state, self._fastest):
+            largest = float(np.abs(state.position - last.position).max())
+            reason = f"a joint jumped by {largest:.3f} rad, no arm can"
+            self._distrust = ("state_jumped", reason, TRUST_AFTER)
+        elif reason := self._motion.jump(state):
+            self._distrust = ("state_jumped", reason, TRUST_AFTER)
+        elif is_too_fast(state, self._fastest):
+            largest = float(np.abs(state.velocity).max())
+            reason = f"a joint moves at {largest:.3f} rad/s, no arm can"
+            self._distrust = ("state_too_fast", reason, TRUST_AFTER)
+        else:
+            reason = self._motion.take(state)
+            if reason:
+                self._distrust = ("velocity_wrong", reason, TRUST_AFTER)
+            return not reason
+        self._motion.forget()
+        return False
+
+    def _regains_trust(self) -> bool:
+        """Count a plausible state, and return whether the states are trusted now."""
+        if self._distrust is None:
+            return True
+        kind, reason, needed = self._distrust
+        self._distrust = (kind, reason, needed - 1) if needed > 1 else None
+        return self._distrust is None
+
+    def reject(self, reason: str) -> None:
+        """Take that a state cannot be used, for a reason in words."""
+        self._bad = reason
+
+    def reasons(self, now: float) -> Mapping[str, str]:
+        """Return what is wrong with the states, by kind.
+
+        Args:
+            now: Control time [s].
+
+        Returns:
+            Empty while all is well, and before the first state.
+        """
+        bad = self._bad
+        distrust = self._distrust
+        last = self._last
+        age = now - self._advanced if last is not None else 0.0
+        if not bad and distrust is None and age <= self._max_age:
+            return NO_REASONS
+        reasons = {}
+        if bad:
+            reasons["state_bad"] = bad
+        if age > self._max_age and now - self._heard <= self._max_age:
+            reasons["stamps_frozen"] = (
+                f"states arrive, but their stamp stands for {age:.3f} s, at most {self._max_age} s"
+            )
+        elif age > self._max_age:
+            reasons["state_too_old"] = (
+                f"the last state is {age:.3f} s old, at most {self._max_age} s"
+            )
+        if distrust is not None:
+            reasons[distrust[0]] = distrust[1]
+        return reasons
+
+    def is_sound(self, now: float) -> bool:
+        """Return whether the state kept is good and recent, at a control time [s]."""
+        return not self.reasons(now)
+
+
+class Holds:
+    """The reasons to hold that are in force, when each began, and how often each has.
+
+    Attributes:
+        counts: Number of occurrences by kind.
+        present: Descriptions by kind, as of the last step.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.present: Mapping[str, str] = NO_REASONS
+        self._since: dict[str, float] = {}
+
+    def note(self, reasons: Mapping[str, str], now: float) -> list[str]:
+        """Take the reasons of a control step.
+
+        Args:
+            reasons: Descriptions by kind.
+            now: Control time [s].
+
+        Returns:
+            A line to log for each reason that begins or ends with this step.
+        """
+        self.present = reasons
+        if not reasons and not self._since:
+            return []
+        lines = []
+        for kind in [kind for kind in self._since if kind not in reasons]:
+            lines.append(f"{kind} is over after {now - self._since.pop(kind):.3f} s")
+        for kind, reason in reasons.items():
+            if kind not in self._since:
+                self._since[kind] = now
+                self.counts[kind] += 1
+                lines.append(f"holding, {kind}: {reason}")
+        return lines
+
+    def forget(self) -> None:
+        """End all reasons without a line to log; the counts stay."""
+        self.present = NO_REASONS
+        self._since.clear()
+
+    def gravest(self) -> tuple[str, str] | None:
+        """Return kind and description of the reason to name first, or None."""
+        present = self.present
+        kind = next((k for k in (*MOST_SEVERE_FIRST, *present) if k in present), None)
+        return None if kind is None else (kind, present[kind])

@@ -1,0 +1,185 @@
+"""Collect the stops from outside: a stop that latches, switches (`stop_switch.py`), and the robot's
+own state.
+
+================  ==============================================  ==================================
+kind              begins with                                     ends with
+================  ==============================================  ==================================
+`stop`            a call of stop, or an emergency stop            reset, refused while any of the
+                                                                  others is in force
+`emergency_stop`  a true of an emergency stop                     its false; the latched stop stays
+`stop_lock`       a true of a lock; its silence, where it is      the next false
+                  required
+`stop_missing`    of a required switch: it has no publisher, or   a publisher of its type, and a
+                  its type is wrong; of an emergency stop:        message of it
+                  silence, too
+`robot`           the robot reports that it is stopped, in error  the robot reports that it can move
+                  or not enabled; its silence, where it must
+                  report
+`enable_silent`   no fresh true of a deadman's switch that is     the next true
+                  required
+================  ==============================================  ==================================
+
+Times are given by the caller, from a steady clock [s]. Any thread may feed, reset and ask.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.config import EMERGENCY_STOP, ENABLE, STOP_LOCK
+from sql_ros.robot.safety.state_watchdog import NO_REASONS
+from sql_ros.robot.safety.stop_switch import NEVER, Switch
+
+FROM_OUTSIDE = frozenset(
+    {"stop", "emergency_stop", "stop_lock", "stop_missing", "robot", "enable_silent"}
+)
+
+
+class StopLatch:
+    """Remembers which stops are in force, and when each source was heard.
+
+    Attributes:
+        stops: Number of latched stops, also of those that were reset before anyone asked.
+    """
+
+    def __init__(self) -> None:
+        # a stop that arrives during a reset must not be reset with the older one
+        self._latching = threading.Lock()
+        self._latched = ""
+        self.stops = 0
+        self._switches: dict[str, Switch] = {}  # by topic
+        self._robot = ""  # why the robot does not move
+        self._robot_heard = NEVER  # time of its last report [s]
+        self._robot_timeout = 0.0
+
+    def switch(self, kind: str, topic: str, deadline_s: float = 0.0) -> Switch:
+        """Return the switch of a topic, and create it if there is none yet.
+
+        Args:
+            kind: Kind of the switch, see `stop_switch.py`.
+            topic: Resolved topic, which names the switch.
+            deadline_s: Longest silence of the switch [s]; 0: it need not be heard.
+
+        Raises:
+            ConfigError: The topic is another kind of switch already.
+        """
+        found = self._switches.get(topic)
+        if found is not None and found.kind != kind:
+            raise ConfigError(
+                f"{topic} is {found.kind} already and cannot be {kind}, too: give each stop a topic"
+                " of its own"
+            )
+        if found is None:
+            found = Switch(kind, topic)
+            # one assignment, because other threads may read
+            self._switches = {**self._switches, topic: found}
+        if deadline_s:
+            found.require(deadline_s)
+        return found
+
+    def stop(self, reason: str) -> None:
+        """Latch a stop for a reason in words; the first reason stays."""
+        with self._latching:
+            self.stops += 1
+            self._latched = self._latched or reason
+
+    def take(self, switch: Switch, is_on: bool, now: float, late_s: float = 0.0) -> None:
+        """Take a message of a switch. An emergency stop latches.
+
+        Args:
+            switch: The switch.
+            is_on: Value of the message.
+            now: Steady time [s].
+            late_s: Time by which the message was read later than usual [s].
+        """
+        switch.take(is_on, now, late_s)
+        if is_on and switch.kind == EMERGENCY_STOP:
+            self.stop("the emergency stop was pressed")
+
+    def expect_robot(self, timeout_s: float) -> None:
+        """Set the longest silence of the robot [s]; 0: it need not report."""
+        self._robot = ""
+        self._robot_heard = NEVER
+        self._robot_timeout = timeout_s
+
+    def robot(self, reason: str, now: float) -> None:
+        """Take a report of the robot.
+
+        Args:
+            reason: Why it does not move, in words; empty if it can.
+            now: Steady time [s].
+        """
+        self._robot = reason
+        self._robot_heard = now
+
+    def reset(self, now: float) -> tuple[bool, str]:
+        """End a latched stop, unless something else stops the arm.
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Whether no stop is latched any more, and a message for the caller.
+        """
+        with self._latching:
+            causes = [
+                reason
+                for kind, reason in self.reasons(now).items()
+                if kind not in ("stop", "enable_silent")
+            ]
+            if causes:
+                return False, f"still stopped: {'; '.join(causes)}"
+            latched = self._latched
+            self._latched = ""
+        return True, f"released: {latched}; ~/start moves the arm" if latched else "was not stopped"
+
+    def reasons(self, now: float) -> Mapping[str, str]:
+        """Return the descriptions of all that stops the arm, by kind; empty if nothing does.
+
+        Args:
+            now: Steady time [s].
+        """
+        switches = self._switches
+        robot_silent = self._robot_timeout > 0 and now - self._robot_heard > self._robot_timeout
+        stopping = [switch for switch in switches.values() if switch.stops(now)]
+        if not (stopping or robot_silent or self._latched or self._robot):
+            return NO_REASONS
+        reasons: dict[str, str] = {}
+        if self._latched:
+            reasons["stop"] = f"{self._latched}; ~/reset releases it"
+        for switch in stopping:
+            self._add(switch, reasons, now)
+        if self._robot or robot_silent:
+            reasons["robot"] = self._silence_of_robot(now) if robot_silent else self._robot
+        return reasons
+
+    @staticmethod
+    def _add(switch: Switch, reasons: dict[str, str], now: float) -> None:
+        """Add the reasons of a switch that stops the arm.
+
+        Args:
+            switch: The switch.
+            reasons: Descriptions by kind, which are extended.
+            now: Steady time [s].
+        """
+        is_silent = switch.is_silent(now)
+        if switch.is_required and switch.complaint:
+            reasons["stop_missing"] = switch.complaint
+        elif switch.kind == EMERGENCY_STOP and is_silent:
+            reasons["stop_missing"] = switch.silence(now)
+        if switch.kind == EMERGENCY_STOP and switch.is_on:
+            reasons["emergency_stop"] = f"the emergency stop is pressed ({switch.topic})"
+        elif switch.kind == STOP_LOCK and switch.is_on:
+            reasons["stop_lock"] = f"the stop lock is closed ({switch.topic})"
+        elif switch.kind == STOP_LOCK and is_silent:
+            reasons["stop_lock"] = switch.silence(now)
+        elif switch.kind == ENABLE and is_silent:
+            reasons["enable_silent"] = switch.silence(now)
+
+    def _silence_of_robot(self, now: float) -> str:
+        """Describe the silence of the robot, at a steady time [s]."""
+        if self._robot_heard == NEVER:
+            return "the robot is off or was never heard"
+        return f"no word from the robot for {now - self._robot_heard:.3f} s"

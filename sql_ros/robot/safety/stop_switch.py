@@ -1,0 +1,147 @@
+"""A topic that stops the arm: an emergency stop, a lock, or a deadman's switch.
+
+================  =========================  =================================================
+kind              stops the arm              where it is required, also
+================  =========================  =================================================
+`emergency_stop`  by a true, which latches   by its silence, and before it was heard
+`stop_lock`       by a true                  by its silence, and before it was heard
+`enable`          never                      unless a true was received within the deadline
+================  =========================  =================================================
+
+A message counts from when its source sent it, not from when it was read: a message from a queue is
+old. Times are given by the caller, from a steady clock [s]. One thread gives the messages, another
+one asks.
+"""
+
+from __future__ import annotations
+
+from sql_ros.robot.config import ENABLE
+
+NEVER = -float("inf")
+# largest drift between the clocks of source and reader: the largest rate by which NTP adjusts one
+DRIFT = 5e-4
+QUEUED_S = 0.02  # the network explains a smaller lateness
+
+
+class Switch:
+    """The last message of a topic, and its age.
+
+    Args:
+        kind: One of `STOP_KINDS`.
+        topic: Resolved topic, for messages to the user.
+        deadline_s: Longest silence [s]; 0: the switch is not required.
+
+    Attributes:
+        kind: As given.
+        topic: As given.
+        is_on: The last message was true.
+        complaint: What is wrong with its publishers; empty if nothing is. It stops the arm where
+            the switch is required.
+    """
+
+    def __init__(self, kind: str, topic: str, deadline_s: float = 0.0) -> None:
+        self.kind = kind
+        self.topic = topic
+        self._deadline = deadline_s
+        self.is_on = False
+        self.complaint = ""
+        self._heard = NEVER
+        self._late_s = 0.0  # lateness of the last message [s]
+
+    @property
+    def is_required(self) -> bool:
+        """Return whether the arm does not move without the switch."""
+        return self._deadline > 0.0
+
+    def require(self, deadline_s: float) -> None:
+        """Require the switch from now on; the shorter of two deadlines [s] counts."""
+        self._deadline = min(self._deadline or deadline_s, deadline_s)
+
+    def take(self, is_on: bool, now: float, late_s: float = 0.0) -> None:
+        """Take a message.
+
+        Args:
+            is_on: Its value.
+            now: Steady time at which it is read [s].
+            late_s: Time by which it is read later than usual [s].
+        """
+        sent_at = now - late_s
+        self._late_s = late_s
+        self.is_on = is_on
+        if self.kind != ENABLE:
+            self._heard = sent_at
+        else:
+            self._heard = sent_at if is_on else NEVER
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether the switch is required and was not heard within its deadline.
+
+        Args:
+            now: Steady time [s].
+        """
+        return self._deadline > 0.0 and now - self._heard > self._deadline
+
+    def stops(self, now: float) -> bool:
+        """Return whether the arm must be held because of the switch.
+
+        Args:
+            now: Steady time [s].
+        """
+        is_pressed = self.is_on and self.kind != ENABLE
+        return is_pressed or (
+            self._deadline > 0.0 and (bool(self.complaint) or self.is_silent(now))
+        )
+
+    def silence(self, now: float) -> str:
+        """Describe the silence of the switch for the user.
+
+        Args:
+            now: Steady time [s].
+        """
+        name = self.topic
+        if self._heard == NEVER:
+            return (
+                f"{name} is off or was never heard"
+                if self.kind == ENABLE
+                else f"{name} was never heard"
+            )
+        text = f"no word from {name} for {now - self._heard:.3f} s, at most {self._deadline:g} s"
+        if self._late_s > QUEUED_S:
+            return (
+                f"{text}; the last one was read {self._late_s:.3f} s later than usual, by the clock"
+                " of its source"
+            )
+        return text
+
+
+class SourceLag:
+    """Measures how much later than usual the messages of a topic are read, by the clocks of source
+    and reader.
+
+    The clocks need not agree: the smallest difference so far is the usual one. A clock that was set
+    makes all later messages late; a new activation or a new publisher begins again.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Take the next message as the usual one."""
+        self._least: float | None = None
+        self._at = 0.0
+
+    def late_s(self, source_ns: int, read_ns: int, now: float) -> float:
+        """Return by how much later than usual a message is read [s]; infinity if unknown.
+
+        Args:
+            source_ns: When it was published, by the clock of its source [ns]; 0: not known.
+            read_ns: When it is read, by the reader's clock [ns].
+            now: Steady time at which it is read [s].
+        """
+        if source_ns <= 0:
+            return -NEVER
+        lag = 1e-9 * (read_ns - source_ns)
+        least = lag if self._least is None else min(lag, self._least + DRIFT * (now - self._at))
+        self._least = least
+        self._at = now
+        return lag - least

@@ -1,0 +1,196 @@
+"""The joint servos of a simulated arm, which turn commands of the three modes into torques."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.config import RobotConfig
+from sql_ros.sim.addresses import ArmAddresses
+
+
+@dataclass(frozen=True)
+class ServoMode:
+    """Settings of the actuators in one command mode, and how their setpoint moves.
+
+    Attributes:
+        lower: Smallest command, (N,), in the unit of the mode.
+        upper: Largest command, (N,).
+        gain: Torque per unit of the setpoint, (N,).
+        stiffness: Torque per joint position [N m/rad], (N,), subtracted.
+        damping: Torque per joint velocity [N m s/rad], (N,), subtracted.
+        most_change: Largest change of the setpoint in one physics step, (N,), in the unit of the
+            mode. None: the setpoint is the command.
+        starts_at_velocity: The setpoint starts at the measured velocity instead of the measured
+            position.
+        adds_inertia_torque: The acceleration of the setpoint gets its torque in advance. Otherwise
+            moving joints would pull each other along.
+    """
+
+    lower: Vector
+    upper: Vector
+    gain: Vector
+    stiffness: Vector
+    damping: Vector
+    most_change: Vector | None = None
+    starts_at_velocity: bool = False
+    adds_inertia_torque: bool = False
+
+
+def servo_modes(robot: RobotConfig, step_s: float) -> dict[str, ServoMode]:
+    """Return the servo settings of an arm for each command mode.
+
+    Args:
+        robot: Gives limits, stiffness and damping.
+        step_s: Length of a physics step [s].
+    """
+    none = np.zeros(len(robot.joints))
+    stiffness = np.array(robot.servo_stiffness)
+    damping = np.array(robot.servo_damping)
+    velocity_limit = np.array(robot.velocity_limit)
+    effort_limit = np.array(robot.effort_limit)
+    return {
+        "position": ServoMode(
+            lower=np.array(robot.position_lower),
+            upper=np.array(robot.position_upper),
+            gain=stiffness,
+            stiffness=stiffness,
+            damping=damping,
+            most_change=step_s * velocity_limit,
+        ),
+        "velocity": ServoMode(
+            lower=-velocity_limit,
+            upper=velocity_limit,
+            gain=damping,
+            stiffness=none,
+            damping=damping,
+            most_change=step_s * np.array(robot.acceleration_limit),
+            starts_at_velocity=True,
+            adds_inertia_torque=True,
+        ),
+        "torque": ServoMode(
+            lower=-effort_limit,
+            upper=effort_limit,
+            gain=np.ones_like(stiffness),
+            stiffness=none,
+            damping=none,
+        ),
+    }
+
+
+class JointServos:
+    """Runs the physics while the setpoint of each servo moves to its command.
+
+    Args:
+        model: A `mujoco.MjModel`; the settings of its actuators are changed.
+        data: Its `mujoco.MjData`.
+        robot: The arm.
+        addresses: Indices of the arm in the model.
+
+    Attributes:
+        mode: Command mode of the present command; empty before the first one.
+    """
+
+    def __init__(self, model: Any, data: Any, robot: RobotConfig, addresses: ArmAddresses) -> None:
+        self._model = model
+        self._data = data
+        self._addresses = addresses
+        self._step_s: float = model.opt.timestep
+        self._modes = servo_modes(robot, self._step_s)
+        self._servo = self._modes["position"]
+        self._most_change = self._servo.most_change  # of the setpoint, in the present command
+        self._target = np.zeros(len(robot.joints))
+        self._setpoint = self._target
+        self.mode = ""
+
+    def clip(self, mode: str, values: Vector) -> Vector:
+        """Return a command (N,) of a mode, clipped to the limits of the robot."""
+        servo = self._modes[mode]
+        return np.clip(values, servo.lower, servo.upper)
+
+    def command(self, mode: str, values: Vector, over_s: float = 0.0) -> None:
+        """Set the command.
+
+        Args:
+            mode: Command mode.
+            values: (N,), within the limits.
+            over_s: Time in which the setpoint moves evenly to a position command [s]. 0: it moves
+                as fast as the joints may.
+        """
+        self._set_target(mode, values)
+        if mode == "position" and over_s:
+            self._spread_change(over_s)
+
+    def hold(self) -> None:
+        """Command the measured position, clipped to the limits."""
+        self._set_target("position", self._measured_position())
+        self._setpoint = self._target
+
+    def step(self, count: int) -> None:
+        """Run a number of physics steps, in which the setpoint moves to the command."""
+        remaining = self._move_setpoint(count)
+        if remaining:
+            self._data.ctrl[self._addresses.actuators] = self._target
+            mujoco.mj_step(self._model, self._data, remaining)
+
+    def _move_setpoint(self, count: int) -> int:
+        """Step the physics until the setpoint is at the command; return the steps that remain."""
+        actuators = self._addresses.actuators
+        most_change = self._most_change
+        while count and most_change is not None and (self._setpoint != self._target).any():
+            setpoint = self._setpoint
+            moved = np.clip(self._target, setpoint - most_change, setpoint + most_change)
+            self._data.ctrl[actuators] = moved
+            if self._servo.adds_inertia_torque:
+                torque = self._inertia_torque((moved - setpoint) / self._step_s)
+                self._data.ctrl[actuators] += torque / self._servo.gain
+            mujoco.mj_step(self._model, self._data)
+            self._setpoint = moved
+            count -= 1
+        return count
+
+    def _set_target(self, mode: str, values: Vector) -> None:
+        """Set the command (N,); configure the actuators where the mode is another one."""
+        if mode != self.mode:
+            self.mode = mode
+            self._servo = self._modes[mode]
+            self._configure_actuators(self._servo)
+            self._setpoint = self._measured(self._servo)
+        self._most_change = self._servo.most_change
+        self._target = values
+
+    def _spread_change(self, over_s: float) -> None:
+        """Limit the change of the setpoint so that it reaches the command after a time [s]."""
+        steps = max(over_s / self._step_s, 1.0)
+        evenly = np.abs(self._target - self._setpoint) / steps
+        fastest = self._servo.most_change
+        self._most_change = evenly if fastest is None else np.minimum(evenly, fastest)
+
+    def _configure_actuators(self, servo: ServoMode) -> None:
+        """Write gain, stiffness and damping of a mode into the model."""
+        actuators = self._addresses.actuators
+        self._model.actuator_gainprm[actuators, 0] = servo.gain
+        self._model.actuator_biasprm[actuators, 1] = -servo.stiffness
+        self._model.actuator_biasprm[actuators, 2] = -servo.damping
+
+    def _measured(self, servo: ServoMode) -> Vector:
+        """Return the measured velocity or position (N,), at which the setpoint of a mode starts."""
+        if servo.starts_at_velocity:
+            return np.asarray(self._data.qvel[self._addresses.velocity])
+        return self._measured_position()
+
+    def _measured_position(self) -> Vector:
+        """Return the measured joint positions (N,) [rad], clipped to the limits."""
+        return self.clip("position", self._data.qpos[self._addresses.position])
+
+    def _inertia_torque(self, acceleration: Vector) -> Vector:
+        """Return the torque M a (N,) [N m] of a joint acceleration a (N,) [rad/s^2]."""
+        whole = np.zeros(self._model.nv)
+        torque = np.zeros(self._model.nv)
+        whole[self._addresses.velocity] = acceleration
+        mujoco.mj_mulM(self._model, self._data, torque, whole)
+        return np.asarray(torque[self._addresses.velocity])

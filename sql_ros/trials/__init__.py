@@ -1,0 +1,1 @@
+"""Perturbation trials: protocol, draws, the pushed actor, detector, table and report."""

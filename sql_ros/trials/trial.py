@@ -1,0 +1,157 @@
+"""One trial, drawn from a protocol and a seed, and its result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Arm, Vector
+from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.task import Episode, Task
+from sql_ros.trials.disturbance import Disturbance
+from sql_ros.trials.protocol import KEYS, ProtocolConfig
+
+MOST_DRAWS = 1000  # draws of a start pose
+CLEAR_M = 0.05  # height of a start pose over the target
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        kind: A key of `protocol.UNITS`.
+        size: In the unit of the kind.
+        repeat: Number among the trials of this kind and size, from 0.
+        seed: Seed of the session.
+        episode: Start pose and target.
+        disturbance: What is done to the arm; None: nothing, or the start pose alone.
+        at_s: When, in the time of the episode [s].
+    """
+
+    kind: str
+    size: float
+    repeat: int
+    seed: int
+    episode: Episode
+    disturbance: Disturbance | None
+    at_s: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The result of a trial.
+
+    Attributes:
+        kind: As of the trial.
+        size: As of the trial.
+        repeat: As of the trial.
+        seed: As of the trial.
+        success: The arm recovered.
+        recovery_s: Time of recovery [s]; NaN where it did not recover.
+        deviation_m: Largest distance from the target since the disturbance [m].
+        interventions: Number of commands that the safety filter changed.
+        policy_sha256: Hash of the policy.
+        push_seen_by: How a push by hand was detected: "motion", or "motion and torque"; otherwise
+            empty.
+    """
+
+    kind: str
+    size: float
+    repeat: int
+    seed: int
+    success: bool
+    recovery_s: float
+    deviation_m: float
+    interventions: int
+    policy_sha256: str
+    push_seen_by: str = ""
+
+
+def draw_trial(
+    task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: float, repeat: int, seed: int
+) -> Trial:
+    """Draw the trial of a kind and size; it depends on these arguments only.
+
+    Args:
+        task: Task with start poses and targets.
+        drive: Drive of the task, whose safety filter tells which start poses are allowed.
+        config: Protocol, fitted to the task.
+        kind: A key of `protocol.UNITS`.
+        size: In the unit of the kind.
+        repeat: Number among the trials of this kind and size, from 0.
+        seed: Seed of the session.
+
+    Raises:
+        ConfigError: No pose that far from neutral is allowed.
+    """
+    rng = np.random.default_rng([seed, list(KEYS).index(kind), round(1e4 * size), repeat])
+    episode = task.begin(rng)
+    disturbance = None
+    at_s = 0.0
+    earliest, latest = config.at_s
+    if kind == "push":
+        direction = rng.standard_normal(3)
+        x, y, z = (float(size * value) for value in direction / np.linalg.norm(direction))
+        body = config.push_bodies[int(rng.integers(len(config.push_bodies)))]
+        disturbance = Disturbance(kind, size, body, (x, y, z), config.push_s, config.push_ramp_s)
+        at_s = float(rng.uniform(earliest, latest))
+    elif kind == "moved_target":
+        angle = float(rng.uniform(0.0, 2.0 * math.pi))
+        x, y, z = (
+            float(v)
+            for v in episode.target + size * np.array([math.cos(angle), math.sin(angle), 0.0])
+        )
+        disturbance = Disturbance(kind, size, vector=(x, y, z))
+        at_s = float(rng.uniform(earliest, latest))
+    elif kind == "displaced":
+        episode = replace(episode, start=_displaced_pose(task, drive, size, episode.target, rng))
+    elif kind in ("friction", "damping"):
+        disturbance = Disturbance(kind, float(size if rng.random() < 0.5 else 1.0 / size))
+    elif kind != "undisturbed":
+        disturbance = Disturbance(kind, size)
+    return Trial(kind, size, repeat, seed, episode, disturbance, at_s)
+
+
+def _displaced_pose(
+    task: Task, drive: Drive, size: float, target: Vector, rng: np.random.Generator
+) -> Vector:
+    """Draw a start pose with one joint between half of `size` and `size` from neutral.
+
+    The other joints are anywhere within `size`. The pose is within the limits, and the arm is clear
+    of everything.
+
+    Args:
+        task: The task.
+        drive: Drive of the task.
+        size: Largest distance of a joint from neutral [rad].
+        target: Target of the episode (3,) [m].
+        rng: Source of the draws.
+
+    Raises:
+        ConfigError: No pose was found in `MOST_DRAWS` draws.
+    """
+    robot = task.robot
+    arm = Arm(task.robot)
+    lower = np.array(robot.position_lower) + robot.position_margin_rad
+    upper = np.array(robot.position_upper) - robot.position_margin_rad
+    at_rest = np.zeros(len(robot.joints))
+    for _ in range(MOST_DRAWS):
+        offset = rng.uniform(-size, size, len(robot.joints))
+        offset[int(rng.integers(len(offset)))] = rng.choice([-1.0, 1.0]) * rng.uniform(
+            0.5 * size, size
+        )
+        state = arm.state(0, np.array(robot.neutral_position) + offset, at_rest, at_rest)
+        if ((state.position < lower) | (state.position > upper)).any():
+            continue
+        # there is no clearance to a target that may be touched
+        above = not task.config.may_touch or state.tool_position[2] > target[2] + CLEAR_M
+        if drive.safety.is_stoppable(state) and above:
+            return state.position
+    raise ConfigError(
+        f"no start pose {size} rad from neutral is within the limits and clear of arm, table and"
+        " workspace: give a smaller displaced_rad"
+    )

@@ -1,1 +1,0 @@
-"""Soft Q-learning against answers that are known exactly: finite problems, the soft linear-quadratic regulator, quadrature on grids."""

@@ -1,0 +1,22 @@
+"""A dozen rows of `sql-ros verify drivers`: the stack, as real processes, beside a driver."""
+
+import pytest
+
+from sql_ros.checks.drivers.table import SHORT, choose
+from sql_ros.checks.drivers.verify import play_rows, write_policies
+
+pytestmark = pytest.mark.stack
+ROWS = [pytest.param(row, id=str(row)) for row in choose(()) if str(row) in SHORT]
+
+
+@pytest.fixture(scope="session")
+def policies(tmp_path_factory):
+    return write_policies(tmp_path_factory.mktemp("policies"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_stack_is_safe_beside_a_driver(row, policies, tmp_path):
+    (outcome,) = play_rows([row], policies, tmp_path, 1, print)
+    if outcome.state == "not run":
+        pytest.skip(outcome.reason)
+    assert outcome.state == "passed", outcome.reason

@@ -1,0 +1,172 @@
+"""Late states are found by the clock, where it is the driver's, and by the growth of their
+delay, where it is not.
+"""
+
+import pytest
+
+from sql_ros.robot.safety.state_delay import COMPARABLE_S, PATIENCE_S, SETTLED_S, StateDelay
+
+CLOCK_NS = 1_700_000_000_000_000_000  # of this computer at steady time 0
+TOLERANCE_S, MAX_AGE_S = 0.02, 0.1
+LATENCY_S = 0.01
+AWAY_S = -7200.0  # of the driver's clock, where that is another
+
+
+class Driver:
+    """Sends a state every 10 ms to a `StateDelay`."""
+
+    def __init__(self, clock_s: float = 0.0, latency_s: float = 0.0) -> None:
+        self.watch = StateDelay(latency_s, TOLERANCE_S, MAX_AGE_S)
+        self.clock_s = clock_s
+        self.now = 5.0
+        self.leaps: list[str] = []
+
+    def send(self, count: int = 1, delay_s: float = 0.0) -> None:
+        """States that arrive so late after they were measured."""
+        for _ in range(count):
+            self.now += 0.01
+            measured_ns = CLOCK_NS + round(1e9 * (self.now - delay_s + self.clock_s))
+            leap = self.watch.take(measured_ns, CLOCK_NS + round(1e9 * self.now), self.now)
+            self.leaps += [leap] if leap else []
+
+    @property
+    def is_late(self) -> bool:
+        return set(self.watch.reasons) == {"state_late"}
+
+
+@pytest.fixture(params=[0.0, AWAY_S], ids=["same clock", "other clock"])
+def driver(request):
+    driver = Driver(request.param)
+    driver.send(100, delay_s=0.001)
+    assert not driver.watch.reasons
+    return driver
+
+
+@pytest.mark.parametrize("delay_s", [0.03, 0.1, 0.3, 0.99])
+def test_a_constant_delay_is_late_from_the_first_state_on(delay_s):
+    driver = Driver()
+    driver.send(delay_s=delay_s)
+    assert driver.is_late
+    driver.send(100, delay_s=delay_s)
+    assert driver.is_late
+    assert (
+        f"arrive {delay_s:.3f} s after their stamps, at most 0.020 s"
+        in driver.watch.reasons["state_late"]
+    )
+    driver.send()
+    assert not driver.watch.reasons
+
+
+def test_a_delay_within_the_latency_of_the_arm_is_in_time():
+    driver = Driver(latency_s=0.3)
+    driver.send(100, delay_s=0.3)
+    assert not driver.watch.reasons
+    driver.send(100, delay_s=0.33)
+    assert driver.is_late
+
+
+def test_a_delay_that_grows_is_late_whatever_the_clock(driver):
+    for step in range(100):
+        driver.send(delay_s=0.001 + 0.001 * step)
+    assert driver.is_late
+
+
+def test_a_delay_that_stays_larger_is_late_after_the_patience(driver):
+    driver.send(round(PATIENCE_S / 0.01) - 1, delay_s=0.05)
+    assert not driver.watch.reasons
+    driver.send(2, delay_s=0.05)
+    assert driver.is_late
+    driver.send(10, delay_s=0.001)
+    assert not driver.watch.reasons
+
+
+def test_one_state_that_is_too_old_is_late_at_once(driver):
+    driver.now += 0.2
+    driver.send(delay_s=MAX_AGE_S + 0.01)
+    assert driver.is_late
+    driver.send(delay_s=0.001)
+    assert not driver.watch.reasons
+
+
+def test_jitter_is_no_lateness(driver):
+    for _ in range(100):
+        driver.send(7, delay_s=0.06)
+        driver.send(delay_s=0.005)
+        assert not driver.watch.reasons
+
+
+def test_clocks_that_drift_apart_are_no_lateness():
+    driver = Driver(AWAY_S)
+    for _ in range(60_000):
+        driver.clock_s -= 3e-4 * 0.01
+        driver.send(delay_s=0.001)
+        assert not driver.watch.reasons
+
+
+def test_a_clock_beyond_comparison_is_told_by_growth_alone():
+    driver = Driver()
+    driver.send(10, delay_s=COMPARABLE_S + 0.1)
+    assert not driver.watch.is_of_clock
+    assert not driver.watch.reasons
+    driver = Driver()
+    driver.send(10, delay_s=-0.5)  # the driver's clock is ahead
+    assert not driver.watch.is_of_clock
+    assert not driver.watch.reasons
+
+
+@pytest.mark.parametrize("leap_s", [0.2, 3600.0])
+def test_a_stamp_that_leaps_forward_is_told_once(driver, leap_s):
+    driver.clock_s += leap_s
+    driver.send(100, delay_s=0.001)
+    assert driver.leaps == [
+        f"the stamps of the states leaped forward by {leap_s:.3f} s more than time passed: was a"
+        " clock set?"
+    ]
+
+
+def test_a_leap_after_the_first_state_is_told():
+    driver = Driver()
+    driver.send(delay_s=0.001)
+    driver.clock_s += 0.2
+    driver.send(delay_s=0.001)
+    assert len(driver.leaps) == 1
+
+
+def test_the_end_of_a_delay_is_no_leap():
+    driver = Driver()
+    driver.send(100, delay_s=0.3)
+    assert driver.is_late
+    driver.send(100, delay_s=0.001)
+    assert not driver.leaps
+    assert not driver.watch.reasons
+
+
+def test_states_that_were_lost_are_no_leap(driver):
+    driver.now += 10.0
+    driver.send(100, delay_s=0.001)
+    assert not driver.leaps
+
+
+def test_states_that_waited_for_the_reader_are_no_leap():
+    """The first ones waited in a queue, all were read at once.
+
+    And the process was stopped for a while.
+    """
+    driver = Driver()
+    for late in (2.0, 1.9, 1.8, 1.7):
+        driver.send(delay_s=late)
+    driver.send(round(SETTLED_S / 0.01) + 10, delay_s=0.001)
+    driver.now += 0.6
+    driver.send(5, delay_s=0.5)
+    assert driver.is_late
+    driver.send(100, delay_s=0.001)
+    assert not driver.leaps
+    assert not driver.watch.reasons
+
+
+def test_a_clock_that_was_set_back_begins_anew(driver):
+    driver.clock_s -= 10.0
+    driver.send(100, delay_s=0.001)
+    assert not driver.watch.reasons
+    driver.send(100, delay_s=0.05)
+    assert driver.is_late
