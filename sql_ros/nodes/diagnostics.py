@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 from sql_ros.common.output import OUTPUT
@@ -17,6 +18,7 @@ Status = tuple[bytes, str, Mapping[str, Any]]
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
+LAST_ACK_S = 1.0  # longest wait for the listeners of a node's last status
 
 
 class Diagnostics:
@@ -67,3 +69,11 @@ class Diagnostics:
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
+
+    def publish_last(self) -> None:
+        """Publish the status, and wait until the listeners have it, at most `LAST_ACK_S`.
+
+        A publisher that is destroyed at once takes its last message along.
+        """
+        self.publish()
+        self._publisher.wait_for_all_acked(Duration(seconds=LAST_ACK_S))

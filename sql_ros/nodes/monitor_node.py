@@ -161,7 +161,7 @@ class MonitorNode(LiveParameters, Node):
             self._conclude(self._run_dir)
         except OSError as error:
             self._diagnostics.faults["report_failed"] += 1
-            self._diagnostics.publish()
+            self._diagnostics.publish_last()
             self.failure = self.failure or SqlRosError(
                 f"the report in {self._run_dir} is incomplete: {error}"
             )

@@ -31,15 +31,20 @@ def send_episodes(probe):
 
 
 @pytest.fixture
-def faults(probe):
-    """`faults()`: how often what is counted on /diagnostics of the monitor, as last heard."""
+def statuses(probe):
+    """`statuses()`: the statuses of the monitor on /diagnostics."""
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    return lambda: [s for r in reports for s in r.status if s.name == "monitor: evaluation"]
+
+
+@pytest.fixture
+def faults(statuses):
+    """`faults()`: how often what is counted on /diagnostics of the monitor, as last heard."""
 
     def heard() -> dict[str, int]:
-        statuses = [s for r in reports for s in r.status if s.name == "monitor: evaluation"]
         return {
             e.key: int(e.value)
-            for s in statuses[-1:]
+            for s in statuses()[-1:]
             for e in s.values
             if e.key.startswith(("fault/", "output_"))
         }
@@ -154,16 +159,17 @@ def test_metrics_that_cannot_be_written_are_counted_said_once_and_do_not_end_the
 
 
 def test_a_report_that_cannot_be_written_is_one_line_and_counted(
-    processes, probe, send_episodes, faults, tmp_path
+    processes, probe, send_episodes, statuses, faults, tmp_path
 ):
-    (tmp_path / "figures.json").symlink_to("/dev/full")
+    (tmp_path / "figures.json").mkdir()
     monitor = processes.node("monitor", run_dir=tmp_path)
     send_episodes(1)
     probe.wait(lambda: (tmp_path / "metrics.jsonl").read_text())
+    probe.wait(statuses, what="a status of the monitor")
     monitor.send_signal(signal.SIGINT)
     probe.wait(lambda: faults().get("fault/report_failed") == 1)
     assert monitor.wait(240) == 2
-    monitor.until_said(f"SqlRosError: the report in {tmp_path} is incomplete: [Errno 28]")
+    monitor.until_said(f"SqlRosError: the report in {tmp_path} is incomplete: [Errno 21]")
     assert "Traceback" not in monitor.log.read_text()
 
 
