@@ -13,7 +13,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     killed.
 
     Args:
-        path: Of the file, in a folder that is there.
+        path: Path of the file, in a folder that is there.
         content: Text is encoded as UTF-8.
 
     Raises:

@@ -171,7 +171,7 @@ def _convert(name: str, value: Any, wanted: Any) -> Any:
     """Return a value of a field in the type that the field declares.
 
     Args:
-        name: Of the field, for errors.
+        name: Name of the field, for errors.
         value: As read from YAML, ROS parameters or the command line.
         wanted: Declared type: bool, int, float, str, a tuple or a mapping of one type, a `Config`,
             or one of these or None.

@@ -18,7 +18,7 @@ class Interrupted(Exception):
     """A signal asked the process to end.
 
     Attributes:
-        number: Of the signal.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:

@@ -16,7 +16,8 @@ class MetricsFile:
     """Appends lines, each flushed at once.
 
     Args:
-        path: Of the file. Its content stays; a last line that is torn is ended before the next.
+        path: Path of the file. Its content stays; a last line that is torn is ended before the
+            next.
 
     Raises:
         OSError: It cannot be opened.
@@ -75,7 +76,7 @@ def drop_metrics_after(path: Path, steps: int) -> int:
     """Remove the lines that are of more transitions than a checkpoint, which a resumed run repeats.
 
     Args:
-        path: Of the file; it need not be there.
+        path: Path of the file; it need not be there.
         steps: Transitions of the checkpoint. Lines without a number "steps" stay.
 
     Returns:

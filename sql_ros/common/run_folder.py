@@ -42,8 +42,8 @@ def check_is_unused(folder: Path, advice: str) -> None:
     """Check that a folder has no earlier run, which a new one would mix with or overwrite.
 
     Args:
-        folder: of the new run; it need not be there.
-        advice: the end of the error: what the user can do instead.
+        folder: Folder of the new run; it need not be there.
+        advice: The end of the error: what the user can do instead.
 
     Raises:
         ConfigError: The folder has an earlier run.
@@ -119,8 +119,8 @@ def check_can_be_made(folder: Path, name: str) -> None:
     """Check that the folder of a run is there, or can be made, and can be written to.
 
     Args:
-        folder: of the run.
-        name: of the option, for the error.
+        folder: Folder of the run.
+        name: Name of the option, for the error.
 
     Raises:
         ConfigError: A file is in its place, or the file system does not let this process write.
@@ -141,8 +141,8 @@ def claim(folder: Path, content: dict[str, Any]) -> IO[bytes]:
     """Lock the folder of a run for this process, and write run.json.
 
     Args:
-        folder: of the run, which is there.
-        content: plain JSON values. "holder" says who has the lock; without it, a running stack.
+        folder: Folder of the run, which is there.
+        content: Plain JSON values. "holder" says who has the lock; without it, a running stack.
 
     Returns:
         The open file: the lock lasts until it is closed, or the process ends. Children do not
@@ -187,7 +187,7 @@ def _lock(file: IO[bytes], folder: Path, kind: int) -> None:
 
     Args:
         file: run.json.
-        folder: that it is in, for the error.
+        folder: That it is in, for the error.
         kind: `fcntl.LOCK_SH` or `fcntl.LOCK_EX`.
 
     Raises:

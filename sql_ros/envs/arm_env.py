@@ -23,9 +23,9 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     A `step` is a control step.
 
     Args:
-        task: name of a file in config/tasks/, or a path.
+        task: Name of a file in config/tasks/, or a path.
         render_mode: None, or "rgb_array" for pictures of 480 x 640.
-        options: of the task, in place of what its file says.
+        options: Options of the task, in place of what its file says.
 
     `info` holds "distance" [m] and "is_success": whether the goal has been held long enough. At the
     end of an episode that is its success. The environment truncates an episode by itself after
@@ -66,8 +66,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         """Put the arm at a start pose drawn from the seed.
 
         Args:
-            seed: of the draws; None: they continue.
-            options: not used.
+            seed: Seed of the draws; None: they continue.
+            options: Not used.
 
         Returns:
             Observation (S,) and info.

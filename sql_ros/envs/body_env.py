@@ -24,9 +24,9 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
 
     Args:
         world: MJCF in sim/worlds/.
-        physics_steps: per control step.
+        physics_steps: Per control step.
         render_mode: None, or "rgb_array" for pictures by the camera "overview".
-        walls: added to the world, rectangles (x0, y0, x1, y1) [m].
+        walls: Added to the world, rectangles (x0, y0, x1, y1) [m].
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -96,8 +96,8 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         """Begin an episode.
 
         Args:
-            seed: of the first state; None: the draws continue.
-            options: not used.
+            seed: Seed of the first state; None: the draws continue.
+            options: Not used.
 
         Returns:
             Observation (S,) and an empty info.

@@ -70,8 +70,8 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Begin an episode.
 
         Args:
-            seed: Of the environment's generator; None: it goes on.
-            options: Of the environment.
+            seed: Seed of the environment's generator; None: it goes on.
+            options: Options of the environment.
 
         Returns:
             A copy of the observation (S,), and the info.

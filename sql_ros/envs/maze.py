@@ -47,7 +47,7 @@ class PointMazeEnv(gymnasium.Env[Vector, Vector]):
         """Put the point near `START`.
 
         Args:
-            seed: of the draw.
+            seed: Seed of the draw.
             options: "state" (2,): the place of the point instead.
 
         Returns:

@@ -33,7 +33,7 @@ class MultiGoalEnv(gymnasium.Env[Vector, Vector]):
         """Put the point near the origin.
 
         Args:
-            seed: of the draw.
+            seed: Seed of the draw.
             options: "state" (2,): the place of the point instead.
 
         Returns:

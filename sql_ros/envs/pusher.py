@@ -29,7 +29,7 @@ class PusherEnv(BodyEnv):
 
     Args:
         task: "x", "y" or "both": the axes along which the distance of the puck to (-1, -1) counts.
-        render_mode: see `BodyEnv`.
+        render_mode: See `BodyEnv`.
 
     `info` holds the puck's "distance" along each of the axes [m], {"x", "y"}.
 

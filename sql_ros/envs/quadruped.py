@@ -29,10 +29,10 @@ class Course:
     """A world of the robot and its reward.
 
     Attributes:
-        walls: rectangles (x0, y0, x1, y1) [m].
+        walls: Rectangles (x0, y0, x1, y1) [m].
         pays: "speed" in any direction, "forward" speed along x, or being near the "target".
         target: (x, y) [m].
-        width: standard deviation of the reward around the target [m].
+        width: Standard deviation of the reward around the target [m].
     """
 
     pays: str
@@ -106,7 +106,7 @@ class QuadrupedEnv(BodyEnv):
 
     Args:
         course: a name in `COURSES`.
-        render_mode: see `BodyEnv`.
+        render_mode: See `BodyEnv`.
 
     `info` holds "x", "y" [m] and the "distance" to the target [m].
 

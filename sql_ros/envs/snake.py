@@ -24,8 +24,8 @@ class SnakeEnv(BodyEnv):
     The observation (9,) has x of the centre of mass, the heading, both joints and all speeds.
 
     Args:
-        line_m: place of the line along x [m].
-        render_mode: see `BodyEnv`.
+        line_m: Place of the line along x [m].
+        render_mode: See `BodyEnv`.
 
     `info` holds "x" of the centre of mass [m], and "is_success": whether it is beyond the line.
     """

@@ -39,9 +39,9 @@ def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
     A line is printed for each run.
 
     Args:
-        out: folder of the results.
-        jobs: worker processes; each imports everything at its start.
-        runs: from `plan`; None: all.
+        out: Folder of the results.
+        jobs: Worker processes; each imports everything at its start.
+        runs: From `plan`; None: all.
 
     Returns:
         A line for each failed run, with its exception. A failed run does not end the others.

@@ -20,8 +20,8 @@ def draw_ablation(runs: Runs, path: Path) -> None:
     """Draw a column for every environment that has a run.
 
     Args:
-        runs: from `read_runs`.
-        path: of the PNG.
+        runs: From `read_runs`.
+        path: Path of the PNG.
     """
     figure, grid = plt.subplots(
         2, len(runs), figsize=(4.2 * len(runs) + 1.5, 8.5), constrained_layout=True, squeeze=False
@@ -74,9 +74,9 @@ def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: boo
     """Draw bars from the return of uniform actions to the area under each contender's curve.
 
     Args:
-        axes: to draw into.
-        contenders: runs by contender.
-        named: whether the rows have the contenders' names.
+        axes: To draw into.
+        contenders: Runs by contender.
+        named: Whether the rows have the contenders' names.
     """
     zero = float(np.mean([area(item["curve"]) for item in contenders.get(ZERO, [])] or [0.0]))
     # the same rows in every column, empty while there is no run

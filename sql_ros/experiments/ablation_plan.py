@@ -16,9 +16,9 @@ class Run:
 
     Attributes:
         env: Gymnasium id.
-        contender: key of `CONTENDERS`.
-        seed: of the run.
-        steps: transitions; 0: as many as the problem says.
+        contender: Key of `CONTENDERS`.
+        seed: Seed of the run.
+        steps: Transitions; 0: as many as the problem says.
     """
 
     env: str
@@ -58,9 +58,9 @@ def plan(
 
     Args:
         envs: Gymnasium ids; none: all of `PROBLEMS`.
-        contenders: names; none: all of `CONTENDERS`.
-        seeds: of the runs.
-        steps: transitions per run; 0: as many as the problem says.
+        contenders: Names; none: all of `CONTENDERS`.
+        seeds: Seeds of the runs.
+        steps: Transitions per run; 0: as many as the problem says.
 
     Raises:
         ConfigError: An environment or a contender is unknown.

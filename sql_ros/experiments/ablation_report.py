@@ -44,8 +44,8 @@ def write_report(out: Path, command: str | None = None) -> dict[str, Any]:
     The text of `out`/readings.md, which a person writes, stands at the beginning of ablation.md.
 
     Args:
-        out: folder of the ablation.
-        command: named in the report; None: that of this process.
+        out: Folder of the ablation.
+        command: Named in the report; None: that of this process.
 
     Returns:
         The content of ablation.json.
@@ -68,8 +68,8 @@ def markdown(summary: dict[str, Any], readings: str = "") -> str:
     """Return ablation.md: a table for each environment.
 
     Args:
-        summary: from `summarise`, with the command.
-        readings: text that stands at the beginning.
+        summary: From `summarise`, with the command.
+        readings: Text that stands at the beginning.
     """
     lines = [
         "# Ablation",

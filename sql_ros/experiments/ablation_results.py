@@ -22,7 +22,7 @@ def read_runs(out: Path) -> Runs:
     Runs of environments and contenders that are no longer declared are left out.
 
     Args:
-        out: folder of the ablation.
+        out: Folder of the ablation.
 
     Raises:
         ConfigError: There is none.

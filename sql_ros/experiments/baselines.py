@@ -46,7 +46,7 @@ def train_baseline(
     tunes its temperature, as SB3 does. What belongs to soft Q-learning is ignored.
 
     Raises:
-        ConfigError: stable-baselines3 is not installed, the environment cannot be used, or the
+        ConfigError: Stable-baselines3 is not installed, the environment cannot be used, or the
             updates per transition are not a whole number.
     """
     if not pace.updates_per_transition.is_integer():  # rounded, 0.5 would be none, and 2.5 two
@@ -83,7 +83,7 @@ def export_baseline(model: Any, spec: TaskSpec) -> bytes:
 
     Args:
         model: SAC or DDPG, trained on a `ScaledEnv`.
-        spec: of the task.
+        spec: Interface of the task.
     """
     from sql_ros.learning.export import write_policy
 

@@ -27,10 +27,10 @@ class Problem:
     """An environment of the ablation.
 
     Attributes:
-        steps: transitions per run.
-        evaluate_every: transitions between two evaluations.
-        evaluation_episodes: per evaluation.
-        algorithm: options that differ from `OURS` for every contender.
+        steps: Transitions per run.
+        evaluate_every: Transitions between two evaluations.
+        evaluation_episodes: Per evaluation.
+        algorithm: Options that differ from `OURS` for every contender.
     """
 
     steps: int
@@ -46,9 +46,9 @@ class Contender:
     Attributes:
         method: "soft_q", "sac" or "ddpg" (stable-baselines3), or "uniform": random actions, the
             zero of the comparison.
-        algorithm: options that differ from `OURS` and the problem.
-        pace: options that differ from `PACE`.
-        main: whether it is drawn bold.
+        algorithm: Options that differ from `OURS` and the problem.
+        pace: Options that differ from `PACE`.
+        main: Whether it is drawn bold.
     """
 
     method: str = "soft_q"

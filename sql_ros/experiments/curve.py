@@ -28,13 +28,13 @@ class Curve:
     `successes` is empty where the environment knows no success.
 
     Attributes:
-        steps: transitions collected in training.
-        returns: mean undiscounted return of the evaluation episodes.
-        successes: share of the evaluation episodes whose last `info` said is_success.
-        episodes: evaluated at each point.
-        updates: gradient steps made.
-        train_s: wall time of training without the evaluations [s].
-        train_cpu_s: processor time of training without the evaluations [s]; on a busy machine the
+        steps: Transitions collected in training.
+        returns: Mean undiscounted return of the evaluation episodes.
+        successes: Share of the evaluation episodes whose last `info` said is_success.
+        episodes: Evaluated at each point.
+        updates: Gradient steps made.
+        train_s: Wall time of training without the evaluations [s].
+        train_cpu_s: Processor time of training without the evaluations [s]; on a busy machine the
             more honest one.
     """
 
@@ -100,12 +100,12 @@ class CurveRecorder:
 
     Args:
         env: a second environment, for evaluation alone.
-        episodes: per evaluation; 0: none is made.
-        first: see `evaluate`.
+        episodes: Per evaluation; 0: none is made.
+        first: See `evaluate`.
 
     Attributes:
-        curve: the points so far.
-        clock: of the training.
+        curve: The points so far.
+        clock: Clock of the training.
     """
 
     def __init__(self, env: CheckedEnv, episodes: int, first: int = 0) -> None:
@@ -121,10 +121,10 @@ class CurveRecorder:
         """Evaluate and append a point.
 
         Args:
-            steps: transitions so far.
-            updates: gradient steps so far.
-            act: the policy.
-            between_steps: called after every step of an evaluation; what it raises ends this.
+            steps: Transitions so far.
+            updates: Gradient steps so far.
+            act: The policy.
+            between_steps: Called after every step of an evaluation; what it raises ends this.
 
         Raises:
             ConfigError: The environment gave something that it must not.
@@ -161,12 +161,12 @@ def evaluate(
     """Evaluate a policy in episodes with fixed seeds.
 
     Args:
-        env: for the episodes.
-        act: the policy.
-        episodes: at most.
-        first: if fewer than `PROMISING` of the first so many succeed the others are not tried; 0:
+        env: For the episodes.
+        act: The policy.
+        episodes: At most.
+        first: If fewer than `PROMISING` of the first so many succeed the others are not tried; 0:
             all are.
-        between_steps: called after every step; what it raises ends the evaluation.
+        between_steps: Called after every step; what it raises ends the evaluation.
 
     Raises:
         ConfigError: The environment gave something that it must not.
@@ -196,10 +196,10 @@ def play(
     """Run one episode.
 
     Args:
-        env: for the episode.
-        act: the policy.
-        seed: of the episode.
-        options: of the environment's reset.
+        env: For the episode.
+        act: The policy.
+        seed: Seed of the episode.
+        options: Options of the environment's reset.
 
     Yields:
         Observation (S,), reward and info of every state, the first with reward 0.

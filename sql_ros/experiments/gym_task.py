@@ -31,7 +31,7 @@ def make_env(
         env_id: A registered id, or `module:Id-v0` with a module that registers it. The module is
             looked for in the working folder first, then among the installed packages.
         wrap: Put around the environment, inside the adapter.
-        render_mode: Of the environment, e.g. "rgb_array".
+        render_mode: Render mode of the environment, e.g. "rgb_array".
 
     Raises:
         ConfigError: There is no such id or module, the environment cannot be built, or a learner

@@ -48,18 +48,18 @@ def train(
 
     Args:
         env_id: a Gymnasium id with Box observations and Box actions.
-        steps: transitions in the buffer at the end.
-        seed: of the environment, the networks and every draw.
+        steps: Transitions in the buffer at the end.
+        seed: Seed of the environment, the networks and every draw.
         algorithm: hyperparameters.
-        pace: warm-up (uniform actions), updates per transition, memory.
-        evaluate_every: transitions between two evaluations; the last step is always evaluated.
-        evaluation_episodes: per evaluation, deterministic mode, the same seeds each time; 0: none
+        pace: Warm-up (uniform actions), updates per transition, memory.
+        evaluate_every: Transitions between two evaluations; the last step is always evaluated.
+        evaluation_episodes: Per evaluation, deterministic mode, the same seeds each time; 0: none
             are made, but progress is told.
-        evaluate_first: see `curve.evaluate`.
-        progress: told after each evaluation; returning True ends the run.
-        wrap: put around each environment that is trained in.
-        prepare: called before the first step; may load what was saved.
-        envs: environments that are acted in at once, by one call of the sampling network.
+        evaluate_first: See `curve.evaluate`.
+        progress: Told after each evaluation; returning True ends the run.
+        wrap: Put around each environment that is trained in.
+        prepare: Called before the first step; may load what was saved.
+        envs: Environments that are acted in at once, by one call of the sampling network.
         noisy: Ornstein-Uhlenbeck noise is added to the actions.
         skilled: `prepare` loads a policy that acts from the first step on: no uniform actions.
 
@@ -90,12 +90,12 @@ class Training:
     """Environments, trainer and curve of one training; a context that closes the environments.
 
     Args:
-        env_id, seed, algorithm, pace, evaluation_episodes, evaluate_first, wrap, envs, noisy: see
+        env_id, seed, algorithm, pace, evaluation_episodes, evaluate_first, wrap, envs, noisy: See
             `train`.
 
     Attributes:
-        trainer: untrained; what was saved may be loaded before `run`.
-        recorder: of the curve, and of the time that training took.
+        trainer: Untrained; what was saved may be loaded before `run`.
+        recorder: Recorder of the curve, and of the time that training took.
 
     Raises:
         ConfigError: The environment cannot be made or has other spaces. Those made are closed.
@@ -146,12 +146,12 @@ class Training:
         """Train until the buffer has had `steps` transitions, or `progress` returns True.
 
         Args:
-            steps: transitions in the buffer at the end.
-            evaluate_every: transitions between two evaluations.
-            progress: told after each evaluation; returning True ends the training.
-            skilled: the loaded policy acts from the first step on: no uniform actions.
-            between_steps: called after every control step, also of evaluations; what it raises
-                ends the training.
+            steps: Transitions in the buffer at the end.
+            evaluate_every: Transitions between two evaluations.
+            progress: Told after each evaluation; returning True ends the training.
+            skilled: The loaded policy acts from the first step on: no uniform actions.
+            between_steps: Called after every control step, also of evaluations; what it raises ends
+                the training.
 
         Raises:
             ConfigError: An environment broke a rule.
@@ -180,11 +180,11 @@ class Walk:
     """Acts in environments: uniform actions in the warm-up, then samples of the learner's policy.
 
     Args:
-        envs: from `make_env`.
-        trainer: whose learner acts.
-        seed: of the first episodes and the uniform actions.
+        envs: From `make_env`.
+        trainer: Whose learner acts.
+        seed: Seed of the first episodes and the uniform actions.
         noisy: Ornstein-Uhlenbeck noise is added to the samples.
-        skilled: no uniform actions.
+        skilled: No uniform actions.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class OuNoise:
 
     Args:
         shape: (number of environments, A).
-        rng: Of the draws.
+        rng: Generator of the draws.
     """
 
     def __init__(self, shape: tuple[int, int], rng: np.random.Generator) -> None:

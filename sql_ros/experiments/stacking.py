@@ -67,14 +67,14 @@ class RunResult:
     """The content of the file of a run.
 
     Attributes:
-        method: key of `METHODS`.
-        seed: of the run.
-        overhead_s: robot time per episode beside its steps [s].
-        episode_steps: control steps of an episode.
-        control_rate_hz: of the task.
+        method: Key of `METHODS`.
+        seed: Seed of the run.
+        overhead_s: Robot time per episode beside its steps [s].
+        episode_steps: Control steps of an episode.
+        control_rate_hz: Control rate of the task [Hz].
         episodes: [transitions so far, success] of every training episode.
         curve: evaluations.
-        versions: of the packages that it was made with.
+        versions: Versions of the packages that it was made with.
     """
 
     method: str
@@ -129,12 +129,12 @@ def make_runs(
     """Make the runs that have no file yet; see `make_side_by_side`.
 
     Args:
-        out: folder of the experiment.
-        methods: keys of `METHODS`.
-        seeds: of the runs of each method.
-        steps: transitions per run at most.
-        evaluate_every: transitions between two evaluations.
-        jobs: worker processes.
+        out: Folder of the experiment.
+        methods: Keys of `METHODS`.
+        seeds: Seeds of the runs of each method.
+        steps: Transitions per run at most.
+        evaluate_every: Transitions between two evaluations.
+        jobs: Worker processes.
 
     Returns:
         A line for each failed run.
@@ -179,12 +179,12 @@ def make_run(
     """Make a run, and write its file and its policy.
 
     Args:
-        run: method and seed.
-        out: folder of the experiment.
-        steps: transitions at most; a run that has converged ends early.
-        evaluate_every: transitions between two evaluations.
-        overhead_s: from `measure_overhead`.
-        episodes: per evaluation.
+        run: Method and seed.
+        out: Folder of the experiment.
+        steps: Transitions at most; a run that has converged ends early.
+        evaluate_every: Transitions between two evaluations.
+        overhead_s: From `measure_overhead`.
+        episodes: Per evaluation.
 
     Returns:
         The milestones, as text.

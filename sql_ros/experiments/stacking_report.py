@@ -37,8 +37,8 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
     """Write stacking.json, stacking.png and report.md from the files in `out`/runs.
 
     Args:
-        out: folder of the experiment.
-        command: named in the report; None: that of this process.
+        out: Folder of the experiment.
+        command: Named in the report; None: that of this process.
 
     Returns:
         The content of stacking.json.
@@ -93,8 +93,8 @@ def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
     continued with its last value.
 
     Args:
-        runs: by method.
-        path: of the PNG.
+        runs: By method.
+        path: Path of the PNG.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for method, found in runs.items():

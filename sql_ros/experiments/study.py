@@ -32,10 +32,10 @@ class Case:
     """One run.
 
     Attributes:
-        contender: the method that learns, e.g. "sql".
-        variant: the environment or setting; "" if there is only one.
-        seed: of the run.
-        quick: whether it is the version of a few minutes.
+        contender: The method that learns, e.g. "sql".
+        variant: The environment or setting; "" if there is only one.
+        seed: Seed of the run.
+        quick: Whether it is the version of a few minutes.
     """
 
     contender: str
@@ -56,12 +56,12 @@ class Setting:
     Attributes:
         env: Gymnasium id.
         steps: transitions.
-        algorithm, pace: options of `AlgorithmConfig` and `TrainerConfig`.
-        envs: acted in at once.
-        noisy: with exploration noise.
-        skilled: see `gym_training.train`.
-        points: points of the curve.
-        evaluation_episodes: at each point.
+        algorithm, pace: Options of `AlgorithmConfig` and `TrainerConfig`.
+        envs: Acted in at once.
+        noisy: With exploration noise.
+        skilled: See `gym_training.train`.
+        points: Points of the curve.
+        evaluation_episodes: At each point.
     """
 
     env: str
@@ -84,9 +84,9 @@ class Setting:
         """Train from a seed.
 
         Args:
-            seed: of everything.
-            wrap: see `gym_training.train`.
-            prepare: see `gym_training.train`.
+            seed: Seed of everything.
+            wrap: See `gym_training.train`.
+            prepare: See `gym_training.train`.
         """
         kept: list[Trainer] = []
 
@@ -124,10 +124,10 @@ class Finding:
     """The result of an experiment.
 
     Attributes:
-        verdict: one of `VERDICTS`.
+        verdict: One of `VERDICTS`.
         text: Markdown, the results beside those of the paper.
-        figures: flat numbers.
-        pictures: files in the experiment's folder.
+        figures: Flat numbers.
+        pictures: Files in the experiment's folder.
     """
 
     verdict: str
@@ -141,14 +141,14 @@ class Experiment:
     """An experiment of a paper.
 
     Attributes:
-        name: of the command.
-        title: of its report.
-        paper: the figure that it repeats, and the result reported there.
-        seeds: in full, and in the quick version.
-        cases: returns the cases, by (seeds, quick).
-        run_case: runs a case in a worker process and returns a result in plain JSON values. It may
+        name: Name of the command.
+        title: Title of its report.
+        paper: The figure that it repeats, and the result reported there.
+        seeds: In full, and in the quick version.
+        cases: Returns the cases, by (seeds, quick).
+        run_case: Runs a case in a worker process and returns a result in plain JSON values. It may
             leave files in the folder of the experiment, its second argument.
-        report: returns the finding, by (results, folder), and draws its pictures into the folder.
+        report: Returns the finding, by (results, folder), and draws its pictures into the folder.
     """
 
     name: str
@@ -172,12 +172,12 @@ def conduct(
     """Run the cases that have no file, then write the report.
 
     Args:
-        experiment: the experiment.
-        out: its folder.
-        seeds: of the cases; none: as many as the experiment has.
-        jobs: worker processes of one thread each.
-        quick: whether it is the version of a few minutes.
-        report_only: whether the report is written without running any case.
+        experiment: The experiment.
+        out: Its folder.
+        seeds: Seeds of the cases; none: as many as the experiment has.
+        jobs: Worker processes of one thread each.
+        quick: Whether it is the version of a few minutes.
+        report_only: Whether the report is written without running any case.
 
     Raises:
         ConfigError: There is no run, a contender has none yet, or `out` holds runs of the other
@@ -217,8 +217,8 @@ def read_results(out: Path, quick: bool) -> dict[Case, dict[str, Any]]:
     """Return the results in a folder by case, in order.
 
     Args:
-        out: folder of the experiment.
-        quick: the version that is expected.
+        out: Folder of the experiment.
+        quick: The version that is expected.
 
     Raises:
         ConfigError: A run is of the other version.

@@ -40,7 +40,7 @@ class TrainFolder:
     it was.
 
     Args:
-        path: Of the folder; it is made if it is not there.
+        path: Path of the folder; it is made if it is not there.
         env_id: Gymnasium id, for the first line of the settings.
         configs: By section.
 
@@ -49,7 +49,7 @@ class TrainFolder:
         OSError: It cannot be made.
 
     Attributes:
-        path: Of the folder.
+        path: Path of the folder.
         saved: Transitions of the checkpoint that this session wrote last or began with, else 0.
     """
 
@@ -187,7 +187,7 @@ def check_folder(path: Path, *, resume: bool) -> None:
     """Check that a run may begin or go on in a folder; nothing is written.
 
     Args:
-        path: Of the folder.
+        path: Path of the folder.
         resume: Whether the run in it is resumed.
 
     Raises:

@@ -66,7 +66,7 @@ def settings(path: Path | None, words: list[str], given: Options) -> dict[str, C
         path: YAML with the sections `run`, `algorithm` and `trainer`, as a run leaves it; None:
             defaults.
         words: e.g. "algorithm.temperature=0.1".
-        given: options that are given by name.
+        given: Options that are given by name.
 
     Raises:
         ConfigError: A section or option is unknown, or a value does not fit or is not YAML.
@@ -83,9 +83,9 @@ def default_folder(env_id: str, path: Path | None, words: list[str], given: Opti
 
     Args:
         env_id: Gymnasium id.
-        path: see `settings`; of all options, only the algorithm's kind and the seed are used.
-        words: see `settings`.
-        given: see `settings`.
+        path: See `settings`; of all options, only the algorithm's kind and the seed are used.
+        words: See `settings`.
+        given: See `settings`.
 
     Raises:
         ConfigError: A section is unknown, or a value is not YAML.
@@ -100,9 +100,9 @@ def _values_by_section(path: Path | None, words: list[str], given: Options) -> O
     """Return the values of all options that are given, those that come last replacing the others.
 
     Args:
-        path: see `settings`.
-        words: see `settings`.
-        given: see `settings`.
+        path: See `settings`.
+        words: See `settings`.
+        given: See `settings`.
 
     Raises:
         ConfigError: A section is unknown, or a value is not YAML.
@@ -150,9 +150,9 @@ class Run:
 
     Args:
         env_id: Gymnasium id.
-        folder: of the run.
-        configs: from `settings`.
-        resume: go on from the newest checkpoint in it.
+        folder: Folder of the run.
+        configs: From `settings`.
+        resume: Go on from the newest checkpoint in it.
 
     Raises:
         ConfigError: The environment cannot be used, the folder has a run and `resume` is false or
@@ -348,8 +348,8 @@ def _report(env_id: str, figures: dict[str, float], pictures: dict[str, bool]) -
 
     Args:
         env_id: Gymnasium id.
-        figures: name to number.
-        pictures: whether there is a "curve" and a "clip".
+        figures: Name to number.
+        pictures: Whether there is a "curve" and a "clip".
     """
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     curve = "![curve](curve.png)\n" if pictures["curve"] else ""
@@ -368,9 +368,9 @@ def record(
 
     Args:
         env_id: Gymnasium id.
-        trainer: whose policy acts.
-        path: of the GIF.
-        between_steps: called after every step; what it raises ends the recording.
+        trainer: Whose policy acts.
+        path: Path of the GIF.
+        between_steps: Called after every step; what it raises ends the recording.
 
     Returns:
         Whether there is a clip: the environment, or this machine, may give no pictures.
@@ -404,12 +404,12 @@ def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
     """Draw the return over transitions.
 
     Args:
-        points: with "steps" and "returns".
-        title: of the picture.
-        path: of the PNG.
+        points: With "steps" and "returns".
+        title: Title of the picture.
+        path: Path of the PNG.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ImportError: Matplotlib is not installed.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.0, 3.6), constrained_layout=True)

@@ -34,14 +34,14 @@ def make_side_by_side(
     """Make the runs that have no file yet, and print a line for each one that ends.
 
     Args:
-        make: makes a run and writes its file; returns the text of its line. It is called in a
+        make: Makes a run and writes its file; returns the text of its line. It is called in a
             worker process, so it can be pickled.
-        runs: all of them.
-        is_made: returns whether the file of a run is there.
-        jobs: worker processes of one thread each.
-        name_of: returns the name of a run, for its line.
-        steps_of: returns the length of a run, to estimate the time left.
-        imports: modules that every worker imports at its start, before the clock of a run starts.
+        runs: All of them.
+        is_made: Returns whether the file of a run is there.
+        jobs: Worker processes of one thread each.
+        name_of: Returns the name of a run, for its line.
+        steps_of: Returns the length of a run, to estimate the time left.
+        imports: Modules that every worker imports at its start, before the clock of a run starts.
 
     Returns:
         A line for each failed run, with its exception. A failed run does not end the others.
@@ -85,9 +85,9 @@ def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> N
     """Write a JSON file that is there whole or not at all; its folder is made.
 
     Args:
-        path: of the file.
-        content: plain JSON values.
-        indent: spaces per level; None: one line.
+        path: Path of the file.
+        content: Plain JSON values.
+        indent: Spaces per level; None: one line.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content, indent=indent) + "\n")

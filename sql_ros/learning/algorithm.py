@@ -131,7 +131,7 @@ class AlgorithmConfig(Config):
         """Check the ranges of the options, and that they fit together.
 
         Raises:
-            ConfigError: they do not.
+            ConfigError: They do not.
         """
         super().__post_init__()
         if not self.hidden_sizes:

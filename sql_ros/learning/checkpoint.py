@@ -44,16 +44,16 @@ def save_checkpoint(
     `KEPT_CHECKPOINTS` remain.
 
     Args:
-        folder: of the checkpoints of one run; it is created if it is missing.
-        step: transitions so far, the name of the checkpoint.
-        state: nested dicts and lists of tensors and plain JSON values.
-        manifest: plain JSON values kept beside the state.
+        folder: Folder of the checkpoints of one run; it is created if it is missing.
+        step: Transitions so far, the name of the checkpoint.
+        state: Nested dicts and lists of tensors and plain JSON values.
+        manifest: Plain JSON values kept beside the state.
 
     Returns:
         The folder of the checkpoint.
 
     Raises:
-        CheckpointError: the folder cannot be written; the older checkpoints are still there.
+        CheckpointError: The folder cannot be written; the older checkpoints are still there.
     """
     tensors: dict[str, Tensor] = {}
     tree = _extract_tensors(state, "", tensors)
@@ -94,7 +94,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         Its state and its manifest, as they were given to `save_checkpoint`.
 
     Raises:
-        CheckpointError: no checkpoint is sound; the message names the fault of each.
+        CheckpointError: No checkpoint is sound; the message names the fault of each.
     """
     return newest_sound(folder, _read_checkpoint)
 
@@ -118,9 +118,9 @@ def _extract_tensors(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Convert a tree with tensors to JSON values, and collect the tensors.
 
     Args:
-        node: nested dicts, lists and tuples of tensors and plain JSON values.
-        name: of the node: the keys from the root to it, joined by dots.
-        tensors: the tensors are added here, under their names.
+        node: Nested dicts, lists and tuples of tensors and plain JSON values.
+        name: Name of the node: the keys from the root to it, joined by dots.
+        tensors: The tensors are added here, under their names.
 
     Returns:
         Nested dicts, each with one key that names the type of its node: "tensor" (its name),

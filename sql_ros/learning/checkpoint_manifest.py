@@ -52,14 +52,14 @@ def newest_sound(folder: Path, read: Callable[[Path], T]) -> T:
 
     Args:
         folder: `checkpoints/` of a run.
-        read: reads the folder of one checkpoint, and raises OSError or one of `DECODE_ERRORS` where
+        read: Reads the folder of one checkpoint, and raises OSError or one of `DECODE_ERRORS` where
             it is damaged.
 
     Returns:
         The result of `read`.
 
     Raises:
-        CheckpointError: no checkpoint is sound; the message names the fault of each.
+        CheckpointError: No checkpoint is sound; the message names the fault of each.
     """
     faults: list[str] = []
     for path in reversed(checkpoints(folder)):
@@ -79,7 +79,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Read the manifest of a checkpoint, and compare manifest and state with their SHA-256.
 
     Args:
-        path: folder of the checkpoint.
+        path: Folder of the checkpoint.
 
     Returns:
         The manifest, see `Trainer.save`.
@@ -112,10 +112,10 @@ def stored_transitions(checkpoint: Path) -> int:
     """Return the number of transitions in a checkpoint, by the header of its state.
 
     Args:
-        checkpoint: its folder.
+        checkpoint: Its folder.
 
     Raises:
-        OSError, ValueError, KeyError: the header cannot be read.
+        OSError, ValueError, KeyError: The header cannot be read.
     """
     with (checkpoint / STATE).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -129,12 +129,12 @@ def check_interface(manifest: dict[str, Any], spec: TaskSpec, folder: Path) -> N
     """Check that a checkpoint belongs to a task.
 
     Args:
-        manifest: of the checkpoint.
-        spec: of the task.
-        folder: named in the error.
+        manifest: Manifest of the checkpoint.
+        spec: Interface of the task.
+        folder: Named in the error.
 
     Raises:
-        CheckpointError: it belongs to another task, or to other settings of this one.
+        CheckpointError: It belongs to another task, or to other settings of this one.
     """
     if manifest["spec"] != spec.to_json():
         differences = spec.differences(json.loads(manifest["spec"]))
@@ -147,15 +147,15 @@ def changed_options(
     """Compare the options with those of a checkpoint.
 
     Args:
-        manifest: of the checkpoint.
-        algorithm: the options now.
-        folder: named in the error.
+        manifest: Manifest of the checkpoint.
+        algorithm: The options now.
+        folder: Named in the error.
 
     Returns:
         A text about each option that differs from the checkpoint.
 
     Raises:
-        CheckpointError: an option of `NETWORK_OPTIONS` differs. It is checked because parameters
+        CheckpointError: An option of `NETWORK_OPTIONS` differs. It is checked because parameters
             would fit into some other networks, too.
     """
     before = dict(manifest.get("algorithm", {}))
@@ -183,12 +183,12 @@ def check_capacity(stored: int, capacity: int, folder: Path) -> None:
     """Check that the transitions of a checkpoint fit into the replay buffer.
 
     Args:
-        stored: transitions in the checkpoint.
-        capacity: of the replay buffer, in transitions.
-        folder: named in the error.
+        stored: Transitions in the checkpoint.
+        capacity: Capacity of the replay buffer, in transitions.
+        folder: Named in the error.
 
     Raises:
-        CheckpointError: they do not fit.
+        CheckpointError: They do not fit.
     """
     if stored > capacity:
         raise CheckpointError(

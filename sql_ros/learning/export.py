@@ -29,9 +29,9 @@ def export_policy(
     The metadata contain everything that an actor must check.
 
     Args:
-        learner: its sampling network and its target Q-networks are exported.
-        spec: of the task; it is part of the metadata.
-        version: number of the policy in its run, from 1.
+        learner: Its sampling network and its target Q-networks are exported.
+        spec: Interface of the task; it is part of the metadata.
+        version: Number of the policy in its run, from 1.
         lineage: SHA-256 of the weights of the policy before, "" for the first.
 
     Returns:
@@ -54,16 +54,16 @@ def export_composition(
     """Export several skills as one policy by the weighted sum of their Q, see `Composed`.
 
     Args:
-        learners: of the skills; of one temperature, and of tasks with the same sizes of observation
-            and action.
-        weights: of each Q.
-        spec: of the composed task.
+        learners: Learners of the skills; of one temperature, and of tasks with the same sizes of
+            observation and action.
+        weights: Weights of each Q.
+        spec: Interface of the composed task.
 
     Returns:
         The file's bytes.
 
     Raises:
-        ConfigError: the skills do not fit together.
+        ConfigError: The skills do not fit together.
     """
     acting = compose(learners, weights, spec)
     updates = sum(learner.updates for learner in learners)
@@ -76,7 +76,7 @@ def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpe
     """Compose skills to a module that acts in this process, see `export_composition`.
 
     Raises:
-        ConfigError: the skills do not fit together.
+        ConfigError: The skills do not fit together.
     """
     if len(learners) < 2 or len(weights) != len(learners):
         raise ConfigError(
@@ -118,11 +118,11 @@ def write_policy(
     """Export any module that acts as ONNX.
 
     Args:
-        acting: on the CPU: observation (1, S), noise (K, noise size) -> action (K, A) in [-1, 1],
-            q (K,).
-        noise_size: standard normal numbers per action.
-        spec: of the task; it is part of the metadata.
-        version: as in `policy.runtime.PolicyInfo`, like the arguments below.
+        acting: On the CPU: observation (1, S), noise (K, noise size) -> action (K, A) in [-1, 1], q
+            (K,).
+        noise_size: Standard normal numbers per action.
+        spec: Interface of the task; it is part of the metadata.
+        version: As in `policy.runtime.PolicyInfo`, like the arguments below.
         updates: made.
         temperature: alpha.
         lineage: SHA-256 of the weights of the policy before.

@@ -22,8 +22,8 @@ class ActingMlp(nn.Module):
     """One member of a `StateActionNetwork`; the scaling of the state is part of the first layer.
 
     Args:
-        network: whose weights are copied.
-        member: index of the member.
+        network: Whose weights are copied.
+        member: Index of the member.
     """
 
     def __init__(self, network: StateActionNetwork, member: int) -> None:
@@ -54,7 +54,7 @@ class ActingMixture(nn.Module):
     Its latents are in units of sqrt 2, for `squash_scaled`.
 
     Args:
-        network: whose weights are copied.
+        network: Whose weights are copied.
     """
 
     def __init__(self, network: MixtureNetwork) -> None:
@@ -135,7 +135,7 @@ class ActingStein(nn.Module):
     Its latents are in units of sqrt 2, for `squash_scaled`.
 
     Args:
-        network: whose weights are copied.
+        network: Whose weights are copied.
     """
 
     def __init__(self, network: SamplingNetwork) -> None:
@@ -157,8 +157,8 @@ class Candidates(nn.Module):
     """A sampler with its Q: observation (1, S), noise (K, noise size) -> action (K, A), q (K,).
 
     Args:
-        sampler: whose weights are copied.
-        q: the target networks: the slow copy ranks candidates more steadily from one policy to the
+        sampler: Whose weights are copied.
+        q: The target networks: the slow copy ranks candidates more steadily from one policy to the
             next.
     """
 
@@ -208,10 +208,10 @@ class Composed(nn.Module):
     kept.
 
     Args:
-        skills: as they act; of the same observation and action.
-        weights: of their Q. A sum of 1 (the mean, [C18]) keeps the temperature; the authors' code
-            has 1 for each skill.
-        noise_sizes: of their samplers.
+        skills: As they act; of the same observation and action.
+        weights: Weights of their Q. A sum of 1 (the mean, [C18]) keeps the temperature; the
+            authors' code has 1 for each skill.
+        noise_sizes: Noise sizes of their samplers.
         action_size: A.
     """
 
@@ -270,7 +270,7 @@ class WithMean(nn.Module):
     its Q (1,).
 
     Args:
-        acting: draws the actions.
+        acting: Draws the actions.
     """
 
     def __init__(self, acting: Candidates | Composed) -> None:

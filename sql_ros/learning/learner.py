@@ -63,19 +63,19 @@ class Learner:
     """Q-networks, their target and the sampling network, with the optimisers that train them.
 
     Attributes:
-        q: the Q-networks.
-        q_target: their slow copy, with which V is estimated.
-        sampler: the sampling network.
-        updates: steps made.
+        q: The Q-networks.
+        q_target: Their slow copy, with which V is estimated.
+        sampler: The sampling network.
+        updates: Steps made.
 
     Args:
-        config: the hyperparameters.
-        scaling: of the observations, (S,).
+        config: The hyperparameters.
+        scaling: Scaling of the observations, (S,).
         action_size: A.
-        seed: of the weights and of every random draw in `step`.
+        seed: Seed of the weights and of every random draw in `step`.
 
     Raises:
-        ConfigError: the device is "cuda" and this torch finds none.
+        ConfigError: The device is "cuda" and this torch finds none.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class Learner:
 
         Args:
             observation: (B, S).
-            proposal: for these states.
+            proposal: For these states.
 
         Returns:
             Q and the log density of the actions where it was evaluated, both (B, N, K / N).

@@ -24,7 +24,7 @@ def soft_value(q: Tensor, log_density: Tensor, temperature: Temperature) -> Tens
     Args:
         q: Q at K actions of a proposal, (B, K), or of N networks, each at actions of its own,
             (B, N, K).
-        log_density: log density of the proposal at these actions, shaped like q.
+        log_density: Log density of the proposal at these actions, shaped like q.
         temperature: alpha > 0.
 
     Returns:
@@ -43,8 +43,8 @@ def importance_weights(q: Tensor, log_density: Tensor, temperature: Temperature)
     The mean of a function under exp(Q / alpha) / Z is its weighted mean over the actions.
 
     Args:
-        q: as in `soft_value`, (B, K) or (B, N, K).
-        log_density: as in `soft_value`, shaped like q.
+        q: As in `soft_value`, (B, K) or (B, N, K).
+        log_density: As in `soft_value`, shaped like q.
         temperature: alpha > 0.
 
     Returns:
@@ -60,7 +60,7 @@ def boltzmann_entropy(
     """Estimate the differential entropy of the policy pi = exp((Q - V) / alpha) on the box [nats].
 
     Args:
-        q: as in `soft_value`, (B, K) or (B, N, K).
+        q: As in `soft_value`, (B, K) or (B, N, K).
         value: `soft_value` of q, (B,) or (B, N).
         weights: `importance_weights` of q, shaped like q.
         temperature: alpha > 0.
@@ -135,7 +135,7 @@ def q_gradient(q: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
     The parameters of Q get no gradient.
 
     Args:
-        q: maps actions (B, K, A) to (B, K).
+        q: Maps actions (B, K, A) to (B, K).
         latent: u, (B, K, A).
 
     Returns:
@@ -151,7 +151,7 @@ def latent_score(q: Callable[[Tensor], Tensor], latent: Tensor, temperature: Tem
     Jacobian of the squash, which is a standard normal density.
 
     Args:
-        q: maps actions (B, K, A) to (B, K).
+        q: Maps actions (B, K, A) to (B, K).
         latent: u, (B, K, A).
         temperature: alpha > 0.
 
@@ -201,7 +201,7 @@ def stein_loss(
             updated ([SQL17] App. C.1).
         fixed_count: K >= 2.
         temperature: alpha > 0.
-        per_dimension: use a kernel bandwidth per dimension.
+        per_dimension: Use a kernel bandwidth per dimension.
     """
     with torch.no_grad():
         fixed = sampler(observation, noise[:, :fixed_count])  # (B, K, A)

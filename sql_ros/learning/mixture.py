@@ -116,11 +116,11 @@ class MixtureNetwork(StateActionNetwork):
     mass of a mode far from the others.
 
     Args:
-        scaling: of the observation, (S,).
+        scaling: Scaling of the observation, (S,).
         action_size: A.
-        hidden_sizes: width of each hidden layer, H.
+        hidden_sizes: Width of each hidden layer, H.
         components: Gaussians per state, C.
-        generator: source of the initial weights.
+        generator: Source of the initial weights.
     """
 
     def __init__(

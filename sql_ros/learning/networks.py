@@ -25,13 +25,13 @@ class StateActionNetwork(nn.Module):
     """N independent ReLU networks on states and K vectors per state.
 
     Args:
-        scaling: of the state, (S,).
-        vector_size: size of the vector beside the state, an action or noise, A; 0: the state alone.
-        hidden_sizes: width of each hidden layer, H.
-        output_size: components of the output, O.
-        generator: source of the initial weights.
-        members: number of networks, N.
-        layer_norm: normalise each hidden layer before its ReLU.
+        scaling: Scaling of the state, (S,).
+        vector_size: Size of the vector beside the state, an action or noise, A; 0: the state alone.
+        hidden_sizes: Width of each hidden layer, H.
+        output_size: Components of the output, O.
+        generator: Source of the initial weights.
+        members: Number of networks, N.
+        layer_norm: Normalise each hidden layer before its ReLU.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class StateActionNetwork(nn.Module):
 
         Args:
             state: (B, S).
-            vector: actions or noise, (B, K, A).
-            frozen: treat the weights as constants.
+            vector: Actions or noise, (B, K, A).
+            frozen: Treat the weights as constants.
 
         Returns:
             (N, B, K, O).
@@ -94,12 +94,12 @@ class SamplingNetwork(StateActionNetwork):
     apart were then both found in one of three seeds, with W in all three.
 
     Args:
-        scaling: of the observation, (S,).
+        scaling: Scaling of the observation, (S,).
         action_size: A, also the size of the noise.
-        hidden_sizes: width of each hidden layer, H.
-        generator: source of the initial weights.
-        skip: add W xi.
-        deterministic: start with zero weights for the noise. They stay zero while the network is
+        hidden_sizes: Width of each hidden layer, H.
+        generator: Source of the initial weights.
+        skip: Add W xi.
+        deterministic: Start with zero weights for the noise. They stay zero while the network is
             trained with zero noise, because their gradient is then zero.
     """
 
@@ -134,12 +134,12 @@ class TwinQ(StateActionNetwork):
     A departure from [SQL17], as in the authors' 2018 port.
 
     Args:
-        scaling: of the observation, (S,).
+        scaling: Scaling of the observation, (S,).
         action_size: A.
-        hidden_sizes: width of each hidden layer, H.
-        count: number of networks, N.
-        generator: source of the initial weights.
-        layer_norm: normalise each hidden layer before its ReLU.
+        hidden_sizes: Width of each hidden layer, H.
+        count: Number of networks, N.
+        generator: Source of the initial weights.
+        layer_norm: Normalise each hidden layer before its ReLU.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class TwinQ(StateActionNetwork):
         Args:
             observation: (B, S).
             action: (B, K, A).
-            frozen: treat the weights as constants.
+            frozen: Treat the weights as constants.
 
         Returns:
             (N, B, K).
@@ -196,7 +196,7 @@ class TwinQ(StateActionNetwork):
         Args:
             observation: (B, S).
             action: (B, K, A).
-            frozen: treat the weights as constants; the gradient by the actions remains.
+            frozen: Treat the weights as constants; the gradient by the actions remains.
 
         Returns:
             (B, K).

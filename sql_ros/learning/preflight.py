@@ -22,12 +22,12 @@ def check_training(
     """Check memory and disk, and the run to resume; nothing is written.
 
     Args:
-        folder: of the run.
-        spec: of the task.
-        algorithm: options of the learner.
-        trainer: options of the trainer.
-        most_transitions: at which the run ends; 0: no limit.
-        resume: whether the run in the folder is resumed.
+        folder: Folder of the run.
+        spec: Interface of the task.
+        algorithm: Options of the learner.
+        trainer: Options of the trainer.
+        most_transitions: At which the run ends; 0: no limit.
+        resume: Whether the run in the folder is resumed.
 
     Raises:
         ConfigError: Memory or disk are too small, or there is no run to resume.

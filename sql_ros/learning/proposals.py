@@ -35,7 +35,7 @@ def uniform_proposal(
         batch: B.
         count: K.
         action_size: A.
-        generator: source of randomness.
+        generator: Source of randomness.
 
     Returns:
         Latents (B, K, A) and the log density of their actions (B, K).
@@ -50,8 +50,8 @@ def with_uniform_floor(log_density: Tensor, share: float, action_size: int) -> T
     The floor bounds every importance weight.
 
     Args:
-        log_density: of the proposal, any shape.
-        share: weight of the uniform density, in (0, 1].
+        log_density: Log density of the proposal, any shape.
+        share: Weight of the uniform density, in (0, 1].
         action_size: A.
 
     Returns:
@@ -73,10 +73,10 @@ def mixture_proposal(
     seven dimensions when Q is sharp.
 
     Args:
-        mixture: the sampler's distribution in each state.
+        mixture: The sampler's distribution in each state.
         noise: xi, standard normal, (B, K, A + 1).
-        uniform_count: uniform actions per state, U >= 1.
-        generator: of the uniform actions.
+        uniform_count: Uniform actions per state, U >= 1.
+        generator: Generator of the uniform actions.
 
     Returns:
         Latents (B, K + U, A); the log density of their actions under the proposal (B, K + U); and a
@@ -103,9 +103,9 @@ def particle_proposal(
     the mixture of all these normals and the uniform density.
 
     Args:
-        centre: latents of the sampling network, (B, K, A).
-        uniform_count: uniform actions per state, U >= 1.
-        generator: source of randomness.
+        centre: Latents of the sampling network, (B, K, A).
+        uniform_count: Uniform actions per state, U >= 1.
+        generator: Source of randomness.
 
     Returns:
         Latents (B, K + U, A) and the log density of their actions (B, K + U).

@@ -35,13 +35,13 @@ class ReplayBuffer:
     Its memory is reserved at construction, and becomes resident as the buffer fills.
 
     Attributes:
-        capacity: most transitions.
-        size: transitions in the buffer.
-        added: transitions since the beginning of the run, those that were overwritten included.
-        next_row: index of the row that the next transition takes.
+        capacity: Most transitions.
+        size: Transitions in the buffer.
+        added: Transitions since the beginning of the run, those that were overwritten included.
+        next_row: Index of the row that the next transition takes.
 
     Args:
-        capacity: most transitions.
+        capacity: Most transitions.
         observation_size: S.
         action_size: A.
     """
@@ -97,12 +97,12 @@ class ReplayBuffer:
         """Replace the content by that of a checkpoint.
 
         Args:
-            arrays: result of `arrays` when the checkpoint was written.
-            added: its value then.
-            next_row: its value then; None: derived from `added`, for a capacity that never changed.
+            arrays: Result of `arrays` when the checkpoint was written.
+            added: Its value then.
+            next_row: Its value then; None: derived from `added`, for a capacity that never changed.
 
         Raises:
-            CheckpointError: the checkpoint has more transitions than fit, or other dimensions.
+            CheckpointError: The checkpoint has more transitions than fit, or other dimensions.
         """
         size = len(arrays["reward"])
         row = (added if next_row is None else next_row) % max(size, 1)

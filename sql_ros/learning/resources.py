@@ -19,7 +19,7 @@ def memory_available(root: Path = Path("/")) -> int:
     """Return the memory available to new processes, under the limits of control groups [bytes].
 
     Args:
-        root: of the file system; tests give another.
+        root: Root of the file system; tests give another.
     """
     return min([_machine_available(root), *_free_in_control_groups(root)])
 
@@ -31,12 +31,12 @@ def check_memory(spec: TaskSpec, capacity: int, available: int) -> None:
     the full size is checked, twice: a checkpoint is written from a copy.
 
     Args:
-        spec: of the task.
-        capacity: of the replay buffer, in transitions.
-        available: memory [bytes].
+        spec: Interface of the task.
+        capacity: Capacity of the replay buffer, in transitions.
+        available: Memory [bytes].
 
     Raises:
-        ConfigError: it does not fit.
+        ConfigError: It does not fit.
     """
     row = bytes_per_transition(spec.observation_size, spec.action_size)
     needed = COPIES_IN_MEMORY * capacity * row
@@ -53,9 +53,9 @@ def disk_needed(spec: TaskSpec, capacity: int, most_transitions: int) -> int:
     """Return the disk space of a training: its checkpoints, and the files of a session [bytes].
 
     Args:
-        spec: of the task.
-        capacity: of the replay buffer, in transitions.
-        most_transitions: transitions after which the run ends; 0: no limit.
+        spec: Interface of the task.
+        capacity: Capacity of the replay buffer, in transitions.
+        most_transitions: Transitions after which the run ends; 0: no limit.
     """
     transitions = min(capacity, most_transitions) if most_transitions else capacity
     row = bytes_per_transition(spec.observation_size, spec.action_size)
@@ -68,11 +68,11 @@ def check_disk(folder: Path, needed: int) -> None:
     The space of checkpoints in the folder counts as free, because they will be replaced.
 
     Args:
-        folder: of the run; it need not exist yet.
-        needed: result of `disk_needed` [bytes].
+        folder: Folder of the run; it need not exist yet.
+        needed: Result of `disk_needed` [bytes].
 
     Raises:
-        ConfigError: there is not enough.
+        ConfigError: There is not enough.
     """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -112,11 +112,11 @@ def _free_in_ancestors(mount: Path, path: str, limit: str, usage: str, cache: st
     """Return the memory left in a control group and in those above it that have a limit [bytes].
 
     Args:
-        mount: folder of the root group.
-        path: of the group under `mount`.
-        limit: name of the file with the limit.
-        usage: name of the file with the memory in use.
-        cache: name of the statistic of the cached files, which the kernel frees on demand.
+        mount: Folder of the root group.
+        path: Path of the group under `mount`.
+        limit: Name of the file with the limit.
+        usage: Name of the file with the memory in use.
+        cache: Name of the statistic of the cached files, which the kernel frees on demand.
     """
     group = mount / path.strip("/")
     free = []

@@ -31,7 +31,7 @@ def check_has_run(folder: Path) -> None:
     """Check that a run folder has a training that can be resumed.
 
     Raises:
-        ConfigError: there is no such folder, or no training in it.
+        ConfigError: There is no such folder, or no training in it.
     """
     if not folder.is_dir():
         others = folder.parent.iterdir() if folder.parent.is_dir() else ()
@@ -48,14 +48,14 @@ def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capac
     """Check everything that a learner checks when it resumes a run.
 
     Args:
-        folder: of the run.
-        spec: of the task.
-        algorithm: the options now.
-        capacity: of the replay buffer now, in transitions.
+        folder: Folder of the run.
+        spec: Interface of the task.
+        algorithm: The options now.
+        capacity: Capacity of the replay buffer now, in transitions.
 
     Raises:
-        ConfigError: there is no run.
-        CheckpointError: no checkpoint is sound, or it is of another task, of other networks, or has
+        ConfigError: There is no run.
+        CheckpointError: No checkpoint is sound, or it is of another task, of other networks, or has
             too many transitions.
     """
     check_has_run(folder)
@@ -83,11 +83,11 @@ def check_arm(folder: Path, *, real_arm: bool) -> None:
     A run whose folder does not name the kind of arm is accepted with a warning.
 
     Args:
-        folder: of the run to resume.
-        real_arm: whether the arm of this start is real.
+        folder: Folder of the run to resume.
+        real_arm: Whether the arm of this start is real.
 
     Raises:
-        ConfigError: the run is of the other kind of arm.
+        ConfigError: The run is of the other kind of arm.
     """
     recorded = arm_of_run(folder)
     if recorded is None:
@@ -111,7 +111,7 @@ def task_of_run(folder: Path) -> str:
     """Return the task of a run: as given to its stack, or by its checkpoint; "" if unknown.
 
     Raises:
-        CheckpointError: no checkpoint is sound.
+        CheckpointError: No checkpoint is sound.
     """
     task = read_run(folder).get("task")
     if isinstance(task, str) and task:

@@ -24,7 +24,7 @@ def rbf_kernel(
     Args:
         fixed: (B, K, A), K >= 2.
         updated: (B, M, A).
-        per_dimension: use one bandwidth per dimension instead of one per state.
+        per_dimension: Use one bandwidth per dimension instead of one per state.
 
     Returns:
         The kernel (B, K, M) and the bandwidth h, (B, 1, A) with `per_dimension`, otherwise
@@ -53,10 +53,10 @@ def stein_direction(
     q is the density of the particles, p the target density.
 
     Args:
-        score: gradient of log p at the fixed particles, (B, K, A).
-        fixed: samples of the present q, (B, K, A).
-        updated: particles at which the direction is evaluated, (B, M, A).
-        per_dimension: see `rbf_kernel`.
+        score: Gradient of log p at the fixed particles, (B, K, A).
+        fixed: Samples of the present q, (B, K, A).
+        updated: Particles at which the direction is evaluated, (B, M, A).
+        per_dimension: See `rbf_kernel`.
 
     Returns:
         (B, M, A). For p = exp(Q / alpha) this is the Delta f of [SQL17] Eq. 13 divided by alpha.

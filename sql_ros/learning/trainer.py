@@ -37,16 +37,16 @@ class Trainer:
     """Owner of the replay buffer and the learner; used by one thread only.
 
     Attributes:
-        replay: the replay buffer.
-        learner: the networks and their optimisers.
-        metrics: scalars of a recent update by name, and the temperature; empty before the first.
-        policy_version: of the last exported policy; 0: none yet.
+        replay: The replay buffer.
+        learner: The networks and their optimisers.
+        metrics: Scalars of a recent update by name, and the temperature; empty before the first.
+        policy_version: Policy version of the last exported policy; 0: none yet.
 
     Args:
-        spec: of the task.
-        config: pace of the updates and size of the replay buffer.
-        algorithm: hyperparameters of soft Q-learning.
-        seed: of weights, draws from the buffer and proposals.
+        spec: Interface of the task.
+        config: Pace of the updates and size of the replay buffer.
+        algorithm: Hyperparameters of soft Q-learning.
+        seed: Seed of weights, draws from the buffer and proposals.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Trainer:
         """Write a checkpoint, see `sql_ros.learning.checkpoint`.
 
         Args:
-            folder: of the checkpoints of the run.
-            extra: plain JSON that `load` returns, e.g. sequence numbers.
+            folder: Folder of the checkpoints of the run.
+            extra: Plain JSON that `load` returns, e.g. sequence numbers.
 
         Returns:
             The folder of the checkpoint.
 
         Raises:
-            CheckpointError: the folder cannot be written, or the networks are not finite; the
+            CheckpointError: The folder cannot be written, or the networks are not finite; the
                 checkpoints that are there stay.
         """
         state = {
@@ -161,7 +161,7 @@ class Trainer:
         """Write a checkpoint of the networks alone, for `load_learner`; return its folder.
 
         Raises:
-            CheckpointError: the folder cannot be written.
+            CheckpointError: The folder cannot be written.
         """
         manifest = {"spec": self.spec.to_json(), "algorithm": self.learner.config.as_dict()}
         return save_checkpoint(
@@ -175,13 +175,13 @@ class Trainer:
         another pace, earlier transitions and updates do not count towards it.
 
         Args:
-            folder: of the checkpoints of the run.
+            folder: Folder of the checkpoints of the run.
 
         Returns:
             `extra`, as it was given to `save`.
 
         Raises:
-            CheckpointError: no checkpoint is sound, or it belongs to another task or to other
+            CheckpointError: No checkpoint is sound, or it belongs to another task or to other
                 networks.
         """
         state, manifest = load_checkpoint(folder)
@@ -232,13 +232,13 @@ def load_learner(folder: Path) -> tuple[Learner, TaskSpec]:
     """Load the learner of the newest sound checkpoint in a folder, on the CPU.
 
     Args:
-        folder: of checkpoints, with or without a replay buffer.
+        folder: Folder of checkpoints, with or without a replay buffer.
 
     Returns:
         The learner and the interface of its task.
 
     Raises:
-        CheckpointError: no checkpoint is sound.
+        CheckpointError: No checkpoint is sound.
     """
     state, manifest = load_checkpoint(folder)
     try:

@@ -17,7 +17,7 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
     Training episodes and evaluations are drawn as separate curves.
 
     Args:
-        progress: Of the run.
+        progress: Progress of the run.
         path: PNG file to write.
         title: Above the picture.
 

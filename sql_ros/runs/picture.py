@@ -104,7 +104,7 @@ def _add_sphere(
 
     Args:
         mujoco: The module.
-        scene: Of the renderer.
+        scene: Scene of the renderer.
         point: Its centre (3,) [m].
         radius_m: Its radius [m].
         colour: Red, green, blue and opacity, from 0 to 1.

@@ -69,9 +69,9 @@ def write_report(
     Args:
         run_dir: Run folder.
         task: The task.
-        progress: Of the run.
+        progress: Progress of the run.
         policy: The policy in policy.onnx; None: the run ended before there was one.
-        evaluation: Of this policy; None: it was not evaluated.
+        evaluation: Evaluation of this policy; None: it was not evaluated.
         command: Command that repeats the run.
         seed: Seed of the run.
         evaluation_seed: Seed of the evaluation episodes.
@@ -125,8 +125,8 @@ def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str
     is simulated, `simulated_*`.
 
     Args:
-        progress: Of the run.
-        evaluation: Of the policy; None: it was not evaluated.
+        progress: Progress of the run.
+        evaluation: Evaluation of the policy; None: it was not evaluated.
     """
     episodes = len(progress.episodes)
     successes = progress.successes

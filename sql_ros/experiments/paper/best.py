@@ -16,12 +16,12 @@ class BestSoFar:
     """Records the best value of an info so far, over all environments of a run.
 
     Args:
-        key: of `info`.
-        better: max or min.
+        key: Key of `info`.
+        better: Max or min.
 
     Attributes:
-        steps: transitions at which the best value changed.
-        best: the best value from then on.
+        steps: Transitions at which the best value changed.
+        best: The best value from then on.
     """
 
     def __init__(self, key: str, better: Callable[[float, float], float]) -> None:
@@ -115,7 +115,7 @@ class DiscountedReturns:
 
         Args:
             steps: transitions.
-            window: transitions before each, in which an episode counts if it ended; without any,
+            window: Transitions before each, in which an episode counts if it ended; without any,
                 the last episode before counts.
         """
         made, totals = np.array(self._ends).T

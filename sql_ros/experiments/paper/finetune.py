@@ -86,8 +86,8 @@ def pretrained(out: Path, case: Case) -> Path:
     """Return the folder of the networks that a case of the experiment `pretrain` left.
 
     Args:
-        out: folder of this experiment; that of `pretrain` is beside it.
-        case: of `pretrain`.
+        out: Folder of this experiment; that of `pretrain` is beside it.
+        case: Case of `pretrain`.
 
     Raises:
         ConfigError: The case has not been run there.
@@ -106,8 +106,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Compare the discounted returns over the transitions, by start and course.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if on every course soft Q-learning's start learns fastest in

@@ -119,8 +119,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Count the runs that come nearer to the target than the dead end.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if every run of soft Q-learning does and not every quadruped

@@ -116,8 +116,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Report shares and entropy of every seed.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if soft Q-learning reaches each goal in a share within

@@ -109,8 +109,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Compare the distance and the spread of directions, by alpha.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if with `MAIN` the robot walks three times as far as with

@@ -137,9 +137,9 @@ def evaluate(
     """Evaluate a policy in episodes with fixed seeds.
 
     Args:
-        task: whose reward is summed up.
-        act: the policy.
-        visit: called with the observations (T, S) of each episode.
+        task: Whose reward is summed up.
+        act: The policy.
+        visit: Called with the observations (T, S) of each episode.
 
     Returns:
         Means over the episodes: "x" and "y", the distances at the end along the axes [m],

@@ -94,8 +94,8 @@ def _text(finding: dict[str, Any], name: str) -> str:
     """Return the text of a finding with its links changed for the folder above.
 
     Args:
-        finding: content of finding.json.
-        name: of its folder.
+        finding: Content of finding.json.
+        name: Name of its folder.
     """
     text: str = finding["text"]
     return re.sub(

@@ -96,8 +96,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Count the runs that cross the line, in training and by the policy at the end.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if every run of soft Q-learning crosses the line and ends

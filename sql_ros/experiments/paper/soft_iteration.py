@@ -95,8 +95,8 @@ def _gradient(mdp: FiniteMdp, best: FloatArray) -> list[float]:
     """Ascend the mean objective over softmax logits by its exact gradient.
 
     Args:
-        mdp: the problem.
-        best: optimal value of every state (X,).
+        mdp: The problem.
+        best: Optimal value of every state (X,).
 
     Returns:
         Distances to the optimum, means over the states, `SWEEPS` of them.
@@ -125,8 +125,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Report contraction, fixed points, and the gap of the greedy explorer.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if the three soft algorithms agree, the error contracts by

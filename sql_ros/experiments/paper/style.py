@@ -22,9 +22,9 @@ def panels(
     """Return a figure and its axes (rows, columns).
 
     Args:
-        columns: of panels.
-        rows: of panels.
-        size: of a panel [in].
+        columns: Columns of panels.
+        rows: Rows of panels.
+        size: Size of a panel [in].
     """
     figure, axes = plt.subplots(
         rows,
@@ -46,11 +46,11 @@ def bands(
     """Draw every run as a thin line, the median as a thick one, and a band over all of them.
 
     Args:
-        axes: to draw into.
+        axes: To draw into.
         steps: (points,).
         lines: (runs, points).
-        contender: key of `COLOURS`.
-        label: for the legend; None: the name of the contender and the number of runs.
+        contender: Key of `COLOURS`.
+        label: For the legend; None: the name of the contender and the number of runs.
     """
     values = np.asarray(lines, np.float64)
     colour = COLOURS[contender]

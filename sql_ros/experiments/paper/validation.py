@@ -84,8 +84,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Report the returns at the end, and their difference in standard errors.
 
     Args:
-        results: by case.
-        out: folder of the experiment, for the pictures.
+        results: By case.
+        out: Folder of the experiment, for the pictures.
 
     Returns:
         The finding. It is "reproduced" if each of our methods is better than that of stable-

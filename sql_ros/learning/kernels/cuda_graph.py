@@ -25,7 +25,7 @@ class GraphedUpdate:
     Args:
         update: a function of tensors that neither waits for the device nor branches on values of
             tensors.
-        generator: the only source of randomness in it, on the device.
+        generator: The only source of randomness in it, on the device.
     """
 
     def __init__(self, update: Callable[[Tensors], Tensors], generator: torch.Generator) -> None:
@@ -41,7 +41,7 @@ class GraphedUpdate:
         """Make one update.
 
         Args:
-            inputs: on the device, of the same names and shapes at every call.
+            inputs: On the device, of the same names and shapes at every call.
 
         Returns:
             The outputs of the update; the next call overwrites them.

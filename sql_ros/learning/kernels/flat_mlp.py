@@ -49,15 +49,15 @@ class Mlp(nn.Module):
     Weights start Xavier uniform, biases at zero.
 
     Attributes:
-        flat: all parameters in one vector, member by member, layer by layer.
-        members: views of `flat` as matrices, without gradient: N lists of layers. They may be read
+        flat: All parameters in one vector, member by member, layer by layer.
+        members: Views of `flat` as matrices, without gradient: N lists of layers. They may be read
             or changed in place.
 
     Args:
-        members: number of networks, N.
-        sizes: of the input, of every hidden layer, of the output.
-        generator: source of the initial weights.
-        layer_norm: normalise each hidden layer before its ReLU.
+        members: Number of networks, N.
+        sizes: Sizes of the input, of every hidden layer, of the output.
+        generator: Source of the initial weights.
+        layer_norm: Normalise each hidden layer before its ReLU.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Mlp(nn.Module):
 
         Args:
             rows: (R, in).
-            frozen: treat the parameters as constants; the gradient by the rows remains.
+            frozen: Treat the parameters as constants; the gradient by the rows remains.
 
         Returns:
             (N, R, out).
@@ -206,8 +206,8 @@ def layer_forward(rows: Tensor, layer: Layer, *, relu: bool) -> LayerPass:
 
     Args:
         rows: (R, in).
-        layer: its parameters.
-        relu: whether a ReLU follows.
+        layer: Its parameters.
+        relu: Whether a ReLU follows.
     """
     if layer.gain is None:
         return LayerPass(rows, None, affine(rows, layer.weight, layer.bias, relu=relu))
@@ -228,11 +228,11 @@ def _backward(
     """Propagate a gradient back through one network.
 
     Args:
-        gradient: by the output, (R, out).
-        layers: parameters of the network.
-        passes: of the forward evaluation, one per layer.
-        into: where the gradients by the parameters are written; None: nowhere.
-        needs_rows: whether the gradient by the input rows is needed.
+        gradient: By the output, (R, out).
+        layers: Parameters of the network.
+        passes: Passes of the forward evaluation, one per layer.
+        into: Where the gradients by the parameters are written; None: nowhere.
+        needs_rows: Whether the gradient by the input rows is needed.
 
     Returns:
         The gradient by the input rows (R, in); without `needs_rows` that by the first layer's
@@ -263,10 +263,10 @@ def _norm_backward(
     """Propagate a gradient back through a layer norm.
 
     Args:
-        gradient: by the output of the norm, (R, out).
-        layer: whose gain and shift the norm has.
-        norm: of the forward evaluation, see `LayerPass`.
-        into: where the gradients by gain and shift are written; None: nowhere.
+        gradient: By the output of the norm, (R, out).
+        layer: Whose gain and shift the norm has.
+        norm: Norm of the forward evaluation, see `LayerPass`.
+        into: Where the gradients by gain and shift are written; None: nowhere.
 
     Returns:
         The gradient by the input of the norm, (R, out).

@@ -23,7 +23,7 @@ class Adam:
     """Fused Adam, bit-equal to `torch.optim.Adam(groups, fused=True)`.
 
     Args:
-        groups: pairs of parameters and their learning rate.
+        groups: Pairs of parameters and their learning rate.
     """
 
     def __init__(self, groups: Iterable[tuple[Iterable[Tensor], float]]) -> None:
@@ -44,7 +44,7 @@ class Adam:
         """Make one descent step, in place.
 
         Args:
-            gradients: one per parameter, in the order of the groups; a parameter whose gradient is
+            gradients: One per parameter, in the order of the groups; a parameter whose gradient is
                 None keeps its value.
         """
         remaining = iter(gradients)
@@ -85,7 +85,7 @@ class Adam:
         """Copy what `state_dict` returned.
 
         Raises:
-            KeyError: the state has fewer parameters.
+            KeyError: The state has fewer parameters.
             RuntimeError: a shape differs.
         """
         with torch.no_grad():

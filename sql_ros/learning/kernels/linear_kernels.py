@@ -27,7 +27,7 @@ def affine(
         rows: (R, in).
         weight: (in, out).
         bias: (out,); None adds nothing.
-        relu: whether negative results become 0.
+        relu: Whether negative results become 0.
 
     Returns:
         (R, out).
@@ -56,7 +56,7 @@ def fastest_precision(rows: int, width: int, device: torch.device) -> torch.dtyp
     Args:
         rows: R.
         width: H.
-        device: where the product is computed.
+        device: Where the product is computed.
 
     Returns:
         torch.bfloat16 where the product is large and the processor has instructions for it,

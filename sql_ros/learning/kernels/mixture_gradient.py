@@ -27,7 +27,7 @@ def log_density_with_backward(
     """Evaluate the log density of the actions squash(u) under a mixture.
 
     Args:
-        fields: of the mixture.
+        fields: Fields of the mixture.
         latent: u, (B, K, A).
 
     Returns:
@@ -84,11 +84,11 @@ def parameters_with_backward(
     """Compute the fields of a mixture from the output of its network.
 
     Args:
-        head: output of the network, (B, O).
-        sizes: of its parts: logits, means, log scales, entries of R below the diagonal.
+        head: Output of the network, (B, O).
+        sizes: Sizes of its parts: logits, means, log scales, entries of R below the diagonal.
         identity: (A, A).
-        placement: see `learning.mixture.placement_below_diagonal`, (A (A - 1) / 2, A A).
-        widest: bound of the absolute log scale.
+        placement: See `learning.mixture.placement_below_diagonal`, (A (A - 1) / 2, A A).
+        widest: Bound of the absolute log scale.
 
     Returns:
         The fields, and a function from the gradients by them to the gradient by `head` (B, O).

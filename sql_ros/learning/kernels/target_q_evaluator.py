@@ -21,9 +21,9 @@ class TargetQEvaluator:
     own rounding is small, and these are added in float32.
 
     Args:
-        source: the networks to evaluate. In bfloat16 the evaluator has a copy of their weights,
-            see `copy_weights`.
-        precision: of the products, torch.float32 or torch.bfloat16.
+        source: The networks to evaluate. In bfloat16 the evaluator has a copy of their weights, see
+            `copy_weights`.
+        precision: Precision of the products, torch.float32 or torch.bfloat16.
     """
 
     def __init__(self, source: TwinQ, precision: torch.dtype) -> None:
