@@ -141,6 +141,7 @@ class ArmLink:
         self._is_contrary = False  # the measured motion contradicts the commands
         self._holds = False
         self._held_s = 0.0
+        self._is_blind = False  # the state of this control step is an old one
         self._controllers: ControllerWatch | None = None
         self._watchdog: WatchdogLink | None = None
         # in lockstep the arm stands while it waits for a command
@@ -324,6 +325,10 @@ class ArmLink:
         if following.reasons or self._held_s > LAG_S:
             response.forget()
             return
+        if self._is_blind:
+            self._is_blind = False
+            response.clear()  # an old state is no answer to a command
+            return
         self._is_contrary = False
         response.sent(command, state)
         if response.mismatch is not None:
@@ -368,6 +373,7 @@ class ArmLink:
             else self._mode not in ZERO_SAFE_MODES
         )
         self._rested_s = self._rested_s + self._period if rests else 0.0
+        self._is_blind = not fresh
         if self.is_silent:
             if self._watchdog is not None:
                 self._watchdog.rest()  # it would send zeros to any new subscriber

@@ -1,7 +1,8 @@
-"""Compares the arm that a driver describes on `robot_description` with the robot file
-(`wrong_arm`).
+"""Compares the arm that a driver describes on `robot_description` with the robot file.
 
-Where nobody publishes a description, nothing is compared and nothing is held.
+The arm is held while a publisher is there whose description has not come yet
+(`description_missing`), and where the description is that of another arm (`wrong_arm`). Where
+nobody publishes a description, nothing is compared and nothing is held.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class DescriptionWatch:
             return
         is_awaited = self._node.count_publishers(self._topic) > 0
         self.reasons = (
-            {"wrong_arm": f"{self._topic} has a publisher, but no description has come yet"}
+            {"description_missing": f"{self._topic} has a publisher, but nothing has come yet"}
             if is_awaited
             else NO_REASONS
         )

@@ -206,7 +206,10 @@ CASES: dict[str, DriverCase] = {
     "sign_flipped": DriverCase(
         (notices("not_following", "{second}", "against its commands"),), wiring="flipped"
     ),
-    "joints_swapped": DriverCase((notices("not_following", "was told"),), wiring="swapped"),
+    # the first of the two that is told to move may be found to stand still
+    "joints_swapped": DriverCase(
+        (notices("not_following", "was told|order of the joints"),), wiring="swapped"
+    ),
     "scale_doubled": DriverCase(
         (notices("not_following", "{second}", "times as far"),), wiring="doubled"
     ),

@@ -31,6 +31,7 @@ SETTLE_S = 0.7  # after the begin of a hold, before it is judged
 WATCH_S = 1.0  # for which a hold is judged
 MOVING_RAD_S = 0.05  # speed from which an arm counts as moving
 AT_REST_RAD_S = 0.01
+COAST_S = 3.0  # longest way to rest of an arm that cannot be braked
 NO_ROWS = 1  # exit code of trials that ended before the first one was finished
 TRANSITIONS = 3
 OF_START = (  # holds at a start
@@ -40,6 +41,7 @@ OF_START = (  # holds at a start
     "controller",
     "policy_missing",
     "learner_missing",
+    "description_missing",
     "robot",
 )
 OF_MACHINE = ("loop_late", "state_too_old", "state_late")  # holds on a busy machine
@@ -191,12 +193,13 @@ class _Play:
             raise _Failure(f"~/start was refused: {refusal}")
 
     def _await_hold(self, step: Step) -> None:
-        """Wait for a hold whose message has all words of the step."""
+        """Wait for a hold whose message has all words of the step, or one of those between `|`."""
         words = [self._fill(word) for word in step.words]
         double = self._double
 
         def is_held() -> bool:
-            return bool(double.holding) and all(word in double.holding for word in words)
+            said = double.holding
+            return bool(said) and all(any(w in said for w in word.split("|")) for word in words)
 
         self._wait(is_held, START_S, f"a hold that says {' and '.join(words)}")
 
@@ -223,8 +226,18 @@ class _Play:
             raise _Failure(f"{made} transitions were made during the hold '{double.holding}'")
 
     def _notices(self, step: Step) -> None:
-        """Expect a hold after the arm has moved."""
+        """Expect a hold after the arm has moved.
+
+        An arm with a joint whose torques are reversed cannot be braked by torques: it may coast for
+        `COAST_S`, by friction, before it is judged.
+        """
         self._has_moved = True
+        if self._row.arm.interface == "effort":
+            self._await_hold(step)
+            plant = self._double.plant
+            self._double.run_until(
+                lambda: float(np.abs(plant.velocity).max()) < AT_REST_RAD_S, COAST_S
+            )
         self._holds(step)
 
     def _refused(self, step: Step) -> None:

@@ -319,7 +319,7 @@ class FollowingCheck:
         against = f"against commands by {radians:.2f} rad" if radians else "against its torque"
         self.contradict(
             f"{self._joints[joint]} {action} {against}: a protective stop, brakes, another"
-            " controller?"
+            " controller, another order of the joints?"
         )
 
     def contradict(self, reason: str) -> None:

@@ -160,6 +160,10 @@ class ResponseCheck:
     def forget(self) -> None:
         """Clear the memory: the arm was held or put elsewhere. No joint stays confirmed."""
         self.confirmed[:] = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Clear the memory of commands and motion: states were lost. Confirmed joints stay so."""
         self.mismatch: Mismatch | None = None
         self._steps = self._count = self._agreed = 0
         self._last_state: RobotState | None = None  # at the last step

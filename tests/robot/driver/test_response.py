@@ -339,3 +339,31 @@ def test_an_unconfirmed_joint_that_goes_into_its_margin_is_seen(end):
         position = position + PERIOD * speed
     assert response.mismatch.joint == 2
     assert end * position[2] < end * limit[2]
+
+
+@pytest.mark.parametrize("are_lost", [False, True])
+def test_motion_while_states_were_lost_is_compared_with_no_command(are_lost):
+    """Somebody moves the arm back meanwhile; seen at once, that is a reversed sign."""
+    robot = load_task("sawyer_reach").robot
+    response, arm = ResponseCheck(robot, "velocity", PERIOD), Arm(robot)
+    position = np.array(robot.neutral_position)
+    told = np.where(np.arange(len(position)) == 1, 0.1, 0.0)
+    zeros = np.zeros_like(position)
+    stamp_ns = 1
+
+    def step(moved):
+        nonlocal position, stamp_ns
+        stamp_ns += round(1e9 * PERIOD)
+        position = position + PERIOD * moved
+        response.sent(told, arm.state(stamp_ns, position, zeros, zeros))
+
+    for _ in range(20):
+        step(told)
+    assert response.confirmed[1]
+    if are_lost:
+        response.clear()
+        position = position - 20 * PERIOD * told
+    for _ in range(20):
+        step(told if are_lost else -told)
+    assert response.confirmed[1]
+    assert (response.mismatch is None) == are_lost
