@@ -1,6 +1,6 @@
-"""From actions to commands: scale, choose among candidates, filter.
+"""Turn actions of a policy into commands of the arm: scale, choose among candidates, filter.
 
-The actor and the Gymnasium environment share this.
+The actor of the ROS nodes and the Gymnasium environments share this module.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ Action = npt.NDArray[np.float32]
 class Driven(NamedTuple):
     """An action and the command that it became.
 
-    The arm waits for the command alone. The rest is computed when it is asked for.
+    The command is computed before the arm moves. `action` and `applied` are computed on access,
+    after the command has left.
 
     Attributes:
-        command: To send (N,), in the unit of the mode.
-        wanted: Action selected by the policy (A,).
-        origin: Command at action 0, (N,) or 0.
-        scale: Difference of the command at action 1 from that (N,).
+        command: Command to send (N,), in the unit of the command mode, after safety filtering.
+        wanted: Action selected by the policy (A,), not yet clipped to [-1, 1].
+        origin: Command at action 0: joint positions (N,) [rad] in position mode, 0.0 in other
+            modes.
+        scale: Difference between the commands at action 1 and at action 0 (N,).
     """
 
     command: Vector
@@ -38,29 +40,40 @@ class Driven(NamedTuple):
 
     @property
     def action(self) -> Action:
-        """Return the action selected by the policy, before safety filtering (A,), in [-1, 1].
+        """Return the action selected by the policy, before safety filtering, clipped to [-1, 1]
+        (A,).
 
-        It is the one that is learned from: the filter is a part of the environment. With the
-        filtered action instead, actions that the filter changes would have no example that
-        corrects their Q.
+        The learner trains on this action, because the safety filter is part of the environment.
+        With the filtered action instead, no transition would correct the Q of actions that the
+        filter changes.
         """
         return _within_one(self.wanted).astype(np.float32)
 
     @property
     def applied(self) -> Action:
-        """Return the action that the command amounts to (A,), in [-1, 1]; the reward uses it."""
+        """Return the action that corresponds to the filtered command, clipped to [-1, 1] (A,).
+
+        The reward is computed from this action.
+        """
         return _within_one((self.command - self.origin) / self.scale).astype(np.float32)
 
 
 class Drive:
     """Map actions of a task to commands of its arm, through the safety filter.
 
+    Every method that returns a command also records the command in the safety filter as sent. So
+    call one of them once per control period, and send what it returns.
+
     Args:
-        task: Gives arm, command mode, scale, rate and scene.
-        lateness_s: By how much a command may come later than a period after the last one [s].
+        task: The task. It gives arm, command mode, action scale, control rate and scene.
+        lateness_s: Largest time by which a command may leave later than one period after the last
+            one, without the control loop holding the arm [s].
 
     Attributes:
-        safety: Filter that every command passes.
+        safety: Safety filter that every command passes.
+
+    Raises:
+        ConfigError: See `SafetyFilter`.
     """
 
     def __init__(self, task: Task, lateness_s: float = 0.0) -> None:
@@ -79,15 +92,22 @@ class Drive:
         state: RobotState,
         others: Callable[[], Iterable[Action]] | None = None,
     ) -> Driven:
-        """Return an action and its command, after safety filtering.
+        """Filter an action, or a better candidate, and record the command as sent.
+
+        The further candidates are considered only where a limit on positions or distances changes
+        the first action ("elsewhere": joint position, obstacle, workspace, speed of tool and
+        links). The first candidate that no such limit changes is taken (safety-first sampling). If
+        there is none, the one with the smallest correction is taken. Each search is counted in
+        `safety.interventions["resampled"]`.
 
         Args:
-            action: Selected by the policy (A,), in [-1, 1].
-            state: Of the arm.
-            others: Gives further candidates (A,). They are asked for where a limit of place (joint
-                position, an obstacle, tool speed) forbids the first one. A candidate that is
-                allowed precedes all that would be changed (safety-first sampling); otherwise the
-                one with the smallest correction is taken.
+            action: Action selected by the policy (A,); values outside [-1, 1] are clipped.
+            state: The last state of the arm.
+            others: Gives further candidates (A,), best first; drawn one by one. None: there are no
+                others.
+
+        Returns:
+            The chosen action with its command.
         """
         wanted = action
         chosen = self._consider(action, state)
@@ -95,7 +115,8 @@ class Drive:
             self.safety.interventions["resampled"] += 1
             for candidate in others():
                 admission = self._consider(candidate, state)
-                # braking instead of it may be the smallest change of all
+                # the filter would brake instead of such a candidate, perhaps with the smallest
+                # correction of all
                 if "non_finite" in admission.kinds:
                     continue
                 if (admission.is_elsewhere, admission.correction) < (
@@ -108,13 +129,19 @@ class Drive:
         return Driven(self.safety.send(chosen), wanted, self._origin(state), self._scale)
 
     def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
-        """Return the command (N,) on the way to a pose, in the unit of the mode.
+        """Return the filtered command that moves the arm towards a pose, and record it as sent.
+
+        In position and velocity mode the joints move with `homing.approach`, in torque mode they
+        are pulled by `homing.spring`.
 
         Args:
             pose: Wanted joint positions (N,) [rad].
-            state: Of the arm.
-            joints: Those that move: "all", "near" the base (up to the elbow) or "far" from it. The
-                others stay where they are.
+            state: The last state of the arm.
+            joints: Joints that move: "all", "near" (the first half, from the base to the elbow) or
+                "far" (the rest). The other joints stay at their measured positions.
+
+        Returns:
+            Command (N,), in the unit of the command mode.
         """
         if joints != "all":
             near = np.arange(len(pose)) < (len(pose) + 1) // 2
@@ -124,13 +151,18 @@ class Drive:
         return self.safety.steer(approach(pose, state, self._robot), state)
 
     def release(self, state: RobotState) -> Vector:
-        """Return the command (N,) that leaves the arm alone: no torque, or no motion."""
+        """Return the filtered command (N,) that leaves the arm alone, and record it as sent.
+
+        The command is zero torque in torque mode, and a hold in the other modes.
+        """
         if self._mode == "torque":
             return self.safety.admit(np.zeros(len(state.position)), state)
         return self.safety.hold(state)
 
     def _consider(self, action: Action, state: RobotState) -> Admission:
-        """Return the safety filter's answer to an action (A,)."""
+        """Return what the safety filter would send for an action (A,), without recording it as
+        sent.
+        """
         return self.safety.consider(
             self._origin(state) + self._scale * _within_one(np.asarray(action, np.float64)), state
         )

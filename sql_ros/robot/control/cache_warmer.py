@@ -1,5 +1,5 @@
-"""A control step that is run ahead of time, so that the one that counts finds its code and data in
-the processor's caches.
+"""Run a control step ahead of time, so that the real step finds its code and data in the
+processor's caches.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from sql_ros.robot.task import Task
 # share of a core: Linux takes 50 ms from SCHED_FIFO threads that use a core for 95 % of a second
 # (sched_rt_runtime_us)
 MOST_BUSY = 0.85
-WATCHED_S = 0.1  # time over which the share is measured
-STAGES = 4  # of a rehearsal
+WATCHED_S = 0.1  # shortest time over which the share is measured
+STAGES = 4  # number of stages of a rehearsal
 
 
 class Rehearsal:
     """Run the stages of a control step on copies of all stateful objects, to warm the caches.
 
-    What is sent afterwards is the same with and without it. A step that follows a pause takes twice
-    as long as one that follows another step (docs/timing.md).
+    The commands that are sent are the same with and without rehearsals. A step that follows a pause
+    takes twice as long as one that directly follows another step (docs/timing.md).
 
     Args:
-        task: Of the steps. A second safety filter is built for it, which takes a moment.
-        ahead_s: Time before a state is due at which rehearsals begin; they end as long after that
-            time where no state comes [s].
-        lateness_s: Of commands, that the second filter reckons with [s].
+        task: The task of the control steps. A second safety filter is built for it, which takes a
+            moment.
+        ahead_s: Rehearsals begin this long before a state is due, and end at the latest twice this
+            long after that time [s].
+        lateness_s: Lateness of commands that the second safety filter assumes [s]; see `Drive`.
 
     Attributes:
-        parts: Stages that were run so far.
+        parts: Number of stages that were run so far, over all steps.
     """
 
     def __init__(self, task: Task, ahead_s: float, lateness_s: float = 0.0) -> None:
@@ -46,23 +47,25 @@ class Rehearsal:
         self._action = np.zeros(task.spec.action_size, np.float32)
         self._ahead_s = ahead_s
         self._due = 0.0  # steady time at which the next state is due [s]
-        self._pauses = False  # there is a pause before that
+        self._pauses = False  # there is a pause before the next state is due
         self._measured_at = -math.inf  # steady time of the last measurement of the core [s]
-        self._used_s = 0.0  # time of the processor at that time
-        self._is_busy = False  # the process used most of a core before that time
+        self._used_s = 0.0  # processor time of the process at the last measurement [s]
+        self._is_busy = False  # the process used most of a core before the last measurement
         self.parts = 0
 
     def wait_s(self, now: float, due: float) -> float:
-        """Return how long to wait before the next stage [s]; 0: run it now; infinite: run none
-        before the next state.
+        """Return how long to wait before the next call of `run_stage` [s].
 
-        Stages are run after a pause only: where one step follows the other the caches are warm, and
-        other threads need the rest of the core. None are run where the process lately used most of
-        a core.
+        Stages are run after a pause only. Where one step directly follows the other, the caches are
+        warm, and other threads need the rest of the core. No stages are run either where this
+        process lately used more than `MOST_BUSY` of a core.
 
         Args:
             now: Steady time [s].
             due: Steady time at which the next state is due [s].
+
+        Returns:
+            0: run a stage now. Infinite: run none before the next state.
         """
         early_s = due - self._ahead_s - now
         if due != self._due:
@@ -73,7 +76,13 @@ class Rehearsal:
         return max(early_s, 0.0)
 
     def _uses_a_core(self, now: float) -> bool:
-        """Return whether this process used most of a core lately, at a steady time [s]."""
+        """Return whether this process lately used more than `MOST_BUSY` of a core.
+
+        The share is measured again when the last measurement is at least `WATCHED_S` old.
+
+        Args:
+            now: Steady time [s].
+        """
         elapsed_s = now - self._measured_at
         if elapsed_s >= WATCHED_S:
             used_s = time.process_time()
@@ -83,13 +92,15 @@ class Rehearsal:
         return self._is_busy
 
     def run_stage(self, policy: Policy | None, state: RobotState) -> None:
-        """Run the next stage, one after the other: policy, reward, policy, safety filter.
+        """Run the next stage and advance to the one after it. A cycle is: policy, reward, policy,
+        safety filter.
 
-        A stage is short, so that the caller can look for the state that is waited for.
+        A stage is short, so that the caller can check in between whether the state has arrived.
+        Results are discarded.
 
         Args:
-            policy: In use; None: its stages are empty.
-            state: The last one of the arm.
+            policy: The acting policy; None: its two stages do nothing.
+            state: The last state of the arm.
         """
         self.parts += 1
         stage = self.parts % STAGES

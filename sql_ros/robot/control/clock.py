@@ -1,4 +1,6 @@
-"""Time of control: the steady clock, or the `/clock` of a simulator that is not ours.
+"""Time of control: the steady clock, or the `/clock` of a foreign simulator.
+
+Reasons to hold the arm:
 
 ==================  ==============================================  =========================================
 kind                begins with                                     ends with
@@ -8,8 +10,9 @@ clock_stopped       no later `/clock` for longer than the limit,    a later one
 clock_jumped        `/clock` goes back by more than `OVERTAKEN_S`   `SETTLED_S` of control time
 ==================  ==============================================  =========================================
 
-Whether it is the time of the arm (`clock_mismatch`), `clock_match.py` tells.
-A `/clock` that goes forward too far is a late control step with an old state (`watchdog.py`).
+`clock_match.py` checks whether `/clock` is the time of the arm at all (`clock_mismatch`). A
+`/clock` that jumps forward appears as a late control step with an old state
+(`robot/safety/state_watchdog.py`).
 """  # noqa: E501
 
 from __future__ import annotations
@@ -18,24 +21,27 @@ from collections.abc import Mapping
 
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-OVERTAKEN_S = 0.1  # A message that is older by less was overtaken on its way.
-SETTLED_S = 0.5  # After a reset, for the simulator and its states; several control steps at least.
+# a message of /clock that is older than the last one by at most this was overtaken by it [s]
+OVERTAKEN_S = 0.1
+# control time after a reset of the simulator until its states are consistent again; several steps
+SETTLED_S = 0.5
 
 
 class ControlClock:
     """Map steady time to control time, which never goes back.
 
-    Control time advances with every later message of `/clock` and stands in between. While `/clock`
-    stands for too long, control time runs on with the steady clock, so that holds go on being sent.
+    With `follows`, control time advances with every later message of `/clock`, and stands still
+    between two messages. After `max_age_s` without a later message it advances with the steady
+    clock, so that holds are still sent.
 
     Args:
-        follows: Whether `/clock` is followed; otherwise control time is steady time.
-        max_age_s: How long `/clock` may stand, by the steady clock [s].
+        follows: Whether `/clock` is followed. If not, control time is steady time.
+        max_age_s: Time for which `/clock` may stand still, by the steady clock [s].
         now: Steady time [s].
 
     Attributes:
         follows: As given.
-        stamp_ns: Of the newest `/clock` [ns]; None before the first.
+        stamp_ns: Time in the newest message of `/clock` [ns]; None before the first.
     """
 
     def __init__(self, follows: bool = False, max_age_s: float = 0.0, now: float = 0.0) -> None:
@@ -48,7 +54,15 @@ class ControlClock:
         self._settled = now  # control time from which on it is trusted again [s]
 
     def take(self, stamp_ns: int, now: float) -> None:
-        """Take a message of `/clock` that arrived at a steady time."""
+        """Take a message of `/clock`.
+
+        A message that is older than the last one by at most `OVERTAKEN_S` is ignored. One that is
+        older by more starts `clock_jumped` (see `reasons`), and control time stays where it is.
+
+        Args:
+            stamp_ns: Time in the message [ns].
+            now: Steady time at which it arrived [s].
+        """
         last = self.stamp_ns
         elapsed = 0.0 if last is None else (stamp_ns - last) * 1e-9
         if last is not None and -OVERTAKEN_S <= elapsed <= 0.0:
@@ -68,7 +82,15 @@ class ControlClock:
         return self._time + stood if stood > 0.0 else self._time
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return kind and description of what is wrong with `/clock` at a steady time [s]."""
+        """Return why the arm must be held because of `/clock`.
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Description by kind ("clock_stopped", "clock_jumped"); empty without a reason or where
+            `/clock` is not followed.
+        """
         if not self.follows:
             return NO_REASONS
         if self.stamp_ns is None:

@@ -1,8 +1,9 @@
-"""Whether a `/clock` that control follows is the time of the arm, by the stamps of its states.
+"""Check whether the `/clock` that control follows is the time of the arm, by the stamps of its
+states.
 
-A simulator stamps states with the time that it publishes. A real arm beside a foreign `/clock` does
-not: at ten times real time, every limit on speed and acceleration would be scaled. A bag played at
-the pace of the arm shows another time of day.
+A simulator stamps states with the time that it publishes on `/clock`. A real arm does not. Beside a
+foreign `/clock` at ten times real time, every limit on speed and acceleration would be scaled by
+ten. A bag that is played shows another time of day.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import NamedTuple
 
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-WINDOW_S = 1.0  # by the faster of the two times
-LEAST_S = 0.5  # by the steady clock, for what a busy computer reads late
-TOLERANCE = 0.2  # of the progress of the faster one
-MOST_APART_S = 1.0  # between `/clock` and the stamp of a state
-OVERTAKEN_S = 0.1  # A state that is older by less was overtaken on its way.
+WINDOW_S = 1.0  # length of a window, by the faster of `/clock` and the stamps
+# shortest window by the steady clock: a busy computer may read messages late, then in a burst
+LEAST_S = 0.5
+TOLERANCE = 0.2  # largest difference of the progress of both, as a share of the faster one
+MOST_APART_S = 1.0  # largest difference between `/clock` and the stamp of a state
+# a message or state that is older than the last one by at most this was overtaken by it [s]
+OVERTAKEN_S = 0.1
 COMPARING = {
     "clock_mismatch": f"/clock is compared with the stamps of the states for {WINDOW_S:g} s first"
 }
@@ -29,7 +32,13 @@ UNSTAMPED = {
 
 
 class Moment(NamedTuple):
-    """When a state came: `/clock` and the state's stamp [ns], steady time [s]."""
+    """The arrival of a state.
+
+    Attributes:
+        clock_ns: Newest time on `/clock` [ns].
+        stamp_ns: Stamp of the state [ns].
+        now: Steady time of arrival [s].
+    """
 
     clock_ns: int
     stamp_ns: int
@@ -37,28 +46,32 @@ class Moment(NamedTuple):
 
 
 class ClockMatch:
-    """Compare `/clock` with the stamps of states, and the progress of both window by window.
+    """Compare `/clock` with the stamps of states, in windows of `WINDOW_S`.
+
+    Two things must agree: the time on both, within `MOST_APART_S`, and the progress of both during
+    a window, within `TOLERANCE`.
 
     Attributes:
-        reasons: Why the arm must be held, by kind: the two are apart, disagreed in the last
-            window, or no window is over. Empty before the first state.
+        reasons: Why the arm must be held, by kind (only "clock_mismatch"): the times differ, the
+            progress differed in the last window, states have no stamp, or the first window is not
+            over. Empty before the first state and while both agree.
     """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, as if no state had come."""
+        """Start anew, as if no state had come; `reasons` becomes empty."""
         self.reasons: Mapping[str, str] = NO_REASONS
         self._first: Moment | None = None
         self._last: Moment | None = None
 
     def take(self, clock_ns: int, stamp_ns: int, now: float) -> None:
-        """Take a state, with the newest `/clock` [ns] and the steady time [s] of its arrival.
+        """Take a state and update `reasons`.
 
         Args:
-            clock_ns: Newest message of `/clock`.
-            stamp_ns: Of the state; 0 where it has none.
+            clock_ns: Newest time on `/clock` [ns].
+            stamp_ns: Stamp of the state [ns]; 0 where it has none.
             now: Steady time of arrival [s].
         """
         if stamp_ns == 0:
@@ -90,12 +103,15 @@ class ClockMatch:
 
 
 def _steps_back(last: Moment, moment: Moment) -> bool:
-    """Return whether one of the times was reset."""
+    """Return whether `/clock` or the stamps went back by more than `OVERTAKEN_S` since the last
+    state.
+    """
     most = round(OVERTAKEN_S * 1e9)
     return last.clock_ns - moment.clock_ns > most or last.stamp_ns - moment.stamp_ns > most
 
 
 def _difference(apart_s: float) -> str:
+    """Describe by how much `/clock` is ahead of the stamps of the states [s]; negative: behind."""
     way = "ahead of" if apart_s > 0.0 else "behind"
     return (
         f"/clock is {abs(apart_s):.1f} s {way} the stamps of the states, at most {MOST_APART_S:g}"
@@ -105,6 +121,7 @@ def _difference(apart_s: float) -> str:
 
 
 def _description(of_clock: float, of_states: float) -> str:
+    """Describe how far `/clock` and the stamps of the states advanced during a window [s]."""
     return (
         f"/clock advanced by {of_clock:.2f} s while the stamps of the states advanced by"
         f" {of_states:.2f} s: it is another time than the arm's. A real arm is started without"

@@ -1,5 +1,5 @@
-"""The actor: a state comes in, a safe command goes out, and with it the transition that this state
-completes.
+"""The actor: it takes a state, returns a safe command, and completes the transition that led to
+this state.
 
 =============  ==============================================  =====================================
 phase          what the actor does                             ends with
@@ -7,8 +7,8 @@ phase          what the actor does                             ends with
 `APPROACHING`  moves to the start pose and rests there         the first action of the episode
 `ACTING`       sends actions, completes transitions            the end of the episode
 `RELEASING`    leaves the arm alone for `release_steps`        the summary of the episode
-`RETRYING`     holds, as the policy's last action was not      an action that is finite and in time
-               finite or late
+`RETRYING`     holds, because the policy's last action was     an action that is finite and in time
+               not finite or came too late
 =============  ==============================================  =====================================
 
 `Actor.forget` and `Actor.interrupt` give up an episode and lead back to `APPROACHING`.
@@ -52,13 +52,17 @@ class EpisodeSummary:
 
     Attributes:
         index: Number of the episode of this actor, from 0.
-        steps: Control steps. Each makes a transition, except where no newer state came.
-        robot_steps: Control steps including the way to the start pose.
+        steps: Number of control steps. Each makes a transition, except those counted in
+            `Actor.skipped`.
+        robot_steps: Number of control steps, with the way to the start pose, the release and
+            attempts that were given up.
         undiscounted_return: Sum of rewards.
-        success: At the end of the episode the goal had been held as long as the task asks, and
-            still was when the arm had been left alone.
-        distance: To the goal in the last state [m].
-        policy_version: Version of the policy that acted last; 0 for uniform exploration.
+        success: At the end of the episode the tool had been at the goal for the task's `hold_s`. If
+            the episode was truncated and the task has a `release_s`, the tool was still at the goal
+            after the release.
+        distance: Distance to the goal in the last state [m].
+        policy_version: Version of the policy that selected the last action; 0 for uniform
+            exploration.
     """
 
     index: int
@@ -75,15 +79,20 @@ class Step:
     """Result of one control step.
 
     Attributes:
-        command: (N,) to send now, in the unit of the mode.
-        transition: That the state completed; None if it completed none.
-        summary: Of the episode that the state ended; None if it ended none.
-        target: (3,) [m] of the episode that begins with this step; None if none begins.
-        episode_index: Of the transition.
-        step_index: Of the transition in its episode.
-        policy_version: Version of the policy that chose the action of the transition.
-        fault: Why the command is a hold: "policy_non_finite", "policy_late", or empty.
-        inference_s: Time that the policy took for its first action; 0 where it was not asked [s].
+        command: Command of this step (N,), in the unit of the command mode. `Actor.step` has
+            already given it to `send`.
+        transition: Transition that ended in this state; None outside of episodes, at the first
+            action, and where the step was counted in `Actor.skipped`.
+        summary: Summary of the episode that ended with this state; None if none ended.
+        target: Target of the episode that begins with this step (3,) [m]; None if none begins.
+        episode_index: Number of the episode of the transition; 0 without a transition.
+        step_index: Number of the transition in its episode, from 0.
+        policy_version: Version of the policy that selected the transition's action; 0 for uniform
+            exploration.
+        fault: Why the command is a hold instead of the policy's action: "policy_non_finite" or
+            "policy_late". Empty without a fault.
+        inference_s: Time that the policy took for its first candidate [s]; 0 where no policy was
+            used.
     """
 
     command: Vector
@@ -102,13 +111,15 @@ class _Running:
     """An episode under way.
 
     Attributes:
-        observation: (O,) that the last action answers.
+        observation: Observation for which the last action was selected (O,).
         driven: The last action; None before the first.
-        is_first: No other action has acted since the last newer state.
-        policy_version: Version of the policy that chose the last action.
-        steps: Control steps so far.
+        is_first: The last action is the first one since a newer state came. Only then does the next
+            state complete a transition.
+        policy_version: Version of the policy that selected the last action; 0 for uniform
+            exploration.
+        steps: Number of control steps so far.
         total_reward: Sum of rewards so far.
-        streak: Steps at the goal without a break, up to now.
+        streak: Number of consecutive states at the goal, up to now.
     """
 
     observation: Action
@@ -121,32 +132,35 @@ class _Running:
 
 
 class Actor:
-    """Select actions, pair them to transitions and count episodes.
+    """Select actions, pair them to transitions, and count episodes.
 
-    Acme's select_action and observe in one call per control step.
+    One call of `step` per control period does what `select_action` and `observe` do in Acme.
 
     Args:
-        task: Gives observation, reward and episodes.
-        seed: Of start poses, targets, exploration and the policy's noise.
-        deterministic: Act by the ranking of many candidates, see `Policy.ranked`, instead of
-            sampling one.
-        explores: Act uniformly while there is no policy; otherwise hold.
-        drive: Of the task; one's own by default. Building one takes a moment, so those who make
-            many actors share it.
+        task: The task. It gives observation, reward and episodes.
+        seed: Seed of start poses, targets, exploration and the policy's noise.
+        deterministic: Act by the ranking of many candidates (`Policy.ranked`) instead of sampling
+            one.
+        explores: Act uniformly at random while there is no policy; if false, hold.
+        drive: Maps actions to commands; None: a new one for the task. Building one takes a moment,
+            so several actors may share one.
 
     Attributes:
-        policy: In use; replace it by one assignment between two steps.
-        safety: Filter that every command passes.
-        deterministic: As given; a policy must then be able to rank.
-        temperature: Of a deterministic actor. At 0 it takes the best candidate, otherwise
-            candidates are drawn as exp(Q / temperature). Replace it by one assignment between two
+        policy: The acting policy; None: there is none yet. Replace it by one assignment between two
             steps.
-        is_late: Asked once the policy has answered: whether its command would leave too late.
-        episode: Under way, or approached.
-        phase: Of the next step.
-        given_up: Episodes that were interrupted.
-        skipped: Control steps of episodes that made no transition: the state was not newer than at
-            the step before, or two actions had acted since the last newer one.
+        safety: Safety filter that every command passes.
+        deterministic: As given. If true, the policy must be able to rank.
+        temperature: Temperature of a deterministic actor. At 0 the best candidate acts; above 0 a
+            candidate is drawn with probability proportional to exp(Q / temperature). Replace it by
+            one assignment between two steps.
+        is_late: Function that is called after the policy has answered. It returns whether the
+            command would leave too late; then the actor holds.
+        episode: The episode under way, or the one whose start pose is approached.
+        phase: Phase of the next step.
+        given_up: Number of episodes that were begun and not finished.
+        skipped: Number of control steps of episodes that made no transition, because the state was
+            not newer than at the step before, or because two actions had acted since the last newer
+            state.
     """
 
     def __init__(
@@ -174,13 +188,13 @@ class Actor:
         self._way = WayToStart(self._drive, period_s)
         self._running: _Running | None = None  # while ACTING or RELEASING
         self._released = 0  # control steps while RELEASING
-        self._index = 0  # of the episode
-        self._spent = 0  # control steps on attempts at the episode that were given up
+        self._index = 0  # number of the episode
+        self._spent = 0  # control steps of attempts at this episode that were given up
         self.given_up = 0
         self.skipped = 0
         self._last_state: RobotState | None = None
-        self._is_repeated = False  # the state of this step is that of the step before
-        self._inference_s = 0.0  # of this step
+        self._is_repeated = False  # the state of this step is the same as at the step before
+        self._inference_s = 0.0  # time that the policy took for this step's first candidate
         self.is_late: Callable[[], bool] = _never
         self._fastest = np.array(task.robot.velocity_limit)
         self.episode = task.begin(self._rng)
@@ -188,8 +202,15 @@ class Actor:
     # --- between steps ---
 
     def begin(self, episode: Episode) -> None:
-        """Start an episode right where the arm is (a simulation was put there), instead of moving
-        to its start pose first.
+        """Start an episode with the next step, right where the arm is, instead of moving to its
+        start pose first.
+
+        An episode under way is dropped without a summary. In phase `RETRYING`, the episode starts
+        once the policy gives a valid action. The safety filter forgets what was sent, since the
+        caller has put a simulated arm elsewhere.
+
+        Args:
+            episode: Start pose and target.
         """
         self.episode = episode
         self._running = None
@@ -202,19 +223,24 @@ class Actor:
         self.safety.forget()
 
     def draw_after(self, transitions: int) -> None:
-        """Draw from now on other numbers than an actor of this seed after fewer transitions: a run
-        that goes on does not repeat itself.
+        """Restart the random numbers from the seed and a number of transitions.
+
+        A run that is resumed after some transitions so draws other numbers than at its beginning.
+
+        Args:
+            transitions: Number of transitions made before the run was resumed.
         """
         self._rng = np.random.default_rng([self._seed, transitions])
 
     @property
     def is_idle(self) -> bool:
-        """Return whether there is nothing to act with: no policy, and no leave to explore."""
+        """Return whether there is nothing to act with: no policy, and `explores` is false."""
         return self.policy is None and not self._explores
 
     def forget(self) -> None:
-        """Give up an episode under way and forget what was sent: the arm may have been moved
-        meanwhile.
+        """Give up an episode under way, and forget the last state, the trail and the commands sent.
+
+        Call this when the arm may have been moved by something else.
         """
         self._give_up()
         self.safety.forget()
@@ -222,20 +248,27 @@ class Actor:
         self._last_state = None
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
-        """Give up an episode under way and hold: no transition spans the gap.
+        """Give up an episode under way, and return the command of a hold.
+
+        The safety filter records the hold as sent. No transition spans the gap.
 
         Args:
-            state: Last known.
-            fresh: It was measured just now.
+            state: The last known state.
+            fresh: Whether the state was measured just now; see `SafetyFilter.hold`.
 
         Returns:
-            Command (N,) of the hold.
+            Command (N,), in the unit of the command mode.
         """
         self._give_up()
         return self.safety.hold(state, fresh=fresh)
 
     def _give_up(self) -> None:
-        """Start over from the way to the start pose; the steps made still count as robot time."""
+        """Give up an episode under way, count it in `given_up`, and return to the way to the start
+        pose.
+
+        The control steps made so far still count in `EpisodeSummary.robot_steps`. Nothing happens
+        between episodes.
+        """
         if self._running is not None:
             self.given_up += 1
             self._spent += self._way.steps + self._running.steps + self._released
@@ -251,10 +284,17 @@ class Actor:
     ) -> Step:
         """Advance by one control step.
 
+        If the arm is where it cannot have moved to since the last state (`has_jumped`), the actor
+        first calls `forget`.
+
         Args:
-            state: Of the arm now, one control period after the last call.
-            send: Takes the command as soon as it is known. What the arm need not wait for is
-                computed after that.
+            state: State of the arm now, one control period after the last call. The same state
+                again means that no newer one came.
+            send: Receives the command (N,) as soon as it is known, once per step. Reward and
+                transition are computed after that.
+
+        Returns:
+            The command, and what the step completed.
         """
         if self._jumped(state):
             self.forget()
@@ -277,16 +317,19 @@ class Actor:
         return step
 
     def _jumped(self, state: RobotState) -> bool:
-        """Return whether the arm is where it cannot have moved to since the last state: it was
-        reset, or the state is wrong.
+        """Return whether the arm cannot have moved to this state since the last one.
+
+        Then the arm was reset, or the state is wrong. False if there is no last state.
         """
         return self._last_state is not None and has_jumped(self._last_state, state, self._fastest)
 
     def _approach(self, state: RobotState) -> Step:
-        """Move towards the start pose, or begin the episode: after rest at the start pose, or where
-        the way there takes too long.
+        """Make a step in phase `APPROACHING`: move towards the start pose, or begin the episode.
+
+        The episode begins after more than `rest_steps` at rest at the start pose, or when the time
+        for the way is up. An idle actor holds.
         """
-        has_arrived = self._way.look(self.episode.start, state)
+        has_arrived = self._way.count_rest(self.episode.start, state)
         if self.is_idle:
             return Step(self.safety.hold(state))
         if self._way.rested <= self.task.rest_steps and not self._way.is_too_long:
@@ -296,7 +339,12 @@ class Actor:
         return self._begin_episode(state)
 
     def _begin_episode(self, state: RobotState) -> Step:
-        """Select the first action of the episode."""
+        """Select the first action of the episode and enter phase `ACTING`, or `RETRYING` if the
+        action has a fault.
+
+        Returns:
+            The step, with the episode's target and without a transition.
+        """
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation)
         self.phase = Phase.ACTING
@@ -306,12 +354,18 @@ class Actor:
     def _continue_episode(
         self, running: _Running, state: RobotState, send: Callable[[Vector], None]
     ) -> Step:
-        """Select the next action, or end the episode; complete the transition of the last action.
+        """Make a step in phase `ACTING`: select the next action, or end the episode.
 
         Args:
             running: The episode.
-            state: That the last action led to.
-            send: Takes the command as soon as it is known.
+            state: State that the last action led to.
+            send: Receives the command as soon as it is known.
+
+        Returns:
+            The step. Its command was already given to `send`. Its transition is that of the last
+            action. The transition is None, and the step counted in `skipped`, if the state is not
+            newer than the last one or if another action acted since the last newer state. The step
+            has a summary if the episode ended, unless the arm is left alone first.
         """
         observation = self.task.observe(state, self.episode)
         terminated = self.task.is_terminated(state, self.episode)
@@ -354,7 +408,9 @@ class Actor:
         )
 
     def _reward(self, running: _Running, driven: Driven, state: RobotState) -> float:
-        """Return the reward of an action that led to a state; count it, and steps at the goal."""
+        """Return the reward of an action that led to a state, and update `total_reward` and
+        `streak`.
+        """
         reward = self.task.reward(state, driven.applied, self.episode)
         running.total_reward += reward
         running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
@@ -363,15 +419,17 @@ class Actor:
     def _end_episode(
         self, running: _Running, state: RobotState, *, truncated: bool
     ) -> tuple[Vector, EpisodeSummary | None]:
-        """End the actions of an episode.
+        """End the actions of an episode, and finish it or enter phase `RELEASING`.
 
         Args:
             running: The episode.
-            state: The last one.
-            truncated: Its time is up. The arm is then left alone before success is judged.
+            state: The last state.
+            truncated: The episode's time is up. If the task has a `release_s`, the arm is then left
+                alone before success is judged.
 
         Returns:
-            Command (N,); and the summary, None where the arm is left alone first.
+            Command (N,) in the unit of the command mode; and the summary, None if the arm is left
+            alone first.
         """
         if truncated and self.task.release_steps:
             self.phase = Phase.RELEASING
@@ -381,7 +439,12 @@ class Actor:
         return self._way.command(self.episode.start, state), summary
 
     def _release(self, running: _Running, state: RobotState) -> Step:
-        """Leave the arm alone; then judge success by the goal that it is still at."""
+        """Make a step in phase `RELEASING`: leave the arm alone, and finish the episode after
+        `release_steps`.
+
+        Success then requires that the arm was at the goal long enough before the release, and is
+        there now.
+        """
         if self._released < self.task.release_steps:
             self._released += 1
             return Step(self._drive.release(state))
@@ -391,7 +454,10 @@ class Actor:
         return Step(self._way.command(self.episode.start, state), None, summary)
 
     def _retry(self, state: RobotState) -> Step:
-        """Hold; once the policy gives a finite action in time, the way to the start pose begins."""
+        """Make a step in phase `RETRYING`: hold, and ask the policy for an action that is not sent.
+
+        If the action is finite and in time, the next step continues on the way to the start pose.
+        """
         observation = self.task.observe(state, self.episode)
         wished = next(self._candidates(self.policy, observation))
         fault = self._fault(wished)
@@ -402,15 +468,19 @@ class Actor:
     # --- parts of a step ---
 
     def _act(self, running: _Running, state: RobotState, observation: Action) -> tuple[Vector, str]:
-        """Select an action for an observation, filter it, and remember both.
+        """Select an action for an observation, filter it, and store both in the episode.
+
+        If the action is not finite or late, the episode is given up and the phase becomes
+        `RETRYING`. The time of the policy is stored in `_inference_s`.
 
         Args:
-            running: The episode; given up where the action must not be sent.
-            state: Of the arm.
-            observation: (O,) of the state.
+            running: The episode.
+            state: The last state of the arm.
+            observation: Observation of this state (O,).
 
         Returns:
-            Command (N,); and why it is a hold, empty if it is the action's. See `Step.fault`.
+            Command (N,) in the unit of the command mode; and the fault that made it a hold, empty
+            without one. See `Step.fault`.
         """
         policy = self.policy  # one read: the node may swap it at any time
         candidates = self._candidates(policy, observation)
@@ -429,7 +499,10 @@ class Actor:
         return running.driven.command, ""
 
     def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
-        """Yield actions (A,) in order of preference, each drawn when it is asked for."""
+        """Yield at most `_most_candidates` actions (A,), the preferred one first.
+
+        Each is computed when it is asked for. Without a policy they are uniform in [-1, 1].
+        """
         if policy is None:
             for _ in range(self._most_candidates):
                 yield self._rng.uniform(-1.0, 1.0, self.task.spec.action_size).astype(np.float32)
@@ -444,20 +517,28 @@ class Actor:
                 yield policy.sample(observation, self._rng)
 
     def _fault(self, wished: Action) -> str:
-        """Return what keeps an action (A,) that the policy has just given from being sent.
+        """Return why an action (A,) that the policy has just given must not be sent; empty if it
+        may be.
 
-        Empty if nothing does. See `Step.fault`.
+        See `Step.fault`.
         """
         if not np.isfinite(wished).all():
             return "policy_non_finite"
         return "policy_late" if self.is_late() else ""
 
     def _is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the episode's time is up with this state."""
+        """Return whether the episode is truncated after a number of control steps.
+
+        `GoalActor` overrides this method.
+        """
         return steps >= self.task.episode_steps
 
     def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
-        """Close the episode, draw the next and return the summary."""
+        """Close the episode, draw the next one, and return to phase `APPROACHING`.
+
+        Returns:
+            The summary of the closed episode.
+        """
         summary = EpisodeSummary(
             index=self._index,
             steps=running.steps,
@@ -477,10 +558,15 @@ class Actor:
         return summary
 
     def _next_episode(self, summary: EpisodeSummary) -> Episode:
-        """Return the episode that follows a finished one: a drawn one."""
+        """Return the episode that follows a finished one, here a random one.
+
+        Subclasses may use the summary of the finished episode.
+        """
         return self.task.begin(self._rng)
 
 
 def _never() -> bool:
-    """Return that no command is too late, as where time waits for the policy."""
+    """Return False: no command is too late. The default of `Actor.is_late`, where time waits for
+    the policy.
+    """
     return False

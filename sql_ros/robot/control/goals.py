@@ -1,4 +1,4 @@
-"""A playing actor that goes where it is sent: one goal at a time, from wherever the arm is."""
+"""An actor that follows goals: one target at a time, from wherever the arm is."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ OLDEST_S = 10.0  # of a goal's stamp, before or after the present time
 
 
 def shown(position: Vector) -> str:
-    """Return a position [m] for people."""
+    """Return a position (3,) [m] as text for people, such as "(0.600, 0.000, 0.200)"."""
     return f"({', '.join(f'{value:.3f}' for value in position)})"
 
 
 def check_goal(position: Vector, task: Task, frame: str) -> Vector:
-    """Return a goal (3,) [m] in the base frame, clipped to the box within rounding.
+    """Return a goal that a task may be given, clipped to its box of targets.
 
     Args:
-        position: Wanted position of the task's tool.
-        task: Has the box of targets that its policies were trained for.
-        frame: Name of the base frame, for the message.
+        position: Wanted position of the task's tool in the base frame (3,) [m].
+        task: The task. Its box of targets is the one that policies were trained for.
+        frame: Name of the base frame, for the error message.
+
+    Returns:
+        The goal in the base frame (3,) [m]. It differs from `position` by `ROUNDING_M` at most.
 
     Raises:
-        MessageError: The goal is not finite or outside of the box.
+        MessageError: The goal is not finite, or is outside of the box by more than `ROUNDING_M`.
     """
     lower, upper = np.array(task.config.target_lower), np.array(task.config.target_upper)
     if not np.isfinite(position).all():
@@ -46,10 +49,13 @@ def check_goal(position: Vector, task: Task, frame: str) -> Vector:
 
 
 def check_age(age_s: float) -> None:
-    """Check the age of a goal's stamp [s].
+    """Check the age of a goal's stamp.
+
+    Args:
+        age_s: Present time less the stamp [s]; negative: the stamp is in the future.
 
     Raises:
-        MessageError: It is too old, or of another clock.
+        MessageError: The stamp is more than `OLDEST_S` old or in the future.
     """
     if abs(age_s) > OLDEST_S:
         raise MessageError(
@@ -59,22 +65,24 @@ def check_age(age_s: float) -> None:
 
 
 class GoalActor(Actor):
-    """Draws episodes until a first goal comes; from then on goals alone move the arm.
+    """Follow goals with a policy, and draw random episodes until the first goal comes.
 
-    A goal is an episode that begins at once where the arm is and ends with the next goal. At the
-    goal the policy goes on acting. It is reached once the task's condition has held for `hold_s`.
+    A goal is an episode that begins at once where the arm is, and ends with the next goal. A goal
+    counts as reached once the tool has been at it for the task's `hold_s`. After that the policy
+    continues to act. Without a policy the arm is held.
 
     Args:
-        task: What to do.
-        seed: Of drawn episodes and the policy's noise.
-        waits: Hold until a first goal comes instead of drawing episodes.
-        drive: Of the task; one of its own by default.
+        task: The task.
+        seed: Seed of drawn episodes and of the policy's noise.
+        waits: Hold the arm until the first goal comes, instead of drawing episodes.
+        drive: Maps actions to commands; None: a new one for the task.
 
     Attributes:
-        goal: Target (3,) [m] in force; None before the first and after `cancel`.
-        is_reached: The goal in force was reached.
-        pending: A newer goal that waits for its transform, for people; empty if none does.
-        news: What happened to goals, for `~/goal_status`; taken by whoever publishes it.
+        goal: Target in force (3,) [m]; None before the first and after `cancel`.
+        is_reached: Whether the goal in force was reached.
+        pending: A newer goal that waits for its transform, as text for people; empty without one.
+        news: Texts about what happened to goals, oldest first. The publisher of `~/goal_status`
+            removes them.
     """
 
     def __init__(
@@ -91,15 +99,18 @@ class GoalActor(Actor):
 
     @property
     def waits(self) -> bool:
-        """The arm is held until a goal comes."""
+        """Return whether the arm is held until a goal comes."""
         return self.goal is None and self._waits
 
     def give(self, goal: Vector, note: str = "") -> None:
-        """Take a goal (3,) [m] in place of the present one; the same goal again changes nothing.
+        """Take a goal in place of the present one and of a pending one.
+
+        The goal's episode begins with the next step. Adds "accepted ..." to `news`, and "preempted
+        ..." for a goal that it replaces. The present goal again only adds to `news`.
 
         Args:
-            goal: Checked by `check_goal`.
-            note: Added to the answer.
+            goal: Target (3,) [m], as returned by `check_goal`.
+            note: Text that is appended to "accepted ...".
         """
         self._end_pending(f"by goal {shown(goal)}")
         if self.goal is not None and np.array_equal(goal, self.goal):
@@ -114,7 +125,13 @@ class GoalActor(Actor):
         self.news.append(f"accepted {shown(goal)}{note}")
 
     def cancel(self, why: str) -> None:
-        """Give up the goal, and one that is pending: the arm is held until the next one comes."""
+        """Give up the goal in force and a pending one; the arm is held until the next goal comes.
+
+        Adds "preempted ..." to `news` for each that was not reached. Does nothing without a goal.
+
+        Args:
+            why: Reason, for `news`.
+        """
         self._end_pending(why)
         if self.goal is None:
             return
@@ -125,21 +142,27 @@ class GoalActor(Actor):
         self._give_up()
 
     def expect(self, goal: str) -> None:
-        """Note a goal that is to be given once its transform is known.
+        """Note a goal that will be given once its transform is known, in place of an older pending
+        one.
 
         Args:
-            goal: Described for people.
+            goal: Text for people that describes the goal.
         """
         self._end_pending("by a newer goal")
         self.pending = goal
 
     def take_pending(self) -> bool:
-        """Return whether the pending goal still counts; it is pending no more."""
+        """Clear `pending`, and return whether there was a pending goal: it was not cancelled or
+        replaced.
+        """
         counts = bool(self.pending)
         self.pending = ""
         return counts
 
     def _end_pending(self, why: str) -> None:
+        """Clear `pending`. If there was a pending goal, add "preempted ..." with a reason to
+        `news`.
+        """
         if self.pending:
             self.news.append(f"preempted {self.pending}: {why}")
         self.pending = ""
@@ -147,7 +170,17 @@ class GoalActor(Actor):
     def step(
         self, state: RobotState, send: Callable[[Vector], None] = lambda command: None
     ) -> Step:
-        """As `Actor.step`; holds while a goal is waited for."""
+        """Advance by one control step, as `Actor.step` does; hold while `waits` is true.
+
+        Adds "reached ..." to `news` when the goal in force is reached first.
+
+        Args:
+            state: State of the arm now, one control period after the last call.
+            send: Receives the command (N,) as soon as it is known.
+
+        Returns:
+            The step. It has the summary of the last goal's episode if a new goal ended that.
+        """
         if self.waits:
             return self._stay(state, send)
         summary = self._turn_to_goal(state) if self._is_new else None
@@ -156,6 +189,9 @@ class GoalActor(Actor):
         return step if summary is None else replace(step, summary=summary)
 
     def _stay(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
+        """Hold the arm for a control step, and send the command; forget the episode if the arm has
+        jumped.
+        """
         if self._jumped(state):
             self.forget()
         self._last_state = state
@@ -164,7 +200,11 @@ class GoalActor(Actor):
         return Step(held)
 
     def _turn_to_goal(self, state: RobotState) -> EpisodeSummary | None:
-        """End the episode under way; return its summary if it was one of a goal."""
+        """End the episode under way, and make the new goal the next episode.
+
+        Returns:
+            The summary of the ended episode if it was one of a goal; otherwise None.
+        """
         assert self.goal is not None
         summary = None
         if self._running is not None and self._is_of_goal:
@@ -177,6 +217,9 @@ class GoalActor(Actor):
         return summary
 
     def _note_arrival(self, state: RobotState) -> None:
+        """Mark the goal as reached and add to `news`, once the tool has been at it for
+        `hold_steps`.
+        """
         running = self._running
         if self.goal is None or self.is_reached or running is None:
             return
@@ -189,11 +232,13 @@ class GoalActor(Actor):
             )
 
     def _approach(self, state: RobotState) -> Step:
-        """As the actor; a goal has no start pose."""
+        """Begin the goal's episode at once, because a goal has no start pose. Without a goal or
+        policy: as `Actor`.
+        """
         if self.goal is None or self.is_idle:
             return super()._approach(state)
         return self._begin_episode(state)
 
     def _is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether a goal's episode ends with the next goal only."""
+        """Return whether the episode's time is up. An episode of a goal has no end of its own."""
         return self.goal is None and super()._is_over(steps, state)

@@ -1,6 +1,6 @@
 """Real-time facilities of Linux for a control loop: priority, a core of its own, locked memory.
 
-They are asked for; a refusal is reported, and the process goes on without them.
+Each is requested from the kernel. A refusal is reported, and the process continues without it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ class RealtimeConfig(Config):
 
 
 def claim(config: RealtimeConfig) -> dict[str, str]:
-    """Request what a config asks for, for every thread of this process, those of DDS included.
+    """Request the facilities of a config for every thread of this process, also those of DDS.
 
-    Threads to come inherit it.
+    Threads that start later inherit them. In any case Python's switch interval becomes
+    `SWITCH_INTERVAL_S`.
+
+    Args:
+        config: Facilities to request.
 
     Returns:
-        "granted" or the reason of the refusal, by "SCHED_FIFO", "cpu" and "lock_memory"; only what
-            was asked for.
+        Outcome by "SCHED_FIFO", "cpu" and "lock_memory", for those that the config asks for:
+        "granted", or the reason of the refusal.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     outcome: dict[str, str] = {}
@@ -65,11 +69,15 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
 
 
 def step_back(thread: int = 0) -> None:
-    """Lower a thread below those that answer the arm: it keeps what was claimed, but one step of
-    priority.
+    """Lower a thread by one step of priority below the threads that answer the arm.
+
+    Nothing changes for a thread without SCHED_FIFO priority.
 
     Args:
-        thread: Its id for the kernel; 0: the one that calls.
+        thread: Thread id of the kernel; 0: the calling thread.
+
+    Raises:
+        OSError: The kernel refused.
     """
     if os.sched_getscheduler(thread) == os.SCHED_FIFO:
         priority = max(
@@ -79,8 +87,13 @@ def step_back(thread: int = 0) -> None:
 
 
 def step_ahead() -> None:
-    """Raise the calling thread above the control loop, which may hang on their core: one step of
-    the priority claimed.
+    """Raise the calling thread by one step of priority above the control loop.
+
+    So the thread runs even if the control loop hangs on their core. Nothing changes without
+    SCHED_FIFO priority.
+
+    Raises:
+        OSError: The kernel refused.
     """
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         priority = min(
@@ -90,13 +103,25 @@ def step_ahead() -> None:
 
 
 def settle() -> None:
-    """Exclude all present objects from garbage collection, before a loop starts: they stay."""
+    """Collect garbage once, and exclude all objects that remain from later collections
+    (`gc.freeze`).
+
+    Call this before a control loop starts.
+    """
     gc.collect()
     gc.freeze()
 
 
 def _for_all(threads: list[int], change: Callable[[int], None]) -> str:
-    """Change every thread, by its id for the kernel; return "granted" or why one was refused."""
+    """Apply a change to each of several threads.
+
+    Args:
+        threads: Thread ids of the kernel. Threads that have ended are left out.
+        change: Applies the change to a thread id.
+
+    Returns:
+        "granted", or the reason of the first refusal. Threads after it are not changed.
+    """
     for thread in threads:
         try:
             change(thread)

@@ -1,4 +1,4 @@
-"""Schedule of the control steps, and measures of how well it was kept."""
+"""The schedule of the control steps, and statistics of how well it was kept."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ import time
 
 import numpy as np
 
-SORTED = 8000  # values that are sorted for a quantile at most
-KEPT_S = 60.0  # time whose values quantiles are of
-GRACE_SHARE = 0.25  # share of a period that a step waits for its state at most
-MOST_GRACE_S = 2e-3  # longest such wait
+SORTED = 8000  # largest number of values that are sorted for a quantile
+KEPT_S = 60.0  # time for which periods are kept for quantiles
+GRACE_SHARE = 0.25  # a step waits for its state at most this share of a period after the deadline
+MOST_GRACE_S = 2e-3  # and at most this long
 # share of a period: after a step that was later than this the next one is due a full period later,
 # and two steps are never nearer to each other than the rest of a period
 LATE_SHARE = 0.25
-LATENESS_SHARE = 0.5  # share of a period that a loop may be late for the safety filter
-LEAST_LATENESS_S = 0.02  # lateness that the safety filter reckons with at least
-OVERLOAD_S = 1.0  # time over which lateness is averaged
-MOST_LATE = 0.5  # share of late steps from which on a loop is overloaded
-FOLLOW_SHARE = 0.05  # of its distance from the state, by which a deadline is moved at a time
-FOLLOW_MOST = 0.02  # share of a period by which a deadline is moved at most
+LATENESS_SHARE = 0.5  # lateness that the safety filter assumes, as a share of a period
+LEAST_LATENESS_S = 0.02  # smallest lateness that the safety filter assumes
+OVERLOAD_S = 1.0  # time constant of the average of late steps
+MOST_LATE = 0.5  # share of late steps above which a loop is overloaded
+# a deadline is moved by this share of its distance from the state's arrival
+FOLLOW_SHARE = 0.05
+FOLLOW_MOST = 0.02  # and at most by this share of a period
 
 
 def declared_lateness_s(period_s: float, most_s: float) -> float:
-    """Return by how much a command may be late for the safety filter [s].
+    """Return the lateness of commands that the safety filter assumes [s].
+
+    It is `LATENESS_SHARE` of a period, at least `LEAST_LATENESS_S`, and at most `most_s`.
 
     Args:
-        period_s: Of control [s].
-        most_s: Lateness from which on the loop holds the arm [s].
+        period_s: Control period [s].
+        most_s: Lateness above which the loop holds the arm [s].
     """
     return min(max(LATENESS_SHARE * period_s, LEAST_LATENESS_S), most_s)
 
 
 class Overload:
-    """Notice a control loop most of whose steps begin more than a period late.
+    """Detect a control loop most of whose steps begin more than a period late.
 
     Args:
-        period_s: Of control [s].
+        period_s: Control period [s].
     """
 
     def __init__(self, period_s: float) -> None:
@@ -44,16 +47,19 @@ class Overload:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
-        self._share = 0.0  # of the time lately, in late periods
+        """Forget all steps so far."""
+        self._share = 0.0  # share of the recent time that passed in late periods
         self._last: float | None = None
 
     def is_noticed(self, now: float, lateness_s: float) -> bool:
-        """Take a step; return whether the loop is overloaded.
+        """Take a control step, and return whether the loop is overloaded.
+
+        It is if more than `MOST_LATE` of the recent time passed in steps that were late by more
+        than a period. The share is an exponential average over `OVERLOAD_S`.
 
         Args:
-            now: On the clock of control [s].
-            lateness_s: Of the step [s].
+            now: Control time [s].
+            lateness_s: Time between the deadline of the step and its begin [s].
         """
         elapsed = 0.0 if self._last is None else now - self._last
         self._last = now
@@ -69,7 +75,7 @@ class Samples:
         capacity: Number of values that are kept.
 
     Attributes:
-        count: Number of values so far.
+        count: Number of values added so far; may exceed the capacity.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -77,18 +83,22 @@ class Samples:
         self._values = np.zeros(max(capacity, 1))
 
     def add(self, value: float) -> None:
-        """Keep a value, in place of the oldest."""
+        """Keep a value. If the capacity is used up, it replaces the oldest one."""
         self._values[self.count % len(self._values)] = value
         self.count += 1
 
     def quantiles(self, *shares: float) -> list[float]:
-        """Return quantiles of the values kept; zeros while there are none.
+        """Return quantiles of the kept values.
 
-        Of more than `SORTED` values a part is sorted: to sort a minute at 1 kHz would make a step
-        late. The largest (share 1) is that of all values.
+        Of more than `SORTED` values only every second, third, ... is sorted, because sorting a
+        minute of values at 1 kHz would make a control step late. The largest value (share 1) is
+        always exact.
 
         Args:
-            shares: In [0, 1].
+            shares: Shares in [0, 1], such as 0.5 for the median.
+
+        Returns:
+            A quantile for each share; zeros while no value is kept.
         """
         kept = self._values[: min(self.count, len(self._values))]
         if not len(kept):
@@ -101,12 +111,13 @@ class PeriodMeter:
     """Measure the periods between control steps.
 
     Args:
-        period_s: Period that is wanted [s].
+        period_s: Wanted period [s].
 
     Attributes:
-        missed: Commands later than one period after their deadline.
-        periods: Measured periods [s].
-        jitter: Absolute errors of the periods [s].
+        period_s: As given.
+        missed: Number of whole periods by which commands were late, summed over all commands.
+        periods: Measured periods of the last `KEPT_S` [s].
+        jitter: Absolute differences between measured and wanted periods [s].
     """
 
     def __init__(self, period_s: float) -> None:
@@ -118,15 +129,15 @@ class PeriodMeter:
 
     @property
     def count(self) -> int:
-        """Return the number of periods so far."""
+        """Return the number of periods measured so far."""
         return self.periods.count
 
     def tick(self, lateness_s: float = 0.0, left: float | None = None) -> None:
-        """Take a control step.
+        """Take a control step: record the period since the last one, and add to `missed`.
 
         Args:
             lateness_s: How much later than its deadline the command left [s].
-            left: Control time at which it left [s]; by default the steady time now.
+            left: Control time at which the command left [s]; None: the steady time now.
         """
         now = time.perf_counter() if left is None else left
         if self._last is not None:
@@ -136,20 +147,20 @@ class PeriodMeter:
         self._last = now
 
     def forget(self) -> None:
-        """Leave the next period out: the loop paused on purpose."""
+        """Leave the next period out of the statistics, because the loop paused on purpose."""
         self._last = None
 
 
 class Pacer:
-    """Sleep until absolute deadlines.
+    """Sleep until deadlines that are a period apart.
 
-    A deadline missed by more than a period is given up, not caught up with a burst.
+    A deadline that is missed by more than a period is given up: the later ones count from now on.
 
     Args:
-        period_s: Between two deadlines [s].
+        period_s: Time between two deadlines [s].
 
     Attributes:
-        deadline: The next one, on the clock of `time.perf_counter` [s].
+        deadline: The next deadline, on the clock of `time.perf_counter` [s].
     """
 
     def __init__(self, period_s: float) -> None:
@@ -157,7 +168,9 @@ class Pacer:
         self.deadline = time.perf_counter() + period_s
 
     def wait(self) -> None:
-        """Sleep until the next deadline."""
+        """Sleep until the deadline, or return at once if it has passed; advance the deadline by a
+        period.
+        """
         now = time.perf_counter()
         if now < self.deadline:
             time.sleep(self.deadline - now)
@@ -167,18 +180,19 @@ class Pacer:
 
 
 class Schedule:
-    """Decide when control steps are due: with the state that comes nearest to the deadline, or
-    without a state, a little later.
+    """Decide when control steps are due: with the state that arrives nearest to a deadline, or a
+    little later without a state.
 
-    A step at a state's arrival answers the newest information; a clock of the loop's own would find
-    states up to a period old. Deadlines follow the states, whose clock is another one. After a late
-    step the next is due a full period later: two commands within less would move a trajectory
-    controller by two steps in the time of one.
+    A step that begins at a state's arrival uses the newest information. A clock of the loop's own
+    would find states up to a period old. So the deadlines are shifted a little towards the arrivals
+    at every step. After a late step the next deadline is a full period later. Two commands within
+    less time would move a trajectory controller by two steps in the time of one.
 
     Args:
-        period_s: Of control [s].
-        now: Control time (`robot/control/clock.py`) [s]; by default that of the steady clock.
-        is_coarse: Control time stands between two messages. A step that waits for one is not late.
+        period_s: Control period [s].
+        now: Control time (`robot/control/clock.py`) [s]; None: the time of `time.perf_counter`.
+        is_coarse: Control time stands still between two messages of `/clock`. Then a step is never
+            late, and two steps may follow each other at any distance.
 
     Attributes:
         due: Control time of the next deadline [s].
@@ -195,7 +209,9 @@ class Schedule:
         self.due = (time.perf_counter() if now is None else now) + period_s
 
     def is_due(self, arrived: float, every_s: float) -> bool:
-        """Return whether a state is the one for the next step.
+        """Return whether a control step should begin with a state.
+
+        The state is the nearest one to the deadline, and not too early after the last step.
 
         Args:
             arrived: Control time at which the state arrived [s].
@@ -204,36 +220,45 @@ class Schedule:
         return arrived >= max(self.due - 0.5 * min(every_s, self._period), self._earliest)
 
     def interrupt(self, now: float) -> None:
-        """Note that a step began before it was due: the next one is due a period after it.
+        """Note that a step began before it was due. The next deadline is a period after it.
 
         Args:
-            now: Control time [s].
+            now: Control time at which the step began [s].
         """
         self._earliest = now + self._shortest
         self.due = now + self._period
 
     def left_s(self, now: float) -> float:
-        """Return how long the next step still waits for its state at a control time [s]; 0: the
-        step is overdue.
+        """Return how long the next step still waits for its state [s]; 0: begin the step without a
+        state.
+
+        A step waits until the grace time (`GRACE_SHARE`, `MOST_GRACE_S`) after its deadline.
+
+        Args:
+            now: Control time [s].
         """
         return max(self.due + self._grace - now, 0.0)
 
     def stepped(self, now: float, *, by_state: bool) -> None:
-        """Note that a step began: the next one is due a period after its deadline, or after itself
-        where it was late.
+        """Note that a step began, and set the next deadline.
+
+        It is a period after the last deadline, shifted a little towards the step. After a step that
+        was late by more than `LATE_SHARE` of a period, or away by more than a period, it is a
+        period after the step. Without a state it is shifted by `FOLLOW_MOST` of a period, since
+        states come later than expected.
 
         Args:
-            now: Control time [s].
-            by_state: The step began with a state.
+            now: Control time at which the step began [s].
+            by_state: Whether the step began with a state.
         """
         away = now - self.due
         self._earliest = now + self._shortest
-        # for which it waited on purpose
+        # a step without a state waited for the grace time on purpose
         late = self._late if by_state else self._late + self._grace
         if abs(away) > self._period or away > late:
             self.due = now + self._period
             return
-        # where no state came in time, states come later than was thought
+        # if no state came in time, states come later than expected
         most = FOLLOW_MOST * self._period
         drift = min(max(FOLLOW_SHARE * away, -most), most) if by_state else most
         self.due = max(self.due + drift + self._period, self._earliest)

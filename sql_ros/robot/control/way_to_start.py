@@ -1,4 +1,6 @@
-"""The way to the start pose of an episode, also where the safety filter stops the straight one."""
+"""The way to the start pose of an episode, with detours where the safety filter blocks the straight
+way.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,21 @@ STUCK_S = 0.5  # time at rest on the way after which the next strategy is tried
 
 
 class WayToStart:
-    """The way to the start poses of one actor's episodes.
+    """Move the arm to the start poses of an actor's episodes.
 
-    The arm moves straight there. Where the filter stops it on the way, it goes back along its
-    trail, or moves a part of the joints first: see `STRATEGIES`.
+    The arm moves straight to the start pose. Where the arm rests elsewhere for `STUCK_S`, because
+    the filter blocks the motion, the next of `STRATEGIES` is tried: back along the trail, or a part
+    of the joints first.
 
     Args:
         drive: Makes the commands.
-        period_s: Of control [s].
+        period_s: Control period [s].
 
     Attributes:
-        trail: Of the arm; the actor adds what it passes during episodes.
-        steps: Control steps on the way to this start pose.
-        rested: Control steps at rest at the start pose, without a break up to now.
+        trail: Poses that the arm passed. The actor adds those of episodes.
+        steps: Number of commands on the way to the present start pose. After `skip`, the number at
+            which the time is up.
+        rested: Number of consecutive control steps at rest at the start pose, up to now.
     """
 
     def __init__(self, drive: Drive, period_s: float) -> None:
@@ -35,37 +39,44 @@ class WayToStart:
         self.begin()
 
     def begin(self) -> None:
-        """Begin the way to the start pose of the next episode."""
+        """Reset counts and strategy for the way to the start pose of the next episode."""
         self.steps = 0
         self.rested = 0
         self._stood = 0  # control steps at rest elsewhere, without a break up to now
         self._strategy = 0  # index into STRATEGIES
 
     def restart(self) -> None:
-        """Allow the full time again: the same episode is tried anew."""
+        """Allow `LONGEST_S` again, because the same episode is tried again."""
         self.steps = 0
 
     def skip(self) -> None:
-        """Let the time be up: the episode begins where the arm is."""
+        """Use up the time for the way, so that the episode begins where the arm is."""
         self.steps = round(LONGEST_S / self._period_s)
 
     @property
     def is_too_long(self) -> bool:
-        """Return whether the time for the way is up."""
+        """Return whether the arm was on the way for `LONGEST_S` or longer."""
         return self.steps * self._period_s >= LONGEST_S
 
-    def look(self, start: Vector, state: RobotState) -> bool:
-        """Return whether the arm is at the start pose (N,) [rad]; count steps at rest there."""
+    def count_rest(self, start: Vector, state: RobotState) -> bool:
+        """Update `rested`, and return whether the arm is at rest at the start pose (N,) [rad].
+
+        Call this once per control step.
+        """
         arrived = has_arrived(start, state)
         self.rested = self.rested + 1 if arrived else 0
         return arrived
 
     def command(self, start: Vector, state: RobotState) -> Vector:
-        """Return the command (N,) of a control step on the way, in the unit of the mode.
+        """Return the command of a control step on the way, and record it in the safety filter as
+        sent.
 
         Args:
             start: Start pose (N,) [rad].
-            state: Of the arm.
+            state: The last state of the arm.
+
+        Returns:
+            Command (N,), in the unit of the command mode.
         """
         self.steps += 1
         stands = self._drive.safety.is_nearly_at_rest and not has_arrived(start, state)
