@@ -185,6 +185,7 @@ def test_trials_are_an_actor_of_their_own_beside_the_simulation(tmp_path):
     assert (trials.parameters["by_hand"], trials.parameters["realtime_factor"]) == (False, 0.0)
     assert trials.parameters["csv"] == str(tmp_path / "trials.csv")
     assert trials.parameters["max_state_age_s"] == 0.1  # an actor's, from config/sawyer_stack.yaml
+    assert "explores" not in trials.parameters  # of the same section, but of a training alone
 
 
 def test_trials_on_a_real_arm_are_by_hand_and_at_its_pace(tmp_path):

@@ -60,6 +60,20 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def fixed(value: Any) -> Any:
+    """Fix an inherited field of a `Config` at a value: it is no option of the class any more.
+
+    Args:
+        value: Value of the field in every instance.
+    """
+    return dataclasses.field(default=value, init=False)
+
+
+def options_of(cls: type[Config] | Config) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a config that can be given: all but the fixed ones."""
+    return [field for field in dataclasses.fields(cls) if field.init]
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Base class of every configuration.
@@ -94,7 +108,7 @@ def config_from_mapping(cls: type[C], values: Mapping[str, Any], source: str) ->
     Raises:
         ConfigError: A key is unknown or missing, a value has the wrong type or is out of range.
     """
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    fields = {field.name: field for field in options_of(cls)}
     for key in values:
         if key not in fields:
             raise ConfigError(

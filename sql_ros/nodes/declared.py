@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from sql_ros.common.config import Config, config_from_mapping
+from sql_ros.common.config import Config, config_from_mapping, options_of
 from sql_ros.common.errors import CONFIG_EXIT_CODE, ConfigError
 from sql_ros.stack.params_file import OF_RCLPY
 
@@ -36,7 +36,7 @@ def declared_by(node: str) -> dict[str, dataclasses.Field[object]]:
     """Return the parameters of a node: full name to field of its config class."""
     fields = {}
     for prefix, config in _configs(node).items():
-        fields.update({prefix + field.name: field for field in dataclasses.fields(config)})
+        fields.update({prefix + field.name: field for field in options_of(config)})
     return fields
 
 
@@ -59,7 +59,7 @@ def check_parameters(node: str, values: Mapping[str, Any]) -> None:
             advice = f"did you mean {', '.join(close)}?" if close else "sql-ros params lists them"
             raise ConfigError(f"{where}: unknown parameter '{name}': {advice}")
     for prefix, config in _configs(node).items():
-        names = {field.name: prefix + field.name for field in dataclasses.fields(config)}
+        names = {field.name: prefix + field.name for field in options_of(config)}
         given = {field: own[name] for field, name in names.items() if name in own}
         config_from_mapping(config, given, where)
 

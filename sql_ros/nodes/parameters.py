@@ -18,7 +18,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sql_ros.common.config import Config, config_from_mapping
+from sql_ros.common.config import Config, config_from_mapping, options_of
 from sql_ros.common.errors import ConfigError
 from sql_ros.stack.params_file import OF_RCLPY
 
@@ -117,9 +117,7 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
     }
     where = f"parameters of node {node.get_name()}"
     names = [
-        _join(prefix, field.name)
-        for prefix, cls in configs.items()
-        for field in dataclasses.fields(cls)
+        _join(prefix, field.name) for prefix, cls in configs.items() for field in options_of(cls)
     ]
     for name in given:
         if name not in names:
@@ -128,11 +126,11 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
             )
     results = []
     for prefix, cls in configs.items():
-        fields = {field.name: _join(prefix, field.name) for field in dataclasses.fields(cls)}
+        fields = {field.name: _join(prefix, field.name) for field in options_of(cls)}
         config = config_from_mapping(
             cls, {key: given[name] for key, name in fields.items() if name in given}, where
         )
-        for field in dataclasses.fields(cls):
+        for field in options_of(cls):
             name = fields[field.name]
             if node.has_parameter(name):
                 node.undeclare_parameter(name)
@@ -145,7 +143,7 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
 
 def _live_names(config: Config) -> list[str]:
     """Return the names of the live fields."""
-    return [field.name for field in dataclasses.fields(config) if field.metadata["live"]]
+    return [field.name for field in options_of(config) if field.metadata["live"]]
 
 
 def _join(prefix: str, name: str) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 
-from sql_ros.common.config import option
+from sql_ros.common.config import fixed, option
 from sql_ros.common.errors import ConfigError
 from sql_ros.nodes.actor_config import ActorConfig
 from sql_ros.nodes.actor_node import ActorNode
@@ -44,10 +44,17 @@ from sql_ros.trials.trial_actor import TrialActor
 
 @dataclass(frozen=True)
 class TrialsConfig(ActorConfig):
-    """Parameters of the actor and of the trials."""
+    """Parameters of the trials, and those of the actor that hold in trials, which never train."""
 
-    mode: str = option("play", "trials never train", choices=("play",))
-    temperature: float = option(0.0, "trials act deterministically", minimum=0.0, maximum=0.0)
+    mode: str = fixed("play")
+    temperature: float = fixed(0.0)
+    targets: str = fixed("drawn")
+    explores: bool = fixed(False)
+    follow_policy_topic: bool = fixed(False)
+    most_transitions: int = fixed(0)
+    actor_id: int = fixed(0)
+    most_unacknowledged: int = fixed(1)
+    learner_patience_s: float = fixed(0.0)
     protocol: str = option("standard", "name of a file in config/trials/, or a path")
     repeats: int = option(0, "trials per kind and size; 0: as the protocol says", minimum=0)
     by_hand: bool = option(

@@ -112,7 +112,11 @@ def sim_bridge(settings: Settings) -> NodeProcess:
 
 def actor(settings: Settings) -> NodeProcess:
     """Return the process that moves the arm."""
-    parameters = {**_acting(settings), **settings.given_parameters("most_transitions", "targets")}
+    parameters = {
+        **_acting(settings),
+        "mode": settings.mode,
+        **settings.given_parameters("most_transitions", "targets"),
+    }
     return NodeProcess("actor", parameters, settings.topics)
 
 
@@ -120,7 +124,6 @@ def trials(settings: Settings) -> NodeProcess:
     """Return the process that moves the arm in perturbation trials."""
     parameters = {
         **_acting(settings),
-        "mode": "play",
         **settings.given_parameters("protocol", "repeats"),
         "by_hand": settings.by_hand,
         "csv": str(settings.run_dir / "trials.csv"),
@@ -151,7 +154,6 @@ def _acting(settings: Settings) -> dict[str, Any]:
     parameters = {
         **_shared(settings),
         **_managed(settings),
-        "mode": settings.mode,
         "policy": str(settings.policy or ""),
         **settings.given_parameters(
             "seed", "switch_controllers", "compares_description", "joint_prefix", "identify"

@@ -25,6 +25,18 @@ from sql_ros.stack.arguments import (
 from sql_ros.stack.params_file import Parameters, read_params
 from sql_ros.stack.precedence import SETTABLE, effective_arguments, given_arguments
 
+# parameters of the actor that trials do not have: they never train, and have their own targets
+ACTOR_ONLY = (
+    "actor_id",
+    "explores",
+    "follow_policy_topic",
+    "learner_patience_s",
+    "mode",
+    "most_transitions",
+    "most_unacknowledged",
+    "targets",
+    "temperature",
+)
 ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -132,7 +144,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     of_file = read_params(
         asked["params_file"], Path(task_name).stem, asked["namespace"].rstrip("/")
     )
-    of_file["trials"] = {**of_file["actor"], **of_file["trials"]}  # it is an actor
+    of_file["trials"] = {**_shared_with_trials(of_file["actor"]), **of_file["trials"]}
     mover = "trials" if asked["mode"] == "trials" else "actor"
     args = effective_arguments(given, of_file[mover], _shown_file(given))
     args["task"] = task_name
@@ -169,6 +181,11 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     _check_combination(settings)
     _check_names(namespace, topics)
     return settings
+
+
+def _shared_with_trials(of_actor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the actor that hold for trials, too, which are an actor."""
+    return {name: value for name, value in of_actor.items() if name not in ACTOR_ONLY}
 
 
 def _shown_file(given: Mapping[str, str]) -> str:

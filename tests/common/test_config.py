@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from sql_ros.common.config import Config, config_from_mapping, config_from_yaml, option
+from sql_ros.common.config import (
+    Config,
+    config_from_mapping,
+    config_from_yaml,
+    fixed,
+    option,
+    options_of,
+)
 from sql_ros.common.errors import ConfigError
 
 
@@ -14,6 +21,18 @@ class _Example(Config):
     sizes: tuple[int, ...] = option((1, 2), "sizes", minimum=1)
     kind: str = option("a", "a kind", choices=("a", "b"))
     flag: bool = option(False, "a flag")
+
+
+@dataclass(frozen=True)
+class _Narrower(_Example):
+    kind: str = fixed("b")
+
+
+def test_a_fixed_field_has_its_value_and_is_no_option():
+    assert config_from_mapping(_Narrower, {"rate_hz": 50}, "here").kind == "b"
+    assert [field.name for field in options_of(_Narrower)] == ["rate_hz", "sizes", "flag"]
+    with pytest.raises(ConfigError, match="here: unknown key 'kind'"):
+        config_from_mapping(_Narrower, {"kind": "a"}, "here")
 
 
 def test_whole_numbers_are_taken_for_floats_and_lists_for_tuples():

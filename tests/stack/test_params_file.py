@@ -5,6 +5,7 @@ import yaml
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.stack.params_file import declared, read_params
+from sql_ros.stack.settings import ACTOR_ONLY
 
 
 @pytest.fixture
@@ -100,4 +101,4 @@ def test_a_section_of_another_form_is_refused(read, content):
 def test_the_nodes_say_which_parameters_they_have():
     names = declared()
     assert {"trainer.replay_capacity", "algorithm.temperature", "threads"} <= set(names["learner"])
-    assert set(names["actor"]) < set(names["trials"])
+    assert set(names["actor"]) - set(names["trials"]) == set(ACTOR_ONLY)
