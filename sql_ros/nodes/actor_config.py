@@ -1,4 +1,4 @@
-"""Parameters of the actor."""
+"""The ROS parameters of the actor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sql_ros.robot.control.realtime import RealtimeConfig
 
 @dataclass(frozen=True)
 class ActorConfig(RealtimeConfig, GuardConfig):
-    """Parameters of the actor."""
+    """ROS parameters of the actor node; their descriptions are printed by `sql-ros params`."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
     mode: str = option(
@@ -121,10 +121,10 @@ class ActorConfig(RealtimeConfig, GuardConfig):
 
     @property
     def is_lockstep(self) -> bool:
-        """Return whether the simulation waits for every command."""
+        """Return whether the run is in lockstep: the simulation waits for every command."""
         return self.realtime_factor == 0.0
 
     @property
     def trains(self) -> bool:
-        """Return whether transitions go to a learner."""
+        """Return whether the mode is "train": transitions go to a learner."""
         return self.mode == "train"

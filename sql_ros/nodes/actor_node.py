@@ -1,7 +1,7 @@
 """The actor: joint states in, commands and transitions out. Never imports torch.
 
-Hops 1, 2, 3 and 7 of the walk. This file has the node: its parameters, its parts and its life. A
-state takes this way through them:
+Steps 1, 2, 3 and 7 of the path of a transition (CONTRIBUTING.md). This file has the node: it builds
+the parts, connects them, and starts and ends them. The parts, in the order in which a state passes:
 
 =====================  ==========================================================================
 `state_intake.py`      a joint state arrives, is checked and kept
@@ -71,14 +71,21 @@ STEP_S = 1.0  # longest time that a control step under way may take when the act
 
 
 class ActorNode(ManagedNode):
-    """CommandEncoder `robot.control.episode_actor.Actor` to topics.
+    """The managed node that connects a `robot.control.episode_actor.Actor` to topics and services.
+
+    `TrialsNode` is a subclass and overrides the first three attributes.
+
+    Args:
+        name: Node name.
+        config: Class of its parameters.
 
     Attributes:
-        takes_policies: Policies of the policy topic are taken.
-        takes_goals: Goals on `~/goal` are taken in mode play.
-        where: Prefix of the topics and services that stop the arm, in the place of `~`.
-        task: Task of the parameters, from `configure` on.
-        actor: Answers states, from `configure` on.
+        takes_policies: Whether the node may subscribe to the policy topic.
+        takes_goals: Whether the node subscribes to `~/goal`; goals are accepted in mode play only.
+        where: Prefix, instead of `~`, of the topics and services that stop the arm and of
+            `dry_run_commands`.
+        task: Task named by the parameters; set by `configure`.
+        actor: Selects actions and makes transitions; set by `configure`.
     """
 
     takes_policies = True
@@ -90,17 +97,22 @@ class ActorNode(ManagedNode):
     def __init__(self, name: str = "actor", config: type[ActorConfig] = ActorConfig) -> None:
         super().__init__(name, "control", {"": config})
         self._guard = Guard(self, self.config, self.where)
-        self._run = time.time_ns() // 1000  # names this process on the replay topic
-        self._ledger = Ledger()  # of transitions that no learner has yet
-        # from the first `configure` on; the numbers of transitions go on after the next
+        self._run = time.time_ns() // 1000  # identifies this process on the replay topic
+        self._ledger = Ledger()  # transitions that no learner has acknowledged
+        # set by `configure`; a second `configure` continues the sequence numbers of the first
         self._learner: LearnerLink | None = None
-        self._lock = threading.Lock()  # a control step is made by one thread at a time
-        self._link: ArmLink | None = None  # from `configure` on
+        self._lock = threading.Lock()  # held during a control step
+        self._link: ArmLink | None = None  # set by `configure`
 
     # --- configure ---
 
     def configure(self) -> None:
-        """Load task and policy; create topics, services and the control loop. See `ManagedNode`."""
+        """Load task and policy; create the parts, topics, services and the control loop.
+
+        Raises:
+            ConfigError: A parameter, the task, the policy or the measurement record of a real arm
+                cannot be used.
+        """
         loaded = load_actor_task(self, self.config)
         self.task = loaded.task
         self.actor = self.make_actor()
@@ -175,10 +187,18 @@ class ActorNode(ManagedNode):
         self._create_topics(self._learner, loaded.state_delay_s)
 
     def _make_real_arm(self, link: ArmLink, loaded: LoadedTask) -> RealArm:
-        """Check and log the limits of the arm; return the checks of a real one.
+        """Check and log the limits of the arm; return the checks that only a real arm needs.
+
+        A commanded real arm also makes the safety filter allow for the delay of states, and observe
+        the payload.
+
+        Args:
+            link: Link to the arm.
+            loaded: Task and identity of the arm.
 
         Raises:
-            ConfigError: A real arm is not protected, or its measurement record cannot be used.
+            ConfigError: The parameters or the scene do not protect a real arm, or its measurement
+                record cannot be used.
         """
         safety, config = self.actor.safety, self.config
         is_commanded = link.is_real and not config.dry_run
@@ -189,7 +209,13 @@ class ActorNode(ManagedNode):
         return RealArm(self, config, loaded, self._guard, safety.payload, is_real=link.is_real)
 
     def _make_loop(self, link: ArmLink, learner: LearnerLink) -> ControlLoop:
-        """Return the control loop that the parameter `realtime_factor` asks for."""
+        """Return the control loop: `LockstepLoop` where `realtime_factor` is 0, else
+        `RealtimeLoop`.
+
+        Args:
+            link: Link to the arm.
+            learner: Link to the learner.
+        """
         config = self.config
         parts = LoopParts(
             self.actor,
@@ -222,7 +248,12 @@ class ActorNode(ManagedNode):
         return loop
 
     def _connect_parts(self, link: ArmLink, learner: LearnerLink) -> None:
-        """Tell guard, intakes, loop and warnings of each other."""
+        """Set the callbacks between guard, intakes, control loop and warnings.
+
+        Args:
+            link: Link to the arm, one of the guard's conditions.
+            learner: Link to the learner, whose reports reach the control loop.
+        """
         guard, loop = self._guard, self._loop
         guard.act = loop.stop_at_once
         guard.unrest = self._braking.obstacle_to_rest
@@ -251,8 +282,8 @@ class ActorNode(ManagedNode):
         """Create publishers, subscriptions, services and the timer of the warnings.
 
         Args:
-            learner: Has subscriptions of its own.
-            state_delay_s: By which states of this arm are usually late [s].
+            learner: Link to the learner, which creates its own subscriptions.
+            state_delay_s: Usual time from the stamp of a state to its arrival [s].
         """
         config, robot, mode = self.config, self.task.robot, self.task.spec.command_mode
         self._episodes = self.create_publisher(Float64MultiArray, "~/episodes", REPLAY)
@@ -285,45 +316,49 @@ class ActorNode(ManagedNode):
         )
 
     def make_actor(self) -> Actor:
-        """Return the actor of the mode, with the policy of the parameters.
+        """Return a new actor for the parameter `mode`, with the policy file of the parameters.
 
         Raises:
-            ConfigError: The policy cannot be used.
+            ConfigError: The policy file or the temperature cannot be used.
         """
         period_s = policy_period_s(self, self.config, self.task)
         return make_actor(self.config, self.task, self.make_drive(), period_s)
 
     def make_drive(self) -> Drive:
-        """Return what drives the arm as the task says, through a safety filter that knows how late
-        the loop may be.
+        """Return the map from actions to commands of the task, with a safety filter that allows
+        for the largest lateness of the control loop.
         """
         return Drive(self.task, lateness_s(self.config, self.task))
 
     def commanded(self) -> str:
-        """Return the topic of the commands; empty in a dry run. See `ManagedNode`."""
+        """Return the resolved topic of the commands; empty in a dry run."""
         return "" if self.config.dry_run else str(self._commands.topic_name)
 
     def owns(self, gid: bytes, name: str) -> bool:
-        """Return whether a publisher of commands is that of this node or of its command watchdog.
+        """Return whether a publisher of commands belongs to this node or its command watchdog.
 
-        See `ManagedNode`.
+        Args:
+            gid: GID of the publisher.
+            name: Full name of its node.
         """
         return gid == self._commands_gid or (self._link is not None and self._link.owns(gid, name))
 
     def _report_unclaimed_publishers(self) -> None:
-        """Warn of other publishers of commands; those of a real arm are a hold, see
-        `CommandRivals`.
+        """Count a fault for other publishers of commands. On a real arm `CommandRivals` holds the
+        arm instead.
         """
         if self._link is None or self._real_arm.rivals is None:
             super()._report_unclaimed_publishers()
 
     def _may_switch(self) -> bool:
-        """Return whether a controller may be activated: commands are about to leave."""
+        """Return whether a controller may be activated now: the node is active, and in training its
+        learner has accepted the run.
+        """
         is_open = self._learner is not None and not self._learner.barrier.reasons
         return not self.ended.is_set() and is_open
 
     def _goal_obstacle(self) -> str:
-        """Return why no goal can be taken now; empty if one can."""
+        """Return why no goal can be accepted now, in words; empty if one can."""
         if self.ended.is_set():
             return f"the actor is {self.phase}: activate it first"
         if self._states.newest is None:
@@ -336,12 +371,16 @@ class ActorNode(ManagedNode):
         return "; ".join(f"the arm is held, {kind}: {why}" for kind, why in stops.items())
 
     def check_change(self, config: ActorConfig) -> None:
-        """Check a temperature against the policy. See `LiveParameters`."""
+        """Check the temperature of changed parameters against the policy in use.
+
+        Raises:
+            ConfigError: The temperature cannot be used.
+        """
         if self.phase != "unconfigured":
             check_temperature(config, self.actor.policy)
 
     def take_change(self, config: ActorConfig) -> None:
-        """Take a config over, between two steps. See `LiveParameters`."""
+        """Apply changed parameters, from the next control step on."""
         before = self.config
         self.config = config
         if self.phase == "unconfigured":
@@ -354,7 +393,10 @@ class ActorNode(ManagedNode):
             self._loop.rehearsal = make_rehearsal(config, self.task, self.control_clock, period_s)
 
     def suspend(self) -> None:
-        """Hold the arm at a Ctrl-Z. See `process.Runnable`."""
+        """Latch a stop, and hold the arm at once where the node is configured.
+
+        The process is not suspended. Only `~/reset` ends the stop.
+        """
         self._guard.latch.stop(
             "Ctrl-Z (SIGTSTP) came: the arm is held, no process is stopped, and Ctrl-C ends it"
         )
@@ -364,7 +406,10 @@ class ActorNode(ManagedNode):
     # --- an activation ---
 
     def prepare(self) -> None:
-        """Take what real time asks for, and forget the last activation."""
+        """Apply the real-time settings, and reset every part to the start of an activation.
+
+        Transition numbers and a latched stop outlive the reset.
+        """
         assert self._link is not None
         assert self._learner is not None
         self.realtime = self.take_real_time(self.config)
@@ -381,12 +426,16 @@ class ActorNode(ManagedNode):
             self._begin_with_robot()
 
     def _begin_with_robot(self) -> None:
-        """Let an Intera robot be enabled, as commands are about to leave."""
+        """Set the command timeout of an Intera robot, and ask the robot to enable itself where the
+        parameters say so. Other robots need neither.
+        """
         if self._robot is not None:
             self._robot.begin(self.task.robot.command_timeout_s)
 
     def activate(self) -> None:
-        """Start the control loop."""
+        """Start the threads of the learner link and of the standby; in real time also let the
+        reading thread make control steps. Lower the priority of this thread.
+        """
         assert self._learner is not None
         self._learner.start()
         self._standby_thread.start()
@@ -396,25 +445,32 @@ class ActorNode(ManagedNode):
         step_back()  # this thread is rclpy's executor: diagnostics, services, policies that arrive
 
     def _on_accepted(self) -> None:
-        """Send the first command of a training, as its learner has accepted the run."""
+        """Let the control loop begin: the learner has accepted the run.
+
+        Called in the reading thread, once per activation of a training.
+        """
         self._begin_with_robot()
         self._loop.begin()
 
     def stepped(self) -> None:
-        """Note that the actor made a control step or was held.
+        """Publish the news about goals after a control step or a hold.
 
-        Called in the thread that did it, after its command went out.
+        Called in the thread of the control step, after its command was sent.
         """
         if self._goals is not None:
             self._goals.stepped(self._guard.holds.present)
 
     def deliver(self, step: Step) -> None:
-        """Publish what a control step gave beside its command.
+        """Publish the transition, the target and the episode summary of a control step, each if
+        there is one.
 
-        In real time in the thread of the outbox, later.
+        In lockstep called in the control step; in real time later, in the delivery thread.
+
+        Args:
+            step: Result of the control step. Its transition is published only while training, not
+                in a dry run and not after the last transition of the run.
         """
-        # not in a dry run, as the arm did not move; not after a step that was under way as the run
-        # ended
+        # in a dry run the arm did not execute the action
         assert self._learner is not None
         is_fed = self.config.trains and not self.config.dry_run
         if step.transition is not None and is_fed and not self._learner.progress.is_over:
@@ -428,20 +484,24 @@ class ActorNode(ManagedNode):
             self._episodes.publish(episode_to_msg(step.summary))
 
     def _warn_of_waits(self) -> None:
-        """Send a command that need not wait for the learner any more; warn of other waits."""
+        """Send a command whose wait for the learner is over; warn of waits that go on.
+
+        Called by a timer. Does nothing while the node is not active.
+        """
         if not self.ended.is_set():
             self._loop.release()
-            self._waits.look()
+            self._waits.warn()
 
     def deactivate(self) -> None:
-        """End the control loop; the last command is a hold.
+        """End the control loop and bring the arm to rest; the last command is a hold.
 
-        A learner that is there is then left the time to have everything.
+        Afterwards wait for the learner to acknowledge the last transitions, for `HAND_OVER_S` at
+        most (`transition_outbox.py`).
         """
         assert self._link is not None
         assert self._learner is not None
         if self._lock.acquire(timeout=STEP_S):
-            self._lock.release()  # a step under way is over, and there will be no other
+            self._lock.release()  # a step under way is over; `ended` prevents another
         else:
             self.get_logger().error(
                 f"the control loop hangs: a step takes longer than {STEP_S:g} s"
@@ -450,7 +510,8 @@ class ActorNode(ManagedNode):
         self._standby_thread.finish()
         self._output.take_back(time.monotonic())
         state = self._states.newest
-        if state is not None and self._output.left:  # otherwise another may command the arm
+        # an actor that has sent nothing must not brake: another process may command the arm
+        if state is not None and self._output.left:
             self._braking.brake(state)
         self._link.release()
         self._real_arm.end(self.failure)
@@ -459,7 +520,7 @@ class ActorNode(ManagedNode):
         self._learner.finish()
 
     def cleanup(self) -> None:
-        """Let go of the way to the arm. See `ManagedNode`."""
+        """Close the link to the arm; the process of its command watchdog ends."""
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -467,7 +528,7 @@ class ActorNode(ManagedNode):
     # --- /diagnostics ---
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics, while active."""
+        """Return level, message and values for /diagnostics while the node is active."""
         assert self._link is not None
         assert self._learner is not None
         values: dict[str, str | int] = {
@@ -492,7 +553,11 @@ class ActorNode(ManagedNode):
 
 
 def main() -> int:
-    """Run the executable `actor`; return its exit code."""
+    """Run the executable `actor`.
+
+    Returns:
+        Its exit code.
+    """
     return run_node(ActorNode)
 
 

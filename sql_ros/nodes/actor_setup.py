@@ -1,4 +1,4 @@
-"""Loading and checks of the actor's task, and the parts of the actor that its parameters choose."""
+"""Load and check the actor's task, and make the parts that depend on the actor's parameters."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ class LoadedTask(NamedTuple):
     """A task and the measurement record of its arm.
 
     Attributes:
-        task: Its robot has the latency that was found.
-        arm: Identity of a real arm for its measurement record; None for a simulated arm.
-        declares_latency: The robot file has a latency, which precedes a measured one.
-        state_delay_s: Usual time from the stamp of a state to its arrival, for a real arm [s].
+        task: The task. For a real arm, `task.robot.latency_s` is the latency that is known.
+        arm: Identity of a real arm, which names its measurement record; None for a simulated arm.
+        declares_latency: Whether the robot file states a latency. A measured one is then not used.
+        state_delay_s: Usual time from the stamp of a state to its arrival [s]; 0 for a simulated
+            arm.
     """
 
     task: Task
@@ -60,15 +61,18 @@ class LoadedTask(NamedTuple):
 
 
 def load_actor_task(node: Node, config: ActorConfig) -> LoadedTask:
-    """Load the task of an actor and log the latency of a real arm.
+    """Load the task of an actor; look up and log the latency of a real arm.
+
+    The latency is that of the robot file, else that of the measurement record. Without either it is
+    unknown: the filter assumes 0, and a warning is logged.
 
     Args:
         node: Resolves the command topic and logs.
         config: Parameters of the actor.
 
     Raises:
-        ConfigError: The task cannot be loaded, a real arm would move although its latency was not
-            measured, or a dry run is asked for in lockstep.
+        ConfigError: The task cannot be loaded; or a real arm would move although its latency is
+            unknown and no identification is to come; or `dry_run` is true in lockstep.
     """
     if config.dry_run and config.is_lockstep:
         raise ConfigError(
@@ -101,33 +105,43 @@ def load_actor_task(node: Node, config: ActorConfig) -> LoadedTask:
 
 
 def follows_clock(node: Node, config: ActorConfig) -> bool:
-    """Return whether control time is that of `/clock`, as `use_sim_time` asks for."""
+    """Return whether control time is that of `/clock`.
+
+    It is where both `use_sim_time` and `follows_clock` are true, except in lockstep.
+    """
     uses_sim_time: bool = node.get_parameter("use_sim_time").value
     return uses_sim_time and config.follows_clock and not config.is_lockstep
 
 
 def make_control_clock(node: Node, config: ActorConfig) -> ControlClock:
-    """Return the clock of control, which begins now."""
+    """Return a control clock that starts now, on the steady clock or on `/clock`."""
     return ControlClock(follows_clock(node, config), config.max_clock_age_s, time.monotonic())
 
 
 def lateness_s(config: ActorConfig, task: Task) -> float:
-    """Return by how much a command may be late for the safety filter [s]; 0 in lockstep."""
+    """Return the lateness of a command that the safety filter allows for [s].
+
+    It is at most `max_lateness_s`, see `declared_lateness_s`; 0 in lockstep.
+    """
     if config.is_lockstep:
         return 0.0
     return declared_lateness_s(1.0 / task.config.control_rate_hz, config.max_lateness_s)
 
 
 def most_late_s(config: ActorConfig, task: Task, *, is_real: bool) -> float:
-    """Return the lateness from which on a control step is a hold [s of control time].
+    """Return the lateness above which a control step is a hold [s of control time].
 
-    On a real arm it is at most what the safety filter reckons with, see `lateness_s`.
+    For a real arm it is what the safety filter allows for (`lateness_s`), for a simulated arm the
+    parameter `max_lateness_s`.
     """
     return lateness_s(config, task) if is_real else config.max_lateness_s
 
 
 def policy_period_s(node: Node, config: ActorConfig, task: Task) -> float:
-    """Return the time between two control steps on the steady clock [s]; infinite in lockstep."""
+    """Return the time between two control steps on the steady clock [s]; infinite in lockstep.
+
+    With `/clock` followed it is the period of the arm, as if that clock ran in real time.
+    """
     if config.is_lockstep:
         return math.inf
     pace = 1.0 if follows_clock(node, config) else config.realtime_factor
@@ -135,15 +149,15 @@ def policy_period_s(node: Node, config: ActorConfig, task: Task) -> float:
 
 
 def check_policy_speed(policy: Policy, path: str, period_s: float) -> None:
-    """Check that the policy of the parameters answers fast enough.
+    """Check that a policy answers fast enough, by timing some thirty inferences.
 
     Args:
-        policy: Is asked some thirty times.
-        path: Its file, for the message.
-        period_s: Of control [s].
+        policy: Policy to time.
+        path: File of the policy, for the error.
+        period_s: Control period [s].
 
     Raises:
-        ConfigError: It takes too large a share of a control period.
+        ConfigError: An inference takes too large a share of the period.
     """
     try:
         check_speed(policy, period_s)
@@ -156,10 +170,11 @@ def check_temperature(config: ActorConfig, policy: Policy | None) -> None:
 
     Args:
         config: Parameters of the actor.
-        policy: In use; None while there is none.
+        policy: Policy in use; None while there is none.
 
     Raises:
-        ConfigError: The actor trains, or the policy was trained at a lower temperature.
+        ConfigError: The temperature is not 0 in training, or is higher than the temperature at
+            which the policy was trained.
     """
     if config.temperature and config.trains:
         raise ConfigError(
@@ -184,19 +199,20 @@ def make_link(
     may_switch: Callable[[], bool],
     is_at_rest: Callable[[], bool],
 ) -> ArmLink:
-    """Return the way to the arm behind a publisher of commands.
+    """Return the link from a publisher of commands to the arm.
 
     Args:
-        node: The actor.
-        config: Its parameters.
-        task: Gives robot, scene, command mode and control rate.
-        publisher: Of the commands.
-        clock: Of control.
-        may_switch: Whether a controller may be activated now, where the parameters allow it.
-        is_at_rest: Whether the last command asked for no motion.
+        node: The actor node.
+        config: Parameters of the actor.
+        task: Task; gives robot, scene, command mode and control rate.
+        publisher: Publisher of the commands.
+        clock: Control clock.
+        may_switch: Returns whether a controller may be activated now. Not used unless the parameter
+            `switch_controllers` is true.
+        is_at_rest: Returns whether the last command asked for no motion.
 
     Raises:
-        ConfigError: A real arm must not be commanded like this.
+        ConfigError: Pace, rate, command mode or controller do not suit a real arm.
     """
     rate_hz = task.config.control_rate_hz
     if config.real_arm and not config.dry_run:
@@ -220,18 +236,18 @@ def make_link(
 def make_standby(
     config: ActorConfig, task: Task, clock: ControlClock, period_s: float, most_late_s: float
 ) -> Standby | None:
-    """Return what brakes the arm while the control loop sends nothing in time.
+    """Return the `Standby`, which brakes the arm while the control loop sends no command in time.
 
     Args:
         config: Parameters of the actor.
-        task: Gives command mode and arm.
-        clock: Of control.
-        period_s: Of control, on the steady clock [s].
-        most_late_s: Lateness from which on a control step is a hold [s].
+        task: Task; gives command mode and limits of the arm.
+        clock: Control clock.
+        period_s: Control period on the steady clock [s].
+        most_late_s: Lateness above which a control step is a hold [s].
 
     Returns:
-        None in lockstep, with a foreign clock, in a dry run, and in position mode, where commands
-        end by themselves.
+        The standby; None where none is needed or possible: in lockstep, where `/clock` is followed,
+        in a dry run, and in position mode, whose commands end at rest by themselves.
     """
     mode, robot = task.spec.command_mode, task.robot
     if config.is_lockstep or clock.follows or config.dry_run or mode == "position":
@@ -245,16 +261,18 @@ def make_standby(
 def make_rehearsal(
     config: ActorConfig, task: Task, clock: ControlClock, period_s: float
 ) -> Rehearsal | None:
-    """Return the rehearsal of control steps.
+    """Return the `Rehearsal`, which runs the stages of a step on copies to warm the caches.
+
+    It begins `rehearsal_s` before a state is due, at most `MOST_REHEARSED` of a period.
 
     Args:
-        config: Parameters of the actor; `rehearsal_s` is bounded by `MOST_REHEARSED`.
-        task: Of which steps are rehearsed.
-        clock: Of control.
-        period_s: Of control, on the steady clock [s].
+        config: Parameters of the actor.
+        task: Task whose control steps are rehearsed.
+        clock: Control clock.
+        period_s: Control period on the steady clock [s].
 
     Returns:
-        None in lockstep, with a foreign clock, and where `rehearsal_s` is 0.
+        The rehearsal; None in lockstep, where `/clock` is followed, and where `rehearsal_s` is 0.
     """
     if config.is_lockstep or clock.follows or not config.rehearsal_s:
         return None
@@ -263,16 +281,22 @@ def make_rehearsal(
 
 
 def make_actor(config: ActorConfig, task: Task, drive: Drive, period_s: float) -> Actor:
-    """Return the actor of the mode, with the policy of the parameters.
+    """Return an actor for the parameter `mode`, with the policy file and temperature of the
+    parameters.
 
     Args:
         config: Parameters of the actor.
-        task: Of the actor.
-        drive: Of the task.
-        period_s: Of control on the steady clock [s]; the policy must answer within a share of it.
+        task: Task of the actor.
+        drive: Map from actions to commands, with the safety filter.
+        period_s: Control period on the steady clock [s]. A policy must answer within a share of it.
+
+    Returns:
+        An `Actor` in mode train, a `GoalActor` in mode play. Its policy is None where the parameter
+        `policy` is empty.
 
     Raises:
-        ConfigError: The policy or the temperature cannot be used.
+        ConfigError: The policy file cannot be read or is too slow, or the temperature cannot be
+            used.
     """
     actor: Actor
     if config.trains:
@@ -290,17 +314,20 @@ def make_actor(config: ActorConfig, task: Task, drive: Drive, period_s: float) -
 def check_limits(
     node: Node, config: ActorConfig, task: Task, clearance: Clearance, *, is_real: bool
 ) -> None:
-    """Check the protective parameters of a real arm; log the limits in force.
+    """Check that parameters and scene protect a real arm; log the limits in force.
+
+    For another arm, links without a collision shape only cause a warning.
 
     Args:
-        node: Logs; its parameter `use_sim_time` counts.
+        node: Logs; gives the parameter `use_sim_time`.
         config: Parameters of the actor.
-        task: Gives robot and scene.
-        clearance: Of the safety filter.
-        is_real: The arm is a real one that is commanded. Otherwise missing shapes are a warning.
+        task: Task; gives robot and scene.
+        clearance: Distances of the safety filter.
+        is_real: Whether the arm is real and commands are sent to it.
 
     Raises:
-        ConfigError: A parameter or the scene does not protect a real arm.
+        ConfigError: A wait in the parameters is too long, a link has no collision shape, or the
+            scene does not have the arm of the robot file.
     """
     waits_s = config.waits_s(follows_clock=follows_clock(node, config))
     scene = task.config.scene

@@ -1,7 +1,8 @@
-"""Adapters from the commands of the actor to the message types of an arm's controllers.
+"""Convert the commands of the actor to the messages of an arm's controllers.
 
-The robot file (config/robots/*.yaml) names the type of each controller. The simulation bridge uses
-the same adapters to read commands. Without a controller the interface is `forward`.
+The robot file (config/robots/*.yaml) names the type of the controller of each command mode, and so
+the interface. Without a controller the interface is `forward`. The simulation bridge reads commands
+with the same adapters.
 
 ===========  ===============================  ====================================================
 interface    type on `commands`               controller
@@ -9,7 +10,8 @@ interface    type on `commands`               controller
 forward      std_msgs/Float64MultiArray       ros2_control's forward_command_controller and group
                                               controllers, in every mode
 trajectory   trajectory_msgs/JointTrajectory  ros2_control's joint_trajectory_controller, position
-                                              mode: a point a period ahead, then the brake
+                                              mode: a point one period ahead, then the points of a
+                                              braking motion
 intera       intera_core_msgs/JointCommand    Rethink's arms, through a bridge to their ROS 1, in
                                               every mode; see `nodes/intera.py`
 ===========  ===============================  ====================================================
@@ -46,7 +48,7 @@ class Adapter(Protocol):
     """Conversion between commands and the messages of one interface of an arm.
 
     Attributes:
-        kind: Message type of a command.
+        kind: ROS message class of a command.
     """
 
     kind: type[Any]
@@ -55,18 +57,18 @@ class Adapter(Protocol):
         """Convert a command to a message.
 
         Args:
-            values: Command in the unit of the mode, (N,).
+            values: Command (N,) in the unit of the command mode [rad], [rad/s] or [N m].
             answers_ns: Stamp of the state that the command answers [ns].
-            brake: Braking motion that may follow the command, for a controller that brakes by
-                itself. Other controllers ignore it. None: the arm is to rest at once.
+            brake: Braking motion for the trajectory controller to execute if no further command
+                comes. None: that controller stops at the command. Other interfaces ignore it.
         """
 
     def from_msg(self, message: Any) -> tuple[Vector, int | None]:
         """Convert a message to a command.
 
         Returns:
-            The command (N,), and the stamp of the state that it answers [ns]. The stamp is None
-            where the message has none.
+            The command (N,) in command order, and the stamp of the state that it answers [ns],
+            None if the message names no state.
 
         Raises:
             MessageError: The message does not fit the arm or the mode.
@@ -74,8 +76,8 @@ class Adapter(Protocol):
 
 
 def brakes_behind(robot: RobotConfig, mode: str) -> bool:
-    """Return whether the controller of a command mode brakes the arm by itself after each
-    command.
+    """Return whether the commands of a mode contain a braking motion, which the controller executes
+    if no further command comes.
     """
     return robot.interface(mode) == "trajectory"
 
@@ -85,11 +87,11 @@ def make_adapter(robot: RobotConfig, mode: str, period_s: float) -> Adapter:
 
     Args:
         robot: Names the controller of each mode. Without one the interface is `forward`.
-        mode: Command mode of the task.
-        period_s: Control period [s].
+        mode: Command mode: "position", "velocity" or "torque".
+        period_s: Control period [s]; used by the trajectory interface only.
 
     Raises:
-        ConfigError: The messages of the interface are not installed.
+        ConfigError: The message package of the interface is not installed.
     """
     interface = robot.interface(mode)
     if interface == "trajectory":
@@ -102,8 +104,13 @@ def make_adapter(robot: RobotConfig, mode: str, period_s: float) -> Adapter:
 
 
 class ForwardAdapter:
-    """Multi-arrays with the values in command order. Controllers read the data and ignore the
-    labels.
+    """Adapter of the interface `forward`: multi-arrays with the values in command order.
+
+    The labels of the layout name mode, joints and answered state. Controllers ignore the labels.
+
+    Args:
+        joints: Joint names on topics, in command order.
+        mode: Command mode.
     """
 
     kind = Float64MultiArray
@@ -115,20 +122,22 @@ class ForwardAdapter:
     def to_msg(
         self, values: Vector, answers_ns: int, brake: Brake | None = None
     ) -> Float64MultiArray:
-        """Convert a command to a labelled array. See `Adapter`."""
+        """Convert a command to an array with labels. See `Adapter`; `brake` is ignored."""
         return command_to_msg(values, self._mode, self._joints, answers_ns)
 
     def from_msg(self, message: Float64MultiArray) -> tuple[Vector, int | None]:
-        """Convert an array to a command; check its labels, if it has any. See `Adapter`."""
+        """Convert an array to a command. Labels are optional; if there are any, they must name the
+        mode and the joints. See `Adapter`.
+        """
         return command_from_msg(message, self._mode, self._joints)
 
 
 class TrajectoryAdapter:
-    """Trajectories of the command and the braking motion after it.
+    """Adapter of the interface `trajectory`: the command, then the points of a braking motion.
 
     The command is to be reached one control period after the message arrives (stamp 0: now). When
-    the next command is late, the arm brakes within its limits. Without the brake it would have to
-    stop at once.
+    the next command is late, the arm executes the braking motion, within its limits. Without that
+    motion it would have to stop at once.
 
     The points have positions only, and the controller interpolates linearly between them. The
     safety filter assumes the same: a constant velocity during the period. With velocities the
@@ -149,8 +158,8 @@ class TrajectoryAdapter:
     def to_msg(
         self, values: Vector, answers_ns: int, brake: Brake | None = None
     ) -> JointTrajectory:
-        """Convert a command to a point one period ahead, and the brake to points after it.
-        See `Adapter`.
+        """Convert a command to a point one period ahead, and `brake` to `BRAKE_POINTS` points after
+        it. See `Adapter`.
         """
         points = [_point(values, self._period)]
         if brake is not None:
@@ -169,7 +178,7 @@ class TrajectoryAdapter:
             raise MessageError(
                 "trajectory has 0 points, expected the command, and the brake after it"
             )
-        values = by_name(message.joint_names, message.points[0].positions, self._joints)
+        values = in_command_order(message.joint_names, message.points[0].positions, self._joints)
         return values, read_answers(message.header.frame_id)
 
 
@@ -192,11 +201,12 @@ _Template = tuple[memoryview, int, int]
 
 
 class CommandEncoder:
-    """Serialises commands from a template, in which only stamp and values are written anew.
+    """Serialises commands by writing stamp and values into a serialised template.
 
-    To convert a message takes as long as to send it. Where an adapter puts more than values and
-    stamp into a message, such as a brake, rclpy serialises it. One encoder serves one thread,
-    because it writes into its template.
+    Serialising a message in rclpy takes as long as publishing it. A template is made once per
+    number of values and number of digits of the stamp. Messages that contain more than values and
+    stamp, such as a braking motion, are left to rclpy. An encoder must be used by one thread only,
+    because it writes into its templates.
 
     Args:
         adapter: Converts the commands from which templates are made.
@@ -207,12 +217,16 @@ class CommandEncoder:
         self._templates: dict[tuple[int, int], _Template | None] = {}
 
     def encode(self, values: Vector, answers_ns: int, brake: Brake | None = None) -> Any:
-        """Return what to publish for a command: the serialised message, or the message itself.
+        """Return a command in a form that `Publisher.publish` takes.
 
         Args:
-            values: Command in the unit of the mode, (N,).
+            values: Command (N,) in the unit of the command mode.
             answers_ns: Stamp of the state that the command answers [ns].
-            brake: See `Adapter.to_msg`.
+            brake: Braking motion after the command, see `Adapter.to_msg`; None: none.
+
+        Returns:
+            The serialised message as bytes, or the message itself where there is a brake or no
+            template fits.
         """
         if brake is not None:
             return self._adapter.to_msg(values, answers_ns, brake)
@@ -231,15 +245,15 @@ class CommandEncoder:
     def _template(self, digits: int, size: int) -> _Template | None:
         """Return a serialised command as a template for commands of its size.
 
-        Messages are compared, not bytes: the bytes between aligned fields and after the last one
-        are undefined.
+        The template is tested with a second command. The test compares messages and not bytes,
+        because the bytes between aligned fields and after the last field are undefined.
 
         Args:
             digits: Number of digits of the stamp.
             size: Number of values.
 
         Returns:
-            The template; None if two commands differ in more than values and stamp.
+            The template; None if a command contains more than values and stamp.
         """
         stamps = (int("1" * digits), int("2" * digits))
         values = (np.arange(size, dtype=np.float64) + 0.1, np.arange(size, dtype=np.float64) - 0.7)
@@ -258,12 +272,12 @@ class CommandEncoder:
 
 
 def _fill(template: _Template, stamp: bytes, content: bytes) -> bytes:
-    """Write stamp and values into a template; return a copy of it as bytes.
+    """Write stamp and values into a template; return a copy of the template as bytes.
 
     Args:
-        template: Serialised command.
-        stamp: Digits of the stamp [ns], as many as in the template.
-        content: The values as doubles, as many as in the template.
+        template: Serialised command; changed in place.
+        stamp: Decimal digits of the stamp [ns], as many as in the template.
+        content: Bytes of the values as doubles, as many as in the template.
     """
     whole, stamp_at, content_at = template
     whole[stamp_at : stamp_at + len(stamp)] = stamp
@@ -271,17 +285,19 @@ def _fill(template: _Template, stamp: bytes, content: bytes) -> bytes:
     return bytes(whole)
 
 
-def by_name(names: Sequence[str], values: Sequence[float], joints: Sequence[str]) -> Vector:
-    """Return values sorted into the order of `joints`, (N,).
+def in_command_order(
+    names: Sequence[str], values: Sequence[float], joints: Sequence[str]
+) -> Vector:
+    """Return the values of a command message (N,), sorted into the order of `joints`.
 
     Args:
-        names: Joint of each value.
+        names: Joint name of each value, in the order of the message.
         values: Values, one per name.
         joints: Joint names in command order.
 
     Raises:
-        MessageError: The names are not those of `joints`, the number of values differs, or a value
-            is not finite.
+        MessageError: `names` is not a permutation of `joints`, the number of values differs, or a
+            value is not finite.
     """
     if sorted(names) != sorted(joints):
         raise MessageError(

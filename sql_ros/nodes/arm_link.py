@@ -1,24 +1,26 @@
 """The link from the actor's commands to the arm: subscriber, controller, command watchdog, motion.
 
+It adds reasons to hold the arm, by kind:
+
 ================  =========================================================  ====================
-hold              while                                                      commands
+hold kind         while                                                      commands sent
 ================  =========================================================  ====================
 `unheard`         no controller subscribes to the command topic              none
 `controller`      the controller_manager reports the wrong controller, or    none
                   an inactive one
 `controller`      the controller_manager, which reported the right           holds
                   controller before, answers no more
-`unguarded`       the command watchdog is not there, does not answer or is   holds
-                  not heard by the controller
+`unguarded`       the command watchdog has ended, does not answer, or the    holds
+                  controller has not acknowledged its commands
 `not_following`   the measured motion contradicts the commands               holds at the
                                                                              measured position
 ================  =========================================================  ====================
 
-Where no commands are sent, those that brake a moving arm still are. Then the command watchdog is
-told to rest. While `unheard`, the commands may be lost on their way. They are sent until the arm is
-measured at rest for `SETTLED_S`. In velocity and torque mode zeros are sent while no state reports
-rest. After that, and after `not_following`, the safety filter starts from the measured position and
-velocity. None of this applies to a dry run.
+Where the table says "none", commands that brake a moving arm are still sent first. Then the command
+watchdog is told that the arm rests. While `unheard`, commands may be lost. They are sent until the
+arm has been measured at rest for `SETTLED_S`; in velocity and torque mode zeros are sent while no
+fresh state shows rest. After that, and after `not_following`, the safety filter starts from the
+measured position and velocity. In a dry run nothing is checked.
 """
 
 from __future__ import annotations
@@ -48,15 +50,15 @@ ZERO_SAFE_MODES = ("velocity", "torque")  # modes in which zero is a safe comman
 
 
 def check_pace(realtime_factor: float, rate_hz: float, topic: str) -> None:
-    """Check that the control loop runs at a pace at which a real arm can be watched.
+    """Check that pace and rate of the control loop suit a real arm.
 
     Args:
-        realtime_factor: Simulated seconds per second. 0: lockstep.
+        realtime_factor: Simulated seconds per second; 0: lockstep.
         rate_hz: Control rate [Hz].
-        topic: Command topic, resolved. That of a simulation is not checked.
+        topic: Resolved command topic. If it is that of the sim_bridge, nothing is checked.
 
     Raises:
-        ConfigError: The factor is not 1, or a command would act for too long.
+        ConfigError: The factor is not 1, or the rate is below `LOWEST_RATE_HZ`.
     """
     if topic.endswith(SIMULATED_TOPIC):
         return
@@ -74,36 +76,45 @@ def check_pace(realtime_factor: float, rate_hz: float, topic: str) -> None:
 
 
 def is_real_arm(topic: str, *, real_arm: bool) -> bool:
-    """Return whether commands on a resolved topic go to a real arm, where they are not in
-    lockstep.
+    """Return whether commands on a topic go to a real arm. In lockstep they never do, which the
+    caller checks.
+
+    Args:
+        topic: Resolved command topic.
+        real_arm: Parameter of this name: false declares the arm simulated.
     """
     return real_arm and not topic.endswith(SIMULATED_TOPIC)
 
 
 class ArmLink:
-    """The checks between one publisher of commands and one arm.
+    """The checks of the path from one publisher of commands to one arm.
+
+    At each control step the loop calls `reasons`; then `hold` and `held`, if the step is a hold;
+    then `sent` with the command that was sent.
 
     Args:
-        node: The actor.
+        node: The actor node.
         robot: The arm.
-        scene: MJCF with the arm.
+        scene: MJCF file with the arm.
         mode: Command mode.
         publisher: Publisher of the commands.
         period_s: Control period, in the arm's time [s].
-        real_arm: Whether the arm is real, unless the topic is that of a simulation.
+        real_arm: Parameter of this name, see `is_real_arm`.
         may_switch: Returns whether the controller may be activated now, see `ControllerWatch`.
-            None: never.
+            None: it is never activated.
         is_at_rest: Returns whether the last command asked for no motion.
         is_used: False in a dry run: nothing is checked.
-        in_real_time: False in lockstep: only the subscriber is checked.
-        is_paced: Whether control steps come in steady time. Otherwise a foreign clock paces them.
+        in_real_time: False in lockstep: only the number of subscribers is checked.
+        is_paced: Whether the steady clock paces the control steps; False: `/clock` does.
 
     Attributes:
-        is_real: Whether the commands go to a real arm in real time.
-        is_silent: Whether no command may leave, and none that was sent moves the arm any more.
+        is_real: Whether the commands go to a real arm, in real time.
+        is_silent: Whether `CommandOutput` must send nothing: commands are blocked, and no command
+            sent before still moves the arm. Updated by `reasons`.
 
     Raises:
-        ConfigError: The robot file does not allow this mode on a real arm.
+        ConfigError: The robot file has no controller for this mode on a real arm, or its timeout is
+            too long.
     """
 
     def __init__(
@@ -166,15 +177,15 @@ class ArmLink:
         *,
         is_paced: bool,
     ) -> None:
-        """Start to check the controller of a real arm, and start the command watchdog where it is
-        needed.
+        """Start to check the controller of a real arm; start the command watchdog process where
+        the controller keeps its last command.
 
         Args:
             robot: The arm.
             mode: Command mode.
             period_s: Control period, in the arm's time [s].
-            may_switch: See `ControllerWatch`.
-            is_paced: Whether control steps come in steady time.
+            may_switch: Returns whether the controller may be activated now; None: it never may.
+            is_paced: Whether the steady clock paces the control steps; False: `/clock` does.
 
         Raises:
             ConfigError: The robot file has no controller for the mode, or its timeout is too long.
@@ -211,7 +222,9 @@ class ArmLink:
     # --- at every control step ---
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return why the arm must be held, by kind; update `is_silent`.
+        """Return why the arm must be held, hold kind to description; empty if it need not be.
+
+        It also updates `is_silent`. Call it once per control step.
 
         Args:
             now: Steady time [s].
@@ -222,10 +235,11 @@ class ArmLink:
         return reasons
 
     def _may_be_silent(self) -> bool:
-        """Return whether no command that was sent moves the arm any more.
+        """Return whether no command that was sent still moves the arm; no more need then be sent.
 
-        While another controller has the arm, its motion says nothing about the commands that were
-        sent here.
+        The last command must ask for rest. While `unheard`, the arm must also have been measured at
+        rest for `SETTLED_S`. With the wrong controller, the measured motion says nothing about the
+        commands of this node, and is not considered.
         """
         if not self._is_at_rest():
             return False
@@ -234,30 +248,33 @@ class ArmLink:
 
     @property
     def is_trying(self) -> bool:
-        """Return whether the next command is to start from the measured state, to test if the
-        arm moves.
+        """Return whether the next command must start from the measured state, because the arm has
+        not been seen to move as commanded yet.
         """
         return self._following is not None and self._following.is_trying
 
     @property
     def speeds(self) -> Vector | None:
-        """Return the largest joint speeds that may be commanded, (N,) [rad/s].
+        """Return the largest joint speeds that may be commanded now, (N,) [rad/s].
 
-        They are limited until every joint of a real arm has been seen to follow. None: no limit.
+        They are limited until every joint of a real arm is confirmed (`ResponseCheck.confirmed`).
+        None: no limit, as for a simulated arm.
         """
         return None if self._response is None else self._response.speeds
 
     @property
     def may_brake(self) -> bool:
-        """Return whether the measured velocity may be used to brake the arm.
+        """Return whether braking commands may be computed from the measured velocity.
 
-        It may not where the sign of a joint is reversed: a braking command would accelerate that
-        joint.
+        They must not be after a contradiction found by `ResponseCheck`: if the sign of a joint is
+        reversed, a command against the measured velocity accelerates the joint.
         """
         return not self._is_contrary
 
     def _find_reasons(self, now: float) -> Mapping[str, str]:
-        """Return why the arm must be held; set whether commands may leave.
+        """Return why the arm must be held, hold kind to description, the first that applies.
+
+        It sets `_is_blocked` and `_is_unheard` where they apply.
 
         Args:
             now: Steady time [s].
@@ -277,10 +294,10 @@ class ArmLink:
         return self._following.reasons if self._following is not None else NO_REASONS
 
     def was_stopped(self, now: float) -> bool:
-        """Return whether the command watchdog may have stopped the arm, because no command came in
-        time.
+        """Return whether the command watchdog may have stopped the arm, because the last command is
+        too long ago.
 
-        All joints then have to be confirmed again.
+        If so, it also withdraws the confirmation of all joints.
 
         Args:
             now: Steady time [s].
@@ -291,11 +308,12 @@ class ArmLink:
         return was_stopped
 
     def sent(self, command: Vector, state: RobotState, now: float) -> None:
-        """Take a command that was sent.
+        """Record a command that was sent: send a heartbeat to the command watchdog, and compare the
+        commands so far with the measured motion.
 
         Args:
-            command: The command, (N,), in the unit of the mode.
-            state: State that it answers.
+            command: Command (N,) in the unit of the mode.
+            state: State that the command answers.
             now: Steady time [s].
         """
         self._has_sent = True
@@ -308,13 +326,15 @@ class ArmLink:
             self._compare(command, state)
 
     def _compare(self, command: Vector, state: RobotState) -> None:
-        """Compare the measured motion with the commands; hold an arm whose motion contradicts them.
+        """Compare the motion of each joint with its commands. A contradiction begins a hold
+        `not_following`.
 
-        After a longer hold all joints have to be confirmed again.
+        During such a hold, and after any hold longer than `LAG_S`, nothing is compared and the
+        confirmation of all joints is withdrawn.
 
         Args:
-            command: Command that was sent, (N,).
-            state: State that it answers.
+            command: Command that was sent (N,) in the unit of the mode.
+            state: State that the command answers.
         """
         response = self._response
         following = self._following
@@ -340,29 +360,35 @@ class ArmLink:
 
         Args:
             gid: GID of the publisher.
-            name: Full name of its node, which counts until the watchdog has told its GID.
+            name: Full name of its node. The name decides only until the watchdog has told its GID.
         """
         return self._watchdog is not None and self._watchdog.owns(gid, name)
 
     def beat(self, now: float) -> None:
-        """Tell the command watchdog that the standby thread brakes the arm: it must send no
-        zeros yet.
+        """Send a heartbeat to the command watchdog while the standby thread brakes the arm, so that
+        the watchdog sends no zeros.
+
+        Args:
+            now: Steady time [s].
         """
         if self._watchdog is not None:
             self._watchdog.beat(now)
 
     def hold(self) -> None:
-        """Take that the command of this step is a hold."""
+        """Record, before the command of this step is computed, that it is a hold."""
         self._holds = True
         if self._following is not None:
             self._following.hold()
 
     def held(self, state: RobotState, *, fresh: bool) -> bool:
-        """Take that this control step was a hold.
+        """Update the checks in a control step that is a hold.
+
+        It counts the time at rest. While `is_silent`, it tells the command watchdog that the arm
+        rests, and forgets what was sent. Otherwise it asks the watchdog for its proof (`proof.py`).
 
         Args:
-            state: The last known state.
-            fresh: Whether the state was measured just now.
+            state: Newest state.
+            fresh: Whether the state is valid and recent.
 
         Returns:
             Whether the command of this step must start from the measured state.
@@ -392,11 +418,14 @@ class ArmLink:
         return settles and not self._is_contrary  # one with a reversed sign would move again
 
     def speak(self) -> None:
-        """Allow the last commands of an activation to leave, even if nobody subscribes."""
+        """Let the last commands of an activation be sent, even if nobody subscribes."""
         self.is_silent = False
 
     def forget(self) -> None:
-        """Begin a new activation: forget what was sent and which joints were confirmed."""
+        """Forget what was sent, and withdraw the confirmation of all joints.
+
+        Called at the start of an activation, and in silent holds.
+        """
         self._has_sent = False
         if self._response is not None:
             self._response.forget()
@@ -406,10 +435,10 @@ class ArmLink:
     # --- end of an activation ---
 
     def release(self) -> None:
-        """Stop the command watchdog's supervision, and restore the controllers that were active
-        before.
+        """Tell the command watchdog that the arm rests, and restore the controllers that were
+        active before this node switched them.
 
-        The last command has left, and the arm is at rest.
+        Call it at the end of an activation, when the last command was sent and the arm is at rest.
         """
         if self._watchdog is not None:
             self._watchdog.rest()
@@ -417,14 +446,16 @@ class ArmLink:
             self._controllers.restore()
 
     def close(self) -> None:
-        """Destroy the clients, and end the process of the command watchdog."""
+        """Destroy the clients of the controller_manager, and end the process of the command
+        watchdog.
+        """
         if self._watchdog is not None:
             self._watchdog.close()
         if self._controllers is not None:
             self._controllers.close()
 
     def values(self) -> dict[str, str | int]:
-        """Return the state of each check, by its key on /diagnostics."""
+        """Return the state of each check that is made, /diagnostics key to value."""
         values: dict[str, str | int] = {}
         if self._controllers is not None:
             values["controller"] = self._controllers.checked or "not checked yet"
@@ -437,7 +468,9 @@ class ArmLink:
         return values
 
     def _restart_dead_watchdog(self) -> None:
-        """Restart the command watchdog if its process has ended."""
+        """Log an error and restart the command watchdog if its process has ended. Called by a
+        timer.
+        """
         if self._watchdog is not None and self._watchdog.is_dead:
             self._node.get_logger().error("the command watchdog has ended and is started again")
             self._watchdog.restart()

@@ -1,4 +1,4 @@
-"""How an arm comes to rest: at the end of an activation, and after a stop."""
+"""Bring the arm to rest at the end of an activation, and tell whether it rests after a stop."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ BRAKING_S = 2.0  # longest time that an arm is braked, or told to rest, at the e
 
 
 class Braking:
-    """Brake the arm at the end of an activation, and tell whether it rests after a stop.
+    """Brakes the arm at the end of an activation, and tells whether it rests after a stop.
 
     Args:
-        node: Whose phase counts.
-        actor: Makes the holds.
-        states: Has the newest state.
-        output: Sends.
-        link: The way to the arm.
-        guard: Says whether a state is sound.
-        period_s: Of control, on the steady clock [s].
-        is_lockstep: The simulation stands still between two commands.
+        node: The actor node; outside an activation nothing is said about the arm.
+        actor: Computes the commands of holds.
+        states: Intake of states, with the newest one.
+        output: Sends the commands.
+        link: Link to the arm.
+        guard: Tells whether the newest state can be trusted.
+        period_s: Control period on the steady clock [s].
+        is_lockstep: Whether the simulation waits for each command.
     """
 
     def __init__(
@@ -58,13 +58,15 @@ class Braking:
     # --- the end of an activation ---
 
     def brake(self, state: RobotState) -> None:
-        """Send holds until the last command is rest itself; in lockstep without waiting.
+        """Send holds until the arm rests; block meanwhile.
 
-        Torques brake by what is measured, while sound states come. Then, and without them, the arm
-        is left to its gravity compensation.
+        In torque mode the arm is braked from measured states while these can be trusted; then zero
+        torques leave it to its gravity compensation. Afterwards, in every mode, rest is commanded
+        until the arm is measured at rest, up to `BRAKING_S` after the call. In lockstep the
+        commands that brake are sent without waiting or measuring.
 
         Args:
-            state: The newest.
+            state: Newest state.
         """
         self._link.speak()
         until = time.monotonic() + BRAKING_S
@@ -79,11 +81,15 @@ class Braking:
         self._states.is_braking = False
 
     def _brake_by_torques(self, state: RobotState, until: float) -> RobotState:
-        """Send holds that answer the newest state until the arm is measured at rest, no sound
-        state comes, or a steady time [s] is reached.
+        """Send a hold per period, computed from the newest state, until the arm is measured at
+        rest or its states cannot be trusted.
+
+        Args:
+            state: Newest state.
+            until: Steady time at which to give up [s].
 
         Returns:
-            The newest state.
+            The newest state at the end.
         """
         while self._moves_and_is_sound(state) and time.monotonic() < until:
             self._output.send(self._actor.interrupt(state), state, brakes=True)
@@ -92,14 +98,18 @@ class Braking:
         return state
 
     def _moves_and_is_sound(self, state: RobotState) -> bool:
-        """Return whether the arm moves in a state, and states can be trusted."""
+        """Return whether the arm moves according to a state, and states can be trusted now."""
         is_moving = bool(np.abs(state.velocity).max() > AT_REST_RAD_S)
         return is_moving and self._guard.is_sound(time.monotonic())
 
     def _send_hold(self, state: RobotState) -> None:
-        """Send the next hold once the period of the last command is over.
+        """Wait until one period after the last command, then send the next hold.
 
-        Two commands within one period would be two steps of speed.
+        Without the wait, two commands would change the speed twice within one period. In lockstep
+        there is no wait.
+
+        Args:
+            state: State that the hold answers; it is not used as a fresh measurement.
         """
         if not self._is_lockstep:
             time.sleep(max(self._output.left + self._period_s - time.monotonic(), 0.0))
@@ -107,9 +117,14 @@ class Braking:
         self._output.send(self._actor.interrupt(state, fresh=False), state, brakes=True)
 
     def _repeat_rest(self, state: RobotState, until: float) -> None:
-        """Command rest again until the arm is measured at rest, or until a steady time [s].
+        """Command rest again and again until the arm is measured at rest.
 
-        Where no sound state comes, the acknowledgement of the controller ends it.
+        Where states cannot be trusted, stop as soon as the controller has acknowledged the
+        commands.
+
+        Args:
+            state: State that the commands answer.
+            until: Steady time at which to give up [s].
         """
         rested = self._output.left
         while time.monotonic() < until and not self._rests_since(rested):
@@ -119,7 +134,9 @@ class Braking:
             self._send_hold(state)
 
     def _rests_since(self, since: float) -> bool:
-        """Return whether a state that came after a steady time [s] says that the arm rests."""
+        """Return whether a state that arrived after the steady time `since` [s] shows the arm at
+        rest.
+        """
         state, arrived = self._states.newest, self._states.arrived
         if state is None or arrived <= since or not self._guard.is_sound(time.monotonic()):
             return False
@@ -128,13 +145,14 @@ class Braking:
     # --- after a stop ---
 
     def obstacle_to_rest(self, since: float) -> tuple[str, bool]:
-        """Return what speaks against rest since a stop.
+        """Return why the arm cannot be said to rest after a stop.
 
         Args:
             since: Steady time of the stop [s].
 
         Returns:
-            Description, empty if the arm rests; and whether the answer is final.
+            The obstacle in words, empty if the arm was commanded and measured to rest since then;
+            and whether the answer is final, so that asking again is useless.
         """
         if self._node.ended.is_set():
             why = f"this node is {self._node.phase}: it commands nothing and measures nothing"

@@ -1,9 +1,14 @@
-"""The rules by which one of two conflicting processes yields. They are pure functions without ROS.
+"""Decide which of two conflicting processes must give way. Pure functions, without ROS.
 
-Two claims conflict if their nodes have the same full name, if they command the same topic, or if
-their stacks (sessions) share a namespace. The older claim stays: that of the stack that was started
-first, otherwise that of the node that was activated first. A node that is not active has no age,
-and yields.
+A process claims a node name and, if it commands an arm, a command topic: its place. Two claims
+conflict if
+
+- their nodes have the same full name, or
+- they have the same command topic, or
+- their nodes are in one namespace but belong to different starts of a stack (sessions).
+
+The newer of the two yields. Between two stacks, the older is the one that was started first.
+Otherwise the older is the node that was activated first. A node that is not active yields.
 """
 
 from __future__ import annotations
@@ -15,26 +20,27 @@ from dataclasses import dataclass, field
 
 
 def _describe_process() -> str:
-    """Return process id and host of this process."""
+    """Return process id and host name of this process, for messages to the user."""
     return f"{os.getpid()} on {socket.gethostname()}"
 
 
 def _new_id() -> int:
-    """Return a random odd number of 63 bits."""
+    """Return a random odd number below 2^63."""
     return secrets.randbits(63) | 1
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The place of a process among the others.
+    """The claim of one process, as each process publishes it.
 
     Attributes:
-        node: Full name of its node.
-        commands: Resolved topic on which it commands an arm; empty: none.
-        session: Session of the start of its stack; empty: it was started by hand.
-        since_ns: Time of its activation [ns since 1970]; 0: it is not active.
-        id: Random number of the process, drawn at its start.
-        process: Process id and host, for messages.
+        node: Full name of the node.
+        commands: Resolved topic on which the node commands an arm; empty: none.
+        session: Session of the start of the stack: its start time [ns] as text. Empty: the node was
+            started by hand.
+        since_ns: Time of the activation of the node [ns since 1970]; 0: the node is not active.
+        id: Random number that identifies the process, drawn at its start.
+        process: Process id and host name, for messages to the user.
     """
 
     node: str
@@ -46,13 +52,13 @@ class Claim:
 
     @property
     def namespace(self) -> str:
-        """Return the namespace of the node."""
+        """Return the namespace of the node, without a slash at the end."""
         return self.node.rsplit("/", 1)[0]
 
 
 def conflict(mine: Claim, other: Claim) -> str:
-    """Return the conflict between the claims of this process and another one; empty if there
-    is none.
+    """Return the conflict between the claims of this process and another one, in words; empty if
+    there is none.
     """
     if other.id == mine.id:
         return ""
@@ -66,7 +72,9 @@ def conflict(mine: Claim, other: Claim) -> str:
 
 
 def reason_to_yield(mine: Claim, other: Claim) -> str:
-    """Return why this process must yield to another one; empty if it need not."""
+    """Return the conflict because of which this process must yield to another one, in words; empty
+    if there is none or the other one must yield.
+    """
     what = conflict(mine, other)
     if not what:
         return ""
@@ -85,8 +93,8 @@ def _are_of_two_stacks(mine: Claim, other: Claim) -> bool:
 
 
 def _age(session: str) -> tuple[int, str]:
-    """Return a key that sorts sessions by age, the oldest first.
+    """Return a key that sorts sessions by start time, the oldest first.
 
-    A session is the start time of a stack [ns] as text, so that a shorter one is older.
+    A session is a start time [ns] as text, so a shorter text is older.
     """
     return len(session), session

@@ -1,7 +1,7 @@
-"""Hop 2 of the walk, its end: a command leaves for the arm.
+"""Send the commands of the control loop to the arm (step 2 of the path of a transition).
 
-The control loop and the standby thread publish on the same topic. `Standby` says which of them has
-the arm.
+The control loop and the standby thread (`standby_thread.py`) publish with the same publisher.
+`Standby` decides which of them commands the arm.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from sql_ros.robot.task import Task
 
 
 class CommandOutput:
-    """Publish commands, and remember when the last ones left.
+    """Publishes the commands of the control loop, and records when they were sent.
 
     Args:
-        task: Gives robot, command mode and control rate.
-        publisher: Of the commands.
+        task: Task; gives robot, command mode and control rate.
+        publisher: Publisher of the commands.
         adapter: Converts commands to messages.
-        link: The way to the arm; is told of every command.
-        safety: Filter that the commands have passed.
-        clock: Of control.
-        period_s: Of control, on its clock [s].
-        standby: Brakes the arm while the loop is silent; None where nothing does.
+        link: Link to the arm; `ArmLink.sent` is called with every command.
+        safety: Safety filter that the commands have passed.
+        clock: Control clock.
+        period_s: Control period on the control clock [s].
+        standby: Brakes the arm while the loop sends nothing in time; None: nothing does.
 
     Attributes:
         publisher: As given.
         standby: As given.
-        count: Commands of the loop so far.
-        left: Steady time at which the last command of this activation left [s]; 0: none has.
-        moved: Steady time at which the last command left that asked for motion [s].
-        admits_only_holds: Other commands do not leave any more: the node is being deactivated.
+        count: Number of commands of the control loop that were sent.
+        left: Steady time at which the last command of this activation was sent, also by the standby
+            thread [s]; 0: none was.
+        moved: Steady time at which the last command that asked for motion was sent [s].
+        admits_only_holds: Whether only commands of holds are sent: the node is being deactivated.
     """
 
     def __init__(
@@ -66,23 +67,28 @@ class CommandOutput:
         self._follows_controller = mode == "position" and link.is_real and not clock.follows
         self.count = 0
         self.left = 0.0
-        self._left_at = 0.0  # control time at which the last command left [s]
+        self._left_at = 0.0  # control time at which the last command was sent [s]
         self.moved = 0.0
         self._step_began = 0.0  # steady time [s]
-        self._sent_step_began = 0.0  # the same of the step whose command was the last to leave
+        self._sent_step_began = 0.0  # steady time of the step whose command was sent last [s]
         self.admits_only_holds = False
 
     def forget(self) -> None:
-        """Begin a new activation: nothing was sent."""
+        """Begin a new activation, in which nothing was sent so far."""
         self.left = 0.0
         self.admits_only_holds = False
         if self.standby is not None:
             self.standby.forget()
 
     def begin_step(self, now: float) -> None:
-        """Begin a step at a steady time [s].
+        """Begin a control step.
 
-        The filter starts from where the controller of a position command has led the arm by now.
+        For a real arm in position mode on the steady clock, the safety filter is set to the
+        position to which the controller has led the arm since the last command: along the braking
+        motion of a trajectory, or at rest.
+
+        Args:
+            now: Steady time [s].
         """
         self._step_began = now
         if not self._follows_controller:
@@ -94,8 +100,13 @@ class CommandOutput:
             self._safety.follow_rest(elapsed_s)
 
     def elapsed_s(self, at: float) -> float:
-        """Return how long the last command has acted at a control time [s], in the time of the
-        arm [s]; 0 before the first command.
+        """Return for how long the last command has acted, in the time of the arm [s].
+
+        Args:
+            at: Control time [s].
+
+        Returns:
+            0 before the first command of an activation.
         """
         if not self.left:
             return 0.0
@@ -103,7 +114,14 @@ class CommandOutput:
         return periods / self._rate_hz
 
     def take_back(self, now: float) -> None:
-        """Take the arm back from the standby thread at a steady time [s], if that brakes it."""
+        """Take the arm back from the standby thread, at the start of a control step.
+
+        If the standby thread has braked the arm, its last command is recorded in the safety filter
+        and in `left`, and `standby.reasons` makes this step a hold.
+
+        Args:
+            now: Steady time [s].
+        """
         taken = self.standby.take_back(now) if self.standby is not None else None
         if taken is not None:
             self._safety.was_braked(taken.velocity)
@@ -111,18 +129,23 @@ class CommandOutput:
             self._left_at = self._clock.at(taken.left)
 
     def send(self, command: Vector, state: RobotState, *, brakes: bool = False) -> None:
-        """Publish a command, unless it must not leave any more.
+        """Publish a command of the control loop and record it, or drop it.
+
+        The command is dropped while `ArmLink.is_silent`; while the standby thread brakes the arm;
+        and, unless it is a hold, if it is too late for the standby (which then brakes the arm until
+        the next step) or `admits_only_holds` is set. A command that is sent updates the attributes
+        and the standby, and is passed to `ArmLink.sent`.
 
         Args:
-            command: (N,) in the unit of the mode.
-            state: That it answers.
-            brakes: The command is a hold. Another one does not leave when it is too late.
+            command: Command (N,) in the unit of the command mode.
+            state: State that the command answers; its stamp is put into the message.
+            brakes: Whether the command is a hold.
         """
         if self._link.is_silent or (self.admits_only_holds and not brakes):
             return
         standby = self.standby
         if standby is not None and not standby.may_send(time.monotonic(), brakes=brakes):
-            return  # the standby thread brakes the arm until the next step
+            return
         self.count += 1
         brake = self._safety.brake if self._has_brake else None
         self.publisher.publish(self._command_encoder.encode(command, state.stamp_ns, brake))

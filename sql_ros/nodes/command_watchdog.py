@@ -1,18 +1,24 @@
-"""A small process that stops the arm when its actor cannot. The actor starts it, and it ends with
-it.
+"""The command watchdog: a small process that stops the arm when its actor cannot.
 
-A controller that forwards commands keeps the last one for ever. When the actor is killed, suspended
-or stalled, this process publishes zeros on its command topic. `robot/safety/command_timeout.py`
-decides when.
+A controller that forwards commands repeats the last one for ever. When the actor is killed,
+suspended or stalled, this process publishes zeros on the actor's command topic.
+`robot/safety/command_timeout.py` decides when, from the heartbeats of the actor.
 
-The actor writes to one pipe, and this process answers each word through another, so that the actor
-notices when it hangs. The first word is the GID of its publisher (`encode_gid`), by which the actor
-knows it among other publishers. The answer is `READY` once the controller has acknowledged a zero
-command (`proof.py`). That zero is sent when the actor, which holds the arm meanwhile, writes
-`PROVE`.
+The actor starts the process and is connected to it by two pipes:
 
-The process has a session of its own and ignores the signals that end a stack. It ends when the
-actor's pipe does. Its output never blocks (`output.py`).
+======================  ===========================================================================
+direction               words
+======================  ===========================================================================
+actor to this process   `BEAT`: a command was sent; `REST`: the arm rests; `PROVE`: prove that the
+                        controller receives this process, while the arm is held
+this process to actor   first the GID of its publisher (`encode_gid`); then an answer to every read
+                        of words: `READY` once the controller has acknowledged a zero command
+                        (`proof.py`), `UNREADY` before
+======================  ===========================================================================
+
+The answers tell the actor that this process does not hang. The process is in a session (POSIX) of
+its own and ignores the signals that end a stack. It ends when the actor's pipe is closed. Its
+output never blocks (`common/output.py`).
 """
 
 from __future__ import annotations
@@ -39,25 +45,27 @@ from sql_ros.robot.safety.command_timeout import PROVE, HeartbeatMonitor, Phase
 
 READY = b"1"
 UNREADY = b"0"
-LETTERS = b"abcdefghijklmnop"  # of a GID; different from the answers
+LETTERS = b"abcdefghijklmnop"  # digits of an encoded GID; the answers are other characters
 
 
 def encode_gid(gid: bytes) -> bytes:
-    """Return a GID as two letters per byte."""
+    """Return the GID of a publisher as two letters of `LETTERS` per byte."""
     return bytes(LETTERS[half] for byte in gid for half in divmod(byte, 16))
 
 
 class CommandWatchdog:
-    """Publishes zeros as its `HeartbeatMonitor` decides.
+    """Publishes zero commands when its `HeartbeatMonitor` says so.
+
+    The constructor creates the publisher and writes its GID to the actor.
 
     Args:
-        node: Publishes.
+        node: Node of this process.
         topic: Command topic.
         count: Number of values in a command.
-        timeout_s: See `HeartbeatMonitor`.
-        gaps: See `HeartbeatMonitor`.
+        timeout_s: Longest time between two beats of a working control loop [s].
+        gaps: Number of gaps between beats by which that time is longer, see `SilenceLimit`.
         read_fd: File descriptor from which the actor's words are read.
-        write_fd: File descriptor to which the answers are written.
+        write_fd: File descriptor to which the answers are written; it must not block.
     """
 
     def __init__(
@@ -82,7 +90,9 @@ class CommandWatchdog:
         self._proof = Proof(node, self._publisher, self._zeros)
 
     def watch(self) -> None:
-        """Run until the actor's pipe ends and the zeros were sent."""
+        """Run until the actor's pipe is closed and, if the arm was not at rest, zeros were
+        published for `ORPHAN_S` after that. Log an error when zeros begin.
+        """
         monitor = self._monitor
         while monitor.phase is not Phase.ENDED:
             before = monitor.phase
@@ -96,16 +106,17 @@ class CommandWatchdog:
                 self._node.get_logger().error(what)
 
     def _read_words(self) -> bytes:
-        """Wait for words of the actor, at most until the phase changes without them.
+        """Wait for words of the actor, at most until the phase would change without any; update
+        the monitor.
 
         Returns:
-            The words; empty if none came, or if the pipe has ended.
+            The words; empty if none came, or if the pipe is closed.
         """
         monitor = self._monitor
         now = time.monotonic()
         words = b""
         if monitor.phase is Phase.ORPHANED:
-            time.sleep(monitor.wait_s(now))  # the pipe has ended and is ready all the time
+            time.sleep(monitor.wait_s(now))  # a closed pipe would end `select` at once
         elif select.select([self._read_fd], [], [], monitor.wait_s(now))[0]:
             words = os.read(self._read_fd, 4096)
             if not words or words.strip(PROVE):
@@ -114,16 +125,18 @@ class CommandWatchdog:
         return words
 
     def _prove(self, words: bytes) -> None:
-        """Answer the actor; also tell it when the controller begins or ceases to acknowledge.
+        """Update the proof, and write `READY` or `UNREADY` to the actor.
+
+        It is written after every word of the actor, and whenever the proof is given or lost.
 
         Args:
-            words: Words of the actor; empty if none came.
+            words: Words of the actor, with `PROVE` if a zero is to be sent; empty if none came.
         """
         proof = self._proof
         was_given = self._proof.is_given
         if PROVE in words:
             proof.seek()
-        proof.look(time.monotonic())
+        proof.update(time.monotonic())
         if words or proof.is_given is not was_given:
             self._write(READY if proof.is_given else UNREADY)
 
@@ -131,21 +144,24 @@ class CommandWatchdog:
         """Write a word to the actor; drop it if the actor has ended or does not read."""
         try:
             os.write(self._write_fd, word)
-        # the actor has ended or does not read
         except (BrokenPipeError, BlockingIOError):
             return
 
 
 def _actor_condition(monitor: HeartbeatMonitor) -> str:
-    """Return the condition of the actor, for the log."""
+    """Return the condition of the actor for the log: "dead" or "silent"."""
     return "dead" if monitor.phase is Phase.ORPHANED else "silent"
 
 
 def main() -> int:
-    """Run the process: topic, count, timeout, gaps and both pipes are the arguments before
-    those of ROS.
+    """Run the process.
+
+    Its arguments, before those of ROS, are the Args of `CommandWatchdog` from `topic` on.
+
+    Returns:
+        The exit code 0.
     """
-    # a fault of this process ends it nevertheless
+    # a crash ends the process nevertheless
     for number in ENDS | STOPS | FAULTS | {signal.SIGPIPE}:
         signal.signal(number, signal.SIG_IGN)
     OUTPUT.redirect()

@@ -1,4 +1,4 @@
-"""What the control loops of `lockstep_loop.py` and `realtime_loop.py` have in common."""
+"""The base class of the control loops of `lockstep_loop.py` and `realtime_loop.py`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sql_ros.robot.control.episode_actor import Actor, Step
 
 @dataclass(frozen=True)
 class LoopParts:
-    """Parts of a control loop.
+    """Parts of the actor node that a control loop uses.
 
     Attributes:
-        actor: Answers states.
-        states: Has the newest state.
-        guard: Says whether the arm must be held.
-        link: The way to the arm.
+        actor: Selects actions and makes transitions.
+        states: Intake of states; the loop sets its `newest` and `arrived`.
+        guard: Tells whether the arm must be held.
+        link: Link to the arm.
         output: Sends commands.
-        outbox: Has a thread for the work that follows a command.
-        barrier: No command leaves while it is closed.
-        meter: Measures the steps.
+        outbox: Has the delivery thread, for the work that follows a command.
+        barrier: Nothing is sent while this barrier is closed.
+        meter: Measures periods, latency and inference time.
         diagnostics: Counts faults.
-        lock: Held while a control step is made.
-        ended: Set while the node is not active.
-        deliver: Publishes what a step gave beside its command.
-        stepped: Called after a step or a hold whose command is out.
+        lock: Held during a control step.
+        ended: Set while the node is not active; no control step is then made.
+        deliver: Publishes transition, target and episode summary of a step.
+        stepped: Called at each step or hold, after its command was sent.
     """
 
     actor: Actor
@@ -55,15 +55,15 @@ class LoopParts:
 
 
 class ControlLoop:
-    """Answer states with commands; the base of both control loops.
+    """Base class of a loop that answers states with commands.
 
     Args:
-        parts: See `LoopParts`.
+        parts: Parts of the actor node.
 
     Attributes:
-        rehearsal: Of control steps; None without one.
-        waits_since: Steady time since when a command is held back for the learner [s]; None while
-            none is.
+        rehearsal: Rehearsal of control steps; None: steps are not rehearsed.
+        waits_since: Steady time since which a command waits for the learner [s]; None while no
+            command waits, and always in real time.
     """
 
     def __init__(self, parts: LoopParts) -> None:
@@ -87,27 +87,32 @@ class ControlLoop:
         self.waits_since: float | None = None
 
     def prepare(self) -> None:
-        """Forget the last activation."""
+        """Reset the loop to the start of an activation."""
         raise NotImplementedError
 
     def on_state(self, state: RobotState, arrived: float) -> None:
-        """Take a good state that arrived at a steady time [s]."""
+        """Take a well-formed state; make the control step that is due with it.
+
+        Args:
+            state: The state.
+            arrived: Steady time of its arrival [s].
+        """
         raise NotImplementedError
 
     def begin(self) -> None:
-        """Note that the barrier of a training has opened."""
+        """Begin to send commands: the barrier of a training has opened. Nothing by default."""
 
     def on_progress(self) -> None:
-        """Note a report of the learner."""
+        """React to a progress report of the learner. Nothing by default."""
 
     def release(self) -> None:
-        """Send a command that was held back for the learner, if it need wait no longer."""
+        """Send the command that waits for the learner, if its wait is over. Nothing by default."""
 
     def stop_at_once(self) -> None:
-        """Make the hold that a stop leads to, before the next step is due."""
+        """Make a hold now, for a stop, before the next step is due. Nothing by default."""
 
     def values(self) -> dict[str, str | int]:
-        """Return measures and counts of the steps by key of /diagnostics."""
+        """Return measurements and counts of the control steps, /diagnostics key to value."""
         meter, rehearsal, standby = self._meter, self.rehearsal, self._output.standby
         interventions = dict(self._safety.interventions)
         return {
@@ -123,7 +128,9 @@ class ControlLoop:
         }
 
     def _limit_speed(self) -> None:
-        """Let the arm be as fast in this step as it may be since it last stood."""
+        """Set the speed limits of this step: the share of the speed ramp (`SpeedRamp`), and the
+        limits of joints that are not confirmed yet (`ArmLink.speeds`).
+        """
         period_s = 0.0 if self._safety.is_at_rest else self._period_s
         self._safety.limit_speed(self._guard.ramp.advance(period_s))
         self._safety.slow(self._link.speeds)

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Bool, Float64, Header
 
 from sql_ros.common.errors import ConfigError, MessageError
-from sql_ros.nodes.adapters import by_name
+from sql_ros.nodes.adapters import in_command_order
 from sql_ros.nodes.messages import read_answers, stamp_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE
 from sql_ros.robot.arm import Vector
@@ -74,7 +74,7 @@ class InteraAdapter:
             raise MessageError(
                 f"command has mode {message.mode}, expected {MODES[self._mode]}: {self._mode}"
             )
-        return by_name(
+        return in_command_order(
             message.names, getattr(message, FIELDS[self._mode]), self._joints
         ), read_answers(message.header.frame_id)
 

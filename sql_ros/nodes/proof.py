@@ -1,9 +1,9 @@
-"""Checks that an arm's controllers receive a publisher: each must acknowledge a zero command from
-it.
+"""Prove that the controllers of an arm receive a publisher: each must acknowledge a zero command.
 
-A publisher may have discovered a subscriber that has not discovered it yet. A volatile subscriber
-never receives what was published before that. So the zero is sent only when every subscriber of the
-graph is matched. It counts only if the same controllers are there when it is acknowledged.
+Discovery is not mutual at once: a publisher may know a subscriber that does not know the publisher
+yet, and a volatile subscriber never receives what was published before it knows the publisher. So
+the zero is sent only when every subscriber in the graph is matched. The acknowledgement counts only
+if the controllers are still the same when it arrives.
 """
 
 from __future__ import annotations
@@ -16,34 +16,35 @@ from rclpy.publisher import Publisher
 
 from sql_ros.nodes.listeners import is_reliable, may_move_an_arm, subscribers
 
-QUERY_S = 0.1  # between two queries of the graph, once the proof is given
+QUERY_S = 0.1  # time between two queries of the graph, once the proof is given
 ACK_S = 0.02  # longest wait for an acknowledgement in one call
 
 
 class Proof:
-    """The proof for one publisher. It is lost when other controllers come or all of them are gone.
+    """The proof for one publisher. It is lost when a new controller subscribes or none is left.
 
     Args:
-        node: Queries the graph.
+        node: Node of the publisher; queries the graph.
         publisher: Publisher of commands.
-        zeros: A zero command.
+        zeros: Message of a zero command.
 
     Attributes:
-        is_given: Whether every controller has acknowledged a zero command.
+        is_given: Whether every controller has acknowledged a zero command. Updated by `update`.
     """
 
     def __init__(self, node: Node, publisher: Publisher, zeros: Any) -> None:
         self._node = node
         self._publisher = publisher
         self._zeros = zeros
-        self._controllers: frozenset[bytes] = frozenset()  # GIDs of those that a zero was sent to
+        # GIDs of the controllers to which a zero was sent
+        self._controllers: frozenset[bytes] = frozenset()
         self._queried_at = 0.0
         self.is_given = False
 
     def seek(self) -> None:
-        """Send a zero command, if all subscribers are matched and no other zero is on its way.
+        """Publish a zero command, unless one was published already or a subscriber is not matched.
 
-        The arm is held.
+        Call it only while the arm is held.
         """
         if self._controllers:
             return
@@ -51,8 +52,11 @@ class Proof:
         if self._controllers:
             self._publisher.publish(self._zeros)
 
-    def look(self, now: float) -> None:
-        """Check the controllers and the acknowledgement; update `is_given`.
+    def update(self, now: float) -> None:
+        """Check the acknowledgement, or whether the controllers are still the same; update
+        `is_given`.
+
+        Before the proof is given a call blocks for up to `ACK_S`.
 
         Args:
             now: Steady time [s].
@@ -74,7 +78,7 @@ class Proof:
                 self._reset()
 
     def _reset(self) -> None:
-        """Forget the controllers and the proof."""
+        """Withdraw the proof; `seek` may publish another zero."""
         self._controllers = frozenset()
         self.is_given = False
 
@@ -83,8 +87,8 @@ class Proof:
         return _controllers(subscribers(self._node, self._publisher.topic_name))
 
     def _matched_controllers(self) -> frozenset[bytes]:
-        """Return the GIDs of the controllers; none while a subscriber of the graph is not
-        matched.
+        """Return the GIDs of the controllers in the graph; empty while the publisher is not matched
+        with every subscriber in the graph.
         """
         endpoints = subscribers(self._node, self._publisher.topic_name)
         if self._publisher.get_subscription_count() < len(endpoints):
@@ -93,7 +97,7 @@ class Proof:
 
 
 def _controllers(endpoints: list[Any]) -> frozenset[bytes]:
-    """Return the GIDs of those endpoints that acknowledge commands and may move an arm."""
+    """Return the GIDs of the endpoints that acknowledge commands and may move an arm."""
     return frozenset(
         bytes(e.endpoint_gid) for e in endpoints if is_reliable(e) and may_move_an_arm(e)
     )

@@ -104,7 +104,7 @@ class RealArm:
         if self.identifying is not None:
             self.identifying.forget()
         if self.rivals is not None:
-            self.rivals.look()
+            self.rivals.update()
 
     def begin(self) -> None:
         """Note on disk that the arm is commanded from now on."""

@@ -42,7 +42,7 @@ class WaitWarnings:
         self._topic = progress_topic
         self._is_lockstep = is_lockstep
 
-    def look(self) -> None:
+    def warn(self) -> None:
         """Warn of the first of the waits that has lasted for `WARN_EVERY_S`."""
         now = time.monotonic()
         waits_since = self._loop.waits_since
