@@ -1,4 +1,6 @@
-"""Kinematics of the arm by its MJCF: the pose of the tool for joint positions, and the inverse."""
+"""Kinematics of the arm from its MJCF: the pose of the tool for joint positions, and the
+inverse.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ Vector = npt.NDArray[np.float64]
 JUMP_RAD = 0.05
 # largest speed of an arm that is pushed or whose servo overshoots, as a multiple of its limits
 FASTEST = 1.5
-LONGEST_GAP_S = 0.5  # a longer gap between states allows no larger motion
+LONGEST_GAP_S = 0.5  # a longer gap between states allows no larger motion than this one
 # the position limits of a config may exceed those of the MJCF by the rounding to two decimals
 ROUNDING_RAD = 5e-3
-# steps of the inverse kinematics at most
+# largest number of steps of the inverse kinematics
 SOLVER_STEPS = 200
 SOLVED = 1e-4  # largest error of position [m] and rotation [rad]
 LONGEST_STEP_RAD = 0.3  # largest change of a joint in one step
@@ -32,11 +34,11 @@ class RobotState:
 
     Attributes:
         stamp_ns: Time of measurement on the clock of the robot [ns].
-        position: Joint positions (N,) [rad].
+        position: Joint positions (N,) [rad], in the joint order of the robot file.
         velocity: Joint velocities (N,) [rad/s].
         effort: Measured joint torques (N,) [N m]; NaN where the arm measures none.
         tool_position: Position of the tool in the base frame (3,) [m].
-        tool_rotation: Tool axes in the base frame, as columns (3, 3).
+        tool_rotation: Axes of the tool in the base frame, as columns (3, 3).
     """
 
     stamp_ns: int
@@ -48,15 +50,15 @@ class RobotState:
 
 
 def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> bool:
-    """Return whether the arm cannot have moved so far since the last state.
+    """Return whether a joint moved farther between two states than the arm can move.
 
-    An arm moves at most at `FASTEST` times its velocity limits. A gap between the stamps counts up
-    to `LONGEST_GAP_S`.
+    A joint may move by `JUMP_RAD`, plus `FASTEST` times its velocity limit times the time between
+    the stamps. Of that time at most `LONGEST_GAP_S` counts.
 
     Args:
         last: The last state.
         state: The new state.
-        velocity_limit: Velocity limits (N,) [rad/s].
+        velocity_limit: Velocity limits of the joints (N,) [rad/s].
     """
     elapsed = min((state.stamp_ns - last.stamp_ns) * 1e-9, LONGEST_GAP_S)
     # a loop: numpy takes twice as long for so few values
@@ -67,11 +69,11 @@ def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> b
 
 
 def is_too_fast(state: RobotState, velocity_limit: Vector) -> bool:
-    """Return whether a joint is reported to be faster than `FASTEST` times its limit.
+    """Return whether a joint is reported to be faster than `FASTEST` times its velocity limit.
 
     Args:
-        state: The state.
-        velocity_limit: Velocity limits (N,) [rad/s].
+        state: State with the reported velocities.
+        velocity_limit: Velocity limits of the joints (N,) [rad/s].
     """
     return any(
         abs(speed) > FASTEST * fastest
@@ -82,6 +84,8 @@ def is_too_fast(state: RobotState, velocity_limit: Vector) -> bool:
 class Arm:
     """Forward and inverse kinematics by MuJoCo, without stepping any physics.
 
+    An instance has buffers that every method overwrites. So it belongs to one thread.
+
     Args:
         config: The arm.
 
@@ -91,7 +95,7 @@ class Arm:
 
     Raises:
         ConfigError: The MJCF cannot be read, lacks a joint or the tool site of the config, or has a
-            joint whose range ends before the position limits of the config.
+            joint whose range is narrower than the position limits of the config.
     """
 
     def __init__(self, config: RobotConfig) -> None:
@@ -112,11 +116,13 @@ class Arm:
         self._tool_rotation = self._data.site_xmat[self._site].reshape(3, 3)
 
     def _check_range(self) -> None:
-        """Check that the position limits of the config are no wider than those of the MJCF, if it
-        has any.
+        """Check that the position limits of the config are no wider than the joint ranges of the
+        MJCF.
+
+        Joints without a range pass. `ROUNDING_RAD` is tolerated.
 
         Raises:
-            ConfigError: They are wider.
+            ConfigError: A position limit is wider.
         """
         config = self.config
         for name, low, high in zip(config.joints, config.position_lower, config.position_upper):
@@ -132,13 +138,13 @@ class Arm:
     def state(
         self, stamp_ns: int, position: Vector, velocity: Vector, effort: Vector
     ) -> RobotState:
-        """Build a state from joint values and the pose of the tool.
+        """Return a state with joint values and the pose of the tool that follows from them.
 
         Args:
             stamp_ns: Time of measurement [ns].
-            position: Joint positions (N,) [rad], which are copied.
-            velocity: Joint velocities (N,) [rad/s], which are copied.
-            effort: Joint torques (N,) [N m], which are copied.
+            position: Joint positions (N,) [rad]. All three arrays are copied.
+            velocity: Joint velocities (N,) [rad/s].
+            effort: Joint torques (N,) [N m]; NaN where not measured.
         """
         self._pose[self._address] = position
         mujoco.mj_kinematics(self._model, self._data)
@@ -154,7 +160,7 @@ class Arm:
     def jacobian(self, position: Vector) -> Vector:
         """Return the Jacobian of the tool in the base frame (6, N).
 
-        The first three rows are its linear velocity [m/rad], the others its angular velocity
+        Rows 0 to 2 give the linear velocity of the tool [m/rad], rows 3 to 5 its angular velocity
         [rad/rad].
 
         Args:
@@ -168,18 +174,19 @@ class Arm:
         return np.asarray(whole[:, self._dofs])
 
     def solve(self, tool_position: Vector, tool_rotation: Vector, start: Vector) -> Vector:
-        """Solve the inverse kinematics by Gauss-Newton steps.
+        """Solve the inverse kinematics by Gauss-Newton steps. Joint limits are ignored.
 
         Args:
             tool_position: Wanted position of the tool in the base frame (3,) [m].
-            tool_rotation: Wanted rotation of the tool in the base frame (3, 3).
-            start: Joint positions to start from (N,) [rad]. Joint limits are ignored.
+            tool_rotation: Wanted axes of the tool in the base frame, as columns (3, 3).
+            start: Joint positions to start from (N,) [rad].
 
         Returns:
-            Joint positions (N,) [rad] near the start.
+            Joint positions (N,) [rad], usually those of the solution nearest to the start. Position
+            and rotation of the tool are within `SOLVED`.
 
         Raises:
-            ValueError: The error did not fall below 0.1 mm and 0.1 mrad: the pose is out of reach.
+            ValueError: No solution was found in `SOLVER_STEPS` steps: the pose is out of reach.
         """
         position = np.array(start, np.float64)
         for _ in range(SOLVER_STEPS):
@@ -204,12 +211,16 @@ class Arm:
 
 
 def comparison_poses(robot: RobotConfig, count: int, seed: int) -> list[Vector]:
-    """Return the poses (N,) [rad] in which two models of an arm are compared.
+    """Return the poses in which two models of an arm are compared: the neutral pose, then random
+    ones.
 
     Args:
         robot: The arm.
-        count: Number of random poses within its position limits, after the neutral pose.
-        seed: Of the random poses.
+        count: Number of random poses, uniform within the position limits.
+        seed: Seed of the random poses.
+
+    Returns:
+        `count` + 1 vectors of joint positions (N,) [rad].
     """
     rng = np.random.default_rng(seed)
     random = rng.uniform(robot.position_lower, robot.position_upper, (count, len(robot.joints)))

@@ -10,7 +10,7 @@ from sql_ros.common.data_files import find_file
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.controllers import MODES, TYPES, ControllerConfig
 
-FASTEST_RAD_S = 50.0  # no joint of an arm is as fast
+FASTEST_RAD_S = 50.0  # a larger velocity limit is not one in rad/s
 # largest speed of every point of the arm while people are in reach: ISO 10218's reduced speed
 REDUCED_SPEED_M_S = 0.25
 # keys of former robot files, now under `controllers`
@@ -38,7 +38,9 @@ STOP_KINDS = (EMERGENCY_STOP, STOP_LOCK, ENABLE)
 
 @dataclass(frozen=True)
 class RequiredStop(Config):
-    """An entry of `required_stops` in a robot's file."""
+    """An entry of `required_stops` in a robot file: a topic that must be heard for the arm to
+    move.
+    """
 
     kind: str = option(description="meaning of its Bool", choices=STOP_KINDS)
     deadline_s: float = option(description="longest silence [s]", minimum=0.02, maximum=2.0)
@@ -47,7 +49,13 @@ class RequiredStop(Config):
 
 @dataclass(frozen=True)
 class RobotConfig(Config):
-    """An arm with its limits. Values per joint are (N,), in command order."""
+    """The content of a robot file: an arm with its limits. Values per joint are (N,), in command
+    order.
+
+    Raises:
+        ConfigError: A value is out of range, entries per joint are missing, or values contradict
+            each other.
+    """
 
     name: str = option(description="name of the arm")
     model: str = option(description="MJCF of the arm, relative to the share folder")
@@ -190,10 +198,11 @@ class RobotConfig(Config):
         self._check_boxes()
 
     def _check_controllers(self) -> None:
-        """Check that every controller belongs to a command mode that it takes.
+        """Check that every key of `controllers` is a command mode, and that its controller takes
+        that mode.
 
         Raises:
-            ConfigError: A mode is unknown, or its controller takes other commands.
+            ConfigError: A mode is unknown, or its controller takes other modes only.
         """
         for mode, controller in self.controllers.items():
             if mode not in MODES:
@@ -203,10 +212,12 @@ class RobotConfig(Config):
             controller.check_mode(mode)
 
     def _check_boxes(self) -> None:
-        """Check that every box has a lower and an upper corner.
+        """Check that every box of `workspace` and `keep_out` has a lower corner, then an upper
+        corner.
 
         Raises:
-            ConfigError: A box of `workspace` or `keep_out` has not.
+            ConfigError: A box has not six numbers, or a lower number that is not below the upper
+                one.
         """
         boxes = [("keep_out", box) for box in self.keep_out]
         if self.workspace:
@@ -219,10 +230,11 @@ class RobotConfig(Config):
                 )
 
     def _check_names(self) -> None:
-        """Check that names on topics have no blanks, which separate the names in a command's label.
+        """Check that `joint_prefix` and frame names have no blanks, which separate names in a
+        command's label.
 
         Raises:
-            ConfigError: A name has one.
+            ConfigError: A name has a blank.
         """
         for name in ("joint_prefix", "base_frame", "tool_frame"):
             if any(letter.isspace() for letter in getattr(self, name)):
@@ -230,7 +242,10 @@ class RobotConfig(Config):
 
     @property
     def speed_limit_m_s(self) -> float:
-        """Return the largest speed of the tool and of every link [m/s]."""
+        """Return the largest speed of the tool and of every link [m/s].
+
+        It is `tip_speed_limit_m_s`, with people in reach at most `REDUCED_SPEED_M_S`.
+        """
         return (
             min(self.tip_speed_limit_m_s, REDUCED_SPEED_M_S)
             if self.people_in_reach
@@ -239,30 +254,38 @@ class RobotConfig(Config):
 
     @property
     def reckoned_latency_s(self) -> float:
-        """Return the latency that the safety filter uses [s]; 0 while none is known, as in
-        simulation.
+        """Return the latency that the safety filter uses [s]; 0 while `latency_s` is unknown,
+        as in simulation.
         """
         return self.latency_s or 0.0
 
     @property
     def wire_joints(self) -> tuple[str, ...]:
-        """Return the joint names on topics, in command order: with `joint_prefix`."""
+        """Return the joint names on topics, in command order: each is `joint_prefix` plus the
+        joint's name.
+        """
         return tuple(f"{self.joint_prefix}{joint}" for joint in self.joints)
 
     @property
     def wire_base_frame(self) -> str:
-        """Return the frame of goals and targets on topics: with `joint_prefix`, as URDFs'
-        `tf_prefix`.
+        """Return the frame of goals and targets on topics: `joint_prefix` plus `base_frame`.
+
+        URDFs call such a prefix `tf_prefix`.
         """
         return f"{self.joint_prefix}{self.base_frame}"
 
     @property
     def wire_tool_frame(self) -> str:
-        """Return the frame of the robot's tool on topics: with `joint_prefix`."""
+        """Return the frame of the robot's tool on topics: `joint_prefix` plus `tool_frame`,
+        or plus `tool`.
+        """
         return f"{self.joint_prefix}{self.tool_frame or self.tool}"
 
     def interface(self, mode: str) -> str:
-        """Return how commands of a mode are sent: "forward", "trajectory" or "intera"."""
+        """Return the message adapter for commands of a mode: "forward", "trajectory" or "intera".
+
+        A mode without a controller, which is simulated only, has "forward".
+        """
         controller = self.controllers.get(mode)
         return controller.interface if controller else "forward"
 
@@ -282,14 +305,16 @@ class RobotConfig(Config):
         return self.controllers[mode]
 
     def check_timeout(self, mode: str) -> None:
-        """Check that the user accepts what a controller does once commands end.
+        """Check that the robot file accepts how its controller behaves when commands end.
+
+        Only torque controllers that keep the last command for ever have to be accepted, by
+        `accept_effort_without_timeout`.
 
         Args:
             mode: Command mode.
 
         Raises:
-            ConfigError: The controller keeps the last torque for ever, and the file does not accept
-                that.
+            ConfigError: The robot file does not accept it, or names no controller for the mode.
         """
         controller = self.controller(mode)
         is_accepted = mode != "torque" or self.accept_effort_without_timeout
@@ -303,7 +328,14 @@ class RobotConfig(Config):
             )
 
     def warnings(self, mode: str) -> list[str]:
-        """Return warnings for a user who starts a real arm in a command mode."""
+        """Return warnings about the controller of a command mode, for a user who starts a real arm.
+
+        Args:
+            mode: Command mode.
+
+        Returns:
+            One text or none: position and torque controllers that keep the last command have one.
+        """
         controller = self.controllers.get(mode)
         if controller is None or not controller.keeps_last_command or mode == "velocity":
             return []
@@ -320,8 +352,10 @@ class RobotConfig(Config):
         ]
 
     def _check_limits(self) -> None:
-        """Check that limits leave room between them, that the neutral pose lies there, and that no
-        speed looks like degrees per second.
+        """Check the position limits, the neutral pose and the unit of the speeds.
+
+        The position limits must be more than twice the margin apart, with the neutral pose between
+        the margins. A speed above `FASTEST_RAD_S` looks like degrees per second.
 
         Raises:
             ConfigError: One of these is wrong.
@@ -362,10 +396,11 @@ def load_robot(name: str) -> RobotConfig:
     """Read the file of an arm.
 
     Args:
-        name: Of a file config/robots/<name>.yaml, or the path of a YAML file.
+        name: Name of a file config/robots/<name>.yaml, or the path of a YAML file.
 
     Raises:
-        ConfigError: There is no such file, or its content is wrong.
+        ConfigError: There is no such file, it has an unknown key or one of a former version, or a
+            value is wrong.
     """
     path = find_file(name, "config/robots")
     values = read_yaml(path)

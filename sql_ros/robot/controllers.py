@@ -1,4 +1,4 @@
-"""The known types of controllers of a real arm, and how each takes commands."""
+"""The known types of controllers of a real arm, and the commands that each takes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class _Kind(NamedTuple):
     """A type of controller.
 
     Attributes:
-        interface: Message adapter, see `nodes/adapters.py`: "forward", "trajectory" or "intera".
+        interface: Message adapter in `nodes/adapters.py`: "forward", "trajectory" or "intera".
         modes: Command modes that it takes.
-        topic: Default topic of its commands, with a place for the name of the controller.
+        topic: Default topic of its commands, where "{}" stands for the name of the controller.
     """
 
     interface: str
@@ -55,17 +55,20 @@ class ControllerConfig(Config):
 
     @property
     def interface(self) -> str:
-        """Return how it takes commands: "forward", "trajectory" or "intera"."""
+        """Return the message adapter for its commands: "forward", "trajectory" or "intera"."""
         return TYPES[self.type].interface
 
     @property
     def keeps_last_command(self) -> bool:
-        """Return whether it keeps the last command for ever once no other follows."""
+        """Return whether it executes the last command for ever when no other follows."""
         return self.interface == "forward"
 
     @property
     def command_topic(self) -> str:
-        """Return the topic of its commands, relative to the namespace of the arm."""
+        """Return the topic of its commands: `topic`, or the default of its type.
+
+        A topic without a leading "/" is relative to the namespace of the arm.
+        """
         return self.topic or TYPES[self.type].topic.format(self.name)
 
     def check_mode(self, mode: str) -> None:

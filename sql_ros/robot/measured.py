@@ -1,9 +1,10 @@
 """Records of what was measured of a real arm, one for each arm and command mode.
 
-A record is `$XDG_STATE_HOME/sql_ros/measured/<robot>-<hash>-<mode>.yaml`, by default under
-`~/.local/state`. The hash covers the robot file, masses and kinematics of its MJCF, the command
-topic and the joint names on topics. So the arm has to be measured again after any change, and a
-second arm of the same file has a record of its own. A latency in the robot file itself comes first.
+The file of a record is `$XDG_STATE_HOME/sql_ros/measured/<robot>-<hash>-<mode>.yaml`, by default
+under `~/.local/state`. The hash covers the robot file, masses and kinematics of its MJCF, the
+command topic, and the joint names on topics. So the arm has to be measured again after a change of
+any of these, and a second arm with the same robot file has a record of its own. A `latency_s` in
+the robot file overrides the record.
 """
 
 from __future__ import annotations
@@ -68,12 +69,12 @@ class Measurement(Config):
 
 
 class MeasuredArm(NamedTuple):
-    """An arm as it is commanded.
+    """The identity of an arm together with the way it is commanded.
 
     Attributes:
         robot_file: Its robot file.
         mode: Command mode.
-        sha256: Hash of robot file, MJCF, command topic and joint names.
+        sha256: Hash of robot file, MJCF, command topic and joint names, in hexadecimal digits.
     """
 
     robot_file: Path
@@ -85,11 +86,11 @@ class Latency(NamedTuple):
     """The latency of a real arm.
 
     Attributes:
-        seconds: From the measurement of a state to the effect of its command, beyond one period
-            [s]; None where it was not measured.
-        source: The file that has it; empty where none does.
-        state_delay_s: From the stamps of states to their arrival, a part of the latency [s]; None
-            where it was not measured.
+        seconds: Time from the measurement of a state to the effect of its command, beyond one
+            control period [s]; None where it was not measured.
+        source: Path of the robot file or record that has the latency; empty where none has.
+        state_delay_s: Time from the stamps of states to their arrival, which is a part of the
+            latency [s]; None where it was not measured.
     """
 
     seconds: float | None
@@ -98,10 +99,10 @@ class Latency(NamedTuple):
 
     @property
     def of_states_s(self) -> float:
-        """Return the usual delay of states [s].
+        """Return the usual delay from the stamps of states to their arrival [s].
 
-        Where it was not measured, it is the latency, which is mostly that of the servo, up to
-        `MOST_STATE_DELAY_S`.
+        Where it was not measured, it is the whole latency, at most `MOST_STATE_DELAY_S`, since most
+        of a long latency is that of the servo. It is 0 where nothing was measured.
         """
         if self.state_delay_s is not None:
             return self.state_delay_s
@@ -109,8 +110,11 @@ class Latency(NamedTuple):
 
 
 def state_folder() -> Path | None:
-    """Return the folder of files that outlive a run; None where neither XDG_STATE_HOME nor HOME is
-    set.
+    """Return the folder of files that outlive a run: `$XDG_STATE_HOME/sql_ros` or
+    `~/.local/state/sql_ros`.
+
+    Returns:
+        None where neither XDG_STATE_HOME nor HOME is set. The folder need not exist.
     """
     state = os.environ.get("XDG_STATE_HOME")
     if state:
@@ -120,19 +124,19 @@ def state_folder() -> Path | None:
 
 
 def measured_folder() -> Path | None:
-    """Return the folder of the records; None where `state_folder` is."""
+    """Return the folder of the records, which need not exist; None where `state_folder` is None."""
     folder = state_folder()
     return folder / "measured" if folder else None
 
 
 def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str]) -> MeasuredArm:
-    """Identify an arm by its files and topics.
+    """Return the identity of an arm, computed from its files and topics.
 
     Args:
         robot_file: Its robot file.
         mode: Command mode.
         topic: Resolved topic of its commands.
-        joints: Joint names on topics.
+        joints: Joint names on topics, in command order.
 
     Raises:
         ConfigError: The robot file or its MJCF cannot be read.
@@ -148,7 +152,12 @@ def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str])
 
 
 def resolved_topic(name: str, namespace: str) -> str:
-    """Return the full name of a topic of a node in a namespace, without remappings."""
+    """Return the absolute name of a topic, without remappings.
+
+    Args:
+        name: Topic as a node uses it. With a leading "/" it is returned unchanged.
+        namespace: Namespace of the node, with or without a leading "/"; empty: the root.
+    """
     return (
         name
         if name.startswith("/")
@@ -157,14 +166,14 @@ def resolved_topic(name: str, namespace: str) -> str:
 
 
 def record_path(arm: MeasuredArm, folder: Path | None = None) -> Path | None:
-    """Return the path of the record of an arm, which need not exist.
+    """Return the path of the record of an arm. The file need not exist.
 
     Args:
-        arm: The arm as it is commanded.
+        arm: Identity of the arm.
         folder: Folder of the records; None: `measured_folder`.
 
     Returns:
-        None without a folder.
+        None where `measured_folder` is needed and is None.
     """
     folder = folder or measured_folder()
     return (
@@ -177,18 +186,22 @@ def record_path(arm: MeasuredArm, folder: Path | None = None) -> Path | None:
 def store_measurement(
     arm: MeasuredArm, measurement: Measurement, folder: Path | None = None
 ) -> Path:
-    """Write a record, and replace an older one.
+    """Write a record, in place of an older one.
+
+    The folder is created. The record replaces the older one in one step, so a reader never sees a
+    part of it.
 
     Args:
-        arm: The arm that was measured, as it was when the measurement began.
-        measurement: The content of the record.
+        arm: Identity of the arm when the measurement began.
+        measurement: Content of the record.
         folder: Folder of the records; None: `measured_folder`.
 
     Returns:
         The path of the record.
 
     Raises:
-        ConfigError: The record cannot be written, or is of another arm.
+        ConfigError: There is no folder, the record cannot be written, or the measurement is of
+            another arm or command mode.
     """
     path = record_path(arm, folder)
     if path is None:
@@ -211,10 +224,13 @@ def store_measurement(
 
 
 def load_measurement(arm: MeasuredArm) -> Measurement | None:
-    """Read the record of an arm; None where there is none.
+    """Read the record of an arm from `measured_folder`.
 
     Args:
-        arm: The arm as it is commanded.
+        arm: Identity of the arm.
+
+    Returns:
+        None where there is no record.
 
     Raises:
         ConfigError: The record cannot be read, or is that of another arm or mode.
@@ -231,19 +247,22 @@ def load_measurement(arm: MeasuredArm) -> Measurement | None:
 
 
 def _matches(measurement: Measurement, arm: MeasuredArm) -> bool:
-    """Return whether a measurement is of an arm in its command mode."""
+    """Return whether hash and command mode of a measurement are those of an arm."""
     return (measurement.arm_sha256, measurement.command_mode) == (arm.sha256, arm.mode)
 
 
 def known_latency(robot: RobotConfig, arm: MeasuredArm) -> Latency:
-    """Return the latency of a real arm by its robot file, otherwise by its record.
+    """Return the latency of a real arm from its robot file; without one there, from its record.
 
     Args:
-        robot: The arm.
-        arm: The same arm as it is commanded.
+        robot: Content of the robot file.
+        arm: Identity of the same arm.
+
+    Returns:
+        The latency. Its `seconds` are None where neither has one.
 
     Raises:
-        ConfigError: There is a record that cannot be used.
+        ConfigError: There is a record that cannot be used; see `load_measurement`.
     """
     if robot.latency_s is not None:
         return Latency(robot.latency_s, str(arm.robot_file))
@@ -256,17 +275,19 @@ def known_latency(robot: RobotConfig, arm: MeasuredArm) -> Latency:
 def check_is_measured(
     latency: Latency, robot: RobotConfig, robot_file: Path, mode: str, identify: str
 ) -> None:
-    """Check that the latency of a real arm is known before it moves, or will be identified.
+    """Check that the latency of a real arm is known before it moves, or that an identification will
+    measure it.
 
     Args:
-        latency: The latency as known.
+        latency: Latency of the arm, as from `known_latency`.
         robot: The arm.
-        robot_file: Its file.
+        robot_file: Path of its robot file, for the error message.
         mode: Command mode.
-        identify: "first", "always" or "never".
+        identify: When the actor identifies the arm: "first" (without a record), "always" or
+            "never".
 
     Raises:
-        ConfigError: The arm would move with an unknown latency.
+        ConfigError: The latency is not known, and `identify` is "never".
     """
     if latency.seconds is not None or identify != "never":
         return

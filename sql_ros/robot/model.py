@@ -13,17 +13,18 @@ HELD = "held"
 
 
 def load_model(scene: str) -> mujoco.MjModel:
-    """Compile an MJCF.
+    """Compile an MJCF, and attach the object that its custom text names to the hand.
 
-    MJCF can include an arm, but cannot put anything into its hand. So a scene may have
-    `<custom><text name="held" data="sim/objects/brick.xml right_hand"/></custom>`: the first body
-    of that file becomes a child of that body of the arm, and all its names get the prefix "held/".
+    MJCF can include an arm, but cannot attach anything to its hand. So a scene may have
+    `<custom><text name="held" data="sim/objects/brick.xml right_hand"/></custom>`. The first body
+    of that file becomes a child of the named body of the arm, and all names of the object get the
+    prefix "held/".
 
     Args:
         scene: Path of the MJCF, relative to the share folder.
 
     Raises:
-        ConfigError: The MJCF cannot be read.
+        ConfigError: The MJCF or that of the object cannot be read, or the custom text is wrong.
     """
     path = share_folder() / scene
     try:
@@ -41,10 +42,11 @@ def _put_into_hand(spec: mujoco.MjSpec, line: str) -> None:
 
     Args:
         spec: MJCF of the scene, which is changed.
-        line: File of the object and name of the body, separated by a blank.
+        line: Path of the object's MJCF relative to the share folder, a blank, and the name of the
+            body.
 
     Raises:
-        ValueError: The line is not of this form, or a file cannot be read.
+        ValueError: The line is not of this form, the body is unknown, or the file cannot be read.
     """
     words = line.split()
     if len(words) != 2 or spec.body(words[1]) is None:

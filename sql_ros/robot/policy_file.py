@@ -1,4 +1,4 @@
-"""Load policy files as commands name them, with the tasks that they were trained for."""
+"""Load the policy file that a user names, together with the task that it was trained for."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from sql_ros.policy.runtime import Policy, read_task_name
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 
-INFERENCE_SHARE = 0.5  # largest share of the control period
+INFERENCE_SHARE = 0.5  # largest time of an inference, as a share of the control period
 
 
 def task_of_policy(path: Path, task: str = "") -> str:
-    """Return the name or path of the task that a policy is used with.
+    """Return the name or path of the task that a policy is to be used with.
 
     Args:
-        path: Path of the policy.
-        task: Name or path of the task; empty: the one that the policy was trained for.
+        path: Path of the policy file.
+        task: Name or path of the task that the user gave; empty: the task that the policy was
+            trained for.
+
+    Returns:
+        `task` if given, otherwise the name of the trained task, which has a file in config/tasks/.
 
     Raises:
-        ConfigError: The policy cannot be read, or it was trained for another task.
+        ConfigError: The policy cannot be read; the name of `task` is not that of the trained task;
+            or `task` is empty, and the trained task has no file in config/tasks/.
     """
     trained = _task_name(path)
     if task and Path(task).stem != trained:
@@ -43,11 +48,15 @@ def load_policy(name: str, task: str = "") -> tuple[Task, Policy]:
     """Load a policy and its task.
 
     Args:
-        name: Name of the policy, see `common.data_files.find_policy`.
+        name: Name or path of the policy, see `common.data_files.find_policy`.
         task: Name or path of the task; empty: the one that the policy was trained for.
 
+    Returns:
+        The task, and the policy.
+
     Raises:
-        ConfigError: See `find_policy` and `task_of_policy`; or the policy does not fit the task.
+        ConfigError: See `find_policy`, `task_of_policy` and `load_task`; or the policy does not fit
+            the task.
     """
     path = find_policy(name)
     loaded = load_task(task_of_policy(path, task))
@@ -55,11 +64,11 @@ def load_policy(name: str, task: str = "") -> tuple[Task, Policy]:
 
 
 def read_policy(path: Path | str, task: Task) -> Policy:
-    """Read a policy file, ready to act in a task.
+    """Read a policy file for acting in a task.
 
     Args:
-        path: Path of the policy.
-        task: The task.
+        path: Path of the policy file.
+        task: Task that the policy must have been trained for.
 
     Raises:
         ConfigError: The file cannot be read, or the policy does not fit the task.
@@ -71,11 +80,11 @@ def read_policy(path: Path | str, task: Task) -> Policy:
 
 
 def check_speed(policy: Policy, period_s: float) -> None:
-    """Check that a policy answers within `INFERENCE_SHARE` of the control period.
+    """Check that a policy selects an action within `INFERENCE_SHARE` of the control period.
 
     Args:
-        policy: The policy, which is run some thirty times.
-        period_s: Control period [s]; infinite: time waits for the policy.
+        policy: The policy. It is run some thirty times, unless the period is infinite.
+        period_s: Control period [s]; infinite: time waits for the policy, and every policy passes.
 
     Raises:
         PolicyError: The policy takes longer.

@@ -1,8 +1,7 @@
 """Check that the arm in a task's scene is the arm of its robot file.
 
 The kinematics and the comparison with `robot_description` use the MJCF of the robot file. The
-safety filter measures distances in the scene of the task. A scene with another arm would pass every
-other check.
+safety filter measures distances in the scene of the task. Nothing else compares the two models.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from sql_ros.robot.model import HELD, load_model
 
 POSES = 4  # random poses, beside the neutral one
 SEED = 0
-TOLERANCE_M = 1e-3
+TOLERANCE_M = 1e-3  # largest distance between the same points of both models
 LEVER_M = 0.1  # distance from the origin of a frame to the compared points on its axes
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A body or a site of both models.
+    """A body or a site that the robot's model and the scene both have.
 
     Attributes:
         kind: "link" for a body, "tool" for a site.
         name: Name of the body or the site.
-        ids: Its indices in the robot's model and in the scene.
+        ids: Its index in the robot's model, and its index in the scene.
     """
 
     kind: str
@@ -38,11 +37,11 @@ class Frame:
     ids: tuple[int, int]
 
     def points(self, data: mujoco.MjData, index: int) -> Vector:
-        """Return the origin and a point on each axis of the frame (4, 3) [m].
+        """Return the origin of the frame and a point on each of its axes at `LEVER_M` (4, 3) [m].
 
         Args:
-            data: Data of one model.
-            index: 0 for the robot's model, 1 for the scene.
+            data: MuJoCo data of one model, with computed kinematics.
+            index: Model of these data: 0 for the robot's model, 1 for the scene.
         """
         is_site = self.kind == "tool"
         positions = data.site_xpos if is_site else data.xpos
@@ -55,12 +54,15 @@ class Frame:
 def check_scene_arm(robot: RobotConfig, scene: str) -> None:
     """Check that the frames of links and tool are the same in the robot's model and in a scene.
 
+    They are compared in the neutral pose and in `POSES` random poses.
+
     Args:
-        robot: The robot file, without what a task replaces.
-        scene: MJCF of the task, relative to the share folder.
+        robot: Content of the robot file, without what a task replaces.
+        scene: MJCF of the task, relative to the share folder. The robot's own MJCF passes.
 
     Raises:
-        ConfigError: A frame is missing in the scene, or differs by more than `TOLERANCE_M`.
+        ConfigError: An MJCF cannot be read; a joint, link or the tool is missing in the scene; or a
+            point of a frame differs by more than `TOLERANCE_M`.
     """
     if robot.model == scene:
         return
@@ -78,14 +80,14 @@ def check_scene_arm(robot: RobotConfig, scene: str) -> None:
 
 
 def _refuse(robot: RobotConfig, scene: str, frame: Frame, away: Vector, pose: Vector) -> None:
-    """Raise an error that describes a frame which differs.
+    """Raise an error that describes by how much a frame differs.
 
     Args:
-        robot: The robot file.
-        scene: MJCF of the task.
-        frame: The frame.
+        robot: Content of the robot file.
+        scene: MJCF of the task, relative to the share folder.
+        frame: The frame that differs.
         away: Distances between its four points in both models (4,) [m].
-        pose: Joint positions in which it differs (N,) [rad].
+        pose: Joint positions in which they differ (N,) [rad].
 
     Raises:
         ConfigError: Always.
@@ -106,15 +108,15 @@ def _refuse(robot: RobotConfig, scene: str, frame: Frame, away: Vector, pose: Ve
 def _frames(
     robot: RobotConfig, models: tuple[mujoco.MjModel, mujoco.MjModel], scene: str
 ) -> list[Frame]:
-    """Return the frames of the arm in both models, from its base on.
+    """Return the frames of links and tool in both models, from the base on; the tool is last.
 
     Args:
-        robot: The robot file.
-        models: The robot's model and the scene.
-        scene: Name of the scene, for messages.
+        robot: Content of the robot file.
+        models: The robot's model, and the scene.
+        scene: Path of the scene, for error messages.
 
     Raises:
-        ConfigError: The scene lacks a frame or a joint.
+        ConfigError: The scene lacks a joint, a link or the tool.
     """
     names = {
         "joint": [*robot.joints],
@@ -142,7 +144,7 @@ def _frames(
 def _links(robot: RobotConfig, model: mujoco.MjModel) -> list[str]:
     """Return the names of the bodies that the arm's joints move, from the base on.
 
-    What the hand holds is left out.
+    Bodies without a name and those of a held object are left out.
     """
     moved: set[int] = {int(model.jnt_bodyid[model.joint(name).id]) for name in robot.joints}
     names: list[str] = []

@@ -1,4 +1,6 @@
-"""The base of all tasks: arm, interface, start of episodes, and what the simulation may vary."""
+"""The base of all tasks: the keys of a task file, the interface of a task, and the start of
+episodes.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,14 @@ FARTHEST_M = 5.0  # no arm reaches a target that is farther from its base
 
 @dataclass(frozen=True)
 class Variation:
-    """The largest differences between the simulated arm and its model in an episode, drawn
-    uniformly.
+    """Ranges from which the simulated arm of an episode is drawn, uniformly around its model.
 
     Attributes:
         friction: Largest relative change of contact friction; 0: none.
-        damping: Largest relative change of joint damping.
-        armature: Largest relative change of the drives' inertia.
-        torque: Largest relative change of the torque that a command results in.
-        delay_steps: Largest delay of commands [control steps].
+        damping: Largest relative change of joint damping; 0: none.
+        armature: Largest relative change of the rotor inertia of the drives; 0: none.
+        torque: Largest relative change of the torque that a command causes; 0: none.
+        delay_steps: Largest delay of commands [control steps]; 0: none.
     """
 
     friction: float = 0.0
@@ -40,7 +41,11 @@ class Variation:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(Config):
-    """The keys that every config/tasks/*.yaml has."""
+    """The keys that every task file config/tasks/*.yaml may have.
+
+    Raises:
+        ConfigError: A value is out of range, or values contradict each other.
+    """
 
     robot: str = option(description="name of a file in config/robots/")
     scene: str = option(description="MJCF of arm and objects, relative to the share folder")
@@ -137,7 +142,7 @@ class TaskConfig(Config):
 
     @property
     def variation(self) -> Variation:
-        """Return what the simulation varies."""
+        """Return the ranges from which the simulation draws the arm of an episode."""
         return Variation(
             self.vary_friction,
             self.vary_damping,
@@ -149,11 +154,11 @@ class TaskConfig(Config):
 
 @dataclass(frozen=True)
 class Episode:
-    """What is drawn at the start of an episode.
+    """The start pose and the target of an episode.
 
     Attributes:
         start: Start pose (N,) [rad].
-        target: Target of the tool (3,) [m].
+        target: Target of the tool in the base frame (3,) [m].
     """
 
     start: Vector
@@ -161,23 +166,28 @@ class Episode:
 
 
 class Task(ABC):
-    """Pure functions of the robot's state and the episode, without memory between calls.
+    """Observation, reward and end of an episode, as pure functions of the robot's state and the
+    episode.
 
     Args:
-        name: Name of the task, a part of the spec.
-        config: Configuration of the task.
-        robot: The arm.
+        name: Name of the task, which becomes a part of `spec`.
+        config: Content of the task file.
+        robot: Content of the robot file.
 
     Attributes:
-        spec: Interface of the task that crosses process boundaries.
-        robot: The arm as this task sees it: with what it holds, the task's tool and what may touch.
+        spec: Interface of the task that policies and processes share.
+        robot: The arm as this task needs it: with the task's tool, payload, tip speed and pairs
+            that may touch.
+        name: As given.
+        config: As given.
         episode_steps: Length of an episode [control steps].
-        hold_steps: Time at the goal that is a success [control steps].
-        release_steps: Time for which the arm is left alone after an episode [control steps].
-        rest_steps: Time of rest at the start pose [control steps].
+        hold_steps: Time at the goal that makes a success [control steps].
+        release_steps: Time for which the arm is left alone after a truncated episode [control
+            steps].
+        rest_steps: Time of rest at the start pose before an episode [control steps].
 
     Raises:
-        ConfigError: The config does not fit the arm.
+        ConfigError: The task file does not fit the arm, or loosens its protection.
     """
 
     spec: TaskSpec
@@ -210,12 +220,13 @@ class Task(ABC):
     def _spec(
         self, labels: tuple[str, ...], offset: tuple[float, ...], scale: tuple[float, ...]
     ) -> TaskSpec:
-        """Return the spec with joint positions and velocities before the task's own observations.
+        """Return the spec of the task. Joint positions and velocities come before the task's own
+        observations.
 
         Args:
             labels: Names of the task's own observations.
-            offset: Their offsets, by which they are centred.
-            scale: Their scales.
+            offset: Value of each that a network receives as 0.
+            scale: Difference from the offset that a network receives as 1, of each.
         """
         robot = self.robot
         config = self.config
@@ -236,7 +247,11 @@ class Task(ABC):
         )
 
     def begin(self, rng: np.random.Generator) -> Episode:
-        """Draw the start pose and the target of an episode."""
+        """Draw the start pose and the target of an episode, both uniformly.
+
+        Args:
+            rng: Generator that is advanced.
+        """
         spread = self.config.start_spread_rad
         start = np.array(self.robot.neutral_position) + rng.uniform(
             -spread, spread, len(self.robot.joints)
@@ -245,11 +260,20 @@ class Task(ABC):
 
     @abstractmethod
     def observe(self, state: RobotState, episode: Episode) -> npt.NDArray[np.float32]:
-        """Return the observation (S,) of a state, in the order of `spec.observation`."""
+        """Return the observation of a state (S,), in the order and the units of `spec.observation`.
+
+        Offsets and scales of the spec are not applied.
+        """
 
     @abstractmethod
     def reward(self, state: RobotState, action: npt.NDArray[np.float32], episode: Episode) -> float:
-        """Return the reward of a state and of the action (A,) in [-1, 1] that led there."""
+        """Return the reward of a transition.
+
+        Args:
+            state: State that the action led to.
+            action: Action that corresponds to the filtered command (A,), in [-1, 1].
+            episode: Episode of the transition.
+        """
 
     def distance(self, state: RobotState, episode: Episode) -> float:
         """Return the distance from the tool to the target [m]."""
@@ -259,24 +283,25 @@ class Task(ABC):
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
         """Return whether the arm is at the goal at this instant.
 
-        An episode succeeds with `hold_steps` of these in a row at its end, and one after the
-        release.
+        An episode succeeds if its last `hold_steps` states are at the goal, and also the state
+        after the release, if there is one.
         """
 
     def is_terminated(self, state: RobotState, episode: Episode) -> bool:
-        """Return false: an episode ends by truncation alone.
+        """Return whether the episode ends with this state, with no reward after it. Here never.
 
-        Being at the goal is rewarded at every step, so the episode goes on.
+        Being at the goal is rewarded at every step, so episodes end by truncation alone.
         """
         return False
 
 
 def _check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
-    """Check that the task keeps the protection of its robot file.
+    """Check that a task file does not loosen the protection of its robot file.
 
     Raises:
-        ConfigError: The task allows a faster tool or a smaller payload, its payload is incomplete,
-            or a body of the arm may touch what the robot file does not name.
+        ConfigError: The task allows a faster tool, a smaller payload than the robot file, or a
+            payload beside a compensated one; has a payload centre without a payload; or exempts a
+            pair with a body of the arm that `tasks_may_exempt` does not list.
     """
     if config.tip_speed_limit_m_s > robot.tip_speed_limit_m_s:
         raise ConfigError(

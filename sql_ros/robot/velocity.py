@@ -14,26 +14,28 @@ LONGEST_GAP_NS = 100_000_000  # a longer gap restarts the window: the motion in 
 
 
 class PositionDifferentiator:
-    """Averages the velocity over the last `WINDOW_NS`, by the difference of two positions.
+    """Average the joint velocities over the last `WINDOW_NS`, from the difference of two positions.
 
-    It is a causal filter of finite length: exact at constant speed, and as good at irregular
-    intervals. It lags by half the window: 8 ms at 125 Hz and above, half a period where states come
-    less often.
+    This is a causal filter of finite length. It is exact at constant speed, also at irregular
+    intervals. It lags by half the window: 8 ms at 125 Hz and above, half an interval where states
+    come less often.
     """
 
     def __init__(self) -> None:
         self._samples: deque[tuple[int, Vector]] = deque()  # stamp [ns] and positions (N,)
 
     def velocity(self, stamp_ns: int, position: Vector) -> Vector | None:
-        """Take a position and return the average velocity (N,) [rad/s].
+        """Take a position sample, and return the average velocity (N,) [rad/s].
+
+        A sample that is not newer than the last one is ignored. A gap of more than `LONGEST_GAP_NS`
+        in either direction restarts the window.
 
         Args:
             stamp_ns: Time of measurement [ns].
             position: Joint positions (N,) [rad].
 
         Returns:
-            None while the samples span less than the window. A sample that is not newer than the
-            last one is left out.
+            None while the samples span less than the window.
         """
         samples = self._samples
         if samples and not 0 < stamp_ns - samples[-1][0] <= LONGEST_GAP_NS:
@@ -46,8 +48,10 @@ class PositionDifferentiator:
         return self._average()
 
     def _average(self) -> Vector | None:
-        """Return the velocity (N,) [rad/s] between the first and the last sample; None if they are
-        too near.
+        """Return the velocity between the first and the last sample (N,) [rad/s].
+
+        Returns:
+            None while the samples span less than the window.
         """
         first_ns, first = self._samples[0]
         last_ns, last = self._samples[-1]
@@ -57,14 +61,16 @@ class PositionDifferentiator:
 
 
 def late_shares(period_s: float) -> list[float]:
-    """Compute which shares of recent velocity changes the averaged velocity lacks.
+    """Return which shares of recent velocity changes are missing in the averaged velocity.
+
+    The present velocity is the averaged velocity plus, for each recent period, the change of
+    velocity in this period times its share.
 
     Args:
-        period_s: Control period [s], in which the velocity changes evenly.
+        period_s: Control period [s]. The velocity is assumed to change evenly within it.
 
     Returns:
-        A share for each period, the last period first. The velocity now is the averaged velocity
-        plus the sum of the changes in these periods times their shares.
+        A share in [0, 1] for each period that the window covers, the last period first.
     """
     window_s = MEAN_WINDOW_S
     shares = []

@@ -21,14 +21,13 @@ from sql_ros.robot.task import Task
 def load_task(
     name: str, joint_prefix: str = "", *, people_in_reach: bool = False, **options: Any
 ) -> Task:
-    """Build a task from its file.
+    """Build a task from its file and its robot file.
 
     Args:
         name: Name of a file in config/tasks/, or the path of a YAML file.
-        joint_prefix: Prefix of the arm's joints on topics; empty: as its robot file says.
-        people_in_reach: Tool and links are limited to the reduced speed; false: as the robot file
-            says.
-        options: Values that replace those of the task's file.
+        joint_prefix: Prefix of the arm's joints on topics; empty: that of the robot file.
+        people_in_reach: Limit tool and links to the reduced speed; False: as the robot file says.
+        options: Values that replace those of the task file.
 
     Raises:
         ConfigError: There is no such file, a kind or a key is unknown, a value is out of range, or

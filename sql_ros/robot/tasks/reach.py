@@ -34,7 +34,9 @@ class TaskConfig(task.TaskConfig):
 
 
 class Task(task.Task):
-    """The reach task, see `robot.task.Task`."""
+    """The reach task: bring the tool to a target position and keep it there. See
+    `robot.task.Task`.
+    """
 
     config: TaskConfig
 
@@ -47,10 +49,10 @@ class Task(task.Task):
         )
 
     def observe(self, state: RobotState, episode: Episode) -> npt.NDArray[np.float32]:
-        """Return the observation (S,) with S = 2 N + 6.
+        """Return the observation (S,), S = 2 N + 6.
 
-        It has joint positions [rad], joint velocities [rad/s], the tool position [m], and the
-        vector from the tool to the target [m].
+        In this order: joint positions [rad], joint velocities [rad/s], tool position in the base
+        frame [m], vector from the tool to the target [m].
         """
         to_target = episode.target - state.tool_position
         return np.concatenate(
@@ -58,10 +60,15 @@ class Task(task.Task):
         ).astype(np.float32)
 
     def reward(self, state: RobotState, action: npt.NDArray[np.float32], episode: Episode) -> float:
-        """Return the reward of a state and of the action (A,) that led there.
+        """Return the reward of a transition.
 
-        With the distance d to the target and the tolerance w it is `precision_bonus` exp(-(d /
+        With d the distance to the target and w the tolerance it is `precision_bonus` exp(-(d /
         w)^2) - `distance_cost` d - `action_cost` mean(action^2).
+
+        Args:
+            state: State that the action led to.
+            action: Action that corresponds to the filtered command (A,), in [-1, 1].
+            episode: Episode of the transition.
         """
         distance = self.distance(state, episode)
         closeness = np.exp(-((distance / self.config.tolerance_m) ** 2))

@@ -1,13 +1,14 @@
 """Stack: press the brick in the hand onto another one.
 
-Observation, reward and limits are those with which a real Sawyer learned the task in two hours.
+Observation, reward and limits follow those with which a real Sawyer learned the task in two hours.
 
 Source: `shared/facts/soft_q_learning.md`, section 4 (the Sawyer scripts of 2018). Differences:
 
 - Positions are relative to the target and angles relative to the aligned brick, so that they mean
   the same when the target moves.
-- The force F_z is that of the commanded torques at the target's pose, since not every arm has a
-  wrench sensor. Its weight is a choice: its unit was never published.
+- The downward force is computed from the commanded torques at the target's pose, since not every
+  arm has a wrench sensor. Its weight `press_bonus` is a choice, since the unit in the source was
+  never published.
 - `fine_bonus` at the seat is not in the source.
 - Rewards are divided by ten (`reward_scale`), so that values have the size that networks start
   with.
@@ -31,8 +32,8 @@ from sql_ros.robot.task import Episode
 # scales of the networks' inputs
 TO_TARGET_SCALE_M = 0.05
 ANGLE_SCALE_RAD = 0.2
-FLOOR_M2 = 1e-3  # added in the logarithm
-# largest distance [m] and angle [rad] of the two stages
+FLOOR_M2 = 1e-3  # added in the logarithm of the reward
+# largest distance [m] and angle [rad] of the two stages of the reward
 ABOVE = (0.03, 0.25)
 ALIGNED = (0.015, 0.12)
 
@@ -71,7 +72,7 @@ class TaskConfig(task.TaskConfig):
 class Task(task.Task):
     """The stack task, see `robot.task.Task`.
 
-    The target is the final position of the middle of the held brick's underside.
+    The target is the final position of the centre of the held brick's underside.
     """
 
     config: TaskConfig
@@ -86,10 +87,10 @@ class Task(task.Task):
         self._press = self._pressing()
 
     def observe(self, state: RobotState, episode: Episode) -> npt.NDArray[np.float32]:
-        """Return the observation (S,) with S = 2 N + 6.
+        """Return the observation (S,), S = 2 N + 6.
 
-        It has joint positions [rad], joint velocities [rad/s], the vector from the target to the
-        brick [m], and roll, pitch and yaw of the brick [rad].
+        In this order: joint positions [rad], joint velocities [rad/s], vector from the target to
+        the brick [m], and roll, pitch and yaw of the brick from its aligned pose [rad].
         """
         from_target = state.tool_position - episode.target
         return np.concatenate(
@@ -97,12 +98,24 @@ class Task(task.Task):
         ).astype(np.float32)
 
     def reward(self, state: RobotState, action: npt.NDArray[np.float32], episode: Episode) -> float:
-        """Return the reward of a state and of the action (A,) that led there.
+        """Return the reward of a transition.
 
-        With the distance d to the target, the angle a and the torques t it is `reward_scale` times
-        the sum of - `torque_cost` t^2 - `angle_cost` a - log(2 d^2 + `FLOOR_M2`) - `distance_cost`
-        d, where a height counts 1.25 times in d^2; above the target `stage_bonus`, the press bonus
-        and the fine bonus are added, and nearly aligned `stage_bonus` again.
+        With d the distance to the target, a the angle from the aligned pose and t the torques, it
+        is `reward_scale` times the sum of
+
+        - always: - `torque_cost` t^2 - `angle_cost` a - log(2 d^2 + `FLOOR_M2`) - `distance_cost`
+          d;
+        - where d and a are within `ABOVE`: `stage_bonus`, `press_bonus` times the downward force (0
+          to `most_press_n`), and `fine_bonus` / (1 + (d / `fine_scale_m`)^2 + (a /
+          `fine_scale_rad`)^2);
+        - where d and a are within `ALIGNED` as well: `stage_bonus` again.
+
+        The squared height counts 1.25 times in d^2.
+
+        Args:
+            state: State that the action led to.
+            action: Action that corresponds to the filtered command (A,), in [-1, 1].
+            episode: Episode of the transition.
         """
         config = self.config
         x, y, z = state.tool_position - episode.target
@@ -123,19 +136,22 @@ class Task(task.Task):
         return float(config.reward_scale * reward)
 
     def is_reached(self, state: RobotState, episode: Episode) -> bool:
-        """Return whether the brick is seated, by height, lateral position and angle."""
+        """Return whether the brick is seated: height, lateral distance and angle are within
+        their limits.
+        """
         config = self.config
         x, y, z = state.tool_position - episode.target
         lies = abs(z) < config.seated_height_m and np.hypot(x, y) < config.seated_aside_m
         return bool(lies and angle_of(state.tool_rotation) < config.seated_angle_rad)
 
     def _pressing(self) -> Vector:
-        """Compute how much each joint's torque presses down at the target (N,) [1/m].
+        """Return how much each joint's torque presses down at the centre of the box of targets (N,)
+        [1/m].
 
         The product with torques (N,) [N m] is the downward force [N] that balances them.
 
         Raises:
-            ConfigError: The target is out of reach.
+            ConfigError: The centre is out of reach.
         """
         arm = Arm(self.robot)
         centre = 0.5 * (np.array(self.config.target_lower) + np.array(self.config.target_upper))
