@@ -1,4 +1,6 @@
-"""The algorithm: losses, sampler, learner, replay, checkpoints, export. torch; no ROS, no MuJoCo.
+"""The algorithm: losses, sampler, learner, replay, checkpoints, export.
+
+Uses torch, but neither ROS nor MuJoCo.
 
 Legend of the letters in shape comments, used in the whole package:
 
@@ -10,7 +12,7 @@ C     Gaussians of the mixture sampler
 H     units of a hidden layer
 S     size of the observation
 A     size of the action, every component in [-1, 1]
-N     joints of the arm; in ``networks`` and ``losses``: Q-networks that are evaluated together
+N     joints of the arm; in ``learning``: Q-networks that are evaluated together
 ====  =====================================================================
 
 Symbols of [SQL17] beside its equations:
@@ -31,6 +33,6 @@ arXiv 1702.08165. [SVGD16] Liu and Wang, Stein Variational Gradient Descent, NIP
 Haarnoja et al., Composable Deep Reinforcement Learning for Robotic Manipulation, ICRA 2018, arXiv
 1803.06773.
 
-``algorithm``, ``replay``, ``resources``, ``resume`` and ``checkpoint_manifest`` run on a robot's PC
-and never import torch.
+``algorithm``, ``replay``, ``resources``, ``resume``, ``preflight`` and ``checkpoint_manifest`` run
+on a robot's PC and never import torch.
 """

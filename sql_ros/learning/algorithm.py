@@ -1,6 +1,6 @@
-"""The options of the learner and its trainer.
+"""The options of the learner and of its trainer.
 
-Without torch, so that a start can be checked where torch is not installed.
+Without torch, so that options can be checked where torch is not installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TrainerConfig(Config):
 
 @dataclass(frozen=True)
 class AlgorithmConfig(Config):
-    """Hyperparameters. The values of [SQL17] are named where the defaults differ."""
+    """Hyperparameters of the learner. The values of [SQL17] are named where the defaults differ."""
 
     kind: str = option(
         "sql",
@@ -128,10 +128,12 @@ class AlgorithmConfig(Config):
     device: str = option("cpu", "where the learner computes", choices=("cpu", "cuda"))
 
     def __post_init__(self) -> None:
-        """Check the ranges of the options, and that they fit together.
+        """Check the ranges of the options, and that the options fit together.
 
         Raises:
-            ConfigError: They do not.
+            ConfigError: An option is out of its range; there is no hidden layer; more than
+                `value_particles` - 2 particles would be uniform; or the particles cannot be shared
+                equally among the Q-networks.
         """
         super().__post_init__()
         if not self.hidden_sizes:
@@ -154,16 +156,23 @@ class AlgorithmConfig(Config):
 
     @property
     def splits_value_particles(self) -> bool:
-        """Whether each of several Q-networks is evaluated at value particles of its own."""
+        """Return whether each of several Q-networks is evaluated at value particles of its own."""
         estimates_are_precise = (
             self.kind == "sql" and self.sampler == "mixture" and self.value_proposal == "sampler"
         )
         return estimates_are_precise and self.minimum_of == "values" and self.q_networks > 1
 
     def temperature_at(self, updates: int) -> float:
-        """Return alpha of the schedule after so many updates.
+        """Return alpha by the schedule.
 
-        It is log-linear from first to last, as in the paper's fine-tuning.
+        log alpha is linear in the updates, from `temperature` to `final_temperature`, as in the
+        fine-tuning of the paper. After `annealing_updates`, alpha stays at `final_temperature`.
+
+        Args:
+            updates: Gradient steps made so far.
+
+        Returns:
+            alpha; always `temperature` where `annealing_updates` is 0.
         """
         if self.annealing_updates == 0:
             return self.temperature

@@ -1,11 +1,15 @@
 """Checkpoints that survive a crash: safetensors and a JSON manifest with SHA-256.
 
-Each is written to a draft folder, synced to disk, then renamed. A folder `checkpoints/` holds
-`step-000001000/` (`state.safetensors`, `manifest.json`) and so on, the newest `KEPT_CHECKPOINTS` of
-them. Nothing is pickled. A damaged checkpoint is skipped with a warning, and the one before it is
-used. A checkpoint may be written again at the same step, because updates, policies or sequence
-numbers were added without transitions. The old one is then named `step-000001000.before` until the
-new one has its name.
+The folder `checkpoints/` of a run has one folder per checkpoint, e.g. `step-000001000/` after 1000
+transitions, with `state.safetensors` and `manifest.json`. The newest `KEPT_CHECKPOINTS` are kept.
+Nothing is pickled.
+
+A checkpoint is written to a draft folder, synced to disk, then renamed. When a checkpoint is read,
+damaged ones are skipped with a warning.
+
+A checkpoint may be written again at the same step, because updates, policies or sequence numbers
+were added without transitions. The old one is then named `step-000001000.before` until the new one
+has its name.
 """
 
 from __future__ import annotations
@@ -41,19 +45,19 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint `folder/step-<step>` atomically, then remove the oldest ones.
 
-    `KEPT_CHECKPOINTS` remain.
+    The newest `KEPT_CHECKPOINTS` remain. A checkpoint of the same step is replaced.
 
     Args:
-        folder: Folder of the checkpoints of one run; it is created if it is missing.
-        step: Transitions so far, the name of the checkpoint.
+        folder: Folder of the checkpoints of one run, created if it is missing.
+        step: Number of transitions added so far, the name of the checkpoint.
         state: Nested dicts and lists of tensors and plain JSON values.
-        manifest: Plain JSON values kept beside the state.
+        manifest: Plain JSON values by name, without the names "format", "sha256" and "tree".
 
     Returns:
-        The folder of the checkpoint.
+        The folder of the new checkpoint.
 
     Raises:
-        CheckpointError: The folder cannot be written; the older checkpoints are still there.
+        CheckpointError: The folder cannot be written. The older checkpoints are still there.
     """
     tensors: dict[str, Tensor] = {}
     tree = _extract_tensors(state, "", tensors)
@@ -88,23 +92,34 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the newest sound checkpoint in `folder`.
+    """Read the newest sound checkpoint in a folder; damaged ones are skipped with a warning.
+
+    Args:
+        folder: Folder of the checkpoints of one run.
 
     Returns:
-        Its state and its manifest, as they were given to `save_checkpoint`.
+        The state, as it was given to `save_checkpoint` (tuples have become lists), and the
+        manifest, which has "format" and "sha256" besides the values given to `save_checkpoint`.
 
     Raises:
-        CheckpointError: No checkpoint is sound; the message names the fault of each.
+        CheckpointError: No checkpoint is sound. The message names the fault of each.
     """
     return newest_sound(folder, _read_checkpoint)
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read state and manifest of the checkpoint in a folder.
+    """Read state and manifest of one checkpoint.
+
+    Args:
+        path: Folder of the checkpoint.
+
+    Returns:
+        State and manifest, see `load_checkpoint`.
 
     Raises:
-        OSError: a file is missing.
-        ValueError: a file is damaged, or of another format.
+        OSError: A file is missing.
+        ValueError: A file is damaged, or of another format.
+        KeyError: A tensor or an entry of the manifest is missing.
     """
     manifest = read_manifest(path)
     try:
@@ -115,16 +130,16 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _extract_tensors(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Convert a tree with tensors to JSON values, and collect the tensors.
+    """Convert a tree with tensors to a tree of JSON values, and collect the tensors by name.
 
     Args:
-        node: Nested dicts, lists and tuples of tensors and plain JSON values.
-        name: Name of the node: the keys from the root to it, joined by dots.
-        tensors: The tensors are added here, under their names.
+        node: The tree: nested dicts, lists and tuples of tensors and plain JSON values.
+        name: Name of this node: the keys from the root to the node, joined by dots.
+        tensors: Dict to which the tensors are added, by the names of their nodes.
 
     Returns:
-        Nested dicts, each with one key that names the type of its node: "tensor" (its name),
-        "items" (pairs of a dict), "list" or "value".
+        Nested dicts, one per node, each with one key that names the type of the node: "tensor" (the
+        value is its name), "items" (pairs of key and node), "list" (nodes) or "value".
     """
     if isinstance(node, Tensor):
         tensors[name] = node.detach().contiguous()
@@ -147,7 +162,15 @@ def _extract_tensors(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _insert_tensors(node: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
-    """Return the tree of which `_extract_tensors` made this node; tuples have become lists."""
+    """Return the tree that `_extract_tensors` converted; tuples have become lists.
+
+    Args:
+        node: Result of `_extract_tensors`.
+        tensors: Tensors by name.
+
+    Raises:
+        KeyError: A tensor is missing.
+    """
     kind, content = next(iter(node.items()))
     if kind == "tensor":
         return tensors[content]

@@ -1,4 +1,4 @@
-"""Checkpoints without torch: their place, their integrity, the options of their run."""
+"""What can be read of a checkpoint without torch: step, integrity, options of its run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sql_ros.common.errors import CheckpointError
 from sql_ros.learning.algorithm import NETWORK_OPTIONS, AlgorithmConfig
 from sql_ros.policy.task_spec import TaskSpec
 
-FORMAT = "sql_ros.checkpoint/2"  # in 1 every matrix of a network was a tensor of its own
-REPLACED_SUFFIX = ".before"  # of a checkpoint while a newer one of the same step is written
+FORMAT = "sql_ros.checkpoint/2"  # in format 1 every matrix of a network was a tensor of its own
+REPLACED_SUFFIX = ".before"  # name of a checkpoint while a newer one of the same step is written
 STATE = "state.safetensors"
 MANIFEST = "manifest.json"
 # raised where the content of a file has another structure than expected
@@ -34,32 +34,33 @@ _logger = logging.getLogger(__name__)
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder, oldest first."""
+    """Return the folders of the checkpoints in a folder, oldest first; empty if it has none.
+
+    A checkpoint that was being replaced (`REPLACED_SUFFIX`) comes before its newer one.
+    """
     return sorted(
         folder.glob("step-*"), key=lambda path: (path.stem, path.suffix != REPLACED_SUFFIX)
     )
 
 
 def step_of(checkpoint: Path) -> int:
-    """Return the number of transitions that were added when a checkpoint was written."""
+    """Return the number in a checkpoint's name: the transitions added when it was written."""
     return int(checkpoint.stem.removeprefix("step-"))
 
 
 def newest_sound(folder: Path, read: Callable[[Path], T]) -> T:
-    """Read the newest sound checkpoint in a folder.
-
-    Damaged ones are skipped with a warning.
+    """Read the newest sound checkpoint in a folder; damaged ones are skipped with a warning.
 
     Args:
-        folder: `checkpoints/` of a run.
-        read: Reads the folder of one checkpoint, and raises OSError or one of `DECODE_ERRORS` where
-            it is damaged.
+        folder: Folder of the checkpoints of one run.
+        read: Function that reads one checkpoint, given its folder. It raises OSError or one of
+            `DECODE_ERRORS` if the checkpoint is damaged.
 
     Returns:
-        The result of `read`.
+        The result of `read` for the newest checkpoint that is not damaged.
 
     Raises:
-        CheckpointError: No checkpoint is sound; the message names the fault of each.
+        CheckpointError: The folder has no sound checkpoint. The message names the fault of each.
     """
     faults: list[str] = []
     for path in reversed(checkpoints(folder)):
@@ -76,17 +77,19 @@ def newest_sound(folder: Path, read: Callable[[Path], T]) -> T:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a checkpoint, and compare manifest and state with their SHA-256.
+    """Read the manifest of a checkpoint, after a check that both its files match their SHA-256.
 
     Args:
         path: Folder of the checkpoint.
 
     Returns:
-        The manifest, see `Trainer.save`.
+        The manifest: the values that `Trainer.save` gives, with "format", "sha256" (of the state)
+        and "tree" (structure of the state).
 
     Raises:
-        OSError: a file is missing.
-        ValueError: a file is damaged, or of another format.
+        OSError: A file is missing.
+        ValueError: A file is damaged, or of another format.
+        KeyError: An entry of the manifest is missing.
     """
     file = json.loads((path / MANIFEST).read_text())
     if hashlib.sha256(file["content"].encode()).hexdigest() != file["sha256"]:
@@ -109,13 +112,15 @@ def sha256(path: Path) -> str:
 
 
 def stored_transitions(checkpoint: Path) -> int:
-    """Return the number of transitions in a checkpoint, by the header of its state.
+    """Return the number of transitions in a checkpoint, as the header of its state has it.
 
     Args:
-        checkpoint: Its folder.
+        checkpoint: Folder of the checkpoint.
 
     Raises:
-        OSError, ValueError, KeyError: The header cannot be read.
+        OSError: The file of the state cannot be read.
+        ValueError: The header is too long or not JSON.
+        KeyError: The checkpoint has no replay buffer.
     """
     with (checkpoint / STATE).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -131,10 +136,10 @@ def check_interface(manifest: dict[str, Any], spec: TaskSpec, folder: Path) -> N
     Args:
         manifest: Manifest of the checkpoint.
         spec: Interface of the task.
-        folder: Named in the error.
+        folder: Folder named in the error.
 
     Raises:
-        CheckpointError: It belongs to another task, or to other settings of this one.
+        CheckpointError: The checkpoint belongs to another task, or to other settings of this one.
     """
     if manifest["spec"] != spec.to_json():
         differences = spec.differences(json.loads(manifest["spec"]))
@@ -148,15 +153,16 @@ def changed_options(
 
     Args:
         manifest: Manifest of the checkpoint.
-        algorithm: The options now.
-        folder: Named in the error.
+        algorithm: Options of this start.
+        folder: Folder named in the error.
 
     Returns:
-        A text about each option that differs from the checkpoint.
+        One text for each option that has another value than in the checkpoint, or that the
+        checkpoint does not have; empty if all are equal.
 
     Raises:
-        CheckpointError: An option of `NETWORK_OPTIONS` differs. It is checked because parameters
-            would fit into some other networks, too.
+        CheckpointError: An option of `NETWORK_OPTIONS` differs. Shapes alone would not tell, since
+            parameters also fit into some other networks.
     """
     before = dict(manifest.get("algorithm", {}))
     now = algorithm.as_dict()
@@ -183,12 +189,12 @@ def check_capacity(stored: int, capacity: int, folder: Path) -> None:
     """Check that the transitions of a checkpoint fit into the replay buffer.
 
     Args:
-        stored: Transitions in the checkpoint.
+        stored: Number of transitions in the checkpoint.
         capacity: Capacity of the replay buffer, in transitions.
-        folder: Named in the error.
+        folder: Folder named in the error.
 
     Raises:
-        CheckpointError: They do not fit.
+        CheckpointError: The checkpoint has more transitions than the capacity.
     """
     if stored > capacity:
         raise CheckpointError(

@@ -1,6 +1,6 @@
-"""Export of the networks to the ONNX file that acts.
+"""Export of a learner's networks as the ONNX file with which an actor acts.
 
-The file contains the sampling network, and Q so that an actor can choose among candidates.
+The file contains the sampling network, and Q so that an actor can choose among drawn actions.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from sql_ros.policy.task_spec import TaskSpec
 def export_policy(
     learner: Learner, spec: TaskSpec, version: int, lineage: str
 ) -> tuple[bytes, str]:
-    """Export the present networks of a learner as ONNX.
+    """Export the present sampling network and target Q-networks of a learner as ONNX.
 
-    The metadata contain everything that an actor must check.
+    The metadata of the file contain everything that an actor must check.
 
     Args:
-        learner: Its sampling network and its target Q-networks are exported.
-        spec: Interface of the task; it is part of the metadata.
+        learner: The learner; it is not changed.
+        spec: Interface of the task, part of the metadata.
         version: Number of the policy in its run, from 1.
-        lineage: SHA-256 of the weights of the policy before, "" for the first.
+        lineage: SHA-256 of the weights of the policy exported before; "" for the first policy.
 
     Returns:
-        The file's bytes and the SHA-256 of its weights.
+        The bytes of the file, and the SHA-256 of its weights (hexadecimal), the lineage of the next
+        policy.
     """
     return write_policy(
         Candidates(learner.sampler, learner.q_target).cpu(),
@@ -51,19 +52,20 @@ def export_policy(
 def export_composition(
     learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpec
 ) -> bytes:
-    """Export several skills as one policy by the weighted sum of their Q, see `Composed`.
+    """Export several skills as one ONNX policy for the weighted sum of their Q, see `Composed`.
 
     Args:
-        learners: Learners of the skills; of one temperature, and of tasks with the same sizes of
-            observation and action.
-        weights: Weights of each Q.
+        learners: Learners of two skills or more, of one temperature, whose tasks have the sizes of
+            observation and action of `spec`.
+        weights: Weight of each skill's Q.
         spec: Interface of the composed task.
 
     Returns:
-        The file's bytes.
+        The bytes of the file, a policy of version 1 without lineage.
 
     Raises:
-        ConfigError: The skills do not fit together.
+        ConfigError: There are fewer than two skills, not one weight per skill, weights that are not
+            finite or all 0, or skills of other sizes or of different temperatures.
     """
     acting = compose(learners, weights, spec)
     updates = sum(learner.updates for learner in learners)
@@ -73,10 +75,18 @@ def export_composition(
 
 
 def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpec) -> Composed:
-    """Compose skills to a module that acts in this process, see `export_composition`.
+    """Compose skills to a module that acts in this process.
+
+    Args:
+        learners: Learners of the skills, see `export_composition`.
+        weights: Weight of each skill's Q.
+        spec: Interface of the composed task.
+
+    Returns:
+        The module, on the CPU.
 
     Raises:
-        ConfigError: The skills do not fit together.
+        ConfigError: The skills or weights do not fit together, see `export_composition`.
     """
     if len(learners) < 2 or len(weights) != len(learners):
         raise ConfigError(
@@ -115,20 +125,24 @@ def write_policy(
     temperature: float,
     lineage: str,
 ) -> tuple[bytes, str]:
-    """Export any module that acts as ONNX.
+    """Export a module that acts as ONNX, with metadata.
+
+    The graph has the inputs "observation" (1, S) and "noise" (K, noise size), K being free, and the
+    outputs "action" (K, A) and "q" (K,). `Candidates` and `Composed` get two more outputs, the mean
+    of the actions and its Q (`MEAN_OUTPUTS`).
 
     Args:
-        acting: On the CPU: observation (1, S), noise (K, noise size) -> action (K, A) in [-1, 1], q
-            (K,).
+        acting: Module on the CPU, from observation (1, S) and noise (K, noise size) to actions
+            (K, A) in [-1, 1] and their Q (K,).
         noise_size: Standard normal numbers per action.
-        spec: Interface of the task; it is part of the metadata.
-        version: As in `policy.runtime.PolicyInfo`, like the arguments below.
-        updates: made.
-        temperature: alpha.
-        lineage: SHA-256 of the weights of the policy before.
+        spec: Interface of the task, part of the metadata like the arguments below.
+        version: Number of the policy in its run.
+        updates: Gradient steps made when the policy was exported.
+        temperature: Temperature alpha of the policy.
+        lineage: SHA-256 of the weights of the policy exported before; "" for the first policy.
 
     Returns:
-        The file's bytes and the SHA-256 of its weights.
+        The bytes of the file, and the SHA-256 of its weights (hexadecimal).
     """
     example = (torch.zeros(1, spec.observation_size), torch.zeros(2, noise_size))
     exported = acting

@@ -1,8 +1,8 @@
-"""The trained networks in the form in which they act: one state, K noise vectors.
+"""The trained networks in the form in which they act: for one state and K noise vectors.
 
-They have as few operators as possible. ONNX Runtime spends about a microsecond on every operator,
-more than on the arithmetic of these small networks, and the batched form that the learner trains
-has more than 300.
+These modules have as few operators as possible. ONNX Runtime spends about a microsecond on every
+operator, more than on the arithmetic of these small networks. The batched form that the learner
+trains has more than 300 operators.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from sql_ros.learning.squash import ROOT_HALF, squash, squash_scaled
 
 
 class ActingMlp(nn.Module):
-    """One member of a `StateActionNetwork`; the scaling of the state is part of the first layer.
+    """One of the N networks of a `StateActionNetwork`, for one state.
+
+    The first layer includes the scaling of the state.
 
     Args:
-        network: Whose weights are copied.
-        member: Index of the member.
+        network: Network whose weights are copied.
+        member: Index of the copied network, from 0 to N - 1.
     """
 
     def __init__(self, network: StateActionNetwork, member: int) -> None:
@@ -39,7 +41,15 @@ class ActingMlp(nn.Module):
         self.biases = nn.ParameterList(_constant(layer.bias) for layer in layers[1:])
 
     def forward(self, state: Tensor, vector: Tensor | None = None) -> Tensor:
-        """Map a state (1, S) and vectors (K, A) to (K, O), or a state alone to (1, O)."""
+        """Evaluate the network at one state.
+
+        Args:
+            state: State in SI units, (1, S).
+            vector: Actions or noise, (K, A); None: the network has the state alone as input.
+
+        Returns:
+            Outputs (K, O), or (1, O) without `vector`.
+        """
         hidden = torch.addmm(self.bias, state, self.state_weight)
         if vector is not None:
             hidden = hidden + vector @ self.vector_weight
@@ -49,12 +59,10 @@ class ActingMlp(nn.Module):
 
 
 class ActingMixture(nn.Module):
-    """`MixtureNetwork` for one state.
-
-    Its latents are in units of sqrt 2, for `squash_scaled`.
+    """A `MixtureNetwork` for one state, whose latents are divided by sqrt 2 for `squash_scaled`.
 
     Args:
-        network: Whose weights are copied.
+        network: Network whose weights are copied.
     """
 
     def __init__(self, network: MixtureNetwork) -> None:
@@ -64,8 +72,8 @@ class ActingMixture(nn.Module):
         self.size = size
         self.components = components
         self.trunk = ActingMlp(network, 0)
-        # the last layer is split in four: logits, means, log scales, and M = (1 - R)^T row by row;
-        # constant factors are part of the weights
+        # the last layer is split in four: logits, means, log scales, and M = (1 - R)^T row by row,
+        # 1 being the identity matrix; constant factors are part of the weights
         factors = (1.0, ROOT_HALF, 1.0 / WIDEST_LOG_SCALE, -1.0)
         weights = [
             factor * part
@@ -86,22 +94,23 @@ class ActingMixture(nn.Module):
         self.trunk.weights = self.trunk.weights[:-1]
         self.trunk.biases = self.trunk.biases[:-1]
         self.last_norm = self.trunk.norms[-1]
-        # product of weights with it, less 1: their cumulative sums from -1 to 1, without the last
+        # the weights of the Gaussians times this matrix, less 1: boundaries from -1 to 1, without
+        # the last
         self.sums = _constant(2.0 * torch.triu(torch.ones(components, components))[:, :-1])
         self.first = _constant(-torch.ones(components - 1))
-        # one-hot vector of each Gaussian but the first, less that of the one before
+        # one-hot vector of each Gaussian but the first, less that of the Gaussian before
         self.between = _constant(torch.eye(components)[1:] - torch.eye(components)[:-1])
         self.lowest = _constant(torch.eye(components)[:1])
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
-        """Draw latents as `Mixture.draw`, in matrix products.
+        """Draw latents as `Mixture.draw` does, by matrix products instead of a triangular solve.
 
         Args:
-            observation: (1, S).
-            noise: xi, (K, A + 1).
+            observation: Observation (1, S).
+            noise: Standard normal noise xi, (K, A + 1).
 
         Returns:
-            u / sqrt 2, (K, A).
+            Latents divided by sqrt 2, (K, A).
         """
         hidden = torch.relu(self.last_norm(self.trunk(observation)))  # (1, H)
         logit, mean, log_scale, shear = (
@@ -130,12 +139,10 @@ class ActingMixture(nn.Module):
 
 
 class ActingStein(nn.Module):
-    """`SamplingNetwork` for one state.
-
-    Its latents are in units of sqrt 2, for `squash_scaled`.
+    """A `SamplingNetwork` for one state, whose latents are divided by sqrt 2 for `squash_scaled`.
 
     Args:
-        network: Whose weights are copied.
+        network: Network whose weights are copied.
     """
 
     def __init__(self, network: SamplingNetwork) -> None:
@@ -148,18 +155,21 @@ class ActingStein(nn.Module):
         )
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
-        """Map an observation (1, S) and noise (K, A) to latents u / sqrt 2, (K, A)."""
+        """Map an observation (1, S) and noise (K, A) to latents divided by sqrt 2, (K, A)."""
         latent: Tensor = self.mlp(observation, noise)
         return latent if self.direct is None else latent + noise @ self.direct
 
 
 class Candidates(nn.Module):
-    """A sampler with its Q: observation (1, S), noise (K, noise size) -> action (K, A), q (K,).
+    """A policy that draws K candidate actions in one state and rates each by its Q.
+
+    As a module it maps an observation (1, S) and noise (K, noise size) to actions (K, A) and their
+    Q (K,), the smallest of the Q-networks.
 
     Args:
-        sampler: Whose weights are copied.
-        q: The target networks: the slow copy ranks candidates more steadily from one policy to the
-            next.
+        sampler: Sampling network, whose weights are copied.
+        q: Target Q-networks, whose weights are copied. This slow copy of Q ranks candidates more
+            steadily from one policy to the next.
     """
 
     def __init__(self, sampler: MixtureNetwork | SamplingNetwork, q: TwinQ) -> None:
@@ -170,14 +180,18 @@ class Candidates(nn.Module):
         self.q = nn.ModuleList(ActingMlp(q, member) for member in range(len(q.mlp.members)))
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw actions and evaluate Q at them, see the class."""
+        """Draw actions (K, A) and return them with their Q (K,), see the class."""
         action = self.draw(observation, noise)
         return action, self.evaluate_q(observation, action)
 
     def with_mean(
         self, observation: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw actions and evaluate Q at them and at their mean, all at once; see `WithMean`."""
+        """Draw actions and evaluate Q at the actions and at their mean in one pass.
+
+        Returns:
+            Actions (K, A), their Q (K,), the mean action (1, A) and its Q (1,).
+        """
         action = self.draw(observation, noise)
         mean = action.mean(0, keepdim=True)
         q = self.evaluate_q(observation, torch.cat([action, mean]))
@@ -188,11 +202,11 @@ class Candidates(nn.Module):
         return squash_scaled(self.sampler(observation, noise))
 
     def evaluate_q(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return the smallest Q at any actions: (1, S), (K, A) -> (K,)."""
+        """Return the smallest Q of the networks at given actions: (1, S), (K, A) -> (K,)."""
         return self.evaluate_q_column(observation, action).squeeze(1)
 
     def evaluate_q_column(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return the smallest Q at any actions as a column: (1, S), (K, A) -> (K, 1)."""
+        """Return the smallest Q of the networks as a column: (1, S), (K, A) -> (K, 1)."""
         smallest: Tensor = self.q[0](observation, action)
         for member in self.q[1:]:
             smallest = torch.minimum(smallest, member(observation, action))
@@ -202,17 +216,20 @@ class Candidates(nn.Module):
 class Composed(nn.Module):
     """Skills composed by the weighted sum of their Q.
 
-    It maps observation (1, S) and noise (K, noise size) to action (K, A) and q (K,). The policy
-    exp(sum w_i Q_i / alpha) has no sampler of its own. For every row of noise the sampler of each
-    skill and the uniform distribution draw an action, and the one with the highest composed Q is
-    kept.
+    As a module it maps an observation (1, S) and noise (K, noise size) to actions (K, A) and their
+    composed Q (K,). The policy exp(sum_i w_i Q_i / alpha) has no sampler of its own. So for every
+    row of noise the sampler of each skill and the uniform distribution draw one action each, all
+    from the same numbers. The action with the highest composed Q is kept.
 
     Args:
-        skills: As they act; of the same observation and action.
-        weights: Weights of their Q. A sum of 1 (the mean, [C18]) keeps the temperature; the
-            authors' code has 1 for each skill.
-        noise_sizes: Noise sizes of their samplers.
-        action_size: A.
+        skills: The skills, all with the same sizes of observation and action.
+        weights: Weight w_i of each skill's Q. Weights whose sum is 1 (the mean, [C18]) keep the
+            temperature. The authors' code has 1 for each skill.
+        noise_sizes: Noise size of each skill's sampler.
+        action_size: Size of the action, A.
+
+    Attributes:
+        noise_size: Standard normal numbers per row of noise, the largest that a draw needs.
     """
 
     def __init__(
@@ -230,7 +247,7 @@ class Composed(nn.Module):
         self.noise_size = max(*noise_sizes, action_size)
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw actions and evaluate the composed Q at them, see the class."""
+        """Draw actions (K, A) and return them with their composed Q (K,), see the class."""
         action = squash(noise[:, : self.action_size])  # uniform, (K, A)
         q = self._evaluate_q_column(observation, action)  # (K, 1)
         for skill, size in zip(self.skills, self.noise_sizes):
@@ -244,17 +261,21 @@ class Composed(nn.Module):
     def with_mean(
         self, observation: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw actions and evaluate the composed Q at them and at their mean, see `WithMean`."""
+        """Draw actions and evaluate the composed Q at the actions and at their mean.
+
+        Returns:
+            Actions (K, A), their composed Q (K,), the mean action (1, A) and its composed Q (1,).
+        """
         action, q = self(observation, noise)
         mean = action.mean(0, keepdim=True)
         return action, q, mean, self.evaluate_q(observation, mean)
 
     def evaluate_q(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return the composed Q at any actions: (1, S), (K, A) -> (K,)."""
+        """Return the composed Q at given actions: (1, S), (K, A) -> (K,)."""
         return self._evaluate_q_column(observation, action).squeeze(1)
 
     def _evaluate_q_column(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return the composed Q at any actions as a column: (1, S), (K, A) -> (K, 1)."""
+        """Return the composed Q at given actions as a column: (1, S), (K, A) -> (K, 1)."""
         each = [
             weight * skill.evaluate_q_column(observation, action)  # type: ignore[operator]
             for weight, skill in zip(self.weights, self.skills)
@@ -264,13 +285,13 @@ class Composed(nn.Module):
 
 
 class WithMean(nn.Module):
-    """A module that acts, with the mean of its actions: the graph that is exported.
+    """The graph that is exported: a policy together with the mean of its actions.
 
-    It maps observation (1, S) and noise (K, noise size) to action (K, A), q (K,), mean (1, A) and
-    its Q (1,).
+    It maps an observation (1, S) and noise (K, noise size) to actions (K, A), their Q (K,), the
+    mean of the actions (1, A) and its Q (1,).
 
     Args:
-        acting: Draws the actions.
+        acting: The policy, which draws the actions.
     """
 
     def __init__(self, acting: Candidates | Composed) -> None:
@@ -278,17 +299,17 @@ class WithMean(nn.Module):
         self.acting = acting
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw actions and evaluate Q at them and at their mean, see the class."""
+        """Return actions, their Q, the mean action and its Q, see the class."""
         return self.acting.with_mean(observation, noise)
 
 
 def _constant(value: Tensor) -> nn.Parameter:
-    """Return a copy of a tensor as a parameter without gradient, which the exporter writes."""
+    """Return a copy of a tensor as a parameter without gradient: the exporter writes parameters."""
     return nn.Parameter(value.detach().clone().contiguous(), requires_grad=False)
 
 
 def _norm(layer: Layer) -> nn.Module:
-    """Return the layer norm of a layer as a module of torch; the identity where it has none."""
+    """Return a copy of a layer's norm as a module of torch; the identity without a norm."""
     if layer.gain is None or layer.shift is None:
         return nn.Identity()
     plain = nn.LayerNorm(len(layer.gain))

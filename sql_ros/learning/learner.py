@@ -1,8 +1,9 @@
-"""One step of soft Q-learning: acme's learner, `step(batch)`, without loop, buffer or clock.
+"""The learner: `step(batch)` makes one gradient step, without a loop, a buffer or a clock.
 
-DDPG and SAC, with which it is compared, differ in two places: the value of a state and the gradient
-of the sampling network. As in [SQL17], DDPG is soft Q-learning without the entropy in the value and
-without the repulsion between particles. Letters and symbols: `sql_ros.learning`.
+DDPG and SAC, with which soft Q-learning is compared, differ from it in two places: the value of a
+state and the gradient of the sampling network. As in [SQL17], DDPG is soft Q-learning without the
+entropy in the value and without the repulsion between particles. Letters and symbols:
+`sql_ros.learning`.
 """
 
 from __future__ import annotations
@@ -45,37 +46,40 @@ Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
 class Proposal(NamedTuple):
     """Actions at which V is estimated."""
 
-    latent: Tensor  # u, (B, K, A)
+    latent: Tensor  # latents u, (B, K, A)
     log_density: Tensor  # log q of the actions squash(u), (B, K)
-    # from the gradient by log pi (B, K) to that by the sampler's parameters; None: pi is not known
+    # from the gradient of a loss by log pi of the actions (B, K) to its gradients by the sampler's
+    # parameters; None: the sampler has no known density pi
     sampler_backward: Callable[[Tensor], Gradients] | None
 
 
 class UpdateTerms(NamedTuple):
-    """The results in which the algorithms differ."""
+    """The parts of an update in which the algorithms differ."""
 
-    next_value: Tensor  # V(s'), or Q(s', a') for DDPG, (B,)
+    next_value: Tensor  # V(s') by the target networks, or their Q(s', a') for DDPG, (B,)
     sampler_gradients: Gradients
-    entropy: Tensor  # of the policy, mean over the batch, scalar [nats]
+    entropy: Tensor  # of the policy, mean over the batch, scalar [nats]; 0 for DDPG
 
 
 class Learner:
     """Q-networks, their target and the sampling network, with the optimisers that train them.
 
     Attributes:
+        config: The hyperparameters.
+        action_size: Size of the action, A.
         q: The Q-networks.
-        q_target: Their slow copy, with which V is estimated.
+        q_target: The target networks: a slow copy of `q`, with which V is estimated.
         sampler: The sampling network.
-        updates: Steps made.
+        updates: Number of steps made.
 
     Args:
         config: The hyperparameters.
         scaling: Scaling of the observations, (S,).
-        action_size: A.
-        seed: Seed of the weights and of every random draw in `step`.
+        action_size: Size of the action, A.
+        seed: Seed of the weights and of every random draw in `step`, `sample` and `value`.
 
     Raises:
-        ConfigError: The device is "cuda" and this torch finds none.
+        ConfigError: The device is "cuda" and torch finds no CUDA device.
     """
 
     def __init__(
@@ -117,8 +121,8 @@ class Learner:
         )
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._run_update = GraphedUpdate(self._update, self._generator) if on_gpu else self._update
-        # every gradient of this algorithm is written by hand, so that autograd need not record
-        # operators; not tried in a CUDA graph
+        # every gradient of soft Q-learning with a mixture is written by hand, so that autograd need
+        # not record operators; not tried in a CUDA graph
         self._needs_no_autograd = (
             config.kind == "sql" and config.sampler == "mixture" and not on_gpu
         )
@@ -126,7 +130,7 @@ class Learner:
     def _create_sampler(
         self, scaling: Scaling, generator: torch.Generator
     ) -> MixtureNetwork | SamplingNetwork:
-        """Create the sampling network of the algorithm, on the device."""
+        """Create the sampling network of the configured algorithm, on the device."""
         config = self.config
         hidden = config.hidden_sizes
         sampler: MixtureNetwork | SamplingNetwork
@@ -147,7 +151,10 @@ class Learner:
         return sampler.to(self._device)
 
     def _particle_precision(self) -> torch.dtype:
-        """Return the precision in which the target networks are evaluated."""
+        """Return the precision in which the target networks are evaluated at value particles.
+
+        With `particle_precision` "auto" it is the faster one on this machine.
+        """
         config = self.config
         if config.particle_precision != "auto":
             precision: torch.dtype = getattr(torch, config.particle_precision)
@@ -159,22 +166,25 @@ class Learner:
 
     @property
     def temperature(self) -> float:
-        """Alpha of the next update."""
+        """Return alpha of the next update: by the schedule, or as tuned so far."""
         if self.config.temperature_mode == "tuned":
             return self._log_temperature.exp().item()
         return self.config.temperature_at(self.updates)
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Make one gradient step on Q and one on the sampling network, and update the target.
+        """Make one gradient step on the Q-networks and the sampling network, and move the target.
 
-        A tuned temperature makes a gradient step, too.
+        A tuned temperature makes a gradient step, too. `updates` rises by 1.
 
         Args:
             batch: B transitions.
 
         Returns:
-            Scalars that describe the update, detached: q_loss, value_mean, target_mean, entropy.
-            Read them before the next step.
+            Detached scalars of the update by name; the next step may overwrite them:
+            "q_loss": loss of the Q-networks;
+            "value_mean": mean value of the next states;
+            "target_mean": mean Bellman target;
+            "entropy": entropy of the policy [nats].
         """
         config = self.config
         if config.annealing_updates:
@@ -190,9 +200,15 @@ class Learner:
         return metrics
 
     def _update(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Make the part of a step that a GPU can replay; return the scalars of `step`.
+        """Make the part of `step` that a GPU can replay as one graph.
 
         No branch here depends on the values of a tensor.
+
+        Args:
+            batch: Fields of a `Batch` by name, as tensors on the device.
+
+        Returns:
+            The scalars that `step` returns.
         """
         config = self.config
         temperature = self._log_temperature.detach().exp()
@@ -232,10 +248,13 @@ class Learner:
     ) -> UpdateTerms:
         """Compute the terms of soft Q-learning.
 
+        The mixture sampler is fitted to the importance weights of the actions drawn in s'. The
+        Stein sampler moves particles of its own, drawn in s.
+
         Args:
-            observation: s, (B, S).
-            next_observation: s', (B, S).
-            temperature: alpha, scalar.
+            observation: Observations s, (B, S).
+            next_observation: Next observations s', (B, S).
+            temperature: Temperature alpha, scalar.
         """
         proposal = self._propose(next_observation)
         next_q, log_density = self._evaluate_target_q(next_observation, proposal)  # (B, N, K / N)
@@ -256,15 +275,16 @@ class Learner:
     def _evaluate_target_q(self, observation: Tensor, proposal: Proposal) -> tuple[Tensor, Tensor]:
         """Evaluate the target Q-networks at the actions of a proposal.
 
-        With `splits_value_particles` each of the N networks is evaluated at every Nth action.
-        Without it their minimum is evaluated at all actions, and N is 1 in the result.
+        With `splits_value_particles` network i of N is evaluated at the actions i, i + N, i + 2 N
+        and so on. Without it the minimum of the networks is evaluated at all actions, and N is 1 in
+        the shapes below.
 
         Args:
-            observation: (B, S).
-            proposal: For these states.
+            observation: Observations (B, S).
+            proposal: Actions drawn in these states.
 
         Returns:
-            Q and the log density of the actions where it was evaluated, both (B, N, K / N).
+            Q, and the log density of the actions at which it was evaluated, both (B, N, K / N).
         """
         action = squash(proposal.latent)  # (B, K, A)
         if not self.config.splits_value_particles:
@@ -279,12 +299,12 @@ class Learner:
     def _ddpg_terms(
         self, observation: Tensor, next_observation: Tensor, temperature: Tensor
     ) -> UpdateTerms:
-        """Compute the terms of DDPG: one particle without repulsion, and Q there as the value.
+        """Compute the terms of DDPG: one action per state, which climbs Q, and its Q as the value.
 
         Args:
-            observation: s, (B, S).
-            next_observation: s', (B, S).
-            temperature: alpha, scalar; not used.
+            observation: Observations s, (B, S).
+            next_observation: Next observations s', (B, S).
+            temperature: Scalar that gives only the type of the entropy, which is 0.
         """
         with torch.no_grad():
             next_latent = self.sampler(next_observation, self._noise(len(next_observation), 1))
@@ -297,14 +317,14 @@ class Learner:
     def _sac_terms(
         self, observation: Tensor, next_observation: Tensor, temperature: Tensor
     ) -> UpdateTerms:
-        """Compute the terms of SAC: one Gaussian before the squash.
+        """Compute the terms of SAC: the sampler is one Gaussian before the squash.
 
-        The gradient of Q - alpha log pi moves it through its own draws.
+        The gradient of Q - alpha log pi at its own draws moves the Gaussian.
 
         Args:
-            observation: s, (B, S).
-            next_observation: s', (B, S).
-            temperature: alpha, scalar.
+            observation: Observations s, (B, S).
+            next_observation: Next observations s', (B, S).
+            temperature: Temperature alpha, scalar.
         """
         with torch.no_grad():
             next_latent, next_log_policy = self._sample_with_log_density(next_observation)
@@ -321,13 +341,13 @@ class Learner:
         return torch.autograd.grad(loss, tuple(self.sampler.parameters()))
 
     def _sample_with_log_density(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw one latent per state, for autograd.
+        """Draw one latent per state from the mixture sampler, differentiable by autograd.
 
         Args:
-            observation: (B, S).
+            observation: Observations (B, S).
 
         Returns:
-            The latents (B, 1, A) and the log density of their actions (B, 1).
+            The latents (B, 1, A), and the log density of their actions (B, 1).
         """
         assert isinstance(self.sampler, MixtureNetwork)
         mixture = self.sampler.distribution(observation)
@@ -335,7 +355,7 @@ class Learner:
         return latent, mixture.log_density(latent)
 
     def _stein_loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
-        """Return the loss of the sampling network of [SQL17] for states (B, S)."""
+        """Return the Stein loss of the sampling network in states (B, S), with fresh noise."""
         assert isinstance(self.sampler, SamplingNetwork)
         config = self.config
         noise = self._noise(len(observation), config.fixed_particles + config.updated_particles)
@@ -351,21 +371,24 @@ class Learner:
 
     @torch.no_grad()
     def sample(self, observation: Tensor, count: int) -> Tensor:
-        """Draw K actions of the present policy per state.
+        """Draw actions of the present policy.
 
         Args:
-            observation: (B, S).
-            count: K.
+            observation: Observations (B, S), on any device.
+            count: Actions per state, K.
 
         Returns:
-            (B, K, A) in [-1, 1].
+            Actions (B, K, A) in [-1, 1], on the device of the learner.
         """
         noise = self._noise(len(observation), count)
         return squash(self.sampler(observation.to(self._device), noise))
 
     @torch.no_grad()
     def value(self, observation: Tensor) -> Tensor:
-        """Estimate V of the target networks by newly drawn actions: (B, S) -> (B,)."""
+        """Estimate V by the target networks at newly drawn actions: observations (B, S) -> (B,).
+
+        Of several Q-networks with a value each, the smallest value counts.
+        """
         observation = observation.to(self._device)
         proposal = self._propose(observation)
         q, log_density = self._evaluate_target_q(observation, proposal)
@@ -373,7 +396,10 @@ class Learner:
 
     @torch.no_grad()
     def _propose(self, observation: Tensor) -> Proposal:
-        """Draw the actions at which V is estimated, for states (B, S)."""
+        """Draw the actions at which V is estimated in states (B, S), as configured.
+
+        The Stein sampler has no known density: its proposal has no `sampler_backward`.
+        """
         if isinstance(self.sampler, MixtureNetwork):
             return self._propose_by_mixture(self.sampler, observation)
         config = self.config
@@ -390,7 +416,12 @@ class Learner:
         return Proposal(latent, log_density, None)
 
     def _propose_by_mixture(self, sampler: MixtureNetwork, observation: Tensor) -> Proposal:
-        """Draw actions of the mixture in states (B, S), or uniform ones if so configured."""
+        """Draw actions of the mixture and uniform ones in states (B, S), or uniform ones alone.
+
+        Args:
+            sampler: Mixture network, whose gradient the proposal gives.
+            observation: Observations (B, S).
+        """
         config = self.config
         batch = len(observation)
         mixture, network_backward = sampler.distribution_with_backward(observation)
@@ -411,7 +442,7 @@ class Learner:
         return Proposal(latent, log_density, sampler_backward)
 
     def _noise(self, batch: int, count: int) -> Tensor:
-        """Draw xi ~ N(0, I), (B, K, noise size); zeros for DDPG."""
+        """Draw standard normal noise xi (`batch`, `count`, noise size); for DDPG it is zero."""
         shape = (batch, count, self.sampler.noise_size)
         if self.config.kind == "ddpg":
             return torch.zeros(shape, device=self._device)
@@ -419,7 +450,7 @@ class Learner:
 
     @torch.no_grad()
     def _set_scheduled_temperature(self) -> None:
-        """Set alpha of the next update by the schedule; a tuned temperature stays."""
+        """Set alpha of the next update by the schedule; do nothing if alpha is tuned."""
         if self.config.temperature_mode == "schedule":
             self._log_temperature.fill_(math.log(self.config.temperature_at(self.updates)))
 
@@ -431,19 +462,23 @@ class Learner:
 
     @torch.no_grad()
     def _copy_to_target(self) -> None:
-        """Copy Q to the target networks."""
+        """Copy the parameters of Q to the target networks."""
         self.q_target.mlp.flat.copy_(self.q.mlp.flat)
         self._target_evaluator.copy_weights()
 
     @property
     def is_finite(self) -> bool:
-        """Whether every parameter of the networks and the temperature is a finite number."""
+        """Return whether every parameter of the networks and the temperature is finite."""
         networks = (self.q, self.q_target, self.sampler)
         tensors = [tensor for network in networks for tensor in network.state_dict().values()]
         return all(bool(torch.isfinite(each).all()) for each in (*tensors, self._log_temperature))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything on which `step` depends: nested dicts of tensors and plain numbers."""
+        """Return everything on which `step` depends, for a checkpoint.
+
+        Returns:
+            Nested dicts of tensors and plain numbers; tensors may share memory with the learner.
+        """
         return {
             "q": self.q.state_dict(),
             "q_target": self.q_target.state_dict(),
@@ -456,9 +491,16 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Copy what `state_dict` returned.
+        """Restore what `state_dict` returned.
 
-        The next `step` is bit-equal to the one that would have followed.
+        The next `step` is then bit-equal to the one that would have followed `state_dict`.
+
+        Args:
+            state: Result of `state_dict` of a learner with the same networks.
+
+        Raises:
+            KeyError: An entry is missing.
+            RuntimeError: A shape differs.
         """
         self.q.load_state_dict(state["q"])
         self.q_target.load_state_dict(state["q_target"])

@@ -1,7 +1,7 @@
-"""The sampler of known density: a Gaussian mixture before the squash.
+"""The sampler of known density: a Gaussian mixture of latents, before the squash.
 
-Its parameters are computed once per state. Letters: `sql_ros.learning`; O is the size of the
-network's output.
+A network computes the parameters of the mixture once per state. Letters: `sql_ros.learning`. O is
+the size of the network's output.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ from sql_ros.learning.networks import Scaling, StateActionNetwork
 from sql_ros.learning.squash import ROOT_HALF, log_squash_jacobian, log_standard_normal
 
 WIDEST_LOG_SCALE = 4.0  # bound of |log scale|: standard deviations between exp(-4) and exp(4)
-# of each Gaussian at the start; the means are spread with the remaining variance, so that the
-# mixture is close to N(0, I), uniform actions
+# variance of each Gaussian before training; the means are spread with the remaining variance, so
+# that the mixture is close to N(0, I), that is, uniform actions
 FIRST_VARIANCE = 0.5
 
 
 class Mixture(NamedTuple):
-    """C Gaussians per state in the coordinates y = R u, where their components are uncorrelated.
+    """C Gaussians of latents u per state, each with a diagonal covariance in y = R u.
 
-    R is unit lower triangular, one per state: the correlation between the components of the action
-    is learned once per state and not once per Gaussian, so that a narrow ridge is found quickly.
+    R is one unit lower triangular matrix per state. So the correlation between the components of
+    the action is learned once per state and not once per Gaussian, and a narrow ridge of Q is found
+    quickly.
     """
 
-    log_weight: Tensor  # (B, C)
-    mean: Tensor  # of y, (B, C, A)
-    log_scale: Tensor  # log standard deviation of y, (B, C, A)
-    shear: Tensor  # R, (B, A, A)
+    log_weight: Tensor  # log of the weights, which sum to 1 over C, (B, C)
+    mean: Tensor  # mean of y, (B, C, A)
+    log_scale: Tensor  # log of the standard deviation of y, (B, C, A)
+    shear: Tensor  # matrix R, (B, A, A)
 
     def log_density(self, latent: Tensor) -> Tensor:
-        """Return the log density of the actions squash(u), for autograd.
+        """Return the log density of the actions squash(u) on the box, differentiable by autograd.
 
-        `log_density_with_backward` is the fast path of the learner.
+        The learner uses `log_density_with_backward`, which is faster.
 
         Args:
-            latent: u, (B, K, A).
+            latent: Latents u, (B, K, A).
 
         Returns:
-            (B, K).
+            Log density of each action, (B, K).
         """
         y = latent @ self.shear.mT  # (B, K, A)
         deviation = y.unsqueeze(2) - self.mean.unsqueeze(1)  # (B, K, C, A)
@@ -63,26 +64,27 @@ class Mixture(NamedTuple):
     def log_density_with_backward(
         self, latent: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], Fields]]:
-        """Evaluate `log_density` without autograd.
+        """Evaluate `log_density` without autograd, and return its derivative as a function.
 
         Args:
-            latent: u, (B, K, A).
+            latent: Latents u, (B, K, A).
 
         Returns:
-            The log density (B, K), and a function from the gradient by it (B, K) to the gradients
-            by the four fields of the mixture.
+            The log density of each action (B, K), and its backward function: from the gradient of a
+            loss by the log density (B, K) to the gradients of this loss by the four fields of the
+            mixture.
         """
         return log_density_with_backward(self, latent)
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Map standard normal noise to latents.
+        """Map standard normal noise to latents drawn from the mixture.
 
         Args:
-            noise: xi, (B, K, A + 1). The last component chooses the Gaussian, the others are the
-                deviation from its mean.
+            noise: Standard normal noise xi, (B, K, A + 1). The last component chooses the Gaussian.
+                The others are the deviation of y from the mean, in standard deviations.
 
         Returns:
-            u, (B, K, A).
+            Latents u, (B, K, A). Their gradient by the choice of the Gaussian is zero.
         """
         white = noise[..., :-1]  # (B, K, A)
         level = 0.5 * (1.0 + torch.erf(noise[..., -1] * ROOT_HALF))  # uniform on [0, 1], (B, K)
@@ -103,24 +105,29 @@ class Mixture(NamedTuple):
 
     @staticmethod
     def _rows(field: Tensor, chosen: Tensor) -> Tensor:
-        """Return the rows of a field (B, C, A) by their index among all B C: (B K, A)."""
+        """Return rows (B K, A) of a field (B, C, A), by their index among all B C rows."""
         return field.reshape(-1, field.shape[-1]).index_select(0, chosen)
 
 
 class MixtureNetwork(StateActionNetwork):
-    """A mixture per state, as a network of the observation.
+    """A network from observations to the mixture of each state.
 
-    Given noise (B, K, A + 1) it maps observations to latents like any sampling network. A departure
-    from [SQL17], whose sampler is a continuous map from noise with unknown density. Such a map must
-    leave mass between two modes, and the Stein direction, made of scores, does not account for the
-    mass of a mode far from the others.
+    With noise (B, K, A + 1) it maps observations to latents like any sampling network. This is a
+    departure from [SQL17], whose sampler is a continuous map from noise with unknown density. Such
+    a map must leave mass between two modes. And the Stein direction, made of scores, does not
+    account for the mass of a mode far from the others.
 
     Args:
-        scaling: Scaling of the observation, (S,).
-        action_size: A.
+        scaling: Scaling of the observations, (S,).
+        action_size: Size of the action, A.
         hidden_sizes: Width of each hidden layer, H.
-        components: Gaussians per state, C.
+        components: Number of Gaussians per state, C.
         generator: Source of the initial weights.
+
+    Attributes:
+        noise_size: Standard normal numbers per latent, A + 1.
+        head_sizes: Sizes of the parts of the network's output, whose sum is O: logits C, means C A,
+            log scales C A, entries of R below its diagonal A (A - 1) / 2.
     """
 
     def __init__(
@@ -132,7 +139,6 @@ class MixtureNetwork(StateActionNetwork):
         generator: torch.Generator,
     ) -> None:
         entries_below = action_size * (action_size - 1) // 2
-        # logits, means, log scales, entries of R below its diagonal
         self.head_sizes = [
             components,
             components * action_size,
@@ -151,7 +157,7 @@ class MixtureNetwork(StateActionNetwork):
 
     @torch.no_grad()
     def _spread_components(self, generator: torch.Generator) -> None:
-        """Set the last layer so that every state has nearly N(0, I), that is, uniform actions."""
+        """Set the last layer so that every state's mixture is near N(0, I): uniform actions."""
         last_layer = self.mlp.members[0][-1]
         last_layer.weight.mul_(0.1)
         _, mean, log_scale, _ = torch.split(last_layer.bias, self.head_sizes)
@@ -159,12 +165,12 @@ class MixtureNetwork(StateActionNetwork):
         log_scale.fill_(0.5 * math.log(FIRST_VARIANCE))
 
     def distribution(self, observation: Tensor) -> Mixture:
-        """Return the mixture of every state, for autograd.
+        """Return the mixture of every state, differentiable by autograd.
 
-        `distribution_with_backward` is the fast path of the learner.
+        The learner uses `distribution_with_backward`, which is faster.
 
         Args:
-            observation: (B, S).
+            observation: Observations (B, S).
         """
         head = self.forward_states(observation).squeeze(0)  # (B, O)
         logit, mean, log_scale, below = torch.split(head, self.head_sizes, dim=-1)
@@ -180,14 +186,15 @@ class MixtureNetwork(StateActionNetwork):
     def distribution_with_backward(
         self, observation: Tensor
     ) -> tuple[Mixture, Callable[[Fields], Tensor]]:
-        """Evaluate `distribution` without autograd.
+        """Evaluate `distribution` without autograd, and return its derivative as a function.
 
         Args:
-            observation: (B, S).
+            observation: Observations (B, S).
 
         Returns:
-            The mixture of every state, and a function from the gradients by its four fields to the
-            gradient by the weights, `mlp.flat`.
+            The mixture of every state, and its backward function: from the gradients of a loss by
+            the four fields of the mixture to the gradient of this loss by the parameters,
+            `mlp.flat`. Each call overwrites the result of the call before.
         """
         heads, mlp_backward = self.mlp.forward_with_backward(self.scaled(observation))  # (1, B, O)
         fields, head_backward = parameters_with_backward(
@@ -200,21 +207,21 @@ class MixtureNetwork(StateActionNetwork):
         return Mixture(*fields), backward
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
-        """Map observations (B, S) and noise (B, K, A + 1) to latents (B, K, A)."""
+        """Draw latents (B, K, A) in states (B, S) from noise, `vector` (B, K, A + 1)."""
         return self.distribution(state).draw(vector)
 
 
 def placement_below_diagonal(size: int) -> Tensor:
     """Return the matrix that places a row of entries below the diagonal of a square matrix.
 
-    The product of A (A - 1) / 2 entries, row by row, with this matrix is the square matrix (A, A),
-    flattened row by row.
+    The product of a row of A (A - 1) / 2 entries with this matrix is the square matrix (A, A),
+    flattened row by row. The entries are those below the diagonal, row by row.
 
     Args:
-        size: A.
+        size: Size of the square matrix, A.
 
     Returns:
-        Ones and zeros, (A (A - 1) / 2, A A).
+        Matrix of ones and zeros, (A (A - 1) / 2, A A).
     """
     row, column = torch.tril_indices(size, size, offset=-1)
     placement = torch.zeros(len(row), size * size)

@@ -1,6 +1,6 @@
-"""The Q-networks and the sampling network.
+"""The Q-networks and the sampling network of amortized SVGD ([SQL17]).
 
-Each is a function of a scaled state and, most of them, of actions or noise.
+Each is a `StateActionNetwork`: its input is a scaled observation with an action or a noise vector.
 """
 
 from __future__ import annotations
@@ -22,16 +22,22 @@ class Scaling(NamedTuple):
 
 
 class StateActionNetwork(nn.Module):
-    """N independent ReLU networks on states and K vectors per state.
+    """N independent ReLU networks whose input is a state and a vector, an action or noise.
 
     Args:
         scaling: Scaling of the state, (S,).
-        vector_size: Size of the vector beside the state, an action or noise, A; 0: the state alone.
+        vector_size: Size of the vector, A; 0: the networks have the state alone as input.
         hidden_sizes: Width of each hidden layer, H.
         output_size: Components of the output, O.
         generator: Source of the initial weights.
         members: Number of networks, N.
         layer_norm: Normalise each hidden layer before its ReLU.
+
+    Attributes:
+        mlp: The networks on rows (R, S + A); its `flat` has all their parameters.
+        offset: Offset of the scaling, (S,).
+        inverse_scale: 1 / scale of the scaling, (S,).
+        state_size: Size of the state, S.
     """
 
     def __init__(
@@ -59,15 +65,15 @@ class StateActionNetwork(nn.Module):
         )
 
     def forward_pairs(self, state: Tensor, vector: Tensor, *, frozen: bool = False) -> Tensor:
-        """Evaluate all networks at states and vectors, for autograd.
+        """Evaluate all networks at K vectors per state, differentiable by autograd.
 
         Args:
-            state: (B, S).
+            state: States in SI units, (B, S).
             vector: Actions or noise, (B, K, A).
-            frozen: Treat the weights as constants.
+            frozen: Treat the weights as constants; the gradient by the inputs remains.
 
         Returns:
-            (N, B, K, O).
+            Outputs of each network, (N, B, K, O).
         """
         batch, count = vector.shape[:2]
         states = self.scaled(state).unsqueeze(1).expand(-1, count, -1)  # (B, K, S)
@@ -76,7 +82,7 @@ class StateActionNetwork(nn.Module):
         return result.view(len(result), batch, count, -1)
 
     def forward_states(self, state: Tensor) -> Tensor:
-        """Evaluate all networks at states alone, for autograd: (B, S) -> (N, B, O)."""
+        """Evaluate networks without a vector, differentiable by autograd: (B, S) -> (N, B, O)."""
         result: Tensor = self.mlp(self.scaled(state))
         return result
 
@@ -88,19 +94,24 @@ class StateActionNetwork(nn.Module):
 class SamplingNetwork(StateActionNetwork):
     """The sampler of [SQL17]: latents u = f(s, xi), or u = W xi + f(s, xi) with `skip`.
 
-    W starts as the identity. The skip is a departure from the paper: the sampler starts as N(0, I).
-    Particles only climb to modes that some of them see, and a fresh f alone maps all noise to
-    nearly one point (standard deviation 0.03 to 0.2 in one dimension). Two modes four deviations
-    apart were then both found in one of three seeds, with W in all three.
+    The matrix W is learned and starts as the identity, so that the sampler starts near N(0, I).
+    This is a departure from the paper. Particles only climb to modes near some of them, and an
+    untrained f alone maps all noise to nearly one point (standard deviation 0.03 to 0.2 in one
+    dimension). Without W two modes four standard deviations apart were both found with one of three
+    seeds, with W with all three.
 
     Args:
-        scaling: Scaling of the observation, (S,).
-        action_size: A, also the size of the noise.
+        scaling: Scaling of the observations, (S,).
+        action_size: Size of the action and of the noise, A.
         hidden_sizes: Width of each hidden layer, H.
         generator: Source of the initial weights.
-        skip: Add W xi.
+        skip: Add W xi to the output.
         deterministic: Start with zero weights for the noise. They stay zero while the network is
             trained with zero noise, because their gradient is then zero.
+
+    Attributes:
+        noise_size: Standard normal numbers per latent, A.
+        direct: The matrix W as a layer; None without `skip`.
     """
 
     def __init__(
@@ -123,19 +134,19 @@ class SamplingNetwork(StateActionNetwork):
             nn.init.eye_(self.direct.weight)
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
-        """Map observations (B, S) and noise (B, K, A) to latents (B, K, A)."""
+        """Map observations (B, S) and noise, `vector` (B, K, A), to latents (B, K, A)."""
         latent = self.forward_pairs(state, vector).squeeze(0)
         return latent if self.direct is None else latent + self.direct(vector)
 
 
 class TwinQ(StateActionNetwork):
-    """N independent Q-networks, two by default, whose minimum counters overestimation.
+    """N independent Q-networks, whose minimum counters overestimation.
 
-    A departure from [SQL17], as in the authors' 2018 port.
+    A departure from [SQL17], which has one network; as in the authors' 2018 port.
 
     Args:
-        scaling: Scaling of the observation, (S,).
-        action_size: A.
+        scaling: Scaling of the observations, (S,).
+        action_size: Size of the action, A.
         hidden_sizes: Width of each hidden layer, H.
         count: Number of networks, N.
         generator: Source of the initial weights.
@@ -157,30 +168,31 @@ class TwinQ(StateActionNetwork):
         )
 
     def evaluate_each(self, observation: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
-        """Return Q of every network, for autograd.
+        """Return Q of every network at K actions per state, differentiable by autograd.
 
         Args:
-            observation: (B, S).
-            action: (B, K, A).
-            frozen: Treat the weights as constants.
+            observation: Observations (B, S).
+            action: Actions (B, K, A).
+            frozen: Treat the weights as constants; the gradient by the actions remains.
 
         Returns:
-            (N, B, K).
+            Q of each network, (N, B, K).
         """
         return self.forward_pairs(observation, action, frozen=frozen).squeeze(-1)
 
     def evaluate_each_with_backward(
         self, observation: Tensor, action: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Return Q of every network at one action per state, without autograd.
+        """Return Q of every network at one action per state, and its derivative, without autograd.
 
         Args:
-            observation: (B, S).
-            action: (B, A).
+            observation: Observations (B, S).
+            action: Actions (B, A).
 
         Returns:
-            Q (N, B), and a function from the gradient by Q (N, B) to the gradient by the weights,
-            `mlp.flat`.
+            Q of each network (N, B), and its backward function: from the gradient of a loss by Q
+            (N, B) to the gradient of this loss by the parameters, `mlp.flat`. Each call overwrites
+            the result of the call before.
         """
         rows = torch.cat([self.scaled(observation), action], dim=-1)  # (B, S + A)
         q, mlp_backward = self.mlp.forward_with_backward(rows)  # (N, B, 1)
@@ -191,14 +203,14 @@ class TwinQ(StateActionNetwork):
         return q.squeeze(-1), backward
 
     def forward(self, observation: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
-        """Return the smallest Q of the networks, for autograd.
+        """Return the smallest Q of the networks, differentiable by autograd.
 
         Args:
-            observation: (B, S).
-            action: (B, K, A).
+            observation: Observations (B, S).
+            action: Actions (B, K, A).
             frozen: Treat the weights as constants; the gradient by the actions remains.
 
         Returns:
-            (B, K).
+            Smallest Q at each action, (B, K).
         """
         return self.evaluate_each(observation, action, frozen=frozen).amin(0)

@@ -19,19 +19,19 @@ def check_training(
     most_transitions: int,
     resume: bool,
 ) -> None:
-    """Check memory and disk, and the run to resume; nothing is written.
+    """Check memory, disk space and, with `resume`, the run to resume. Nothing is written.
 
     Args:
-        folder: Folder of the run.
+        folder: Folder of the run; it need not exist yet.
         spec: Interface of the task.
         algorithm: Options of the learner.
         trainer: Options of the trainer.
-        most_transitions: At which the run ends; 0: no limit.
+        most_transitions: Number of transitions at which the run ends; 0: no limit.
         resume: Whether the run in the folder is resumed.
 
     Raises:
-        ConfigError: Memory or disk are too small, or there is no run to resume.
-        CheckpointError: The run does not fit; see `check_resume`.
+        ConfigError: Memory or disk space is too small, or there is no training to resume.
+        CheckpointError: The checkpoint to resume does not fit, see `check_resume`.
     """
     capacity = trainer.replay_capacity
     check_memory(spec, capacity, memory_available())

@@ -1,7 +1,7 @@
 """Proposals: actions of known density, for the importance-sampled integral of [SQL17] Eq. 10.
 
-Every proposal gives latents u (B, K, A), whose actions are `squash(u)`, and the log density of
-these actions (B, K).
+A proposal is a distribution of actions at which V is estimated. Each function returns latents u
+(B, K, A), whose actions are `squash(u)`, and the log density of these actions (B, K).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SMALLEST_SPREAD = 0.05  # standard deviation of the latents drawn around a parti
 def draw_uniform_latent(
     batch: int, count: int, action_size: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw latents of uniform actions, (B, K, A), on the generator's device."""
+    """Draw latents of uniform actions: (B, `count`, A), on the device of the generator."""
     return torch.randn(batch, count, action_size, generator=generator, device=generator.device)
 
 
@@ -32,30 +32,30 @@ def uniform_proposal(
     """Draw uniform actions, the proposal of [SQL17].
 
     Args:
-        batch: B.
-        count: K.
-        action_size: A.
-        generator: Source of randomness.
+        batch: Number of states, B.
+        count: Actions per state, K.
+        action_size: Size of the action, A.
+        generator: Source of randomness; its device is that of the results.
 
     Returns:
-        Latents (B, K, A) and the log density of their actions (B, K).
+        Latents (B, K, A), and the log density of their actions (B, K), which is -A log 2.
     """
     latent = draw_uniform_latent(batch, count, action_size, generator)
     return latent, latent.new_full((batch, count), -log_volume(action_size))
 
 
 def with_uniform_floor(log_density: Tensor, share: float, action_size: int) -> Tensor:
-    """Return the log density of a proposal that is mixed with the uniform one.
+    """Return the log density of actions under a mixture of a proposal and uniform actions.
 
-    The floor bounds every importance weight.
+    The uniform part bounds the importance weight of every action.
 
     Args:
-        log_density: Log density of the proposal, any shape.
-        share: Weight of the uniform density, in (0, 1].
-        action_size: A.
+        log_density: Log density of the actions under the proposal alone, any shape.
+        share: Weight of the uniform density in the mixture, in (0, 1].
+        action_size: Size of the action, A.
 
     Returns:
-        Shaped like `log_density`.
+        Log density of the actions under the mixture, shaped like `log_density`.
     """
     log_floor = torch.full_like(log_density, math.log(share) - log_volume(action_size))
     if share == 1.0:
@@ -67,21 +67,23 @@ def with_uniform_floor(log_density: Tensor, share: float, action_size: int) -> T
 def mixture_proposal(
     mixture: Mixture, noise: Tensor, uniform_count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Callable[[Tensor], Fields]]:
-    """Draw actions of a sampler of known density, mixed with uniform ones.
+    """Draw K actions per state from a mixture sampler and U uniform ones.
 
     A departure from [SQL17]: with uniform actions alone the estimate of V is off by tens of nats in
     seven dimensions when Q is sharp.
 
     Args:
-        mixture: The sampler's distribution in each state.
-        noise: xi, standard normal, (B, K, A + 1).
+        mixture: Distribution of the sampler in each state.
+        noise: Standard normal noise xi, from which K actions per state are drawn, (B, K, A + 1).
         uniform_count: Uniform actions per state, U >= 1.
-        generator: Generator of the uniform actions.
+        generator: Source of the uniform actions.
 
     Returns:
-        Latents (B, K + U, A); the log density of their actions under the proposal (B, K + U); and a
-        function from the gradient by the log density under the mixture alone (B, K + U) to the
-        gradients by the four fields of the mixture.
+        - Latents, those of the mixture first, (B, K + U, A).
+        - Log density of their actions under the proposal, which is the mixture with weight
+          K / (K + U) and the uniform density with the rest, (B, K + U).
+        - Backward function of the log density under the mixture alone: from the gradient of a loss
+          by that log density (B, K + U) to the gradients by the four fields of the mixture.
     """
     batch, count, noise_size = noise.shape
     size = noise_size - 1
@@ -96,19 +98,22 @@ def mixture_proposal(
 def particle_proposal(
     centre: Tensor, uniform_count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw actions near the particles of a sampler of unknown density, mixed with uniform ones.
+    """Draw K actions per state near the particles of a sampler, and U uniform ones.
 
-    A departure from [SQL17]. One latent is drawn around each particle, u = u_k + h_d * noise with
-    Scott's bandwidth h_d = std_d K^(-1/(A+4)) per state and dimension. The log density is that of
-    the mixture of all these normals and the uniform density.
+    A departure from [SQL17], for samplers of unknown density. One latent is drawn around each
+    particle u_k, normally distributed with Scott's bandwidth h_d = std_d K^(-1/(A+4)) as its
+    standard deviation in dimension d, at least `SMALLEST_SPREAD`. std_d is the standard deviation
+    of the state's particles.
 
     Args:
-        centre: Latents of the sampling network, (B, K, A).
+        centre: Latents of the sampling network, the particles, (B, K, A).
         uniform_count: Uniform actions per state, U >= 1.
         generator: Source of randomness.
 
     Returns:
-        Latents (B, K + U, A) and the log density of their actions (B, K + U).
+        Latents, those near the particles first (B, K + U, A), and the log density of their actions
+        (B, K + U). It is that of the mixture of all K normals (weight K / (K + U) in all) and the
+        uniform density.
     """
     batch, count, size = centre.shape
     deviation = centre.std(dim=1, keepdim=True)  # (B, 1, A)

@@ -1,4 +1,4 @@
-"""The replay buffer: preallocated numpy arrays, oldest transition overwritten first."""
+"""The replay buffer: one preallocated numpy array, whose oldest transitions are overwritten."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sql_ros.policy.transition import Array, Transition
 class Batch:
     """B transitions drawn with replacement, all float32.
 
-    Truncation is absent on purpose: the value of the next state counts after a time-out.
+    There is no field for truncation: the value of the next state counts after a time-out, too.
     """
 
-    observation: Array  # (B, S)
-    action: Array  # (B, A)
+    observation: Array  # in SI units, (B, S)
+    action: Array  # in [-1, 1], (B, A)
     reward: Array  # (B,)
-    next_observation: Array  # (B, S)
-    terminated: Array  # 0 or 1, (B,)
+    next_observation: Array  # in SI units, (B, S)
+    terminated: Array  # 1 where the task ended in the next state, otherwise 0, (B,)
 
 
 def bytes_per_transition(observation_size: int, action_size: int) -> int:
@@ -32,18 +32,18 @@ def bytes_per_transition(observation_size: int, action_size: int) -> int:
 class ReplayBuffer:
     """Ring buffer of transitions, each 4 (2 S + A + 2) bytes.
 
-    Its memory is reserved at construction, and becomes resident as the buffer fills.
+    The memory is reserved at construction. The kernel provides it page by page as the buffer fills.
 
     Attributes:
-        capacity: Most transitions.
-        size: Transitions in the buffer.
-        added: Transitions since the beginning of the run, those that were overwritten included.
+        capacity: Number of transitions in a full buffer.
+        size: Number of transitions in the buffer now.
+        added: Number of transitions added since the run began, overwritten ones included.
         next_row: Index of the row that the next transition takes.
 
     Args:
-        capacity: Most transitions.
-        observation_size: S.
-        action_size: A.
+        capacity: Number of transitions in a full buffer.
+        observation_size: Size of the observation, S.
+        action_size: Size of the action, A.
     """
 
     def __init__(self, capacity: int, observation_size: int, action_size: int) -> None:
@@ -51,7 +51,7 @@ class ReplayBuffer:
         self.size = 0
         self.added = 0
         self.next_row = 0
-        # a transition is one row, so that drawing one reads one place in memory
+        # a transition is one row, so that a draw reads one place in memory
         middle = observation_size + action_size
         end = 2 * observation_size + action_size
         self._columns: dict[str, slice | int] = {
@@ -66,11 +66,11 @@ class ReplayBuffer:
 
     @property
     def nbytes(self) -> int:
-        """Memory reserved [bytes]."""
+        """Return the memory reserved for transitions [bytes]."""
         return self._table.nbytes
 
     def add(self, transition: Transition) -> None:
-        """Append one transition; in a full buffer it overwrites the oldest."""
+        """Append one transition, and overwrite the oldest one if the buffer is full."""
         for name, array in self._arrays.items():
             array[self.next_row] = getattr(transition, name)
         self.next_row = (self.next_row + 1) % self.capacity
@@ -78,31 +78,39 @@ class ReplayBuffer:
         self.size = min(self.size + 1, self.capacity)
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
-        """Draw B transitions uniformly with replacement."""
+        """Draw transitions uniformly with replacement, from a buffer that is not empty.
+
+        Args:
+            batch_size: Number of transitions, B.
+            rng: Source of randomness.
+        """
         index = rng.integers(self.size, size=batch_size)
         return Batch(**self._fields(np.take(self._table, index, axis=0)))
 
     def arrays(self) -> dict[str, Array]:
-        """Return the filled rows of every field of a transition (views), for a checkpoint.
+        """Return the transitions in the buffer, for a checkpoint, which also needs `next_row`.
 
-        A checkpoint needs `next_row`, too.
+        Returns:
+            A view of `size` rows for each field of `Batch`, by the name of the field.
         """
         return {name: array[: self.size] for name, array in self._arrays.items()}
 
     def _fields(self, rows: Array) -> dict[str, Array]:
-        """Return a view of rows (R, 2 S + A + 2) for every field of a transition."""
+        """Return a view of rows (R, 2 S + A + 2) for each field of `Batch`, by its name."""
         return {name: rows[:, columns] for name, columns in self._columns.items()}
 
     def restore(self, arrays: dict[str, Array], added: int, next_row: int | None = None) -> None:
-        """Replace the content by that of a checkpoint.
+        """Replace the content by that of a checkpoint; the capacity may be another one.
 
         Args:
             arrays: Result of `arrays` when the checkpoint was written.
-            added: Its value then.
-            next_row: Its value then; None: derived from `added`, for a capacity that never changed.
+            added: `added` when the checkpoint was written.
+            next_row: `next_row` when the checkpoint was written. None: the capacity never changed,
+                and `next_row` follows from `added`.
 
         Raises:
-            CheckpointError: The checkpoint has more transitions than fit, or other dimensions.
+            CheckpointError: The checkpoint has more transitions than the buffer can take, or its
+                arrays have other dimensions.
         """
         size = len(arrays["reward"])
         row = (added if next_row is None else next_row) % max(size, 1)
@@ -113,7 +121,8 @@ class ReplayBuffer:
                     f"replay '{name}' has shape {arrays[name].shape}, expected {expected}: another"
                     " task?"
                 )
-            # in a buffer with room left the oldest comes first; it does so already where `row` is 0
+            # a buffer with room left begins with the oldest transition, so the rows are rotated;
+            # where `row` is 0 they are in this order already
             array[:size] = (
                 arrays[name]
                 if size == self.capacity or not row

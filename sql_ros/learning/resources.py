@@ -1,4 +1,4 @@
-"""Checks that this machine has enough memory and disk space left for a run."""
+"""Checks that this machine has enough memory and disk space left for a training."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ from sql_ros.policy.task_spec import TaskSpec
 COPIES_IN_MEMORY = 2  # of a full replay buffer: a checkpoint is written from a copy
 COPIES_ON_DISK = 3  # of a full replay buffer: two checkpoints are kept while the next is written
 SESSION_BYTES = 64 << 20  # logs, metrics, pictures and report of a session [bytes]
-UNLIMITED = 1 << 60  # limits of control groups above this mean that there is none [bytes]
+UNLIMITED = 1 << 60  # a larger limit of a control group stands for no limit [bytes]
 
 
 def memory_available(root: Path = Path("/")) -> int:
-    """Return the memory available to new processes, under the limits of control groups [bytes].
+    """Return the memory that this process can still take [bytes].
+
+    It is the available memory of the machine, or what a control group of this process leaves, if
+    that is less.
 
     Args:
-        root: Root of the file system; tests give another.
+        root: Root of the file system, in which /proc and /sys are read; tests give another one.
     """
     return min([_machine_available(root), *_free_in_control_groups(root)])
 
 
 def check_memory(spec: TaskSpec, capacity: int, available: int) -> None:
-    """Check that the replay buffer fits into memory when it is full.
+    """Check that a full replay buffer and its copy for a checkpoint fit into memory.
 
-    The buffer takes memory only as it fills, but a buffer that never fills can be made smaller. So
-    the full size is checked, twice: a checkpoint is written from a copy.
+    The buffer takes memory only as it fills. The full size is checked all the same, because a
+    buffer that never fills can be configured smaller.
 
     Args:
         spec: Interface of the task.
         capacity: Capacity of the replay buffer, in transitions.
-        available: Memory [bytes].
+        available: Available memory, from `memory_available` [bytes].
 
     Raises:
-        ConfigError: It does not fit.
+        ConfigError: `COPIES_IN_MEMORY` full buffers need more than the available memory.
     """
     row = bytes_per_transition(spec.observation_size, spec.action_size)
     needed = COPIES_IN_MEMORY * capacity * row
@@ -50,12 +53,14 @@ def check_memory(spec: TaskSpec, capacity: int, available: int) -> None:
 
 
 def disk_needed(spec: TaskSpec, capacity: int, most_transitions: int) -> int:
-    """Return the disk space of a training: its checkpoints, and the files of a session [bytes].
+    """Return the disk space that a training needs at most [bytes].
+
+    It is the space of `COPIES_ON_DISK` checkpoints and of the other files of one session.
 
     Args:
         spec: Interface of the task.
         capacity: Capacity of the replay buffer, in transitions.
-        most_transitions: Transitions after which the run ends; 0: no limit.
+        most_transitions: Number of transitions at which the run ends; 0: no limit.
     """
     transitions = min(capacity, most_transitions) if most_transitions else capacity
     row = bytes_per_transition(spec.observation_size, spec.action_size)
@@ -63,16 +68,16 @@ def disk_needed(spec: TaskSpec, capacity: int, most_transitions: int) -> int:
 
 
 def check_disk(folder: Path, needed: int) -> None:
-    """Check that the disk of a run's folder has enough space.
+    """Check that the disk of a run's folder has enough free space.
 
-    The space of checkpoints in the folder counts as free, because they will be replaced.
+    The space of checkpoints in the folder counts as free, because new ones replace them.
 
     Args:
         folder: Folder of the run; it need not exist yet.
-        needed: Result of `disk_needed` [bytes].
+        needed: Needed space, from `disk_needed` [bytes].
 
     Raises:
-        ConfigError: There is not enough.
+        ConfigError: The disk has less free space than needed.
     """
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -86,7 +91,7 @@ def check_disk(folder: Path, needed: int) -> None:
 
 
 def _machine_available(root: Path) -> int:
-    """Return the available memory by /proc/meminfo [bytes]; UNLIMITED where it does not say."""
+    """Return MemAvailable of /proc/meminfo [bytes]; `UNLIMITED` if it cannot be read."""
     for line in _read_lines(root / "proc/meminfo"):
         name, _, value = line.partition(":")
         if name == "MemAvailable":
@@ -95,7 +100,10 @@ def _machine_available(root: Path) -> int:
 
 
 def _free_in_control_groups(root: Path) -> list[int]:
-    """Return the memory left in each control group of this process that has a limit [bytes]."""
+    """Return the memory left in each control group of this process that has a limit [bytes].
+
+    Groups of both versions of cgroups are read. The list is empty if no group has a limit.
+    """
     free = []
     for line in _read_lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
@@ -109,14 +117,17 @@ def _free_in_control_groups(root: Path) -> list[int]:
 
 
 def _free_in_ancestors(mount: Path, path: str, limit: str, usage: str, cache: str) -> list[int]:
-    """Return the memory left in a control group and in those above it that have a limit [bytes].
+    """Return the memory left in a control group and in each of its ancestors [bytes].
+
+    Groups without a limit are left out. Cached files count as free, because the kernel drops them
+    on demand.
 
     Args:
         mount: Folder of the root group.
         path: Path of the group under `mount`.
         limit: Name of the file with the limit.
         usage: Name of the file with the memory in use.
-        cache: Name of the statistic of the cached files, which the kernel frees on demand.
+        cache: Name of the statistic of cached files in memory.stat.
     """
     group = mount / path.strip("/")
     free = []
@@ -132,7 +143,7 @@ def _free_in_ancestors(mount: Path, path: str, limit: str, usage: str, cache: st
 
 
 def _read_statistic(path: Path, name: str) -> int:
-    """Return a number of a file with a name and a number per line; 0 where it is not in it."""
+    """Return the number beside a name in a file of lines "name number"; 0 without the name."""
     for line in _read_lines(path):
         key, _, value = line.partition(" ")
         if key == name:
@@ -141,13 +152,13 @@ def _read_statistic(path: Path, name: str) -> int:
 
 
 def _read_limit(path: Path) -> int | None:
-    """Return the number in a file; None where the file is missing or its content is "max"."""
+    """Return the number in a file; None if it cannot be read or has another content, e.g. "max"."""
     text = "".join(_read_lines(path)).strip()
     return int(text) if text.isdecimal() else None
 
 
 def _read_lines(path: Path) -> list[str]:
-    """Return the lines of a file; none where it cannot be read."""
+    """Return the lines of a file; an empty list if it cannot be read."""
     try:
         return path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Checks before a run is resumed, without torch and without changing anything."""
+"""Checks before a run is resumed. They need no torch and change nothing."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ from sql_ros.learning.checkpoint_manifest import (
 )
 from sql_ros.policy.task_spec import TaskSpec
 
-ARM_KINDS = {False: "a simulated arm", True: "a real arm"}
+ARM_KINDS = {False: "a simulated arm", True: "a real arm"}  # by `real_arm` of run.json
 _logger = logging.getLogger(__name__)
 
 
 def check_has_run(folder: Path) -> None:
     """Check that a run folder has a training that can be resumed.
 
+    A training without a checkpoint can be resumed if its ledger has all transitions from the first.
+
+    Args:
+        folder: Folder of the run.
+
     Raises:
-        ConfigError: There is no such folder, or no training in it.
+        ConfigError: The folder does not exist, or has neither checkpoints nor such a ledger.
     """
     if not folder.is_dir():
         others = folder.parent.iterdir() if folder.parent.is_dir() else ()
@@ -50,13 +55,13 @@ def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capac
     Args:
         folder: Folder of the run.
         spec: Interface of the task.
-        algorithm: The options now.
-        capacity: Capacity of the replay buffer now, in transitions.
+        algorithm: Options of this start.
+        capacity: Capacity of the replay buffer in this start, in transitions.
 
     Raises:
-        ConfigError: There is no run.
-        CheckpointError: No checkpoint is sound, or it is of another task, of other networks, or has
-            too many transitions.
+        ConfigError: The folder has no training that can be resumed, see `check_has_run`.
+        CheckpointError: There are checkpoints but none is sound, or the newest sound one is of
+            another task or of other networks, or has more transitions than the capacity.
     """
     check_has_run(folder)
     saved = folder / "checkpoints"
@@ -72,15 +77,16 @@ def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capac
 
 
 def arm_of_run(folder: Path) -> bool | None:
-    """Return whether a run is of a real arm; None if its folder does not say so."""
+    """Return whether a run is of a real arm, as run.json says; None if it does not say."""
     real_arm = read_run(folder).get("real_arm")
     return real_arm if isinstance(real_arm, bool) else None
 
 
 def check_arm(folder: Path, *, real_arm: bool) -> None:
-    """Check that robot minutes and transitions of real and simulated arms are not mixed.
+    """Check that a run is not continued with the other kind of arm, real or simulated.
 
-    A run whose folder does not name the kind of arm is accepted with a warning.
+    Robot minutes and transitions of both would be mixed. A run whose run.json does not name the
+    kind of arm is accepted with a warning.
 
     Args:
         folder: Folder of the run to resume.
@@ -108,10 +114,18 @@ def check_arm(folder: Path, *, real_arm: bool) -> None:
 
 
 def task_of_run(folder: Path) -> str:
-    """Return the task of a run: as given to its stack, or by its checkpoint; "" if unknown.
+    """Return the task of a run.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        The task as it was given to the stack (name or path), from run.json; otherwise the name of
+        the task of the newest sound checkpoint; "" if there is no checkpoint either.
 
     Raises:
-        CheckpointError: No checkpoint is sound.
+        CheckpointError: There are checkpoints but none is sound, or the newest sound one does not
+            name its task.
     """
     task = read_run(folder).get("task")
     if isinstance(task, str) and task:

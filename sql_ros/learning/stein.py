@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-SMALLEST_BANDWIDTH = 1e-3
+SMALLEST_BANDWIDTH = 1e-3  # keeps the kernel defined where all particles coincide
 SMALLEST_SPREAD = 1e-2  # of the particles in one dimension, for the bandwidth per dimension
 
 
@@ -22,13 +22,13 @@ def rbf_kernel(
     after every dimension is divided by the standard deviation of the fixed particles in it.
 
     Args:
-        fixed: (B, K, A), K >= 2.
-        updated: (B, M, A).
-        per_dimension: Use one bandwidth per dimension instead of one per state.
+        fixed: Fixed particles x, (B, K, A), K >= 2.
+        updated: Updated particles y, (B, M, A).
+        per_dimension: Use one bandwidth h_d per state and dimension instead of one h per state.
 
     Returns:
-        The kernel (B, K, M) and the bandwidth h, (B, 1, A) with `per_dimension`, otherwise
-        (B, 1, 1).
+        The kernel k(x, y) of each pair (B, K, M), and the bandwidth: (B, 1, A) with
+        `per_dimension`, otherwise (B, 1, 1).
     """
     if per_dimension:
         spread = fixed.std(dim=1, keepdim=True).clamp_min(SMALLEST_SPREAD)  # (B, 1, A)
@@ -48,18 +48,19 @@ def rbf_kernel(
 def stein_direction(
     score: Tensor, fixed: Tensor, updated: Tensor, *, per_dimension: bool = False
 ) -> Tensor:
-    """Return the direction that decreases KL(q || p) fastest in the kernel's function space.
+    """Return the direction in which particles of density q must move to approach a density p.
 
-    q is the density of the particles, p the target density.
+    Of all directions in the function space of the kernel it decreases KL(q || p) fastest.
 
     Args:
         score: Gradient of log p at the fixed particles, (B, K, A).
-        fixed: Samples of the present q, (B, K, A).
-        updated: Particles at which the direction is evaluated, (B, M, A).
-        per_dimension: See `rbf_kernel`.
+        fixed: Fixed particles: samples of q, (B, K, A), K >= 2.
+        updated: Updated particles: the points at which the direction is evaluated, (B, M, A).
+        per_dimension: Use one kernel bandwidth per state and dimension instead of one per state.
 
     Returns:
-        (B, M, A). For p = exp(Q / alpha) this is the Delta f of [SQL17] Eq. 13 divided by alpha.
+        Direction at each updated particle, (B, M, A). For p = exp(Q / alpha) it is Delta f of
+        [SQL17] Eq. 13 divided by alpha.
     """
     kernel, bandwidth = rbf_kernel(fixed, updated, per_dimension=per_dimension)
     to_updated = kernel.transpose(1, 2)  # (B, M, K)

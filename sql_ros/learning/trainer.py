@@ -1,6 +1,6 @@
-"""The learner's side of the walk without ROS.
+"""The trainer: replay buffer and learner, at a given number of updates per transition, without ROS.
 
-Transitions come in, updates are made at an explicit ratio, policies and checkpoints go out.
+Transitions come in. Policies and checkpoints go out.
 """
 
 from __future__ import annotations
@@ -37,16 +37,23 @@ class Trainer:
     """Owner of the replay buffer and the learner; used by one thread only.
 
     Attributes:
+        spec: Interface of the task.
+        config: Pace of the updates and size of the replay buffer.
+        seed: Seed of the weights and of every draw.
         replay: The replay buffer.
         learner: The networks and their optimisers.
-        metrics: Scalars of a recent update by name, and the temperature; empty before the first.
-        policy_version: Policy version of the last exported policy; 0: none yet.
+        metrics: Scalars of one of the last 50 updates by name (`Learner.step`), and "temperature";
+            empty before the first update.
+        policy_version: Version of the last exported policy; 0: none yet.
 
     Args:
         spec: Interface of the task.
         config: Pace of the updates and size of the replay buffer.
-        algorithm: Hyperparameters of soft Q-learning.
-        seed: Seed of weights, draws from the buffer and proposals.
+        algorithm: Hyperparameters of the learner.
+        seed: Seed of the weights, of draws from the buffer and of draws of actions.
+
+    Raises:
+        ConfigError: The device is "cuda" and torch finds no CUDA device.
     """
 
     def __init__(
@@ -66,18 +73,19 @@ class Trainer:
         self.policy_version = 0
         self._lineage = ""  # SHA-256 of the weights of the policy exported before
         self._rng = np.random.default_rng(seed)
-        # transitions and updates after which the pace is counted
+        # numbers of transitions and of updates from which on the pace is counted
         self._pace_start = config.warmup_transitions, 0
 
     def add(self, transition: Transition) -> None:
-        """Append one transition to the replay buffer."""
+        """Append one transition to the replay buffer; no update is made."""
         self.replay.add(transition)
 
     @property
     def updates_due(self) -> int:
-        """Updates still to be made: floor of transitions x ratio, less those made.
+        """Return the number of updates still to be made, at least 0.
 
-        Both are counted since the warm-up, or since a resume at another pace.
+        It is floor(transitions * `updates_per_transition`) - updates made. Transitions and updates
+        are counted from the end of the warm-up, or from a resume at another pace.
         """
         transitions, updates = self._pace_start
         counted = max(self.replay.added - transitions, 0)
@@ -86,13 +94,19 @@ class Trainer:
 
     @property
     def ratio(self) -> float:
-        """Updates per transition since the warm-up, or since a resume at another pace."""
+        """Return updates per transition since the warm-up, or since a resume at another pace.
+
+        It is 0.0 before the first transition that counts.
+        """
         transitions, updates = self._pace_start
         counted = self.replay.added - transitions
         return (self.learner.updates - updates) / counted if counted > 0 else 0.0
 
     def update(self) -> None:
-        """Make one update from a newly drawn batch; every 50th renews `metrics`."""
+        """Make one update from a newly drawn batch; every 50th update replaces `metrics`.
+
+        The replay buffer must not be empty.
+        """
         tensors = self.learner.step(self.replay.sample(self.learner.config.batch_size, self._rng))
         if self.learner.updates % 50 == 1:
             # assigned as a whole: the diagnostics of the node read it from another thread
@@ -102,7 +116,11 @@ class Trainer:
             }
 
     def export(self) -> bytes:
-        """Return the present policy as the bytes of an ONNX file, under the next version number."""
+        """Export the present policy under the next version number, which `policy_version` becomes.
+
+        Returns:
+            The bytes of the ONNX file.
+        """
         self.policy_version += 1
         data, self._lineage = export_policy(
             self.learner, self.spec, self.policy_version, self._lineage
@@ -110,18 +128,20 @@ class Trainer:
         return data
 
     def save(self, folder: Path, extra: dict[str, object]) -> Path:
-        """Write a checkpoint, see `sql_ros.learning.checkpoint`.
+        """Write a checkpoint of learner, replay buffer, pace, policy version and random generators.
+
+        Older checkpoints are removed, see `save_checkpoint`.
 
         Args:
             folder: Folder of the checkpoints of the run.
-            extra: Plain JSON that `load` returns, e.g. sequence numbers.
+            extra: Plain JSON values that `load` will return, e.g. sequence numbers.
 
         Returns:
-            The folder of the checkpoint.
+            The folder of the new checkpoint.
 
         Raises:
-            CheckpointError: The folder cannot be written, or the networks are not finite; the
-                checkpoints that are there stay.
+            CheckpointError: The folder cannot be written, or a parameter of the networks is not
+                finite. The older checkpoints stay.
         """
         state = {
             "learner": self.learner.state_dict(),
@@ -146,10 +166,13 @@ class Trainer:
         return save_checkpoint(folder, self.replay.added, state, manifest)
 
     def _check_is_finite(self, folder: Path) -> None:
-        """Check that every parameter is a finite number: no run can be resumed from others.
+        """Check that every parameter is a finite number, because others cannot be trained further.
+
+        Args:
+            folder: Folder named in the error.
 
         Raises:
-            CheckpointError: One is not.
+            CheckpointError: A parameter is not finite.
         """
         if not self.learner.is_finite:
             raise CheckpointError(
@@ -158,7 +181,13 @@ class Trainer:
             )
 
     def save_learner(self, folder: Path) -> Path:
-        """Write a checkpoint of the networks alone, for `load_learner`; return its folder.
+        """Write a checkpoint of the learner without the replay buffer, for `load_learner`.
+
+        Args:
+            folder: Folder of checkpoints.
+
+        Returns:
+            The folder of the new checkpoint.
 
         Raises:
             CheckpointError: The folder cannot be written.
@@ -169,10 +198,11 @@ class Trainer:
         )
 
     def load(self, folder: Path) -> dict[str, object]:
-        """Restore the newest sound checkpoint of a folder.
+        """Restore the newest sound checkpoint of a folder, with everything that `save` wrote.
 
-        Options of the algorithm may differ from those of the checkpoint, with a warning. With
-        another pace, earlier transitions and updates do not count towards it.
+        Options that do not decide the networks may differ from those of the checkpoint. A warning
+        names them, and the present ones hold. If the pace differs, transitions and updates of the
+        checkpoint do not count: no update is due from them.
 
         Args:
             folder: Folder of the checkpoints of the run.
@@ -181,8 +211,8 @@ class Trainer:
             `extra`, as it was given to `save`.
 
         Raises:
-            CheckpointError: No checkpoint is sound, or it belongs to another task or to other
-                networks.
+            CheckpointError: No checkpoint is sound, or the newest sound one belongs to another task
+                or to other networks, or has more transitions than the replay buffer can take.
         """
         state, manifest = load_checkpoint(folder)
         try:
@@ -208,14 +238,18 @@ class Trainer:
 
     @property
     def _pace(self) -> list[float]:
-        """The options of the pace, as a checkpoint keeps them."""
+        """Return warm-up and updates per transition, as a checkpoint keeps them."""
         return [self.config.warmup_transitions, self.config.updates_per_transition]
 
     def _restore_pace(self, manifest: dict[str, Any]) -> None:
-        """Restore the updates that were due; with another pace than the checkpoint's, none are due.
+        """Restore from where on the pace is counted.
 
-        Older checkpoints do not contain their pace. It was another one if they have more updates
-        than the present pace allows.
+        If the checkpoint has another pace than the present options, counting starts anew, and no
+        update is due. A checkpoint of an older version does not contain its pace. Its pace counts
+        as another one if more updates were made than the present pace allows.
+
+        Args:
+            manifest: Manifest of the checkpoint, whose replay buffer and learner are restored.
         """
         transitions, updates = manifest.get("since", self._pace_start)
         self._pace_start = int(transitions), int(updates)
@@ -229,16 +263,16 @@ class Trainer:
 
 
 def load_learner(folder: Path) -> tuple[Learner, TaskSpec]:
-    """Load the learner of the newest sound checkpoint in a folder, on the CPU.
+    """Load the learner of the newest sound checkpoint in a folder, onto the CPU.
 
     Args:
-        folder: Folder of checkpoints, with or without a replay buffer.
+        folder: Folder of checkpoints, written by `Trainer.save` or `Trainer.save_learner`.
 
     Returns:
-        The learner and the interface of its task.
+        The learner, and the interface of its task.
 
     Raises:
-        CheckpointError: No checkpoint is sound.
+        CheckpointError: No checkpoint is sound, or this version cannot load its learner.
     """
     state, manifest = load_checkpoint(folder)
     try:

@@ -1,1 +1,1 @@
-"""Fast paths written by hand; a test compares each with a plain reference."""
+"""Fast paths written by hand. For each, a test compares it with a plain reference."""

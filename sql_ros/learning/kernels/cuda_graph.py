@@ -1,6 +1,6 @@
 """Replay of a whole update as one CUDA graph.
 
-An update is some 250 kernels, each far shorter than its launch.
+An update is some 250 kernels. Each takes far less time than its launch.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-# before the capture, as torch asks for: allocators, optimisers and libraries initialise
+# calls before the capture, in which allocators, optimisers and libraries initialise, as torch asks
 EAGER_CALLS = 3
 
 Tensors = Mapping[str, Tensor]
 
 
 class GraphedUpdate:
-    """An update that is executed eagerly `EAGER_CALLS` times, then captured, then replayed.
+    """An update that runs eagerly `EAGER_CALLS` times, then is captured once and replayed.
 
-    A capture executes nothing, so every call is exactly one update. Each replay copies its inputs
-    and writes into the same output tensors.
+    A capture executes nothing, so every call makes exactly one update. Each replay copies its
+    inputs and writes into the same output tensors.
 
     Args:
-        update: a function of tensors that neither waits for the device nor branches on values of
-            tensors.
-        generator: The only source of randomness in it, on the device.
+        update: Function from tensors by name to tensors by name. It must neither wait for the
+            device nor branch on values of tensors.
+        generator: The only source of randomness in `update`, on the device.
     """
 
     def __init__(self, update: Callable[[Tensors], Tensors], generator: torch.Generator) -> None:
@@ -41,10 +41,10 @@ class GraphedUpdate:
         """Make one update.
 
         Args:
-            inputs: On the device, of the same names and shapes at every call.
+            inputs: Tensors on the device, with the same names and shapes at every call.
 
         Returns:
-            The outputs of the update; the next call overwrites them.
+            The outputs of `update`; the next call overwrites them.
         """
         self._calls += 1
         if self._calls <= EAGER_CALLS:
@@ -57,7 +57,7 @@ class GraphedUpdate:
         return self._outputs
 
     def _execute_eagerly(self, inputs: Tensors) -> Tensors:
-        """Execute the update on the stream of the capture and return its outputs."""
+        """Run the update on the stream of the capture, in order with the present stream."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             outputs = self._update(inputs)
@@ -65,7 +65,7 @@ class GraphedUpdate:
         return outputs
 
     def _capture(self, inputs: Tensors) -> torch.cuda.CUDAGraph:
-        """Capture the update on copies of the inputs, keep inputs and outputs, return the graph."""
+        """Capture the update and return its graph; keep the input and output tensors."""
         self._inputs = {name: tensor.clone() for name, tensor in inputs.items()}
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)

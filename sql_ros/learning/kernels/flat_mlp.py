@@ -1,8 +1,8 @@
 """N ReLU networks of equal shape whose parameters are one vector, with a hand-written gradient.
 
-Autograd over `nn.Linear` computes the same with three times as many operators, and at the sizes of
-soft Q-learning an operator costs as much as its arithmetic. One vector also lets one operator act
-on all parameters: Adam, the Polyak average of the target, a copy in bfloat16.
+Autograd over `nn.Linear` computes the same gradient with three times as many operators. At the
+sizes of soft Q-learning an operator costs as much as its arithmetic. The vector also lets one
+operator act on all parameters: Adam, the Polyak average of the target, a copy in bfloat16.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ NORM_EPSILON = 1e-5  # of layer norm, torch's default
 
 
 class Layer(NamedTuple):
-    """Parameters of one layer of one network: rows (R, in) -> rows @ weight + bias, then the norm.
+    """Parameters of one layer of one network, or the gradients by them.
 
-    The same type holds the gradients by these parameters.
+    The layer maps rows (R, in) to rows @ weight + bias, then normalises if it has a norm.
     """
 
     weight: Tensor  # (in, out)
@@ -35,16 +35,17 @@ class Layer(NamedTuple):
 
 
 class LayerPass(NamedTuple):
-    """Inputs and outputs of one layer, kept for its gradient."""
+    """Inputs and outputs of one layer in a forward evaluation, kept for its gradient."""
 
     rows: Tensor  # input, (R, in)
-    # input of the layer norm (R, out), its mean and its inverse deviation (R, 1); None: no norm
+    # input of the layer norm (R, out), its mean and its inverse standard deviation (R, 1); None:
+    # no norm
     norm: tuple[Tensor, Tensor, Tensor] | None
-    output: Tensor  # (R, out)
+    output: Tensor  # output, after the ReLU if the layer has one, (R, out)
 
 
 class Mlp(nn.Module):
-    """N networks with a ReLU after each layer but the last.
+    """N networks ("members") with a ReLU after each layer but the last.
 
     Weights start Xavier uniform, biases at zero.
 
@@ -55,7 +56,7 @@ class Mlp(nn.Module):
 
     Args:
         members: Number of networks, N.
-        sizes: Sizes of the input, of every hidden layer, of the output.
+        sizes: Size of the input, of each hidden layer, and of the output.
         generator: Source of the initial weights.
         layer_norm: Normalise each hidden layer before its ReLU.
     """
@@ -93,7 +94,11 @@ class Mlp(nn.Module):
                     layer.gain.fill_(1.0)
 
     def matrices(self, flat: Tensor) -> list[list[Layer]]:
-        """Return views of a vector with the layout of `flat`: N lists of layers."""
+        """Return views of a vector as matrices: N lists of layers.
+
+        Args:
+            flat: Vector with the size and the layout of the attribute `flat`.
+        """
         sizes = [math.prod(shape) for shapes in self._shapes for shape in shapes]
         parts = iter(flat.split_with_sizes(sizes * self._size))
         return [
@@ -102,14 +107,14 @@ class Mlp(nn.Module):
         ]
 
     def forward(self, rows: Tensor, *, frozen: bool = False) -> Tensor:
-        """Evaluate all members at the same rows, for autograd.
+        """Evaluate all members at the same rows, differentiable by autograd.
 
         Args:
-            rows: (R, in).
+            rows: Input rows (R, in).
             frozen: Treat the parameters as constants; the gradient by the rows remains.
 
         Returns:
-            (N, R, out).
+            Outputs of each member, (N, R, out).
         """
         flat = self.flat.detach() if frozen else self.flat
         result: Tensor = _MlpFunction.apply(rows, flat, self)  # type: ignore[no-untyped-call]
@@ -117,20 +122,21 @@ class Mlp(nn.Module):
 
     @torch.no_grad()
     def forward_with_backward(self, rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Evaluate all members at the same rows, without autograd.
+        """Evaluate all members at the same rows without autograd, and return the derivative.
 
         Args:
-            rows: (R, in).
+            rows: Input rows (R, in).
 
         Returns:
-            The outputs (N, R, out), and a function from the gradient by the outputs (N, R, out) to
-            the gradient by `flat`. It writes into the same memory at every call.
+            The outputs of each member (N, R, out), and their backward function: from the gradient
+            of a loss by the outputs (N, R, out) to the gradient of this loss by `flat`. Each call
+            overwrites the result of the call before.
         """
         passes = [_forward(rows, layers) for layers in self.members]
 
         @torch.no_grad()
         def backward(gradient: Tensor) -> Tensor:
-            """Return the gradient by `flat` from that by the outputs (N, R, out)."""
+            """Return the gradient by `flat`, given the gradient by the outputs (N, R, out)."""
             for member_gradient, layers, member_passes, into in zip(
                 gradient, self.members, passes, self._member_gradients
             ):
@@ -140,19 +146,19 @@ class Mlp(nn.Module):
         return _stacked_outputs(passes), backward
 
     def _create_views(self) -> None:
-        """Create the views of the parameters, and the memory of the gradient with its views."""
+        """Create the views of the parameters, and the memory of their gradient with its views."""
         self.members = self.matrices(self.flat.detach())
         self._gradient = torch.empty_like(self.flat, requires_grad=False)
         self._member_gradients = self.matrices(self._gradient)
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Mlp:
-        """Convert the parameters (`nn.Module.to`, `double`, ...) and create their views anew."""
+        """Convert the parameters (for `nn.Module.to`, `double`, ...) and renew their views."""
         super()._apply(function, recurse)  # type: ignore[no-untyped-call]
         self._create_views()
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mlp:
-        """Return a copy with parameters of its own, and views of these."""
+        """Return a copy with its own parameters, and views of these."""
         twin = copy.copy(self)
         memo[id(self)] = twin
         twin._parameters = {"flat": copy.deepcopy(self.flat, memo)}
@@ -161,7 +167,7 @@ class Mlp(nn.Module):
 
 
 class _MlpFunction(torch.autograd.Function):
-    """`Mlp` for autograd: rows (R, in) and `flat` -> outputs (N, R, out)."""
+    """The outputs (N, R, out) of an `Mlp` as an autograd function of rows (R, in) and `flat`."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, flat: Tensor, network: Mlp) -> Tensor:
@@ -172,7 +178,7 @@ class _MlpFunction(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Return the gradients by the rows (R, in) and by `flat`, each where it is needed."""
+        """Return the gradients by the rows (R, in) and by `flat`; None where it is not needed."""
         network = ctx.network
         needs_rows, needs_flat, _ = ctx.needs_input_grad
         flat_gradient = torch.empty_like(network.flat) if needs_flat else None
@@ -188,12 +194,12 @@ class _MlpFunction(torch.autograd.Function):
 
 
 def _stacked_outputs(passes: Sequence[Sequence[LayerPass]]) -> Tensor:
-    """Return the outputs of all members, (N, R, out)."""
+    """Return the outputs of the last layers of all members, (N, R, out)."""
     return torch.stack([member_passes[-1].output for member_passes in passes])
 
 
 def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[LayerPass]:
-    """Evaluate one network at rows (R, in) and return the pass through each layer."""
+    """Evaluate one network at rows (R, in); return inputs and outputs of each layer."""
     passes = []
     for layer in layers:
         passes.append(layer_forward(rows, layer, relu=layer is not layers[-1]))
@@ -202,12 +208,15 @@ def _forward(rows: Tensor, layers: Sequence[Layer]) -> list[LayerPass]:
 
 
 def layer_forward(rows: Tensor, layer: Layer, *, relu: bool) -> LayerPass:
-    """Evaluate one layer of one network, without gradient.
+    """Evaluate one layer of one network, without autograd.
 
     Args:
-        rows: (R, in).
-        layer: Its parameters.
+        rows: Input rows (R, in).
+        layer: Parameters of the layer.
         relu: Whether a ReLU follows.
+
+    Returns:
+        Inputs and outputs of the layer.
     """
     if layer.gain is None:
         return LayerPass(rows, None, affine(rows, layer.weight, layer.bias, relu=relu))
@@ -228,15 +237,16 @@ def _backward(
     """Propagate a gradient back through one network.
 
     Args:
-        gradient: By the output, (R, out).
+        gradient: Gradient by the output of the network, (R, out).
         layers: Parameters of the network.
-        passes: Passes of the forward evaluation, one per layer.
-        into: Where the gradients by the parameters are written; None: nowhere.
+        passes: Inputs and outputs of each layer, from the forward evaluation.
+        into: Tensors into which the gradients by the parameters are written; None: these gradients
+            are not computed.
         needs_rows: Whether the gradient by the input rows is needed.
 
     Returns:
-        The gradient by the input rows (R, in); without `needs_rows` that by the first layer's
-        output.
+        Gradient by the input rows, (R, in). Without `needs_rows` it is the gradient by the output
+        of the first layer before norm and ReLU.
     """
     for depth in reversed(range(len(layers))):
         layer = layers[depth]
@@ -263,13 +273,14 @@ def _norm_backward(
     """Propagate a gradient back through a layer norm.
 
     Args:
-        gradient: By the output of the norm, (R, out).
-        layer: Whose gain and shift the norm has.
-        norm: Norm of the forward evaluation, see `LayerPass`.
-        into: Where the gradients by gain and shift are written; None: nowhere.
+        gradient: Gradient by the output of the norm, (R, out).
+        layer: Parameters of the layer, with gain and shift of the norm.
+        norm: Input and statistics of the norm in the forward evaluation, see `LayerPass`.
+        into: Layer into which the gradients by gain and shift are written; None: these gradients
+            are not computed.
 
     Returns:
-        The gradient by the input of the norm, (R, out).
+        Gradient by the input of the norm, (R, out).
     """
     before, mean, deviation = norm
     needs_parameters = into is not None

@@ -1,7 +1,7 @@
 """Adam by torch's fused operator, without the class `torch.optim.Adam`.
 
-The class computes the same, but imports torch's compiler, which this package does not use: two to
-four seconds at every start of a process. A learner that crashed must restart quickly.
+The class computes the same. But it imports torch's compiler, which this package does not use, and
+that takes two to four seconds at every start of a process. A crashed learner must restart quickly.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ EPSILON = 1e-8
 
 
 class Adam:
-    """Fused Adam, bit-equal to `torch.optim.Adam(groups, fused=True)`.
+    """Fused Adam, bit-equal to `torch.optim.Adam(groups, fused=True)` with default options.
 
     Args:
-        groups: Pairs of parameters and their learning rate.
+        groups: Pairs of several parameters and the learning rate of these parameters.
     """
 
     def __init__(self, groups: Iterable[tuple[Iterable[Tensor], float]]) -> None:
@@ -44,8 +44,8 @@ class Adam:
         """Make one descent step, in place.
 
         Args:
-            gradients: One per parameter, in the order of the groups; a parameter whose gradient is
-                None keeps its value.
+            gradients: One gradient per parameter, in the order of the groups. A parameter whose
+                gradient is None keeps its value and its step count.
         """
         remaining = iter(gradients)
         for parameters, rate in self._groups:
@@ -75,18 +75,25 @@ class Adam:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return step count and moments of each parameter, by its position in the groups."""
+        """Return "step", "mean" and "square" of each parameter, by its position in the groups.
+
+        These are the number of steps made and the running means of the gradient and of its square.
+        The tensors are those of the optimiser, not copies.
+        """
         return {
             str(position): {"step": step, "mean": mean, "square": square}
             for position, (step, mean, square) in enumerate(self._state.values())
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Copy what `state_dict` returned.
+        """Copy what `state_dict` of an optimiser with the same parameters returned.
+
+        Args:
+            state: Result of `state_dict`.
 
         Raises:
             KeyError: The state has fewer parameters.
-            RuntimeError: a shape differs.
+            RuntimeError: A shape differs.
         """
         with torch.no_grad():
             for position, (step, mean, square) in enumerate(self._state.values()):

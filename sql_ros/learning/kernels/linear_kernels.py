@@ -1,8 +1,8 @@
-"""Rows times weights plus bias, by oneDNN where that is faster than torch's own choice.
+"""Rows times weights plus bias, by oneDNN where oneDNN is faster than torch's own choice.
 
-For float32 torch takes MKL, which does not use AVX-512 on AMD. There oneDNN is faster for large
-products. Without AVX-512 it is slower at the shipped sizes and no faster at batch 256
-(`tests/learning/kernels/time_fast_paths.py`), and is not used.
+For float32, torch takes MKL, which does not use AVX-512 on processors of AMD. There oneDNN is
+faster for large products. On a processor without AVX-512 oneDNN is slower at the shipped sizes and
+no faster at batch 256 (`tests/learning/kernels/time_fast_paths.py`), so it is not used.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sql_ros.learning.kernels.torch_private import has_avx512, multiplies_bfloat16, onednn_linear
 
-ONEDNN_MULTIPLICATIONS = 1 << 21  # of one product, from which on oneDNN is faster
-BFLOAT16_MULTIPLICATIONS = 1 << 25  # of one product, from which on bfloat16 is faster
+ONEDNN_MULTIPLICATIONS = 1 << 21  # of one product; with as many or more oneDNN is faster
+BFLOAT16_MULTIPLICATIONS = 1 << 25  # of one product; with as many or more bfloat16 is faster
 
 _HAS_FAST_ONEDNN = onednn_linear is not None and has_avx512()
 
@@ -21,16 +21,16 @@ _HAS_FAST_ONEDNN = onednn_linear is not None and has_avx512()
 def affine(
     rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False
 ) -> Tensor:
-    """Multiply rows by a weight matrix, add a bias and apply a ReLU, without gradient.
+    """Multiply rows by a weight matrix, add a bias and apply a ReLU, without autograd.
 
     Args:
-        rows: (R, in).
-        weight: (in, out).
-        bias: (out,); None adds nothing.
+        rows: Input rows (R, in).
+        weight: Weight matrix (in, out).
+        bias: Bias (out,); None: no bias is added.
         relu: Whether negative results become 0.
 
     Returns:
-        (R, out).
+        Output rows (R, out).
     """
     if onednn_linear is not None and uses_onednn(rows.shape[0], weight):
         product: Tensor = onednn_linear(rows, weight.t(), bias, "relu" if relu else "none", [], "")
@@ -40,7 +40,7 @@ def affine(
 
 
 def uses_onednn(rows: int, weight: Tensor) -> bool:
-    """Return whether the product of so many rows and this matrix (in, out) is faster by oneDNN."""
+    """Return whether `affine` uses oneDNN for a number of rows and a weight matrix (in, out)."""
     inputs, outputs = weight.shape
     return (
         _HAS_FAST_ONEDNN
@@ -51,16 +51,16 @@ def uses_onednn(rows: int, weight: Tensor) -> bool:
 
 
 def fastest_precision(rows: int, width: int, device: torch.device) -> torch.dtype:
-    """Return the faster precision for products of (R, H) and (H, H) on a device.
+    """Return the faster precision for products of matrices (R, H) and (H, H) on a device.
 
     Args:
-        rows: R.
-        width: H.
-        device: Where the product is computed.
+        rows: Number of rows, R.
+        width: Width of a layer, H.
+        device: Device on which the product is computed.
 
     Returns:
-        torch.bfloat16 where the product is large and the processor has instructions for it,
-        otherwise torch.float32.
+        torch.bfloat16 if the product is large, the device is a CPU and the processor has
+        instructions for bfloat16 products; otherwise torch.float32.
     """
     is_large = rows * width * width >= BFLOAT16_MULTIPLICATIONS
     if device.type == "cpu" and is_large and multiplies_bfloat16():

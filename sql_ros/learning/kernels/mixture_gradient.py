@@ -2,7 +2,7 @@
 
 Autograd over the plain formulas of `learning/mixture.py` computes the same with more operators.
 The order of the dimensions is chosen so that sums over Gaussians and over components of the action
-are sums of rows. Letters as in `learning/__init__.py`; O is the size of the network's output.
+are sums of rows. Letters: `sql_ros.learning`. O is the size of the network's output.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Fields = tuple[Tensor, Tensor, Tensor, Tensor]
 def log_density_with_backward(
     fields: Fields, latent: Tensor
 ) -> tuple[Tensor, Callable[[Tensor], Fields]]:
-    """Evaluate the log density of the actions squash(u) under a mixture.
+    """Evaluate the log density of the actions squash(u) under a mixture, and return its derivative.
 
     Args:
         fields: Fields of the mixture.
-        latent: u, (B, K, A).
+        latent: Latents u, (B, K, A).
 
     Returns:
-        The log density (B, K), and a function from the gradient by it (B, K) to the gradients by
-        the four fields.
+        The log density of each action (B, K), and its backward function: from the gradient of a
+        loss by the log density (B, K) to the gradients of this loss by the four fields.
     """
     log_weight, mean, log_scale, shear = fields
     y = torch.bmm(shear, latent.transpose(1, 2))  # (B, A, K)
@@ -45,8 +45,8 @@ def log_density_with_backward(
     coefficients = torch.cat([precision, precision_mean], dim=-1)  # (B, C, 2 A)
     log_joint = torch.baddbmm(constant.unsqueeze(-1), coefficients, powers)  # (B, C, K)
     log_share = torch.log_softmax(log_joint, dim=1)  # of each Gaussian in the sum, (B, C, K)
-    # log_joint - log_share is the log of the sum for every Gaussian; averaged by share, because
-    # for a Gaussian far away it is a difference of large numbers
+    # log_joint - log_share is the log of the sum, whichever the Gaussian. It is averaged over the
+    # Gaussians by their share, because for a Gaussian far away it is a difference of large numbers
     log_sum = log_joint.sub_(log_share)
     share = log_share.exp_()
     log_sum = log_sum.mul_(share).sum(1)  # (B, K)
@@ -57,7 +57,7 @@ def log_density_with_backward(
 
     @torch.no_grad()
     def backward(gradient: Tensor) -> Fields:
-        """Return the gradients by the fields from that by the log density (B, K)."""
+        """Return the gradients by the fields, given the gradient by the log density (B, K)."""
         by_joint = share * gradient.unsqueeze(1)  # (B, C, K)
         by_weight = by_joint.sum(-1)  # (B, C)
         mass = by_weight.unsqueeze(-1)  # (B, C, 1)
@@ -81,17 +81,19 @@ def log_density_with_backward(
 def parameters_with_backward(
     head: Tensor, sizes: Sequence[int], identity: Tensor, placement: Tensor, widest: float
 ) -> tuple[Fields, Callable[[Fields], Tensor]]:
-    """Compute the fields of a mixture from the output of its network.
+    """Compute the fields of a mixture from the output of its network, and return the derivative.
 
     Args:
         head: Output of the network, (B, O).
-        sizes: Sizes of its parts: logits, means, log scales, entries of R below the diagonal.
-        identity: (A, A).
-        placement: See `learning.mixture.placement_below_diagonal`, (A (A - 1) / 2, A A).
+        sizes: Sizes of the parts of `head`: logits, means, log scales, entries of R below the
+            diagonal.
+        identity: Identity matrix (A, A).
+        placement: Result of `learning.mixture.placement_below_diagonal`, (A (A - 1) / 2, A A).
         widest: Bound of the absolute log scale.
 
     Returns:
-        The fields, and a function from the gradients by them to the gradient by `head` (B, O).
+        The fields, and their backward function: from the gradients of a loss by the fields to the
+        gradient of this loss by `head` (B, O).
     """
     logit, mean, log_scale, below = torch.split(head, list(sizes), dim=-1)
     shape = (len(head), sizes[0], identity.shape[0])
@@ -101,7 +103,7 @@ def parameters_with_backward(
 
     @torch.no_grad()
     def backward(gradients: Fields) -> Tensor:
-        """Return the gradient by `head` (B, O) from those by the fields."""
+        """Return the gradient by `head` (B, O), given the gradients by the fields."""
         by_weight, by_mean, by_scale, by_shear = gradients
         parts = [
             by_weight - log_weight.exp() * by_weight.sum(-1, keepdim=True),

@@ -9,20 +9,20 @@ from sql_ros.learning.kernels.flat_mlp import layer_forward
 from sql_ros.learning.kernels.linear_kernels import affine
 from sql_ros.learning.networks import TwinQ
 
-PARTIAL_SUMS = 16
+PARTIAL_SUMS = 16  # P in shape comments
 
 
 class TargetQEvaluator:
-    """Q-networks evaluated member by member, without gradient.
+    """Q-networks ("members") evaluated one after the other, without autograd.
 
-    In bfloat16 the products of hidden layers take less than half the time. It has 8 significant
-    bits: an output of -10 would be rounded to steps of 0.06, more than a temperature. The product
-    of the last layer is therefore split into `PARTIAL_SUMS` sums over neighbouring units, whose
-    own rounding is small, and these are added in float32.
+    In bfloat16 the products of hidden layers take less than half the time. But bfloat16 has 8
+    significant bits: an output near -10 would be rounded to steps of 0.06, more than a temperature.
+    The product of the last layer is therefore split into `PARTIAL_SUMS` sums over neighbouring
+    units, whose own rounding is small. These sums are added in float32.
 
     Args:
-        source: The networks to evaluate. In bfloat16 the evaluator has a copy of their weights, see
-            `copy_weights`.
+        source: The networks to evaluate. In float32 the evaluator reads their weights themselves,
+            in bfloat16 a copy, which `copy_weights` renews.
         precision: Precision of the products, torch.float32 or torch.bfloat16.
     """
 
@@ -41,7 +41,10 @@ class TargetQEvaluator:
 
     @torch.no_grad()
     def copy_weights(self) -> None:
-        """Copy the present weights of the source; call it after each change of the source."""
+        """Copy the present weights of the source. Call it after each change of the source.
+
+        In float32 it does nothing.
+        """
         if self._precision == torch.float32:
             return  # the evaluator reads the source's own weights
         self._flat.copy_(self._source.mlp.flat)
@@ -53,11 +56,11 @@ class TargetQEvaluator:
         """Evaluate all members at the same actions and return the smallest Q.
 
         Args:
-            observation: (B, S).
-            action: (B, K, A).
+            observation: Observations (B, S).
+            action: Actions (B, K, A).
 
         Returns:
-            (B, K), float32.
+            Smallest Q at each action, (B, K), float32.
         """
         rows = self._rows(observation, action)
         smallest = self._evaluate_member(0, rows)
@@ -70,11 +73,11 @@ class TargetQEvaluator:
         """Evaluate each member at actions of its own.
 
         Args:
-            observation: (B, S).
+            observation: Observations (B, S).
             action: K actions for each of N members, (B, N, K, A).
 
         Returns:
-            (B, N, K), float32.
+            Q of each member at its own actions, (B, N, K), float32.
         """
         q = [
             self._evaluate_member(index, self._rows(observation, share)).view(share.shape[:-1])

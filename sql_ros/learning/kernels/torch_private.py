@@ -1,7 +1,7 @@
-"""The private operators and tests of torch that the fast paths use, in one place.
+"""The private operators of torch, and its private tests of the processor, that the fast paths use.
 
 None of them is part of torch's public interface, so a new version may move or remove them. They
-were tested with torch 2.13.0. Public torch has no equivalent for the reason named beside each.
+were tested with torch 2.13.0.
 
 ==================================  ================================================================
 name here                           why the public interface does not do
@@ -38,7 +38,7 @@ layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
 def has_avx512() -> bool:
-    """Return whether this processor has AVX-512, and its host does not hide it."""
+    """Return whether this processor offers AVX-512; a virtual machine may hide it."""
     return bool(torch.cpu._is_avx512_supported())
 
 
