@@ -26,11 +26,12 @@ class Diagnosis:
     """One line of the doctor.
 
     Attributes:
-        works: The part works.
+        works: Whether the part works.
         what: Name of the part.
         seen: What was found.
-        advice: What to do if it does not work.
-        needed: Without it the machine cannot do what the doctor was asked about.
+        advice: What to do if the part does not work; empty: nothing is printed.
+        needed: Whether the machine cannot do without the part what the doctor was asked about. A
+            needed part that does not work is marked FAIL, another one note.
     """
 
     works: bool
@@ -41,13 +42,13 @@ class Diagnosis:
 
 
 def examine(*, robot: bool = False) -> int:
-    """Print every diagnosis.
+    """Run every check and print its diagnosis, then a closing line.
 
     Args:
-        robot: Judge a robot's PC instead of a machine that trains in simulation.
+        robot: Judge a robot's PC; False: a machine that trains in simulation.
 
     Returns:
-        0 if every needed part works, otherwise 1.
+        Exit code: 0 if every needed part works, otherwise 1.
     """
     broken = False
     for check in _checks(robot):
@@ -68,7 +69,11 @@ def examine(*, robot: bool = False) -> int:
 
 
 def _checks(robot: bool) -> list[Callable[[], Diagnosis]]:
-    """Return the checks in the order in which they are printed."""
+    """Return the checks in the order in which they are run and printed.
+
+    Args:
+        robot: For a robot's PC; False: for a machine that trains in simulation.
+    """
     required = (*ACTING, *(() if robot else LEARNING), *SHOWING)
     packages = [partial(_package, *each) for each in required]
     common: list[Callable[[], Diagnosis]] = [
@@ -103,12 +108,12 @@ SHOWING = (
 
 
 def _package(name: str, advice: str, needed: bool) -> Diagnosis:
-    """Import a package.
+    """Check that a package can be imported; the diagnosis shows its version.
 
     Args:
-        name: Of the package.
-        advice: What to do if it is missing.
-        needed: Without it the machine cannot do what the doctor was asked about.
+        name: Name of the package, for import and distribution.
+        advice: What to do if the package is missing.
+        needed: Whether the machine cannot do without the package what the doctor was asked about.
     """
     try:
         module = importlib.import_module(name)
@@ -133,7 +138,7 @@ def _python() -> Diagnosis:
 
 
 def _cores() -> Diagnosis:
-    """Count the processor cores that this process may use."""
+    """Check that this process may use at least two processor cores."""
     count = len(os.sched_getaffinity(0))
     return Diagnosis(
         count >= 2,
@@ -145,8 +150,10 @@ def _cores() -> Diagnosis:
 
 
 def _home() -> Diagnosis:
-    """Look for a writable folder for log files; without one, give Matplotlib a temporary cache
-    folder.
+    """Check that log files have a writable folder.
+
+    If there is none, ROS_LOG_DIR is set to another folder where possible, and MPLCONFIGDIR to a
+    temporary folder if it is not set.
     """
     from sql_ros.nodes.log_folder import choose_log_folder
 
@@ -160,8 +167,10 @@ def _home() -> Diagnosis:
 
 
 def _shared_memory() -> Diagnosis:
-    """Check that /dev/shm can be written to; DDS uses it where it can, while the nodes of the stack
-    use UDP.
+    """Check that /dev/shm can be written to.
+
+    DDS uses shared memory where it can. The nodes of the stack use UDP, so that the part is not
+    needed.
     """
     if os.access("/dev/shm", os.W_OK):
         return Diagnosis(True, "shared memory", "/dev/shm can be written to")
@@ -173,7 +182,7 @@ def _shared_memory() -> Diagnosis:
 
 
 def _share() -> Diagnosis:
-    """Look for the data files of the package."""
+    """Check that the data files of the package are found."""
     from sql_ros.common.data_files import share_folder
 
     try:
@@ -183,7 +192,7 @@ def _share() -> Diagnosis:
 
 
 def _policy() -> Diagnosis:
-    """Load a shipped policy with the installed ONNX Runtime."""
+    """Check that the installed ONNX Runtime loads the shipped policy `POLICY`."""
     try:
         from sql_ros.common.data_files import share_folder
         from sql_ros.policy.runtime import Policy
@@ -200,7 +209,9 @@ def _policy() -> Diagnosis:
 
 
 def _ros() -> Diagnosis:
-    """Import rclpy and its messages, and name the ROS distribution."""
+    """Check that rclpy and its messages can be imported; the diagnosis names the ROS
+    distribution.
+    """
     advice = (
         "source a ROS 2 workspace (source /opt/ros/jazzy/setup.bash), or take the wheels: pip"
         " install '.[ros]'"
@@ -224,7 +235,7 @@ def _ros() -> Diagnosis:
 
 
 def _middleware() -> Diagnosis:
-    """Name the ROS middleware."""
+    """Check that rclpy has a middleware; the diagnosis names it."""
     try:
         from rclpy.utilities import get_rmw_implementation_identifier
 
@@ -234,7 +245,9 @@ def _middleware() -> Diagnosis:
 
 
 def _discovery() -> Diagnosis:
-    """Let two processes discover each other, as the nodes of a stack do."""
+    """Check that two processes discover each other, as the nodes of a stack must. Takes
+    up to 30 s.
+    """
     met, error = check_discovery()
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
     if error:
@@ -256,7 +269,7 @@ def _discovery() -> Diagnosis:
 
 
 def _controller_messages() -> Diagnosis:
-    """Import the messages of the controller manager."""
+    """Check that the messages of the controller manager can be imported."""
     what = "controller_manager_msgs"
     advice = "without it the subscribers of the command topic are checked"
     try:
@@ -273,7 +286,9 @@ def _controller_messages() -> Diagnosis:
 
 
 def _network() -> Diagnosis:
-    """List the publishers of joint states on the network; a driver need not run yet."""
+    """List the publishers of joint states on the network. No publisher is a note, since a driver
+    need not run yet.
+    """
     states, nodes, error = list_publishers()
     if error:
         return Diagnosis(
@@ -301,7 +316,7 @@ def _network() -> Diagnosis:
 
 
 def _ros2_command() -> Diagnosis:
-    """Look for the command `ros2`."""
+    """Check that the command `ros2` is on the path."""
     path = shutil.which("ros2")
     return Diagnosis(
         path is not None,
@@ -313,7 +328,9 @@ def _ros2_command() -> Diagnosis:
 
 
 def _rendering() -> Diagnosis:
-    """Render a picture in a child process, since a graphics driver may crash the process."""
+    """Check that MuJoCo renders a picture, in a child process, since a graphics driver may crash
+    it.
+    """
     load = "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>')"
     code = load + "; r = mujoco.Renderer(m, 8, 8); r.update_scene(mujoco.MjData(m)); r.render()"
     backend = os.environ.get("MUJOCO_GL", "default")
@@ -336,7 +353,7 @@ def _rendering() -> Diagnosis:
 
 
 def _priority() -> Diagnosis:
-    """Try to get a real-time priority."""
+    """Check that this process may take a real-time priority; the normal priority is restored."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -53,11 +53,11 @@ TIMEOUT_S = 30.0
 
 
 def check_discovery() -> tuple[bool, str]:
-    """Start two processes that listen to each other.
+    """Start two processes that publish to each other and wait until both have ended.
 
     Returns:
-        Whether both received messages; the last line of a process that could not run, empty if both
-        ran.
+        Whether both received messages, and the last line of output of a process that could not run.
+        The text is empty if both could run.
     """
     pairs = (("a", "b"), ("b", "a"))
     talkers = [_start(TALK, *names) for names in pairs]
@@ -70,12 +70,12 @@ def check_discovery() -> tuple[bool, str]:
 
 
 def list_publishers() -> tuple[dict[str, list[str]], list[str], str]:
-    """Listen to the network for three seconds.
+    """Listen to the network for three seconds, in a child process.
 
     Returns:
-        Names of the publishers by topic of joint states, names of all nodes, and the error text,
-        empty
-        if there was none.
+        Names of the publishing nodes by topic of joint states; names of all nodes; the last line of
+        output of a child process that failed. The text is empty and the others are valid if the
+        child process succeeded.
     """
     code, output = _finish(_start(LISTEN))
     if code:
@@ -85,14 +85,20 @@ def list_publishers() -> tuple[dict[str, list[str]], list[str], str]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that is not empty, or "no output"."""
+    """Return the last line that is not blank, or "no output" if there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no output"
 
 
 def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a Python process that runs some code with arguments; stdout and stderr go to
-    one pipe.
+    """Start a Python process that runs a piece of code; stdout and stderr go to one pipe.
+
+    Args:
+        code: Python code.
+        arguments: `sys.argv[1:]` of the process.
+
+    Returns:
+        The running process.
     """
     words = [*python_words(), "-c", code, *arguments]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -101,8 +107,12 @@ def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
 def _finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a process, and kill it after `TIMEOUT_S`.
 
+    Args:
+        process: Result of `_start`.
+
     Returns:
-        Exit code and output.
+        Exit code and output. After a kill the code is 1 and the output says that the process did
+        not end.
     """
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)

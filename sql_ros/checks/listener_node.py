@@ -14,14 +14,16 @@ SPIN_S = 0.05  # longest wait for one message, before a condition is tested agai
 
 
 class ListenerNode:
-    """A node for subscriptions and publishers; callbacks run while it spins.
+    """A node with which a check subscribes and publishes; callbacks run while one of the spin
+    methods runs.
 
     Args:
-        name: Of the node.
+        name: Name of the node.
         domain: ROS_DOMAIN_ID; None: that of the environment.
 
     Attributes:
-        node: Creates the entities.
+        node: The rclpy node, with which the check creates publishers, subscriptions, clients and
+            timers.
     """
 
     def __init__(self, name: str, domain: int | None = None) -> None:
@@ -34,18 +36,22 @@ class ListenerNode:
         self._thread: threading.Thread | None = None
 
     def spin_for(self, seconds: float) -> None:
-        """Run callbacks for a time [s]."""
+        """Run callbacks in the calling thread for a time.
+
+        Args:
+            seconds: Length of the time [s].
+        """
         self.spin_until(lambda: False, seconds)
 
     def spin_until(self, condition: Callable[[], object], timeout_s: float) -> bool:
-        """Run callbacks until a condition holds.
+        """Run callbacks in the calling thread until a condition holds or the time is over.
 
         Args:
-            condition: Tested before each wait for a message.
+            condition: Tested before each callback, and at least every `SPIN_S`.
             timeout_s: Longest time [s].
 
         Returns:
-            Whether the condition came to hold in time.
+            True as soon as the condition holds; False after the longest time.
         """
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -56,12 +62,14 @@ class ListenerNode:
         return True
 
     def spin_in_thread(self) -> None:
-        """Run callbacks in a thread of their own until `close`."""
+        """Start a thread that runs callbacks until `close`. Return at once."""
         self._thread = threading.Thread(target=self._spin, name=self.node.get_name())
         self._thread.start()
 
     def close(self) -> None:
-        """Destroy the node and end its thread, if it has one."""
+        """End the thread of `spin_in_thread`, if it was started, and destroy the node and its
+        context.
+        """
         self._is_closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -70,5 +78,6 @@ class ListenerNode:
         self._context.try_shutdown()
 
     def _spin(self) -> None:
+        """Run callbacks until `close`: the body of the thread."""
         while not self._is_closing.is_set():
             self._executor.spin_once(timeout_sec=SPIN_S)

@@ -12,7 +12,11 @@ from sql_ros.common.child_process import ending_with_this_process
 
 @contextlib.contextmanager
 def busy_processes(count: int) -> Iterator[None]:
-    """Run a number of processes that use a core each, until the context ends."""
+    """Run processes that never sleep, until the context ends.
+
+    Args:
+        count: Number of processes; each keeps one core busy.
+    """
     words = [sys.executable, "-c", "while True: pass"]
     started = [subprocess.Popen(words, preexec_fn=ending_with_this_process()) for _ in range(count)]
     try:

@@ -1,4 +1,4 @@
-"""The record of a measured latency of an arm that a check or a test plays."""
+"""The record of a measured latency, for an arm that a check or a test plays."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ def store_played_latency(
     state_delay_s: float | None = None,
     controller: str = "",
 ) -> None:
-    """Write the record that an identification of the arm would leave.
+    """Write the record that an identification of a played arm would leave.
 
-    Without a known latency the actor of a real arm must identify it before it moves.
+    The actor of a real arm without such a record would have to identify the arm's latency before
+    the arm moves.
 
     Args:
-        arm: The arm as it is commanded, see `measured_arm`.
-        folder: Folder of the records, `$XDG_STATE_HOME/sql_ros/measured`.
-        latency_s: From the stamp of a state to the motion that its command begins, less one
-            control period [s].
-        state_delay_s: The part of it that is the states' [s]; None: not measured.
-        controller: Controller through which every joint was identified; empty: none.
+        arm: Result of `measured_arm`: the robot file, the command mode and the topic of the arm.
+        folder: Folder of the records, `$XDG_STATE_HOME/sql_ros/measured`. Created if it does not
+            exist.
+        latency_s: Time from the stamp of a state to the motion that the state's command begins,
+            less one control period [s].
+        state_delay_s: Delay of the states, which is a part of `latency_s` [s]; None: not measured.
+        controller: Name of the controller through which every joint was identified; empty: none.
     """
     record = Measurement(
         arm.sha256, arm.mode, latency_s, MEASURED_AT, "by a double", controller, state_delay_s

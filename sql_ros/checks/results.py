@@ -77,10 +77,11 @@ class Record:
     links: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
-        """Reject a record that says neither a file nor a source.
+        """Check that the record has exactly one of `file` and `source`, and a command if it has no
+        file.
 
         Raises:
-            ConfigError: exactly one of the two is needed.
+            ConfigError: The record has both or neither, or has no file and no command.
         """
         if bool(self.file) == bool(self.source):
             raise ConfigError(f"record '{self.id}': expected either 'file' or 'source'")
@@ -91,11 +92,14 @@ class Record:
 def load_records(folder: Path) -> list[Record]:
     """Return the records of a folder, in the order of their file names.
 
+    The id of a record is its file name without the number before the first hyphen and without
+    .json.
+
     Args:
-        folder: docs/results/records.
+        folder: Folder docs/results/records.
 
     Raises:
-        ConfigError: a file is not JSON, or has unknown or missing keys.
+        ConfigError: A file is not JSON, has unknown or missing keys, or has no hyphen in its name.
     """
     records = []
     for path in sorted(folder.glob("*.json")):
@@ -108,13 +112,14 @@ def load_records(folder: Path) -> list[Record]:
 
 
 def render(results: Path) -> str:
-    """Return the text of the page.
+    """Return the Markdown text of the page; nothing is written.
 
     Args:
-        results: folder docs/results.
+        results: Folder docs/results.
 
     Raises:
-        ConfigError: a record is not valid, or names a value that its file does not have.
+        ConfigError: A record is not valid, or names a value that its file does not have.
+        OSError: A file that a record names cannot be read.
     """
     records = load_records(results / "records")
     parts = [INTRODUCTION]
@@ -128,7 +133,15 @@ def render(results: Path) -> str:
 
 
 def _section(record: Record, results: Path) -> str:
-    """Return the section of one record, ending with a newline."""
+    """Return the Markdown section of one record, ending with a newline.
+
+    Args:
+        record: The record.
+        results: Folder docs/results.
+
+    Raises:
+        ConfigError: The record names a value that its file does not have.
+    """
     content: dict[str, Any] = {}
     if record.file:
         content = json.loads((results / record.file).read_text())
@@ -149,7 +162,11 @@ def _section(record: Record, results: Path) -> str:
 
 
 def _versions(versions: dict[str, str]) -> str:
-    """Return the versions of package, Python and platform in one sentence."""
+    """Return a sentence with the versions of package, Python and platform.
+
+    Args:
+        versions: The entry "versions" of a command's JSON file.
+    """
     package, python, platform = (versions[name] for name in ("sql_ros", "python", "machine"))
     return f"sql_ros {package}, Python {python}, {platform}."
 
@@ -160,7 +177,12 @@ def _wrapped(text: str) -> str:
 
 
 def _values(record: Record, content: dict[str, Any]) -> list[str]:
-    """Return the lines of the table of single values."""
+    """Return the lines of the Markdown table of a record's single values.
+
+    Args:
+        record: The record.
+        content: JSON file of the record; empty if the record has none.
+    """
     rows = []
     for value in record.values:
         if record.file:
@@ -173,7 +195,13 @@ def _values(record: Record, content: dict[str, Any]) -> list[str]:
 
 
 def _table(record: Record, table: dict[str, Sequence[Any]], content: dict[str, Any]) -> list[str]:
-    """Return the lines of a record's table of rows and columns."""
+    """Return the lines of the Markdown table of a record's rows and columns.
+
+    Args:
+        record: The record.
+        table: Its field `table`.
+        content: JSON file of the record; empty if the record has none.
+    """
     columns = table["columns"]
     labels = [label for label, _, _ in columns] if record.file else columns
     rows = []
@@ -190,13 +218,16 @@ def _number(record: Record, content: dict[str, Any], cell: Any, row: str = "") -
     """Return the value that a cell names.
 
     Args:
-        record: the record, for the error.
-        content: the JSON file of the record.
-        cell: name of a figure, list of keys, or selection of checks; see `Record`.
-        row: text that replaces `{row}` in the cell.
+        record: The record, for the error text.
+        content: JSON file of the record.
+        cell: Name of a figure, list of keys, or selection of checks; see `Record`.
+        row: Text that replaces `{row}` in the cell.
+
+    Returns:
+        The value as it is in the file: a number, a text, or None for JSON's null.
 
     Raises:
-        ConfigError: the file has no such value.
+        ConfigError: The file has no such value.
     """
     cell = json.loads(json.dumps(cell).replace("{row}", row))
     try:
@@ -211,18 +242,26 @@ def _number(record: Record, content: dict[str, Any], cell: Any, row: str = "") -
 
 
 def _text(value: Any, form: str) -> str:
-    """Return a value by its format; a dash for JSON's null."""
+    """Return a value as text.
+
+    Args:
+        value: The value; None gives a dash.
+        form: Format for `str.format`, such as "{:.1f}".
+    """
     return "-" if value is None else form.format(value)
 
 
 def _reduced(checks: Sequence[dict[str, Any]], name: str, reduce: str, group: str = "") -> float:
-    """Return the largest value or the sum of some checks, in one group or in all.
+    """Return the largest value or the sum of the checks with a name, in one group or in all.
 
     Args:
-        checks: of the file of a verification, each with "group", "name" and "value".
-        name: of the quantity: the part of a check's name behind the situation and a colon.
+        checks: Checks of a verification's file, each with "group", "name" and "value".
+        name: Name of the quantity: the part of a check's name after the last ": ".
         reduce: "max" or "sum".
-        group: of the checks; "" stands for all groups.
+        group: Group of the checks; "": all groups.
+
+    Raises:
+        KeyError: No check has this name in the group, or `reduce` is something else.
     """
     found = [
         check["value"]
@@ -235,7 +274,12 @@ def _reduced(checks: Sequence[dict[str, Any]], name: str, reduce: str, group: st
 
 
 def _origin(record: Record) -> str:
-    """Return the line that says where the values come from, with links."""
+    """Return the sentence that says where the values come from, with links to JSON file and
+    reports.
+
+    Args:
+        record: The record.
+    """
     links = [f"[{label}](results/{path})" for label, path in record.links]
     if record.file:
         links.insert(0, f"[JSON](results/{record.file})")
@@ -244,7 +288,11 @@ def _origin(record: Record) -> str:
 
 
 def main() -> int:
-    """Write docs/results.md of the checkout. Return the exit code."""
+    """Write docs/results.md of the checkout.
+
+    Returns:
+        The exit code: 0, or 2 after an error, which is printed to stderr.
+    """
     root = share_folder()
     try:
         text = render(root / "docs" / "results")

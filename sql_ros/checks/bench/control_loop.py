@@ -33,7 +33,9 @@ class RealtimeRequest(NamedTuple):
 
 
 class NodeRunner(Protocol):
-    """Runs nodes and collects the actor's reports, as `node_processes.run_nodes` does."""
+    """Function that runs nodes and collects the actor's reports, such as
+    `node_processes.run_nodes`.
+    """
 
     def __call__(
         self,
@@ -43,7 +45,9 @@ class NodeRunner(Protocol):
         other_cpus: tuple[int, ...],
         watch: Watch = ...,
     ) -> tuple[list[ActorReport], dict[str, float]]:
-        """Return the reports and the CPU times; see `node_processes.run_nodes`."""
+        """Run the nodes for a time and return the actor's reports and CPU times, as
+        `node_processes.run_nodes` does.
+        """
 
 
 MOST_UPDATES_PER_S = 400.0  # more than two cores can make, so that the learner never waits
@@ -58,22 +62,28 @@ def measure_actor(
     run: NodeRunner,
     show: Callable[[str], None],
 ) -> dict[str, float]:
-    """Measure the control loop in real time at several rates, alone and beside a learner.
+    """Measure the control loop in real time at several rates, beside a learner and alone.
 
-    For comparison, a thread that only wakes up is measured at each rate.
+    Starts the nodes anew for each measurement. For comparison, a thread that does nothing but wake
+    up is measured at each rate (`wake_up`).
 
     Args:
         task: Name of a file in config/tasks/, or a path.
-        rates_hz: Control rates; states come at the same rate [Hz].
+        rates_hz: Control rates, at least one; states come at the same rate [Hz].
         seconds: Length of each measurement [s]; at most 60, for which the actor keeps its values.
         seed: Seed of actor, learner and policy.
         realtime: Real-time properties that are requested from Linux.
-        run: Runs the nodes.
-        show: Called with a line of text per measurement.
+        run: Starts the nodes and collects the actor's reports.
+        show: Called with a line of text after each measurement; `header` has the header of these
+            lines.
 
     Returns:
-        Figures by name: jitter, latency and inference [us], share of missed deadlines, CPU time per
-        second. Names end in the rate and, without a learner, in `_alone`.
+        Figures by name. A name is a figure of `_figures` and the rate, such as `latency_p99_us_20`;
+        `_alone` follows where no learner trained. `machine_<figure>_<rate>` is from `wake_up`.
+        `inference_p99_us` repeats the figure of the highest rate, beside a learner [us].
+
+    Raises:
+        ConfigError: The task is not valid, a node ended, or the actor made too few reports.
     """
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +109,7 @@ def measure_actor(
 
 
 def header() -> str:
-    """Return the header of the lines that `measure_actor` shows."""
+    """Return the header line above the lines that `measure_actor` shows."""
     columns = (
         f"{'jitter p50/p99/p99.9/max us':>30s} {'state to command p50/p99 us':>28s}"
         f" {'inference p99':>14s} {'missed':>9s}"
@@ -111,13 +121,13 @@ def header() -> str:
 
 
 def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, float | str]) -> str:
-    """Return the line of a measurement.
+    """Return the line of text about one measurement.
 
     Args:
         rate: Control rate [Hz].
-        learns: A learner trained meanwhile.
+        learns: Whether a learner trained meanwhile.
         new: Figures of the measurement.
-        last: Last report of the actor.
+        last: Last report of the actor; says what Linux granted.
     """
     latency = "/".join(f"{new[f'latency_{q}_us']:.0f}" for q in ("p50", "p99"))
     cpu = "/".join(
@@ -133,7 +143,12 @@ def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, floa
 
 
 def _machine_line(rate: float, machine: dict[str, float]) -> str:
-    """Return the line of the thread that only wakes up."""
+    """Return the line of text about the thread that does nothing but wake up.
+
+    Args:
+        rate: Wake-ups per second [Hz].
+        machine: Figures of `wake_up`.
+    """
     return (
         f"{rate:5g} {'-':>8s} {_jitter(machine):>30s} {'a thread that only wakes up':>28s} {'':14s}"
         f" {_missed(machine):>9s}"
@@ -141,24 +156,33 @@ def _machine_line(rate: float, machine: dict[str, float]) -> str:
 
 
 def _jitter(figures: dict[str, float]) -> str:
-    """Return the quantiles of the jitter [us], separated by slashes."""
+    """Return the quantiles of the jitter as text [us], separated by slashes in the order of
+    `QUANTILES`.
+    """
     return "/".join(f"{figures[f'jitter_{q}_us']:.0f}" for q in QUANTILES)
 
 
 def _missed(figures: dict[str, float]) -> str:
-    """Return the share of missed deadlines in percent."""
+    """Return the share of missed deadlines as text in percent."""
     return f"{100 * figures['missed_fraction']:.3f} %"
 
 
 def _figures(
     values: list[dict[str, float | str]], cpu: dict[str, float], rate: float
 ) -> dict[str, float]:
-    """Return the figures of a measurement, from the first to the last report of the actor.
+    """Return the figures of one measurement.
 
     Args:
-        values: Reports of the actor.
-        cpu: CPU time by executable [s].
-        rate: Control rate [Hz].
+        values: Reports of the actor in order, at least two. Counters are compared between the first
+            and the last; quantiles are of the last.
+        cpu: CPU time between these two reports by executable, and by "stolen" [s].
+        rate: Control rate [Hz]; unused.
+
+    Returns:
+        `jitter_<quantile>_us` and `latency_<quantile>_us` for each name in `QUANTILES`,
+        `inference_p50_us`, `inference_p99_us` [us]; `missed_fraction`: missed deadlines per control
+        step; `holds`: held steps; `steps_per_s` [1/s]; `swaps`: policies that were replaced;
+        `cpu_<name>`: CPU time per second.
     """
     first, last = (
         {key: float(value) for key, value in report.items() if not isinstance(value, str)}
@@ -184,17 +208,17 @@ def _figures(
 def node_settings(
     rate_hz: float, policy: str, seed: int, realtime: RealtimeRequest, learns: bool
 ) -> dict[str, NodeSettings]:
-    """Return the ROS arguments of actor, simulated arm and, if there is one, learner.
+    """Return the parameters and remappings of actor, simulated arm and, if wanted, learner.
 
     Args:
         rate_hz: Rate of the states [Hz].
         policy: Path of the ONNX file that the actor starts with.
         seed: Seed of actor and learner.
-        realtime: What is requested from Linux.
+        realtime: Real-time properties that are requested from Linux.
         learns: Add a learner that trains without pause and publishes a policy every second.
 
     Returns:
-        Settings by executable.
+        Settings by executable: "sim_bridge", "actor" and, with `learns`, "learner".
     """
     scheduling = {
         "realtime_priority": realtime.priority,
@@ -221,14 +245,18 @@ def node_settings(
 
 
 def task_at(task: str, rate: float, folder: Path) -> str:
-    """Write the task with another control rate, and return the path of its file.
+    """Write a copy of the task file with another control rate, and return the path of the copy.
 
-    Where a physics step is longer than the control period, the scene gets shorter physics steps.
+    Where the physics step of the scene is longer than the control period, a copy of the scene is
+    written with the control period as its step.
 
     Args:
         task: Name of a file in config/tasks/, or a path.
         rate: Control rate [Hz].
-        folder: For the files.
+        folder: Existing folder for the written files.
+
+    Raises:
+        ConfigError: The task file does not exist or is no YAML.
     """
     import mujoco
 
@@ -246,7 +274,14 @@ def task_at(task: str, rate: float, folder: Path) -> str:
 
 
 def untrained_policy(task: str, folder: Path, seed: int) -> str:
-    """Export an untrained policy of the shipped size, and return the path of the file."""
+    """Export a policy with random weights at the default network sizes, and return the path of the
+    file.
+
+    Args:
+        task: Name of a file in config/tasks/, or a path.
+        folder: Existing folder for the file, which is named after the task.
+        seed: Seed of the weights.
+    """
     from sql_ros.learning.algorithm import AlgorithmConfig
     from sql_ros.learning.export import export_policy
     from sql_ros.learning.learner import Learner

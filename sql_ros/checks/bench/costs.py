@@ -1,4 +1,7 @@
-"""Costs beside an update: drawing a batch, adding a transition, and memory."""
+"""Costs beside the gradient computation of an update: drawing a batch, adding a transition, memory.
+
+`python -m sql_ros.checks.bench.costs REQUEST` is the child process of `peak_update_bytes`.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,10 @@ class BufferCosts:
     """Costs of a full replay buffer.
 
     Attributes:
-        sample_seconds: Time to draw a batch [s].
-        add_seconds: Time to add a transition [s].
-        nbytes: Memory [bytes].
+        sample_seconds: Time to draw one batch [s], median of the measurements.
+        add_seconds: Time to add one transition, which replaces the oldest [s], median of the
+            measurements.
+        nbytes: Memory of the buffer's arrays [bytes].
     """
 
     sample_seconds: float
@@ -48,15 +52,19 @@ def buffer_costs(
     repeats: int = 7,
     seed: int = 0,
 ) -> BufferCosts:
-    """Measure a full replay buffer; times are medians.
+    """Fill a replay buffer with copies of one random transition and measure it.
 
     Args:
-        batch: Transitions per batch.
-        observation_size: S.
-        action_size: A.
+        batch: Transitions per drawn batch.
+        observation_size: Numbers in an observation, S.
+        action_size: Numbers in an action, A.
         capacity: Transitions in the buffer.
-        repeats: Measurements behind each median.
-        seed: Seed of the transitions.
+        repeats: Measurements behind each median. One measurement is the mean of 200 draws or of
+            2000 additions.
+        seed: Seed of the transition and of the draws.
+
+    Returns:
+        Median times and the memory.
     """
     replay = ReplayBuffer(capacity, observation_size, action_size)
     rng = np.random.default_rng(seed)
@@ -85,12 +93,14 @@ def buffer_costs(
 
 
 def _median_seconds(call: Callable[[], Any], calls: int, repeats: int) -> float:
-    """Return the median time of a call [s].
+    """Return the time of one call [s]: the median over the measurements of the mean over their
+    calls.
 
     Args:
-        call: The call.
-        calls: Calls per measurement.
-        repeats: Measurements; one more warms up and is not counted.
+        call: Function to time.
+        calls: Calls per measurement, at least 1.
+        repeats: Measurements, at least 1. One more measurement comes first to warm up and is not
+            counted.
     """
     samples = []
     for _ in range(repeats + 1):  # the first one warms up
@@ -107,21 +117,23 @@ def peak_update_bytes(
     """Measure by how much the first updates of a learner raise the peak of the resident memory
     [bytes].
 
-    The optimiser state is included. A child process measures it, after a tiny learner has loaded
-    every
-    library there. `ru_maxrss` cannot be used, since a child inherits its parent's.
+    The state of the optimisers, which the first update allocates, is included. The replay buffer is
+    not. The measurement runs in a new child process, because `ru_maxrss` of a child begins at its
+    parent's value. In the child, a tiny learner makes one update first, so that every library is
+    loaded before the measurement.
 
     Args:
-        problem: Sizes.
-        settings: Fields of `AlgorithmConfig` that replace the defaults.
-        threads: Of torch.
-        updates: Number of updates.
+        problem: Sizes of the update.
+        settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes.
+        threads: Threads of torch in the child process.
+        updates: Number of updates to make.
 
     Returns:
-        The increase; None where /proc does not give it.
+        Peak after the updates less the memory before them. None where /proc/self/status has no
+        VmRSS or VmHWM.
 
     Raises:
-        ConfigError: The child process failed.
+        ConfigError: The child process failed; the text holds its stderr.
     """
     request = {
         "problem": dataclasses.asdict(problem),
@@ -141,8 +153,13 @@ def peak_update_bytes(
 
 
 def _status_bytes(key: str) -> int | None:
-    """Return an entry of /proc/self/status [bytes]: VmRSS, or VmHWM, its peak; None where there is
-    none.
+    """Read a memory size of this process from /proc/self/status.
+
+    Args:
+        key: "VmRSS" for the resident memory now, "VmHWM" for its peak.
+
+    Returns:
+        The size [bytes]. None if the file or the entry does not exist.
     """
     path = Path("/proc/self/status")
     lines = path.read_text().splitlines() if path.exists() else []
@@ -152,8 +169,18 @@ def _status_bytes(key: str) -> int | None:
 def _peak_of_this_process(
     problem: Problem, settings: Mapping[str, Any], updates: int
 ) -> int | None:
-    """Return the increase of the peak by updates in this process [bytes]; see
-    `peak_update_bytes`.
+    """Measure in this process what `peak_update_bytes` returns.
+
+    Restarts the kernel's peak counter of the process before the updates, where /proc permits it.
+
+    Args:
+        problem: Sizes of the update.
+        settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes.
+        updates: Number of updates to make.
+
+    Returns:
+        Peak after the updates less the memory before them [bytes]. None where /proc does not give
+        both.
     """
     tiny = dataclasses.replace(problem, width=8, batch=16, transitions=100)
     tiny.learner({**settings, "hidden_sizes": (8, 8), "batch_size": 16}).step(
@@ -172,8 +199,8 @@ def _peak_of_this_process(
 
 
 def _main() -> None:
-    """Answer `peak_update_bytes`: read the request from the command line, print the increase as
-    JSON.
+    """Run the child process of `peak_update_bytes`: read its request, a JSON object, from the
+    command line and print the increase [bytes] or null as JSON.
     """
     import torch
 

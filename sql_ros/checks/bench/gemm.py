@@ -1,5 +1,5 @@
-"""The matrix products of an update: which they are, their floating-point operations, and the least
-time that this machine needs for them.
+"""The matrix products of an update: a list of them, their floating-point operations, and the
+shortest time in which this machine computes them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,14 @@ SLICE_S = 2e-3  # shortest measurement of one product
 
 
 class Operand(NamedTuple):
-    """A tensor as a kernel sees it, without its values."""
+    """Layout of a tensor that enters a product; the values are not kept.
+
+    Attributes:
+        shape: Sizes of the dimensions.
+        stride: Distance between neighbours in each dimension [elements]; 0 in an expanded
+            dimension.
+        dtype: Type of an element.
+    """
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -43,12 +50,14 @@ class Operand(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A matrix product that was executed; equal ones cost the same.
+    """A matrix product that was executed. Equal products (same operator, layouts, options) cost the
+    same.
 
     Attributes:
-        name: Of the operator, such as "aten::addmm".
-        arguments: Operands and plain numbers, in order.
-        options: Keyword arguments except results.
+        name: Name of the operator, such as "aten::addmm".
+        arguments: Positional arguments in order: an `Operand` for each tensor, a tuple for each
+            list, any other value itself.
+        options: Keyword arguments as pairs of name and value, without "out".
     """
 
     name: str
@@ -57,14 +66,16 @@ class Product(NamedTuple):
 
     @property
     def factors(self) -> tuple[Operand, Operand]:
-        """Return the two operands that are multiplied."""
+        """Return the two operands that are multiplied; the summand of an operator such as addmm is
+        not among them.
+        """
         first, second = FACTORS[self.name]
         return self.arguments[first], self.arguments[second]
 
     @property
     def flops(self) -> int:
-        """Return the number of multiplications and additions: 2 B M L N for (B, M, L) by
-        (B, L, N).
+        """Return the number of multiplications and additions of the product: 2 B M L N for (B, M,
+        L) by (B, L, N).
         """
         left, right = self.factors
         count = 2
@@ -81,16 +92,15 @@ class Product(NamedTuple):
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records the matrix products among all operators below autograd, forward and backward.
+    """Context that records the matrix products among all operators below autograd, forward and
+    backward.
 
-    The backward pass on the CPU runs in the calling thread, so that it is recorded, too. Products
-    inside
-    one fused operator, such as that of `torch.cdist`, are not recorded; the limit is then lower
-    than the
-    truth, never higher.
+    The backward pass on the CPU runs in the calling thread, so that its products are recorded, too.
+    Products inside one fused operator, such as that of `torch.cdist`, are not recorded. So the
+    limit of `limit_seconds` may be lower than the true one, never higher.
 
     Attributes:
-        products: The recorded products in order.
+        products: The recorded products in order of execution.
     """
 
     def __init__(self) -> None:
@@ -104,8 +114,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Record an operator that is a matrix product, take composite operators apart, and execute
-        it.
+        """Execute an operator; record it first if it is a matrix product.
+
+        A composite operator is decomposed, and its parts come here again.
+
+        Args:
+            func: The operator.
+            types: Tensor subclasses among the arguments; unused.
+            args: Positional arguments.
+            kwargs: Keyword arguments; None: none.
+
+        Returns:
+            The result of the operator.
         """
         kwargs = kwargs or {}
         name = func._schema.name
@@ -120,7 +140,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def record(update: Callable[[], Any]) -> list[Product]:
-    """Call an update; return its matrix products in order."""
+    """Call an update once and return its matrix products in order of execution.
+
+    Args:
+        update: Makes one update. Its effects remain.
+    """
     recorder = Recorder()
     with recorder:
         update()
@@ -128,31 +152,51 @@ def record(update: Callable[[], Any]) -> list[Product]:
 
 
 def flops(products: Sequence[Product]) -> int:
-    """Return the floating-point operations of all products together."""
+    """Return the sum of the floating-point operations of the products.
+
+    Args:
+        products: The products; one that occurs twice is counted twice.
+    """
     return sum(product.flops for product in products)
 
 
 def timings(products: Sequence[Product], repeats: int = 5) -> dict[Product, float]:
-    """Measure each distinct product alone, on new tensors and with an existing result.
+    """Measure each distinct product alone.
+
+    A product reads new random tensors and writes into a tensor that exists already, except for the
+    operators in `NO_RESULT`.
 
     Args:
         products: The products.
-        repeats: Measurements behind each median.
+        repeats: Measurements behind each median; each takes at least about `SLICE_S`.
 
     Returns:
-        Median time of one call by product [s].
+        By product, the median time of one call [s].
     """
     return {product: _seconds(product, repeats) for product in Counter(products)}
 
 
 def limit_seconds(products: Sequence[Product], repeats: int = 5) -> float:
-    """Return the least time of an update that consists only of these products [s]."""
+    """Measure the least time of an update [s]: the sum of the median times of its matrix products.
+
+    Args:
+        products: Products of one update; one that occurs twice counts twice.
+        repeats: Measurements behind each median.
+    """
     counts = Counter(products)
     return sum(counts[product] * seconds for product, seconds in timings(products, repeats).items())
 
 
 def largest_gflops(products: Sequence[Product], repeats: int = 5) -> dict[str, float]:
-    """Return the speed of this machine in the largest product of each type [GFLOP/s], by type."""
+    """Measure the speed of this machine in the product with the most operations of each type.
+
+    Args:
+        products: The products to choose from.
+        repeats: Measurements behind each median.
+
+    Returns:
+        Speed [GFLOP/s] by type of the left factor, such as "float32".
+    """
     largest: dict[str, Product] = {}
     for product in products:
         if product.dtype not in largest or product.flops > largest[product.dtype].flops:
@@ -171,18 +215,23 @@ def _described(value: Any) -> Any:
 
 
 def _fresh(operand: Operand) -> Tensor:
-    """Return a tensor of normal numbers with this layout; expanded dimensions stay expanded."""
+    """Return a tensor of normal random numbers with the layout of an operand; expanded dimensions
+    stay expanded.
+
+    Args:
+        operand: Shape, strides and type.
+    """
     extent = 1 + sum((size - 1) * stride for size, stride in zip(operand.shape, operand.stride))
     return torch.randn(extent).to(operand.dtype).as_strided(operand.shape, operand.stride)
 
 
 @torch.no_grad()
 def _seconds(product: Product, repeats: int) -> float:
-    """Return the median time of one call of a product [s].
+    """Measure one product and return the median time of a call [s].
 
     Args:
         product: The product.
-        repeats: Measurements, each of at least `SLICE_S`.
+        repeats: Measurements. Each has as many calls as fill `SLICE_S`, at least one.
     """
     call = _prepared(product)
     call()
@@ -199,7 +248,15 @@ def _seconds(product: Product, repeats: int) -> float:
 
 
 def _prepared(product: Product) -> Callable[[], Any]:
-    """Return a function that executes a product on new tensors."""
+    """Return a function that executes a product once per call, on random tensors that are drawn
+    here.
+
+    The function writes its result into a tensor allocated here, except for the operators in
+    `NO_RESULT`.
+
+    Args:
+        product: The product.
+    """
     namespace, name = product.name.split("::")
     operator = getattr(getattr(torch.ops, namespace), name)
     arguments = [

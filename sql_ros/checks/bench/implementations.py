@@ -1,6 +1,7 @@
 """The implementations of an update that `sql-ros bench learner` compares.
 
-Each draws its batches from a replay buffer of its own kind, all with the same content.
+Each implementation has a replay buffer of its own and draws its batches from it. The transitions in
+the buffers are the same.
 """
 
 from __future__ import annotations
@@ -48,8 +49,12 @@ class Problem:
     seed: int = 0
 
     def arrays(self) -> dict[str, Array]:
-        """Return random transitions: the fields of `learning.replay.Batch` with N rows, in
-        float32.
+        """Return random transitions by the field names of `learning.replay.Batch`.
+
+        Returns:
+            Arrays of float32 with N = `transitions` rows: observation (N, S), action (N, A) in [-1,
+            1), reward (N,), next_observation (N, S), terminated (N,), which is 1 with the
+            probability `TERMINATED_SHARE` and else 0.
         """
         rng = np.random.default_rng(self.seed)
         count = self.transitions
@@ -62,7 +67,9 @@ class Problem:
         }
 
     def buffer(self) -> ReplayBuffer:
-        """Return a replay buffer of ours, full of these transitions."""
+        """Return a replay buffer of this package, filled to its capacity with the transitions of
+        `arrays`.
+        """
         replay = ReplayBuffer(self.transitions, self.observation_size, self.action_size)
         replay.restore(self.arrays(), self.transitions)
         return replay
@@ -71,7 +78,11 @@ class Problem:
         """Return the configuration of soft Q-learning at these sizes.
 
         Args:
-            settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes.
+            settings: Fields of `AlgorithmConfig`. They replace the defaults and also the sizes of
+                this problem.
+
+        Raises:
+            ConfigError: A setting is not valid.
         """
         fixed = self.kernel_particles - self.kernel_particles // 2
         sizes = {
@@ -85,7 +96,11 @@ class Problem:
         return AlgorithmConfig(**{**sizes, **settings})
 
     def learner(self, settings: Mapping[str, Any]) -> Learner:
-        """Return a learner of ours at these sizes; see `algorithm` for the settings."""
+        """Return a new learner of this package at these sizes; observations are not scaled.
+
+        Args:
+            settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes.
+        """
         scaling = Scaling((0.0,) * self.observation_size, (1.0,) * self.observation_size)
         return Learner(self.algorithm(settings), scaling, self.action_size, self.seed)
 
@@ -95,15 +110,19 @@ class Implementation:
     """An implementation of the update.
 
     Attributes:
-        name: Shown in tables.
-        run: Makes n updates, each from a new batch: `run(n)`.
+        name: Name in tables and figures.
+        run: Function of a number n; makes n updates, each from a newly drawn batch.
     """
 
     name: str
     run: Callable[[int], Any]
 
     def seconds(self, updates: int) -> float:
-        """Make a number of updates; return the mean time of one [s]."""
+        """Make updates and return the mean time of one, with the drawing of its batch [s].
+
+        Args:
+            updates: Number of updates, at least 1.
+        """
         start = time.perf_counter()
         self.run(updates)
         return (time.perf_counter() - start) / updates
@@ -112,19 +131,24 @@ class Implementation:
 def ours(
     problem: Problem, name: str = "ours", settings: Mapping[str, Any] | None = None
 ) -> Implementation:
-    """Return our learner.
+    """Return the learner of this package as an implementation.
 
     Args:
-        problem: Sizes.
-        name: Shown in tables.
-        settings: Fields of `AlgorithmConfig` that replace the defaults.
+        problem: Sizes, transitions and seed.
+        name: Name in tables and figures.
+        settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes; None: no
+            changes.
     """
     learner = problem.learner(settings or {})
     return Implementation(name, _loop(learner.step, problem, learner.config.batch_size))
 
 
 def port(problem: Problem) -> Implementation:
-    """Return the port of the published update."""
+    """Return the port of the published update as the implementation "port".
+
+    Args:
+        problem: Sizes, transitions and seed.
+    """
     sizes = (
         problem.observation_size,
         problem.action_size,
@@ -138,7 +162,10 @@ def port(problem: Problem) -> Implementation:
 
 
 def sac(problem: Problem) -> Implementation:
-    """Return SAC of stable-baselines3.
+    """Return SAC of stable-baselines3 as the implementation "sb3_sac".
+
+    Args:
+        problem: Sizes, transitions and seed; particle numbers do not apply to SAC.
 
     Raises:
         ConfigError: stable-baselines3 is not installed.
@@ -150,12 +177,12 @@ def sac(problem: Problem) -> Implementation:
 
 
 def _loop(step: Callable[[Any], Any], problem: Problem, batch_size: int) -> Callable[[int], None]:
-    """Return a function that makes n updates, each from a new batch of our replay buffer.
+    """Fill a replay buffer of this package and return a function that makes n updates from it.
 
     Args:
         step: Makes one update from a batch.
-        problem: Sizes and seed.
-        batch_size: Transitions per batch.
+        problem: Transitions of the buffer, and the seed of the draws.
+        batch_size: Transitions per drawn batch.
     """
     replay = problem.buffer()
     rng = np.random.default_rng(problem.seed)

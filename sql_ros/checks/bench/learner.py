@@ -1,7 +1,7 @@
 """`sql-ros bench learner`: updates per second of our learner beside the published update and SAC.
 
-All are measured in turn in one run, and ours is compared with the time of its matrix products
-alone.
+All are measured in turn in one run. The time of each is compared with the time of its matrix
+products alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Measured:
 
     Attributes:
         seconds: Mean time of an update in each repeat [s].
-        gemm_seconds: Time of its matrix products alone, measured beside each repeat [s].
+        gemm_seconds: Time of the matrix products of one update alone, measured beside each repeat
+            [s].
         flops: Floating-point operations of these products in one update.
     """
 
@@ -56,8 +57,10 @@ class Measured:
 
     @property
     def gemm_fraction(self) -> float:
-        """Return the share of an update that its products need, as the median of the repeats; 1 is
-        the limit.
+        """Return the time of the matrix products over the time of the update, as the median of the
+        repeats.
+
+        1 would be an update that does nothing but its matrix products.
         """
         return statistics.median(
             limit / value for limit, value in zip(self.gemm_seconds, self.seconds)
@@ -69,13 +72,14 @@ class LearnerResult:
     """Result of `measure_learner`.
 
     Attributes:
-        problem: Sizes.
-        threads: Of torch.
+        problem: Sizes and seed.
+        threads: Threads of torch.
         implementations: Measurements by name, in the order of the table.
         variants: Names of our implementations, the main one first.
         buffer: Costs of the replay buffer.
-        peak_bytes: Memory that updates need [bytes]; None: unknown.
-        largest_gflops: Speed in the largest product of each type, of all implementations together
+        peak_bytes: By how much the first updates of the main variant raise the memory [bytes];
+            None: unknown.
+        largest_gflops: By type, speed in the largest matrix product of all implementations
             [GFLOP/s].
         preemptions_per_s: How often the scheduler took a core away during the measurement [1/s].
     """
@@ -90,7 +94,15 @@ class LearnerResult:
     preemptions_per_s: float
 
     def ratio(self, name: str, other: str) -> list[float]:
-        """Return how many times as fast one implementation was as another, in each repeat."""
+        """Return how many times as fast one implementation was as another, in each repeat.
+
+        Args:
+            name: Implementation that is compared; above 1 means it was faster.
+            other: Implementation with which `name` is compared.
+
+        Raises:
+            KeyError: A name was not measured.
+        """
         return [
             theirs / mine
             for mine, theirs in zip(
@@ -114,30 +126,32 @@ def measure_learner(
     with_sb3: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LearnerResult:
-    """Measure every implementation in turn, including the drawing of batches.
+    """Measure updates of every implementation in turn; each update includes the drawing of its
+    batch.
 
     Args:
         batch: Transitions per update, B.
         width: Units of both hidden layers of every network.
         value_particles: Actions per state for the soft value.
         kernel_particles: Particles per state; half of them fixed, half updated.
-        observation_size: S.
-        action_size: A.
-        threads: Of torch.
+        observation_size: Numbers in an observation, S.
+        action_size: Numbers in an action, A.
+        threads: Threads of torch during the measurement; restored afterwards.
         repeats: Rounds in which each implementation has one turn.
         seconds_per_repeat: Length of one turn [s].
         seed: Seed of transitions, weights and draws.
-        variants: Fields of `AlgorithmConfig` by name of our implementation; the figures are about
-            the
-            first one.
+        variants: By name of our implementation, the fields of `AlgorithmConfig` that replace the
+            defaults and the sizes; at least one. The first is the main variant, which the memory
+            and unnamed figures are about.
         with_sb3: Measure SAC of stable-baselines3, too.
-        progress: Called with a line of text after each part.
+        progress: Called with a line of text before each part and after each round.
 
     Returns:
         The measurements.
 
     Raises:
-        ConfigError: stable-baselines3 is not installed, or a variant is not a valid configuration.
+        ConfigError: stable-baselines3 is not installed, a variant is not a valid configuration, or
+        the child process that measures memory failed.
     """
     problem = Problem(
         batch, width, value_particles, kernel_particles, observation_size, action_size, seed=seed
@@ -170,7 +184,12 @@ def measure_learner(
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use a number of threads inside the context, and the earlier number afterwards."""
+    """Set the number of torch's threads inside the context, and restore the earlier number
+    afterwards.
+
+    Args:
+        count: Number of threads, at least 1.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -185,7 +204,15 @@ def _preemptions() -> int:
 
 
 def _updates_in(implementation: Implementation, seconds: float) -> int:
-    """Warm up an implementation; return how many updates fill a time [s], at least one."""
+    """Warm up an implementation and return how many of its updates fill one turn.
+
+    Args:
+        implementation: The implementation; its weights change.
+        seconds: Length of a turn [s].
+
+    Returns:
+        Number of updates, at least 1.
+    """
     implementation.run(WARM_UP_UPDATES)
     first = max(1, int(WARM_UP_SHARE * seconds / implementation.seconds(WARM_UP_UPDATES)))
     return max(1, round(seconds / implementation.seconds(first)))
@@ -198,17 +225,19 @@ def _rounds(
     repeats: int,
     progress: Callable[[str], None],
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Measure all implementations in turn; another one begins in every round.
+    """Measure all implementations in turn, in rounds; each round begins with another
+    implementation.
 
     Args:
-        implementations: All of them.
+        implementations: All implementations.
         counts: Updates per turn by name.
-        products: Matrix products of an update by name.
+        products: Matrix products of one update by name.
         repeats: Number of rounds.
         progress: Called with a line of text after each round.
 
     Returns:
-        Seconds per update, and seconds of its products alone, by name and round [s].
+        Mean time of an update, and time of the matrix products of one update alone. Both are lists
+        over the rounds by name [s].
     """
     seconds: dict[str, list[float]] = {each.name: [] for each in implementations}
     limits: dict[str, list[float]] = {each.name: [] for each in implementations}

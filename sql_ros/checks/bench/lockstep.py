@@ -6,7 +6,10 @@ from sql_ros.checks.bench.node_processes import NodeSettings, run_nodes
 
 
 def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
-    """Measure the rate of control steps in lockstep; the actor explores without a learner.
+    """Measure the rate of control steps of actor and simulated arm in lockstep.
+
+    The actor starts without a policy and explores. Its learner is played and never trains, and the
+    actor does not wait for it.
 
     Args:
         task: Name of a file in config/tasks/, or a path.
@@ -17,7 +20,7 @@ def measure_lockstep(task: str, seconds: float, seed: int) -> dict[str, float]:
         The figure `lockstep_steps_per_s` [1/s].
 
     Raises:
-        ConfigError: A node ended, or the actor does not report.
+        ConfigError: A node ended, or the actor made too few reports.
     """
     lockstep = {"realtime_factor": 0.0}
     nodes = {

@@ -1,5 +1,5 @@
-"""Timing of the computer alone: a thread that only wakes up, and time that the host of a virtual
-machine takes.
+"""Timing of the computer alone: a thread that does nothing but wake up, and the time that the host
+of a virtual machine takes.
 
 No control loop can be more punctual than this thread. On a virtual machine with a busy host neither
 a priority nor a reserved core helps.
@@ -19,19 +19,21 @@ QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 def wake_up(rate_hz: float, seconds: float, priority: int, cpu: int) -> dict[str, float]:
-    """Let a thread wake up at a rate, with the core and the priority of an actor where they are
-    granted.
+    """Let a thread sleep until each deadline of a fixed rate and measure how late it wakes up.
+
+    The thread gets the core and the priority of an actor if Linux grants them. A refusal is
+    ignored.
 
     Args:
-        rate_hz: How often it wakes up [Hz].
-        seconds: For how long [s].
+        rate_hz: Wake-ups per second [Hz].
+        seconds: Length of the measurement [s]. The call returns after it.
         priority: SCHED_FIFO priority to request; 0: none.
         cpu: Core to use; -1: any.
 
     Returns:
-        `jitter_<quantile>_us`, the deviation of periods [us], and `missed_fraction`, the share of
-        missed
-        deadlines by the actor's definition.
+        `jitter_<quantile>_us` for each name in `QUANTILES`: deviation of the periods [us].
+        `missed_fraction`: missed deadlines over periods, by the actor's definition of a missed
+        deadline (`PeriodMeter`).
     """
     meter = PeriodMeter(1.0 / rate_hz)
 
@@ -62,9 +64,10 @@ def wake_up(rate_hz: float, seconds: float, priority: int, cpu: int) -> dict[str
 
 
 def stolen_s() -> float:
-    """Return the time that the host of a virtual machine gave to others while a core had work [s].
+    """Return the time that a virtual machine's cores had work but were not run by the host [s].
 
-    All cores are summed, since the start of the machine.
+    The time is summed over all cores since the start of the machine. It stays 0 on a physical
+    machine.
     """
     # "cpu", user, nice, system, idle, iowait, irq, softirq, steal
     first = Path("/proc/stat").read_text().split("\n", 1)[0].split()

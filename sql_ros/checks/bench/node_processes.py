@@ -1,4 +1,4 @@
-"""Start nodes in a DDS domain of their own and listen to the actor's diagnostics."""
+"""Start nodes in a DDS domain of their own and collect the actor's reports on /diagnostics."""
 
 from __future__ import annotations
 
@@ -52,23 +52,29 @@ def run_nodes(
 ) -> tuple[list[ActorReport], dict[str, float]]:
     """Run nodes in a DDS domain of their own and collect the actor's reports.
 
-    Sets the domain in the environment of this process, too.
+    The reports begin `SETTLE_S` after the first control step. The nodes are ended before the
+    function returns. The environment variables of the domain are also set in this process, and
+    remain.
 
     Args:
         task: Name of a file in config/tasks/, or a path.
-        nodes: Settings by executable; "actor" is among them. Without "learner" this process plays
-            the learner that the actor waits for.
+        nodes: Settings by executable; "actor" is among them. Without "learner" this process
+            publishes the progress of a learner until the actor's first step, because the actor
+            waits for a learner.
         seconds: Time between the first and the last report [s].
         other_cpus: Cores of all nodes but the actor; empty: all cores.
-        watch: Called with the process ids by executable at each report.
+        watch: Called with the process ids by executable at each report, also before the reports are
+            kept.
 
     Returns:
-        The actor's reports, one per second, each with the steady time of its arrival
-        `received_s` [s]. CPU time by executable, and by "stolen" what the host of a virtual
-        machine took, both between the first and the last report [s].
+        The actor's reports, one per second. Each has the values of its /diagnostics and
+        `received_s`, the steady time of its arrival [s]. Then the CPU time between the first and
+        the last report [s] by executable; "stolen" is the time that the host of a virtual machine
+        took.
 
     Raises:
-        ConfigError: A node ended, or the actor made too few reports.
+        ConfigError: A node ended (with the last line of its output), or the actor made fewer than
+        two reports.
     """
     domain = own_domain()
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +97,18 @@ def _running(
     logs: Path,
     other_cpus: tuple[int, ...],
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Start the nodes, yield their processes by executable, and end them."""
+    """Start the nodes, yield their processes by executable, and end them at the end of the context.
+
+    Args:
+        task: Name of a file in config/tasks/, or a path; a parameter of every node.
+        nodes: Settings by executable.
+        environment: Environment variables of the nodes.
+        logs: Folder in which each node's output goes to a file of its name.
+        other_cpus: Cores of all nodes but the actor; empty: all cores.
+
+    Yields:
+        The running processes by executable.
+    """
     children = {}
     for name, settings in nodes.items():
         parameters = {"task": f"'{task}'", **settings.parameters}
@@ -112,7 +129,15 @@ def _running(
 
 
 def _explain_end(children: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
-    """Raise an error with the last line of a node that has ended; do nothing if none has."""
+    """Raise an error about the first node that has ended; do nothing if all run.
+
+    Args:
+        children: Processes by executable.
+        logs: Folder with each node's output in a file of its name.
+
+    Raises:
+        ConfigError: A node has ended. The text has the last line of its output.
+    """
     for name, child in children.items():
         if child.poll() is not None:
             lines = (logs / name).read_text(errors="replace").strip().splitlines()
@@ -123,7 +148,22 @@ def _explain_end(children: Mapping[str, subprocess.Popen[bytes]], logs: Path) ->
 def _collect(
     children: Mapping[str, subprocess.Popen[bytes]], seconds: float, watch: Watch
 ) -> tuple[list[ActorReport], dict[str, float]]:
-    """Listen until the actor's reports span a time [s]; see `run_nodes` for the result."""
+    """Listen to /diagnostics until the actor's reports span a time, or a node ends.
+
+    Waits at most `STARTS_WITHIN_S` for the first control step. Plays the learner if none is among
+    the nodes.
+
+    Args:
+        children: Processes by executable.
+        seconds: Time that the reports must span [s].
+        watch: Called with the process ids by executable at each report.
+
+    Returns:
+        Reports and CPU times; see `run_nodes`.
+
+    Raises:
+        ConfigError: A node ended, or the actor made fewer than two reports.
+    """
     from diagnostic_msgs.msg import DiagnosticArray
 
     from sql_ros.checks.listener_node import ListenerNode
@@ -148,16 +188,15 @@ def _collect(
 
 
 class _ActorReports:
-    """Collect the reports of an actor, once its control loop has settled.
+    """Collects the reports of an actor from `SETTLE_S` after its first control step on.
 
     Args:
         children: Processes by executable.
         seconds: Time that the reports must span [s].
-        watch: See `run_nodes`.
+        watch: Called with the process ids by executable at each report.
 
     Attributes:
-        settled_at: Steady time from which reports are kept [s]; None before the first control
-            step.
+        settled_at: Steady time from which reports are kept [s]; None before the first control step.
     """
 
     def __init__(
@@ -177,14 +216,23 @@ class _ActorReports:
 
     @property
     def has_enough(self) -> bool:
-        """Return whether the reports span the time that was asked for."""
+        """Return whether the kept reports span the requested time, to within half a
+        report period.
+        """
         if len(self._reports) < 2:
             return False
         span_s = float(self._reports[-1]["received_s"]) - float(self._reports[0]["received_s"])
         return span_s > self._seconds - REPORT_S / 2
 
     def on_diagnostics(self, message: Any) -> None:
-        """Keep the values of the actor's control loop with the CPU times of this moment."""
+        """Take the values of the actor's control loop from a message; ignore the other statuses.
+
+        Values that come before the actor is active (there are none) or after a node has ended are
+        dropped.
+
+        Args:
+            message: A `diagnostic_msgs/DiagnosticArray`.
+        """
         now = time.monotonic()
         for status in message.status:
             if status.name != "actor: control":
@@ -195,10 +243,10 @@ class _ActorReports:
                 self._take(values, now)
 
     def result(self) -> tuple[list[ActorReport], dict[str, float]]:
-        """Return the reports, and the CPU time between the first and the last one [s].
+        """Return the kept reports, and the CPU time between the first and the last one by name [s].
 
         Raises:
-            ConfigError: A node ended, or there are fewer than two reports.
+            ConfigError: A node has ended, or there are fewer than two reports.
         """
         if self.has_ended:
             raise ConfigError("a node ended")
@@ -215,7 +263,15 @@ class _ActorReports:
         return self._reports, {name: last[name] - first[name] for name in first}
 
     def _take(self, values: ActorReport, now: float) -> None:
-        """Keep a report with the CPU times, if the control loop has settled; call `watch`."""
+        """Call `watch`, and keep a report with the CPU times of the processes if the loop has
+        settled.
+
+        The first report with a control step sets `settled_at`.
+
+        Args:
+            values: Values of the report by key.
+            now: Steady time of the report's arrival [s].
+        """
         pids = {name: child.pid for name, child in self._children.items()}
         if self.settled_at is None and float(values["control_steps"]) > 0:
             self.settled_at = now + SETTLE_S
@@ -227,7 +283,12 @@ class _ActorReports:
 
 
 def _play_learner(node: Any, has_begun: Callable[[], bool]) -> None:
-    """Publish the progress of a learner that accepted the run, until the actor's first step."""
+    """Create a timer that publishes the progress of a learner that accepted the run.
+
+    Args:
+        node: Node of publisher and timer.
+        has_begun: Tested once per `REPORT_S`. While it returns True, nothing is published.
+    """
     from std_msgs.msg import UInt64MultiArray
 
     from sql_ros.nodes.messages import Progress, progress_to_msg
@@ -239,7 +300,7 @@ def _play_learner(node: Any, has_begun: Callable[[], bool]) -> None:
 
 
 def _number(text: str) -> float | str:
-    """Return a diagnostic value as a number, or as it is where it is none."""
+    """Return the text of a diagnostic value as a number, or unchanged if the text is no number."""
     try:
         return float(text)
     except ValueError:

@@ -1,8 +1,9 @@
 """The update of the published soft Q-learning code, ported to plain PyTorch: a baseline for speed.
 
-It differs from `learning.learner` on purpose: one Q-network, uniform value particles (one set per
-update, shared by the states), Stein's kernel and score on actions instead of before the tanh,
-torch's default Adam, hard target copies, alpha folded into the rewards.
+The port differs from `learning.learner` on purpose, as the published code does: one Q-network,
+uniform value particles (one set per update, shared by the states), Stein's kernel and score on
+actions instead of before the tanh, torch's default Adam, hard target copies, and 1 / alpha
+multiplied into the rewards.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ JACOBIAN_FLOOR = 1e-6
 
 
 class AddedInputs(nn.Module):
-    """Two hidden ReLU layers; state (..., S) and vector (..., A) enter by linear maps whose results
-    are added.
+    """Network of two hidden ReLU layers with two inputs, a state (..., S) and a vector (..., A).
+
+    Each input enters by a linear map of its own. The first hidden layer is the ReLU of the sum of
+    both.
 
     Args:
-        state_size: S.
-        vector_size: A.
+        state_size: Numbers in a state, S.
+        vector_size: Numbers in a vector, A.
         width: Units of both hidden layers.
-        output_size: O.
-        generator: Draws the weights.
+        output_size: Numbers in the output, O.
+        generator: Random generator of the weights (Xavier uniform; biases are zero).
     """
 
     def __init__(
@@ -60,14 +63,16 @@ class AddedInputs(nn.Module):
 
 
 def kernel(fixed: Tensor, updated: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the RBF kernel with median bandwidth, and its gradient by the fixed particles.
+    """Return the RBF kernel with median bandwidth, and its gradient with respect to the fixed
+    particles.
 
     Args:
-        fixed: Fixed particles (B, K, A).
+        fixed: Fixed particles (B, K, A), K at least 2.
         updated: Updated particles (B, M, A).
 
     Returns:
-        The kernel (B, K, M), and its gradient (B, K, M, A).
+        The kernel (B, K, M), and its gradient (B, K, M, A). Each state has its own bandwidth, at
+        least `SMALLEST_BANDWIDTH`.
     """
     difference = fixed[:, :, None, :] - updated[:, None, :, :]
     squared = difference.pow(2).sum(-1)
@@ -80,16 +85,23 @@ def kernel(fixed: Tensor, updated: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class PublishedSql:
-    """The published update.
+    """Networks, optimisers and the update of the published code.
 
     Args:
-        observation_size: S.
-        action_size: A.
+        observation_size: Numbers in an observation, S.
+        action_size: Numbers in an action, A.
         width: Units of both hidden layers (published: 128).
         value_particles: Uniform actions for the soft value, K_V (published: 16).
-        kernel_particles: Particles per state; half stay fixed, half are updated (published: 16).
+        kernel_particles: Particles per state; half stay fixed (rounded up), the others are updated
+            (published: 16).
         seed: Seed of weights and draws.
         reward_scale: 1 / alpha.
+
+    Attributes:
+        q: Q-network, observation and action to (..., 1).
+        sampler: Network of observation and noise to the action before the tanh.
+        target: Copy of `q` of the last multiple of `TARGET_PERIOD` updates.
+        updates: Updates made.
     """
 
     def __init__(
@@ -117,10 +129,14 @@ class PublishedSql:
         self._sampler_optimizer = torch.optim.Adam(self.sampler.parameters(), lr=LEARNING_RATE)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Make one gradient step on Q and one on the sampler from B transitions.
+        """Make one gradient step on Q and one on the sampler; every `TARGET_PERIOD` updates copy Q
+        to the target.
+
+        Args:
+            batch: B transitions as NumPy arrays.
 
         Returns:
-            The loss of Q by "q_loss": a scalar, detached.
+            The loss of Q before the step by "q_loss": a scalar, detached.
         """
         observation = torch.from_numpy(batch.observation)
         q_loss = self._q_loss(batch, observation)
@@ -138,13 +154,26 @@ class PublishedSql:
         return {"q_loss": q_loss.detach()}
 
     def act(self, observation: Tensor, count: int) -> Tensor:
-        """Draw actions of the present policy: (B, S) -> (B, K, A) in (-1, 1)."""
+        """Draw actions of the present policy.
+
+        Args:
+            observation: Observations (B, S).
+            count: Actions per observation, K.
+
+        Returns:
+            Actions (B, K, A) in (-1, 1), with their graph.
+        """
         noise = torch.randn(len(observation), count, self.action_size, generator=self._generator)
         action: Tensor = self.sampler(observation[:, None, :], noise)
         return torch.tanh(action)
 
     def _q_loss(self, batch: Batch, observation: Tensor) -> Tensor:
-        """Return the mean squared soft Bellman error of a batch: a scalar."""
+        """Return half the mean squared soft Bellman error of a batch: a scalar with its graph.
+
+        Args:
+            batch: B transitions.
+            observation: Observations of the batch as a tensor (B, S).
+        """
         with torch.no_grad():
             probes = (
                 2.0
@@ -168,8 +197,14 @@ class PublishedSql:
         return loss
 
     def _stein(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the updated particles with their graph, and the Stein direction of each: both (B,
-        M, A).
+        """Draw particles and compute the direction in which Stein's method moves the updated ones.
+
+        Args:
+            observation: Observations (B, S).
+
+        Returns:
+            The updated particles (B, M, A) with their graph to the sampler, and the direction of
+            each (B, M, A), which raises the soft Q-value and spreads the particles.
         """
         action = self.act(observation, self.kernel_particles)
         fixed_count = self.kernel_particles - self.kernel_particles // 2

@@ -1,4 +1,4 @@
-"""The measurement of `sql-ros bench learner` as a table and as flat figures."""
+"""The measurement of `sql-ros bench learner` as a table and as figures (numbers by name)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ HEADER = [
 
 
 def table(result: LearnerResult) -> str:
-    """Return the result as text with a padded Markdown table of medians over the repeats.
+    """Return the result as text.
 
-    A ratio is taken within each repeat, before the median.
+    The text has a line of sizes, a padded Markdown table with one row per implementation, the speed
+    of the largest matrix products, the costs of the replay buffer and the number of preemptions.
+    Cells are medians over the repeats. The ratios "x port" and "x SB3 SAC" are taken within each
+    repeat, before the median; above 1 means faster than that reference.
+
+    Args:
+        result: Measurements of `measure_learner`.
     """
     problem = result.problem
     buffer = result.buffer
@@ -62,8 +68,13 @@ def table(result: LearnerResult) -> str:
 def figures(result: LearnerResult) -> dict[str, float]:
     """Return the result as numbers by name.
 
-    A name that ends in the name of an implementation is of that one; the others are of the first
-    variant of ours.
+    A name that ends in `_` and the name of an implementation is about that implementation, such as
+    `updates_per_s_port`. The same name without the suffix is about `result.variants[0]`.
+    `peak_update_bytes` is missing if the memory was not measured. Times are in seconds,
+    `sampling_share` and `adding_share` are shares of the update of `result.variants[0]`.
+
+    Args:
+        result: Measurements of `measure_learner`.
     """
     main = result.variants[0]
     update = statistics.median(result.implementations[main].seconds)
@@ -86,7 +97,16 @@ def figures(result: LearnerResult) -> dict[str, float]:
 
 
 def _row(result: LearnerResult, name: str, measured: Measured) -> list[str]:
-    """Return the cells of an implementation."""
+    """Return the table cells of one implementation, in the order of `HEADER`.
+
+    Args:
+        result: All measurements, for the ratios.
+        name: Name of the implementation.
+        measured: Measurements of the implementation.
+
+    Returns:
+        The texts. A ratio to a reference that was not measured is "-".
+    """
     ratios = [
         f"{statistics.median(result.ratio(name, other)):.2f}"
         if other in result.implementations
@@ -105,7 +125,17 @@ def _row(result: LearnerResult, name: str, measured: Measured) -> list[str]:
 
 
 def _of(result: LearnerResult, name: str, suffix: str) -> dict[str, float]:
-    """Return the figures of one implementation, with a suffix of their names."""
+    """Return the figures of one implementation by name.
+
+    Args:
+        result: All measurements.
+        name: Name of the implementation.
+        suffix: Appended to the name of each figure; may be empty.
+
+    Returns:
+        Rates [1/s], operations [GFLOP], time of the products [s] and their share. An implementation
+        that is not a reference also has its ratios to the references that were measured.
+    """
     measured = result.implementations[name]
     values = {
         f"updates_per_s{suffix}": statistics.median(measured.rates),

@@ -15,7 +15,8 @@ def require_sb3() -> None:
     """Check that stable-baselines3 can be imported.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: stable-baselines3 cannot be imported. The text names the command that installs
+        it.
     """
     try:
         import stable_baselines3  # noqa: F401
@@ -30,13 +31,13 @@ def build_sac(arrays: dict[str, Array], width: int, batch_size: int, seed: int) 
 
     Args:
         arrays: observation (N, S), action (N, A), reward (N,), next_observation (N, S), terminated
-            (N,).
+            (N,), where N becomes the size of the buffer.
         width: Units of each of two hidden layers, in the actor and the two critics.
-        batch_size: B.
+        batch_size: Transitions per gradient step, B.
         seed: Seed of weights and draws.
 
     Returns:
-        The model of stable-baselines3.
+        The `stable_baselines3.SAC`, ready for `train`. It writes no log.
 
     Raises:
         ConfigError: stable-baselines3 is not installed.
@@ -60,14 +61,28 @@ def build_sac(arrays: dict[str, Array], width: int, batch_size: int, seed: int) 
 
 
 def seconds_per_update(model: Any, updates: int, batch_size: int) -> float:
-    """Make gradient steps; return the mean time of one, including the drawing of its batch [s]."""
+    """Make gradient steps of SAC and return the mean time of one, with the drawing of its batch
+    [s].
+
+    Args:
+        model: Result of `build_sac`. Its weights change.
+        updates: Number of gradient steps, at least 1.
+        batch_size: Transitions per gradient step, B.
+    """
     start = time.perf_counter()
     model.train(gradient_steps=updates, batch_size=batch_size)
     return (time.perf_counter() - start) / updates
 
 
 def _fill(buffer: Any, arrays: dict[str, Array]) -> None:
-    """Fill the buffer of one environment at once, as `buffer.add` would for each transition."""
+    """Write all transitions into the replay buffer of SAC and mark it as full.
+
+    The buffer then holds what N calls of `buffer.add` for one environment would leave.
+
+    Args:
+        buffer: Replay buffer of stable-baselines3 of size N, for one environment.
+        arrays: Transitions with N rows; see `build_sac`.
+    """
     buffer.observations[:, 0] = arrays["observation"]
     buffer.next_observations[:, 0] = arrays["next_observation"]
     buffer.actions[:, 0] = arrays["action"]
@@ -78,7 +93,14 @@ def _fill(buffer: Any, arrays: dict[str, Array]) -> None:
 
 
 def _still_env(observation_size: int, action_size: int) -> Any:
-    """Return an environment that only has spaces; SAC asks for them, and `train` never steps it."""
+    """Return a Gymnasium environment that has spaces and no dynamics.
+
+    SAC needs the spaces at construction. `train` never steps the environment.
+
+    Args:
+        observation_size: Numbers in an observation, S; unbounded.
+        action_size: Numbers in an action, A; each in [-1, 1].
+    """
     import gymnasium
 
     class StillEnv(gymnasium.Env):

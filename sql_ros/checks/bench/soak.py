@@ -1,5 +1,5 @@
-"""`sql-ros bench soak`: growth of memory, file handles and latency while a stack trains for a long
-time.
+"""`sql-ros bench soak`: growth of memory, open file handles and latency while a stack trains for a
+long time.
 """
 
 from __future__ import annotations
@@ -41,25 +41,38 @@ def measure_soak(
     """Run learner, simulated arm and actor in real time for a long time, with run folder and
     checkpoints.
 
+    The run folder is temporary and is deleted at the end. The figures compare two windows: one
+    tenth of the run directly after the warm-up of one fifth, and its last tenth.
+
     Args:
         task: Name of a file in config/tasks/, or a path.
         rate_hz: Rate of control and states [Hz].
         seconds: Length of the run [s].
         seed: Seed of actor, learner and policy.
         realtime: Real-time properties that are requested from Linux.
-        run: Runs the nodes.
-        show: Called with a line of text per minute.
+        run: Starts the nodes and collects the actor's reports.
+        show: Called about once per minute with a line of text about memory and file handles.
 
     Returns:
-        By node memory at the end [MiB], its growth since the warm-up as a share, and the growth of
-        the
-        number of file handles; latency after the warm-up and at the end [us].
+        Figures by name. `minutes`, `rate_hz`: the arguments. For each node: `memory_mib_<node>` in
+        the last window [MiB], `memory_growth_<node>` since the first window as a share (0.1: 10 %
+        more), `files_growth_<node>`, the growth of the number of file handles, and `cpu_<node>`,
+        its CPU time per second. `cpu_stolen`: the time per second that the host of a virtual
+        machine took. `latency_<p50|p99>_us_<early|late>`: latency in the two windows [us].
+        `transitions`, `missed_deadlines`, `policy_version`, `control_steps`: increase over the run.
+
+    Raises:
+        ConfigError: A node ended, or the actor made too few reports.
     """
     samples: list[tuple[float, Sample]] = []
     began = time.monotonic()
 
     def watch(pids: dict[str, int]) -> None:
-        """Sample memory and file handles of every node; show them once per minute."""
+        """Append a sample of every node to `samples`; show the sample when a new minute has begun.
+
+        Args:
+            pids: Process id by executable.
+        """
         now = time.monotonic() - began
         samples.append((now, {name: _sample(pid) for name, pid in pids.items()}))
         if len(samples) == 1 or now // SHOW_EVERY_S > samples[-2][0] // SHOW_EVERY_S:
@@ -96,10 +109,13 @@ def measure_soak(
 
 
 def _growth(samples: list[tuple[float, Sample]]) -> dict[str, float]:
-    """Return memory and growth by node as figures.
+    """Return the figures `memory_mib_`, `memory_growth_` and `files_growth_` of every node.
 
     Args:
-        samples: Time [s] and sample of every node, in order.
+        samples: Time since the start [s] and the sample of every node, in order of time.
+
+    Returns:
+        Figures by name; see `measure_soak`. Each compares the medians of the two windows.
     """
     early, late = _windows(len(samples))
     figures: dict[str, float] = {}
@@ -113,8 +129,13 @@ def _growth(samples: list[tuple[float, Sample]]) -> dict[str, float]:
 
 
 def _windows(count: int) -> tuple[slice, slice]:
-    """Return the two parts of `count` samples that are compared: after the warm-up, and at
-    the end.
+    """Return the two parts of a sequence that are compared: after the warm-up, and at the end.
+
+    Args:
+        count: Length of the sequence, at least 1.
+
+    Returns:
+        Slices of the same length, at least one element.
     """
     first = round(WARM_UP * count)
     length = max(round(WINDOW * count), 1)
@@ -122,5 +143,9 @@ def _windows(count: int) -> tuple[slice, slice]:
 
 
 def _sample(pid: int) -> tuple[float, float]:
-    """Return memory [MiB] and number of open file handles of a process."""
+    """Return the resident memory [MiB] and the number of open file handles of a process.
+
+    Args:
+        pid: Process id of a running process of this user.
+    """
     return memory_mib(pid), float(len(list(Path(f"/proc/{pid}/fd").iterdir())))

@@ -1,4 +1,6 @@
-"""Cost of an update as a function of the number of particles and of the batch size."""
+"""Cost of an update of the learner as a function of the number of value particles and of the batch
+size.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,14 @@ BATCHES = (64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Line:
-    """Cost along one size.
+    """Cost of an update along one size, with all other sizes fixed.
 
     Attributes:
         name: The field of `Problem` that varies.
-        sizes: Its values.
-        seconds: Median time of an update at each [s].
-        doubling: Cost of each size over the cost of the one before: median of the ratios within the
-            repeats.
+        sizes: Values of that field, in the order measured.
+        seconds: Median time of an update at each value [s].
+        doubling: Cost at each value over the cost at the value before: median of the ratios within
+            the repeats. One element fewer than `sizes`.
     """
 
     name: str
@@ -58,16 +60,21 @@ def sweep(
     repeats: int = 5,
     seconds_per_repeat: float = 0.3,
 ) -> list[Line]:
-    """Measure updates of our learner along the value particles, then along the batch.
+    """Measure updates of the learner of this package along the value particles, then along the
+    batch.
 
     Args:
-        problem: All other sizes; None: the defaults.
-        value_particles: Numbers of value particles.
-        batches: Batch sizes.
-        settings: Fields of `AlgorithmConfig` that replace the defaults.
-        threads: Of torch.
+        problem: All other sizes; None: the defaults of `Problem`.
+        value_particles: Numbers of value particles, ascending.
+        batches: Batch sizes, ascending.
+        settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes; None: no
+            changes.
+        threads: Threads of torch during the measurement.
         repeats: Rounds in which each size has one turn.
         seconds_per_repeat: Length of one turn [s].
+
+    Returns:
+        The line of the value particles, then the line of the batch.
     """
     problem = problem or Problem()
     rhythm = (settings or {}, repeats, seconds_per_repeat)
@@ -79,7 +86,12 @@ def sweep(
 
 
 def sweep_table(lines: Sequence[Line]) -> str:
-    """Return a padded Markdown table with one row per size, and one fit per line below it."""
+    """Return a padded Markdown table with one row per size, and the linear fit of each line below
+    the table.
+
+    Args:
+        lines: Result of `sweep`.
+    """
     rows = []
     fits = []
     for line in lines:
@@ -101,7 +113,15 @@ def sweep_table(lines: Sequence[Line]) -> str:
 
 
 def sweep_figures(lines: Sequence[Line]) -> dict[str, float]:
-    """Return the seconds at each size, R^2, and the largest ratio between neighbours, by name."""
+    """Return the measurements as figures by name.
+
+    Args:
+        lines: Result of `sweep`.
+
+    Returns:
+        `update_s_<field>_<size>`: time of an update [s]. `r_squared_<field>`: quality of the linear
+        fit. `largest_doubling_<field>`: largest ratio of a size to the size before.
+    """
     values: dict[str, float] = {}
     for line in lines:
         values |= {
@@ -122,13 +142,13 @@ def _line(
     repeats: int,
     seconds: float,
 ) -> Line:
-    """Measure along one size; see `sweep`.
+    """Measure updates along one size; all sizes have one turn in each round.
 
     Args:
         problem: All other sizes.
         name: The field of `Problem` that varies.
-        sizes: Its values.
-        settings: Fields of `AlgorithmConfig` that replace the defaults.
+        sizes: Values of that field.
+        settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes.
         repeats: Rounds in which each size has one turn.
         seconds: Length of one turn [s].
     """

@@ -81,17 +81,20 @@ sys.exit(run_node(Stalling))
 class ActorProcess:
     """The actor of one mode that commands a real arm, with a monitor and, in training, its learner.
 
+    Starts all processes in one DDS domain. The record of a measured latency is written first, so
+    that the actor need not identify the arm.
+
     Args:
         mode: One of `MODES`.
-        folder: For its files; has `policy.onnx`.
+        folder: Folder for the files of the processes; has `policy.onnx`.
         domain: ROS_DOMAIN_ID.
         seed: Seed of the actor.
 
     Attributes:
         process: The actor.
         monitor: The monitor.
-        learner: The learner; None without training.
-        log: Output of the actor.
+        learner: The learner; None in another mode than training.
+        log: File with the output of the actor.
     """
 
     def __init__(self, mode: str, folder: Path, domain: int, seed: int) -> None:
@@ -126,7 +129,16 @@ class ActorProcess:
 
     @staticmethod
     def _settings(mode: str, folder: Path) -> dict[str, object]:
-        """Return the actor's parameters of a mode; write the protocol of trials."""
+        """Return the actor's parameters in a mode. In the mode of trials, also write the file of
+        their protocol.
+
+        Args:
+            mode: One of `MODES`.
+            folder: Folder for the files; has `policy.onnx`.
+
+        Returns:
+            ROS parameters by name.
+        """
         policy = str(folder / "policy.onnx")
         if mode == TRAINING:
             return {"task": TASK, "mode": "train"}
@@ -142,15 +154,20 @@ class ActorProcess:
         }
 
     def _start(self, words: list[str], output: int) -> subprocess.Popen[bytes]:
-        """Start a process in the domain of the actor; its output goes to a descriptor."""
+        """Start a process in the DDS domain of the actor.
+
+        Args:
+            words: The command line.
+            output: Descriptor that stdout and stderr go to, or `subprocess.DEVNULL`.
+        """
         return start_process(words, output, environment=self._environment)
 
     @contextlib.contextmanager
     def hindered(self, hindrance: str) -> Iterator[None]:
-        """Hinder the actor inside the context.
+        """Hinder the actor inside the context, and undo the hindrance at its end.
 
         Args:
-            hindrance: A row of the table above.
+            hindrance: Name in the table of this module.
         """
         contexts: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
             "none": contextlib.nullcontext,
@@ -169,7 +186,7 @@ class ActorProcess:
 
     @contextlib.contextmanager
     def _blocked_terminal(self) -> Iterator[None]:
-        """Stop reading the actor's terminal and fill its pipe; read on at the end of the
+        """Stop reading the actor's output and fill its pipe; read again at the end of the
         context.
         """
         self._is_read.clear()
@@ -186,7 +203,7 @@ class ActorProcess:
 
     @contextlib.contextmanager
     def _stalled_policy(self) -> Iterator[None]:
-        """Let the next control step take `STALL_S` longer."""
+        """Let the next control step inside the context take `STALL_S` longer."""
         self._flag.touch()
         try:
             yield
@@ -195,7 +212,7 @@ class ActorProcess:
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """Forbid the actor to extend files, inside the context."""
+        """Let every write of the actor that would extend a file fail, inside the context."""
         before = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
         try:
@@ -209,7 +226,11 @@ class ActorProcess:
         return [int(pid) for task in tasks for pid in task.read_text().split()]
 
     def _read(self) -> None:
-        """Copy the actor's output to its log, except while its terminal is blocked."""
+        """Copy the actor's output to its log until the pipe is closed, except while the terminal is
+        blocked.
+
+        Newlines with which the pipe was filled are left out at the beginning of a block.
+        """
         with self.log.open("wb") as file:
             while self._is_read.wait():
                 block = os.read(self._reads, BLOCK)
@@ -219,7 +240,11 @@ class ActorProcess:
                 file.flush()
 
     def close(self) -> None:
-        """End the processes, the actor first, and close the pipe that was its terminal."""
+        """Send SIGINT to all processes and wait for their ends; close the pipe of the actor's
+        output.
+
+        A process that does not end within `END_S` is killed.
+        """
         processes = [
             each for each in (self.process, self.learner, self.monitor) if each is not None
         ]
@@ -234,7 +259,11 @@ class ActorProcess:
 
 
 def _store_latency(folder: Path) -> None:
-    """Write the record that the arm's commands act at once, so that it need not be identified."""
+    """Write the record of a measured latency of 0 s, so that the actor need not identify the arm.
+
+    Args:
+        folder: Folder of the records.
+    """
     task = load_task(TASK)
     robot_file = find_file(task.config.robot, "config/robots")
     topic = resolved_topic(TOPIC, "")
@@ -244,7 +273,11 @@ def _store_latency(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _stopped(pids: list[int]) -> Iterator[None]:
-    """Stop processes with SIGSTOP inside the context, then continue them."""
+    """Send SIGSTOP to processes at the beginning of the context and SIGCONT at its end.
+
+    Args:
+        pids: Process ids; may be empty.
+    """
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -256,5 +289,5 @@ def _stopped(pids: list[int]) -> Iterator[None]:
 
 
 def _busy_cores() -> contextlib.AbstractContextManager[None]:
-    """Return a context with two busy processes per core."""
+    """Return a context with two processes per core that never sleep."""
     return busy_processes(2 * len(os.sched_getaffinity(0)))

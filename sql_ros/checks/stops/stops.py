@@ -1,11 +1,13 @@
 """`sql-ros verify stops`: stop a moving arm over DDS while its actor is hindered; no stop may be
 missed.
 
-A stop is `actor/stop` or `actor/emergency_stop`. It begins to act with the first command from which
-on the arm only gets slower, and is missed where no zero has come `MISSED_S` after it was sent. Its
-braking is within the limits if it takes no longer than the slowest joint needs by its acceleration
-limit, and `SLACK_S`, and if no joint was beyond its position limits. `hindrances.py` lists the
-hindrances.
+A stop is a message on the topic `actor/emergency_stop` or a call of the service `actor/stop`. A
+stop begins to act with the first command from which on the commands only get slower. A stop is
+missed if the arm does not rest within `MISSED_S` after the sending.
+
+Two conditions keep the braking within the limits: no joint leaves its position limits, and the
+braking takes at most `SLACK_S` longer than the slowest joint needs at its acceleration limit.
+`hindrances.py` lists the hindrances.
 """
 
 from __future__ import annotations
@@ -46,13 +48,13 @@ STOP_KINDS = (BUTTON, SERVICE)
 
 @dataclass(frozen=True)
 class StopCase:
-    """One stop.
+    """One stop, before it is made.
 
     Attributes:
-        mode: Of the actor.
-        hindrance: Of `hindrances.py`.
-        kind: One of `STOP_KINDS`.
-        pauses_s: Time from motion to hindrance, and from there to the stop [s].
+        mode: Mode of the actor, one of `hindrances.MODES`.
+        hindrance: Hindrance, one of `hindrances.HINDRANCES[mode]`.
+        kind: Way of the stop, one of `STOP_KINDS`.
+        pauses_s: Time from motion to hindrance, and from hindrance to stop [s].
     """
 
     mode: str
@@ -67,11 +69,12 @@ class StopResult:
 
     Attributes:
         case: The stop.
-        first_brake_s: Time from its sending to the first braking command [s]; infinite: it was
-            missed.
-        rest_s: Time from its sending to the first zero [s]; infinite: it was missed.
-        is_within_limits: The braking was within the limits.
-        is_false: The service answered success before the arm was at rest.
+        first_brake_s: Time from the sending of the stop to the first braking command [s]; infinite:
+            the stop was missed.
+        rest_s: Time from the sending of the stop to the first zero command [s]; infinite: the stop
+            was missed.
+        is_within_limits: Whether the braking was within the limits (see the module).
+        is_false: Whether the service answered success before the arm was at rest.
     """
 
     case: StopCase
@@ -82,19 +85,25 @@ class StopResult:
 
     @property
     def is_missed(self) -> bool:
-        """Return whether the arm did not stop."""
+        """Return whether the arm did not come to rest in time."""
         return self.rest_s == float("inf")
 
 
 @dataclass
 class StopResults:
-    """All results of a check."""
+    """All results of a check.
+
+    Attributes:
+        all: The results in the order of the stops.
+    """
 
     all: list[StopResult] = field(default_factory=list)
 
     @property
     def failed(self) -> list[StopResult]:
-        """Return the stops that were missed, answered wrongly, or not within the limits."""
+        """Return the results of stops that were missed, were answered falsely, or were not within
+        the limits.
+        """
         return [
             each
             for each in self.all
@@ -102,7 +111,15 @@ class StopResults:
         ]
 
     def figures(self) -> dict[str, float]:
-        """Return counts by mode and hindrance, and quantiles of the times, by name."""
+        """Return the figures of the check by name.
+
+        Returns:
+            `stops`, `missed`, `false_answers`: counts. `stops_<mode>`, `stops_<hindrance>`: stops
+            of each. `first_brake_...`: quantiles of the time to the first braking command [ms], of
+            all and by hindrance. `rest_...`: quantiles of the time to the first zero command [s].
+            `rest_within_limits`: share of stops within the limits. Missed stops are not in the
+            quantiles; without other stops these are 0.
+        """
         done = [each for each in self.all if not each.is_missed]
         first_ms = [1e3 * each.first_brake_s for each in done] or [0.0]
         rest_s = [each.rest_s for each in done] or [0.0]
@@ -135,19 +152,22 @@ class StopResults:
 
 
 def stop_arms(count: int, seed: int, domain: int, folder: Path) -> Iterator[StopResult]:
-    """Stop a moving arm many times.
+    """Stop a moving arm many times, and yield each result as soon as it is known.
+
+    Writes an untrained policy to the folder. Starts a new actor after every `STOPS_PER_PROCESS`
+    stops; the modes take turns.
 
     Args:
-        count: Number of stops; a stop of an arm that was at rest does not count.
-        seed: Seed of modes, hindrances, ways and moments.
-        domain: ROS_DOMAIN_ID.
-        folder: For the output of the processes.
+        count: Number of results; a stop of an arm that was at rest is not counted and not yielded.
+        seed: Seed of hindrances, kinds of stop, moments, policy and actors.
+        domain: ROS_DOMAIN_ID of arm and actors.
+        folder: Existing folder for policy, records and output of the processes.
 
     Yields:
         The result of each stop.
 
     Raises:
-        ConfigError: The actor ended, or does not move the arm.
+        ConfigError: The actor ended, or does not move the arm within `MOVING_S`.
     """
     rng = np.random.default_rng(seed)
     _write_policy(folder / "policy.onnx", seed)
@@ -162,7 +182,12 @@ def stop_arms(count: int, seed: int, domain: int, folder: Path) -> Iterator[Stop
 
 
 def _write_policy(path: Path, seed: int) -> None:
-    """Export an untrained policy, which moves the arm at random."""
+    """Export an untrained policy, which moves the arm at random.
+
+    Args:
+        path: File to write.
+        seed: Seed of the weights.
+    """
     spec = load_task(TASK).spec
     scaling = Scaling(spec.observation_offset, spec.observation_scale)
     learner = Learner(AlgorithmConfig(hidden_sizes=(32, 32)), scaling, spec.action_size, seed)
@@ -172,17 +197,20 @@ def _write_policy(path: Path, seed: int) -> None:
 def _session(
     mode: str, count: int, rng: np.random.Generator, domain: int, folder: Path
 ) -> Iterator[StopResult]:
-    """Stop one actor a number of times, and start it again after each stop.
+    """Start one actor, stop it a number of times with a new start after each stop, and end it.
 
     Args:
-        mode: Of the actor.
-        count: Number of stops.
-        rng: Draws the cases.
+        mode: Mode of the actor.
+        count: Number of results.
+        rng: Draws the cases and the seed of the actor.
         domain: ROS_DOMAIN_ID.
-        folder: For the output of the processes.
+        folder: Folder for the files of the processes; has `policy.onnx`.
 
     Yields:
-        The result of each stop.
+        The result of each stop of a moving arm.
+
+    Raises:
+        ConfigError: The actor ended, or does not move the arm within `MOVING_S`.
     """
     robot = load_task(TASK).robot
     arm = VelocityArm(robot, domain)
@@ -204,7 +232,12 @@ def _session(
 
 
 def _draw(mode: str, rng: np.random.Generator) -> StopCase:
-    """Return a random stop for an actor of this mode."""
+    """Draw a stop: its hindrance, kind and pauses.
+
+    Args:
+        mode: Mode of the actor.
+        rng: Random generator.
+    """
     hindrances = HINDRANCES[mode]
     hindrance = hindrances[rng.integers(len(hindrances))]
     kind = STOP_KINDS[rng.integers(len(STOP_KINDS))]
@@ -221,14 +254,15 @@ def _await(
     """Wait for a condition, at most `MOVING_S`.
 
     Args:
-        arm: Waits.
-        actor: Must not end meanwhile.
-        condition: Tested repeatedly.
-        what: What is awaited, for the error.
-        answers: Last answers of services, for the error.
+        arm: Arm whose `wait` is used.
+        actor: Actor whose process must not end meanwhile.
+        condition: Tested repeatedly; may take a while.
+        what: Name of the awaited event, for the error.
+        answers: Last answers of services, for the error; read only when the error is raised.
 
     Raises:
-        ConfigError: The condition did not come to hold, or the actor ended.
+        ConfigError: The condition did not come to hold, or the actor ended. The text has the end of
+        the actor's output.
     """
     if (
         not arm.wait(lambda: condition() or actor.process.poll() is not None, MOVING_S)
@@ -243,14 +277,18 @@ def _await(
 
 
 def _await_motion(arm: VelocityArm, actor: ActorProcess) -> None:
-    """Wait until the arm moves and the actor is ready for a stop; ask for a start where needed.
+    """Wait until the arm moves and the actor receives stops by both ways.
+
+    Requests a reset and a start of the actor each time the arm has not moved for `RETRY_S`.
 
     Raises:
-        ConfigError: The arm does not move, or the actor ended.
+        ConfigError: The arm does not move within `MOVING_S`, or the actor ended.
     """
 
-    def moves() -> bool:
-        """Return whether the arm begins to move; request a reset and a start if it does not."""
+    def moves_or_requests_start() -> bool:
+        """Wait up to `RETRY_S` for motion and return whether the arm moves. If not, request a reset
+        and a start.
+        """
         is_moving = arm.wait(lambda: arm.speed > MOVING_RAD_S, RETRY_S)
         if not is_moving:
             # a loop that hung may have received the stop after the last reset
@@ -258,7 +296,7 @@ def _await_motion(arm: VelocityArm, actor: ActorProcess) -> None:
             arm.call("start")
         return is_moving
 
-    _await(arm, actor, moves, "motion")
+    _await(arm, actor, moves_or_requests_start, "motion")
     _await(
         arm,
         actor,
@@ -270,16 +308,16 @@ def _await_motion(arm: VelocityArm, actor: ActorProcess) -> None:
 def _stop(
     arm: VelocityArm, actor: ActorProcess, case: StopCase, acceleration: Vector
 ) -> StopResult | None:
-    """Stop the arm once.
+    """Let the arm move, hinder the actor, send one stop, and wait for rest.
 
     Args:
-        arm: Sends the stop.
-        actor: Is hindered meanwhile.
+        arm: Arm that sends the stop and records the commands.
+        actor: Actor that is hindered until the arm is at rest, at most `MISSED_S`.
         case: The stop.
         acceleration: Acceleration limits (N,) [rad/s^2].
 
     Returns:
-        The result; None where the arm was at rest before the stop.
+        The result; None if the arm was at rest when the stop was sent.
     """
     time.sleep(case.pauses_s[0])
     arm.outside_rad = 0.0
@@ -296,7 +334,12 @@ def _stop(
         false_at: list[float] = []
 
         def rests() -> bool:
-            """Return whether the arm is at rest; note a false answer of the service."""
+            """Return whether zero commands have come for `RESTING_S`, the newest within the last
+            second.
+
+            Also notes the first moment at which the service had answered success while the arm was
+            moving.
+            """
             if (
                 future is not None
                 and future.done()
@@ -326,15 +369,21 @@ def _judge(
     *,
     is_false: bool,
 ) -> StopResult:
-    """Find the braking in the commands since the last one before the stop.
+    """Return the result of a stop from the recorded commands.
+
+    The braking begins with the first of the commands that get slower and slower up to the first
+    zero command.
 
     Args:
         case: The stop.
-        arm: Has the commands.
+        arm: Arm with the recorded commands.
         before: Index of the last command before the stop.
-        sent: Steady time of the stop [s].
+        sent: Steady time at which the stop was sent [s].
         acceleration: Acceleration limits (N,) [rad/s^2].
-        is_false: The service answered success before the arm was at rest.
+        is_false: Whether the service answered success before the arm was at rest.
+
+    Returns:
+        The result; a missed stop if no zero command came or the arm moves again.
     """
     commands = arm.commands[before:]
     times = np.array([at for at, _ in commands])
@@ -364,7 +413,7 @@ def _judge(
 
 
 def _rested_s(arm: VelocityArm) -> float:
-    """Return for how long commands have been zero [s]."""
+    """Return for how long the commands have been zero [s]; 0 if the last command is not zero."""
     last = len(arm.commands)
     while last and not arm.commands[last - 1][1].any():
         last -= 1
@@ -372,18 +421,26 @@ def _rested_s(arm: VelocityArm) -> float:
 
 
 def _start(arm: VelocityArm, actor: ActorProcess) -> None:
-    """Release the button, reset the stop, and start the arm again.
+    """Release the emergency stop, then request reset and start until the actor accepts both.
+
+    Args:
+        arm: Arm whose button and services are used.
+        actor: Actor to start.
 
     Raises:
-        ConfigError: The actor does not start, or ended.
+        ConfigError: The actor did not accept within `MOVING_S`, or ended. The text has its last
+        answers.
     """
     arm.button.publish(Bool(data=False))
     said: list[str] = []
 
-    def starts() -> bool:
-        """Request both again: a loop that hung may receive the stop after a reset."""
+    def request_start() -> bool:
+        """Request a reset and a start; return whether both succeeded.
+
+        Both are requested every time, because a loop that hung may receive the stop after a reset.
+        """
         answers = [arm.call("reset"), arm.call("start")]
         said[:] = [answer.message if answer is not None else "no answer" for answer in answers]
         return all(answer is not None and answer.success for answer in answers)
 
-    _await(arm, actor, starts, "start", said)
+    _await(arm, actor, request_start, "start", said)

@@ -28,20 +28,24 @@ ANSWER_S = 10.0  # longest wait for the answer of a service
 
 
 class VelocityArm:
-    """Integrates velocity commands and publishes joint states in a thread of its own.
+    """Integrates velocity commands and publishes joint states in a thread of its own, from
+    construction to `close`.
 
-    It also has the publisher and the clients that stop and start the actor.
+    The arm follows each command at once. The object also has the publisher and the clients with
+    which a check stops and starts the actor.
 
     Args:
         robot: Joint names, limits, and the pose at the start.
         domain: ROS_DOMAIN_ID.
 
     Attributes:
-        node: The node of the arm.
-        button: Publisher of the emergency stop.
-        clients: Clients of the actor's services stop, reset and start, by name.
-        commands: Steady time of publication [s] and velocities (N,) [rad/s] of every command.
-        outside_rad: Farthest that a joint was beyond its position limits [rad].
+        node: The rclpy node of the arm.
+        button: Publisher of the topic `actor/emergency_stop`.
+        clients: Clients of the actor's services "stop", "reset" and "start" by these names.
+        commands: Steady time of publication [s] and velocities (N,) [rad/s] of every command, in
+            order.
+        outside_rad: Farthest distance of a joint beyond its position limits so far [rad]; 0: none
+            was beyond.
     """
 
     def __init__(self, robot: RobotConfig, domain: int) -> None:
@@ -65,11 +69,19 @@ class VelocityArm:
 
     @property
     def speed(self) -> float:
-        """Return the speed of the fastest joint [rad/s]."""
+        """Return the commanded speed of the fastest joint [rad/s]; 0 before the first command."""
         return float(np.abs(self._velocity).max())
 
     def wait(self, condition: Callable[[], Any], timeout_s: float) -> bool:
-        """Wait for a condition, at most for a time [s]; return whether it came to hold."""
+        """Wait for a condition in the calling thread; callbacks go on in the arm's thread.
+
+        Args:
+            condition: Tested every `POLL_S`.
+            timeout_s: Longest wait [s].
+
+        Returns:
+            True as soon as the condition holds; False after the longest wait.
+        """
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
@@ -84,25 +96,33 @@ class VelocityArm:
             name: Key of `clients`.
 
         Returns:
-            The answer; None where none came within `ANSWER_S`.
+            The answer; None if none came within `ANSWER_S`.
         """
         future = self.clients[name].call_async(Trigger.Request())
         self.wait(future.done, ANSWER_S)
         return future.result() if future.done() else None
 
     def close(self) -> None:
-        """Destroy the node."""
+        """Destroy the node and end its thread."""
         self._listener.close()
 
     def _on_command(self, message: Float64MultiArray, info: Mapping[str, int]) -> None:
-        """Take a velocity command, and record it with the steady time of its publication."""
+        """Integrate up to now, then take a velocity command and record it.
+
+        Args:
+            message: Velocities (N,) [rad/s].
+            info: rclpy's message information; `source_timestamp` is the time of publication on the
+                system clock [ns].
+        """
         self._advance()
         self._velocity = np.array(message.data)
         age_s = max(1e-9 * (time.time_ns() - info["source_timestamp"]), 0.0)
         self.commands.append((time.monotonic() - age_s, self._velocity))
 
     def _advance(self) -> None:
-        """Integrate the velocity up to now, and record how far joints are beyond their limits."""
+        """Integrate the commanded velocity up to now, at most `LONGEST_STEP_S`; raise `outside_rad`
+        if a joint is farther out.
+        """
         now = time.monotonic()
         step_s = min(now - self._moved_at, LONGEST_STEP_S)
         self._position = self._position + self._velocity * step_s
@@ -112,7 +132,9 @@ class VelocityArm:
         self.outside_rad = max(self.outside_rad, float(np.maximum(below, above).max()))
 
     def _publish_state(self) -> None:
-        """Integrate the motion up to now, and publish the joint states."""
+        """Integrate the motion up to now, and publish the joint states with the present time and
+        zero effort.
+        """
         self._advance()
         stamp_ns = self.node.get_clock().now().nanoseconds
         effort = np.zeros(len(self._position))

@@ -1,10 +1,11 @@
 """`sql-ros chaos`: kill and cut off a training stack at random, and count what that breaks.
 
 A stack in a DDS domain of its own trains `sawyer_reach` in accelerated real time. In the first part
-learner, actor or simulated arm get SIGKILL, or SIGSTOP for a while. In the second part a learner on
-another host, made of a network namespace, is cut off and joined again. `stack_monitor.py` listens
-throughout. At the end of each part the buffer of the last checkpoint is compared with the
-transitions that were sent. `ChaosCounts` lists what is counted.
+the learner, the actor or the simulated arm gets SIGKILL, or SIGSTOP for a while. In the second part
+the learner is on another host, made of a network namespace. Its network is cut off and joined
+again. A kill, a stop or a cut is a strike. `stack_monitor.py` listens throughout. At the end of
+each part the buffer of the last checkpoint is compared with the transitions that were sent.
+`ChaosCounts` lists what is counted.
 """
 
 from __future__ import annotations
@@ -63,16 +64,18 @@ class ChaosCounts:
 
     Attributes:
         kills: Strikes by SIGKILL.
-        stops: Strikes by SIGSTOP.
+        stops: Strikes by SIGSTOP, later continued by SIGCONT.
         cuts: Network cuts.
-        transitions: Transitions in the buffers at the end.
+        transitions: Transitions in the buffers of the last checkpoints.
         lost: Transitions that were acknowledged and are not in the buffer.
-        doubled: Transitions that are in the buffer more often than they were made.
+        doubled: Surplus copies of transitions that are in the buffer more often than they were
+            made.
         unsafe_commands: Commands that are not finite, or faster than the velocity limits.
-        held: States in which the arm was at rest after its actor was killed or stopped.
-        not_held: States in which it was not.
-        recoveries_s: Times from the end of each strike until training went on [s]; the strike on
-            an actor that is killed ends once the arm was seen at rest.
+        held: States in which the arm had to be at rest, because its actor was killed or stopped,
+            and was.
+        not_held: States in which the arm had to be at rest and moved.
+        recoveries_s: For each strike, time from its end until training went on [s]. The strike that
+            kills an actor ends once the arm was seen at rest.
     """
 
     kills: int = 0
@@ -87,7 +90,9 @@ class ChaosCounts:
     recoveries_s: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
-        """Return the counts by name, with median and maximum of the recoveries [s]."""
+        """Return the counts by name, with `recovery_p50_s` and `recovery_max_s` [s], which are 0
+        without a strike.
+        """
         counts = {
             name: float(value) for name, value in vars(self).items() if name != "recoveries_s"
         }
@@ -95,12 +100,18 @@ class ChaosCounts:
         return {**counts, "recovery_max_s": max(times), "recovery_p50_s": float(np.median(times))}
 
     def add(self, other: ChaosCounts) -> None:
-        """Add the counts of another part."""
+        """Add the counts of another part to these, in place.
+
+        Args:
+            other: Counts of the other part.
+        """
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
     def is_clean(self) -> bool:
-        """Return whether nothing was lost, doubled or unsafe."""
+        """Return whether no transition was lost or doubled, no command unsafe, and the arm held in
+        every state.
+        """
         return not any((self.lost, self.doubled, self.unsafe_commands, self.not_held))
 
 
@@ -110,13 +121,18 @@ def run_chaos(kills: int, cuts: int, seed: int, out: Path | None) -> ChaosCounts
     Sets the DDS domain and the log folder in the environment of this process.
 
     Args:
-        kills: Number of SIGKILLs.
-        cuts: Number of network cuts. They need root.
-        seed: Seed of victims and moments.
-        out: Folder that keeps the runs; None: they are removed.
+        kills: Number of SIGKILLs; 0: no first part. SIGSTOPs come in addition, in the share
+            `STOPPED_SHARE` of the strikes.
+        cuts: Number of network cuts; 0: no second part. They need root.
+        seed: Seed of victims, kinds and moments, and of the stack.
+        out: Folder that keeps the run folders, in `kill` and `cut`; None: they are removed.
+
+    Returns:
+        The counts of both parts together.
 
     Raises:
         ConfigError: Both numbers are zero, or the cuts are not possible here.
+        SqlRosError: The stack ended or did not train again after a strike.
     """
     if not kills + cuts:
         raise ConfigError(f"--kills {kills} --cuts {cuts}, expected at least one of something")
@@ -143,7 +159,13 @@ def run_chaos(kills: int, cuts: int, seed: int, out: Path | None) -> ChaosCounts
 
 
 def _launch_arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]:
-    """Write the params file; return the launch arguments of the stack by name."""
+    """Write the params file of the stack, and return the launch arguments by name.
+
+    Args:
+        run_dir: Run folder of the stack.
+        seed: Seed of the stack.
+        scratch: Folder for the params file.
+    """
     params = scratch / "chaos.yaml"
     params.write_text(PARAMS)
     return {
@@ -156,7 +178,21 @@ def _launch_arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]
 
 
 def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
-    """Kill and stop processes of `sql-ros up`, which starts them again; return the counts."""
+    """Run the first part: kill and stop the processes of `sql-ros up`, which starts killed ones
+    again.
+
+    Args:
+        kills: Number of SIGKILLs.
+        seed: Seed of the strikes and of the stack.
+        run_dir: Run folder of the stack.
+        scratch: Folder for params file and output.
+
+    Returns:
+        The counts of the part.
+
+    Raises:
+        SqlRosError: The stack ended or did not train again after a strike.
+    """
     log = scratch / "stack.log"
     arguments = _launch_arguments(run_dir, seed, scratch)
     words = [f"{name}:={value}" for name, value in arguments.items()]
@@ -177,16 +213,16 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
 
 
 class _Strikes:
-    """Kill or stop the processes of a stack in random order.
+    """Kills or stops the processes of a stack in random order.
 
     Args:
         supervisor: Process of `sql-ros up`.
-        kills: Number of kills, shown with each of them.
-        rng: Draws victims and moments.
+        kills: Number of kills in all, shown with each of them.
+        rng: Draws victims, kinds and moments.
 
     Attributes:
-        counts: Of the strikes so far.
-        rng: As given.
+        counts: Counts of the strikes so far.
+        rng: The given generator.
     """
 
     def __init__(
@@ -200,7 +236,16 @@ class _Strikes:
         self._killed_at: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
 
     def strike(self, monitor: StackMonitor) -> None:
-        """Kill or stop the next process, and wait until training goes on."""
+        """Kill or stop the next process, and wait until training goes on.
+
+        Every process of `VICTIMS` has one turn in each round. Prints a line.
+
+        Args:
+            monitor: Listener to the stack; receives messages meanwhile.
+
+        Raises:
+            SqlRosError: The stack ended or did not train again.
+        """
         if not self._victims:
             self._victims.extend(self.rng.permutation(VICTIMS))
         victim = self._victims.pop()
@@ -216,7 +261,15 @@ class _Strikes:
         _await_recovery(self.counts, monitor, began, text)
 
     def _await_permitted(self, victim: str, monitor: StackMonitor) -> None:
-        """Wait until another crash of a process does not end the stack (`MOST_RESTARTS`)."""
+        """Wait until another crash of a process does not end the stack.
+
+        The supervisor ends the stack at the crash after `MOST_RESTARTS` restarts of a process
+        within `WITHIN_S`.
+
+        Args:
+            victim: The process, one of `VICTIMS`.
+            monitor: Listener to the stack; receives messages meanwhile.
+        """
 
         def recent() -> int:
             now = time.monotonic()
@@ -226,7 +279,15 @@ class _Strikes:
             monitor.listen(IN_FLIGHT_S)
 
     def _stop(self, pid: int, monitor: StackMonitor) -> float:
-        """Stop a process for a while; return the steady time of its continuation [s]."""
+        """Send SIGSTOP to a process, and SIGCONT after a random time from `STOPPED_S`.
+
+        Args:
+            pid: Id of the process.
+            monitor: Listener to the stack; receives messages meanwhile.
+
+        Returns:
+            Steady time of the SIGCONT [s].
+        """
         self.counts.stops += 1
         os.kill(pid, signal.SIGSTOP)
         monitor.listen(float(self.rng.uniform(*STOPPED_S)))
@@ -234,7 +295,20 @@ class _Strikes:
         return time.monotonic()
 
     def _kill(self, victim: str, pid: int, monitor: StackMonitor) -> float:
-        """Kill a process; return the steady time from which its recovery counts [s]."""
+        """Send SIGKILL to a process and wait for its successor.
+
+        The successor of an actor is stopped until the arm was seen at rest, because it would move
+        the arm before.
+
+        Args:
+            victim: Name of the process, one of `VICTIMS`.
+            pid: Id of the process.
+            monitor: Listener to the stack; receives messages meanwhile.
+
+        Returns:
+            Steady time from which the recovery counts [s]: the kill, or for an actor the end of its
+            successor's stop.
+        """
         self.counts.kills += 1
         os.kill(pid, signal.SIGKILL)
         began = time.monotonic()
@@ -251,12 +325,23 @@ class _Strikes:
 
 
 def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
-    """Cut the network between a learner on one host and actor and simulated arm on another one.
+    """Run the second part: cut the network between a learner on one host and actor and simulated
+    arm on another.
 
-    Each host finds the other one by its address in ROS_STATIC_PEERS.
+    Each host finds the other by its address in ROS_STATIC_PEERS.
+
+    Args:
+        cuts: Number of cuts.
+        seed: Seed of the moments and of the stack.
+        run_dir: Run folder of the stack.
+        scratch: Folder for params file and output.
 
     Returns:
-        The counts.
+        The counts of the part.
+
+    Raises:
+        ConfigError: The command `ip` failed.
+        SqlRosError: A process ended, or the stack did not train again after a cut.
     """
     counts = ChaosCounts()
     rng = np.random.default_rng(seed)
@@ -266,8 +351,10 @@ def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
         try:
             children += _start_on_hosts(hosts, _launch_arguments(run_dir, seed, scratch), log)
 
-            def cut(monitor: StackMonitor) -> None:
-                """Cut the network for a random time, and wait for the recovery."""
+            def cut_network(monitor: StackMonitor) -> None:
+                """Cut the network for a random time from `CUT_S`, count the cut, and wait until
+                training goes on.
+                """
                 _ip("link", "set", hosts.device, "down")
                 monitor.listen(float(rng.uniform(*CUT_S)))
                 _ip("link", "set", hosts.device, "up")
@@ -275,7 +362,7 @@ def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
                 text = f"{counts.cuts:4d} of {cuts} cut"
                 _await_recovery(counts, monitor, time.monotonic(), text)
 
-            _run(counts, children, log, run_dir, rng, cut, lambda: counts.cuts >= cuts)
+            _run(counts, children, log, run_dir, rng, cut_network, lambda: counts.cuts >= cuts)
         finally:
             for child in children:
                 if child.poll() is None:
@@ -285,13 +372,13 @@ def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
 
 @dataclass(frozen=True)
 class _Hosts:
-    """This host and a network namespace that stands for another one.
+    """This host and a network namespace that stands for another host.
 
     Attributes:
         namespace: Name of the network namespace.
-        device: Network device of this host towards it.
-        address: Address of this host.
-        other_address: Address of the other host.
+        device: Network device of this host towards the namespace.
+        address: IP address of this host.
+        other_address: IP address of the other host.
     """
 
     namespace: str
@@ -302,7 +389,12 @@ class _Hosts:
 
 @contextlib.contextmanager
 def _two_hosts() -> Iterator[_Hosts]:
-    """Make a network namespace with a cable to this one, and remove it at the end."""
+    """Create a network namespace that is connected to this one, yield both, and delete the
+    namespace at the end.
+
+    Raises:
+        ConfigError: The command `ip` failed.
+    """
     pid = os.getpid()
     subnet = f"10.77.{pid % 250}"
     hosts = _Hosts(f"sql_ros_{pid}", f"sr{pid}a", f"{subnet}.1", f"{subnet}.2")
@@ -327,14 +419,14 @@ def _two_hosts() -> Iterator[_Hosts]:
 def _start_on_hosts(
     hosts: _Hosts, arguments: dict[str, str], log: Path
 ) -> list[subprocess.Popen[bytes]]:
-    """Start the learner on the other host, actor and simulated arm on this one.
+    """Start the learner on the other host, and actor and simulated arm on this one.
 
     Sets ROS_STATIC_PEERS in the environment of this process, which listens to both.
 
     Args:
         hosts: Both hosts.
-        arguments: Launch arguments by name.
-        log: File for the output of all processes.
+        arguments: Launch arguments of the stack by name.
+        log: File for the output of all processes; its folder is their working folder.
 
     Returns:
         The processes in the order of their start.
@@ -370,16 +462,20 @@ def _run(
     strike: Callable[[StackMonitor], None],
     is_over: Callable[[], bool],
 ) -> None:
-    """Strike a training stack until it is over, end the stack, and add to the counts.
+    """Wait for training, strike until there were enough strikes, end the stack, and add to the
+    counts.
 
     Args:
-        counts: Changed in place.
+        counts: Counts that are changed in place; `strike` changes them too.
         children: Processes of the stack; they get SIGINT in reverse order.
-        log: Their output.
-        run_dir: Run folder of the stack.
+        log: File with their output.
+        run_dir: Run folder of the stack, whose last checkpoint is compared.
         rng: Draws the pauses between strikes.
         strike: Strikes once, and waits for the recovery.
-        is_over: Whether there were enough strikes.
+        is_over: Returns whether there were enough strikes.
+
+    Raises:
+        SqlRosError: The stack does not train, or not again after a strike.
     """
     from sql_ros.checks.stress.stack_monitor import AT_REST_RAD_S, StackMonitor
 
@@ -403,7 +499,17 @@ def _run(
 
 
 def _await_recovery(counts: ChaosCounts, monitor: StackMonitor, began: float, text: str) -> None:
-    """Wait until training goes on; note and print the time since a steady time [s]."""
+    """Wait until training goes on; add the time it took to the counts, and print it.
+
+    Args:
+        counts: Counts whose `recoveries_s` gets another time.
+        monitor: Listener to the stack.
+        began: Steady time of the end of the strike [s].
+        text: Beginning of the printed line.
+
+    Raises:
+        SqlRosError: The stack ended or did not train again.
+    """
     monitor.listen(IN_FLIGHT_S)
     monitor.await_training()
     counts.recoveries_s.append(time.monotonic() - began)
@@ -411,7 +517,13 @@ def _await_recovery(counts: ChaosCounts, monitor: StackMonitor, began: float, te
 
 
 def _compare(counts: ChaosCounts, monitor: StackMonitor, run_dir: Path) -> None:
-    """Count lost and doubled transitions: those of the last checkpoint beside those sent."""
+    """Add the transitions of the last checkpoint, and the lost and the doubled ones, to the counts.
+
+    Args:
+        counts: Counts that are changed in place.
+        monitor: Listener that received the transitions and acknowledgements.
+        run_dir: Run folder with the checkpoint.
+    """
     from sql_ros.checks.stress.stack_monitor import fingerprint
     from sql_ros.learning.checkpoint import load_checkpoint
 
@@ -429,7 +541,11 @@ def _compare(counts: ChaosCounts, monitor: StackMonitor, run_dir: Path) -> None:
 
 
 def _find(supervisor: subprocess.Popen[bytes], executable: str) -> int:
-    """Return the process id of a node of a stack; wait for its start.
+    """Return the process id of a node of the stack; wait for its start.
+
+    Args:
+        supervisor: Process of `sql-ros up`.
+        executable: Name of the node, one of `VICTIMS`.
 
     Raises:
         SqlRosError: The stack has ended, or does not start the node within `RESTART_S`.
@@ -448,10 +564,13 @@ def _find(supervisor: subprocess.Popen[bytes], executable: str) -> int:
 
 
 def _ip(*words: str) -> None:
-    """Run the command `ip`.
+    """Run the command `ip`, which needs root.
+
+    Args:
+        words: Arguments of the command.
 
     Raises:
-        ConfigError: It failed.
+        ConfigError: The command failed; the text has its stderr.
     """
     ended = subprocess.run(["ip", *words], capture_output=True, text=True)
     if ended.returncode:

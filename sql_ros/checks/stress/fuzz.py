@@ -1,5 +1,5 @@
-"""`sql-ros fuzz`: feed hostile input to every part that takes input; it must be refused with a
-readable reason, or accepted.
+"""`sql-ros fuzz`: feed hostile input to every part that takes input from outside. The part must
+refuse the input with a readable reason or accept it.
 
 First the decoders and loaders in this process: messages, signatures, ONNX, YAML, parameters, launch
 arguments, checkpoints, transition logs, keys (`mutations.py`). Then running nodes over DDS: their
@@ -33,10 +33,11 @@ class Target:
     """A part that takes input from outside.
 
     Attributes:
-        name: Of the part.
-        share: Its share of all cases, relative to the others.
-        attack: Makes a case with a generator and feeds it; raises `SqlRosError` where it is
-            refused.
+        name: Name of the part.
+        share: Weight of the target: its share of the cases is this over the sum of all chosen
+            targets.
+        attack: Makes one hostile case with a generator and feeds the part with it. Raises
+            `SqlRosError` if the part refuses the case; any other error is a crash.
     """
 
     name: str
@@ -52,10 +53,11 @@ class FuzzCounts:
         taken: Accepted cases.
         refused: Cases refused with an error of this package.
         crashed: Cases that raised another error.
-        hung: Cases that took `HANG_S` or longer.
-        unreadable: Cases refused without a reason, or with one longer than `LONGEST_REASON`.
-        growth_mib: Growth of the memory since the warm-up [MiB].
-        first: The first wrong case, in words.
+        hung: Cases that took longer than `HANG_S`; each is also counted as taken, refused or
+            crashed.
+        unreadable: Refused cases whose reason is empty or longer than `LONGEST_REASON`.
+        growth_mib: Growth of this process's memory since the warm-up [MiB].
+        first: The first crashed, hung or unreadable case, in words; empty: none.
     """
 
     taken: int = 0
@@ -80,17 +82,18 @@ def attack(cases: int, seed: int, only: Sequence[str]) -> dict[str, FuzzCounts]:
     """Feed hostile input to every target; print a line per target.
 
     Sets the DDS domain and the log folder in the environment of this process, and disables logging.
+    Neither is restored.
 
     Args:
-        cases: Number of inputs in all.
+        cases: Number of inputs in all; each target gets at least one.
         seed: Seed of the inputs.
-        only: Names of targets; empty: all.
+        only: Names of targets; empty: all. `live_nodes.LIVE` names the running nodes.
 
     Returns:
         Counts by target.
 
     Raises:
-        ConfigError: A target is unknown.
+        ConfigError: A target is unknown, or a node did not start.
     """
     from sql_ros.checks.stress.live_nodes import LIVE, attack_nodes
     from sql_ros.checks.stress.mutations import make_targets
@@ -123,8 +126,8 @@ def judge(counts: FuzzCounts, work: Callable[[], object]) -> None:
     """Feed one case and count its outcome.
 
     Args:
-        counts: Changed in place.
-        work: Feeds the case.
+        counts: Counts that are changed in place.
+        work: Feeds the case. An `SqlRosError` is a refusal, any other `Exception` a crash.
     """
     began = time.monotonic()
     try:
@@ -144,7 +147,13 @@ def judge(counts: FuzzCounts, work: Callable[[], object]) -> None:
 
 
 def _attack(target: Target, count: int, rng: np.random.Generator) -> FuzzCounts:
-    """Feed a number of cases to a target; return its counts."""
+    """Feed a number of cases to a target and return its counts.
+
+    Args:
+        target: The target.
+        count: Number of cases.
+        rng: Generator of the cases.
+    """
     counts = FuzzCounts()
     before = memory_mib()
     for number in range(count):
@@ -156,7 +165,7 @@ def _attack(target: Target, count: int, rng: np.random.Generator) -> FuzzCounts:
 
 
 def _show(name: str, counts: FuzzCounts) -> None:
-    """Print the counts of a target, and its first wrong case."""
+    """Print the counts of a target, and its first wrong case if there is one."""
     bad = (
         f", {counts.crashed} crashed, {counts.hung} hung, {counts.unreadable} unreadable"
         if not counts.is_clean()
@@ -172,7 +181,15 @@ def _show(name: str, counts: FuzzCounts) -> None:
 
 
 def figures(all_counts: dict[str, FuzzCounts]) -> dict[str, float]:
-    """Return the sums over all targets by name of the count, and some counts of each target."""
+    """Return the counts as figures by name.
+
+    Args:
+        all_counts: Counts by target.
+
+    Returns:
+        Sums over all targets by name of the count; `taken_<target>`, `refused_<target>`,
+        `crashed_<target>` and `growth_mib_<target>` [MiB].
+    """
     names = ("cases", "taken", "refused", "crashed", "hung", "unreadable")
     values = {
         name: float(sum(getattr(counts, name) for counts in all_counts.values())) for name in names

@@ -1,5 +1,5 @@
-"""Hostile messages, bytes and requests for running nodes: learner, actor and simulated arm, over
-DDS, in a domain of their own.
+"""Hostile messages, bytes and service requests for running nodes: learner, actor and simulated arm,
+over DDS.
 """
 
 from __future__ import annotations
@@ -62,19 +62,23 @@ END_S = 30.0
 
 
 def attack_nodes(cases: int, seed: int, folder: Path) -> FuzzCounts:
-    """Send hostile messages and requests to running nodes.
+    """Start the nodes, send hostile messages and requests to them, and end them.
+
+    Uses the DDS domain that the environment of this process names.
 
     Args:
         cases: Number of messages and requests.
         seed: Seed of their choice.
-        folder: Folder for the logs of the nodes.
+        folder: Existing folder for the logs of the nodes.
 
     Returns:
-        Counts: `refused` are the faults that the nodes report, `taken` the other cases, `crashed`
-        the nodes that ended, `hung` those that do not answer afterwards.
+        Counts with other meanings than for a target in this process. `refused`: faults that the
+        nodes reported. `taken`: the other cases. `crashed`: nodes that ended. `hung`: nodes that
+        did not answer afterwards. `growth_mib`: the largest growth of a node's memory. `first`: the
+        first node that ended, in words.
 
     Raises:
-        ConfigError: A node did not start.
+        ConfigError: A node did not answer within `START_S` after its start.
     """
     with contextlib.ExitStack() as exits:
         nodes = {name: _start(name, folder, exits) for name in NODES}
@@ -94,10 +98,16 @@ def _send_cases(
     cases: int,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Send the cases until one of the nodes ends.
+    """Send the cases one after another; stop early if a node ends.
+
+    Args:
+        sender: Node that sends.
+        nodes: Processes of the nodes by name.
+        cases: Number of messages and requests.
+        rng: Draws them.
 
     Returns:
-        The memory of each node after a third of the cases [MiB]; empty if a node ended before.
+        Memory of each node after a third of the cases [MiB]; empty if a node ended before.
     """
     early_mib: dict[str, float] = {}
     for number in range(cases):
@@ -121,7 +131,15 @@ def _count(
     early_mib: Mapping[str, float],
     folder: Path,
 ) -> FuzzCounts:
-    """Return the counts of an attack, see `attack_nodes`."""
+    """Return the counts of an attack that has been made; see `attack_nodes`.
+
+    Args:
+        sender: Node that sent the cases and received the diagnostics.
+        nodes: Processes of the nodes by name.
+        cases: Number of cases.
+        early_mib: Memory of each node during the attack [MiB].
+        folder: Folder with the logs of the nodes.
+    """
     counts = FuzzCounts()
     for name, child in nodes.items():
         if child.poll() is not None:
@@ -138,7 +156,10 @@ def _count(
 
 
 class _HostileNode:
-    """The node that publishes and calls what no well-behaved node would."""
+    """Node that publishes messages and calls services as no well-behaved node would.
+
+    It also counts the faults in the diagnostics of the attacked nodes.
+    """
 
     def __init__(self) -> None:
         self._listener = ListenerNode("hostile")
@@ -159,11 +180,23 @@ class _HostileNode:
         self._listener.close()
 
     def spin_for(self, seconds: float) -> None:
-        """Receive diagnostics and answers for a time [s]."""
+        """Receive diagnostics and answers for a time.
+
+        Args:
+            seconds: Length of the time [s].
+        """
         self._listener.spin_for(seconds)
 
     def publish_altered(self, rng: np.random.Generator) -> None:
-        """Publish an altered message, or altered bytes, on a random topic."""
+        """Publish one message on a random topic: an altered message or, with probability
+        `RAW_SHARE`, its altered bytes.
+
+        A switch gets a random Boolean instead of an altered message. Bytes that DDS refuses to send
+        are drawn anew.
+
+        Args:
+            rng: Draws topic and alteration.
+        """
         topics = [*TOPICS, *SWITCHES]
         topic = topics[rng.integers(len(topics))]
         if topic in SWITCHES:
@@ -181,7 +214,11 @@ class _HostileNode:
                 continue
 
     def call_service(self, rng: np.random.Generator) -> None:
-        """Call a random service with random values, without waiting for the answer."""
+        """Call a random service with random values, without waiting for the answer.
+
+        Args:
+            rng: Draws node, service and values.
+        """
         name = NODES[rng.integers(len(NODES))]
         text = TEXTS[rng.integers(len(TEXTS))]
         value = ParameterValue(
@@ -215,7 +252,12 @@ class _HostileNode:
         self._client(kind, service).call_async(request)
 
     def answers(self, node: str, timeout_s: float) -> bool:
-        """Return whether a node answers a request for its lifecycle state within a time [s]."""
+        """Return whether a node answers a request for its lifecycle state.
+
+        Args:
+            node: Name of the node.
+            timeout_s: Longest wait; the request is repeated every `RETRY_S` [s].
+        """
         client = self._client(GetState, f"{node}/get_state")
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0.0:
@@ -225,15 +267,22 @@ class _HostileNode:
         return False
 
     def faults(self) -> int:
-        """Return the number of faults that the nodes have reported so far."""
+        """Return the sum of the fault counts that the nodes have reported last."""
         return sum(self._fault_counts.values())
 
     def _client(self, kind: Any, service: str) -> Any:
+        """Return the client of a service, created at its first use.
+
+        Args:
+            kind: Type of the service.
+            service: Name of the service.
+        """
         if service not in self._clients:
             self._clients[service] = self._listener.node.create_client(kind, service)
         return self._clients[service]
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep the newest value of each entry whose key begins with "fault/", by status and key."""
         for status in message.status:
             for entry in status.values:
                 if entry.key.startswith("fault/"):
@@ -241,7 +290,13 @@ class _HostileNode:
 
 
 def _start(name: str, folder: Path, exits: contextlib.ExitStack) -> subprocess.Popen[bytes]:
-    """Start a node that logs to a file; its end is left to an exit stack."""
+    """Start a node whose output goes to a file.
+
+    Args:
+        name: One of `NODES`.
+        folder: Folder for the file.
+        exits: Exit stack that ends the process and closes the file.
+    """
     parameters: dict[str, object] = {"task": TASK}
     if name == "learner":
         parameters |= SMALL_LEARNER
@@ -254,6 +309,11 @@ def _start(name: str, folder: Path, exits: contextlib.ExitStack) -> subprocess.P
 
 
 def _log_end(folder: Path, name: str) -> str:
-    """Return the last 15 lines of a node's log."""
+    """Return the last 15 lines of a node's output.
+
+    Args:
+        folder: Folder with the output of the nodes.
+        name: One of `NODES`.
+    """
     lines = (folder / f"{name}.log").read_text(errors="replace").splitlines()
     return "\n".join(lines[-15:])

@@ -1,5 +1,8 @@
 """Hostile cases for every decoder and loader: correct input, altered at random in the ways in which
 input is wrong or malicious.
+
+`altered_...` functions return an altered copy of correct input. `_alter_...` functions change an
+ONNX model in place. `make_targets` connects alterations and decoders.
 """
 
 from __future__ import annotations
@@ -118,7 +121,7 @@ def make_targets(folder: Path) -> list[Target]:
     """Return every target that is attacked in this process.
 
     Args:
-        folder: For the files of the attack.
+        folder: Existing folder for the files of the attack.
     """
     task = load_task("sawyer_reach")
     return [
@@ -133,7 +136,15 @@ def make_targets(folder: Path) -> list[Target]:
 
 
 def altered_bytes(rng: Rng, data: bytes) -> bytes:
-    """Return a file or message with a part changed, cut off, repeated, inserted or replaced."""
+    """Return a file or message altered in one random way.
+
+    Up to 16 bits are flipped, the beginning or the end is cut off, a part is repeated or
+    overwritten, random bytes are inserted, or everything is replaced.
+
+    Args:
+        rng: Draws the alteration.
+        data: Correct bytes; may be empty.
+    """
     kind = rng.integers(8)
     size = max(len(data), 1)
     at = int(rng.integers(size))
@@ -161,7 +172,13 @@ def altered_bytes(rng: Rng, data: bytes) -> bytes:
 
 
 def altered_text(rng: Rng, text: str) -> str:
-    """Return a text cut off, with a character inserted, doubled, in upper case, or replaced."""
+    """Return a text altered in one random way: cut off, a character inserted, doubled, in upper
+    case, or replaced by one of `TEXTS`.
+
+    Args:
+        rng: Draws the alteration.
+        text: Correct text; may be empty.
+    """
     at = int(rng.integers(len(text) + 1))
     options = (
         text[:at],
@@ -174,7 +191,15 @@ def altered_text(rng: Rng, text: str) -> str:
 
 
 def altered_numbers(rng: Rng, values: Any) -> Any:
-    """Return an array of a message, of the same type, with hostile values or another length."""
+    """Return the numbers of a message with hostile values, another length, or both.
+
+    Args:
+        rng: Draws the alteration.
+        values: Numbers of a message, an `array.array` or a list.
+
+    Returns:
+        An `array.array` of the same type code; "d" for a list.
+    """
     code = values.typecode if isinstance(values, array.array) else "d"
     data = list(values)
     kind = rng.integers(4)
@@ -194,7 +219,14 @@ def altered_numbers(rng: Rng, values: Any) -> Any:
 
 
 def altered_array_message(rng: Rng, message: Any) -> Any:
-    """Return a multi-array message with other labels, sizes, dimensions or data."""
+    """Return a copy of a multi-array message with other labels, sizes, dimensions or data.
+
+    The data offset of the layout is always random.
+
+    Args:
+        rng: Draws one to three alterations.
+        message: A `std_msgs` multi-array message of any type of number.
+    """
     message = copy.deepcopy(message)
     dimensions = list(message.layout.dim)
     for _ in range(rng.integers(1, 4)):
@@ -222,7 +254,12 @@ def altered_array_message(rng: Rng, message: Any) -> Any:
 
 
 def altered_state(rng: Rng, message: JointState) -> JointState:
-    """Return joint states with other names, orders, lengths, values or stamps."""
+    """Return a copy of joint states with other names, orders, lengths, values or stamps.
+
+    Args:
+        rng: Draws one to three alterations.
+        message: Correct joint states.
+    """
     message = copy.deepcopy(message)
     for _ in range(rng.integers(1, 4)):
         name = ("position", "velocity", "effort", "name", "name", "stamp")[rng.integers(6)]
@@ -245,7 +282,12 @@ def altered_state(rng: Rng, message: JointState) -> JointState:
 
 
 def altered_pose(rng: Rng, message: PoseStamped) -> PoseStamped:
-    """Return a target with a hostile coordinate and another frame."""
+    """Return a copy of a target with one coordinate from `NUMBERS` and another name of the frame.
+
+    Args:
+        rng: Draws the alteration.
+        message: Correct target.
+    """
     message = copy.deepcopy(message)
     setattr(message.pose.position, "xyz"[rng.integers(3)], float(rng.choice(NUMBERS)))
     message.header.frame_id = altered_text(rng, message.header.frame_id)
@@ -253,7 +295,16 @@ def altered_pose(rng: Rng, message: PoseStamped) -> PoseStamped:
 
 
 def altered_yaml(rng: Rng, text: str) -> bytes:
-    """Return a YAML file with other values, keys, lines or bytes."""
+    """Return a YAML file with other values, keys, lines or bytes, or with aliases that expand to
+    9^8 lists.
+
+    Args:
+        rng: Draws the alteration.
+        text: Correct file, at least one line.
+
+    Returns:
+        The bytes of the file, not always valid UTF-8.
+    """
     kind = rng.integers(6)
     if kind == 0:
         return altered_bytes(rng, text.encode())
@@ -275,7 +326,12 @@ def altered_yaml(rng: Rng, text: str) -> bytes:
 
 
 def altered_value(rng: Rng) -> Any:
-    """Return a value for a parameter, of any type and size."""
+    """Return a random value for a parameter, of any type and size; lists and mappings may be
+    nested.
+
+    Args:
+        rng: Draws the value.
+    """
     options: tuple[Callable[[], Any], ...] = (
         lambda: float(rng.choice(NUMBERS)),
         lambda: int(rng.integers(-(2**63), 2**63)),
@@ -294,7 +350,11 @@ def altered_value(rng: Rng) -> Any:
 
 
 def sound_messages(task: Task) -> dict[str, Any]:
-    """Return a correct message of every kind, by kind."""
+    """Return one correct message of every kind, by the name of the kind.
+
+    Args:
+        task: Gives sizes, joint names, frame and command mode.
+    """
     spec = task.spec
     robot = task.robot
     observation = np.zeros(spec.observation_size, np.float32)
@@ -321,7 +381,12 @@ def sound_messages(task: Task) -> dict[str, Any]:
 
 
 def altered_message(rng: Rng, message: Any) -> Any:
-    """Return an altered message of any of the kinds of `sound_messages`."""
+    """Return an altered copy of a message, by the alterations for its type.
+
+    Args:
+        rng: Draws the alteration.
+        message: A message of `sound_messages`.
+    """
     if isinstance(message, JointState):
         return altered_state(rng, message)
     return (
@@ -332,11 +397,12 @@ def altered_message(rng: Rng, message: Any) -> Any:
 
 
 def _messages(task: Task, folder: Path) -> list[Target]:
-    """Return the targets that decode a message, and the one that checks a signature.
+    """Return the targets that decode a message, one per kind, and the target that checks a
+    signature.
 
     Args:
         task: Gives sizes and joint names.
-        folder: For the key file.
+        folder: Folder for the key file, which is written as `key`.
     """
     sound = sound_messages(task)
     codec = m.TransitionCodec(task.spec)
@@ -346,7 +412,8 @@ def _messages(task: Task, folder: Path) -> list[Target]:
     followed = FollowedLearner(signer)
     followed.verify_progress(signer.sign(copy.deepcopy(sound["progress"]), 5))
 
-    def signed(rng: Rng) -> None:
+    def verify_altered_signature(rng: Rng) -> None:
+        """Alter a signed policy message and verify its signature."""
         message = altered_array_message(rng, signer.sign(copy.deepcopy(sound["policy"]), 5))
         followed.verify_policy(message)
 
@@ -364,16 +431,25 @@ def _messages(task: Task, folder: Path) -> list[Target]:
         "target": lambda message: m.target_from_msg(message, task.robot.wire_base_frame),
     }
 
-    def reading(name: str) -> Target:
+    def message_target(name: str) -> Target:
+        """Return the target that decodes altered messages of a kind."""
         return Target(
             f"message_{name}", 6.0, lambda rng: readers[name](altered_message(rng, sound[name]))
         )
 
-    return [*(reading(name) for name in readers), Target("signature", 6.0, signed)]
+    return [
+        *(message_target(name) for name in readers),
+        Target("signature", 6.0, verify_altered_signature),
+    ]
 
 
 def _policies(task: Task) -> list[Target]:
-    """Return the targets that load a policy: altered bytes, and a graph with one part altered."""
+    """Return the two targets that load a policy: from altered bytes, and from a graph with one part
+    altered.
+
+    Args:
+        task: Gives the interface of the policy.
+    """
     trainer = Trainer(task.spec, TrainerConfig(), AlgorithmConfig(hidden_sizes=(16, 16)), 0)
     data = export_policy(trainer.learner, task.spec, 1, "")[0]
     return [
@@ -383,7 +459,13 @@ def _policies(task: Task) -> list[Target]:
 
 
 def altered_graph(rng: Rng, data: bytes) -> bytes:
-    """Return an ONNX file with one part of its graph replaced at random."""
+    """Return an ONNX file with one part of its graph altered at random by one of the `_alter_...`
+    functions.
+
+    Args:
+        rng: Draws the alteration.
+        data: Correct ONNX file.
+    """
     model = onnx.load_model_from_string(data)
     alterations = (
         _alter_operator,
@@ -401,34 +483,40 @@ def altered_graph(rng: Rng, data: bytes) -> bytes:
 
 
 def _any_node(rng: Rng, model: Any) -> Any:
+    """Return a random node of the model's graph."""
     return model.graph.node[rng.integers(len(model.graph.node))]
 
 
 def _any_tensor(rng: Rng, model: Any) -> Any:
+    """Return a random initializer (weight tensor) of the model's graph."""
     return model.graph.initializer[rng.integers(len(model.graph.initializer))]
 
 
 def _alter_operator(rng: Rng, model: Any) -> None:
+    """Replace the operator of a node by any operator of ONNX."""
     operators = sorted({schema.name for schema in onnx.defs.get_all_schemas()})
     _any_node(rng, model).op_type = operators[rng.integers(len(operators))]
 
 
 def _alter_domain(rng: Rng, model: Any) -> None:
+    """Replace the operator domain of a node by one of `TEXTS`."""
     _any_node(rng, model).domain = TEXTS[rng.integers(8)]
 
 
 def _alter_location(rng: Rng, model: Any) -> None:
-    """Let the weights of a tensor be read from a file of this machine."""
+    """Let the weights of a tensor be read from /etc/passwd, a file outside the model."""
     tensor = _any_tensor(rng, model)
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="/etc/passwd")
 
 
 def _alter_size(rng: Rng, model: Any) -> None:
+    """Replace the first dimension of a weight tensor."""
     _any_tensor(rng, model).dims[0] = int(rng.choice([0, 1, -1, 2**31, 2**62]))
 
 
 def _alter_weight(rng: Rng, model: Any) -> None:
+    """Replace one weight by one of `NUMBERS`."""
     tensor = _any_tensor(rng, model)
     values = np.array(numpy_helper.to_array(tensor))
     values.flat[rng.integers(values.size)] = rng.choice(NUMBERS)
@@ -436,6 +524,7 @@ def _alter_weight(rng: Rng, model: Any) -> None:
 
 
 def _alter_metadata(rng: Rng, model: Any) -> None:
+    """Alter the text of one metadata entry."""
     entry = model.metadata_props[rng.integers(len(model.metadata_props))]
     entry.value = altered_text(rng, entry.value)
 
@@ -447,11 +536,13 @@ def _alter_edge(rng: Rng, model: Any) -> None:
 
 
 def _alter_input_size(rng: Rng, model: Any) -> None:
+    """Replace the second dimension of one of the two graph inputs."""
     shape = model.graph.input[rng.integers(2)].type.tensor_type.shape
     shape.dim[1].dim_value = int(rng.choice([0, 1, 2**20, 2**40]))
 
 
 def _alter_attributes(rng: Rng, model: Any) -> None:
+    """Replace the integer and float value of every attribute of a node."""
     for attribute in _any_node(rng, model).attribute:
         attribute.i = int(rng.integers(-(2**62), 2**62))
         attribute.f = float(rng.choice(NUMBERS))
@@ -461,8 +552,8 @@ def _configurations(task: Task, folder: Path) -> list[Target]:
     """Return the targets that load a YAML file, parameters or launch arguments.
 
     Args:
-        task: For the protocols of trials.
-        folder: For the altered files.
+        task: Task that the protocols of trials are read for.
+        folder: Folder for the altered files.
     """
     share = share_folder() / "config"
     tasks, robots, protocols = (
@@ -471,23 +562,26 @@ def _configurations(task: Task, folder: Path) -> list[Target]:
     params = [share / "sawyer_stack.yaml", *sorted((share / "params").glob("*.yaml"))]
     configs = (AlgorithmConfig, TrainerConfig, ActorConfig, LearnerConfig, SimBridgeConfig)
 
-    def file_of(rng: Rng, paths: list[Path]) -> Path:
+    def altered_file(rng: Rng, paths: list[Path]) -> Path:
+        """Write an altered copy of one of some YAML files, and return its path."""
         path = folder / "attacked.yaml"
         path.write_bytes(altered_yaml(rng, paths[rng.integers(len(paths))].read_text()))
         return path
 
-    def robot(rng: Rng) -> object:
+    def load_altered_robot(rng: Rng) -> object:
         """Load a task whose robot file is altered."""
         text = (
             (share / "tasks" / "sawyer_reach.yaml")
             .read_text()
-            .replace("robot: sawyer", f"robot: {file_of(rng, robots)}")
+            .replace("robot: sawyer", f"robot: {altered_file(rng, robots)}")
         )
         (folder / "task.yaml").write_text(text)
         return load_task(str(folder / "task.yaml"))
 
-    def parameter(rng: Rng) -> object:
-        """Build a config with one or two altered parameters, sometimes with an unknown one."""
+    def build_altered_config(rng: Rng) -> object:
+        """Build a configuration with one or two altered parameters, sometimes with an unknown one
+        in addition.
+        """
         kind = configs[rng.integers(len(configs))]
         names = [field.name for field in dataclasses.fields(kind)]
         chosen = {
@@ -499,8 +593,8 @@ def _configurations(task: Task, folder: Path) -> list[Target]:
             "parameters",
         )
 
-    def argument(rng: Rng) -> object:
-        """Check a start with one to three altered launch arguments."""
+    def check_altered_start(rng: Rng) -> object:
+        """Run the preflight of a stack with one to three altered launch arguments."""
         names = [argument.name for argument in SAWYER_STACK_ARGUMENTS]
         given = {
             names[rng.integers(len(names))]: TEXTS[rng.integers(len(TEXTS))]
@@ -509,33 +603,40 @@ def _configurations(task: Task, folder: Path) -> list[Target]:
         return preflight(given)
 
     return [
-        Target("yaml_task", 4.0, lambda rng: load_task(str(file_of(rng, tasks)))),
-        Target("yaml_robot", 4.0, robot),
-        Target("yaml_trials", 3.0, lambda rng: load_protocol(str(file_of(rng, protocols)), task)),
+        Target("yaml_task", 4.0, lambda rng: load_task(str(altered_file(rng, tasks)))),
+        Target("yaml_robot", 4.0, load_altered_robot),
         Target(
-            "yaml_params", 2.0, lambda rng: preflight({"params_file": str(file_of(rng, params))})
+            "yaml_trials", 3.0, lambda rng: load_protocol(str(altered_file(rng, protocols)), task)
         ),
-        Target("parameter", 12.0, parameter),
-        Target("launch_argument", 2.0, argument),
+        Target(
+            "yaml_params",
+            2.0,
+            lambda rng: preflight({"params_file": str(altered_file(rng, params))}),
+        ),
+        Target("parameter", 12.0, build_altered_config),
+        Target("launch_argument", 2.0, check_altered_start),
     ]
 
 
 def _files(task: Task, folder: Path) -> list[Target]:
     """Return the targets that load a checkpoint, a transition log or a key file.
 
+    Writes the correct files.
+
     Args:
         task: Gives the sizes of transitions and networks.
-        folder: For the correct and the altered files; has a key file.
+        folder: Folder for the correct and the altered files; has the file `key` of `_messages`.
     """
 
-    def trainer() -> Trainer:
+    def new_trainer() -> Trainer:
+        """Return a small trainer with untrained networks and an empty buffer."""
         return Trainer(
             task.spec, TrainerConfig(replay_capacity=1000), AlgorithmConfig(hidden_sizes=(8,)), 0
         )
 
     rng = np.random.default_rng(0)
     codec = m.TransitionCodec(task.spec)
-    sound = trainer()
+    sound = new_trainer()
     ledger = Ledger(folder / "sound.sqlite")
     for number in range(1, 30):
         observation = rng.normal(size=task.spec.observation_size).astype(np.float32)
@@ -548,11 +649,11 @@ def _files(task: Task, folder: Path) -> list[Target]:
     ledger.close()
     (saved,) = checkpoints(folder / "sound")
     attacked = folder / "attacked" / saved.name
-    target = trainer()
+    target = new_trainer()
 
-    def checkpoint(rng: Rng) -> object:
-        """Load a checkpoint whose files are missing, altered, or sealed with an altered
-        manifest.
+    def load_altered_checkpoint(rng: Rng) -> object:
+        """Load a checkpoint with one file missing or altered, or with an altered manifest whose
+        checksum is correct.
         """
         shutil.rmtree(attacked.parent, ignore_errors=True)
         shutil.copytree(saved, attacked)
@@ -571,8 +672,8 @@ def _files(task: Task, folder: Path) -> list[Target]:
             )
         return target.load(attacked.parent)
 
-    def records(rng: Rng) -> object:
-        """Read an altered transition log."""
+    def read_altered_log(rng: Rng) -> object:
+        """Open an altered transition log and decode all its records."""
         path = folder / "attacked.sqlite"
         for old in folder.glob("attacked.sqlite*"):
             old.unlink()
@@ -583,21 +684,30 @@ def _files(task: Task, folder: Path) -> list[Target]:
         finally:
             found.close()
 
-    def key(rng: Rng) -> object:
+    def read_altered_key(rng: Rng) -> object:
+        """Read an altered key file that only its owner may read."""
         path = folder / "attacked.key"
         path.write_bytes(altered_bytes(rng, (folder / "key").read_bytes()))
         path.chmod(0o600)
         return read_key(path)
 
     return [
-        Target("checkpoint", 3.0, checkpoint),
-        Target("ledger", 2.0, records),
-        Target("key", 2.0, key),
+        Target("checkpoint", 3.0, load_altered_checkpoint),
+        Target("ledger", 2.0, read_altered_log),
+        Target("key", 2.0, read_altered_key),
     ]
 
 
 def altered_json(rng: Rng, node: Any) -> Any:
-    """Return a JSON value with one of its parts replaced."""
+    """Replace one part of a JSON value, chosen at random at any depth.
+
+    Args:
+        rng: Draws the part and the new value.
+        node: JSON value; lists and objects are changed in place.
+
+    Returns:
+        The changed value, or another one if the whole value is replaced.
+    """
     if isinstance(node, (dict, list)) and node and rng.random() < 0.8:
         key: Any = (
             list(node)[rng.integers(len(node))]
@@ -622,7 +732,12 @@ def altered_json(rng: Rng, node: Any) -> Any:
 
 
 def _reseal(checkpoint: Path, manifest: Any) -> None:
-    """Write a checkpoint's manifest with a correct checksum."""
+    """Write the manifest of a checkpoint with a correct checksum.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        manifest: New content, a JSON value.
+    """
     text = json.dumps(manifest)
     sealed = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": text}
     (checkpoint / "manifest.json").write_text(json.dumps(sealed))

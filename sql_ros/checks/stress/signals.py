@@ -1,21 +1,16 @@
 """`python -m sql_ros.checks.stress.signals`: send signals to an actor at random moments; none may
 be lost.
 
-==========
-==========================================================================================
+==========  ==========================================================================
 moment      when the signal is sent
-==========
-==========================================================================================
-start       uniform from the start of the process until it is active: imports, configuration,
-discovery
+==========  ==========================================================================
+start       uniformly from the start of the process until the actor is active
 work        within a second after that: the actor acts on the states of an arm at rest
-end         uniform in its end, which a SIGINT began
-==========
-==========================================================================================
+end         uniformly during the end of the process, which a SIGINT began
+==========  ==========================================================================
 
-A signal is lost where the process has not ended `LOST_S` later. SIGINT is not ignored when the
-process starts; where a script starts one in its background, SIGINT is lost until Python has
-started.
+A signal is lost if the process has not ended `LOST_S` later. The processes start with SIGINT at its
+default, also where a script runs this check in its background and so ignores SIGINT.
 """
 
 from __future__ import annotations
@@ -66,12 +61,12 @@ SHOWN_EVERY = 20
 
 @dataclass(frozen=True)
 class SignalCase:
-    """One signal.
+    """One signal, before it is sent.
 
     Attributes:
         moment: One of `MOMENTS`.
-        number: The signal.
-        share: Share of the moment's time span after which it is sent.
+        number: The signal, one of `SIGNALS`.
+        share: Part of the moment's time span after which the signal is sent, from 0 to 1.
     """
 
     moment: str
@@ -87,7 +82,7 @@ class SignalResult:
         case: The signal.
         ended_s: Time from the signal to the end of the process [s]; infinite: the signal was lost.
         code: Exit code of the process.
-        output: Output of the process.
+        output: Everything the process wrote to stdout and stderr.
     """
 
     case: SignalCase
@@ -97,17 +92,17 @@ class SignalResult:
 
     @property
     def is_lost(self) -> bool:
-        """Return whether the process did not end."""
+        """Return whether the process did not end within `LOST_S`."""
         return self.ended_s == float("inf")
 
 
 @dataclass
 class Spans:
-    """Time spans of an actor, as last measured.
+    """Time spans of an actor, as last measured; the moments of the next signals are drawn in them.
 
     Attributes:
-        start_s: From its start until it is active [s].
-        end_s: From SIGINT to its end [s].
+        start_s: From the start of the process until the actor is active [s].
+        end_s: From SIGINT to the end of the process [s].
     """
 
     start_s: float = 5.0
@@ -116,7 +111,11 @@ class Spans:
 
 @dataclass
 class SignalResults:
-    """All results of a check."""
+    """All results of a check.
+
+    Attributes:
+        all: The results in the order of their ends.
+    """
 
     all: list[SignalResult] = field(default_factory=list)
 
@@ -126,7 +125,13 @@ class SignalResults:
         return [result for result in self.all if result.is_lost]
 
     def figures(self) -> dict[str, float]:
-        """Return counts of signals by moment and number, and times of the end [s], by name."""
+        """Return the figures of the check by name.
+
+        Returns:
+            `signals`, `lost`; `signals_<moment>` and `signals_<signal>`: counts of signals.
+            `tracebacks`: processes that printed one. `ended_p50_s`, `ended_max_s`: time from signal
+            to end, without the lost signals [s].
+        """
         ended_s = [result.ended_s for result in self.all if not result.is_lost] or [0.0]
         return {
             "signals": len(self.all),
@@ -148,20 +153,23 @@ class SignalResults:
 def send_signals(
     count: int, seed: int, domain: int, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[SignalResult]:
-    """Send signals, each to an actor of its own.
+    """Send signals, each to a newly started actor, and yield each result as soon as it is known.
+
+    The first signal is not random; it measures the time spans.
 
     Args:
-        count: Number of signals; one that came after the end of its process does not count.
+        count: Number of results. A signal whose process had already ended is neither sent nor
+            counted.
         seed: Seed of signals and moments.
-        domain: ROS_DOMAIN_ID of the actors.
-        folder: For their output.
+        domain: ROS_DOMAIN_ID of the actors and of the played arm.
+        folder: Existing folder for the actors' output.
         environment: Environment variables of the actors, beside those of this process.
 
     Yields:
         The result of each signal.
 
     Raises:
-        ConfigError: An actor did not start.
+        ConfigError: An actor ended at its start, or was not active within `ACTIVE_S`.
     """
     rng = np.random.default_rng(seed)
     spans = Spans()
@@ -181,7 +189,11 @@ def send_signals(
 
 
 def _draw(rng: np.random.Generator) -> Iterator[SignalCase]:
-    """Yield random signals without end."""
+    """Yield random signals without end.
+
+    Args:
+        rng: Draws moment, signal and share.
+    """
     while True:
         moment = MOMENTS[rng.integers(len(MOMENTS))]
         number = SIGNALS[rng.integers(len(SIGNALS))]
@@ -190,7 +202,14 @@ def _draw(rng: np.random.Generator) -> Iterator[SignalCase]:
 
 @contextlib.contextmanager
 def _standing_arm(domain: int) -> Iterator[None]:
-    """Publish the states of an arm at rest and subscribe to its commands, in a thread."""
+    """Publish the states of an arm at rest and subscribe to its commands inside the context, in a
+    thread.
+
+    The commands have no effect.
+
+    Args:
+        domain: ROS_DOMAIN_ID.
+    """
     robot = load_task(TASK).robot
     listener = ListenerNode("standing_arm", domain)
     node = listener.node
@@ -214,19 +233,19 @@ def _standing_arm(domain: int) -> Iterator[None]:
 def _send_one(
     case: SignalCase, spans: Spans, folder: Path, environment: Mapping[str, str]
 ) -> SignalResult | None:
-    """Start an actor, send one signal, and wait for the end.
+    """Start an actor, send one signal at its moment, and wait for the end of the process.
 
     Args:
         case: The signal and its moment.
-        spans: How long actors took so far; brought up to date.
-        folder: Folder for the log of the actor.
+        spans: Time spans as last measured; updated in place.
+        folder: Folder for the actor's output.
         environment: All environment variables of the actor.
 
     Returns:
-        The result; None where the process had ended before the signal.
+        The result; None if the process had ended before the signal.
 
     Raises:
-        ConfigError: The actor did not start.
+        ConfigError: The actor ended at its start, or was not active within `ACTIVE_S`.
     """
     marker = folder / "active"
     log = folder / "actor.log"
@@ -265,20 +284,23 @@ def _send_one(
 
 
 def _restore_sigint() -> None:
-    """Let SIGINT end this process; a script that runs this check in its background ignores it."""
+    """Set SIGINT of this process to its default action. Called in the child before the actor
+    replaces it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _await_active(process: subprocess.Popen[bytes], marker: Path, log: Path) -> None:
-    """Wait until an actor is active.
+    """Wait until an actor is active. An actor that takes too long gets SIGABRT, which writes its
+    stacks to its output.
 
     Args:
         process: The actor.
-        marker: File that it makes when it becomes active.
-        log: Its output.
+        marker: File that the actor creates when it becomes active.
+        log: File with the actor's output, for the error.
 
     Raises:
-        ConfigError: It ended, or was not active within `ACTIVE_S`.
+        ConfigError: The actor ended, or was not active within `ACTIVE_S`.
     """
     deadline = time.monotonic() + ACTIVE_S
     while not marker.exists():
@@ -297,16 +319,16 @@ def _await_active(process: subprocess.Popen[bytes], marker: Path, log: Path) -> 
 
 
 def _await_end(process: subprocess.Popen[bytes], sent: float) -> float:
-    """Wait for the end of an actor.
+    """Wait for the end of an actor, at most `LOST_S`.
 
-    A process that does not end gets SIGABRT, which writes its stacks to its log.
+    An actor that does not end gets SIGABRT, which writes its stacks to its output.
 
     Args:
         process: The actor.
         sent: Steady time of the signal [s].
 
     Returns:
-        Time from the signal to the end [s]; infinite if it did not end.
+        Time from the signal to the end [s]; infinite if the process did not end by itself.
     """
     try:
         process.wait(LOST_S)
@@ -318,7 +340,8 @@ def _await_end(process: subprocess.Popen[bytes], sent: float) -> float:
 
 
 def main() -> int:
-    """Run the check.
+    """Read the command line, run the check with some actors at a time, print the figures and write
+    them if asked.
 
     Returns:
         Exit code 1 if a signal was lost, otherwise 0.
@@ -350,8 +373,12 @@ def main() -> int:
     results = SignalResults()
     lock = threading.Lock()
 
-    def work(job: int) -> None:
-        """Send the signals of one job, and add their results."""
+    def send_signals_of_job(job: int) -> None:
+        """Send the signals of one job, and add their results to those of all jobs.
+
+        Args:
+            job: Number of the job from 0; gives domain, folder and seed.
+        """
         count = args.count // args.jobs + (job < args.count % args.jobs)
         folder = Path(temporary) / str(job)
         folder.mkdir()
@@ -368,7 +395,7 @@ def main() -> int:
         busy_processes(args.busy),
         ThreadPoolExecutor(args.jobs) as pool,
     ):
-        list(pool.map(work, range(args.jobs)))
+        list(pool.map(send_signals_of_job, range(args.jobs)))
     for name, value in results.figures().items():
         print(f"  {name:20s} {value:.6g}")
     if args.json:
@@ -377,7 +404,9 @@ def main() -> int:
 
 
 def _show(results: SignalResults) -> None:
-    """Print the newest result if it is bad, and the number of signals from time to time."""
+    """Print the newest result if the signal was lost or the actor wrote a traceback; print the
+    number of signals after every `SHOWN_EVERY`.
+    """
     newest = results.all[-1]
     if newest.is_lost or "Traceback" in newest.output:
         print(

@@ -1,7 +1,7 @@
 """Listen to a stack whose processes are killed, stopped or cut off.
 
 Records transitions, acknowledgements, states and commands, and judges whether the arm is held: once
-commands stop, because their actor was killed or stopped, the arm must come to rest and stay at
+commands end, because their actor was killed or got SIGSTOP, the arm must come to rest and stay at
 rest. States and commands carry simulated time, and a command names the state that it answers.
 Therefore the delay of messages to this process does not matter.
 """
@@ -44,8 +44,9 @@ class BridgeRun:
     """States and commands of one process of the simulated arm, whose time starts at zero.
 
     Attributes:
-        states: Stamp [s] and speed of the fastest joint [rad/s] of each state.
-        answered: Stamps of the states that commands answer [s].
+        states: Stamp (simulated time) [s] and speed of the fastest joint [rad/s] of each state, in
+            order.
+        answered: Stamp of the state that each command answers [s], in the order of arrival.
     """
 
     def __init__(self) -> None:
@@ -55,13 +56,17 @@ class BridgeRun:
     def speeds_after(self, struck_s: float) -> npt.NDArray[np.float64]:
         """Return the speeds in which an arm without an actor must be at rest.
 
+        The last command is the one before the first gap of more than `COMMAND_GAP_S` from the
+        strike on.
+
         Args:
-            struck_s: Stamp before which the actor was not killed or stopped [s].
+            struck_s: Newest stamp when the actor was killed or got SIGSTOP (the strike) [s].
 
         Returns:
-            The speed of the fastest joint in each state from `REST_FROM_S` to `REST_UNTIL_S` after
-            the last command (n,) [rad/s]. Empty where no command arrived just before: this process
-            may have discovered the actor later than the arm did.
+            Speed of the fastest joint (n,) [rad/s] in each state from `REST_FROM_S` to
+            `REST_UNTIL_S` after the last command, but before the next command. Empty if no command
+            within `COMMAND_GAP_S` of the strike was received: this process may have discovered the
+            actor later than the arm did.
         """
         if not self.states:
             return np.empty(0)
@@ -82,19 +87,22 @@ class BridgeRun:
 
 
 class StackMonitor:
-    """Subscribes to a stack, in the DDS domain of this process.
+    """Node that subscribes to the topics of a stack, in the DDS domain of this process.
+
+    Messages are received only inside `listen`, `await_training` and `watch_hold`.
 
     Args:
-        processes: Processes of the stack; when one of them has ended, no recovery is awaited.
-        log: Their output.
-        task: Their task.
+        processes: Processes of the stack. When one has ended, no recovery is awaited any more.
+        log: File with their output, for an error's text.
+        task: Task of the stack.
 
     Attributes:
         sent: Fingerprints of the published transitions by actor process and sequence number.
-        acknowledged: Highest acknowledged sequence number by actor process.
-        transitions: Transitions in the learner's buffer.
-        unsafe_commands: Commands that are not finite, or faster than the velocity limits.
-        bridge_runs: One for each process of the simulated arm, in order.
+        acknowledged: Highest sequence number that the learner acknowledged, by actor process.
+        transitions: Transitions in the learner's buffer, by its last report.
+        unsafe_commands: Number of commands that are not finite, or faster than the velocity limits.
+        bridge_runs: One for each process of the simulated arm, in order. An empty one is first, for
+            commands that answer states of before this process listened.
     """
 
     def __init__(self, processes: list[subprocess.Popen[bytes]], log: Path, task: Task) -> None:
@@ -117,14 +125,19 @@ class StackMonitor:
         node.create_subscription(JointState, "joint_states", self._on_state, ALL)
 
     def listen(self, seconds: float) -> None:
-        """Receive messages for a time [s]."""
+        """Receive messages for a time.
+
+        Args:
+            seconds: Length of the time [s].
+        """
         self._listener.spin_for(seconds)
 
     def await_training(self) -> None:
-        """Wait until the learner's buffer has grown by `RECOVERED` transitions.
+        """Receive messages until the learner's buffer has grown by `RECOVERED` transitions.
 
         Raises:
-            SqlRosError: A process of the stack has ended, or the buffer does not grow.
+            SqlRosError: A process of the stack has ended, or the buffer does not grow within
+            `RECOVERY_S`. The text has the last lines of the stack's output.
         """
         goal = self.transitions + RECOVERED
 
@@ -140,15 +153,19 @@ class StackMonitor:
             )
 
     def expect_hold(self) -> None:
-        """Note that the actor is killed or stopped now, after which the arm must be held."""
+        """Note the stamp of the newest state: the actor is killed or stopped now, and the arm must
+        be held after it.
+
+        Does nothing if no state of the present simulated arm was received.
+        """
         states = self.bridge_runs[-1].states
         if states:
             self._expected_holds.append((self.bridge_runs[-1], states[-1][0]))
 
     def watch_hold(self) -> None:
-        """Receive states until the expected hold can be judged.
+        """Receive messages until the last noted hold can be judged, at most `REST_UNTIL_S`.
 
-        No other actor may command the arm meanwhile.
+        No other actor may command the arm meanwhile. Does nothing if no hold was noted.
         """
         if not self._expected_holds:
             return
@@ -157,14 +174,16 @@ class StackMonitor:
         self._listener.spin_until(lambda: run.states[-1][0] >= until_s, REST_UNTIL_S)
 
     def speeds_without_commands(self) -> npt.NDArray[np.float64]:
-        """Return the speed of the fastest joint in every state in which the arm must be at rest,
-        because its actor was killed or stopped (n,) [rad/s].
+        """Return the speeds of all states in which the arm must be at rest after a noted hold.
+
+        Returns:
+            Speed of the fastest joint (n,) [rad/s], for all holds together; may be empty.
         """
         parts = [run.speeds_after(struck_s) for run, struck_s in self._expected_holds]
         return np.concatenate([np.empty(0), *parts])
 
     def close(self) -> None:
-        """Destroy the node."""
+        """Destroy the node; the recorded attributes stay."""
         self._listener.close()
 
     def _exit_codes(self) -> list[int]:
@@ -172,7 +191,7 @@ class StackMonitor:
         return [each.returncode for each in self._processes if each.poll() is not None]
 
     def _on_replay(self, message: Any) -> None:
-        """Keep the fingerprint of a published transition."""
+        """Keep the fingerprint of a published transition in `sent`."""
         entry = self._codec.from_msg(message)
         transition = entry.transition
         self.sent[entry.run, entry.sequence] = fingerprint(
@@ -180,14 +199,18 @@ class StackMonitor:
         )
 
     def _on_progress(self, message: Any) -> None:
-        """Keep the size of the buffer and the acknowledged sequence numbers."""
+        """Keep the size of the buffer and the highest acknowledged sequence numbers."""
         progress = progress_from_msg(message)
         self.transitions = progress.transitions
         for process, sequence in progress.acknowledged.items():
             self.acknowledged[process] = max(sequence, self.acknowledged.get(process, 0))
 
     def _on_state(self, message: Any) -> None:
-        """Keep the speed of the fastest joint; a stamp that goes back begins another bridge run."""
+        """Keep stamp and speed of a state. A stamp older than the last one begins another bridge
+        run.
+
+        An unreadable state is dropped.
+        """
         try:
             stamp_ns, _, velocity, _ = self._reader.read(message)
         except MessageError:
@@ -199,7 +222,9 @@ class StackMonitor:
         self.bridge_runs[-1].states.append((stamp_s, float(np.abs(velocity).max())))
 
     def _on_command(self, message: Any) -> None:
-        """Count an unsafe command, and keep the stamp of the state that the command answers."""
+        """Count an unsafe command, and keep the stamp of the state that the command answers, if it
+        names one.
+        """
         velocity = np.array(message.data)
         self.unsafe_commands += int(not (np.abs(velocity) <= self._velocity_limit).all())
         answers_ns = read_answers(message.layout.dim[1].label)
@@ -213,7 +238,14 @@ class StackMonitor:
 
 
 def fingerprint(observation: npt.ArrayLike, action: npt.ArrayLike, reward: npt.ArrayLike) -> bytes:
-    """Return the bytes of a transition in float32, which tell it from every other transition."""
+    """Return the bytes of a transition in float32, which distinguish it from every other
+    transition.
+
+    Args:
+        observation: Observation (S,).
+        action: Action (A,).
+        reward: Reward.
+    """
     return b"".join(
         np.asarray(values, np.float32).tobytes() for values in (observation, action, reward)
     )

@@ -17,14 +17,16 @@ class Check:
     """One measured number and the limit that it has to keep.
 
     Attributes:
-        group: The problem that was solved.
-        name: Name of the number, with its unit where it has one.
-        value: The number.
+        group: Problem that was solved, or part that was examined.
+        name: Name of the number, with its unit if it has one: a situation, ": ", and the quantity.
+        value: The number; may be nan.
         limit: The limit.
-        kind: Side of the limit on which the value has to lie: "at most" or "at least".
-        judged: The value has to keep its limit; otherwise it is shown for comparison, e.g. the
-            paper's
-            variant of a method.
+        kind: Side of the limit on which the value has to lie: "at most" or "at least" the limit.
+        judged: Whether the value has to keep its limit. A number that is not judged is shown for
+            comparison, e.g. the paper's variant of a method.
+
+    Raises:
+        ConfigError: `kind` is something else.
     """
 
     group: str
@@ -43,7 +45,9 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Return whether the value keeps its limit; nan never does."""
+        """Return whether the value keeps its limit, also for a check that is not judged; nan never
+        does.
+        """
         # both comparisons are false for nan
         return bool(
             self.value <= self.limit if self.kind == "at most" else self.value >= self.limit

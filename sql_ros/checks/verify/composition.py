@@ -1,8 +1,9 @@
-"""Composition of skills that share their dynamics: distance of the mean of their Qs from the Q of
+"""Composition of skills that share their dynamics: how far the mean of their Qs is from the Q of
 the mean reward, exactly.
 
 N skills have rewards r_i and optimal Q_i; r_C = sum w_i r_i and Q_S = sum w_i Q_i with weights that
-sum to 1. [C18] is arXiv 1803.06773, where w_i = 1/N.
+sum to 1. Q_C* is the optimal Q of r_C, and pi_S the Boltzmann policy of Q_S. [C18] is arXiv
+1803.06773, where w_i = 1/N.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def log_overlap(
     Its log-sum over actions is 0 where the skills agree and negative elsewhere (Hoelder).
 
     Args:
-        qs: Q of each skill (X, U).
-        weights: w_i.
+        qs: Optimal Q of each skill (X, U).
+        weights: w_i, which sum to 1.
         temperature: alpha.
     """
     return sum(
@@ -66,8 +67,8 @@ def regret_bound(mdp: FiniteMdp, bound: FloatArray, composed: FloatArray) -> Flo
 
     Args:
         mdp: The problem; its reward is not used.
-        bound: C* (X, U).
-        composed: Policy of Q_S (X, U).
+        bound: C* (X, U), the result of `divergence_bound`.
+        composed: Probability of each action under pi_S (X, U).
     """
     # [C18] Theorem 1
     return _fixed_point(mdp, lambda d: (composed * (bound + d)).sum(axis=1))
@@ -76,14 +77,16 @@ def regret_bound(mdp: FiniteMdp, bound: FloatArray, composed: FloatArray) -> Flo
 def correction(
     mdp: FiniteMdp, qs: Sequence[FloatArray], weights: Sequence[float], temperature: float
 ) -> FloatArray:
-    """Return C_w (X, U) with Q_w* = sum w_i Q_i - C_w exactly.
+    """Return C_w (X, U), by which the weighted sum of Qs is above the optimal Q of the weighted
+    reward.
 
-    It is Theorem 3.2 of Hunt et al. 2019, extended to any number of skills.
+    Q_w* = sum w_i Q_i - C_w holds exactly. It is Theorem 3.2 of Hunt et al. 2019, extended to any
+    number of skills.
 
     Args:
         mdp: The problem; its reward is not used.
-        qs: Q of each skill (X, U).
-        weights: w_i.
+        qs: Optimal Q of each skill (X, U).
+        weights: w_i, which sum to 1.
         temperature: alpha.
     """
     overlap = log_overlap(qs, weights, temperature)
@@ -91,14 +94,14 @@ def correction(
 
 
 def _fixed_point(mdp: FiniteMdp, value: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """Return the fixed point (X, U) of x = gamma E value(x)(s').
+    """Return the fixed point (X, U) of x = gamma E value(x)(s'), by iteration from zero.
 
     Args:
         mdp: Gives dynamics and discount.
         value: Maps x (X, U) to values of states (X,).
 
     Raises:
-        RuntimeError: The iteration does not converge.
+        RuntimeError: The iteration has not converged after `SWEEPS` sweeps.
     """
     x = np.zeros_like(mdp.reward)
     for _ in range(SWEEPS):
@@ -113,10 +116,15 @@ def _fixed_point(mdp: FiniteMdp, value: Callable[[FloatArray], FloatArray]) -> F
 
 
 def _skills(rng: np.random.Generator, count: int) -> tuple[FiniteMdp, list[FloatArray], float]:
-    """Draw a random problem.
+    """Draw random dynamics and the rewards of some skills.
+
+    Args:
+        rng: Random generator.
+        count: Number of skills.
 
     Returns:
-        The dynamics, `count` rewards (X, U), and a temperature.
+        A problem with 6 states and 3 actions for its dynamics and discount, `count` rewards (X, U),
+        and a temperature.
     """
     mdp = random_mdp(rng, 6, 3, float(rng.uniform(0.5, 0.95)))
     return (
@@ -129,8 +137,7 @@ def _skills(rng: np.random.Generator, count: int) -> tuple[FiniteMdp, list[Float
 def violations(
     mdp: FiniteMdp, rewards: Sequence[FloatArray], temperature: float
 ) -> tuple[float, float, float, float]:
-    """Return by how much each bound is broken anywhere (negative: kept), and how much the upper one
-    leaves open.
+    """Measure how far each bound of [C18] is broken, and how much it leaves open.
 
     Args:
         mdp: Gives dynamics and discount.
@@ -138,9 +145,9 @@ def violations(
         temperature: alpha.
 
     Returns:
-        Q_C* - Q_S, Q_S - C* - Q_C*, Q_C* - D* - Q^{pi_S}, Q_S - Q_C*: each the largest over states
-            and
-        actions.
+        The largest value over states and actions of four differences: Q_C* - Q_S, Q_S - C* - Q_C*
+        (both Lemma 1), Q_C* - D* - Q^{pi_S} (Theorem 1), and Q_S - Q_C*, the gap that the bounds
+        are about. A positive value of the first three breaks a bound.
     """
     qs = [soft_q_iteration(replace(mdp, reward=reward), temperature) for reward in rewards]
     mixed = replace(mdp, reward=np.mean(rewards, axis=0))
@@ -156,7 +163,15 @@ def violations(
 
 
 def bounds(seed: int, problems: int = 20) -> list[Check]:
-    """Check Lemma 1 and Theorem 1 of [C18] for two and three skills on random problems."""
+    """Check Lemma 1 and Theorem 1 of [C18] for two and three skills on random problems.
+
+    Args:
+        seed: Seed of the problems.
+        problems: Problems per number of skills.
+
+    Returns:
+        For each number of skills the worst violations, and the check that the gap is not zero.
+    """
     checks = []
     for count in (2, 3):
         rng = np.random.default_rng(seed)
@@ -186,8 +201,12 @@ def bounds(seed: int, problems: int = 20) -> list[Check]:
 
 
 def exact_composition(seed: int, problems: int = 20) -> list[Check]:
-    """Check that the weighted sum of Qs less its correction is the Q of the mixed reward, on random
-    problems.
+    """Check that the weighted sum of Qs less its correction is the optimal Q of the weighted
+    reward, on random problems.
+
+    Args:
+        seed: Seed of the problems.
+        problems: Number of problems, even; half have two skills, half three.
     """
     worst = 0.0
     rng = np.random.default_rng(seed)
@@ -210,5 +229,9 @@ def exact_composition(seed: int, problems: int = 20) -> list[Check]:
 
 
 def composition_checks(seed: int) -> list[Check]:
-    """Return all checks of composed skills."""
+    """Return all checks of composed skills.
+
+    Args:
+        seed: Seed of the problems.
+    """
     return bounds(seed) + exact_composition(seed)

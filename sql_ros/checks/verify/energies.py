@@ -23,10 +23,10 @@ class Energy:
     """Q as a function of the action alone.
 
     Attributes:
-        name: Its shape in words.
-        size: Size of the action, A.
-        q: Maps actions (..., A) to Q (...).
-        mode: Maps actions (..., A) to the number of the mode that each belongs to (...).
+        name: Shape of Q in words.
+        size: Components of the action, A: 1 or 2.
+        q: Maps actions (..., A) in [-1, 1]^A to Q (...).
+        mode: Maps actions (..., A) to the number of the mode that each belongs to (...), from 0.
     """
 
     name: str
@@ -35,7 +35,14 @@ class Energy:
     mode: Callable[[Tensor], Tensor]
 
     def masses(self, temperature: float) -> FloatArray:
-        """Return the exact probability of every bin under exp(Q / alpha) / Z: (BINS,) * A."""
+        """Return the exact probability of every bin under exp(Q / alpha) / Z.
+
+        Args:
+            temperature: alpha.
+
+        Returns:
+            Probabilities with one axis of BINS per action component; they sum to 1.
+        """
         logits = self.q(_grid(self.size)) / temperature
         mass = torch.exp(logits - logits.max()).double()
         blocks = mass.view(*(n for _ in range(self.size) for n in (BINS, FINER)))
@@ -43,7 +50,14 @@ class Energy:
         return (binned / binned.sum()).numpy()
 
     def mode_masses(self, temperature: float) -> FloatArray:
-        """Return the exact probability of every mode: (modes,)."""
+        """Return the exact probability of every mode under exp(Q / alpha) / Z.
+
+        Args:
+            temperature: alpha.
+
+        Returns:
+            Probabilities (number of modes,); they sum to 1.
+        """
         grid = _grid(self.size)
         logits = self.q(grid) / temperature
         mass = torch.exp(logits - logits.max()).double()
@@ -51,8 +65,13 @@ class Energy:
         return (counted / counted.sum()).numpy()
 
     def value_and_entropy(self, temperature: float) -> tuple[float, float]:
-        """Return the exact V [reward] and the entropy of the Boltzmann policy [nat], by
-        quadrature.
+        """Return the exact V and the entropy of the Boltzmann policy, by quadrature.
+
+        Args:
+            temperature: alpha.
+
+        Returns:
+            V [reward] and entropy [nat].
         """
         q = self.q(_grid(self.size)).double() / temperature
         cell = (2.0 / (BINS * FINER)) ** self.size
@@ -62,13 +81,28 @@ class Energy:
 
 
 def total_variation(energy: Energy, temperature: float, action: Tensor) -> float:
-    """Return half the L1 distance between the histogram of actions (K, A) and the exact masses."""
+    """Return half the L1 distance between the histogram of a sample and the exact masses, from 0 to
+    1.
+
+    Args:
+        energy: The energy.
+        temperature: alpha.
+        action: The sample (K, A).
+    """
     exact = energy.masses(temperature)
     return 0.5 * float(np.abs(histogram(energy.size, action) - exact).sum())
 
 
 def histogram(size: int, action: Tensor) -> FloatArray:
-    """Return the share of the actions (K, A) in every bin: (BINS,) * A."""
+    """Return the share of the actions in every bin.
+
+    Args:
+        size: Components of the action, A: 1 or 2.
+        action: Actions (K, A); one outside the box counts in the nearest bin.
+
+    Returns:
+        Shares with one axis of BINS per action component; they sum to 1.
+    """
     index = ((action + 1.0) / 2.0 * BINS).long().clamp(0, BINS - 1)
     flat = index[:, 0] if size == 1 else index[:, 0] * BINS + index[:, 1]
     counted: FloatArray = torch.bincount(flat, minlength=BINS**size).double().numpy() / len(action)
@@ -76,8 +110,9 @@ def histogram(size: int, action: Tensor) -> FloatArray:
 
 
 def mode_error(energy: Energy, temperature: float, action: Tensor) -> float:
-    """Return the largest relative error of a mode's mass in a sample, over modes with
-    `SMALLEST_MODE` or more.
+    """Return the largest relative error of a mode's mass in a sample.
+
+    Modes with an exact mass below `SMALLEST_MODE` are left out.
 
     Args:
         energy: The energy.
@@ -93,8 +128,12 @@ def mode_error(energy: Energy, temperature: float, action: Tensor) -> float:
 
 
 def family(size: int) -> list[Energy]:
-    """Return the energies in one or two dimensions; deviations in their code are those at
-    temperature 1.
+    """Return the energies of all shapes.
+
+    The standard deviations in their code are those at temperature 1.
+
+    Args:
+        size: Components of the action, A: 1 or 2.
     """
     return _one_dimensional() if size == 1 else _two_dimensional()
 
@@ -169,7 +208,13 @@ def _two_dimensional() -> list[Energy]:
 
 
 def _bump(action: Tensor, centre: list[float], deviation: list[float]) -> Tensor:
-    """Return the log of a Gaussian up to a constant: (..., A) -> (...)."""
+    """Return the log density of a Gaussian without its constant: (..., A) -> (...).
+
+    Args:
+        action: Actions (..., A).
+        centre: Mean of each component.
+        deviation: Standard deviation of each component.
+    """
     return -((action - torch.tensor(centre)) / torch.tensor(deviation)).square().sum(-1) / 2
 
 

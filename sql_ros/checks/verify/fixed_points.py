@@ -1,4 +1,4 @@
-"""The project's own learner, trained off-policy on small problems, against their exact answers."""
+"""The learner of this package, trained off-policy on small problems, against the exact answers."""
 
 from __future__ import annotations
 
@@ -56,18 +56,22 @@ def train(
     settings: dict[str, Any],
     progress: Progress,
 ) -> Learner:
-    """Train a learner on transitions that are drawn anew for every update.
+    """Train a new learner on transitions that are drawn anew for every update.
 
     Args:
         draw: Draws transitions.
-        states: S.
-        actions: A.
+        states: Components of the state, S.
+        actions: Components of the action, A.
         discount: gamma.
         temperature: alpha.
         seed: Seed of weights and draws.
         updates: Number of updates.
-        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`.
+        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`; `discount` and `temperature`
+            are not among them.
         progress: Called with a line of text after every 1000 updates.
+
+    Returns:
+        The trained learner.
     """
     config = AlgorithmConfig(
         **{**SETTINGS, **settings, "discount": discount, "temperature": temperature}
@@ -82,7 +86,12 @@ def train(
 
 
 def values_of(learner: Learner, state: FloatArray) -> FloatArray:
-    """Return independent estimates of V: (B, S) -> (B, REPEATS)."""
+    """Return independent estimates of V by the learner: (B, S) -> (B, REPEATS).
+
+    Args:
+        learner: The trained learner.
+        state: States (B, S).
+    """
     observation = torch.from_numpy(np.repeat(state, REPEATS, axis=0).astype(np.float32))
     values: FloatArray = (
         learner.value(observation).numpy().astype(np.float64).reshape(len(state), REPEATS)
@@ -91,7 +100,12 @@ def values_of(learner: Learner, state: FloatArray) -> FloatArray:
 
 
 def samples_of(learner: Learner, state: FloatArray) -> FloatArray:
-    """Draw actions of the learner's policy: (B, S) -> (B, PARTICLES, A)."""
+    """Draw actions of the learner's policy: (B, S) -> (B, PARTICLES, A).
+
+    Args:
+        learner: The trained learner.
+        state: States (B, S).
+    """
     action: FloatArray = (
         learner.sample(torch.from_numpy(state.astype(np.float32)), PARTICLES)
         .numpy()
@@ -102,7 +116,13 @@ def samples_of(learner: Learner, state: FloatArray) -> FloatArray:
 
 @torch.no_grad()
 def q_of(learner: Learner, state: FloatArray, action: FloatArray) -> FloatArray:
-    """Return Q at the same actions in every state: (B, S), (U, A) -> (B, U)."""
+    """Return the learner's Q at the same actions in every state: (B, S), (U, A) -> (B, U).
+
+    Args:
+        learner: The trained learner.
+        state: States (B, S).
+        action: Actions (U, A).
+    """
     grid = torch.from_numpy(action.astype(np.float32)).expand(len(state), -1, -1)
     q: FloatArray = (
         learner.q(torch.from_numpy(state.astype(np.float32)), grid).numpy().astype(np.float64)
@@ -118,15 +138,20 @@ def value_checks(
     largest: float,
     mean: float,
 ) -> list[Check]:
-    """Compare estimates of V with the exact V, and with their own limit for many particles.
+    """Compare estimates of V with the exact V, and with the limit of the estimates for many
+    particles.
 
     Args:
-        group: Problem of the checks.
+        group: Group of the checks.
         values: Estimates of V (B, REPEATS).
         exact: Exact V (B,).
         temperature: alpha.
-        largest: Limit of the largest error over states.
-        mean: Limit of the mean error over states.
+        largest: Limit of the largest error over states [reward].
+        mean: Limit of the mean error over states [reward].
+
+    Returns:
+        Three checks: the largest error, the absolute mean error, and the bias by the number of
+        particles.
     """
     error = values.mean(axis=1) - exact
     # the mean of exp(V / alpha) has no bias, so its logarithm has that of REPEATS times as many
@@ -154,16 +179,19 @@ def regulator(
     settings: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
-    """Train on a soft linear-quadratic regulator; compare V, including its constant, and the policy
-    with the closed form.
+    """Train on a soft linear-quadratic regulator; compare V, with its constant, and the policy with
+    the closed form.
 
     Args:
-        group: Problem of the checks.
+        group: Group of the checks.
         lqr: The regulator.
-        seed: Seed of weights and draws.
+        seed: Seed of weights, draws and test states.
         updates: Number of updates.
-        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`.
-        progress: Called with a line of text from time to time.
+        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`; None: no changes.
+        progress: Called with a line of text after every 1000 updates.
+
+    Returns:
+        Checks of V, of the mean and of the covariance of the policy.
     """
     states, actions = lqr.control.shape
     learner = train(
@@ -212,7 +240,7 @@ def regulator(
 
 
 def _distance(covariance: FloatArray) -> float:
-    """Return the spectral norm of a whitened covariance (A, A) less the identity."""
+    """Return the spectral norm of a whitened covariance (A, A) less the identity; 0 if exact."""
     return float(np.linalg.norm(covariance - np.eye(len(covariance)), 2))
 
 
@@ -222,7 +250,14 @@ def regulators(
     settings: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
-    """Return the checks of both regulators; see `regulator` for the arguments."""
+    """Train on each of the two regulators in turn, and return the checks of both.
+
+    Args:
+        seed: Seed of weights, draws and test states.
+        updates: Number of updates per regulator.
+        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`; None: no changes.
+        progress: Called with a line of text after every 1000 updates.
+    """
     one = regulator_with_one_action()
     two = regulator_with_two_actions()
     checks = regulator("regulator, one action", one, seed, updates, settings, progress)
@@ -241,8 +276,11 @@ def fork(
     Args:
         seed: Seed of weights and draws.
         updates: Number of updates.
-        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`.
-        progress: Called with a line of text from time to time.
+        settings: Fields of `AlgorithmConfig` that replace `SETTINGS`; None: no changes.
+        progress: Called with a line of text after every 1000 updates.
+
+    Returns:
+        Checks of V, of exp(Q / alpha), and of the policy's density and mass on the right.
     """
     problem = Fork()
     group = "fork"
@@ -287,12 +325,14 @@ def fork(
 
 
 def _binned(cells: FloatArray) -> FloatArray:
-    """Return the sums of probabilities of cells (B, U) by bin (B, BINS)."""
+    """Return the probabilities of cells summed by bin: (B, U) -> (B, BINS), U a multiple
+    of BINS.
+    """
     binned: FloatArray = cells.reshape(len(cells), BINS, -1).sum(axis=2)
     return binned
 
 
 def _variation(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the total variation between rows: (B, N), (B, N) -> (B,)."""
+    """Return the total variation between rows of probabilities: (B, N), (B, N) -> (B,)."""
     variation: FloatArray = np.abs(first - second).sum(axis=1) / 2
     return variation

@@ -1,5 +1,5 @@
-"""The soft linear-quadratic regulator, the continuous problem whose soft Q, V and policy are known
-in closed form.
+"""The soft linear-quadratic regulator, a continuous problem whose soft Q, V and policy are known in
+closed form.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from sql_ros.checks.verify.tabular import CLOSE, SWEEPS, FloatArray
 class SoftLqr:
     """The problem s' = A s + B a + w with E w = 0, r = -s' Q s - a' R a, with unbounded actions.
 
-    It has S state components and m action components.
+    In the reward s' is the transpose of s. The problem has S state components and m action
+    components.
 
     Attributes:
         dynamics: A, (S, S).
         control: B, (S, m).
-        state_cost: Q >= 0, (S, S).
-        action_cost: R > 0, (m, m).
-        noise_covariance: Of w, (S, S); nothing else of its distribution matters.
-        discount: gamma < 1.
-        temperature: alpha > 0.
+        state_cost: Q, symmetric and positive semidefinite, (S, S).
+        action_cost: R, symmetric and positive definite, (m, m).
+        noise_covariance: Covariance of w, (S, S); V, Q and policy depend on nothing else of its
+            distribution.
+        discount: gamma, below 1.
+        temperature: alpha, above 0.
     """
 
     dynamics: FloatArray
@@ -93,7 +95,9 @@ class SoftLqr:
 
     @cached_property
     def constant(self) -> float:
-        """Return c, the value of the origin: the reward of entropy less the cost of noise."""
+        """Return c, the soft value of the origin: the discounted reward of entropy less the cost of
+        noise.
+        """
         curvature = self._curvature(self.cost_to_go)
         entropy = (
             self.temperature

@@ -52,7 +52,12 @@ def regulator_with_two_actions() -> SoftLqr:
 
 
 def transitions_of(lqr: SoftLqr) -> Draw:
-    """Return a function that draws transitions of the regulator with uniform states and actions."""
+    """Return a function that draws transitions of the regulator with uniform states and actions.
+
+    Args:
+        lqr: The regulator. Its noise is drawn uniformly in [-NOISE, NOISE], which has its
+            covariance.
+    """
     states, actions = lqr.control.shape
 
     def draw(count: int, rng: np.random.Generator) -> Batch:
@@ -68,13 +73,13 @@ def transitions_of(lqr: SoftLqr) -> Draw:
 class Fork:
     """A problem with one state and one action component, and a policy with one or two modes.
 
-    In states on the left one action is best, on the right two are, and the future prefers one of
-    them.
+    In states on the left one action is best. On the right two actions are best, and the value of
+    the next states makes one of them better.
 
     Attributes:
         discount: gamma.
         temperature: alpha.
-        ridge: Loss of the middle action relative to the best ones.
+        ridge: Factor of the loss away from the best actions.
         tilt: Reward of state 1 less that of state 0.
     """
 
@@ -84,26 +89,36 @@ class Fork:
     tilt: float = 0.2
 
     def reward(self, state: FloatArray, action: FloatArray) -> FloatArray:
-        """Return tilt s - ridge (a^2 - (0.1 + 0.4 s))^2, broadcast over states and actions."""
+        """Return r = tilt s - ridge (a^2 - (0.1 + 0.4 s))^2, broadcast over states and actions."""
         reward: FloatArray = self.tilt * state - self.ridge * np.square(
             np.square(action) - 0.1 - 0.4 * state
         )
         return reward
 
     def following(self, state: FloatArray, action: FloatArray) -> FloatArray:
-        """Return the mean of s' = 0.8 s + 0.15 a + w, broadcast over states and actions."""
+        """Return 0.8 s + 0.15 a, the mean of the next state, broadcast over states and actions."""
         mean: FloatArray = 0.8 * state + 0.15 * action
         return mean
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
-        """Draw transitions, see `Draw`."""
+        """Draw transitions with uniform states and actions; none is terminal.
+
+        Args:
+            count: Number of transitions, B.
+            rng: Random generator.
+        """
         state = rng.uniform(-1, 1, (count, 1))
         action = rng.uniform(-1, 1, (count, 1))
         following = self.following(state, action) + rng.uniform(-NOISE, NOISE, state.shape)
         return _batch(state, action, self.reward(state, action)[:, 0], following)
 
     def on_a_grid(self, states: int, actions: int) -> tuple[FiniteMdp, FloatArray, FloatArray]:
-        """Return the same problem with X interpolated states and U action cells.
+        """Return the same problem with X states, between which values are interpolated, and U
+        action cells.
+
+        Args:
+            states: Number of states X, at least 2.
+            actions: Number of cells U, at least 1.
 
         Returns:
             The problem, the states (X,) from -1 to 1, and the centres of the cells (U,).
@@ -126,15 +141,14 @@ class Fork:
 
 
 def interpolation(point: FloatArray, count: int) -> FloatArray:
-    """Return the weights of linear interpolation on `count` even nodes over [-1, 1], which sum to
-    1.
+    """Return the weights of linear interpolation on even nodes over [-1, 1].
 
     Args:
-        point: Points (...).
-        count: Number of nodes X.
+        point: Points (...), each in [-1, 1].
+        count: Number of nodes X, at least 2.
 
     Returns:
-        Weights (..., X).
+        Weights (..., X), which sum to 1 over the nodes.
     """
     place = (point[..., None] + 1) * (count - 1) / 2 - np.arange(count)
     weights: FloatArray = np.maximum(1 - np.abs(place), 0)
@@ -144,8 +158,13 @@ def interpolation(point: FloatArray, count: int) -> FloatArray:
 def _batch(
     state: FloatArray, action: FloatArray, reward: FloatArray, following: FloatArray
 ) -> Batch:
-    """Return transitions that never end: states (B, S), actions (B, A), rewards (B,), next states
-    (B, S).
+    """Return transitions that never end as a batch of float32.
+
+    Args:
+        state: States (B, S).
+        action: Actions (B, A).
+        reward: Rewards (B,).
+        following: Next states (B, S).
     """
     arrays = {
         "observation": state,

@@ -24,19 +24,21 @@ def failed(checks: Sequence[Check]) -> list[Check]:
 
 
 def row(check: Check) -> str:
-    """Return a check as one line of text."""
+    """Return a check as one line of text: verdict (blank if it is not judged), value, limit, group
+    and name.
+    """
     word = ("ok  " if check.passed else "FAIL") if check.judged else "    "
     sign = "<=" if check.kind == "at most" else ">="
     return f"{word} {check.value:10.3g} {sign} {check.limit:<8.3g} {check.group}: {check.name}"
 
 
 def write(results: VerifyResults, folder: Path, seed: int, wall_s: float) -> None:
-    """Write verify.json, verify.md and, if there are densities, samplers.png.
+    """Write verify.json, verify.md and, if there are densities, samplers.png; replace older files.
 
     Args:
-        results: Of the suites.
-        folder: For the files, made if it does not exist.
-        seed: Of the suites.
+        results: Results of the suites.
+        folder: Folder for the files, created if it does not exist.
+        seed: Seed of the suites.
         wall_s: Duration of the suites [s].
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,13 @@ def write(results: VerifyResults, folder: Path, seed: int, wall_s: float) -> Non
 
 
 def _markdown(results: VerifyResults, seed: int) -> str:
-    """Return verify.md: the command, the worst check of each kind, and the estimates of V."""
+    """Return the text of verify.md: the command, the worst check of each kind, and the estimates of
+    V.
+
+    Args:
+        results: Results of the suites.
+        seed: Seed of the suites.
+    """
     judged = [check for check in results.checks if check.judged]
     holding = len(judged) - len(failed(results.checks))
     parts = [
@@ -79,7 +87,16 @@ def _markdown(results: VerifyResults, seed: int) -> str:
 
 
 def _worst(checks: Sequence[Check]) -> list[list[str]]:
-    """Return the cells of the worst check of each group and quantity, judged ones first."""
+    """Return the rows of the table of worst checks: one per group, quantity, and judged or not.
+
+    Args:
+        checks: All checks.
+
+    Returns:
+        Texts of verdict over all checks of the row (empty: not judged), group, number of checks and
+        quantity, situation of the worst check, its value, and its limit. Within a group judged rows
+        come first.
+    """
     kinds: dict[tuple[str, bool, str], list[Check]] = {}
     for group in dict.fromkeys(check.group for check in checks):
         for judged in (True, False):
@@ -105,12 +122,16 @@ def _worst(checks: Sequence[Check]) -> list[list[str]]:
 
 
 def _quantity(check: Check) -> str:
-    """Return the name of a check without its situation."""
+    """Return the name of a check without its situation, which ends with ": "."""
     return check.name.rsplit(": ", 1)[-1]
 
 
 def _strain(check: Check) -> float:
-    """Return the value as a share of its limit; a check with more than 1 fails."""
+    """Return the share of its limit that a check takes; above 1 the check fails.
+
+    For "at least" the share is limit / value. nan, and a value on the wrong side of 0, give
+    infinity.
+    """
     if check.kind == "at least":
         return check.limit / check.value if check.value > 0 else np.inf
     if check.limit == 0.0:
@@ -121,12 +142,14 @@ def _strain(check: Check) -> float:
 def _draw(
     densities: dict[float, dict[str, dict[str, tuple[FloatArray, FloatArray]]]], path: Path
 ) -> None:
-    """Draw the densities: one column per energy; for every temperature a row with the exact
-    density, and a row per sampler.
+    """Draw the densities as images in a PNG file.
+
+    One column per energy. For every temperature there is a row with the exact density, then a row
+    per sampler.
 
     Args:
-        densities: By temperature, sampler and energy: exact masses and histogram, (BINS, BINS)
-            each.
+        densities: Exact masses and histogram, (BINS, BINS) each, by temperature, kind of sampler
+            and name of the energy.
         path: PNG file to write.
     """
     plt = pyplot()

@@ -21,15 +21,15 @@ VARIANCE_ERROR = 0.03  # of uniform actions, relative to 1/3
 
 @dataclass(frozen=True)
 class Comparison:
-    """A sampler in one situation.
+    """Errors of a trained sampler in one situation.
 
     Attributes:
-        kind: Of the sampler, see `samplers.KINDS`.
-        energy: Q.
+        kind: Kind of the sampler, one of `samplers.KINDS`.
+        energy: Q as a function of the action.
         temperature: alpha.
-        variation: Total variation between sample and exact density.
+        variation: Total variation between the histogram of the sample and the exact density.
         mode_error: Largest relative error of a mode's mass.
-        variance: Mean variance of the action's components.
+        variance: Variance of the action in the sample, as the mean over the components.
     """
 
     kind: str
@@ -43,15 +43,19 @@ class Comparison:
 def compare(
     kind: str, size: int, updates: int, seed: int, progress: Progress, draws: int = 0
 ) -> tuple[TrainedSampler, list[Comparison]]:
-    """Train a sampler on the whole family of energies, and compare it in every situation.
+    """Train one sampler on the whole family of energies at all `TEMPERATURES`, and compare it in
+    every situation.
 
     Args:
-        kind: Of the sampler, see `samplers.KINDS`.
-        size: Of the action, A.
+        kind: Kind of the sampler, one of `samplers.KINDS`.
+        size: Components of the action, A: 1 or 2.
         updates: Gradient steps.
         seed: Seed of weights and draws.
         progress: Called with a line of text from time to time.
         draws: Actions per situation; 0: `DRAWS`.
+
+    Returns:
+        The sampler, and the comparisons in the order of its situations.
     """
     pairs = [(energy, temperature) for energy in family(size) for temperature in TEMPERATURES]
     sampler = TrainedSampler(
@@ -76,7 +80,12 @@ def compare(
 
 
 def sampler_checks(size: int, found: list[Comparison]) -> list[Check]:
-    """Return the checks of a sampler; only those of the mixture are judged."""
+    """Return the checks of one sampler; only those of the mixture are judged.
+
+    Args:
+        size: Components of the action, A.
+        found: Comparisons of the sampler.
+    """
     checks = []
     for item in found:
         group = f"sampler '{item.kind}', A = {size}"
@@ -115,7 +124,11 @@ def sampler_checks(size: int, found: list[Comparison]) -> list[Check]:
 
 
 def truths(found: list[Comparison]) -> list[Truth]:
-    """Return the exact V and entropy of every situation, by quadrature."""
+    """Return the exact V and entropy of every situation, by quadrature, in the same order.
+
+    Args:
+        found: Comparisons, of which energy and temperature are used.
+    """
     exact = []
     for item in found:
         value, entropy = item.energy.value_and_entropy(item.temperature)
@@ -130,7 +143,16 @@ def truths(found: list[Comparison]) -> list[Truth]:
 def picture_of(
     sampler: TrainedSampler, found: list[Comparison], temperature: float
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """Return the exact masses and the histogram, (BINS, BINS) each, by energy at a temperature."""
+    """Draw actions of a sampler at one temperature, and return densities for the picture.
+
+    Args:
+        sampler: Sampler of two-dimensional actions.
+        found: Comparisons in the order of the sampler's situations.
+        temperature: alpha; situations with another one are left out.
+
+    Returns:
+        Exact masses and histogram, (BINS, BINS) each, by name of the energy.
+    """
     return {
         item.energy.name: (
             item.energy.masses(temperature),

@@ -1,5 +1,7 @@
-"""Samplers trained to convergence on a family of energies at several temperatures at once; each
-pair is a state of one network.
+"""Samplers trained to convergence on a family of energies at several temperatures at once.
+
+A pair of energy and temperature is a situation. One network learns all situations; its observation
+says which one is meant.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ LEARNING_RATE = 2e-3  # falls to zero
 
 @dataclass(frozen=True)
 class Situation:
-    """One state: an energy at a temperature.
+    """An energy at a temperature, which is one state of the sampling network.
 
     Attributes:
         q: Maps actions (..., A) to Q (...).
@@ -42,9 +44,13 @@ class Situation:
 
 
 class Energies(torch.nn.Module):
-    """Q(s, a), where the state, one-hot (B, S), says which situation it is.
+    """Q-function whose observation says which situation is meant.
 
-    B = S * repeats, ordered by situation.
+    The batch must have the same number of rows for each situation, ordered by situation: B = S *
+    repeats. The observation is not read.
+
+    Args:
+        situations: The S situations.
     """
 
     def __init__(self, situations: Sequence[Situation]) -> None:
@@ -52,24 +58,33 @@ class Energies(torch.nn.Module):
         self._situations = situations
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return Q of observations (B, S) and actions (B, K, A): (B, K)."""
+        """Return Q (B, K) of actions.
+
+        Args:
+            observation: One-hot number of the situation (B, S); unused, because the rows are in
+                order.
+            action: Actions (B, K, A).
+        """
         blocks = action.view(len(self._situations), -1, *action.shape[1:])
         return torch.cat([situation.q(block) for situation, block in zip(self._situations, blocks)])
 
 
 class TrainedSampler:
-    """A sampling network trained on all situations, and its proposal for V.
+    """A sampling network that is trained on all situations at construction, and its proposal for V.
 
     Args:
         kind: One of `KINDS`.
-        situations: The states.
-        size: Of the action, A.
+        situations: The S situations.
+        size: Components of the action, A.
         updates: Gradient steps.
         seed: Seed of weights and draws.
-        progress: Called with a line of text from time to time.
+        progress: Called with a line of text after every 1000 steps.
 
     Attributes:
-        network: The sampling network.
+        kind: As given.
+        situations: As given.
+        size: As given.
+        network: The trained sampling network.
     """
 
     def __init__(
@@ -97,7 +112,12 @@ class TrainedSampler:
         self._train(updates, progress)
 
     def _train(self, updates: int, progress: Progress) -> None:
-        """Make gradient steps with a falling learning rate."""
+        """Make gradient steps; the learning rate falls linearly to zero over the second half.
+
+        Args:
+            updates: Number of gradient steps.
+            progress: Called with a line of text after every 1000 steps.
+        """
         optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE, fused=True)
         observation, temperature = self._batch(REPEATS)
         for update in range(updates):
@@ -113,7 +133,11 @@ class TrainedSampler:
                 progress(f"{self.kind}, A = {self.size}: {update + 1} of {updates} updates")
 
     def _batch(self, repeats: int) -> tuple[Tensor, Tensor]:
-        """Return observations (B, S) and temperatures (B, 1), ordered by situation."""
+        """Return one-hot observations (B, S) and temperatures (B, 1), ordered by situation.
+
+        Args:
+            repeats: Rows per situation: B = S * repeats.
+        """
         observation = torch.eye(len(self.situations)).repeat_interleave(repeats, 0)
         temperature = (
             torch.tensor([situation.temperature for situation in self.situations])
@@ -123,7 +147,16 @@ class TrainedSampler:
         return observation, temperature
 
     def _gradients(self, observation: Tensor, temperature: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients by the parameters of the network, as the learner computes them."""
+        """Return the gradients of the loss with respect to the parameters of the network, as the
+        learner computes them.
+
+        Args:
+            observation: One-hot observations (B, S), ordered by situation.
+            temperature: alpha of each row (B, 1).
+
+        Returns:
+            One gradient per parameter, in the order of `network.parameters()`.
+        """
         if isinstance(self.network, MixtureNetwork):
             noise = self._noise(len(observation), PARTICLES - UNIFORM)
             mixture, network_backward = self.network.distribution_with_backward(observation)
@@ -148,12 +181,20 @@ class TrainedSampler:
         return torch.autograd.grad(loss, tuple(self.network.parameters()))
 
     def _noise(self, batch: int, count: int) -> Tensor:
-        """Draw the noise of the network (batch, count, noise size)."""
+        """Draw the standard normal input noise of the network: (batch, count, noise size)."""
         return torch.randn(batch, count, self.network.noise_size, generator=self._generator)
 
     @torch.no_grad()
     def sample(self, situation: int, count: int) -> Tensor:
-        """Draw actions (K, A) in one situation."""
+        """Draw actions in one situation.
+
+        Args:
+            situation: Number of the situation, from 0.
+            count: Number of actions, K.
+
+        Returns:
+            Actions (K, A).
+        """
         observation = torch.eye(len(self.situations))[situation].unsqueeze(0)
         parts = [
             self.network(observation, self._noise(1, min(500_000, count - at)))[0]
@@ -163,15 +204,17 @@ class TrainedSampler:
 
     @torch.no_grad()
     def probe(self, proposal: str, evaluations: int, repeats: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return Q, log density and temperature at the actions of a proposal.
+        """Draw actions from a proposal in every situation, and evaluate Q at them.
 
         Args:
-            proposal: "sampler" or "uniform"; with "sampler" a quarter of the actions is uniform.
+            proposal: "sampler": actions of the sampler, a quarter of them uniform; "uniform":
+                uniform actions only.
             evaluations: Actions per estimate, K.
             repeats: Estimates per situation.
 
         Returns:
-            (S, repeats, K), (S, repeats, K) and (S, 1, 1).
+            Q (S, repeats, K), the log density of the proposal at each action (S, repeats, K), and
+            the temperatures (S, 1, 1).
         """
         observation, temperature = self._batch(repeats)
         uniform = evaluations // 4

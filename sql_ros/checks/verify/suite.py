@@ -1,6 +1,9 @@
-"""The suites of `sql-ros verify`: all checks of the mathematics in their long form.
+"""The suites of `sql-ros verify`: all checks of the mathematics and of the safety filter in their
+long form.
 
-The tests run the same functions in smaller sizes.
+A suite is a function of four arguments. It appends to `results`, in the size of `effort`, with a
+`seed` of weights and draws, and calls `progress` with a line of text from time to time. `verify`
+shows a suite's docstring. The tests run the same functions in smaller sizes.
 """
 
 from __future__ import annotations
@@ -36,14 +39,13 @@ VALUE_KINDS = ("mixture", "stein, skip")
 
 @dataclass
 class VerifyResults:
-    """Results of the suites.
+    """Results of the suites, to which each suite appends.
 
     Attributes:
         checks: All checks.
         estimates: Estimates of V, for the table.
-        densities: By temperature, sampler and energy: exact masses and histogram of a
-            two-dimensional
-            action, for the picture.
+        densities: For the picture, by temperature, kind of sampler and name of the energy: exact
+            masses and histogram of a two-dimensional action, (BINS, BINS) each.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -55,16 +57,16 @@ class VerifyResults:
 
 @dataclass(frozen=True)
 class Effort:
-    """Sizes of the checks, which tests reduce.
+    """Sizes of the checks; the defaults are the long form, and tests reduce them.
 
     Attributes:
         sampler: Gradient steps of a sampler on the energies.
         gaussian: Gradient steps of a sampler on Gaussians.
         temperature: Gradient steps with a tuned temperature.
         fixed_point: Gradient steps of a learner.
-        commands: Commands for the safety filter.
-        jobs: Worker processes.
-        draws: Draws of a trained sampler; 0: as many as its histogram needs.
+        commands: Commands given to the safety filter.
+        jobs: Worker processes of the safety suite.
+        draws: Draws of a trained sampler per situation; 0: as many as its histogram needs.
     """
 
     sampler: int = 6000
@@ -151,13 +153,16 @@ SUITES: dict[str, Callable[[VerifyResults, Effort, int, Progress], None]] = {
 def verify(
     names: Sequence[str], seed: int, progress: Progress, effort: Effort | None = None
 ) -> VerifyResults:
-    """Run suites.
+    """Run suites one after another, and judge the estimates of V of all of them.
 
     Args:
-        names: Of the suites; empty: all.
+        names: Names of suites, keys of `SUITES`; empty: all.
         seed: Seed of weights and draws.
         progress: Called with a line of text from time to time.
-        effort: Sizes; None: the long form.
+        effort: Sizes of the checks; None: the long form.
+
+    Returns:
+        All results. A failed check is among them and raises nothing.
     """
     results = VerifyResults()
     for name in names or SUITES:

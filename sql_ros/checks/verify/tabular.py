@@ -1,6 +1,6 @@
 """Finite Markov decision processes, solved exactly, with X states and U actions.
 
-S and A are sizes of vectors elsewhere.
+The letters differ from those elsewhere, because S and A are sizes of vectors there.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class FiniteMdp:
     Attributes:
         reward: r(s, a), (X, U).
         transition: p(s' | s, a), (X, U, X); the last axis sums to 1.
-        discount: gamma < 1.
-        log_weight: (U,) or a number. Where the actions are cells of a continuous space: the log
-            volume
-            of each, so that sums over actions are integrals. 0: plain sums.
+        discount: gamma, below 1.
+        log_weight: Logarithm of the weight w(a) of each action in sums over actions, (U,) or one
+            number. If the actions are cells of a continuous space, it is the log volume of each
+            cell, so that sums are integrals. 0: plain sums.
     """
 
     reward: FloatArray
@@ -35,15 +35,20 @@ class FiniteMdp:
 
 
 def random_mdp(rng: np.random.Generator, states: int, actions: int, discount: float) -> FiniteMdp:
-    """Return a problem with rewards from N(0, 1) and transitions drawn uniformly from the
-    simplex.
+    """Return a problem with rewards from N(0, 1) and transitions drawn uniformly from the simplex.
+
+    Args:
+        rng: Random generator.
+        states: Number of states, X.
+        actions: Number of actions, U.
+        discount: gamma, below 1.
     """
     transition = rng.dirichlet(np.ones(states), size=(states, actions))
     return FiniteMdp(rng.normal(size=(states, actions)), transition, discount)
 
 
 def log_sum(x: FloatArray) -> FloatArray:
-    """Return log sum exp over the last axis, without overflow."""
+    """Return log sum exp over the last axis without overflow: (..., N) -> (...)."""
     largest = x.max(axis=-1)
     total: FloatArray = largest + np.log(np.exp(x - largest[..., None]).sum(axis=-1))
     return total
@@ -52,7 +57,13 @@ def log_sum(x: FloatArray) -> FloatArray:
 def soft_value(
     q: FloatArray, temperature: float, log_weight: FloatArray | float = 0.0
 ) -> FloatArray:
-    """Return V(s) = alpha log sum_a w(a) exp(Q(s, a) / alpha): (X, U) -> (X,)."""
+    """Return V(s) = alpha log sum_a w(a) exp(Q(s, a) / alpha): (X, U) -> (X,).
+
+    Args:
+        q: Q (X, U).
+        temperature: alpha.
+        log_weight: log w(a), (U,) or one number.
+    """
     # [SQL17] Theorem 1, with a sum for the integral
     return temperature * log_sum(q / temperature + log_weight)
 
@@ -60,7 +71,13 @@ def soft_value(
 def policy_of(
     q: FloatArray, temperature: float, log_weight: FloatArray | float = 0.0
 ) -> FloatArray:
-    """Return the probability w(a) exp((Q - V) / alpha) of each action: (X, U) -> (X, U)."""
+    """Return the probability w(a) exp((Q - V) / alpha) of each action: (X, U) -> (X, U).
+
+    Args:
+        q: Q (X, U).
+        temperature: alpha.
+        log_weight: log w(a), (U,) or one number.
+    """
     # [SQL17] Theorem 1
     policy: FloatArray = np.exp(
         (q - soft_value(q, temperature, log_weight)[:, None]) / temperature + log_weight
@@ -81,10 +98,14 @@ def soft_backup(mdp: FiniteMdp, q: FloatArray, temperature: float) -> FloatArray
 
 
 def soft_q_iteration(mdp: FiniteMdp, temperature: float) -> FloatArray:
-    """Return Q* (X, U), the fixed point of `soft_backup`.
+    """Return Q* (X, U), the fixed point of `soft_backup`, by iteration from zero.
+
+    Args:
+        mdp: The problem.
+        temperature: alpha.
 
     Raises:
-        RuntimeError: The iteration does not converge.
+        RuntimeError: The iteration has not converged after `SWEEPS` sweeps.
     """
     q = np.zeros_like(mdp.reward)
     for _ in range(SWEEPS):
@@ -99,9 +120,15 @@ def soft_q_iteration(mdp: FiniteMdp, temperature: float) -> FloatArray:
 
 
 def soft_policy_evaluation(mdp: FiniteMdp, policy: FloatArray, temperature: float) -> FloatArray:
-    """Return Q of a policy (X, U), by one linear solve; entropy counts from the next step on.
+    """Return the soft Q of a policy (X, U), by one linear solve.
 
-    With cells, the entropy is that of the density pi(a) / w(a).
+    Entropy counts from the next step on. If the actions are cells, it is the entropy of the density
+    pi(a) / w(a).
+
+    Args:
+        mdp: The problem.
+        policy: Probability of each action (X, U).
+        temperature: alpha.
     """
     # (X, U)
     surprise = temperature * (np.log(np.maximum(policy, np.finfo(float).tiny)) - mdp.log_weight)
@@ -114,13 +141,15 @@ def soft_policy_evaluation(mdp: FiniteMdp, policy: FloatArray, temperature: floa
 def soft_policy_iteration(
     mdp: FiniteMdp, temperature: float, improvements: int
 ) -> list[FloatArray]:
-    """Return Q (X, U) of the uniform policy and of the policies that follow by pi = exp(Q / alpha)
-    / Z.
+    """Evaluate the uniform policy and the policies that follow from it by pi = exp(Q / alpha) / Z.
 
     Args:
         mdp: The problem.
         temperature: alpha.
         improvements: Number of improvements.
+
+    Returns:
+        Q (X, U) of each policy, `improvements` + 1 in number, that of the uniform policy first.
     """
     policy = policy_of(np.zeros_like(mdp.reward), temperature, mdp.log_weight)
     history = [soft_policy_evaluation(mdp, policy, temperature)]

@@ -24,7 +24,13 @@ DISCOUNTS = (0.5, 0.9)
 
 
 def random_problems(seed: int) -> Iterator[tuple[FiniteMdp, float]]:
-    """Yield random problems of 8 states and 4 actions, each with a temperature."""
+    """Yield random problems of 8 states and 4 actions, each with a temperature.
+
+    The problems are the same for the same seed.
+
+    Args:
+        seed: Seed of the problems.
+    """
     rng = np.random.default_rng(seed)
     for discount in DISCOUNTS:
         for temperature in TEMPERATURES:
@@ -32,8 +38,12 @@ def random_problems(seed: int) -> Iterator[tuple[FiniteMdp, float]]:
 
 
 def contraction(seed: int) -> list[Check]:
-    """Check that the soft backup contracts the sup norm by gamma or more ([SQL17] Theorem 3), and
-    by exactly gamma for a constant shift of Q.
+    """Check how much one soft backup reduces the distance of two Q (sup norm).
+
+    The ratio may be at most gamma ([SQL17] Theorem 3), and must be gamma for a constant shift of Q.
+
+    Args:
+        seed: Seed of problems and Qs.
     """
     rng = np.random.default_rng(seed + 1)
     spare = []
@@ -63,8 +73,11 @@ def contraction(seed: int) -> list[Check]:
 
 
 def fixed_point(seed: int) -> list[Check]:
-    """Check that soft Q-iteration and soft policy iteration end at a fixed point of the soft
-    backup.
+    """Check that soft Q-iteration ends at a fixed point of the soft backup, and soft policy
+    iteration at the same Q.
+
+    Args:
+        seed: Seed of the problems.
     """
     residual = []
     gap = []
@@ -79,7 +92,11 @@ def fixed_point(seed: int) -> list[Check]:
 
 
 def scale_invariance(seed: int) -> list[Check]:
-    """Check Q*(k r, k alpha) = k Q*(r, alpha): reward scale and temperature are one setting."""
+    """Check Q*(k r, k alpha) = k Q*(r, alpha): reward scale and temperature are one setting.
+
+    Args:
+        seed: Seed of the problems.
+    """
     worst = 0.0
     for mdp, temperature in random_problems(seed):
         for factor in (0.1, 20.0):
@@ -94,7 +111,10 @@ def scale_invariance(seed: int) -> list[Check]:
 
 def policy_improvement(seed: int) -> list[Check]:
     """Check that Q of pi_new = exp(Q^pi / alpha) / Z is nowhere below Q^pi ([SQL17] Theorem 4), and
-    that the first improvement is positive.
+    that the first improvement of the uniform policy raises Q somewhere.
+
+    Args:
+        seed: Seed of the problems.
     """
     worst = 0.0
     first = np.inf
@@ -109,5 +129,9 @@ def policy_improvement(seed: int) -> list[Check]:
 
 
 def tabular_checks(seed: int) -> list[Check]:
-    """Return all checks of finite problems with one skill; they take about a second."""
+    """Return all checks of finite problems with one reward; they take about a second.
+
+    Args:
+        seed: Seed of the problems.
+    """
     return contraction(seed) + fixed_point(seed) + scale_invariance(seed) + policy_improvement(seed)

@@ -1,4 +1,4 @@
-"""The tuned temperature against the exact one at which the Boltzmann policy has the target
+"""The tuned temperature against the exact temperature at which the Boltzmann policy has the target
 entropy.
 """
 
@@ -23,14 +23,16 @@ CELLS = 4000
 
 
 def reward(action: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the reward of a bandit, -4 |a - 0.2|^2: (B, A) -> (B,)."""
+    """Return the reward of a bandit, r = -4 |a - 0.2|^2: (B, A) -> (B,)."""
     value: npt.NDArray[Any] = -STEEPNESS * np.square(action - CENTRE).sum(-1)
     return value
 
 
 def entropy_at(temperature: float) -> float:
-    """Return the exact entropy per component of exp(r / alpha) / Z on [-1, 1], by
-    quadrature [nat].
+    """Return the exact entropy per component of exp(r / alpha) / Z on [-1, 1], by quadrature [nat].
+
+    Args:
+        temperature: alpha.
     """
     point = ((np.arange(CELLS) + 0.5) / CELLS * 2.0 - 1.0)[:, None]
     logit = reward(point) / temperature
@@ -39,7 +41,11 @@ def entropy_at(temperature: float) -> float:
 
 
 def exact_temperature(target: float) -> float:
-    """Return alpha at which the entropy per component is the target [nat], by bisection."""
+    """Return the temperature alpha at which the entropy per component is the target, by bisection.
+
+    Args:
+        target: Entropy per component [nat], below log 2.
+    """
     low = 1e-4
     high = 1e3
     for _ in range(100):
@@ -49,13 +55,17 @@ def exact_temperature(target: float) -> float:
 
 
 def tuned_temperature(size: int, updates: int, seed: int, progress: Progress) -> list[Check]:
-    """Train the learner on the bandit, beginning at ten times the exact temperature.
+    """Train the learner on the bandit with a tuned temperature that begins at ten times the exact
+    one.
 
     Args:
-        size: Of the action, A.
-        updates: Number of updates.
+        size: Components of the action, A.
+        updates: Number of updates, at least 4.
         seed: Seed of weights and draws.
-        progress: Called with a line of text at the end.
+        progress: Called with one line of text at the end.
+
+    Returns:
+        The check of the temperature, averaged over the last quarter of the updates.
     """
     exact = exact_temperature(TARGET)
     config = AlgorithmConfig(

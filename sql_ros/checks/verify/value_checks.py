@@ -21,16 +21,17 @@ REPEATS = 2000  # estimates per situation
 
 @dataclass(frozen=True)
 class Estimate:
-    """Errors of the estimates of V and of the entropy in one situation, all in [nat].
+    """Errors of the estimates of V and of the entropy in one situation, all in [nat], V divided by
+    alpha.
 
     Attributes:
-        proposal: "uniform", or the kind of the sampler.
-        size: Of the action, A.
-        situation: Its name.
-        evaluations: Of Q per estimate.
+        proposal: "uniform", or the kind of the sampler that drew the actions.
+        size: Components of the action, A.
+        situation: Name of the situation.
+        evaluations: Actions at which Q is evaluated per estimate.
         bias: Mean error of V.
-        deviation: Standard deviation of V.
-        entropy_error: Absolute error of the mean entropy.
+        deviation: Standard deviation of V over the estimates.
+        entropy_error: Absolute error of the mean estimate of the entropy.
     """
 
     proposal: str
@@ -47,9 +48,9 @@ class Truth:
     """The exact answers of a situation.
 
     Attributes:
-        name: Of the situation.
-        value: V [nat].
-        entropy: Entropy [nat].
+        name: Name of the situation.
+        value: V divided by alpha [nat].
+        entropy: Entropy of the Boltzmann policy [nat].
     """
 
     name: str
@@ -60,13 +61,18 @@ class Truth:
 def estimates(
     sampler: TrainedSampler, proposal: str, evaluations: int, truths: Sequence[Truth]
 ) -> list[Estimate]:
-    """Estimate V `REPEATS` times in every situation.
+    """Estimate V and the entropy `REPEATS` times in every situation, and compare them with the
+    exact answers.
 
     Args:
         sampler: The trained sampler.
-        proposal: "sampler" or "uniform".
-        evaluations: Of Q per estimate.
+        proposal: "sampler": actions of the sampler, a quarter of them uniform; "uniform": uniform
+            actions only.
+        evaluations: Actions at which Q is evaluated per estimate.
         truths: Exact answers in the order of the sampler's situations.
+
+    Returns:
+        Errors in the same order.
     """
     q, log_density, temperature = sampler.probe(proposal, evaluations, REPEATS)
     name = "uniform" if proposal == "uniform" else sampler.kind
@@ -88,9 +94,15 @@ def estimates(
 
 
 def gaussian_truths(size: int) -> list[Truth]:
-    """Return the exact answers of Gaussian energies on the box at temperature 1.
+    """Return the exact answers of Gaussian energies on the box [-1, 1]^A at temperature 1.
 
-    Q = -|a - CENTRE|^2 / (2 s^2); the answer is A times the one-dimensional integral.
+    The energy is Q = -|a - CENTRE|^2 / (2 s^2). V and entropy are A times those of one dimension.
+
+    Args:
+        size: Components of the action, A.
+
+    Returns:
+        One answer per standard deviation s in `DEVIATIONS`.
     """
     truths = []
     for deviation in DEVIATIONS:
@@ -108,11 +120,18 @@ def gaussian_truths(size: int) -> list[Truth]:
 def gaussian_sampler(
     kind: str, size: int, updates: int, seed: int, progress: Progress
 ) -> TrainedSampler:
-    """Train a sampler on the energies of `gaussian_truths`; see `TrainedSampler` for the
-    arguments.
+    """Train a sampler on the energies of `gaussian_truths`, in the same order.
+
+    Args:
+        kind: Kind of the sampler, one of `samplers.KINDS`.
+        size: Components of the action, A.
+        updates: Gradient steps.
+        seed: Seed of weights and draws.
+        progress: Called with a line of text from time to time.
     """
 
     def situation(deviation: float) -> Situation:
+        """Return the situation of a Gaussian energy with a standard deviation."""
         return Situation(lambda action: -((action - CENTRE) / deviation).square().sum(-1) / 2, 1.0)
 
     return TrainedSampler(
@@ -121,8 +140,11 @@ def gaussian_sampler(
 
 
 def value_checks(found: Sequence[Estimate]) -> list[Check]:
-    """Return the checks of estimates; only those of the mixture with the most evaluations are
+    """Return the checks of the estimates; only those by the mixture with the most evaluations are
     judged.
+
+    Args:
+        found: Errors of estimates; may be empty.
     """
     checks = []
     for item in found:
@@ -157,8 +179,13 @@ def value_checks(found: Sequence[Estimate]) -> list[Check]:
 
 
 def table(found: Sequence[Estimate]) -> str:
-    """Return bias and standard deviation [nat] by proposal as a Markdown table, one row per
-    situation.
+    """Return bias and standard deviation [nat] as a Markdown table, one row per situation.
+
+    A column is a proposal with a number of evaluations; the mixture comes first. The cell of a
+    missing estimate is empty.
+
+    Args:
+        found: Errors of estimates.
     """
     columns = sorted(
         {(item.proposal, item.evaluations) for item in found}, key=lambda c: (c[0] != "mixture", c)
