@@ -1,4 +1,4 @@
-"""The exported policy, the validation of its graph, the interface of its task, a transition.
+"""The exported policy, the validation of its graph, the interface of its task, and a transition.
 
-Numpy and ONNX; no torch.
+This package uses numpy and ONNX, and does not import torch.
 """

@@ -1,7 +1,7 @@
-"""Validation of the graph in a policy file, before it is run.
+"""Validation of the graph in a policy file, before the graph is run.
 
-A policy may have a short list of operators over tensors of bounded size, and all its weights in the
-file. ONNX Runtime would run any graph: loops, weights from other files, a product of two small
+A policy may use a short list of operators over tensors of bounded size, and has all its weights in
+the file. ONNX Runtime would run any graph: loops, weights from other files, a product of two small
 vectors that fills the memory. So the graph is first read with the `onnx` package, which runs
 nothing.
 """
@@ -47,13 +47,14 @@ OPERATORS = frozenset(
 """Operators that `learning.export` writes, for our networks and those of stable-baselines3."""
 DOMAINS = ("", "ai.onnx")
 MAX_NODES = 1000
-MAX_CANDIDATES = 64  # taken for the first dimension of a tensor where the graph leaves it free
-MAX_ELEMENTS = 1 << 22  # of one tensor
-# of one run: elements computed, those of products times the length of their sums
+MAX_CANDIDATES = 64  # assumed first dimension of a tensor where the graph leaves it free
+MAX_ELEMENTS = 1 << 22  # largest number of elements of one tensor
+# largest number of operations of one run: elements computed, in products times the length of the
+# sums
 MAX_OPERATIONS = 1 << 28
 PRODUCTS = frozenset(("Gemm", "MatMul"))
-# `onnx` registers its operators at the first use, which holds Python's lock for 20 ms: here, before
-# a control loop runs
+# `onnx` registers its operators at the first use, which holds Python's lock for 20 ms. This use is
+# before a control loop runs
 onnx.defs.has("Relu")
 ATTRIBUTE_TYPES = (
     onnx.AttributeProto.FLOAT,
@@ -68,13 +69,13 @@ def check_graph(data: bytes) -> onnx.ModelProto:
     """Check that the graph of a policy file may be run.
 
     Args:
-        data: bytes of an ONNX file.
+        data: Bytes of an ONNX file.
 
     Returns:
         The decoded model.
 
     Raises:
-        PolicyError: the file is not ONNX, or its graph is not allowed; the message names the fault.
+        PolicyError: The file is not ONNX, or its graph is not allowed; the message names the fault.
     """
     try:
         model = onnx.load_model_from_string(data)
@@ -113,9 +114,9 @@ def check_graph(data: bytes) -> onnx.ModelProto:
 
 
 def _without_weights(model: onnx.ModelProto) -> bytes:
-    """Return a file of the same graph without float weights and metadata; no size depends on them.
+    """Return the bytes of the same graph without float weights and metadata.
 
-    It is the same for all policies of a learner.
+    No size of a tensor depends on these, and the result is the same for all policies of a learner.
     """
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
@@ -129,11 +130,11 @@ def _without_weights(model: onnx.ModelProto) -> bytes:
 
 
 def extract_output(model: onnx.ModelProto, output: str) -> bytes:
-    """Return a file of the part of a graph that computes one output.
+    """Return the part of a graph that computes one output, as an ONNX file.
 
     Args:
-        model: the whole graph.
-        output: name of the output.
+        model: The whole graph; it is not changed.
+        output: Name of the output.
 
     Returns:
         Bytes of an ONNX file. It keeps all inputs, also those that the output does not need.
@@ -158,7 +159,7 @@ def extract_output(model: onnx.ModelProto, output: str) -> bytes:
 
 
 def _is_allowed(node: onnx.NodeProto) -> bool:
-    """Return whether operator, domain and types of the attributes of a node are allowed."""
+    """Return whether the operator, the domain and the attribute types of a node are allowed."""
     has_plain_attributes = all(
         attribute.type in ATTRIBUTE_TYPES and not attribute.ref_attr_name
         for attribute in node.attribute
@@ -177,16 +178,18 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 @lru_cache(maxsize=2)
 def _check_sizes(graph: bytes) -> None:
-    """Check that the size of every tensor can be inferred, and that it is not too large.
+    """Check that the size of every tensor can be inferred and is allowed, and bound the work of a
+    run.
 
-    Cached, because the policies of a learner differ in their weights only, and `infer_shapes` holds
-    Python's lock for as long as a control period.
+    The check is cached. The policies of a learner differ in their weights only, and `infer_shapes`
+    holds Python's lock for as long as a control period.
 
     Args:
-        graph: bytes of an ONNX file without weights.
+        graph: Bytes of an ONNX file without weights, see `_without_weights`.
 
     Raises:
-        PolicyError: a size cannot be inferred, or a tensor or the whole graph is too large.
+        PolicyError: Shapes do not fit together, a size cannot be inferred, a tensor has more than
+            `MAX_ELEMENTS`, or a run takes more than `MAX_OPERATIONS`.
     """
     try:
         model = onnx.load_model_from_string(graph)
@@ -219,12 +222,14 @@ def _check_sizes(graph: bytes) -> None:
 def _checked_size(name: str, kind: onnx.TypeProto.Tensor | None) -> int:
     """Return the number of elements of a tensor.
 
+    A free first dimension counts as `MAX_CANDIDATES`.
+
     Args:
-        name: of the tensor.
-        kind: its inferred type; None: it could not be inferred.
+        name: Name of the tensor, for error messages.
+        kind: Inferred type of the tensor; None: it could not be inferred.
 
     Raises:
-        PolicyError: the size cannot be inferred, or is too large.
+        PolicyError: The size cannot be inferred, or is more than `MAX_ELEMENTS`.
     """
     if kind is None or not kind.HasField("shape"):
         raise PolicyError(f"policy computes '{name[:80]}', whose size cannot be inferred")

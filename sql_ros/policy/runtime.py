@@ -1,4 +1,7 @@
-"""The policy that acts: ONNX Runtime on one thread, checked before use. Never imports torch."""
+"""The policy that acts: ONNX Runtime on one thread, with a graph that is checked before use.
+
+This module never imports torch.
+"""
 
 from __future__ import annotations
 
@@ -21,48 +24,56 @@ FORMAT = "sql_ros.policy/2"
 OUTPUTS = ("action", "q")  # (K, A), (K,)
 # (1, A), (1,): mean of the candidates and its Q; policies with a single candidate do not have them
 MEAN_OUTPUTS = ("mean", "mean_q")
-# two layers of 1024 units; a larger file holds Python's lock for longer while it is loaded [bytes]
+# largest file [bytes]: two layers of 1024 units; Python's lock is held while a file is loaded
 LARGEST_FILE = 16 * 1024 * 1024
 TIMED_RUNS = 30  # runs by which a policy is timed
-WARM_UP_RUNS = 2  # runs before them
+WARM_UP_RUNS = 2  # runs before these, which are not counted
 MAX_TIMING_S = 0.1  # time after which no further run begins
-# of the times of the runs; the slowest tenth may have been interrupted by other processes
+# quantile of the times of the runs; other processes may have interrupted the slowest tenth
 TIMING_QUANTILE = 0.9
 MAX_REASON_LENGTH = 300  # characters of an error of ONNX Runtime
-CANDIDATES = 16  # drawn by the deterministic mode
+CANDIDATES = 16  # number of actions that the deterministic mode draws
 
 
 @dataclass(frozen=True)
 class PolicyInfo:
-    """Metadata of a policy."""
+    """Metadata of a policy.
 
-    version: int  # number of the policy in its run, from 1
-    updates: int  # of the learner before the export
-    temperature: float  # alpha
-    sha256: str  # of the file
+    Attributes:
+        version: Number of the policy in its run, from 1.
+        updates: Number of gradient updates of the learner before the export.
+        temperature: Temperature alpha that the policy was trained with.
+        sha256: Hash of the file, in hexadecimal digits.
+        weights_sha256: Hash of the weights, in hexadecimal digits.
+        lineage: `weights_sha256` of the policy exported before this one.
+    """
+
+    version: int
+    updates: int
+    temperature: float
+    sha256: str
     weights_sha256: str
-    lineage: str  # weights_sha256 of the policy before
+    lineage: str
 
 
 class Policy:
-    """A sampling network with its Q-function, ready to act.
-
-    Attributes:
-        data: bytes of the file.
-        spec: interface of the task.
-        info: metadata.
-        noise_size: standard normal numbers per action.
+    """A sampling network with its Q-function, checked and ready to act.
 
     Args:
-        data: bytes of an ONNX file as written by `learning.export`.
-        spec: interface that the actor expects; a policy of another task, joint order, scale or rate
-            is refused.
-        ranks: load Q, too, which `candidates`, `ranked` and `tempered` need. Without it a policy is
-            loaded in half the time.
+        data: Bytes of an ONNX file as written by `learning.export`.
+        spec: Interface of the actor's task. A policy with another interface is refused.
+        ranks: Also load the Q-function, which `candidates`, `ranked` and `tempered` need. Without
+            it a policy is loaded in half the time.
+
+    Attributes:
+        data: As given.
+        spec: As given.
+        info: Metadata of the policy.
+        noise_size: Number of standard normal numbers that an action needs.
 
     Raises:
-        PolicyError: the file is too large or not ONNX, has operators that are not allowed, other
-            metadata or other dimensions, or gives a non-finite output on a trial run.
+        PolicyError: The file is too large or not ONNX, has operators that are not allowed, broken
+            metadata, another interface or other dimensions, or gives a wrong output in a trial run.
     """
 
     def __init__(self, data: bytes, spec: TaskSpec, *, ranks: bool = True) -> None:
@@ -92,11 +103,11 @@ class Policy:
         """Draw one action of the policy.
 
         Args:
-            observation: (S,).
-            rng: draws the noise.
+            observation: Observation (S,), in the units of the spec.
+            rng: Generator of the noise.
 
         Returns:
-            (A,) in [-1, 1].
+            Action (A,) in [-1, 1]. It may be NaN for an observation that no training had.
         """
         noise = rng.standard_normal((1, self.noise_size), np.float32)
         feed = {"observation": observation[None], "noise": noise}
@@ -106,14 +117,15 @@ class Policy:
     def candidates(
         self, observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Draw actions with given noise and evaluate Q at them.
+        """Compute the actions for given noise, and evaluate Q at them. The policy must have
+        `ranks`.
 
         Args:
-            observation: (S,).
-            noise: standard normal, (K, noise size).
+            observation: Observation (S,), in the units of the spec.
+            noise: Standard normal numbers (K, `noise_size`).
 
         Returns:
-            Actions (K, A) in [-1, 1] and their Q (K,).
+            Actions (K, A) in [-1, 1], and their Q (K,).
         """
         action, q = self._run(list(OUTPUTS), observation, noise)
         return action, q
@@ -121,18 +133,19 @@ class Policy:
     def ranked(
         self, observation: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.float32]:
-        """Draw `CANDIDATES` samples and order them by Q: the deterministic mode.
+        """Draw `CANDIDATES` actions and order them by Q: the deterministic mode. The policy must
+        have `ranks`.
 
         The mean of the candidates comes first if its Q is at least their average Q. Where a policy
-        has a single mode Q is concave, and the mean is steadier than the best sample: an arm whose
+        has a single mode, Q is concave, and the mean is steadier than the best sample: an arm whose
         commands arrive late trembles less. Between two modes Q is low, and the mean is left out.
 
         Args:
-            observation: (S,).
-            rng: draws the noise.
+            observation: Observation (S,), in the units of the spec.
+            rng: Generator of the noise.
 
         Returns:
-            Actions in [-1, 1], the preferred one first, (K, A) or (K + 1, A).
+            Actions in [-1, 1], the preferred one first: (K, A), or (K + 1, A) with the mean.
         """
         noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
         action, q, *mean_outputs = self._run(self._outputs, observation, noise)
@@ -146,18 +159,20 @@ class Policy:
     def tempered(
         self, observation: npt.NDArray[np.float32], rng: np.random.Generator, temperature: float
     ) -> npt.NDArray[np.float32]:
-        """Draw `CANDIDATES` samples and order them as draws from exp(Q / temperature).
+        """Draw `CANDIDATES` actions and order them as draws from exp(Q / temperature). The policy
+        must have `ranks`.
 
-        The samples are of exp(Q / alpha), where alpha is the policy's own temperature; importance
-        weights correct the difference. A temperature above alpha counts as alpha.
+        The actions are drawn from exp(Q / alpha), where alpha is the policy's own temperature.
+        Importance weights correct the difference. A temperature above alpha has the effect of
+        alpha.
 
         Args:
-            observation: (S,).
-            rng: draws the noise and the order.
-            temperature: larger than 0.
+            observation: Observation (S,), in the units of the spec.
+            rng: Generator of the noise and of the order.
+            temperature: Temperature, above 0.
 
         Returns:
-            Actions in [-1, 1] in that order, (K, A).
+            Actions (K, A) in [-1, 1], in the order of the draws.
         """
         noise = rng.standard_normal((CANDIDATES, self.noise_size), np.float32)
         action, q, *_ = self._run(self._outputs, observation, noise)
@@ -165,10 +180,13 @@ class Policy:
         return np.asarray(action[order], np.float32)
 
     def inference_s(self) -> float:
-        """Measure the processor time of one action [s].
+        """Measure the processor time of one action [s], on random observations.
+
+        The measured call is `ranked`, or `sample` for a policy without `ranks`.
 
         Returns:
-            The `TIMING_QUANTILE` of `TIMED_RUNS` runs, or of fewer runs of a slow policy.
+            The `TIMING_QUANTILE` of `TIMED_RUNS` runs. A slow policy is run fewer times: no run
+            begins after `MAX_TIMING_S`.
         """
         rng = np.random.default_rng(0)
         act = self.sample if self._whole is None else self.ranked
@@ -188,17 +206,23 @@ class Policy:
         observation: npt.NDArray[np.float32],
         noise: npt.NDArray[np.float32],
     ) -> list[Any]:
-        """Return the named outputs for an observation (S,) and noise (K, noise size)."""
+        """Return the values of named outputs, in this order.
+
+        Args:
+            outputs: Names of the outputs.
+            observation: Observation (S,).
+            noise: Standard normal numbers (K, `noise_size`).
+        """
         assert self._whole is not None, "loaded with ranks=False"
         return list(self._whole.run(outputs, {"observation": observation[None], "noise": noise}))
 
     def _check_trial_run(self) -> None:
-        """Run the policy once and check shapes and values of its outputs.
+        """Run the policy once, and check shapes and values of its outputs.
 
-        It also makes ONNX Runtime allocate its memory, so that the first action is not late.
+        The run also makes ONNX Runtime allocate its memory, so that the first action is not late.
 
         Raises:
-            PolicyError: a shape is wrong, or a value is not finite or out of range.
+            PolicyError: A shape is wrong, or a value is not finite or outside of [-1, 1].
         """
         size = self.spec.action_size
         count = CANDIDATES if self._whole else 1
@@ -237,28 +261,28 @@ class Policy:
 def tempered_order(
     q: npt.NDArray[np.float32], temperature: float, alpha: float, rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
-    """Draw samples of exp(Q / alpha) as from exp(Q / temperature), without replacement.
+    """Order samples of exp(Q / alpha) as draws from exp(Q / temperature), without replacement.
 
     Args:
         q: Q of the samples (K,).
-        temperature: larger than 0; above alpha it counts as alpha.
-        alpha: temperature of the samples.
-        rng: draws Gumbel noise; the largest sum of noise and log weight is a draw.
+        temperature: Wanted temperature, above 0. Above alpha it has the effect of alpha.
+        alpha: Temperature with which the samples were drawn.
+        rng: Generator of Gumbel noise. Samples are ordered by the sum of noise and log weight.
 
     Returns:
-        Indices of the samples in the order in which they were drawn, (K,).
+        Indices of the samples in the order of the draws (K,).
     """
     log_weights = q.astype(np.float64) * max(1.0 / temperature - 1.0 / alpha, 0.0)
     return np.argsort(-(log_weights + rng.gumbel(size=len(q))), kind="stable")
 
 
 def _read_noise_size(model: onnx.ModelProto) -> int:
-    """Return the number of standard normal numbers per action.
+    """Return the number of standard normal numbers that an action needs, from the shape of "noise".
 
-    It is A, or A + 1 where the sampler also chooses a Gaussian.
+    It is A, or A + 1 where the sampler also selects a Gaussian of a mixture.
 
     Raises:
-        PolicyError: the model has no input "noise" of two dimensions.
+        PolicyError: The model has no input "noise" of two dimensions.
     """
     shapes = {
         item.name: [size.dim_value for size in item.type.tensor_type.shape.dim]
@@ -274,7 +298,10 @@ def _read_noise_size(model: onnx.ModelProto) -> int:
 
 
 def _create_session(graph: bytes) -> ort.InferenceSession:
-    """Load a graph, the bytes of an ONNX file, in ONNX Runtime.
+    """Load a graph in ONNX Runtime.
+
+    Args:
+        graph: Bytes of an ONNX file.
 
     Raises:
         PolicyError: ONNX Runtime cannot load it.
@@ -292,7 +319,7 @@ def _create_session(graph: bytes) -> ort.InferenceSession:
 
 
 def _create_session_options() -> ort.SessionOptions:
-    """Return options for one thread without spinning, and without log."""
+    """Return session options for one thread that does not spin, without log messages."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -301,14 +328,14 @@ def _create_session_options() -> ort.SessionOptions:
 
 
 def read_task_name(data: bytes) -> str:
-    """Return the name of the task for which a policy was trained, by its metadata.
+    """Return the name of the task for which a policy was trained, from its metadata.
 
     Args:
-        data: bytes of an ONNX file.
+        data: Bytes of an ONNX file.
 
     Raises:
-        PolicyError: the file is too large or not ONNX, has operators that are not allowed, or no
-            such metadata.
+        PolicyError: The file is too large or not ONNX, has operators that are not allowed, or has
+            no such metadata.
     """
     if len(data) > LARGEST_FILE:
         raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
@@ -323,10 +350,10 @@ def read_task_name(data: bytes) -> str:
 
 
 def _read_metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the metadata of a policy as they are in its file.
+    """Return the metadata of a policy file: text by key.
 
     Raises:
-        PolicyError: they are not text, or of another format.
+        PolicyError: They are not text, or have another `format` than `FORMAT`.
     """
     try:
         metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -341,10 +368,15 @@ def _read_metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _read_info(model: onnx.ModelProto, data: bytes, spec: TaskSpec) -> PolicyInfo:
-    """Return the metadata of a policy, after comparing its interface with that of a task.
+    """Read the metadata of a policy, and check that its interface is that of a task.
+
+    Args:
+        model: The decoded file.
+        data: Bytes of the file, for its hash.
+        spec: Interface of the task.
 
     Raises:
-        PolicyError: the interface is another one, or the metadata are broken.
+        PolicyError: The interface is another one, or the metadata are broken.
     """
     metadata = _read_metadata(model)
     try:

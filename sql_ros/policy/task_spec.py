@@ -15,22 +15,25 @@ COMMAND_MODES = ("position", "velocity", "torque")
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """The interface of a task: every number that crosses a process boundary is named here.
+    """The interface of a task. It describes observation and action wherever they cross a process
+    boundary.
 
     Attributes:
-        task: name of the task, e.g. "sawyer_reach".
-        observation: one label per component, (S,).
-        observation_offset: the networks subtract it from the observation, (S,), in the unit of each
-            component.
-        observation_scale: the networks then divide by it, (S,), in the unit of each component: the
-            size of a difference that matters. Observations are sent in SI units, and the networks
-            need values near 1: without scaling `sawyer_reach` took three times the transitions.
-        joints: names of the joints in command order, (N,); the action has one component per joint,
-            A = N.
-        command_mode: quantity that is commanded: "position" [rad], "velocity" [rad/s] or "torque"
+        task: Name of the task, e.g. "sawyer_reach".
+        observation: Label of each component of the observation (S,).
+        observation_offset: The networks subtract this from the observation (S,), in the unit of
+            each component.
+        observation_scale: The networks then divide by this (S,), in the unit of each component. It
+            is the size of a difference that matters. Observations are sent in SI units, and
+            networks need values near 1: without scaling `sawyer_reach` took three times the
+            transitions.
+        joints: Names of the joints in command order (N,). The action has one component per joint, A
+            = N.
+        command_mode: Quantity that is commanded: "position" [rad], "velocity" [rad/s] or "torque"
             [N m].
-        action_scale: command at action 1, per joint (N,), in the unit of the command mode.
-        control_rate_hz: control steps per second.
+        action_scale: Command at action 1 for each joint (N,), in the unit of the command mode; in
+            position mode, relative to the measured position.
+        control_rate_hz: Control steps per second.
     """
 
     task: str
@@ -44,18 +47,19 @@ class TaskSpec:
 
     @property
     def observation_size(self) -> int:
-        """Number of components of the observation, S."""
+        """Return the number of components of the observation, S."""
         return len(self.observation)
 
     @property
     def action_size(self) -> int:
-        """Number of components of the action, A."""
+        """Return the number of components of the action, A."""
         return len(self.joints)
 
     @cached_property
     def schema_hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of `to_json`; two specs differ in it if in
-        any field.
+        """Return the first 16 hexadecimal digits of the SHA-256 of `to_json`.
+
+        Two specs that differ in any field have different hashes.
         """
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
@@ -65,11 +69,12 @@ class TaskSpec:
 
     @classmethod
     def from_json(cls, text: str) -> TaskSpec:
-        """Read the result of `to_json`.
+        """Build a spec from the result of `to_json`. Types and lengths of the values are not
+        checked.
 
         Raises:
-            ValueError: the text is not JSON.
-            TypeError: a field is missing or unknown.
+            ValueError: The text is not JSON.
+            TypeError: A field is missing or unknown.
         """
         values: dict[str, Any] = json.loads(text)
         fields: dict[str, Any] = {
@@ -81,11 +86,12 @@ class TaskSpec:
         """Describe the fields in which another spec differs from this one.
 
         Args:
-            other: the decoded JSON of the other spec.
+            other: Decoded JSON of the other spec.
 
         Returns:
-            "name: other value instead of own value" of each such field, in the order of the fields,
-            joined by commas; of lists the first entry that differs.
+            "name: other value instead of own value" for each such field, in the order of the
+            fields, joined by commas. For a list, only its first different entry is named. Empty if
+            nothing differs.
         """
         own = json.loads(json.dumps(asdict(self)))  # in the order of the fields
         return ", ".join(
@@ -94,12 +100,13 @@ class TaskSpec:
 
 
 def _difference(name: str, other: Any, own: Any) -> str:
-    """Describe the difference of two values of a field, of lists in their first entry that differs.
+    """Describe the difference of two values of a field; of two lists, in their first different
+    entry.
 
     Args:
-        name: of the field.
-        other: value in the other spec.
-        own: value in this spec, not equal to it.
+        name: Name of the field.
+        other: Value in the other spec.
+        own: Value in this spec, not equal to `other`.
     """
     if isinstance(other, list) and isinstance(own, list):
         if len(other) != len(own):

@@ -1,4 +1,4 @@
-"""One control step, as it is recorded, sent, stored and learned from."""
+"""One control step, as it is recorded, sent, stored and used for training."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-# of an observation in units of its scale: networks expect about 1, and one of 1e6 can make them NaN
+# largest observation, in units of its scale: networks expect about 1, and 1e6 can make them NaN
 LARGEST_INPUT = 1e4
-# no task has a larger one, and Adam keeps the square of its gradient for thousands of updates
+# largest reward: no task has a larger one, and Adam would keep the square of its gradient for
+# thousands of updates
 LARGEST_REWARD = 1e6
 
 
@@ -20,13 +21,15 @@ class Transition:
     """One control step: action a_t in state s_t led to reward r_t and state s_{t+1}.
 
     Attributes:
-        observation: of s_t, (S,).
-        action: a_t in [-1, 1]^A, selected by the policy, before safety filtering, (A,). For the
+        observation: Observation of s_t (S,).
+        action: Action a_t in [-1, 1], selected by the policy, before safety filtering (A,). For the
             learner the filter is a part of the environment.
-        reward: r_t, of the step from s_t to s_{t+1}.
-        next_observation: of s_{t+1}, (S,), also at the end of an episode.
-        terminated: the task ended in s_{t+1}; its value is not part of the backup.
-        truncated: the episode ended at its time limit; the value of s_{t+1} is part of the backup.
+        reward: Reward r_t of the step from s_t to s_{t+1}.
+        next_observation: Observation of s_{t+1} (S,), also at the end of an episode.
+        terminated: Whether the task ended in s_{t+1}. Then the backup leaves out the value of
+            s_{t+1}.
+        truncated: Whether the episode ended at its time limit. Then the backup has the value of
+            s_{t+1}.
     """
 
     observation: Array

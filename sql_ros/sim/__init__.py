@@ -1,4 +1,4 @@
-"""The simulated arm: MuJoCo behind the same three command modes as a real one.
+"""The simulated arm: MuJoCo behind the same three command modes as a real arm.
 
-Knows no reward, no ROS and no torch.
+This package knows no reward, and imports neither ROS nor torch.
 """

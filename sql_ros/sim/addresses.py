@@ -1,4 +1,4 @@
-"""Where the joints, actuators and tool of an arm are in the arrays of a MuJoCo model."""
+"""Find the joints, actuators and tool of an arm in the arrays of a MuJoCo model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ArmAddresses:
     """Indices of one arm in a MuJoCo model, in command order.
 
     Attributes:
-        position: Joint positions in `qpos`, (N,).
-        velocity: Joint velocities in `qvel` and joint torques, (N,).
-        actuators: Actuators in `ctrl`, (N,).
-        hand: Body that carries the tool.
-        tool: Site of the tool.
+        position: Indices of the joint positions in `qpos` (N,).
+        velocity: Indices of the joints in `qvel` and in arrays of joint torques (N,).
+        actuators: Indices of the actuators in `ctrl` (N,).
+        hand: Index of the body that carries the tool.
+        tool: Index of the site of the tool.
     """
 
     position: Indices
@@ -38,8 +38,8 @@ def find_arm(model: Any, robot: RobotConfig, scene: str) -> ArmAddresses:
 
     Args:
         model: A `mujoco.MjModel`.
-        robot: Gives the names. Every joint has an actuator of the same name.
-        scene: File of the model, for the error.
+        robot: The arm. In the model each joint has an actuator of the same name.
+        scene: Path of the model, for the error message.
 
     Raises:
         ConfigError: The model lacks a joint, an actuator or the tool.

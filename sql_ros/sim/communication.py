@@ -1,4 +1,4 @@
-"""Faults on the way between an actor and a simulated arm: late commands and dropped states."""
+"""Faults on the way between an actor and a simulated arm: delayed commands and dropped states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from sql_ros.robot.arm import Vector
 
 
 class Command(NamedTuple):
-    """A command on its way: mode, values (N,), and the time to reach a position in [s]."""
+    """A command on its way to the arm.
+
+    Attributes:
+        mode: Command mode.
+        values: Values in the unit of the mode (N,).
+        over_s: Time in which a position is reached [s]; 0: as fast as possible.
+    """
 
     mode: str
     values: Vector
@@ -19,53 +25,58 @@ class Command(NamedTuple):
 
 
 class CommandDelay:
-    """Delivers each command a number of commands later."""
+    """Delay each command by a number of commands, at first 0."""
 
     def __init__(self) -> None:
-        self._drawn = 0  # commands, without a disturbance
-        self._delay = 0  # commands, now
-        self._commands: deque[Command] = deque()
+        self._drawn = 0  # delay without a disturbance, in commands
+        self._delay = 0  # present delay, in commands
+        self._commands: deque[Command] = deque()  # commands on their way, oldest first
 
     @property
     def commands(self) -> int:
-        """Return by how many commands each one is delayed now."""
+        """Return the present delay, in commands."""
         return self._delay
 
     def draw(self, most: int, rng: np.random.Generator) -> None:
-        """Draw the delay from 0 to `most` commands, to be set by `restore`; drop the commands
-        on their way.
+        """Draw a delay from 0 to `most` commands, and drop the commands on their way.
+
+        The drawn delay acts from the next `restore` on.
+
+        Args:
+            most: Largest delay, in commands.
+            rng: Generator that is advanced.
         """
         self._drawn = int(rng.integers(most + 1))
         self._commands.clear()
 
     def restore(self) -> None:
-        """Restore the drawn delay; drop the commands that are older than it allows."""
+        """Return to the drawn delay, and drop the oldest commands on their way until it is met."""
         self._delay = self._drawn
         while len(self._commands) > self._delay:
             self._commands.popleft()
 
     def set(self, commands: int) -> None:
-        """Set the delay to a number of commands, until `restore`."""
+        """Delay commands by a number of commands until `restore`, instead of the drawn delay."""
         self._delay = commands
 
     def send(self, command: Command) -> Command | None:
-        """Take a command; return the one that arrives now, None if none does."""
+        """Take a command, and return the one that arrives now; None if none does."""
         self._commands.append(command)
         return self._commands.popleft() if len(self._commands) > self._delay else None
 
 
 class StateDropout:
-    """Draws which state messages are dropped."""
+    """Draw which state messages are dropped; at first none."""
 
     def __init__(self) -> None:
         self._share = 0.0
         self._rng = np.random.default_rng(0)
 
     def begin(self, share: float, seed: int) -> None:
-        """Drop a share of the states from now on.
+        """Drop a random share of the states from now on.
 
         Args:
-            share: Share of dropped states, from 0 to less than 1.
+            share: Mean share of dropped states, from 0 to less than 1.
             seed: Seed of the draws.
         """
         self._share = share
@@ -76,5 +87,5 @@ class StateDropout:
         self._share = 0.0
 
     def draw(self) -> bool:
-        """Draw whether this state message is dropped."""
+        """Draw whether the next state message is dropped."""
         return bool(self._share) and bool(self._rng.random() < self._share)

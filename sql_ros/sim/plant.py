@@ -1,4 +1,4 @@
-"""What differs between a simulated arm and its model: drawn variations, payload and pushes."""
+"""Differences between a simulated arm and its model: drawn variations, payload and pushes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sql_ros.trials.disturbance import Disturbance
 
 
 class Plant:
-    """The physical properties of a simulated arm and the forces from outside on it.
+    """Changes of the physical properties of a simulated arm, and external forces on it.
 
     Args:
-        model: A `mujoco.MjModel`; its friction, damping, armature and masses are changed.
-        data: Its `mujoco.MjData`; its applied forces are set.
-        hand: Body that carries a payload.
+        model: A `mujoco.MjModel`. Its friction, damping, armature and masses are changed in place.
+        data: Its `mujoco.MjData`. `xfrc_applied` is overwritten.
+        hand: Index of the body that carries a payload.
     """
 
     def __init__(self, model: Any, data: Any, hand: int) -> None:
@@ -39,11 +39,11 @@ class Plant:
         return self._push is not None
 
     def vary(self, variation: Variation, rng: np.random.Generator) -> None:
-        """Draw friction, damping and armature around the values of the model.
+        """Draw friction, damping and armature, each value by itself, around those of the model.
 
         Args:
-            variation: Largest relative change of each.
-            rng: Generator of the draws.
+            variation: Largest relative change of each property.
+            rng: Generator that is advanced.
         """
         model = self._model
         for values, nominal, share in (
@@ -56,7 +56,10 @@ class Plant:
         self._drawn_damping = model.dof_damping.copy()
 
     def restore(self) -> None:
-        """Restore the values that `vary` drew; remove payload and push."""
+        """Restore the values that `vary` drew last; remove payload and push.
+
+        Before the first `vary` these are the values of the model.
+        """
         self._model.geom_friction[:] = self._drawn_friction
         self._model.dof_damping[:] = self._drawn_damping
         self._model.body_mass[:] = self._nominal_mass
@@ -64,38 +67,46 @@ class Plant:
         self._push = None
 
     def scale_friction(self, factor: float) -> None:
-        """Multiply the drawn contact friction by a factor."""
+        """Set the contact friction to the drawn values times a factor."""
         self._model.geom_friction[:] = self._drawn_friction * factor
 
     def scale_damping(self, factor: float) -> None:
-        """Multiply the drawn joint damping by a factor."""
+        """Set the joint damping to the drawn values times a factor."""
         self._model.dof_damping[:] = self._drawn_damping * factor
 
     def load(self, payload_kg: float, step: int) -> None:
-        """Put a payload [kg] on the hand in the place of the one before.
+        """Put a payload on the hand, in place of an earlier one.
 
-        Its weight acts as an outside force, because the gravity compensation of the arm does not
-        know the payload.
+        The weight acts as an external force, because the arm's gravity compensation does not know
+        the payload.
 
         Args:
-            payload_kg: Mass of the payload.
-            step: The present physics step.
+            payload_kg: Mass of the payload [kg].
+            step: Number of the present physics step.
         """
         self._model.body_mass[self._hand] = self._nominal_mass[self._hand] + payload_kg
         self.apply_forces(step)
 
     def push(self, push: Disturbance, step: int) -> None:
-        """Begin a push at a physics step.
+        """Begin a push, in place of one that is under way.
+
+        Args:
+            push: Body, force, duration and ramp of the push.
+            step: Number of the physics step at which it begins.
 
         Raises:
-            ValueError: The model has no body of the name that the push gives.
+            ValueError: The model has no body of the push's name.
         """
         self._body(push.body)
         self._push = push
         self._push_start = step
 
     def push_force(self, step: int) -> Vector:
-        """Return the force of the push at a physics step, (3,) [N]; zeros without a push."""
+        """Return the force of the push at a physics step (3,) [N]; zeros without a push.
+
+        The force is constant for the push's duration, and then falls to zero linearly during its
+        ramp.
+        """
         push = self._push
         if push is None:
             return np.zeros(3)
@@ -105,9 +116,13 @@ class Plant:
         return max(strength, 0.0) * np.array(push.vector)
 
     def apply_forces(self, step: int) -> None:
-        """Set the outside forces for a physics step: weight of the payload and push.
+        """Write the external forces at a physics step into the data: weight of the payload, and
+        push.
 
         A push whose force has become zero is removed.
+
+        Args:
+            step: Number of the physics step.
         """
         forces = self._data.xfrc_applied
         forces[:] = 0.0
@@ -120,7 +135,7 @@ class Plant:
                 self._push = None
 
     def _body(self, name: str) -> int:
-        """Return the number of a body.
+        """Return the index of a body in the model.
 
         Raises:
             ValueError: The model has no body of that name.

@@ -1,4 +1,7 @@
-"""The joint servos of a simulated arm, which turn commands of the three modes into torques."""
+"""The joint servos of a simulated arm, which turn commands of the three modes into torques.
+
+The setpoint is what a servo follows at present. It moves to the command at a limited rate.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,21 @@ from sql_ros.sim.addresses import ArmAddresses
 
 @dataclass(frozen=True)
 class ServoMode:
-    """Settings of the actuators in one command mode, and how their setpoint moves.
+    """Settings of the actuators in one command mode, and of the motion of the setpoint.
+
+    The torque of an actuator is `gain` x setpoint - `stiffness` x position - `damping` x velocity.
 
     Attributes:
-        lower: Smallest command, (N,), in the unit of the mode.
-        upper: Largest command, (N,).
-        gain: Torque per unit of the setpoint, (N,).
-        stiffness: Torque per joint position [N m/rad], (N,), subtracted.
-        damping: Torque per joint velocity [N m s/rad], (N,), subtracted.
-        most_change: Largest change of the setpoint in one physics step, (N,), in the unit of the
+        lower: Smallest command (N,), in the unit of the mode.
+        upper: Largest command (N,), in the unit of the mode.
+        gain: Torque per unit of the setpoint (N,).
+        stiffness: Torque per joint position (N,) [N m/rad].
+        damping: Torque per joint velocity (N,) [N m s/rad].
+        most_change: Largest change of the setpoint in one physics step (N,), in the unit of the
             mode. None: the setpoint is the command.
-        starts_at_velocity: The setpoint starts at the measured velocity instead of the measured
-            position.
-        adds_inertia_torque: The acceleration of the setpoint gets its torque in advance. Otherwise
+        starts_at_velocity: When the mode begins, the setpoint is the measured velocity; if false,
+            the measured position.
+        adds_inertia_torque: Add the torque that the acceleration of the setpoint needs. Without it
             moving joints would pull each other along.
     """
 
@@ -42,10 +47,10 @@ class ServoMode:
 
 
 def servo_modes(robot: RobotConfig, step_s: float) -> dict[str, ServoMode]:
-    """Return the servo settings of an arm for each command mode.
+    """Return the servo settings of an arm by command mode.
 
     Args:
-        robot: Gives limits, stiffness and damping.
+        robot: The arm, with limits, stiffness and damping.
         step_s: Length of a physics step [s].
     """
     none = np.zeros(len(robot.joints))
@@ -83,11 +88,11 @@ def servo_modes(robot: RobotConfig, step_s: float) -> dict[str, ServoMode]:
 
 
 class JointServos:
-    """Runs the physics while the setpoint of each servo moves to its command.
+    """Run the physics while the setpoint of each servo moves to its command.
 
     Args:
-        model: A `mujoco.MjModel`; the settings of its actuators are changed.
-        data: Its `mujoco.MjData`.
+        model: A `mujoco.MjModel`. The settings of its actuators are changed in place.
+        data: Its `mujoco.MjData`. `step` advances it.
         robot: The arm.
         addresses: Indices of the arm in the model.
 
@@ -108,25 +113,25 @@ class JointServos:
         self.mode = ""
 
     def clip(self, mode: str, values: Vector) -> Vector:
-        """Return a command (N,) of a mode, clipped to the limits of the robot."""
+        """Return a command (N,) of a mode, clipped to the limits of that mode."""
         servo = self._modes[mode]
         return np.clip(values, servo.lower, servo.upper)
 
     def command(self, mode: str, values: Vector, over_s: float = 0.0) -> None:
-        """Set the command.
+        """Set the command, which acts from the next `step` on.
 
         Args:
             mode: Command mode.
-            values: (N,), within the limits.
-            over_s: Time in which the setpoint moves evenly to a position command [s]. 0: it moves
-                as fast as the joints may.
+            values: Command (N,) in the unit of the mode, within its limits.
+            over_s: Position mode: time in which the setpoint moves to the command evenly [s]. 0: it
+                moves as fast as the joints may.
         """
         self._set_target(mode, values)
         if mode == "position" and over_s:
             self._spread_change(over_s)
 
     def hold(self) -> None:
-        """Command the measured position, clipped to the limits."""
+        """Command the measured position, clipped to the limits, in position mode."""
         self._set_target("position", self._measured_position())
         self._setpoint = self._target
 
@@ -138,7 +143,14 @@ class JointServos:
             mujoco.mj_step(self._model, self._data, remaining)
 
     def _move_setpoint(self, count: int) -> int:
-        """Step the physics until the setpoint is at the command; return the steps that remain."""
+        """Run physics steps until the setpoint is at the command.
+
+        Args:
+            count: Largest number of steps.
+
+        Returns:
+            How many of the steps remain to be run.
+        """
         actuators = self._addresses.actuators
         most_change = self._most_change
         while count and most_change is not None and (self._setpoint != self._target).any():
@@ -154,7 +166,9 @@ class JointServos:
         return count
 
     def _set_target(self, mode: str, values: Vector) -> None:
-        """Set the command (N,); configure the actuators where the mode is another one."""
+        """Set the command (N,). If the mode changes, configure the actuators and restart the
+        setpoint.
+        """
         if mode != self.mode:
             self.mode = mode
             self._servo = self._modes[mode]
@@ -164,7 +178,11 @@ class JointServos:
         self._target = values
 
     def _spread_change(self, over_s: float) -> None:
-        """Limit the change of the setpoint so that it reaches the command after a time [s]."""
+        """Slow the setpoint down so that it reaches the command after a time, at the earliest.
+
+        Args:
+            over_s: The time [s].
+        """
         steps = max(over_s / self._step_s, 1.0)
         evenly = np.abs(self._target - self._setpoint) / steps
         fastest = self._servo.most_change
@@ -178,7 +196,9 @@ class JointServos:
         self._model.actuator_biasprm[actuators, 2] = -servo.damping
 
     def _measured(self, servo: ServoMode) -> Vector:
-        """Return the measured velocity or position (N,), at which the setpoint of a mode starts."""
+        """Return the measured velocities (N,) [rad/s] or positions (N,) [rad] at which a
+        mode's setpoint starts.
+        """
         if servo.starts_at_velocity:
             return np.asarray(self._data.qvel[self._addresses.velocity])
         return self._measured_position()

@@ -1,4 +1,6 @@
-"""Steps an MJCF scene as if it were an arm: three command modes, limits, a command timeout."""
+"""A simulated arm in an MJCF scene: three command modes, limits, a command timeout,
+disturbances.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from sql_ros.sim.plant import Plant
 from sql_ros.sim.servos import JointServos
 from sql_ros.trials.disturbance import LARGEST, Disturbance
 
-PUSH_UPDATE_S = 0.005  # between two updates of the force of a push
+PUSH_UPDATE_S = 0.005  # time between two updates of the force of a push
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,10 @@ class Measurement:
     """One reading of the simulated encoders and torque sensors.
 
     Attributes:
-        stamp_ns: Simulated time [ns].
-        position: Joint positions, (N,) [rad].
-        velocity: Joint velocities, (N,) [rad/s].
-        effort: Joint torques of the actuators, (N,) [N m].
+        stamp_ns: Simulated time since construction [ns].
+        position: Joint positions (N,) [rad].
+        velocity: Joint velocities (N,) [rad/s].
+        effort: Torques of the actuators (N,) [N m], without gravity compensation.
     """
 
     stamp_ns: int
@@ -41,24 +43,24 @@ class Measurement:
 
 
 class Simulation:
-    """An arm in a scene.
+    """A simulated arm in a scene.
 
     Torque commands are added to the gravity compensation of the arm (MJCF gravcomp). Velocity and
     position commands go to servos with the stiffness and damping of the robot file, saturated at
-    the effort limits. A command that is not renewed within `command_timeout_s` ends in a position
-    hold, as on a real arm.
+    the effort limits. If no command comes for `command_timeout_s`, the arm holds its position, as a
+    real arm does.
 
     Args:
-        scene: MJCF, relative to the share folder.
-        robot: The arm. The scene has its joints, one actuator of the same name per joint, and its
-            tool.
+        scene: Path of an MJCF, relative to the share folder.
+        robot: The arm. The scene has its joints, an actuator of the same name for each joint, and
+            its tool.
         goal: Whether the scene must have a mocap body `goal`, which `place` moves to the target.
 
     Attributes:
-        robot: The arm.
+        robot: As given.
         model: The scene, a `mujoco.MjModel`.
-        data: Its state, a `mujoco.MjData`.
-        velocity_address: Indices of the joint velocities in `data.qvel`, (N,).
+        data: State of the scene, a `mujoco.MjData`.
+        velocity_address: Indices of the joint velocities in `data.qvel` (N,).
 
     Raises:
         ConfigError: The scene cannot be read, or lacks a joint, an actuator, the tool or the goal.
@@ -84,7 +86,7 @@ class Simulation:
         self._plant = Plant(self.model, self.data, self._addresses.hand)
         self._command_delay = CommandDelay()
         self._state_dropout = StateDropout()
-        self._torque_factor = 1.0  # of the torque that acts to the one commanded
+        self._torque_factor = 1.0  # ratio of acting to commanded torque
         step_s = self.model.opt.timestep
         self._step_ns: int = round(step_s * 1e9)
         self._steps = 0  # physics steps since construction
@@ -95,13 +97,16 @@ class Simulation:
 
     @property
     def mode(self) -> str:
-        """Return the command mode of the present command: "position" during a hold."""
+        """Return the command mode of the present command; "position" during a hold."""
         return self._servos.mode
 
     def reset(self, position: Vector) -> None:
-        """Put the arm at rest at joint positions (N,) [rad], and objects where the scene has them.
+        """Put the arm at rest in a pose, and objects where the scene file has them.
 
-        The simulated time goes on. It never runs backwards.
+        The arm then holds the pose until the next command. The simulated time continues.
+
+        Args:
+            position: Joint positions (N,) [rad].
         """
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[self._addresses.position] = position
@@ -109,13 +114,15 @@ class Simulation:
         mujoco.mj_forward(self.model, self.data)
 
     def command(self, mode: str, values: Vector, over_s: float = 0.0) -> None:
-        """Take a command, clipped to the limits of the robot.
+        """Take a command, clip it to the limits of the robot, and restart the command timeout.
+
+        It acts from the next `advance` on, or later where commands are delayed.
 
         Args:
             mode: "position" [rad], "velocity" [rad/s] or "torque" [N m].
-            values: (N,), in the unit of the mode.
-            over_s: Time in which a position is reached, as in a point of a trajectory [s]. 0: the
-                joints move as fast as they may.
+            values: Command (N,), in the unit of the mode.
+            over_s: Position mode: time in which the position is reached, as in a trajectory point
+                [s]. 0: the joints move as fast as they may.
 
         Raises:
             ValueError: The mode is unknown, the length is wrong, or a value is not finite. The
@@ -133,7 +140,9 @@ class Simulation:
             self._servos.command(arrived.mode, self._acting_values(arrived), arrived.over_s)
 
     def _acting_values(self, command: Command) -> Vector:
-        """Return the values (N,) of a command as they act, with the drawn factor on torques."""
+        """Return the values of a command as they act (N,): torques times the factor that
+        `vary` drew.
+        """
         if command.mode == "torque":
             return command.values * self._torque_factor
         return command.values
@@ -141,11 +150,11 @@ class Simulation:
     def vary(self, variation: Variation, rng: np.random.Generator) -> None:
         """Draw friction, damping, armature and torque of the arm, and the delay of its commands.
 
-        Earlier variations and disturbances end.
+        This ends all disturbances and drops the commands on their way.
 
         Args:
             variation: Ranges of the draws, around the values of the model.
-            rng: Generator of the draws.
+            rng: Generator that is advanced.
         """
         self._plant.vary(variation, rng)
         self._torque_factor = 1.0 + variation.torque * float(rng.uniform(-1.0, 1.0))
@@ -153,13 +162,16 @@ class Simulation:
         self._end_disturbances()
 
     def _end_disturbances(self) -> None:
-        """Restore the arm that `vary` drew."""
+        """End all disturbances, and return to the arm that `vary` drew."""
         self._plant.restore()
         self._command_delay.restore()
         self._state_dropout.end()
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Apply a disturbance; a lasting one acts until "over", "reset" or the next `vary`.
+        """Apply a disturbance. All but a push last until "over", "reset" or the next `vary`.
+
+        Args:
+            disturbance: Kind, size and direction of the disturbance.
 
         Raises:
             ValueError: The size is out of range, or the scene has no body of that name.
@@ -174,7 +186,11 @@ class Simulation:
         self._apply(disturbance)
 
     def _apply(self, disturbance: Disturbance) -> None:
-        """Apply a disturbance by its kind."""
+        """Apply a disturbance whose size was checked, by its kind.
+
+        Raises:
+            ValueError: The scene has no body of that name.
+        """
         size = disturbance.size
         effects: dict[str, Callable[[], None]] = {
             "push": lambda: self._plant.push(disturbance, self._steps),
@@ -190,21 +206,24 @@ class Simulation:
         effects[disturbance.kind]()
 
     def _end_disturbances_and_reset(self) -> None:
-        """Restore the arm that `vary` drew, at rest in its neutral position."""
+        """End all disturbances, and put the arm at rest in its neutral position."""
         self._end_disturbances()
         self.reset(np.array(self.robot.neutral_position))
 
     @property
     def command_delay(self) -> int:
-        """Return by how many commands each one is delayed now."""
+        """Return the present delay of commands, in commands."""
         return self._command_delay.commands
 
     def drops_state(self) -> bool:
-        """Draw whether this state message is dropped; the draws repeat for the same time."""
+        """Draw whether the next state message is dropped.
+
+        The draws are seeded with the physics step at which the disturbance "lost_states" began.
+        """
         return self._state_dropout.draw()
 
     def advance(self, physics_steps: int) -> None:
-        """Run a number of physics steps; the arm holds its position once the command times out."""
+        """Run a number of physics steps. Once the command times out, the arm holds its position."""
         while physics_steps:
             count = physics_steps
             if self._plant.is_pushed:
@@ -214,7 +233,7 @@ class Simulation:
             physics_steps -= count
 
     def _advance(self, physics_steps: int) -> None:
-        """Run physics steps without a change of the outside forces."""
+        """Run physics steps with unchanged external forces. Once the command times out, hold."""
         before_timeout = physics_steps
         if self._timeout_at is not None:
             before_timeout = min(max(self._timeout_at - self._steps, 0), physics_steps)
@@ -225,12 +244,12 @@ class Simulation:
         self._steps += physics_steps
 
     def _hold(self) -> None:
-        """Hold the present position until the next command."""
+        """Hold the present position until the next command arrives; no timeout runs."""
         self._servos.hold()
         self._timeout_at = None
 
     def push_force(self) -> Vector:
-        """Return the force of the push under way, (3,) [N]; zeros if there is none."""
+        """Return the force of the push at the present step (3,) [N]; zeros without a push."""
         return self._plant.push_force(self._steps)
 
     def physics_steps(self, rate_hz: float) -> int:
@@ -248,7 +267,9 @@ class Simulation:
         return round(steps)
 
     def measure(self) -> Measurement:
-        """Return the present time, positions, velocities and torques of the joints."""
+        """Return the simulated time, and positions, velocities and torques of the joints, as
+        copies.
+        """
         return Measurement(
             stamp_ns=self.time_ns,
             position=self.data.qpos[self._addresses.position],
@@ -258,15 +279,22 @@ class Simulation:
 
     @property
     def time_ns(self) -> int:
-        """Return the simulated time since construction [ns], monotonic across resets."""
+        """Return the simulated time since construction [ns]; `reset` does not change it."""
         return self._steps * self._step_ns
 
     def tool_jacobian(self) -> Vector:
-        """Return the Jacobian of the tool's position with respect to the joints, (3, N) [m/rad]."""
+        """Return the Jacobian of the tool's position with respect to the joint positions (3,
+        N) [m/rad].
+        """
         jacobian = np.zeros((3, self.model.nv))
         mujoco.mj_jacSite(self.model, self.data, jacobian, None, self._addresses.tool)
         return np.asarray(jacobian[:, self._addresses.velocity])
 
     def place(self, body: str, position: Vector) -> None:
-        """Move a mocap body, such as the marker of a goal, to a position (3,) [m]."""
+        """Move a mocap body, such as the marker of a goal, to a position in the base frame (3,)
+        [m].
+
+        Raises:
+            KeyError: The scene has no mocap body of that name.
+        """
         self.data.mocap_pos[self._mocap[body]] = position
