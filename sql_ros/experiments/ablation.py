@@ -26,8 +26,8 @@ from sql_ros.experiments.gym_training import train
 from sql_ros.experiments.workers import make_side_by_side, write_json
 from sql_ros.learning import learner
 
-# of the learner's code at the start of this process: the report says where runs of different code
-# are compared
+# hash of the code in learning/ at the start of this process: the report says if runs of different
+# code are compared
 CORE_SHA256 = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(learner.__file__).parent.rglob("*.py")))
 ).hexdigest()[:12]
@@ -36,18 +36,18 @@ CORE_SHA256 = hashlib.sha256(
 def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
     """Make the runs that have no file yet, in worker processes of one thread each.
 
-    A line is printed for each run.
+    A line is printed for each run. A failed run does not end the others.
 
     Args:
-        out: Folder of the results.
-        jobs: Worker processes; each imports everything at its start.
-        runs: From `plan`; None: all.
+        out: Folder of the ablation; each run writes `Run.path`.
+        jobs: Number of worker processes; each imports everything at its start.
+        runs: Runs from `plan`; None: all runs that `plan` returns by default.
 
     Returns:
-        A line for each failed run, with its exception. A failed run does not end the others.
+        A text for each failed run, with its exception; empty if none failed.
 
     Raises:
-        ConfigError: `jobs` is below 1, or the folder holds a run of another length.
+        ConfigError: `jobs` is below 1, or the folder has a run of another length.
     """
     runs = plan() if runs is None else runs
     baselines = any(CONTENDERS[item.contender].method in ("sac", "ddpg") for item in runs)
@@ -63,10 +63,14 @@ def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
 
 
 def _is_made(item: Run, out: Path) -> bool:
-    """Return whether the file of a run is there.
+    """Return whether a run has a file.
+
+    Args:
+        item: The run.
+        out: Folder of the ablation.
 
     Raises:
-        ConfigError: The file holds a run of another length, with which no other is compared.
+        ConfigError: The file is of a run of another length, which cannot be compared with others.
     """
     path = item.path(out)
     if not path.is_file():
@@ -81,7 +85,15 @@ def _is_made(item: Run, out: Path) -> bool:
 
 
 def _make(item: Run, out: Path) -> str:
-    """Make a run and write its file; return a line about its result."""
+    """Make a run and write its file.
+
+    Args:
+        item: The run.
+        out: Folder of the ablation.
+
+    Returns:
+        The final return, the training time and the updates per second, as text.
+    """
     curve = make_curve(item)
     contender, problem = CONTENDERS[item.contender], item.problem
     algorithm, pace = settings(contender, problem)
@@ -103,7 +115,14 @@ def _make(item: Run, out: Path) -> str:
 
 
 def make_curve(item: Run) -> Curve:
-    """Train the contender of a run on its environment; return the learning curve."""
+    """Train the contender of a run on its environment, by its method.
+
+    Args:
+        item: The run.
+
+    Returns:
+        The learning curve.
+    """
     contender, problem = CONTENDERS[item.contender], item.problem
     algorithm, pace = settings(contender, problem)
     points: dict[str, Any] = {
@@ -120,7 +139,7 @@ def make_curve(item: Run) -> Curve:
 
 
 def _uniform_curve(item: Run) -> Curve:
-    """Return the curve of uniform actions: one point, since nothing is learned."""
+    """Evaluate uniform actions; return a curve of one point, because nothing is learned."""
     rng = np.random.default_rng(item.seed)
     with opened_env(item.env) as env:
         recorder = CurveRecorder(env, item.problem.evaluation_episodes)

@@ -1,4 +1,4 @@
-"""The picture of an ablation: a column for each environment, curves above, areas below."""
+"""The picture of an ablation: a column for each environment, with curves above areas under them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PALE, DARK = "#b8c4d0", "#5d6d7e"  # ablations, uniform actions
 
 
 def draw_ablation(runs: Runs, path: Path) -> None:
-    """Draw a column for every environment that has a run.
+    """Draw a column for each environment that has a run.
 
     Args:
-        runs: From `read_runs`.
+        runs: Result of `read_runs`.
         path: Path of the PNG.
     """
     figure, grid = plt.subplots(
@@ -41,6 +41,10 @@ def _curves(axes: Any, contenders: dict[str, list[dict[str, Any]]]) -> None:
     """Draw the mean curve of every contender, and a band over the seeds of the main ones.
 
     Uniform actions are a horizontal line at their mean return.
+
+    Args:
+        axes: Axes to draw into.
+        contenders: Contents of the files of the runs by contender.
     """
     for name, items in contenders.items():
         if name == ZERO:
@@ -71,12 +75,12 @@ def _curves(axes: Any, contenders: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: bool) -> None:
-    """Draw bars from the return of uniform actions to the area under each contender's curve.
+    """Draw a bar for each contender, from the return of uniform actions to the area of its curve.
 
     Args:
-        axes: To draw into.
-        contenders: Runs by contender.
-        named: Whether the rows have the contenders' names.
+        axes: Axes to draw into.
+        contenders: Contents of the files of the runs by contender.
+        named: Whether the rows are labelled with the contenders' names.
     """
     zero = float(np.mean([area(item["curve"]) for item in contenders.get(ZERO, [])] or [0.0]))
     # the same rows in every column, empty while there is no run

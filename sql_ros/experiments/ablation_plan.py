@@ -15,10 +15,10 @@ class Run:
     """One run of an ablation.
 
     Attributes:
-        env: Gymnasium id.
+        env: Gymnasium id, a key of `PROBLEMS`.
         contender: Key of `CONTENDERS`.
         seed: Seed of the run.
-        steps: Transitions; 0: as many as the problem says.
+        steps: Number of transitions; 0: as many as the problem says.
     """
 
     env: str
@@ -28,7 +28,10 @@ class Run:
 
     @property
     def problem(self) -> Problem:
-        """Return the problem of the run; a shorter run is evaluated more often in proportion."""
+        """Return the problem of the run, adapted to its number of transitions.
+
+        A shorter run has as many evaluations, at smaller intervals.
+        """
         problem = PROBLEMS[self.env]
         if not self.steps:
             return problem
@@ -52,13 +55,13 @@ def plan(
     seeds: Iterable[int] = (0, 1, 2),
     steps: int = 0,
 ) -> list[Run]:
-    """Return the runs, ordered so that an unfinished ablation is as useful as possible.
+    """Return the runs of an ablation, ordered so that an unfinished one is as useful as possible.
 
-    Runs of the first seed come first. Among them, main contenders come before ablations.
+    Runs of the first seed come first. Among the runs of a seed, `early` contenders come first.
 
     Args:
-        envs: Gymnasium ids; none: all of `PROBLEMS`.
-        contenders: Names; none: all of `CONTENDERS`.
+        envs: Gymnasium ids; empty: all of `PROBLEMS`.
+        contenders: Names of contenders; empty: all of `CONTENDERS`.
         seeds: Seeds of the runs.
         steps: Transitions per run; 0: as many as the problem says.
 

@@ -41,17 +41,17 @@ HEADER = (
 def write_report(out: Path, command: str | None = None) -> dict[str, Any]:
     """Write ablation.json, ablation.png and ablation.md from the files in `out`/runs.
 
-    The text of `out`/readings.md, which a person writes, stands at the beginning of ablation.md.
+    The text of `out`/readings.md, which a person may have written, begins ablation.md.
 
     Args:
         out: Folder of the ablation.
-        command: Named in the report; None: that of this process.
+        command: Command named in the report; None: the command of this process.
 
     Returns:
         The content of ablation.json.
 
     Raises:
-        ConfigError: There is no run.
+        ConfigError: There is no finished run.
     """
     runs = read_runs(out)
     summary = {"command": command or command_line(), **summarise(runs)}
@@ -65,11 +65,11 @@ def write_report(out: Path, command: str | None = None) -> dict[str, Any]:
 
 
 def markdown(summary: dict[str, Any], readings: str = "") -> str:
-    """Return ablation.md: a table for each environment.
+    """Return the text of ablation.md, which has a table for each environment.
 
     Args:
-        summary: From `summarise`, with the command.
-        readings: Text that stands at the beginning.
+        summary: Result of `summarise`, and "command".
+        readings: Text for the beginning; empty: none.
     """
     lines = [
         "# Ablation",
@@ -88,7 +88,7 @@ def markdown(summary: dict[str, Any], readings: str = "") -> str:
 
 
 def _conditions(summary: dict[str, Any]) -> list[str]:
-    """Return Markdown lines about settings, command, learner's code and versions of the runs."""
+    """Return Markdown lines on the settings, the command, the learner's code and the versions."""
     versions = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
     mixed = (
         "" if len(summary["core_sha256"]) == 1 else " **Runs of different code are mixed here.**"
@@ -98,7 +98,7 @@ def _conditions(summary: dict[str, Any]) -> list[str]:
 
 
 def _row(name: str, numbers: dict[str, Any]) -> list[str]:
-    """Return the cells of a contender, in the order of `HEADER`."""
+    """Return the table cells of a contender in the order of `HEADER`, from its numbers."""
     finals, learns = numbers["final_returns"], numbers["updates_per_s"] > 0.0
     return [
         name,
@@ -114,4 +114,5 @@ def _row(name: str, numbers: dict[str, Any]) -> list[str]:
 
 
 def _optional(value: float | None, form: str) -> str:
+    """Return a number in a format; "-" for None."""
     return "-" if value is None else format(value, form)

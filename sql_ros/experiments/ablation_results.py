@@ -13,19 +13,25 @@ from sql_ros.common.figures_json import merge_versions
 from sql_ros.experiments.contenders import CONTENDERS, PROBLEMS
 
 REFERENCE, ZERO = "sb3 sac", "uniform"  # area under the curve 1 and 0 after normalisation
-Runs = dict[str, dict[str, list[dict[str, Any]]]]  # environment -> contender -> its runs by seed
+# environment -> contender -> contents of the files of its runs, in the order of their seeds
+Runs = dict[str, dict[str, list[dict[str, Any]]]]
 
 
 def read_runs(out: Path) -> Runs:
-    """Return all finished runs, with environments and contenders in their declared order.
+    """Read the files of all finished runs.
 
-    Runs of environments and contenders that are no longer declared are left out.
+    Runs of environments or contenders that are no longer in `PROBLEMS` or `CONTENDERS` are left
+    out.
 
     Args:
         out: Folder of the ablation.
 
+    Returns:
+        Contents of the files by environment and contender, in the order of `PROBLEMS` and
+        `CONTENDERS`.
+
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no finished run.
     """
     found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*/*/*.json"))]
     runs: Runs = {}
@@ -43,11 +49,16 @@ def read_runs(out: Path) -> Runs:
 
 
 def summarise(runs: Runs) -> dict[str, Any]:
-    """Return the numbers of every contender on every environment.
+    """Compute the numbers of every contender on every environment.
+
+    Args:
+        runs: Result of `read_runs`.
 
     Returns:
-        "environments" (numbers by environment and contender), "versions" of the packages, and
-        "core_sha256": the hashes of the learner's code in the runs, several if it changed.
+        "environments": numbers by environment and contender, as `_numbers` returns them, and
+        "normalised_auc": 0 for uniform actions, 1 for SAC, None where SAC is not better than
+        uniform actions or one of the two has no run. "versions": versions of the packages by name.
+        "core_sha256": hashes of the learner's code in the runs, several if the code changed.
     """
     everything = [
         item for contenders in runs.values() for items in contenders.values() for item in items
@@ -70,15 +81,28 @@ def summarise(runs: Runs) -> dict[str, Any]:
 
 
 def area(curve: dict[str, list[float]]) -> float:
-    """Return the area under a curve, divided by its length: a mean return.
+    """Return the area under a learning curve divided by its length, a mean return.
 
-    Each evaluation counts for the transitions since the one before.
+    The weight of an evaluation is the number of transitions since the evaluation before.
+
+    Args:
+        curve: A `Curve` as a dict, with "steps" and "returns".
     """
     return float(np.average(curve["returns"], weights=np.diff([0, *curve["steps"]])))
 
 
 def _numbers(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the numbers of one contender on one environment, by its runs."""
+    """Compute the numbers of one contender on one environment.
+
+    Args:
+        items: Contents of the files of its runs.
+
+    Returns:
+        "seeds"; "steps": transitions per run; "final_return" and "auc" (mean over the runs) with
+        "final_returns" and "aucs" (each run); "final_success": mean over the runs, None where the
+        environment knows no success; "train_s" and "train_cpu_s": mean wall and processor time of
+        a training [s]; "updates_per_s" and "updates_per_cpu_s": over all runs.
+    """
     curves = [item["curve"] for item in items]
     finals = [curve["returns"][-1] for curve in curves]
     areas = [area(curve) for curve in curves]

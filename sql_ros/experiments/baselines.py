@@ -39,15 +39,31 @@ def train_baseline(
     wrap: Wrap = lambda env: env,
     progress: Callable[[Any, Curve], None] | None = None,
 ) -> Curve:
-    """Train SAC or DDPG of stable-baselines3; for the other arguments see `gym_training.train`.
+    """Train SAC or DDPG of stable-baselines3, and evaluate as `gym_training.train` does.
 
-    Of `algorithm` they take the discount, the hidden sizes, the batch size, the rate of the target
-    and the learning rate of Q, for both networks (SB3's own: 3e-4 for SAC, 1e-3 for DDPG); SAC
-    tunes its temperature, as SB3 does. What belongs to soft Q-learning is ignored.
+    SAC tunes its temperature, as is the default of stable-baselines3.
+
+    Args:
+        method: "sac" or "ddpg".
+        env_id: Gymnasium id.
+        steps: Transitions of the training.
+        seed: Seed of the model and of the environment.
+        algorithm: Source of the discount, the hidden sizes, the batch size, the target rate, and
+            the learning rate of Q, which is used for both networks (defaults of stable-baselines3:
+            3e-4 for SAC, 1e-3 for DDPG). Other options are ignored.
+        pace: Warm-up, updates per transition, and capacity of the replay buffer.
+        evaluate_every: Transitions between two points of the curve.
+        evaluation_episodes: Episodes per evaluation.
+        evaluate_first: Number of episodes after which a bad evaluation is cut short; 0: never.
+        wrap: Wraps the environment that is trained in.
+        progress: Called with the model and the curve after each point; its return value is ignored.
+
+    Returns:
+        The curve.
 
     Raises:
-        ConfigError: Stable-baselines3 is not installed, the environment cannot be used, or the
-            updates per transition are not a whole number.
+        ConfigError: The method is unknown, stable-baselines3 is not installed, the environment
+            cannot be used, or the updates per transition are not a whole number.
     """
     if not pace.updates_per_transition.is_integer():  # rounded, 0.5 would be none, and 2.5 two
         raise ConfigError(
@@ -60,13 +76,13 @@ def train_baseline(
         act = _deterministic(model, ScaledEnv(evaluated))
 
         def add_point() -> None:
-            """Evaluate the model as it is, and tell it."""
+            """Evaluate the model, add a point to the curve and call `progress`."""
             recorder.add(model.num_timesteps, model._n_updates, act)
             if progress:
                 progress(model, recorder.curve)
 
         def on_step(scope: dict[str, Any], _: dict[str, Any]) -> bool:
-            """Run after the transition and before the update of a step."""
+            """Add a point if one is due, between the transition and the update of a step."""
             if model.num_timesteps % evaluate_every == 0 and model.num_timesteps < steps:
                 add_point()
             return True
@@ -77,13 +93,17 @@ def train_baseline(
 
 
 def export_baseline(model: Any, spec: TaskSpec) -> bytes:
-    """Return a model of stable-baselines3 as an ONNX policy that the actor accepts.
+    """Export a model of stable-baselines3 as an ONNX policy that the actor accepts.
 
-    It acts by the deterministic mode, whatever the noise. Its Q is the smallest of the model's.
+    The policy acts by the deterministic mode of the model, whatever the noise. Its Q is the
+    smallest of the model's critics.
 
     Args:
         model: SAC or DDPG, trained on a `ScaledEnv`.
         spec: Interface of the task.
+
+    Returns:
+        The bytes of the file, a policy of version 1.
     """
     from sql_ros.learning.export import write_policy
 
@@ -93,7 +113,10 @@ def export_baseline(model: Any, spec: TaskSpec) -> bytes:
 
 
 class _Acting(nn.Module):
-    """The exported graph: observation (1, S), noise (K, A) -> action (K, A), q (K,)."""
+    """The exported graph, from observation (1, S) and noise (K, A) to actions (K, A) and Q (K,).
+
+    All K actions are the same one.
+    """
 
     def __init__(self, model: Any, spec: TaskSpec) -> None:
         super().__init__()
@@ -104,8 +127,8 @@ class _Acting(nn.Module):
         )
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute what the exported graph computes."""
-        # as many rows as candidates
+        """Return actions and their Q, see the class."""
+        # the noise, times 0, gives as many rows as candidates
         state = (observation - self.offset) / self.scale + 0.0 * noise[:, :1]
         action = (
             torch.tanh(self.actor.get_action_dist_params(state)[0])
@@ -142,7 +165,11 @@ class ScaledEnv(gymnasium.ObservationWrapper):
 def _build(
     method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmConfig, pace: TrainerConfig
 ) -> Any:
-    """Return a model of stable-baselines3, on the CPU and silent."""
+    """Build an untrained model of stable-baselines3, on the CPU; see `train_baseline`.
+
+    Raises:
+        ConfigError: The method is unknown, or stable-baselines3 is not installed.
+    """
     require_sb3()
     from stable_baselines3 import DDPG, SAC
     from stable_baselines3.common.noise import NormalActionNoise
@@ -172,7 +199,15 @@ def _build(
 
 
 def _deterministic(model: Any, scaled: ScaledEnv) -> Act:
-    """Return a function that acts by the mean of the policy, with actions in [-1, 1]."""
+    """Return a function that acts by a model's deterministic mode.
+
+    Args:
+        model: SAC or DDPG.
+        scaled: Environment that scales the observations for the model.
+
+    Returns:
+        A function from an observation (S,), not scaled, to an action (A,) in [-1, 1].
+    """
 
     def act(observation: Vector) -> Vector:
         """Return the action (A,) for an observation (S,)."""

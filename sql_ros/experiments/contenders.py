@@ -24,13 +24,13 @@ GYM = {"discount": 0.99, "temperature": 1.0 / 30.0, "final_temperature": 1.0 / 3
 
 @dataclass(frozen=True)
 class Problem:
-    """An environment of the ablation.
+    """The settings of one environment in the ablation.
 
     Attributes:
         steps: Transitions per run.
         evaluate_every: Transitions between two evaluations.
-        evaluation_episodes: Per evaluation.
-        algorithm: Options that differ from `OURS` for every contender.
+        evaluation_episodes: Episodes per evaluation.
+        algorithm: Options of `AlgorithmConfig` that differ from `OURS`, for every contender.
     """
 
     steps: int
@@ -46,9 +46,9 @@ class Contender:
     Attributes:
         method: "soft_q", "sac" or "ddpg" (stable-baselines3), or "uniform": random actions, the
             zero of the comparison.
-        algorithm: Options that differ from `OURS` and the problem.
-        pace: Options that differ from `PACE`.
-        main: Whether it is drawn bold.
+        algorithm: Options of `AlgorithmConfig` that differ from `OURS` and from the problem's.
+        pace: Options of `TrainerConfig` that differ from `PACE`.
+        main: Whether its curve is drawn bold, and its runs are made first.
     """
 
     method: str = "soft_q"
@@ -58,7 +58,7 @@ class Contender:
 
     @property
     def early(self) -> bool:
-        """Whether it is run before the ablations of the same seed."""
+        """Return whether it is run before the other contenders with the same seed."""
         return self.main or self.method == "uniform"
 
 
@@ -106,7 +106,10 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def settings(contender: Contender, problem: Problem) -> tuple[AlgorithmConfig, TrainerConfig]:
-    """Return the complete settings of a contender on a problem."""
+    """Return all options of a contender on a problem: of the learner, and of the trainer.
+
+    An option of the contender replaces that of the problem, which replaces that of `OURS`.
+    """
     return replace(OURS, **{**problem.algorithm, **contender.algorithm}), replace(
         PACE, **contender.pace
     )

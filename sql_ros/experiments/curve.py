@@ -13,29 +13,28 @@ import numpy.typing as npt
 from sql_ros.envs.checked_env import CheckedEnv
 from sql_ros.experiments.gym_task import Vector
 
-# of the first evaluation episode, the next has the next; training seeds stay far below
+# seed of the first evaluation episode, the second has the next number; training seeds are far below
 EVALUATION_SEED = 10_000
 
-PROMISING = 0.8  # share of successes among the first episodes from which all are worth their time
+PROMISING = 0.8  # smallest share of successes in the first episodes for an evaluation to go on
 
 Act = Callable[[Vector], Vector]  # observation (S,) -> action (A,) in [-1, 1]
 
 
 @dataclass
 class Curve:
-    """Points of one run, lists of equal length.
-
-    `successes` is empty where the environment knows no success.
+    """The points of one learning curve, as lists of equal length.
 
     Attributes:
-        steps: Transitions collected in training.
-        returns: Mean undiscounted return of the evaluation episodes.
-        successes: Share of the evaluation episodes whose last `info` said is_success.
-        episodes: Evaluated at each point.
-        updates: Gradient steps made.
-        train_s: Wall time of training without the evaluations [s].
-        train_cpu_s: Processor time of training without the evaluations [s]; on a busy machine the
-            more honest one.
+        steps: Transitions collected so far.
+        returns: Mean undiscounted return of the evaluation episodes; NaN without an evaluation.
+        successes: Share of the evaluation episodes that ended with `is_success`; the list is empty
+            if the environment knows no success.
+        episodes: Number of evaluation episodes.
+        updates: Gradient steps made so far.
+        train_s: Wall time of training so far, without the evaluations [s].
+        train_cpu_s: Processor time of training so far, without the evaluations [s]. On a busy
+            machine it is more meaningful than `train_s`.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -47,7 +46,7 @@ class Curve:
     train_cpu_s: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Return plain lists, ready for JSON."""
+        """Return the lists by name, ready for JSON."""
         return asdict(self)
 
 
@@ -55,9 +54,9 @@ class Evaluation(NamedTuple):
     """The result of some evaluation episodes.
 
     Attributes:
-        mean_return: Undiscounted; NaN if no episode was evaluated.
-        success_rate: None if the environment knows no success.
-        episodes: Evaluated.
+        mean_return: Mean undiscounted return; NaN if no episode was evaluated.
+        success_rate: Share of successful episodes; None if the environment knows no success.
+        episodes: Number of episodes evaluated.
     """
 
     mean_return: float
@@ -66,7 +65,7 @@ class Evaluation(NamedTuple):
 
 
 class TrainingClock:
-    """Wall and processor time of a training; it is stopped during evaluations."""
+    """A clock of the wall and processor time of a training; it starts running when constructed."""
 
     def __init__(self) -> None:
         self._wall_s = 0.0
@@ -75,18 +74,18 @@ class TrainingClock:
         self.start()
 
     def start(self) -> None:
-        """Count from now on."""
+        """Go on counting, from the times at the last `stop`."""
         self._wall_start = time.perf_counter()
         self._cpu_start = time.process_time()
         self._is_running = True
 
     def stop(self) -> None:
-        """Count no longer."""
+        """Stop counting, and keep the times so far."""
         self._wall_s, self._cpu_s = self.read()
         self._is_running = False
 
     def read(self) -> tuple[float, float]:
-        """Return wall time and processor time so far [s]."""
+        """Return wall time and processor time counted so far [s]."""
         if not self._is_running:
             return self._wall_s, self._cpu_s
         return (
@@ -96,16 +95,16 @@ class TrainingClock:
 
 
 class CurveRecorder:
-    """Evaluates and adds points to a curve.
+    """Evaluates a policy and adds points to a curve.
 
     Args:
-        env: a second environment, for evaluation alone.
-        episodes: Per evaluation; 0: none is made.
-        first: See `evaluate`.
+        env: Environment for evaluations alone.
+        episodes: Episodes per evaluation; 0: points are added without an evaluation.
+        first: Number of episodes after which a bad evaluation is cut short, see `evaluate`.
 
     Attributes:
         curve: The points so far.
-        clock: Clock of the training.
+        clock: Clock of the training; it is stopped during evaluations.
     """
 
     def __init__(self, env: CheckedEnv, episodes: int, first: int = 0) -> None:
@@ -118,16 +117,17 @@ class CurveRecorder:
     def add(
         self, steps: int, updates: int, act: Act, between_steps: Callable[[], None] = lambda: None
     ) -> None:
-        """Evaluate and append a point.
+        """Evaluate a policy and append a point to the curve.
 
         Args:
             steps: Transitions so far.
             updates: Gradient steps so far.
             act: The policy.
-            between_steps: Called after every step of an evaluation; what it raises ends this.
+            between_steps: Called after every step of the evaluation. An exception of it ends the
+                evaluation, and no point is added.
 
         Raises:
-            ConfigError: The environment gave something that it must not.
+            ConfigError: The environment broke a rule of Gymnasium's interface.
         """
         self.clock.stop()
         try:
@@ -139,7 +139,7 @@ class CurveRecorder:
             self.clock.start()
 
     def _append(self, steps: int, updates: int, found: Evaluation) -> None:
-        """Append a point to every list of the curve."""
+        """Append a point to the lists of the curve."""
         wall_s, cpu_s = self.clock.read()
         self.curve.steps.append(steps)
         self.curve.returns.append(found.mean_return)
@@ -158,18 +158,21 @@ def evaluate(
     first: int = 0,
     between_steps: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Evaluate a policy in episodes with fixed seeds.
+    """Evaluate a policy in episodes with fixed seeds, from `EVALUATION_SEED` on.
 
     Args:
-        env: For the episodes.
+        env: The environment.
         act: The policy.
-        episodes: At most.
-        first: If fewer than `PROMISING` of the first so many succeed the others are not tried; 0:
-            all are.
-        between_steps: Called after every step; what it raises ends the evaluation.
+        episodes: Number of episodes, at least 1.
+        first: If the share of successes in the first `first` episodes is below `PROMISING`, the
+            other episodes are left out. 0: all are run.
+        between_steps: Called after every state. An exception of it ends the evaluation.
+
+    Returns:
+        Mean return, share of successes and number of the episodes that were run.
 
     Raises:
-        ConfigError: The environment gave something that it must not.
+        ConfigError: The environment broke a rule of Gymnasium's interface.
     """
     returns: list[float] = []
     successes: list[float] = []
@@ -193,19 +196,19 @@ def evaluate(
 def play(
     env: CheckedEnv, act: Act, seed: int, options: dict[str, Any] | None = None
 ) -> Iterator[tuple[npt.NDArray[Any], float, dict[str, Any]]]:
-    """Run one episode.
+    """Run one episode, state by state.
 
     Args:
-        env: For the episode.
+        env: The environment.
         act: The policy.
         seed: Seed of the episode.
-        options: Options of the environment's reset.
+        options: Options of the environment's reset; None: no options.
 
     Yields:
-        Observation (S,), reward and info of every state, the first with reward 0.
+        Observation (S,), reward and info of every state, the first with reward 0.0.
 
     Raises:
-        ConfigError: The environment gave something that it must not.
+        ConfigError: The environment broke a rule of Gymnasium's interface.
     """
     observation, info = env.reset(seed=seed, options=options)
     yield observation, 0.0, info

@@ -19,19 +19,22 @@ from sql_ros.envs.checked_env import CheckedEnv, described, own_spec, shown
 from sql_ros.policy.task_spec import TaskSpec
 
 Vector = npt.NDArray[np.float32]
-Wrap = Callable[[Any], Any]  # puts something around an environment that is trained in
+Wrap = Callable[[Any], Any]  # wraps an environment that is trained in; returns the wrapped one
 
 
 def make_env(
     env_id: str, *, wrap: Wrap = lambda env: env, render_mode: str | None = None
 ) -> CheckedEnv:
-    """Build an environment by its Gymnasium id, inside an adapter that checks all that it gives.
+    """Build an environment by its Gymnasium id, inside the adapter `CheckedEnv`.
 
     Args:
         env_id: A registered id, or `module:Id-v0` with a module that registers it. The module is
             looked for in the working folder first, then among the installed packages.
-        wrap: Put around the environment, inside the adapter.
-        render_mode: Render mode of the environment, e.g. "rgb_array".
+        wrap: Wraps the environment before the adapter does.
+        render_mode: Render mode of the environment, e.g. "rgb_array"; None: no pictures.
+
+    Returns:
+        The environment, which the caller must close.
 
     Raises:
         ConfigError: There is no such id or module, the environment cannot be built, or a learner
@@ -60,7 +63,7 @@ def make_env(
 def opened_env(
     env_id: str, *, wrap: Wrap = lambda env: env, render_mode: str | None = None
 ) -> Iterator[CheckedEnv]:
-    """Build an environment as `make_env` does, and close it on every way out."""
+    """Build an environment as `make_env` does, for a `with` block, and close it at the end."""
     env = make_env(env_id, wrap=wrap, render_mode=render_mode)
     try:
         yield env
@@ -71,8 +74,12 @@ def opened_env(
 def spec_of(env: Any) -> TaskSpec:
     """Return the interface of an environment.
 
-    An arm of this library states its own. For others the components are called o0.. and a0..,
-    observations are not scaled, and `action_scale` is half of the range of the actions.
+    An arm of this library states its own interface. For another environment the components are
+    called o0, o1, ... and a0, a1, ..., observations are not scaled, and `action_scale` is half of
+    the range of the actions.
+
+    Args:
+        env: A Gymnasium environment that `check_spaces` accepts.
     """
     own = own_spec(env)
     if own is not None:
@@ -94,7 +101,10 @@ def spec_of(env: Any) -> TaskSpec:
 
 
 def _rate_hz(env: Any) -> float:
-    """Return control steps per second of simulated time, 1 if the environment states no time."""
+    """Return the control steps per second of simulated time [Hz].
+
+    It is 1 / `dt` of the environment, else its "render_fps", else 1.0.
+    """
     period_s = getattr(env.unwrapped, "dt", None)
     if isinstance(period_s, (int, float)) and 0.0 < period_s < np.inf:
         return 1.0 / float(period_s)
@@ -105,9 +115,13 @@ def _rate_hz(env: Any) -> float:
 
 
 def _import_module_of(env_id: str) -> None:
-    """Import the module that an id names before its colon, from the working folder first.
+    """Import the module that an id names before its colon; do nothing for an id without a colon.
 
-    The working folder stays at the end of `sys.path`, for what the module imports later.
+    The module is looked for in the working folder first. This folder stays at the end of
+    `sys.path`, for later imports of the module.
+
+    Args:
+        env_id: Gymnasium id.
 
     Raises:
         ConfigError: There is no such module, or it raised an exception.

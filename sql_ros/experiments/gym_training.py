@@ -1,4 +1,4 @@
-"""Training on a Gymnasium environment: the library's one trainer, fed without ROS."""
+"""Training on a Gymnasium environment, without ROS, by the same `Trainer` as in the stack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sql_ros.policy.transition import Transition
 
 OU_THETA, OU_SIGMA = 0.15, 0.3  # of the exploration noise, in units of the action
 
-# told after each evaluation; may export or save the trainer; True ends the run
+# called with the trainer and the curve after each point of the curve; True ends the training
 Progress = Callable[[Trainer, Curve], bool | None]
 
 
@@ -44,31 +44,36 @@ def train(
     noisy: bool = False,
     skilled: bool = False,
 ) -> Curve:
-    """Train for a number of transitions and evaluate on the way.
+    """Train for a number of transitions, and evaluate the policy on the way.
 
     Args:
-        env_id: a Gymnasium id with Box observations and Box actions.
-        steps: Transitions in the buffer at the end.
+        env_id: Gymnasium id of an environment with Box observations and Box actions.
+        steps: Number of transitions at which the training ends, those that `prepare` loads
+            included.
         seed: Seed of the environment, the networks and every draw.
-        algorithm: hyperparameters.
-        pace: Warm-up (uniform actions), updates per transition, memory.
-        evaluate_every: Transitions between two evaluations; the last step is always evaluated.
-        evaluation_episodes: Per evaluation, deterministic mode, the same seeds each time; 0: none
-            are made, but progress is told.
-        evaluate_first: See `curve.evaluate`.
-        progress: Told after each evaluation; returning True ends the run.
-        wrap: Put around each environment that is trained in.
-        prepare: Called before the first step; may load what was saved.
-        envs: Environments that are acted in at once, by one call of the sampling network.
-        noisy: Ornstein-Uhlenbeck noise is added to the actions.
-        skilled: `prepare` loads a policy that acts from the first step on: no uniform actions.
+        algorithm: Hyperparameters of the learner.
+        pace: Warm-up (in which actions are uniform), updates per transition, and capacity of the
+            replay buffer.
+        evaluate_every: Transitions between two points of the curve; the last transition always has
+            a point.
+        evaluation_episodes: Episodes per evaluation, in the deterministic mode, with the same seeds
+            each time. 0: the points are without an evaluation.
+        evaluate_first: Number of episodes after which a bad evaluation is cut short; 0: never. See
+            `curve.evaluate`.
+        progress: Called after each point; its return value True ends the training.
+        wrap: Wraps each environment that is trained in.
+        prepare: Called with the trainer before the first step; may load a checkpoint or networks.
+        envs: Number of environments that are acted in at once, by one call of the sampling network.
+        noisy: Whether Ornstein-Uhlenbeck noise is added to the actions.
+        skilled: Whether the policy that `prepare` loads acts from the first step on, without
+            uniform actions.
 
     Returns:
-        The curve of the evaluations.
+        The curve.
 
     Raises:
-        ConfigError: The environment cannot be made, has other spaces, or breaks a rule of
-            Gymnasium's interface; see `CheckedEnv`.
+        ConfigError: The environment cannot be built, a learner cannot use its spaces, or it breaks
+            a rule of Gymnasium's interface, see `CheckedEnv`.
     """
     with Training(
         env_id,
@@ -90,15 +95,22 @@ class Training:
     """Environments, trainer and curve of one training; a context that closes the environments.
 
     Args:
-        env_id, seed, algorithm, pace, evaluation_episodes, evaluate_first, wrap, envs, noisy: See
-            `train`.
+        env_id: Gymnasium id, see `train` for this argument and the others.
+        seed: Seed of the environment, the networks and every draw.
+        algorithm: Hyperparameters of the learner.
+        pace: Warm-up, updates per transition, and capacity of the replay buffer.
+        evaluation_episodes: Episodes per evaluation; 0: no evaluations.
+        evaluate_first: Number of episodes after which a bad evaluation is cut short; 0: never.
+        wrap: Wraps each environment that is trained in.
+        envs: Number of environments that are acted in at once.
+        noisy: Whether Ornstein-Uhlenbeck noise is added to the actions.
 
     Attributes:
-        trainer: Untrained; what was saved may be loaded before `run`.
-        recorder: Recorder of the curve, and of the time that training took.
+        trainer: The trainer, untrained; a checkpoint may be loaded before `run`.
+        recorder: Recorder of the curve and of the training time.
 
     Raises:
-        ConfigError: The environment cannot be made or has other spaces. Those made are closed.
+        ConfigError: The environment cannot be built, or a learner cannot use its spaces.
     """
 
     def __init__(
@@ -131,7 +143,7 @@ class Training:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether the environment says that it can draw pictures for a clip."""
+        """Return whether the environment says that it can draw pictures for a clip."""
         return "rgb_array" in ((self._envs[0].metadata or {}).get("render_modes") or [])
 
     def run(
@@ -143,18 +155,19 @@ class Training:
         between_steps: Callable[[], None] = lambda: None,
         skilled: bool = False,
     ) -> None:
-        """Train until the buffer has had `steps` transitions, or `progress` returns True.
+        """Train until `steps` transitions were added, or `progress` returns True.
 
         Args:
-            steps: Transitions in the buffer at the end.
-            evaluate_every: Transitions between two evaluations.
-            progress: Told after each evaluation; returning True ends the training.
-            skilled: The loaded policy acts from the first step on: no uniform actions.
-            between_steps: Called after every control step, also of evaluations; what it raises ends
-                the training.
+            steps: Number of transitions at which the training ends, loaded ones included. If there
+                are as many already, nothing is done.
+            evaluate_every: Transitions between two points of the curve.
+            progress: Called after each point; its return value True ends the training.
+            skilled: Whether a loaded policy acts from the first step on, without uniform actions.
+            between_steps: Called after every control step, also in evaluations. An exception of it
+                ends the training.
 
         Raises:
-            ConfigError: An environment broke a rule.
+            ConfigError: An environment broke a rule of Gymnasium's interface.
         """
         trainer = self.trainer
         if trainer.replay.added >= steps:
@@ -177,14 +190,17 @@ class Training:
 
 
 class Walk:
-    """Acts in environments: uniform actions in the warm-up, then samples of the learner's policy.
+    """Acts in environments: by uniform actions in the warm-up, then by samples of the policy.
+
+    Construction resets the environments.
 
     Args:
-        envs: From `make_env`.
-        trainer: Whose learner acts.
-        seed: Seed of the first episodes and the uniform actions.
-        noisy: Ornstein-Uhlenbeck noise is added to the samples.
-        skilled: No uniform actions.
+        envs: Environments from `make_env`.
+        trainer: Trainer whose learner acts. Transitions are not added to it.
+        seed: Seed of the first episodes and of the uniform actions. After a resume the number of
+            transitions is part of the seed, so that no draw is repeated.
+        noisy: Whether Ornstein-Uhlenbeck noise is added to the samples.
+        skilled: Whether the policy acts from the first step on, without uniform actions.
     """
 
     def __init__(
@@ -209,20 +225,26 @@ class Walk:
         self._observations = [_single(env.reset(seed=each)[0]) for env, each in zip(envs, seeds)]
 
     def step(self) -> list[Transition]:
-        """Make one control step in each environment.
-
-        A finished episode is followed by the first state of the next.
+        """Make one control step in each environment; where an episode ends, begin the next.
 
         Returns:
-            A transition of each environment.
+            The transition of each environment.
 
         Raises:
-            ConfigError: An environment broke a rule.
+            ConfigError: An environment broke a rule of Gymnasium's interface.
         """
         return [self._transition(index, action) for index, action in enumerate(self._act())]
 
     def _transition(self, index: int, action: Vector) -> Transition:
-        """Make one control step with an action (A,) in the environment of this index."""
+        """Make one control step in one environment; reset the environment if its episode ends.
+
+        Args:
+            index: Index of the environment.
+            action: Action (A,) in [-1, 1].
+
+        Returns:
+            The transition.
+        """
         env = self._envs[index]
         observation = self._observations[index]
         following, reward, terminated, truncated, _ = env.unit_step(action)
@@ -235,7 +257,7 @@ class Walk:
         return Transition(observation, action, reward, next_observation, terminated, truncated)
 
     def _act(self) -> Vector:
-        """Return an action for each environment, (number of environments, A) in [-1, 1]."""
+        """Choose an action for each environment: (number of environments, A) in [-1, 1]."""
         shape = (len(self._envs), self._trainer.spec.action_size)
         if self._trainer.replay.added < self._uniform_until:
             return self._rng.uniform(-1.0, 1.0, shape).astype(np.float32)
@@ -251,12 +273,12 @@ def _single(observation: Any) -> Vector:
 
 
 class OuNoise:
-    """Ornstein-Uhlenbeck noise, x <- x - theta x + sigma N(0, 1).
+    """Ornstein-Uhlenbeck noise, x <- x - theta x + sigma N(0, 1), which begins at 0.
 
-    Appendix D of [SQL17] adds it for SQL and DDPG alike.
+    [SQL17] App. D adds it to the actions of soft Q-learning and of DDPG.
 
     Args:
-        shape: (number of environments, A).
+        shape: Number of environments, and size of the action A.
         rng: Generator of the draws.
     """
 
@@ -265,7 +287,10 @@ class OuNoise:
         self._rng = rng
 
     def draw(self) -> Vector:
-        """Return the noise of the next step, (number of environments, A)."""
+        """Advance the noise by one step and return it: (number of environments, A).
+
+        The array is the state itself: the next call changes it.
+        """
         self._state += -OU_THETA * self._state + OU_SIGMA * self._rng.standard_normal(
             self._state.shape, np.float32
         )
@@ -277,7 +302,7 @@ class OuNoise:
 
 
 def sampled(learner: Learner) -> Act:
-    """Return a function that draws one action per state from the learner's policy."""
+    """Return a function from an observation (S,) to an action (A,) drawn from the policy."""
 
     def act(observation: Vector) -> Vector:
         action: Vector = learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].cpu().numpy()
@@ -287,10 +312,17 @@ def sampled(learner: Learner) -> Act:
 
 
 def deterministic(learner: Learner, spec: TaskSpec) -> Act:
-    """Return a function that acts as the exported policy would in its deterministic mode.
+    """Return a function that acts as the exported policy does in its deterministic mode.
 
-    The policy is exported at the first call; see `Policy.ranked`. The learner's generator is not
-    used.
+    The mode is that of `Policy.ranked`. The policy is exported at the first call of the function
+    and stays as it is then. No random number of the learner is drawn.
+
+    Args:
+        learner: The learner whose policy is exported.
+        spec: Interface of the task.
+
+    Returns:
+        A function from an observation (S,) to an action (A,).
     """
     rng = np.random.default_rng(0)
 

@@ -1,11 +1,11 @@
 """Stacking: soft Q-learning beside SAC and DDPG, success against minutes of robot time.
 
-Robot time counts every control step, and for every episode the time between it and the next: the
-way back to a start pose, the rest there, the release. That time is measured once, with the actor
+Robot time counts every control step, and the time between two episodes: the release, the way back
+to a start pose and the rest there. The time between two episodes is measured once, with the actor
 and the simulated arm, and is the same for every method.
 
 The settings of soft Q-learning are those of the stack (config/sawyer_stack.yaml and
-config/params/sawyer_stack.yaml); the others take from them what they share, as `baselines.py` says.
+config/params/sawyer_stack.yaml). SAC and DDPG take the options that they share, see `baselines.py`.
 A run ends early when it has converged.
 """
 
@@ -47,14 +47,20 @@ EVALUATION_EPISODES, EVALUATION_FIRST = 100, 10
 
 
 class EpisodeLog(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Notes which training episodes succeeded: `log` holds [transitions so far, success]."""
+    """A wrapper that records which training episodes succeeded.
+
+    Args:
+        env: The environment.
+        log: List to which (steps of this environment so far, success) is added at the end of each
+            episode.
+    """
 
     def __init__(self, env: Any, log: list[tuple[int, bool]]) -> None:
         super().__init__(env)
         self._log, self._made = log, 0
 
     def step(self, action: Any) -> Any:
-        """Make a step of the environment, and note an episode that ends."""
+        """Make a step of the environment, and add an entry to the log if its episode ends."""
         result = self.env.step(action)
         self._made += 1
         if result[2] or result[3]:
@@ -69,12 +75,12 @@ class RunResult:
     Attributes:
         method: Key of `METHODS`.
         seed: Seed of the run.
-        overhead_s: Robot time per episode beside its steps [s].
+        overhead_s: Robot time between two episodes [s].
         episode_steps: Control steps of an episode.
         control_rate_hz: Control rate of the task [Hz].
-        episodes: [transitions so far, success] of every training episode.
-        curve: evaluations.
-        versions: Versions of the packages that it was made with.
+        episodes: Transitions so far and success, at the end of each training episode.
+        curve: The learning curve, a `Curve` as a dict.
+        versions: Versions of the packages that the run was made with, by name.
     """
 
     method: str
@@ -87,18 +93,18 @@ class RunResult:
     versions: dict[str, str] = field(default_factory=versions)
 
     def minutes(self, transitions: float) -> float:
-        """Return the robot time [min] after a number of transitions."""
+        """Return the robot time after a number of transitions, overhead included [min]."""
         return (
             transitions * (1.0 / self.control_rate_hz + self.overhead_s / self.episode_steps) / 60.0
         )
 
     def milestones(self) -> dict[str, float]:
-        """Return the robot minutes of three events, infinity for one that did not happen.
+        """Return the robot time of three milestones [min], infinity for one that was not reached.
 
         Returns:
             "first_success_min": the first success in training. "consistent_min": the first
-            evaluation with 95 successes of 100. "converged_min": the second of two evaluations in
-            a row with 100 of 100.
+            evaluation with at least 95 successes of 100. "converged_min": the second of two
+            evaluations in a row with 100 of 100. Evaluations that were cut short do not count.
         """
         first = next(
             (self.minutes(made) for made, success in self.episodes if success), float("inf")
@@ -126,18 +132,21 @@ class RunResult:
 def make_runs(
     out: Path, methods: list[str], seeds: list[int], steps: int, evaluate_every: int, jobs: int
 ) -> list[str]:
-    """Make the runs that have no file yet; see `make_side_by_side`.
+    """Make the runs that have no file yet, in worker processes; print a line for each.
 
     Args:
         out: Folder of the experiment.
         methods: Keys of `METHODS`.
         seeds: Seeds of the runs of each method.
-        steps: Transitions per run at most.
+        steps: Most transitions per run.
         evaluate_every: Transitions between two evaluations.
-        jobs: Worker processes.
+        jobs: Number of worker processes, of one thread each.
 
     Returns:
-        A line for each failed run.
+        A text for each failed run, with its exception; empty if none failed.
+
+    Raises:
+        ConfigError: `jobs` is below 1.
     """
     runs = [(method, seed) for seed in seeds for method in methods]
     overhead_s = 0.0 if all(_file(out, *run).is_file() for run in runs) else measure_overhead()
@@ -154,9 +163,9 @@ def make_runs(
 
 
 def measure_overhead() -> float:
-    """Return the robot time that an episode takes beside its steps [s].
+    """Measure the robot time between two episodes: the mean of ten simulated ones [s].
 
-    It is the mean of ten simulated episodes with uniform actions.
+    Actions are uniform.
     """
     task = load_task(TASK)
     actor, arm = Actor(task, seed=0), SimulatedArm(task)
@@ -178,13 +187,15 @@ def make_run(
 ) -> str:
     """Make a run, and write its file and its policy.
 
+    A line is printed and the policy is written at each evaluation.
+
     Args:
         run: Method and seed.
         out: Folder of the experiment.
-        steps: Transitions at most; a run that has converged ends early.
+        steps: Most transitions; a run that has converged ends early.
         evaluate_every: Transitions between two evaluations.
-        overhead_s: From `measure_overhead`.
-        episodes: Per evaluation.
+        overhead_s: Robot time between two episodes, from `measure_overhead` [s].
+        episodes: Episodes per evaluation.
 
     Returns:
         The milestones, as text.
@@ -231,7 +242,7 @@ def make_run(
 
 
 def settings() -> tuple[AlgorithmConfig, TrainerConfig]:
-    """Return the settings of the learner in the stack for this task."""
+    """Return the options of learner and trainer that the stack has for this task."""
     (learner,) = (p for p in sawyer_stack({"task": TASK}).processes if p.executable == "learner")
     chosen: dict[str, dict[str, Any]] = {"algorithm": {}, "trainer": {}}
     for name, value in learner.parameters.items():
@@ -246,7 +257,10 @@ def settings() -> tuple[AlgorithmConfig, TrainerConfig]:
 
 
 def read_runs(out: Path) -> list[RunResult]:
-    """Return the finished runs in the folder of the experiment, sorted by file name."""
+    """Read the finished runs in the folder of the experiment, sorted by file name.
+
+    Entries of a file that are no field of `RunResult` are left out.
+    """
     runs = []
     for path in sorted((out / "runs").glob("*.json")):
         content = json.loads(path.read_text())

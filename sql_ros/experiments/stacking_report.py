@@ -23,7 +23,7 @@ from sql_ros.experiments.stacking import (
 
 plt = pyplot()
 COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a", "sql-late": "#7aa6d6"}
-# of the seeds, on a real Sawyer
+# robot minutes of the milestones (`RunResult.milestones`) on a real Sawyer in 2018, and our targets
 REAL_ARM = {"first_success_min": 30.0, "consistent_min": 60.0, "converged_min": 120.0}
 TARGETS = {"first_success_min": 10.0, "consistent_min": 30.0, "converged_min": 60.0}
 WORDS = {
@@ -38,13 +38,13 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
 
     Args:
         out: Folder of the experiment.
-        command: Named in the report; None: that of this process.
+        command: Command named in the report; None: the command of this process.
 
     Returns:
         The content of stacking.json.
 
     Raises:
-        ConfigError: There is no run.
+        ConfigError: There is no finished run.
     """
     runs = {method: [run for run in read_runs(out) if run.method == method] for method in METHODS}
     runs = {method: found for method, found in runs.items() if found}
@@ -63,11 +63,15 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
 
 
 def _summary(runs: Sequence[RunResult]) -> dict[str, Any]:
-    """Return the numbers of one method, by its runs.
+    """Compute the numbers of one method.
+
+    Args:
+        runs: Runs of the method.
 
     Returns:
-        Milestones [min] of every seed and their medians, None for one that was not reached; robot
-        minutes, final success, final return and updates per second of every run.
+        "median" and "seeds": milestones [robot min] as medians and by seed, None for a milestone
+        that was not reached. "robot_minutes", "final_success", "final_return" and "updates_per_s":
+        lists with a number for each run.
     """
     seeds = {
         str(run.seed): {key: _finite(value) for key, value in run.milestones().items()}
@@ -89,11 +93,12 @@ def _summary(runs: Sequence[RunResult]) -> dict[str, Any]:
 
 
 def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
-    """Draw success and return against robot minutes; the curve of a run that has converged is
-    continued with its last value.
+    """Draw success and return against robot minutes, as medians and bands over the seeds.
+
+    The curve of a run that ended early is continued with its last value.
 
     Args:
-        runs: By method.
+        runs: Runs by method.
         path: Path of the PNG.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
@@ -136,7 +141,7 @@ def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
 
 
 def _text(summary: Mapping[str, Any]) -> str:
-    """Return the text of report.md."""
+    """Return the text of report.md, from the content of stacking.json."""
     methods = summary["methods"]
     lines = [
         "# Stacking: robot time to learn it",
@@ -171,12 +176,18 @@ def _text(summary: Mapping[str, Any]) -> str:
 
 
 def _cell(numbers: Mapping[str, Any], key: str) -> str:
-    """Return the cell of a milestone: the median, and each seed in brackets."""
+    """Return the table cell of a milestone [robot min]: the median, and each seed in brackets.
+
+    Args:
+        numbers: Result of `_summary` for a method.
+        key: Name of the milestone.
+    """
     each = ", ".join(_minutes(values[key]) for values in numbers["seeds"].values())
     return f"**{_minutes(numbers['median'][key])}** ({each})"
 
 
 def _minutes(value: float | None) -> str:
+    """Return a number of minutes as text; "-" for None."""
     return "-" if value is None else f"{value:.1f}"
 
 
@@ -185,4 +196,5 @@ def _seeds(count: int) -> str:
 
 
 def _finite(value: float) -> float | None:
+    """Return a number, or None if it is infinite or NaN, which JSON has not."""
     return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""An experiment: cases that are run in worker processes, and a finding made of their files.
+"""The frame of an experiment: cases run in worker processes, and a finding from their results.
 
 A case that has a file is not run again, so an experiment can be interrupted and continued.
 """
@@ -29,13 +29,13 @@ ANALYSIS = "analysis.md"
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """One run.
+    """One run of an experiment.
 
     Attributes:
         contender: The method that learns, e.g. "sql".
         variant: The environment or setting; "" if there is only one.
         seed: Seed of the run.
-        quick: Whether it is the version of a few minutes.
+        quick: Whether it is the short version, of a few minutes, instead of the full one.
     """
 
     contender: str
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The name of its file without the suffix."""
+        """Return the name of the case's file without the suffix."""
         return "-".join(part for part in (self.contender, self.variant, f"seed{self.seed}") if part)
 
 
@@ -55,13 +55,14 @@ class Setting:
 
     Attributes:
         env: Gymnasium id.
-        steps: transitions.
-        algorithm, pace: Options of `AlgorithmConfig` and `TrainerConfig`.
-        envs: Acted in at once.
-        noisy: With exploration noise.
-        skilled: See `gym_training.train`.
-        points: Points of the curve.
-        evaluation_episodes: At each point.
+        steps: Transitions of the training.
+        algorithm: Options of `AlgorithmConfig`.
+        pace: Options of `TrainerConfig`.
+        envs: Number of environments that are acted in at once.
+        noisy: Whether exploration noise is added to the actions.
+        skilled: Whether a loaded policy acts from the first step on, without uniform actions.
+        points: Number of points of the curve.
+        evaluation_episodes: Evaluation episodes at each point; 0: no evaluations.
     """
 
     env: str
@@ -81,12 +82,18 @@ class Setting:
         wrap: Wrap = lambda env: env,
         prepare: Callable[[Trainer], None] = lambda trainer: None,
     ) -> Trained:
-        """Train from a seed.
+        """Train on the environment; see `gym_training.train`.
 
         Args:
-            seed: Seed of everything.
-            wrap: See `gym_training.train`.
-            prepare: See `gym_training.train`.
+            seed: Seed of the environment, the networks and every draw.
+            wrap: Wraps each environment that is trained in.
+            prepare: Called with the trainer before the first step; may load networks.
+
+        Returns:
+            The trainer after the training, and the learning curve.
+
+        Raises:
+            ConfigError: An option does not fit, or the environment cannot be used.
         """
         kept: list[Trainer] = []
 
@@ -113,7 +120,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training: the trainer in its last state, and the curve."""
+    """The result of a training: the trainer after it, and the learning curve."""
 
     trainer: Trainer
     curve: Curve
@@ -124,10 +131,10 @@ class Finding:
     """The result of an experiment.
 
     Attributes:
-        verdict: One of `VERDICTS`.
-        text: Markdown, the results beside those of the paper.
-        figures: Flat numbers.
-        pictures: Files in the experiment's folder.
+        verdict: One of `VERDICTS`: how far the paper's result is reproduced.
+        text: Markdown: the results beside those of the paper.
+        figures: Numbers of the result by name.
+        pictures: Names of picture files in the experiment's folder.
     """
 
     verdict: str
@@ -143,12 +150,13 @@ class Experiment:
     Attributes:
         name: Name of the command.
         title: Title of its report.
-        paper: The figure that it repeats, and the result reported there.
-        seeds: In full, and in the quick version.
-        cases: Returns the cases, by (seeds, quick).
-        run_case: Runs a case in a worker process and returns a result in plain JSON values. It may
-            leave files in the folder of the experiment, its second argument.
-        report: Returns the finding, by (results, folder), and draws its pictures into the folder.
+        paper: The paper's figure that is repeated, and the result reported there.
+        seeds: Number of seeds in the full version, and in the quick version.
+        cases: Returns the cases, given the seeds and whether they are the quick version.
+        run_case: Runs a case in a worker process, given the case and the folder of the experiment.
+            Returns the result as plain JSON values, and may write files into the folder.
+        report: Returns the finding, given the results by case and the folder of the experiment, and
+            draws pictures into the folder.
     """
 
     name: str
@@ -169,20 +177,25 @@ def conduct(
     quick: bool,
     report_only: bool = False,
 ) -> Finding:
-    """Run the cases that have no file, then write the report.
+    """Run the cases that have no file, then write finding.json, report.md and pictures.
+
+    The report covers all cases that have a file.
 
     Args:
         experiment: The experiment.
-        out: Its folder.
-        seeds: Seeds of the cases; none: as many as the experiment has.
-        jobs: Worker processes of one thread each.
-        quick: Whether it is the version of a few minutes.
+        out: Folder of the experiment.
+        seeds: Seeds of the cases; empty: 0, 1, ... up to the experiment's number of seeds.
+        jobs: Number of worker processes, of one thread each.
+        quick: Whether the quick version is run, of a few minutes.
         report_only: Whether the report is written without running any case.
 
+    Returns:
+        The finding.
+
     Raises:
-        ConfigError: There is no run, a contender has none yet, or `out` holds runs of the other
-            version.
-        SqlRosError: A case failed.
+        ConfigError: There is no finished run, a contender or variant has none yet, or the folder
+            has runs of the other version (full or quick).
+        SqlRosError: A case failed. The files of the others are kept.
     """
     chosen = experiment.cases(list(seeds) or list(range(experiment.seeds[quick])), quick)
     read_results(out, quick)  # raises before hours are spent on what could not be reported
@@ -214,11 +227,14 @@ def conduct(
 
 
 def read_results(out: Path, quick: bool) -> dict[Case, dict[str, Any]]:
-    """Return the results in a folder by case, in order.
+    """Read the results of all finished cases in a folder.
 
     Args:
         out: Folder of the experiment.
-        quick: The version that is expected.
+        quick: Whether the runs must be of the quick version.
+
+    Returns:
+        Results by case, sorted by contender, variant and seed; empty without a finished case.
 
     Raises:
         ConfigError: A run is of the other version.
@@ -239,7 +255,7 @@ def read_results(out: Path, quick: bool) -> dict[Case, dict[str, Any]]:
 def results_of(
     results: dict[Case, dict[str, Any]], contender: str, variant: str = ""
 ) -> list[dict[str, Any]]:
-    """Return the results of one contender in one variant, by seed."""
+    """Return the results of one contender in one variant, in the order of their seeds."""
     return [
         result
         for case, result in sorted(results.items())
@@ -252,7 +268,16 @@ def _file(out: Path, case: Case) -> Path:
 
 
 def _run_and_write(case: Case, run_case: Callable[[Case, Path], dict[str, Any]], out: Path) -> str:
-    """Run a case and write its file; return the time it took, as text."""
+    """Run a case and write its file.
+
+    Args:
+        case: The case.
+        run_case: `Experiment.run_case`.
+        out: Folder of the experiment.
+
+    Returns:
+        The time that the case took, as text.
+    """
     began = time.monotonic()
     result = run_case(case, out)
     seconds = time.monotonic() - began
@@ -269,7 +294,17 @@ def _run_and_write(case: Case, run_case: Callable[[Case, Path], dict[str, Any]],
 def _write(
     experiment: Experiment, finding: Finding, results: dict[Case, Any], out: Path, quick: bool
 ) -> None:
-    """Write finding.json and report.md, with the text that a person wrote in analysis.md."""
+    """Write finding.json and report.md.
+
+    The text of analysis.md, which a person may have written, is added to the finding's.
+
+    Args:
+        experiment: The experiment.
+        finding: Its finding.
+        results: Results by case.
+        out: Folder of the experiment.
+        quick: Whether the results are of the quick version.
+    """
     analysis = out / ANALYSIS
     text = (
         f"{finding.text}\n\n{analysis.read_text().strip()}" if analysis.is_file() else finding.text

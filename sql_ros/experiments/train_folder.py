@@ -27,30 +27,31 @@ from sql_ros.learning.resume import arm_of_run
 from sql_ros.learning.trainer import Trainer
 
 HOLDER = "a running sql-ros train"
-TIMES = ("train_s", "train_cpu_s")  # of the whole run; a curve has those of a session
-LARGEST_DRAWN = 1e300  # of a metric; NaN is not at most that
+# wall and processor time of training [s]; in the folder of the whole run, in a `Curve` of a session
+TIMES = ("train_s", "train_cpu_s")
+LARGEST_DRAWN = 1e300  # a metric beyond it is not drawn
 PARAMS = "params.yaml"
 POLICY = "policy.onnx"
 
 
 class TrainFolder:
-    """The files of one run; a context that holds the lock of the folder.
+    """The files of one run, as a context manager that holds the lock of the folder.
 
-    Nothing but the lock is written before `begin`. A session that ends before leaves the folder as
-    it was.
+    Entering the context makes the folder and locks it with run.json. Nothing else is written before
+    `begin`. If the context ends before `begin`, the folder is left as it was.
 
     Args:
-        path: Path of the folder; it is made if it is not there.
-        env_id: Gymnasium id, for the first line of the settings.
-        configs: By section.
+        path: Path of the folder; the context makes it if it does not exist.
+        env_id: Gymnasium id, for the first line of params.yaml.
+        configs: Options of the run by section, for params.yaml.
 
     Raises:
-        ConfigError: Another process uses the folder.
-        OSError: It cannot be made.
+        ConfigError: On entering: another process uses the folder.
+        OSError: On entering: the folder cannot be made.
 
     Attributes:
         path: Path of the folder.
-        saved: Transitions of the checkpoint that this session wrote last or began with, else 0.
+        saved: Transitions in the newest checkpoint that this session wrote or resumed; 0: none.
     """
 
     def __init__(self, path: Path, env_id: str, configs: dict[str, Config]) -> None:
@@ -86,10 +87,14 @@ class TrainFolder:
                 self._board.close()
 
     def restore(self, trainer: Trainer) -> None:
-        """Go on from the newest sound checkpoint.
+        """Load the newest sound checkpoint into a trainer, and the times of earlier sessions.
+
+        Args:
+            trainer: Trainer whose state is replaced.
 
         Raises:
-            CheckpointError: There is none, or it does not fit.
+            CheckpointError: No checkpoint is sound, or the newest sound one does not fit, see
+                `Trainer.load`.
         """
         extra = trainer.load(self.path / "checkpoints")
         for name in TIMES:
@@ -98,7 +103,10 @@ class TrainFolder:
         self.saved = trainer.replay.added
 
     def begin(self) -> None:
-        """Write the settings and drop the metrics that this session makes again; once.
+        """Write params.yaml and open the metrics; a second call does nothing.
+
+        Lines of metrics.jsonl that are newer than the resumed checkpoint are removed, because this
+        session makes them again.
 
         Raises:
             OSError: The folder cannot be written.
@@ -115,13 +123,16 @@ class TrainFolder:
         self._metrics = MetricsFile(self.path / METRICS)
 
     def add_point(self, values: dict[str, Any]) -> None:
-        """Append a line of metrics, and give it to tensorboard.
+        """Append a line to metrics.jsonl, and to the events of tensorboard if it is installed.
+
+        `begin` must have been called.
 
         Args:
-            values: "steps" and other numbers; those of `TIMES` are of this session.
+            values: Numbers by name, among them "steps" and the `TIMES` of this session, which are
+                written as times of the whole run.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The line cannot be written.
         """
         assert self._metrics is not None, "begin() is called first"
         line = values | self.run_times(*(values[name] for name in TIMES))
@@ -132,12 +143,12 @@ class TrainFolder:
             self._board.flush()
 
     def save(self, trainer: Trainer, wall_s: float, cpu_s: float) -> None:
-        """Write a checkpoint, then the policy.
+        """Write a checkpoint, then policy.onnx.
 
         Args:
-            trainer: Whose state is saved.
+            trainer: Trainer whose state is saved.
             wall_s: Wall time of this session's training [s].
-            cpu_s: Processor time of it [s].
+            cpu_s: Processor time of this session's training [s].
 
         Raises:
             CheckpointError: The networks are not finite, or the folder cannot be written. The last
@@ -149,10 +160,12 @@ class TrainFolder:
         write_atomically(self.path / POLICY, trainer.export())
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics that have a return, one for each number of transitions.
+        """Return the lines of metrics.jsonl that have a return, by rising number of transitions.
+
+        Of several lines with the same number of transitions the last one counts.
 
         Raises:
-            OSError: They cannot be read.
+            OSError: The file cannot be read.
         """
         by_steps = {
             line["steps"]: line
@@ -162,13 +175,21 @@ class TrainFolder:
         return [by_steps[steps] for steps in sorted(by_steps)]
 
     def run_times(self, wall_s: float, cpu_s: float) -> dict[str, float]:
-        """Return the times of the whole run by the times of this session [s]."""
+        """Return the training times of the whole run, earlier sessions included [s].
+
+        Args:
+            wall_s: Wall time of this session's training [s].
+            cpu_s: Processor time of this session's training [s].
+
+        Returns:
+            Wall and processor time by their names in `TIMES`.
+        """
         return {
             name: self._earlier[name] + seconds for name, seconds in zip(TIMES, (wall_s, cpu_s))
         }
 
     def _undo(self) -> None:
-        """Restore run.json, and remove the folders that this session made."""
+        """Restore run.json as it was, and remove the folders that this session made."""
         run_file = self.path / RUN_FILE
         if self._run_file_before is None:
             run_file.unlink(missing_ok=True)
@@ -177,22 +198,22 @@ class TrainFolder:
         self._remove_made_folders()
 
     def _remove_made_folders(self) -> None:
-        """Remove the folders that this session made, as far as they are empty."""
+        """Remove the folders that this session made, innermost first, until one is not empty."""
         with contextlib.suppress(OSError):  # somebody put a file there meanwhile
             for folder in reversed(self._made):
                 folder.rmdir()
 
 
 def check_folder(path: Path, *, resume: bool) -> None:
-    """Check that a run may begin or go on in a folder; nothing is written.
+    """Check that a training may begin or be resumed in a folder; nothing is written.
 
     Args:
-        path: Path of the folder.
-        resume: Whether the run in it is resumed.
+        path: Path of the folder; it need not exist.
+        resume: Whether the run in the folder is to be resumed.
 
     Raises:
-        ConfigError: It cannot be made, is in use, has a run and `resume` is false, has none to
-            resume, or has one of a real arm.
+        ConfigError: The folder cannot be made or is in use. Without `resume`: it has a run. With
+            `resume`: it has no checkpoint, or a run of a real arm.
     """
     check_can_be_made(path, "--out")
     check_is_unlocked(path)
@@ -208,19 +229,19 @@ def check_folder(path: Path, *, resume: bool) -> None:
 
 
 def params_of(path: Path) -> Path | None:
-    """Return the settings that a run left in its folder, None without them."""
+    """Return the path of params.yaml in a run folder; None if there is no such file."""
     params = path / PARAMS
     return params if params.is_file() else None
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value of a JSON file is a number that can be drawn."""
+    """Return whether a value of a JSON file is a number that can be drawn, so not NaN either."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and abs(value) <= LARGEST_DRAWN
 
 
 def _tensorboard(folder: Path) -> Any:
-    """Return a writer of events, or None where tensorboard is not installed."""
+    """Return a writer of tensorboard events; without tensorboard print so and return None."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

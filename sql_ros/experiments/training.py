@@ -1,4 +1,4 @@
-"""A training run of its own: `sql-ros train`. Its folder is described in `TrainFolder`."""
+"""The training of `sql-ros train`, on a Gymnasium environment. `TrainFolder` has its files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.learning.preflight import check_training
 from sql_ros.learning.trainer import Trainer
 
-CLIP_FRAMES = 100  # of the clip at most
+CLIP_FRAMES = 100  # longest clip
 CLIP_EVERY = 2  # control steps per frame
 
 
 @dataclass(frozen=True)
 class RunConfig(Config):
-    """Options of a run; the algorithm and the trainer have their own."""
+    """Options of a training besides those of the algorithm and of the trainer."""
 
     steps: int = option(50_000, "transitions in all", minimum=1)
     seed: int = option(0, "of environment, networks and every draw", minimum=0)
@@ -53,23 +53,27 @@ SECTIONS: dict[str, type[Config]] = {
     "trainer": TrainerConfig,
 }
 
-Options = dict[str, dict[str, Any]]  # by section and name
+Options = dict[str, dict[str, Any]]  # section -> name of the option -> value
 
 
 def settings(path: Path | None, words: list[str], given: Options) -> dict[str, Config]:
-    """Return the options of a run by section.
+    """Return the options of a training by section.
 
-    A file comes first. `section.option=value` replaces what it says, and an option that is given by
-    name replaces both.
+    An option in `given` comes before one in `words`, which comes before the file. Options that are
+    nowhere have their defaults.
 
     Args:
-        path: YAML with the sections `run`, `algorithm` and `trainer`, as a run leaves it; None:
-            defaults.
-        words: e.g. "algorithm.temperature=0.1".
-        given: Options that are given by name.
+        path: YAML file with the sections `run`, `algorithm` and `trainer`, e.g. params.yaml of a
+            run; None: no file.
+        words: Words `section.option=value`, e.g. "algorithm.temperature=0.1".
+        given: Options that the command line has by name.
+
+    Returns:
+        The config of each section in `SECTIONS`.
 
     Raises:
-        ConfigError: A section or option is unknown, or a value does not fit or is not YAML.
+        ConfigError: The file cannot be read, a section or option is unknown, or a value does not
+            fit or is not YAML.
     """
     values = _values_by_section(path, words, given)
     return {
@@ -79,16 +83,16 @@ def settings(path: Path | None, words: list[str], given: Options) -> dict[str, C
 
 
 def default_folder(env_id: str, path: Path | None, words: list[str], given: Options) -> Path:
-    """Return the folder of a run that was given none: named by environment, algorithm and seed.
+    """Return the folder of a training without --out: runs/train/ENVIRONMENT-ALGORITHM-SEED.
 
     Args:
         env_id: Gymnasium id.
-        path: See `settings`; of all options, only the algorithm's kind and the seed are used.
-        words: See `settings`.
-        given: See `settings`.
+        path: YAML file with options, see `settings`.
+        words: Words `section.option=value`, see `settings`.
+        given: Options that the command line has by name, see `settings`.
 
     Raises:
-        ConfigError: A section is unknown, or a value is not YAML.
+        ConfigError: The file cannot be read, a section is unknown, or a value is not YAML.
     """
     values = _values_by_section(path, words, given)
     kind = values["algorithm"].get("kind", AlgorithmConfig.kind)
@@ -97,15 +101,18 @@ def default_folder(env_id: str, path: Path | None, words: list[str], given: Opti
 
 
 def _values_by_section(path: Path | None, words: list[str], given: Options) -> Options:
-    """Return the values of all options that are given, those that come last replacing the others.
+    """Merge the options of a file, of words and of the command line, without checking them.
 
     Args:
-        path: See `settings`.
-        words: See `settings`.
-        given: See `settings`.
+        path: YAML file with options, see `settings`; None: no file.
+        words: Words `section.option=value`; each replaces the option in the file.
+        given: Options that the command line has by name; each replaces the option in both others.
+
+    Returns:
+        Values by section and name; options that are nowhere are missing.
 
     Raises:
-        ConfigError: A section is unknown, or a value is not YAML.
+        ConfigError: The file cannot be read, a section is unknown, or a value is not YAML.
     """
     values: Options = {name: {} for name in SECTIONS}
     layers: list[tuple[str, dict[str, Any]]] = []
@@ -125,10 +132,10 @@ def _values_by_section(path: Path | None, words: list[str], given: Options) -> O
 
 
 def _option_of_word(word: str) -> Options:
-    """Return an option given as `section.option=value`, with the value read as YAML.
+    """Return the option of a word `section.option=value`, with the value read as YAML.
 
     Raises:
-        ConfigError: The word has another form.
+        ConfigError: The word has another form, or the value is not YAML.
     """
     name, equals, text = word.partition("=")
     section, _, key = name.partition(".")
@@ -146,18 +153,18 @@ def _option_of_word(word: str) -> Options:
 
 
 class Run:
-    """One session of a run in its folder.
+    """One session of a training in its folder. Construction checks everything and writes nothing.
 
     Args:
         env_id: Gymnasium id.
         folder: Folder of the run.
-        configs: From `settings`.
-        resume: Go on from the newest checkpoint in it.
+        configs: Options by section, from `settings`.
+        resume: Whether the training goes on from the newest checkpoint in the folder.
 
     Raises:
-        ConfigError: The environment cannot be used, the folder has a run and `resume` is false or
-            the reverse, it is in use, or memory or disk are too small. Nothing was changed.
-        CheckpointError: The run does not fit the environment or the options.
+        ConfigError: The environment cannot be used; the folder cannot be made or is in use; it has
+            a run without `resume`, or none with `resume`; or memory or disk space is too small.
+        CheckpointError: The checkpoint to resume does not fit the environment or the options.
     """
 
     def __init__(
@@ -182,15 +189,19 @@ class Run:
             )
 
     def make(self) -> Curve:
-        """Train to the end, and write figures, curve, clip and report.
+        """Train to the end, then write figures.json, curve.png, clip.gif and report.md.
+
+        On the way, every point of the curve is saved, see `_keep_point`. When an error or a signal
+        ends the training, what came after the last checkpoint is saved, too.
 
         Returns:
-            The curve of this session.
+            The curve of this session, without points if the run was already complete.
 
         Raises:
-            Interrupted: A signal has come.
+            Interrupted: A signal has asked the process to end.
+            KeyboardInterrupt: Ctrl-C has come again; nothing more is saved.
             SqlRosError: The environment broke a rule, the networks diverged, or a file could not be
-                written; the text says what is saved.
+                written. The text says what is saved.
         """
         with (
             watched_signals() as signals,
@@ -205,7 +216,7 @@ class Run:
             return training.recorder.curve
 
     def _training(self) -> Training:
-        """Return environments and an untrained learner."""
+        """Return the training: its environments, which a `with` block closes, and a new trainer."""
         return Training(
             self._env_id,
             self._config.seed,
@@ -221,7 +232,13 @@ class Run:
         return TrainFolder(self._path, self._env_id, self._configs)
 
     def _train(self, training: Training, folder: TrainFolder, signals: SignalWatch) -> None:
-        """Train with a bar on the terminal, and save at every point of the curve."""
+        """Train with a progress bar on the terminal, and save every point of the curve.
+
+        Args:
+            training: The training to run.
+            folder: The locked run folder; `begin` is called after the first step.
+            signals: Raises `Interrupted` after the step in which a signal came.
+        """
         config = self._config
         columns = (
             TextColumn("{task.description}"),
@@ -253,9 +270,9 @@ class Run:
             )
 
     def _keep_point(self, training: Training, folder: TrainFolder) -> None:
-        """Write a line of metrics, a checkpoint and the policy.
+        """Write the newest point of the curve: a line of metrics, a checkpoint and policy.onnx.
 
-        The line comes first: where the checkpoint fails, a resumed run drops and repeats it.
+        The line comes first: if the checkpoint fails, a resumed run removes and repeats the line.
         """
         trainer = training.trainer
         curve = training.recorder.curve
@@ -264,8 +281,10 @@ class Run:
         folder.save(trainer, curve.train_s[-1], curve.train_cpu_s[-1])
 
     def _finish(self, training: Training, folder: TrainFolder, signals: SignalWatch) -> None:
-        """Write figures, the curve of the whole run, a clip if the environment has pictures, and
-        the report.
+        """Write figures.json, curve.png of the whole run, clip.gif and report.md.
+
+        There is no curve.png without matplotlib, and no clip.gif of an environment without
+        pictures. If no point was added in this session, nothing is written.
         """
         curve = training.recorder.curve
         if not curve.steps:
@@ -290,8 +309,16 @@ class Run:
 def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[None]:
     """Save what came after the last checkpoint when an exception ends the training, and say so.
 
+    At a KeyboardInterrupt (the second Ctrl-C) nothing is saved.
+
+    Args:
+        training: The training that runs in the `with` block.
+        folder: The locked run folder.
+
     Raises:
-        SqlRosError: With what is saved in its text; in the place of an OSError, too.
+        Interrupted: As it came; what is saved is printed.
+        SqlRosError: As it came, with what is saved added to the text.
+        CheckpointError: In place of an OSError, with what is saved in the text.
     """
     try:
         yield
@@ -314,10 +341,14 @@ def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[N
 
 
 def _save_rest(training: Training, folder: TrainFolder) -> str:
-    """Save what came after the last checkpoint.
+    """Save the transitions made since the last checkpoint, in a new one.
+
+    Args:
+        training: The training.
+        folder: The locked run folder.
 
     Returns:
-        What is saved now, for the user; empty if there is no transition.
+        Which transitions are saved or lost now, as text for the user; empty without transitions.
     """
     made = training.trainer.replay.added
     lost = ""
@@ -335,7 +366,7 @@ def _save_rest(training: Training, folder: TrainFolder) -> str:
 
 
 def _line(trainer: Trainer, curve: Curve) -> str:
-    """Return the newest point of a curve, for the terminal."""
+    """Return the newest point of a curve as a line for the terminal."""
     success = f", success {curve.successes[-1]:.2f}" if curve.successes else ""
     return (
         f"{curve.steps[-1]:>9} transitions, {trainer.learner.updates} updates: return"
@@ -348,8 +379,8 @@ def _report(env_id: str, figures: dict[str, float], pictures: dict[str, bool]) -
 
     Args:
         env_id: Gymnasium id.
-        figures: Name to number.
-        pictures: Whether there is a "curve" and a "clip".
+        figures: Numbers by name.
+        pictures: Whether "curve" (curve.png) and "clip" (clip.gif) exist.
     """
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     curve = "![curve](curve.png)\n" if pictures["curve"] else ""
@@ -364,16 +395,22 @@ def _report(env_id: str, figures: dict[str, float], pictures: dict[str, bool]) -
 def record(
     env_id: str, trainer: Trainer, path: Path, between_steps: Callable[[], None] = lambda: None
 ) -> bool:
-    """Save a clip of an episode in the deterministic mode.
+    """Save a clip of one episode in the deterministic mode.
+
+    An error other than a signal is printed, and leaves no clip.
 
     Args:
         env_id: Gymnasium id.
-        trainer: Whose policy acts.
+        trainer: Trainer whose policy acts.
         path: Path of the GIF.
-        between_steps: Called after every step; what it raises ends the recording.
+        between_steps: Called between the frames. Only `Interrupted` and exceptions that are no
+            `Exception` pass through; they end the recording.
 
     Returns:
-        Whether there is a clip: the environment, or this machine, may give no pictures.
+        Whether the clip was written. The environment, or this machine, may give no pictures.
+
+    Raises:
+        Interrupted: `between_steps` raised it.
     """
     try:
         with opened_env(env_id, render_mode="rgb_array") as env:
@@ -395,21 +432,26 @@ def record(
 
 
 def save_clip(frames: list[Any], path: Path) -> None:
-    """Save pictures (H, W, 3) as an animated GIF."""
+    """Save pictures as an animated GIF of 20 frames per second.
+
+    Args:
+        frames: RGB pictures (H, W, 3), uint8, at least one.
+        path: Path of the GIF.
+    """
     images = [Image.fromarray(frame).quantize(64) for frame in frames]
     images[0].save(path, save_all=True, append_images=images[1:], duration=50, loop=0)
 
 
 def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
-    """Draw the return over transitions.
+    """Draw the return over the transitions.
 
     Args:
-        points: With "steps" and "returns".
+        points: Points of the curve, with "steps" and "returns".
         title: Title of the picture.
         path: Path of the PNG.
 
     Raises:
-        ImportError: Matplotlib is not installed.
+        ImportError: Matplotlib cannot be used.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.0, 3.6), constrained_layout=True)
@@ -424,5 +466,9 @@ def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
 
 
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:
-    """Check environment, folder and machine, then make the run; see `Run`."""
+    """Check environment, folder and machine, then train; see `Run` for arguments and errors.
+
+    Returns:
+        The curve of this session.
+    """
     return Run(env_id, folder, configs, resume=resume).make()

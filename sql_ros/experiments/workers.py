@@ -1,4 +1,4 @@
-"""Long runs in several worker processes; each leaves a file, and runs with a file are skipped."""
+"""Long runs in several worker processes. Each run writes a file; runs with a file are skipped."""
 
 from __future__ import annotations
 
@@ -33,18 +33,21 @@ def make_side_by_side(
 ) -> list[str]:
     """Make the runs that have no file yet, and print a line for each one that ends.
 
+    A failed run does not end the others. Workers end with this process.
+
     Args:
-        make: Makes a run and writes its file; returns the text of its line. It is called in a
-            worker process, so it can be pickled.
-        runs: All of them.
-        is_made: Returns whether the file of a run is there.
-        jobs: Worker processes of one thread each.
+        make: Makes a run, writes its file and returns the text of its line. It is called in a
+            worker process and must be picklable.
+        runs: All runs, also those that have a file.
+        is_made: Returns whether a run has a file.
+        jobs: Number of worker processes, of one thread each.
         name_of: Returns the name of a run, for its line.
-        steps_of: Returns the length of a run, to estimate the time left.
-        imports: Modules that every worker imports at its start, before the clock of a run starts.
+        steps_of: Returns the length of a run in any unit, to estimate the time left.
+        imports: Names of modules that every worker imports at its start, so that no run's training
+            time includes the import.
 
     Returns:
-        A line for each failed run, with its exception. A failed run does not end the others.
+        A text for each failed run, with its name and exception; empty if none failed.
 
     Raises:
         ConfigError: `jobs` is below 1.
@@ -73,7 +76,7 @@ def make_side_by_side(
 
 
 def _prepare(imports: Sequence[str]) -> None:
-    """Prepare a worker process: memory, one thread, a lower priority, modules."""
+    """Prepare a worker: keep freed memory, use one thread, lower the priority, import modules."""
     keep_freed_memory()
     torch.set_num_threads(1)
     os.nice(5)
@@ -82,12 +85,15 @@ def _prepare(imports: Sequence[str]) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
-    """Write a JSON file that is there whole or not at all; its folder is made.
+    """Write a JSON file atomically, and make its folder.
 
     Args:
         path: Path of the file.
         content: Plain JSON values.
-        indent: Spaces per level; None: one line.
+        indent: Spaces per level; None: everything on one line.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content, indent=indent) + "\n")
