@@ -80,7 +80,6 @@ PAPER = {
     "value_particles": 16,
     "q_networks": 1,
     "target_update": "hard",
-    "target_period": 1000,
     "q_learning_rate": 1e-3,
     "sampler_learning_rate": 1e-4,
 }
@@ -98,7 +97,7 @@ CONTENDERS: dict[str, Contender] = {
     "single Q": Contender(algorithm={"q_networks": 1}),
     "LayerNorm": Contender(algorithm={"layer_norm": True}),
     "2 updates per step": Contender(pace={"updates_per_transition": 2.0}),
-    "hard target": Contender(algorithm={"target_update": "hard", "target_period": 1000}),
+    "hard target": Contender(algorithm={"target_update": "hard"}),
     "tuned temperature": Contender(algorithm={"temperature_mode": "tuned"}),
     "bfloat16 particles": Contender(algorithm={"particle_precision": "bfloat16"}),
     "16 value particles": Contender(algorithm={"value_particles": 16}),

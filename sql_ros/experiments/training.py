@@ -26,6 +26,7 @@ from sql_ros.experiments.gym_task import opened_env, spec_of
 from sql_ros.experiments.gym_training import Training, deterministic
 from sql_ros.experiments.train_folder import TrainFolder, check_folder
 from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
+from sql_ros.learning.learner import MIXTURE_COMPONENTS, TARGET_PERIOD
 from sql_ros.learning.preflight import check_training
 from sql_ros.learning.trainer import Trainer
 
@@ -52,6 +53,9 @@ SECTIONS: dict[str, type[Config]] = {
     "algorithm": AlgorithmConfig,
     "trainer": TrainerConfig,
 }
+
+# options of `algorithm` in params.yaml of runs of version 0.2.0, constants of the learner since
+FORMER = {"mixture_components": MIXTURE_COMPONENTS, "target_period": TARGET_PERIOD}
 
 Options = dict[str, dict[str, Any]]  # section -> name of the option -> value
 
@@ -117,7 +121,7 @@ def _values_by_section(path: Path | None, words: list[str], given: Options) -> O
     values: Options = {name: {} for name in SECTIONS}
     layers: list[tuple[str, dict[str, Any]]] = []
     if path is not None:
-        layers.append((str(path), read_yaml(path)))
+        layers.append((str(path), _without_former(read_yaml(path))))
     layers += [(f"--set {word}", _option_of_word(word)) for word in words]
     layers.append(("", given))
     for source, layer in layers:
@@ -129,6 +133,19 @@ def _values_by_section(path: Path | None, words: list[str], given: Options) -> O
                 )
             values[section] |= options
     return values
+
+
+def _without_former(options: Options) -> Options:
+    """Return the options of a file without those of `FORMER` at their only value."""
+    algorithm = options.get("algorithm")
+    if not isinstance(algorithm, dict):
+        return options
+    kept = {
+        name: value
+        for name, value in algorithm.items()
+        if name not in FORMER or value != FORMER[name]
+    }
+    return {**options, "algorithm": kept}
 
 
 def _option_of_word(word: str) -> Options:

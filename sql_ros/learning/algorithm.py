@@ -93,9 +93,6 @@ class AlgorithmConfig(Config):
     sampler_learning_rate: float = option(
         1e-3, "Adam step size of the sampling network (paper: 1e-4)", minimum=0.0
     )
-    mixture_components: int = option(
-        16, "Gaussians per state, sampler 'mixture'", minimum=1, maximum=256
-    )
     fixed_particles: int = option(
         16, "particles per state that carry the score, sampler 'stein' (paper: 32)", minimum=2
     )
@@ -118,13 +115,12 @@ class AlgorithmConfig(Config):
     )
     target_update: str = option(
         "polyak",
-        "how the target follows Q: polyak, or hard copies (paper)",
+        "how the target follows Q: polyak, or hard copies every 1000 updates (paper)",
         choices=("polyak", "hard"),
     )
     target_rate: float = option(
         0.005, "share of Q that enters the target per update (polyak)", minimum=0.0, maximum=1.0
     )
-    target_period: int = option(1000, "updates between two copies (hard)", minimum=1)
     device: str = option("cpu", "where the learner computes", choices=("cpu", "cuda"))
 
     def __post_init__(self) -> None:
@@ -187,6 +183,5 @@ NETWORK_OPTIONS = (
     "q_networks",
     "layer_norm",
     "sampler",
-    "mixture_components",
     "noise_skip",
 )

@@ -40,6 +40,9 @@ from sql_ros.learning.proposals import mixture_proposal, particle_proposal, unif
 from sql_ros.learning.replay import Batch
 from sql_ros.learning.squash import squash
 
+MIXTURE_COMPONENTS = 16  # Gaussians per state of the sampler "mixture"
+TARGET_PERIOD = 1000  # updates between two hard copies to the target
+
 Gradients = tuple[Tensor, ...]  # by the parameters of the sampling network
 
 
@@ -142,7 +145,7 @@ class Learner:
             sampler = MixtureNetwork(scaling, self.action_size, hidden, 1, generator)
         elif config.sampler == "mixture":
             sampler = MixtureNetwork(
-                scaling, self.action_size, hidden, config.mixture_components, generator
+                scaling, self.action_size, hidden, MIXTURE_COMPONENTS, generator
             )
         else:
             sampler = SamplingNetwork(
@@ -195,7 +198,7 @@ class Learner:
         with torch.inference_mode(self._needs_no_autograd):
             metrics = self._run_update(tensors)
         self.updates += 1
-        if config.target_update == "hard" and self.updates % config.target_period == 0:
+        if config.target_update == "hard" and self.updates % TARGET_PERIOD == 0:
             self._copy_to_target()
         return metrics
 

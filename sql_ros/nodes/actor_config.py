@@ -23,11 +23,6 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     policy: str = option(
         "", "ONNX file to start with; empty: whoever publishes on the policy topic gives one"
     )
-    follow_policy_topic: bool = option(
-        False,
-        "play with a file in 'policy': whoever publishes on the policy topic may replace it;"
-        " without a file, and in training, always so",
-    )
     seed: int = option(0, "of start poses, exploration and the policy's noise", minimum=0)
     explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
     targets: str = option(
@@ -86,18 +81,6 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     )
     actor_id: int = option(
         0, "names this actor among several that feed one learner", minimum=0, maximum=2**31
-    )
-    most_unacknowledged: int = option(
-        1_000_000,
-        "transitions kept for a learner, on disk when long; then the oldest are given up",
-        minimum=1,
-    )
-    rehearsal_s: float = option(
-        1e-3,
-        "real time: the step is rehearsed for so long before a state is due, at most three tenths"
-        " of a period, and as long after [s]",
-        minimum=0.0,
-        live=True,
     )
     most_transitions: int = option(
         0,

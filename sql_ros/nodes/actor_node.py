@@ -309,7 +309,7 @@ class ActorNode(ManagedNode):
             )
         qos = RELIABLE if config.is_lockstep else SENSOR
         self.reading.subscribe(JointState, TOPIC, self._states.on_message, qos)
-        keeps_policy = bool(config.policy) and not (config.trains or config.follow_policy_topic)
+        keeps_policy = bool(config.policy) and not config.trains
         learner.subscribe(takes_policies=self.takes_policies and not keeps_policy)
         self.create_timer(
             WARN_EVERY_S, self._warn_of_waits, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -381,16 +381,12 @@ class ActorNode(ManagedNode):
 
     def take_change(self, config: ActorConfig) -> None:
         """Apply changed parameters, from the next control step on."""
-        before = self.config
         self.config = config
         if self.phase == "unconfigured":
             return
         self.actor.temperature = config.temperature
         if isinstance(self._loop, LockstepLoop):
             self._loop.patience_s = config.learner_patience_s
-        if config.rehearsal_s != before.rehearsal_s:
-            period_s = self._meter.periods.period_s
-            self._loop.rehearsal = make_rehearsal(config, self.task, self.control_clock, period_s)
 
     def suspend(self) -> None:
         """Latch a stop, and hold the arm at once where the node is configured.

@@ -40,6 +40,7 @@ from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 
 ROUNDING = 1.0 + 1e-6  # factor that admits a temperature typed with the digits that are shown
+REHEARSAL_S = 1e-3  # time of rehearsed steps before a state is due
 MOST_REHEARSED = 0.3  # largest share of a control period that is spent on rehearsed steps
 
 
@@ -263,7 +264,7 @@ def make_rehearsal(
 ) -> Rehearsal | None:
     """Return the `Rehearsal`, which runs the stages of a step on copies to warm the caches.
 
-    It begins `rehearsal_s` before a state is due, at most `MOST_REHEARSED` of a period.
+    It begins `REHEARSAL_S` before a state is due, at most `MOST_REHEARSED` of a period.
 
     Args:
         config: Parameters of the actor.
@@ -272,11 +273,11 @@ def make_rehearsal(
         period_s: Control period on the steady clock [s].
 
     Returns:
-        The rehearsal; None in lockstep, where `/clock` is followed, and where `rehearsal_s` is 0.
+        The rehearsal; None in lockstep and where `/clock` is followed.
     """
-    if config.is_lockstep or clock.follows or not config.rehearsal_s:
+    if config.is_lockstep or clock.follows:
         return None
-    ahead_s = min(config.rehearsal_s, MOST_REHEARSED * period_s)
+    ahead_s = min(REHEARSAL_S, MOST_REHEARSED * period_s)
     return Rehearsal(task, ahead_s, lateness_s(config, task))
 
 

@@ -74,7 +74,6 @@ class LearnerLink:
             diagnostics,
             config.actor_id,
             run,
-            config.most_unacknowledged,
             ledger,
         )
         if before is not None:

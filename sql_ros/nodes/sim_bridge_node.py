@@ -29,7 +29,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from sql_ros.common.config import option
+from sql_ros.common.config import fixed, option
 from sql_ros.common.errors import MessageError
 from sql_ros.nodes.adapters import make_adapter
 from sql_ros.nodes.diagnostics import OK, WARN, Status
@@ -54,6 +54,7 @@ SERVICE_DEADLINE_S = 2.0
 class SimBridgeConfig(RealtimeConfig, ManagedConfig):
     """Parameters of the simulation bridge."""
 
+    cpu: int = fixed(-1)  # the stack keeps its process off the actor's core
     task: str = option(
         "sawyer_reach",
         "name of a file in config/tasks/, or a path: gives scene, arm and command mode",

@@ -26,6 +26,8 @@ from sql_ros.robot.control.realtime import step_back
 
 RESEND_S = 2.0  # without an acknowledgement, after which transitions are sent again
 RESENT = 1000  # most transitions that are sent again at once
+# transitions kept for a learner, on disk when there are many; of more the oldest are given up
+MOST_KEPT = 1_000_000
 # longest wait at the end of an actor until a learner has everything
 HAND_OVER_S = 4.0
 HURRIED_HAND_OVER_S = 1.0  # the same where the process must end soon
@@ -41,7 +43,6 @@ class TransitionOutbox:
         diagnostics: Counts failures.
         actor_id: Number of the arm among several.
         run: Number of this process.
-        most_kept: Transitions that are kept for a learner; of more the oldest are given up.
         ledger: Log in which they are kept.
 
     Attributes:
@@ -59,7 +60,6 @@ class TransitionOutbox:
         diagnostics: Diagnostics,
         actor_id: int,
         run: int,
-        most_kept: int,
         ledger: Ledger,
     ) -> None:
         self._node = node
@@ -68,7 +68,6 @@ class TransitionOutbox:
         self._diagnostics = diagnostics
         self._actor_id = actor_id
         self._run = run
-        self._most_kept = most_kept
         self._ledger = ledger
         self._session = 0  # session of the learner that transitions are signed for
         self._publisher = node.create_publisher(Float64MultiArray, "replay", REPLAY)
@@ -150,14 +149,14 @@ class TransitionOutbox:
         self._send(content, self.acknowledged + 1)
 
     def _give_up_oldest(self) -> None:
-        """Delete the oldest transitions, if more than `most_kept` are not acknowledged; count
+        """Delete the oldest transitions, if more than `MOST_KEPT` are not acknowledged; count
         a fault.
         """
-        given_up = self.made - self._most_kept
+        given_up = self.made - MOST_KEPT
         if given_up > self.acknowledged:
             self.acknowledged = given_up
             self._ledger.forget_until(given_up)
-            why = f"no learner has acknowledged, and only {self._most_kept} are kept"
+            why = f"no learner has acknowledged, and only {MOST_KEPT} are kept"
             self._diagnostics.fault("transitions_given_up", why)
 
     def _deliver(self) -> None:

@@ -29,11 +29,9 @@ from sql_ros.stack.precedence import SETTABLE, effective_arguments, given_argume
 ACTOR_ONLY = (
     "actor_id",
     "explores",
-    "follow_policy_topic",
     "learner_patience_s",
     "mode",
     "most_transitions",
-    "most_unacknowledged",
     "targets",
     "temperature",
 )

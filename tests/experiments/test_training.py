@@ -159,6 +159,15 @@ def test_options_come_from_the_file_then_by_words_then_by_name(tmp_path):
         settings(None, ["net.size=3"], {})
 
 
+def test_options_of_an_earlier_version_are_taken_at_their_only_value(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("algorithm: {mixture_components: 16, target_period: 1000, discount: 0.9}\n")
+    assert settings(path, [], {})["algorithm"].discount == 0.9
+    path.write_text("algorithm: {mixture_components: 4}\n")
+    with pytest.raises(ConfigError, match="unknown key 'mixture_components'"):
+        settings(path, [], {})
+
+
 @pytest.mark.long
 def test_two_runs_are_composed_into_one_policy(tmp_path, capsys):
     for task in ("x", "y"):

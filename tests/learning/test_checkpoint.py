@@ -205,7 +205,7 @@ def test_a_full_disk_is_an_error_and_keeps_the_older_checkpoint(tmp_path, full_d
             "q_networks was 2, is 1, layer_norm was False, is True",
         ),
         ({"kind": "sac"}, "kind was sql, is sac"),
-        ({"mixture_components": 4, "temperature": 0.1}, "mixture_components was 16, is 4;"),
+        ({"q_networks": 1, "temperature": 0.1}, "q_networks was 2, is 1;"),
     ],
 )
 def test_the_error_names_the_options_of_other_networks(make_trainer, tmp_path, other, says):

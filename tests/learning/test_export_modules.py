@@ -29,7 +29,7 @@ def _learner(size: int, **settings) -> Learner:
     "settings",
     [
         {"sampler": "mixture", "q_networks": 2},
-        {"sampler": "mixture", "q_networks": 1, "mixture_components": 1},
+        {"kind": "sac", "q_networks": 1},  # one Gaussian
         {"sampler": "stein", "q_networks": 3, "layer_norm": True},
         {"sampler": "stein", "noise_skip": False},
     ],

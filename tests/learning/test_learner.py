@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sql_ros.common.errors import ConfigError
+from sql_ros.learning import learner as learner_module
 from sql_ros.learning.algorithm import AlgorithmConfig
 from sql_ros.learning.learner import Learner
 from sql_ros.learning.networks import Scaling
@@ -58,10 +59,9 @@ def test_networks_without_a_hidden_layer_are_refused():
         AlgorithmConfig(hidden_sizes=())
 
 
-def test_hard_copies_come_exactly_when_they_are_due(rng):
-    learner = Learner(
-        AlgorithmConfig(target_update="hard", target_period=3, hidden_sizes=(8, 8)), ONE, 1, seed=0
-    )
+def test_hard_copies_come_exactly_when_they_are_due(rng, monkeypatch):
+    monkeypatch.setattr(learner_module, "TARGET_PERIOD", 3)
+    learner = Learner(AlgorithmConfig(target_update="hard", hidden_sizes=(8, 8)), ONE, 1, seed=0)
     before = copy.deepcopy(learner.q_target.state_dict())
     for update in (1, 2):
         learner.step(_batch(rng))

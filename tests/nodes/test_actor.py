@@ -104,12 +104,11 @@ def test_a_late_actor_gets_the_newest_policy(processes, probe, untrained):
     ("parameters", "version"),
     [
         ({"policy": "{file}"}, "1"),
-        ({"policy": "{file}", "follow_policy_topic": True}, "77"),
         ({}, "77"),
     ],
-    ids=["of the file", "asked for", "without a file"],
+    ids=["of the file", "without a file"],
 )
-def test_play_with_a_file_takes_no_policy_from_the_topic_unasked(
+def test_play_with_a_file_takes_no_policy_from_the_topic(
     processes, probe, untrained, tmp_path, parameters, version
 ):
     """A latched policy of somebody else waits on the topic."""
@@ -475,21 +474,14 @@ def test_an_actor_that_is_to_end_sends_a_learner_what_it_lacks_and_waits_for_its
 
 
 @pytest.mark.long
-def test_an_actor_without_a_learner_says_so_goes_on_and_keeps_so_many_and_no_more(
-    processes, probe, learner
-):
+def test_an_actor_without_a_learner_says_so_and_goes_on(processes, probe, learner):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     processes.node("sim_bridge", realtime_factor=5.0)
-    processes.node(
-        "actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0, most_unacknowledged=100
-    )
+    processes.node("actor", {"commands": "sim_bridge/commands"}, realtime_factor=5.0)
     learner.accept_run()
-    wanted = {"fault/learner_silent", "fault/transitions_given_up"}
-    probe.wait(lambda: wanted <= set(_newest(reports)), what=str(wanted))
-    assert _newest(reports)["unacknowledged"] == "100"
-    newest = learner.entries[-1]
-    assert newest.sequence > 100
-    assert newest.oldest == newest.sequence - 99
+    probe.wait(lambda: "fault/learner_silent" in _newest(reports), what="learner_silent")
+    before = learner.entries[-1].sequence
+    probe.wait(lambda: learner.entries[-1].sequence > before, what="another transition")
 
 
 @pytest.mark.long
@@ -514,12 +506,11 @@ def test_diagnostics_and_services_run_one_priority_behind_the_control_loop(proce
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("rehearsal_s", "rehearses"), [(1e-3, True), (0.0, False)])
-def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm, rehearsal_s, rehearses):
+def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm):
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
     probe.play_learner()
     probe.listen(Float64MultiArray, "commands", RELIABLE)  # unheard, it would hold
-    processes.node("actor", rehearsal_s=rehearsal_s)
+    processes.node("actor")
     probe.until_active("actor")
     stamps = iter(range(1, 10**6))
 
@@ -528,7 +519,4 @@ def test_before_a_state_is_due_the_step_is_rehearsed(processes, probe, arm, rehe
         return int(_newest(reports).get(what, 0))
 
     probe.wait(lambda: count("control_steps") >= 20)
-    if rehearses:  # on a busy machine not before every step
-        probe.wait(lambda: count("rehearsed_parts") > 20)
-    else:
-        assert count("rehearsed_parts") == 0
+    probe.wait(lambda: count("rehearsed_parts") > 20)  # on a busy machine not before every step

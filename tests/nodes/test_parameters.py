@@ -138,8 +138,6 @@ def test_an_actor_takes_live_parameters_and_refuses_others_with_the_reason(
     for name, value in (
         ("temperature", trained),
         ("learner_patience_s", 5.0),
-        ("rehearsal_s", 0.0),
-        ("rehearsal_s", 1e-3),
     ):
         result = _set(probe, "actor", name, value)
         assert result.successful, result.reason
@@ -151,7 +149,7 @@ def test_an_actor_takes_live_parameters_and_refuses_others_with_the_reason(
             3,
             (
                 "'seed' is read when the node starts: start it with another value; can be changed"
-                " now: rehearsal_s"
+                " now: learner_patience_s"
             ),
         ),
         ("use_sim_time", True, "'use_sim_time' is read when the node starts"),

@@ -26,18 +26,18 @@ def _section(name: str, **parameters) -> str:
 @pytest.mark.parametrize(
     "text",
     [
-        _section("actor", rehearsal_s=0.5),
-        _section("/left/actor", rehearsal_s=0.5),
-        yaml.safe_dump({"left": {"actor": {"ros__parameters": {"rehearsal_s": 0.5}}}}),
-        yaml.safe_dump({"/left": {"actor": {"ros__parameters": {"rehearsal_s": 0.5}}}}),
-        _section("/**/actor", rehearsal_s=0.5),
-        _section("/*/actor", rehearsal_s=0.5),
-        _section("/**", rehearsal_s=0.5),
+        _section("actor", max_state_age_s=0.5),
+        _section("/left/actor", max_state_age_s=0.5),
+        yaml.safe_dump({"left": {"actor": {"ros__parameters": {"max_state_age_s": 0.5}}}}),
+        yaml.safe_dump({"/left": {"actor": {"ros__parameters": {"max_state_age_s": 0.5}}}}),
+        _section("/**/actor", max_state_age_s=0.5),
+        _section("/*/actor", max_state_age_s=0.5),
+        _section("/**", max_state_age_s=0.5),
     ],
 )
 def test_every_form_of_ros_reaches_the_node(read, text):
     parameters = read(text)
-    assert parameters["actor"] == {"rehearsal_s": 0.5}
+    assert parameters["actor"] == {"max_state_age_s": 0.5}
     assert parameters["learner"] == {}
 
 

@@ -220,10 +220,7 @@ def node_settings(
     Returns:
         Settings by executable: "sim_bridge", "actor" and, with `learns`, "learner".
     """
-    scheduling = {
-        "realtime_priority": realtime.priority,
-        "lock_memory": realtime.priority > 0,
-    }
+    scheduling = {"realtime_priority": realtime.priority}
     nodes = {
         "sim_bridge": NodeSettings({"state_rate_hz": rate_hz, **scheduling}),
         "actor": NodeSettings(

@@ -26,12 +26,12 @@ class RealtimeConfig(Config):
 
     realtime_priority: int = option(
         0,
-        "SCHED_FIFO priority of all threads; 0: none. Needs root or an rtprio limit",
+        "SCHED_FIFO priority of all threads, and no memory is paged out (mlockall); 0: neither."
+        " Needs root, or the limits rtprio and memlock",
         minimum=0,
         maximum=98,
     )
     cpu: int = option(-1, "core that all threads are pinned to; -1: none", minimum=-1)
-    lock_memory: bool = option(False, "keep all memory from being paged out (mlockall)")
 
 
 def claim(config: RealtimeConfig) -> dict[str, str]:
@@ -49,7 +49,7 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     outcome: dict[str, str] = {}
-    if config.lock_memory:
+    if config.realtime_priority:
         lock = ctypes.CDLL(None, use_errno=True).mlockall
         # later memory is locked when it is first used: to lock it at once takes 60 ms where DDS
         # starts a thread, whose heap and stack are large
