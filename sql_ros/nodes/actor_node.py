@@ -255,8 +255,8 @@ class ActorNode(ManagedNode):
             learner: Link to the learner, whose reports reach the control loop.
         """
         guard, loop = self._guard, self._loop
-        guard.act = loop.stop_at_once
-        guard.unrest = self._braking.obstacle_to_rest
+        guard.hold_now = loop.stop_at_once
+        guard.obstacle_to_rest = self._braking.obstacle_to_rest
         standby = self._output.standby
         guard.conditions = [
             link.reasons,

@@ -1,8 +1,8 @@
-"""Asks the arm's controller_manager whether commands reach the right controller.
+"""Ask the arm's controller_manager whether commands reach the right controller.
 
-controller_manager_msgs is part of a ROS 2 with ros2_control and not on PyPI. Where it cannot be
-imported, or nobody offers `list_controllers`, only the subscribers of the command topic are
-counted. `ControllerWatch.checked` says which check was made.
+The package controller_manager_msgs comes with ros2_control and is not on PyPI. If it cannot be
+imported, or no node offers `list_controllers`, this check is omitted, and only the subscribers of
+the command topic are checked (`listeners.py`). `ControllerWatch.checked` says which check is made.
 """
 
 from __future__ import annotations
@@ -30,24 +30,30 @@ except ImportError as error:
     WHY_NOT = f"controller_manager_msgs cannot be imported ({error})"
 
 QUERY_S = 0.5
-APPEARS_S = 2.0  # to discover a controller_manager that runs
+APPEARS_S = 2.0  # time to discover a controller_manager that runs
 ANSWERS_S = 3.0  # longest wait for an answer
-SWITCHES_S = 5.0
+SWITCHES_S = 5.0  # time that the controller_manager may take for a switch
 SUFFIXES = ("/commands", "/joint_trajectory")  # of a command topic, after the controller's name
 
 
 def wanted_controller(
     controller: ControllerConfig, mode: str, joints: tuple[str, ...], topic: str, namespace: str
 ) -> WantedController:
-    """Return the controller that the commands go to, and its controller_manager.
+    """Return the controller that must be active for the commands to reach the arm.
+
+    A command topic `<namespace>/<controller>/commands` (or `/joint_trajectory`) names controller
+    and namespace, unless the robot file gives the controller a topic. Otherwise they are those of
+    the robot file and of the actor.
 
     Args:
-        controller: Controller of the robot file.
+        controller: Controller of the robot file for the mode.
         mode: Command mode.
         joints: Joint names on topics, in command order.
-        topic: Command topic, resolved. `<namespace>/<controller>/commands` names a controller and a
-            namespace, which replace those of the robot file and the actor.
+        topic: Resolved command topic.
         namespace: Namespace of the actor.
+
+    Returns:
+        The controller and the full name of its controller_manager.
     """
     for suffix in SUFFIXES:
         where, _, name = topic.removesuffix(suffix).rpartition("/")
@@ -58,19 +64,20 @@ def wanted_controller(
 
 
 class ControllerWatch:
-    """Queries the controller_manager every half second, in the node's executor.
+    """Queries the controller_manager every `QUERY_S`, in the node's executor.
 
     Args:
-        node: The actor.
+        node: The actor node.
         wanted: Controller that the commands need.
-        may_switch: Returns whether the controller may be activated now, where only that is missing.
-            At the end the former controllers are restored. None: it is never activated.
+        may_switch: Returns whether the controller may be activated now, if another one is active in
+            its place. `restore` undoes the switch. None: it is never activated.
 
     Attributes:
-        is_right: Whether commands may leave by the last answer, or because none is expected any
-            more.
-        checked: Which check was made, in words.
-        reasons: Why the arm must be held, by kind; read at every control step.
+        is_right: Whether commands may be sent: the last answer listed the right controller as
+            active, or the controllers cannot be queried.
+        checked: Which check is made, in words; empty before the first answer.
+        reasons: Hold kind (`controller`) to description; empty while the right controller is
+            active, and where the controllers cannot be queried.
     """
 
     def __init__(
@@ -79,7 +86,7 @@ class ControllerWatch:
         self._node = node
         self._wanted = wanted
         self._may_switch = may_switch
-        self._switches = may_switch is not None  # a switch is still to be made
+        self._switches = may_switch is not None  # a switch may still be made
         self._log = node.get_logger()
         self._since = self._queried_at = time.monotonic()
         self._pending: Future | None = None
@@ -100,7 +107,11 @@ class ControllerWatch:
         self._hold(f"looks for {wanted.manager}")
 
     def _query(self) -> None:
-        """Query the controllers again, or hold the arm with the reason why that is impossible."""
+        """Send a query, unless one is pending; set `reasons` where there is no answer.
+
+        A query without an answer for `ANSWERS_S` is sent again. If there has been no
+        controller_manager for `APPEARS_S` since the start, the check is omitted from then on.
+        """
         now = time.monotonic()
         if self._pending is not None and now - self._queried_at < ANSWERS_S:
             return
@@ -121,7 +132,12 @@ class ControllerWatch:
             self.is_right = True
 
     def _on_list(self, future: Future) -> None:
-        """Judge an answer; activate the wanted controller where that is allowed."""
+        """Set `is_right` and `reasons` from an answer; activate the wanted controller where that
+        is allowed. Answers to a query that was given up are ignored.
+
+        Args:
+            future: The answer to `list_controllers`.
+        """
         if self._pending is None or future is not self._pending:
             return
         self._pending = None
@@ -139,10 +155,11 @@ class ControllerWatch:
             self._hold(verdict.line + self._refused)
 
     def _activate_when_allowed(self, verdict: Verdict) -> None:
-        """Activate the wanted controller once, in the place of those that use its joints.
+        """Ask the controller_manager, once, to activate the wanted controller instead of those that
+        use its joints. Before `may_switch` allows that, hold the arm.
 
         Args:
-            verdict: Names the controllers to deactivate.
+            verdict: Judgement of the last answer, with the controllers to deactivate.
         """
         if self._may_switch is None or not self._may_switch():
             self._hold(
@@ -159,17 +176,22 @@ class ControllerWatch:
         future.add_done_callback(self._on_switched)
 
     def _on_switched(self, future: Future) -> None:
-        """Keep the reason of a refused switch."""
+        """Keep the reason of a refused switch for the description of the hold.
+
+        Args:
+            future: The answer to `switch_controller`.
+        """
         answer = future.result()
         if not answer.ok:
             self._switched = None
             self._refused = f" (switch_controller was refused: {getattr(answer, 'message', '')})"
 
     def restore(self) -> None:
-        """Deactivate what this watch activated, and activate the former controllers.
+        """Deactivate the controller that this watch activated, and activate the former ones.
 
-        The arm is at rest. Waits at most `ANSWERS_S` for the answer, in the executor's thread not
-        at all.
+        Call it when the arm is at rest. It waits for the answer, at most `ANSWERS_S`, and logs an
+        error if there is none. In the executor's thread, which receives the answer, it does not
+        wait.
         """
         if self._switched is None:
             return
@@ -179,9 +201,8 @@ class ControllerWatch:
         name = self._wanted.controller.name
         self._log.warning(f"deactivates {name}, activates {_names(former)}")
         future = self._switch.call_async(_request(former, [name]))
-        is_executor = (
-            threading.current_thread().name == "executor"
-        )  # which must be free to receive the answer
+        # the executor's thread must be free to receive the answer
+        is_executor = threading.current_thread().name == "executor"
         given_up = time.monotonic() + ANSWERS_S
         while not is_executor and not future.done() and time.monotonic() < given_up:
             time.sleep(0.01)
@@ -189,8 +210,8 @@ class ControllerWatch:
             self._log.error(f"{self._wanted.manager} did not restore {_names(former)}")
 
     def close(self) -> None:
-        """Restore what is not restored yet, and destroy the clients. The node destroys the
-        timer.
+        """Restore the former controllers if that was not done yet, and destroy the clients. The
+        node destroys the timer.
         """
         self.restore()
         if self._list is not None:
@@ -198,17 +219,18 @@ class ControllerWatch:
             self._node.destroy_client(self._switch)
 
     def _hold(self, why: str) -> None:
+        """Hold the arm, for a reason in words."""
         self.reasons = {"controller": why}
 
     def _log_check(self, checked: str) -> None:
-        """Log which check is made, where it is another one than before."""
+        """Set `checked` to a description of the check; log it if it has changed."""
         if checked != self.checked:
             self.checked = checked
             self._log.info(f"controller {self._wanted.controller.name} is checked {checked}")
 
 
 def _listed(state: Any) -> ListedController:
-    """Return a controller of the answer in the form that `judge` takes."""
+    """Convert a ControllerState message of the answer to the form that `judge` takes."""
     required = tuple(state.required_command_interfaces)
     return ListedController(
         state.name, state.type, state.state, tuple(state.claimed_interfaces), required
@@ -216,11 +238,11 @@ def _listed(state: Any) -> ListedController:
 
 
 def _request(activate: Any, deactivate: Any) -> Any:
-    """Return a request to switch controllers, all or none.
+    """Return a request to switch all of these controllers or none of them.
 
     Args:
-        activate: Names of controllers.
-        deactivate: Names of controllers.
+        activate: Names of the controllers to activate.
+        deactivate: Names of the controllers to deactivate.
     """
     request = SwitchController.Request(strictness=SwitchController.Request.STRICT)
     request.activate_controllers = list(activate)
@@ -230,5 +252,5 @@ def _request(activate: Any, deactivate: Any) -> Any:
 
 
 def _names(controllers: Any) -> str:
-    """Return names of controllers for a log line."""
+    """Return names of controllers for a log line; "nothing" if there are none."""
     return ", ".join(controllers) or "nothing"

@@ -1,8 +1,8 @@
-"""The parameters that each node declares, for `sql-ros params` and for params files.
+"""List and check the parameters that each node declares, for `sql-ros params` and params files.
 
-`python -m sql_ros.nodes.declared` prints the names as JSON, for a process that must not import
-rclpy. With `--check` it reads parameters per node as JSON from stdin, and checks them as the nodes
-do.
+`python -m sql_ros.nodes.declared` prints the names of all parameters as JSON, node to list, for a
+process that must not import rclpy. With `--check` it reads parameters as JSON from stdin, node to
+name to value, and checks them as the nodes do.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ CONFIGS = {
 
 
 def declared_by(node: str) -> dict[str, dataclasses.Field[object]]:
-    """Return the parameters of a node: full name to field of its config class."""
+    """Return the parameters of a node, full parameter name to the field of its config class.
+
+    Args:
+        node: Node name, a key of `CONFIGS`.
+    """
     fields = {}
     for prefix, config in _configs(node).items():
         fields.update({prefix + field.name: field for field in options_of(config)})
@@ -43,9 +47,11 @@ def declared_by(node: str) -> dict[str, dataclasses.Field[object]]:
 def check_parameters(node: str, values: Mapping[str, Any]) -> None:
     """Check the parameters of a node as the node itself does when it starts.
 
+    Parameters of rclpy (`OF_RCLPY`) are not checked.
+
     Args:
-        node: Name of the node.
-        values: Parameter name to value.
+        node: Node name, a key of `CONFIGS`.
+        values: Full parameter name to value.
 
     Raises:
         ConfigError: A parameter is unknown, of the wrong type or out of range.
@@ -65,7 +71,7 @@ def check_parameters(node: str, values: Mapping[str, Any]) -> None:
 
 
 def _configs(node: str) -> dict[str, type[Config]]:
-    """Return the config classes of a node by the prefix of their parameters."""
+    """Return the config classes of a node, prefix of the parameters to class; import them."""
     classes = {}
     for prefix, path in CONFIGS[node].items():
         module, _, name = path.rpartition(".")
@@ -74,12 +80,16 @@ def _configs(node: str) -> dict[str, type[Config]]:
 
 
 def main() -> int:
-    """Print the names of all parameters, or check parameters from stdin; return the exit code."""
+    """Print the names of all parameters; with the argument `--check`, check those on stdin.
+
+    Returns:
+        The exit code: `CONFIG_EXIT_CODE` if a parameter is refused, else 0.
+    """
     return _check() if sys.argv[1:] == ["--check"] else _print_names()
 
 
 def _check() -> int:
-    """Check the parameters on stdin; print the first error; return the exit code."""
+    """Check the parameters on stdin; print the first error on stderr; return the exit code."""
     try:
         for node, values in json.load(sys.stdin).items():
             check_parameters(node, values)
@@ -90,8 +100,9 @@ def _check() -> int:
 
 
 def _print_names() -> int:
-    """Print the parameter names of every node whose packages are installed; return the exit
-    code 0.
+    """Print the parameter names of every node; return the exit code 0.
+
+    A node whose modules cannot be imported is omitted, and the reason is printed on stderr.
     """
     names = {}
     for node in CONFIGS:

@@ -1,8 +1,8 @@
-"""Compares the arm that a driver describes on `robot_description` with the robot file.
+"""Compare the arm that a driver describes on `robot_description` (URDF) with the robot file.
 
-The arm is held while a publisher is there whose description has not come yet
-(`description_missing`), and where the description is that of another arm (`wrong_arm`). Where
-nobody publishes a description, nothing is compared and nothing is held.
+The arm is held while there is a publisher whose description has not arrived yet
+(`description_missing`), and if the description is of another arm (`wrong_arm`). If no node
+publishes a description, nothing is compared and nothing is held.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ QUERY_S = 0.2
 
 
 class DescriptionWatch:
-    """Compares descriptions in the node's executor.
+    """Compares every new description, in the node's executor.
 
     Args:
-        node: The actor.
-        robot: The arm.
+        node: The actor node.
+        robot: The arm of the robot file.
 
     Attributes:
-        reasons: Why the arm must be held, see `Guard.conditions`.
+        reasons: Hold kind to description; empty if the arms agree or there is no publisher.
     """
 
     def __init__(self, node: Node, robot: RobotConfig) -> None:
@@ -49,7 +49,10 @@ class DescriptionWatch:
         return dict(robot_description=self._compared)
 
     def _check_publisher(self) -> None:
-        """Hold the arm while a publisher is there whose description has not come yet."""
+        """Hold the arm while there is a publisher whose description has not arrived yet.
+
+        Called by a timer; does nothing once a description has arrived.
+        """
         if self._last:
             return
         is_awaited = self._node.count_publishers(self._topic) > 0
@@ -60,7 +63,9 @@ class DescriptionWatch:
         )
 
     def _on_description(self, message: String) -> None:
-        """Compare a new description; hold the arm where it differs or cannot be compared."""
+        """Compare a new description; hold the arm if the description differs from the robot file
+        or cannot be read.
+        """
         if message.data == self._last:
             return
         self._last = message.data or "empty"

@@ -1,4 +1,4 @@
-"""/diagnostics at 1 Hz as in REP-107, and warnings at a limited rate."""
+"""Publish /diagnostics at 1 Hz as in REP-107; count faults and log them at a limited rate."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from rclpy.node import Node
 from sql_ros.common.output import OUTPUT
 from sql_ros.nodes.steady_timer import steady_timer
 
-Status = tuple[bytes, str, Mapping[str, Any]]
+Status = tuple[bytes, str, Mapping[str, Any]]  # level, message, and key to value
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
-LAST_ACK_S = 1.0  # longest wait for the listeners of a node's last status
+LAST_ACK_S = 1.0  # longest wait for the acknowledgements of a node's last status
 
 
 class Diagnostics:
     """Publishes the status of a node once a second, on the steady clock, and counts faults.
 
+    The counts are published with the values, under the keys `fault/<kind>`.
+
     Args:
-        node: Publishes. Its fully qualified name is the hardware id.
-        component: Part after the colon in "namespace/node: component".
-        report: Returns level, message and values.
+        node: Node of the publisher. Its full name is the hardware id.
+        component: Text after the colon in the name "namespace/node: component" of the status.
+        report: Returns level, message and values of the status, see `Status`.
 
     Attributes:
-        faults: Number of faults by kind.
+        faults: Number of faults by kind since the node was created.
     """
 
     def __init__(self, node: Node, component: str, report: Callable[[], Status]) -> None:
@@ -43,7 +45,12 @@ class Diagnostics:
         steady_timer(node, 1.0, self.publish)
 
     def fault(self, kind: str, message: str) -> None:
-        """Count a fault; log a warning about its kind at most once a second."""
+        """Count a fault and log it as a warning, at most once a second per kind.
+
+        Args:
+            kind: Key of the count, such as "state_dropped".
+            message: Description for the log.
+        """
         self.faults[kind] += 1
         now = time.monotonic()
         if now - self._last_warning.get(kind, -1.0) >= 1.0:
@@ -71,9 +78,10 @@ class Diagnostics:
         self._publisher.publish(array)
 
     def publish_last(self) -> None:
-        """Publish the status, and wait until the listeners have it, at most `LAST_ACK_S`.
+        """Publish the status, and wait until all subscribers have acknowledged it, at most
+        `LAST_ACK_S`.
 
-        A publisher that is destroyed at once takes its last message along.
+        Without the wait the last message would be lost when the publisher is destroyed.
         """
         self.publish()
         self._publisher.wait_for_all_acked(Duration(seconds=LAST_ACK_S))

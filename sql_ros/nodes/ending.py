@@ -1,4 +1,4 @@
-"""Signals to a node's process: how soon it must end.
+"""Handle the signals to a node's process, which say how soon it must end.
 
 ==============================  ====================================================================
 signal                          meaning
@@ -52,26 +52,27 @@ ALWAYS_TAKEN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.S
 
 
 class Ending:
-    """The end that signals asked of this process. A handler must not take a lock, so the attributes
-    are plain.
+    """Records what signals ask of this process; the main thread polls the attributes.
+
+    They are plain attributes, because a signal handler must not take a lock.
 
     Attributes:
-        is_asked: Whether the process is to end.
-        is_hurried: Whether it is to end within `HURRIED_S`.
+        is_asked: Whether a signal asks the process to end.
+        is_hurried: Whether the process must end within `HURRIED_S` of that signal.
     """
 
     def __init__(self) -> None:
         self.is_asked = False
         self.is_hurried = False
-        self._asked_at = 0.0  # steady time [s]
+        self._asked_at = 0.0  # steady time of the first signal that asks for the end [s]
         self._is_to_hold = False
 
     def listen(self) -> None:
         """Install the signal handlers; call it in the main thread.
 
-        A script that starts a process in its background has SIGINT and SIGQUIT ignored for it.
-        These two, SIGTERM and SIGHUP are handled nevertheless. Other signals that already have a
-        handler, or are ignored, are left alone.
+        The signals of `ALWAYS_TAKEN` are handled even if they are ignored, because a shell script
+        that starts a process in its background has SIGINT and SIGQUIT ignored. Other signals that
+        are ignored, or have a handler, are left alone.
         """
         for number in ENDS:
             if number in ALWAYS_TAKEN or signal.getsignal(number) is signal.SIG_DFL:
@@ -81,21 +82,24 @@ class Ending:
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
     def take_hold(self) -> bool:
-        """Return whether SIGTSTP has come since the last call."""
+        """Return whether SIGTSTP (Ctrl-Z) has come since the last call."""
         is_to_hold = self._is_to_hold
         self._is_to_hold = False
         return is_to_hold
 
     def _on_signal(self, number: int, _: object) -> None:
-        """Record that the process is to end; hurry after a second SIGINT and any other signal.
+        """Record that the process is to end; hurry after any signal but a first SIGINT.
 
-        In a hurry the kernel ends the process after `HURRIED_S`, even if it hangs.
+        In a hurry a timer (SIGALRM) is set, by which the kernel ends the process after `HURRIED_S`
+        even if a thread hangs.
+
+        Args:
+            number: The signal.
         """
         now = time.monotonic()
         is_again = self.is_asked and now - self._asked_at > AGAIN_S
         if (number != signal.SIGINT or is_again) and not self.is_hurried:
             self.is_hurried = True
-            # the kernel ends the process, even if a thread hangs
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_REAL, HURRIED_S)
         if not self.is_asked:
@@ -103,8 +107,8 @@ class Ending:
         self.is_asked = True
 
     def _on_suspend(self, *_: object) -> None:
-        """Record that the arm is to be held."""
+        """Record that SIGTSTP has come, for `take_hold`."""
         self._is_to_hold = True
 
 
-ENDING = Ending()  # the one of this process
+ENDING = Ending()  # the only instance in this process

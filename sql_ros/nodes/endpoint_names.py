@@ -1,4 +1,4 @@
-"""Names and GIDs of the publishers of a topic, and the GID of an own publisher."""
+"""Find the node names of publishers, and the GID of a publisher of this process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from sql_ros.common.errors import ConfigError
 
 UNDISCOVERED = "a publisher that is still being discovered"
 UNKNOWN = "_NODE_NAME_UNKNOWN_"  # node name in rmw_fastrtps before it is discovered
-ATTEMPTS = 5  # to create a publisher without another new one of the node's name
+ATTEMPTS = 5  # to create a publisher while no other one of this node name appears
 
 
 def endpoint_name(endpoint: TopicEndpointInfo) -> str:
-    """Return the full name of a publisher's node, or `UNDISCOVERED` while only the publisher
-    is known.
-    """
+    """Return the full name of a publisher's node; `UNDISCOVERED` while that name is not known."""
     if endpoint.node_name == UNKNOWN:
         return UNDISCOVERED
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
@@ -28,22 +26,23 @@ def endpoint_name(endpoint: TopicEndpointInfo) -> str:
 def identified_publisher(
     node: Node, kind: Any, topic: str, qos: QoSProfile | int
 ) -> tuple[Publisher, bytes]:
-    """Create a publisher and find its GID, which rclpy does not tell.
+    """Create a publisher and find its GID, for which rclpy has no function.
 
-    A node's own publishers are in its graph as soon as they are created, with its name.
+    A new publisher is in the graph of its node at once. Its GID is the one that is there after the
+    creation and was not before.
 
     Args:
-        node: Publishes.
-        kind: Message type.
-        topic: Topic name.
+        node: Node of the publisher.
+        kind: Message class.
+        topic: Topic name, not resolved.
         qos: Quality of service.
 
     Returns:
         The publisher and its GID.
 
     Raises:
-        ConfigError: The graph does not show the new publisher, or shows another new one of the same
-            node name in every attempt.
+        ConfigError: The graph does not show the new publisher; or, in each of `ATTEMPTS` attempts,
+            it showed several new publishers by nodes of this name.
     """
     resolved = node.resolve_topic_name(topic)
     for _ in range(ATTEMPTS):
@@ -61,7 +60,7 @@ def identified_publisher(
 
 
 def _gids(node: Node, topic: str) -> set[bytes]:
-    """Return the GIDs of the publishers of a topic whose node has the name of this one."""
+    """Return the GIDs of the publishers of a resolved topic by nodes with the name of this node."""
     name = node.get_fully_qualified_name()
     return {
         bytes(e.endpoint_gid)

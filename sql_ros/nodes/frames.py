@@ -1,4 +1,4 @@
-"""Transforms goals from other frames with tf2_ros, where it is installed. It is not on PyPI."""
+"""Transform goals from other frames to the base frame. Needs tf2_ros, which is not on PyPI."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_S = 0.05
 
 
 def rotated(vector: Vector, quaternion: Vector) -> Vector:
-    """Return a vector (3,) rotated by a unit quaternion (4,), x y z w."""
+    """Return a vector (3,) rotated by a unit quaternion (4,) in the order x, y, z, w."""
     axis = quaternion[:3]
     w = quaternion[3]
     twice = 2.0 * np.cross(axis, vector)
@@ -32,10 +32,12 @@ def rotated(vector: Vector, quaternion: Vector) -> Vector:
 
 
 class Frames:
-    """Transforms one position at a time into the base frame; subscribes to /tf only meanwhile.
+    """Transforms one position at a time to the base frame.
+
+    It subscribes to /tf only while it looks for a transform.
 
     Args:
-        node: Subscribes, and looks for the transform in its executor.
+        node: Node of the subscription, whose executor looks for the transform.
         base: Name of the base frame.
     """
 
@@ -51,15 +53,17 @@ class Frames:
         use: Callable[[Vector], None],
         fail: Callable[[str], None],
     ) -> None:
-        """Transform a position with the newest transform, whatever the stamp of the message.
+        """Begin to transform a position; return at once.
 
-        An earlier transform that is still being looked for is given up.
+        Later the executor calls `use` or `fail`. The newest transform is used, whatever the stamp
+        of the message. An earlier call that is still waiting for its transform is given up, without
+        a call of its functions.
 
         Args:
             message: Names the frame of the position.
-            position: In that frame, (3,) [m].
-            use: Called with the position (3,) [m] in the base frame.
-            fail: Called with the reason when no transform is found within `TIMEOUT_S`.
+            position: Position (3,) in that frame [m].
+            use: Called with the position (3,) in the base frame [m].
+            fail: Called with the reason if no transform is found within `TIMEOUT_S`.
 
         Raises:
             MessageError: tf2_ros is not installed.
@@ -76,7 +80,7 @@ class Frames:
         given_up = time.monotonic() + TIMEOUT_S
 
         def look_up() -> None:
-            """Look up the transform; call `use`, or `fail` after `TIMEOUT_S`."""
+            """Look up the transform: call `use` if it is there, `fail` after `TIMEOUT_S`."""
             try:
                 found = buffer.lookup_transform(self._base, frame, Time())
             except tf2_ros.TransformException as error:
@@ -93,13 +97,14 @@ class Frames:
         timer = steady_timer(self._node, POLL_S, look_up)
 
         def end() -> None:
+            """Destroy the timer and the subscriptions."""
             self._node.destroy_timer(timer)
             listener.unregister()
 
         self._end = end
 
     def stop(self) -> None:
-        """Give up the transform that is being looked for."""
+        """Give up the position that waits for its transform, if there is one."""
         end = self._end
         self._end = lambda: None
         end()

@@ -1,4 +1,4 @@
-"""Goals for an actor in mode play: `~/goal` in, `~/goal_status` out.
+"""Check goals for an actor in mode play, and publish what becomes of them.
 
 ===============  ===========  ==================================================================
 `~/goal`         PoseStamped  wanted position of the task's tool; the orientation is ignored
@@ -6,9 +6,10 @@
                               "refused: <reason>"
 ===============  ===========  ==================================================================
 
-A goal without frame_id is taken in the base frame, and the answer says so. The newest goal counts:
-it replaces one that waits for its transform. A stop and a deactivation end every goal. A goal that
-arrives late does not move a real arm, whatever its stamp says: see `robot/safety/request_age.py`.
+A goal without frame_id is taken to be in the base frame, and the status says so. A new goal
+replaces the goal in force, and a goal that waits for its transform. A stop and a deactivation end
+both. A real arm does not follow a goal that arrives too long after its publication, whatever the
+stamp of the goal (`robot/safety/request_age.py`).
 """
 
 from __future__ import annotations
@@ -31,23 +32,21 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.goals import GoalActor, check_age, check_goal, shown
 
-GOAL_ENDING_HOLDS = (
-    "stop",
-    "emergency_stop",
-)  # holds that end a goal, so that nothing moves after their reset
+# kinds of holds that cancel the goal, so that the arm does not go on to it after the reset
+GOAL_ENDING_HOLDS = ("stop", "emergency_stop")
 
 
 class GoalIntake:
-    """Checks goals, gives them to the actor and publishes their status.
+    """Subscribes to `~/goal`, gives accepted goals to the actor and publishes `~/goal_status`.
 
     Args:
-        node: Subscribes and publishes.
-        actor: A `GoalActor`; another actor takes no goals.
-        lock: Held while a control step is made.
+        node: Node of the topics.
+        actor: The actor. Unless it is a `GoalActor`, every goal is refused.
+        lock: Held during a control step.
         diagnostics: Counts refused goals.
-        obstacle: Returns why no goal can be taken now; empty if one can.
-        staleness: Returns why a message published at a time by its source's clock [ns] must not
-            move the arm; empty if it may.
+        obstacle: Returns why no goal can be accepted now, in words; empty if one can.
+        staleness: Returns why a message must not move the arm because of its age, in words; empty
+            if it may. Its argument is the time of publication by the clock of the publisher [ns].
     """
 
     def __init__(
@@ -72,10 +71,10 @@ class GoalIntake:
         node.create_subscription(PoseStamped, "~/goal", self._on_goal, RELIABLE)
 
     def stepped(self, holds: Mapping[str, str]) -> None:
-        """Publish news after a control step; cancel the goal after a stop.
+        """Cancel the goal if the control step was a stop; log and publish the news about goals.
 
         Args:
-            holds: Reasons to hold in the last step, by kind.
+            holds: Reasons to hold in the step, hold kind to description.
         """
         actor = self._actor
         if not isinstance(actor, GoalActor):
@@ -86,8 +85,8 @@ class GoalIntake:
         self._publish_news(actor)
 
     def activity(self) -> str:
-        """Return what the actor does about goals, for /diagnostics; empty without a goal to
-        report.
+        """Return what the actor does about goals, for /diagnostics: it waits for a goal, is on the
+        way to one, or is at one. Empty if it acts without a goal.
         """
         actor = self._actor
         if not isinstance(actor, GoalActor):
@@ -98,7 +97,7 @@ class GoalIntake:
         return f"{'at' if actor.is_reached else 'acting, on the way to'} goal {shown(goal)}"
 
     def deactivate(self) -> None:
-        """Cancel the goal, and one whose transform is being looked for."""
+        """Cancel the goal in force and one that waits for its transform; publish that."""
         self._frames.stop()
         actor = self._actor
         if isinstance(actor, GoalActor):
@@ -107,7 +106,12 @@ class GoalIntake:
                 self._publish_news(actor)
 
     def _on_goal(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
-        """Take a goal from the topic, look for its transform, or refuse it."""
+        """Give a goal to the actor, begin to look for its transform, or refuse it.
+
+        Args:
+            message: Wanted position of the tool.
+            info: Information of the middleware, with the time of publication.
+        """
         frame = message.header.frame_id
         try:
             if stale := self._staleness(info.get("source_timestamp") or 0):
@@ -125,10 +129,11 @@ class GoalIntake:
             self._refuse(str(error))
 
     def _read(self, message: PoseStamped) -> Vector:
-        """Return the position (3,) [m] in the frame of the message.
+        """Return the position of a goal (3,), in the frame of the message [m].
 
         Raises:
-            MessageError: The stamp is too old, unless it is 0, or a value is not finite.
+            MessageError: The stamp is not 0 and too far from the present time, or a value is not
+                finite.
         """
         stamp = message.header.stamp
         if stamp.sec or stamp.nanosec:
@@ -141,10 +146,10 @@ class GoalIntake:
         return np.array([p.x, p.y, p.z])
 
     def _check_ready(self) -> GoalActor:
-        """Return the actor, if it takes goals now.
+        """Return the actor, if goals can be accepted now.
 
         Raises:
-            MessageError: It does not.
+            MessageError: The actor is not in mode play, or there is an obstacle.
         """
         if not isinstance(self._actor, GoalActor):
             raise MessageError("goals are taken in mode:=play only")
@@ -153,14 +158,15 @@ class GoalIntake:
         return self._actor
 
     def _take(self, position: Vector, note: str = "") -> None:
-        """Give a position in the base frame to the actor.
+        """Give a goal to the actor, publish that, and stop looking for another goal's transform.
 
         Args:
-            position: Wanted position of the tool, (3,) [m].
-            note: Remark on the frame, for the answer.
+            position: Wanted position of the tool (3,) in the base frame [m].
+            note: Remark on the frame, for the status.
 
         Raises:
-            MessageError: The goal is refused. An earlier goal that waits for its transform is kept.
+            MessageError: The goal is outside of the task's box of targets, or cannot be accepted
+                now. An earlier goal that waits for its transform is then kept.
         """
         goal = check_goal(position, self._actor.task, self._frame)
         with self._lock:  # excludes a deactivation, which ends goals
@@ -171,7 +177,11 @@ class GoalIntake:
         self._frames.stop()
 
     def _take_transformed(self, position: Vector) -> None:
-        """Take a transformed goal, unless a stop or a newer goal came before."""
+        """Give a transformed goal to the actor, unless it was cancelled or replaced meanwhile.
+
+        Args:
+            position: Wanted position of the tool (3,) in the base frame [m].
+        """
         if self._takes_pending():
             try:
                 self._take(position)
@@ -179,23 +189,23 @@ class GoalIntake:
                 self._refuse(str(error))
 
     def _fail(self, reason: str) -> None:
-        """Refuse the goal whose transform was not found, unless it was replaced."""
+        """Refuse a goal whose transform was not found, unless it was cancelled or replaced."""
         if self._takes_pending():
             self._refuse(reason)
 
     def _takes_pending(self) -> bool:
-        """Return whether a goal still waits for its transform; it waits no more."""
+        """Clear the actor's pending goal; return whether there was one."""
         actor = self._actor
         with self._lock:
             return isinstance(actor, GoalActor) and actor.take_pending()
 
     def _refuse(self, reason: str) -> None:
-        """Count a refused goal and publish the reason."""
+        """Count a refused goal as a fault, and publish the reason."""
         self._diagnostics.fault("goal_refused", reason)
         self._status.publish(String(data=f"refused: {reason}"))
 
     def _publish_news(self, actor: GoalActor) -> None:
-        """Log and publish what became of goals since the last call."""
+        """Log and publish the texts of `actor.news`, and remove them."""
         while actor.news:
             text = actor.news.popleft()
             self._node.get_logger().info(f"goal {text}")

@@ -1,16 +1,18 @@
-"""Everything that may hold the arm, connected to topics and services.
+"""Collect all reasons to hold the arm, and serve the requests to stop, reset and start it.
 
-`robot/safety/state_watchdog.py` and `robot/safety/stop_latch.py` decide. The topics that stop the
-arm are in `stop_topics.py`.
+Holding means that a control step commands the arm to brake and then to rest. The reasons come from
+`robot/safety/` (states, stops, permit), from the clocks and from the `conditions` of other files of
+this package. The topics that stop the arm are in `stop_topics.py`. Each reason has a kind, such as
+`state_too_old`; `docs/ur5e.md` lists all kinds. The services:
 
 =====================  ============  ===========================================================================================
-`~/stop`               Trigger       latches a stop; success once rest was commanded and measured
-`~/reset`              Trigger       the only end of a latched stop, refused while its cause is there; moves nothing
-`~/start`              Trigger       lets the arm move again after a stop, on a real arm after any longer hold
+`~/stop`               Trigger       latches a stop; responds with success once rest was commanded and measured
+`~/reset`              Trigger       the only end of a latched stop; refused while its cause lasts; moves nothing
+`~/start`              Trigger       lets the arm move again after a stop, a real arm after any longer hold
 =====================  ============  ===========================================================================================
 
-A stop counts at any age. A reset or a start of a real arm that arrives late is refused
-(`robot/safety/request_age.py`).
+A request to stop counts however old it is. A reset or start of a real arm that arrives late is
+refused (`robot/safety/request_age.py`).
 """  # noqa: E501
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ ANSWER_S = 2.0  # longest wait of a caller of ~/stop
 STOPPED_WELL = (
     "stopped: rest was commanded and measured; ~/reset releases it, then ~/start moves the arm"
 )
-STOPPED = ("stop", "emergency_stop")
+STOPPED = ("stop", "emergency_stop")  # kinds that /diagnostics reports as an error
 FAULTS = {  # faults of a `Step` of `robot/control/episode_actor.py`
     "policy_non_finite": "the policy's output is not finite",
     "policy_late": "the policy took too long: its command was not sent",
@@ -54,7 +56,7 @@ FAULTS = {  # faults of a `Step` of `robot/control/episode_actor.py`
 
 @dataclass(frozen=True)
 class GuardConfig(ManagedConfig):
-    """Parameters of what may hold the arm."""
+    """ROS parameters of the reasons to hold the arm."""
 
     max_state_age_s: float = option(
         0.1, "an older state leads to a hold [s of control time]", minimum=0.001, maximum=60.0
@@ -94,10 +96,13 @@ class GuardConfig(ManagedConfig):
     )
 
     def waits_s(self, *, follows_clock: bool) -> dict[str, float]:
-        """Return how long the arm may go on while something is missing [s], by parameter name.
+        """Return for how long the arm may move on while an input is missing or late.
 
         Args:
             follows_clock: Whether control time is that of `/clock`.
+
+        Returns:
+            Parameter name to time [s].
         """
         of_clock = dict(max_clock_age_s=self.max_clock_age_s) if follows_clock else {}
         return {
@@ -111,28 +116,30 @@ class GuardConfig(ManagedConfig):
 class Guard:
     """Decides at each control step whether the arm must be held.
 
-    There is one per process, so that a latched stop outlives deactivation and cleanup.
+    A node has one guard for its whole life, so that a latched stop outlives deactivation and
+    cleanup.
 
     Args:
-        node: The actor.
-        config: Its parameters.
-        prefix: Name under which the topics and services are found, in the place of `~`.
+        node: The actor node.
+        config: Parameters of the actor.
+        prefix: Prefix of the topics and services, instead of `~`.
 
     Attributes:
-        latch: Stops from outside.
-        permit: Whether the arm may move after an interruption.
-        ramp: How fast the arm may be after an interruption.
-        clock: Control clock; set before `wire`.
-        watch: Watch of the states, by control time; from `wire` on.
-        holds: Record of the reasons to hold.
+        latch: Stops from outside: service, switches, robot.
+        permit: Whether the arm may move again after a hold, or needs a start.
+        ramp: Share of the speed limits that the arm may use after it stood.
+        clock: Control clock; set it before `wire`.
+        watch: Judges the states, by control time; created by `wire`.
+        holds: Reasons in force, and how often each has begun.
         held: Number of control steps that were a hold.
-        act: Makes the control step that a stop requires, before it is due. Any thread may call it.
-        unrest: Returns, for a steady time [s], why the arm may not have been at rest since, empty
-            if it was, and whether that is final.
-        most_late_s: Largest delay of a control step; a later one is a hold [s of control time].
-        conditions: Further reasons to hold, in lockstep too. Each returns kind to description for a
-            steady time, `NO_REASONS` while there is none. They are called at every step and must be
-            fast.
+        hold_now: Makes a hold before the next step is due. Any thread may call it. Set it before
+            `wire`; by default it does nothing.
+        obstacle_to_rest: Returns, for a steady time [s], why the arm cannot be said to rest since
+            then (in words, empty if it does) and whether that answer is final.
+        most_late_s: Lateness of a control step above which the step is a hold [s of control time].
+        conditions: Functions that return further reasons to hold, in lockstep too. Each takes a
+            steady time [s] and returns hold kind to description, `NO_REASONS` if there is none.
+            They are called at every control step and must be fast.
     """
 
     def __init__(self, node: ManagedNode, config: GuardConfig, prefix: str) -> None:
@@ -149,29 +156,30 @@ class Guard:
         self._suspension: Suspension | None = None  # of the computer of a real arm
         self.held = 0
         self._fault: Mapping[str, str] = NO_REASONS  # of the last step, a key of FAULTS
-        self._stops = 0  # number of the latch's stops that the permit knows
+        self._stops = 0  # number of stops of the latch after which the permit was withdrawn
         self._stepped_at: float | None = None  # steady time of the last control step [s]
         self._robot_lag = SourceLag()
-        self.act: Callable[[], None] = _no_action
-        self.unrest: Callable[[float], tuple[str, bool]] = _unknown_motion
+        self.hold_now: Callable[[], None] = _no_action
+        self.obstacle_to_rest: Callable[[float], tuple[str, bool]] = _unknown_motion
         self.most_late_s = config.max_lateness_s
         self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
     def wire(
         self, robot: RobotConfig, mode: str, diagnostics: Diagnostics, state_delay_s: float = 0.0
     ) -> None:
-        """Create subscriptions and services, and a watch for this arm.
+        """Create the subscriptions, the services and `watch`.
 
-        Messages that stop the arm are read before states where both have come.
+        Call it before the states are subscribed. If a message that stops the arm and a state are
+        both ready, the message is then read first.
 
         Args:
             robot: The arm.
             mode: Command mode.
-            diagnostics: Diagnostics of the node.
-            state_delay_s: Usual delay of this arm's states [s].
+            diagnostics: Counts faults.
+            state_delay_s: Usual time from the stamp of a state to its arrival [s].
         """
         config = self._config
-        # simulated time may stand or lag
+        # simulated time may stand still or lag
         is_timed = self.permit.is_real and not self.clock.follows
         self._delay = (
             StateDelay(state_delay_s, config.max_state_delay_s, config.max_state_age_s)
@@ -197,11 +205,11 @@ class Guard:
         timeouts_s = {STOP_LOCK: config.lock_timeout_s, ENABLE: config.enable_timeout_s}
         required = robot.required_stops if self.permit.is_real else ()
         self._topics = StopTopics(node, self.latch, prefix, timeouts_s, required, diagnostics)
-        self._topics.act = self.act
+        self._topics.hold_now = self.hold_now
 
     def forget(self) -> None:
-        """Begin an activation: forget states and reasons of the last one, but not a latched
-        stop.
+        """Begin an activation: forget states, delays and reasons, but neither a latched stop nor a
+        start that is needed.
         """
         self.watch.forget()
         self.permit.forget()
@@ -218,23 +226,29 @@ class Guard:
             self._suspension.forget()
 
     def allow_state_delay(self, seconds: float) -> None:
-        """Set the usual delay of states [s], beyond which they are late."""
+        """Set the usual delay of states from their stamp to their arrival.
+
+        Args:
+            seconds: The delay [s]. States later than this by `max_state_delay_s` are a hold.
+        """
         if self._delay is not None:
             self._delay.allow(seconds)
 
     @property
     def state_delay_s(self) -> float:
-        """Return the delay of the last state of a real arm [s]; 0 where it is not known."""
+        """Return the delay of the last state from its stamp to its arrival [s]; 0 for a simulated
+        arm and where `/clock` is followed.
+        """
         return self._delay.delay_s if self._delay is not None else 0.0
 
     def took_state(self, stamp_ns: int, now: float) -> None:
-        """Compare the stamp of a state with `/clock`, where that is followed, else with this
-        computer's clock.
+        """Compare the stamp of a state with `/clock` if that is followed; for a real arm on the
+        steady clock, measure the delay of the state.
 
-        A leap of a clock latches a stop.
+        A leap between the clocks of driver and this computer latches a stop.
 
         Args:
-            stamp_ns: Stamp of the state [ns]; 0: none.
+            stamp_ns: Stamp of the state [ns]; 0: the state has no stamp.
             now: Steady time of its arrival [s].
         """
         if self.clock.follows and self.clock.stamp_ns is not None:
@@ -247,15 +261,18 @@ class Guard:
             self.latch.stop(leap)
 
     def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
-        """Return why this control step must be a hold, by kind; empty if it need not be one.
+        """Return why this control step must be a hold, in real time.
 
         It also updates permit and speed ramp, and latches a stop after a suspension of the
-        computer.
+        computer. Call it once per step.
 
         Args:
             now: Steady time [s].
-            lateness_s: Delay of the step [s of control time].
-            is_idle: Whether there is neither a policy nor exploration.
+            lateness_s: Lateness of the step [s of control time].
+            is_idle: Whether there is no policy and exploring is not allowed.
+
+        Returns:
+            Hold kind to description; empty if the arm may move.
         """
         stops = self._outside_reasons(now)
         states = self.watch.reasons(self.clock.at(now))
@@ -272,17 +289,28 @@ class Guard:
         return self._apply_permit(reasons, now)
 
     def stops(self, now: float) -> Mapping[str, str]:
-        """Return why a control step in lockstep must be a hold: stops from outside and
-        `conditions`.
+        """Return why this control step must be a hold, in lockstep: stops from outside, clocks and
+        `conditions`, but neither states nor lateness.
+
+        Like `reasons` it updates permit and speed ramp.
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Hold kind to description; empty if the arm may move.
         """
         return self._apply_permit(self._outside_reasons(now), now)
 
     def _apply_permit(self, reasons: Mapping[str, str], now: float) -> Mapping[str, str]:
-        """Add the reason that a start is needed, where it is; reset the speed ramp after a hold.
+        """Update permit and speed ramp with the reasons of a step.
 
         Args:
-            reasons: Why the arm must be held, by kind.
+            reasons: Hold kind to description.
             now: Steady time [s].
+
+        Returns:
+            The reasons; if there are none but a start is needed, the kind `start_needed`.
         """
         self._notice_stops()
         self._notice_silence(now)
@@ -291,13 +319,16 @@ class Guard:
         return reasons
 
     def _notice_stops(self) -> None:
-        """Withdraw the permit after a stop, even if it was reset before a control step came."""
+        """Withdraw the permit after a latched stop, even if the stop was reset before this step."""
         if self._stops != self.latch.stops:
             self._stops = self.latch.stops
             self.permit.withdraw("the arm was held by stop")
 
     def _notice_silence(self, now: float) -> None:
-        """Treat a time without control steps as a hold: the process was suspended, or hung.
+        """Treat a long time without control steps of a real arm as a hold: the process was
+        suspended, or hung.
+
+        After `MOMENT_S` the permit is withdrawn, after `HELD_S` the speed ramp begins again.
 
         Args:
             now: Steady time of this control step [s].
@@ -312,9 +343,15 @@ class Guard:
             self.ramp.begin()
 
     def _outside_reasons(self, now: float) -> Mapping[str, str]:
-        """Return the reasons that hold the arm in lockstep as well: stops, clocks and `conditions`.
+        """Return the reasons that hold the arm in lockstep too: stops, clocks and `conditions`.
 
         A suspension of the computer latches a stop.
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Hold kind to description.
         """
         suspended_s = self._suspension.suspended_s() if self._suspension is not None else 0.0
         if suspended_s:
@@ -332,7 +369,12 @@ class Guard:
         return stops
 
     def is_sound(self, now: float) -> bool:
-        """Return whether the last state is valid and its age is known, at a steady time [s]."""
+        """Return whether the last state can be trusted: it is plausible and recent, and no clock
+        makes its age uncertain.
+
+        Args:
+            now: Steady time [s].
+        """
         if (
             self.clock.reasons(now)
             or self._clock_match.reasons
@@ -342,10 +384,10 @@ class Guard:
         return self.watch.is_sound(self.clock.at(now))
 
     def note(self, reasons: Mapping[str, str], now: float) -> None:
-        """Count the holds of a control step; log which begin and which end.
+        """Record the reasons of a control step in `holds` and `held`; log which begin and end.
 
         Args:
-            reasons: Why the step was a hold, by kind; empty if it was none.
+            reasons: Hold kind to description; empty if the step was no hold.
             now: Steady time [s].
         """
         self._fault = reasons if reasons and FAULTS.keys() & reasons.keys() else NO_REASONS
@@ -355,7 +397,9 @@ class Guard:
             log.warning(line) if line.startswith("holding") else log.info(line)
 
     def status(self) -> tuple[bytes, str] | None:
-        """Return level and message for /diagnostics; None while nothing holds the arm."""
+        """Return level and message for /diagnostics, of the reason to name first; None while
+        nothing holds the arm.
+        """
         gravest = self.holds.gravest()
         if gravest is None:
             return None
@@ -363,8 +407,8 @@ class Guard:
         return ERROR if kind in STOPPED else WARN, f"holding, {kind}: {why}"
 
     def values(self) -> dict[str, int | str]:
-        """Return counts of holds by kind, the delay of states, and faulty stop topics, for
-        /diagnostics.
+        """Return counts of holds by kind, the delay of states, and complaints about stop topics,
+        /diagnostics key to value.
         """
         delay = self._delay
         of_states: dict[str, str] = {}
@@ -375,15 +419,18 @@ class Guard:
         return {"holds": self.held, **of_states, **counts, **self._topics.complaints()}
 
     def _on_clock(self, message: Clock) -> None:
-        """Take the simulated time."""
+        """Set the control clock to a message of `/clock`."""
         self.clock.take(message.clock.sec * 1_000_000_000 + message.clock.nanosec, time.monotonic())
 
     def on_condition(self, condition: AssemblyState, source_ns: int) -> None:
-        """Take the condition that an Intera robot reports; its emergency stop latches.
+        """Take the condition that an Intera robot reports.
+
+        A pressed emergency stop latches a stop. A robot that cannot move is a hold, which begins at
+        once.
 
         Args:
             condition: The report.
-            source_ns: When it was published, by the robot's clock [ns].
+            source_ns: Time of publication by the robot's clock [ns]; 0: unknown.
         """
         if condition.estop_pressed:
             self.latch.stop("the robot's emergency stop was pressed")
@@ -391,22 +438,22 @@ class Guard:
         late_s = self._robot_lag.late_s(source_ns, time.time_ns(), now)
         self.latch.robot(condition.complaint, now - late_s)
         if condition.complaint:
-            self.act()
+            self.hold_now()
 
     def _begin_stop(self) -> Callable[[], Trigger.Response | None]:
-        """Latch a stop and act on it.
+        """Serve `~/stop`: latch a stop and hold the arm now.
 
         Returns:
-            A function that returns the response: success once the arm rests, failure when it cannot
-            or after `ANSWER_S`. None: not known yet.
+            A function that returns the response: success once the arm rests, failure if it cannot
+            be known to rest or does not within `ANSWER_S`, None before that.
         """
         began = time.monotonic()
         self.latch.stop("~/stop was called")
-        self.act()
+        self.hold_now()
 
         def answer() -> Trigger.Response | None:
             """Return the response of a stop; None while the arm may still come to rest."""
-            obstacle, is_final = self.unrest(began)
+            obstacle, is_final = self.obstacle_to_rest(began)
             if not obstacle:
                 return Trigger.Response(success=True, message=STOPPED_WELL)
             if is_final or time.monotonic() - began > ANSWER_S:
@@ -418,18 +465,23 @@ class Guard:
         return answer
 
     def staleness(self, source_ns: int) -> str:
-        """Return why a request must not move a real arm because of its age; empty if it may.
+        """Return why a request must not move the arm because of its age, in words; empty if it may.
+
+        A simulated arm has no limit of age.
 
         Args:
-            source_ns: When it was sent, by the clock of its source [ns].
+            source_ns: When the request was sent, by the clock of its sender [ns]; 0: unknown.
         """
         return staleness(source_ns, time.time_ns()) if self.permit.is_real else ""
 
     def _respond_with(self, work: Callable[[], tuple[bool, str]]) -> Callable[[], Trigger.Response]:
-        """Serve a request, unless it is too old; return a function that returns the response.
+        """Serve a request now, unless it is too old for a real arm.
 
         Args:
-            work: Serves the request; returns success and a message.
+            work: Serves the request; returns success and a message for the caller.
+
+        Returns:
+            A function that returns the response, for `Serving`.
         """
         stale = self.staleness(self._node.serving.source_ns)
         if stale:
@@ -439,11 +491,16 @@ class Guard:
         return lambda: response
 
     def _reset(self) -> tuple[bool, str]:
-        """Reset a latched stop; return success and a message."""
+        """Serve `~/reset`: end a latched stop; return success and a message for the caller."""
         return self.latch.reset(time.monotonic())
 
     def _start(self) -> tuple[bool, str]:
-        """Permit motion, if nothing holds the arm; return success and a message."""
+        """Serve `~/start`: permit motion, and begin the speed ramp if a start was needed.
+
+        Returns:
+            Success and a message for the caller. A start fails while something holds the arm, and
+            where no control step was made within `MOMENT_S`.
+        """
         now = time.monotonic()
         if self._stepped_at is None or now - self._stepped_at > MOMENT_S:
             return False, "nothing to start: the node is not active, or makes no control steps"
@@ -456,9 +513,9 @@ class Guard:
 
 
 def _no_action() -> None:
-    """Leave the stop to the next control step."""
+    """Do nothing: the next control step is a hold."""
 
 
 def _unknown_motion(since: float) -> tuple[str, bool]:
-    """Return that the motion of the arm is unknown, and that this is final."""
+    """Return that the motion of the arm is unknown, and that this answer is final."""
     return "the state of the arm is unknown", True

@@ -1,11 +1,11 @@
-"""The identification of a real arm in the actor: when it is due, the messages to the operator, the
-record.
+"""Run the identification of a real arm in the actor: when, with which messages, and its record.
 
-It is due while no record says that this arm was identified through this controller
-(`robot/measured.py`). The arm is held with `start_needed`, and the message says what will move.
-`~/start` begins the identification. After a failure the arm is held again, and the next start
-repeats it. After a success the arm is held, too: the task begins with another start, so that an
-operator can read the result first.
+The identification moves each joint a little and checks the order, sign and scale of the joints
+(`robot/driver/identify.py`). It is due while no record says that this arm was identified through
+this controller (`robot/measured.py`). The arm is then held with `start_needed`, and the reason of
+the hold says what will move. `~/start` begins the identification. After a failure the arm is held
+again, and the next start repeats the identification. After a success the arm is held too, so that
+an operator can read the result: the task begins with another start.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ METHOD = "identification: one joint after the other"
 
 
 class Identifying:
-    """The identification in one configuration of the actor.
+    """The identification of the arm of one configured actor.
 
     Args:
-        node: The actor.
-        task: Its task.
-        arm: Identity of the arm for its measurement record.
-        permit: Permit of its motion.
-        when: "first": without a record; "always"; "never".
-        declares_latency: Whether the robot file has a latency, which precedes the measured one.
+        node: The actor node, for its log.
+        task: The task; gives robot, command mode and control rate.
+        arm: Identity of the arm, which names its measurement record.
+        permit: Permit of motion, which is withdrawn before and after the identification.
+        when: "first": if no record says that the arm was identified; "always"; "never".
+        declares_latency: Whether the robot file states a latency. The measured one is then not
+            used.
 
     Attributes:
-        is_due: Whether the arm must be identified before it acts.
-        latency_s: Latency of commands measured in this session [s]; None before.
-        state_delay_s: Delay of states from their stamps to their arrival, measured in this session
-            [s].
+        is_due: Whether the arm must be identified before it acts. False after a success.
+        latency_s: Latency of commands that this process measured [s]; None before a success.
+        state_delay_s: Median delay of states from their stamp to their arrival that this process
+            measured [s]; 0 before a success.
     """
 
     def __init__(
@@ -75,31 +76,36 @@ class Identifying:
         self._begin()
 
     def _is_known(self) -> bool:
-        """Return whether a record says that the arm was identified through this controller."""
+        """Return whether a record says that the arm was identified through this controller.
+
+        Raises:
+            ConfigError: The record cannot be used.
+        """
         record = load_measurement(self._arm)
         return record is not None and record.identified_controller == self._controller
 
     def _begin(self) -> None:
-        """Begin a new identification."""
+        """Begin a new identification, with the first joint."""
         robot = self._task.robot
         rate = self._task.config.control_rate_hz
         self._identification = Identification(robot, self._mode, 1.0 / rate)
         self._delays_s: list[float] = []  # delays of the states
 
     def forget(self) -> None:
-        """Begin a new activation: the operator is asked again."""
+        """Begin a new activation: start from the first joint, and ask the operator again."""
         self._was_asked = False
         self._begin()
 
     def request_start(self, state: RobotState) -> None:
-        """Hold the arm until the operator starts the identification, and say what will move.
+        """Withdraw the permit, with a reason that says what will move, once per activation.
+
+        Nothing is done while another reason requires a start.
 
         Args:
-            state: Present state of the arm, whose tool position the operator compares.
+            state: Present state of the arm. The reason names its tool position, for the operator to
+                compare.
         """
-        if (
-            self._was_asked or self._permit.obstacle
-        ):  # the operator has another reason to start first
+        if self._was_asked or self._permit.obstacle:
             return
         self._was_asked = True
         robot = self._task.robot
@@ -112,23 +118,28 @@ class Identifying:
         )
 
     def interrupt(self) -> None:
-        """Tell the identification that the arm is held."""
+        """Interrupt the identification, because the arm is held."""
         self._identification.interrupt()
 
     @property
     def activity(self) -> str:
-        """Return what the identification does now, for /diagnostics."""
+        """Return what the identification does now, in words for /diagnostics."""
         return self._identification.activity
 
     def step(self, state: RobotState, safety: SafetyFilter, state_delay_s: float) -> Vector:
-        """Return the command (N,) of a control step in which the arm may move.
+        """Make a control step of the identification. Call it only if nothing holds the arm.
 
-        At the end of the identification the arm is held, and a record is written after a success.
+        At the end the permit is withdrawn, so that the arm is held from the next step on. After a
+        failure the identification begins anew. After a success `is_due` becomes false, and another
+        thread writes the record.
 
         Args:
-            state: State of the arm.
-            safety: Safety filter.
-            state_delay_s: Delay of this state [s].
+            state: Newest state of the arm.
+            safety: Safety filter, which computes the command.
+            state_delay_s: Delay of this state from its stamp to its arrival [s].
+
+        Returns:
+            Command (N,) in the unit of the command mode.
         """
         identification = self._identification
         self._delays_s.append(state_delay_s)
@@ -152,10 +163,11 @@ class Identifying:
         return command
 
     def apply_latency(self, safety: SafetyFilter) -> None:
-        """Let a filter reckon with the measured latency from now on, unless the robot file has one.
+        """Set the latency of a safety filter to the measured one, and log it. Nothing is done if
+        the robot file states a latency or none was measured.
 
         Args:
-            safety: Of an arm at rest.
+            safety: Safety filter. The arm must be at rest.
         """
         if self._declares_latency or self.latency_s is None:
             return
@@ -166,7 +178,7 @@ class Identifying:
         )
 
     def _describe_result(self, identification: Identification) -> str:
-        """Return the measured values in words."""
+        """Return the measured scales, latency and state delay in words."""
         lowest = min(scale for scale, _ in identification.scales)
         highest = max(scale for _, scale in identification.scales)
         return (
@@ -176,7 +188,10 @@ class Identifying:
         )
 
     def _store(self, identification: Identification) -> None:
-        """Write the record; it runs in a thread of its own, because a disk may block."""
+        """Write the record and log the result; log an error if the record cannot be written.
+
+        Body of a thread of its own, because a disk may block.
+        """
         result = self._describe_result(identification)
         try:
             record = Measurement(

@@ -1,6 +1,7 @@
-"""Rethink's arms over their own messages: the part that needs `intera_core_msgs`.
+"""Command Rethink's arms (Intera) and read their condition. This file needs `intera_core_msgs`.
 
-`robot/driver/intera.py` computes the values.
+`robot/driver/intera.py` computes the values. `InteraRobot` is the actor's side, and
+`SimulatedInteraRobot` is the robot's side, for the simulation bridge.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ except ImportError as error:
 
 
 def require_messages() -> None:
-    """Check that intera_core_msgs is installed.
+    """Check that intera_core_msgs can be imported.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It cannot; the message says why and how to build it.
     """
     if JointCommand is None:
         raise ConfigError(
@@ -50,11 +51,14 @@ def require_messages() -> None:
 
 
 class InteraAdapter:
-    """Converts commands to JointCommand in the mode of the task, stamped with the clock of this PC.
+    """Adapter of the interface `intera`: JointCommand messages, stamped with this computer's clock.
 
     Args:
         joints: Joint names on topics, in command order.
         mode: Command mode.
+
+    Raises:
+        ConfigError: intera_core_msgs cannot be imported.
     """
 
     def __init__(self, joints: Sequence[str], mode: str) -> None:
@@ -64,12 +68,16 @@ class InteraAdapter:
         self.kind: type[Any] = JointCommand
 
     def to_msg(self, values: Vector, answers_ns: int, brake: Brake | None = None) -> Any:
-        """Convert a command to a JointCommand. See `adapters.Adapter`."""
+        """Convert a command to a JointCommand. See `adapters.Adapter`; `brake` is ignored."""
         header = Header(stamp=stamp_to_msg(time.time_ns()), frame_id=f"answers {answers_ns}")
         return JointCommand(header=header, **command_fields(values, self._mode, self._joints))
 
     def from_msg(self, message: Any) -> tuple[Vector, int | None]:
-        """Convert a JointCommand to a command; check its mode. See `adapters.Adapter`."""
+        """Convert a JointCommand to a command. See `adapters.Adapter`.
+
+        Raises:
+            MessageError: Its mode is another one, or its names or values do not fit the arm.
+        """
         if message.mode != MODES[self._mode]:
             raise MessageError(
                 f"command has mode {message.mode}, expected {MODES[self._mode]}: {self._mode}"
@@ -80,16 +88,18 @@ class InteraAdapter:
 
 
 class InteraRobot:
-    """The actor's access to the condition of the robot: reads it, sets the command timeout, enables
-    it.
+    """Reads the condition of an Intera robot, sets its command timeout and can enable it.
 
     Args:
-        node: Creates publishers and subscriptions.
-        on_condition: Called with every condition that the robot reports, and when it was published,
-            by the robot's clock [ns].
-        speaks: False: only read the condition, as in a dry run.
-        enables: Whether to ask a robot that is not enabled to enable itself, once after each
+        node: The actor node.
+        on_condition: Called with every condition that the robot reports, and the time of its
+            publication by the robot's clock [ns].
+        speaks: Whether anything is published to the robot. False in a dry run.
+        enables: Whether a robot that is not enabled is asked to enable itself, once after each
             `begin`.
+
+    Raises:
+        ConfigError: intera_core_msgs cannot be imported.
     """
 
     def __init__(
@@ -108,19 +118,28 @@ class InteraRobot:
         self._enable = (
             node.create_publisher(Bool, ENABLE_TOPIC, RELIABLE) if speaks and enables else None
         )
-        self._must_enable = False  # a request to enable is due, as soon as there is a subscriber
+        self._must_enable = False  # a request to enable is to be sent
         node.create_subscription(RobotAssemblyState, STATE_TOPIC, self._on_state, RELIABLE)
 
     def begin(self, command_timeout_s: float) -> None:
-        """Set the command timeout [s] of the robot; ask it to enable itself, where that is
-        wanted.
+        """Publish the command timeout. With `enables`, ask the robot to enable itself at its next
+        report that says it is not enabled and can be.
+
+        Args:
+            command_timeout_s: Time without a command after which the robot stops [s].
         """
         if self._timeout is not None:
             self._timeout.publish(Float64(data=command_timeout_s))
         self._must_enable = self._enable is not None
 
     def _on_state(self, message: Any, info: Mapping[str, Any]) -> None:
-        """Pass on a condition; ask the robot to enable itself, if that is due and possible."""
+        """Pass on a condition; ask the robot to enable itself, if that is still to be done and the
+        condition allows it.
+
+        Args:
+            message: A RobotAssemblyState.
+            info: Information of the middleware, with the time of publication.
+        """
         condition = AssemblyState(
             homed=message.homed,
             ready=message.ready,
@@ -136,21 +155,23 @@ class InteraRobot:
         self._on_condition(condition, info["source_timestamp"])
 
     def _request_enable(self) -> None:
-        """Ask the robot to enable itself, as soon as it subscribes."""
+        """Ask the robot to enable itself, if it subscribes to the request."""
         if self._enable is not None and self._enable.get_subscription_count():
             self._must_enable = False
             self._enable.publish(Bool(data=True))
 
 
 class SimulatedInteraRobot:
-    """The condition of a simulated robot. It is enabled at first, and takes no commands while it is
-    not.
+    """The condition of a simulated Intera robot, which is enabled at first.
 
     Args:
-        node: Creates publisher and subscription.
+        node: The sim_bridge node.
 
     Attributes:
-        enabled: Whether the robot takes commands.
+        enabled: Whether the robot is enabled. While it is not, the bridge drops commands.
+
+    Raises:
+        ConfigError: intera_core_msgs cannot be imported.
     """
 
     def __init__(self, node: Node) -> None:
@@ -160,11 +181,11 @@ class SimulatedInteraRobot:
         node.create_subscription(Bool, ENABLE_TOPIC, self._on_enable, RELIABLE)
 
     def report(self) -> None:
-        """Publish the condition."""
+        """Publish the condition once."""
         self._states.publish(
             RobotAssemblyState(homed=True, ready=self.enabled, enabled=self.enabled)
         )
 
     def _on_enable(self, message: Bool) -> None:
-        """Enable or disable the robot."""
+        """Enable the robot if the message is true, else disable it."""
         self.enabled = message.data

@@ -1,4 +1,4 @@
-"""The parameters of the learner node, readable without torch."""
+"""The ROS parameters of the learner node, in a module that does not import torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sql_ros.nodes.managed import ManagedConfig
 
 @dataclass(frozen=True)
 class LearnerConfig(ManagedConfig):
-    """Parameters of the learner node itself.
+    """ROS parameters of the learner node without a prefix.
 
-    Those of training and algorithm have the prefixes `trainer` and `algorithm`.
+    The parameters `trainer.*` and `algorithm.*` are `TrainerConfig` and `AlgorithmConfig`.
     """
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")

@@ -1,4 +1,4 @@
-"""The way to the learner: transitions out, reports and policies in."""
+"""Connect the actor to its learner: transitions go out, progress reports and policies come in."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ PROGRESS_TOPIC = "learner/progress"
 
 
 class LearnerLink:
-    """The intakes and the outbox between one actor and its learner.
+    """The parts between one actor and its learner; the constructor makes and connects them.
 
     Args:
-        node: The actor's.
-        config: Its parameters.
-        actor: Gets the policies.
+        node: The actor node.
+        config: Parameters of the actor.
+        actor: The actor, which receives the policies.
         diagnostics: Counts faults.
-        ledger: Keeps transitions that no learner has yet.
-        run: Names this process on the replay topic.
-        period_s: Of control on the steady clock [s]; a policy must answer within a share of it.
-        before: The link of an earlier configuration, whose numbers go on; None: there was none.
-        on_policy: Called after each policy, taken or refused.
+        ledger: Log of the transitions that no learner has acknowledged.
+        run: Number that identifies this process on the replay topic.
+        period_s: Control period on the steady clock [s]. A policy must answer within a share of it.
+        before: Link of the earlier `configure`, whose sequence numbers are continued; None: there
+            was none.
+        on_policy: Called after each policy, accepted or refused.
 
     Attributes:
-        outbox: Transitions on their way.
+        outbox: Publishes and keeps transitions.
         barrier: Closed until the learner has accepted the run.
-        policies: Policies on their way.
-        progress: Reports of the learner.
-        progress_topic: Name of the reports, resolved.
+        policies: Checks policies that arrive and gives them to the actor.
+        progress: Reads the progress reports of the learner.
+        progress_topic: Resolved topic of the progress reports.
 
     Raises:
         ConfigError: The key file cannot be used.
@@ -94,10 +95,10 @@ class LearnerLink:
         self._policies_thread: NodeThread | None = None
 
     def subscribe(self, *, takes_policies: bool) -> None:
-        """Create the subscriptions.
+        """Create the subscriptions to progress reports and, if wanted, to policies.
 
         Args:
-            takes_policies: Policies of the policy topic are taken.
+            takes_policies: Whether to subscribe to the policy topic.
         """
         if takes_policies:
             self._node.create_subscription(
@@ -108,25 +109,27 @@ class LearnerLink:
         )
 
     def prepare(self) -> None:
-        """Forget the learner that was there before an activation."""
+        """Begin an activation: close the barrier of a training, and drop the outbox's old work."""
         self.barrier.close()
         self.outbox.prepare()
 
     def start(self) -> None:
-        """Start the threads of transitions and policies."""
+        """Start the threads `delivery` (transitions) and `policies`."""
         self.outbox.start()
         self._policies_thread = NodeThread(self._node, self.policies.install_policies, "policies")
         self._policies_thread.start()
 
     def finish(self) -> None:
-        """End the threads; leave a learner that is there the time to have everything."""
+        """End both threads, after the policies that have arrived and a wait for the learner to
+        acknowledge the last transitions (`TransitionOutbox.finish`).
+        """
         self.policies.finish()
         if self._policies_thread is not None:
             self._policies_thread.join()
         self.outbox.finish()
 
     def values(self) -> dict[str, str | int]:
-        """Return counts of transitions and the policy's version by key of /diagnostics."""
+        """Return counts of transitions and the version of the policy, /diagnostics key to value."""
         return {
             "transitions": self.outbox.made,
             "unacknowledged": self.outbox.lacking,

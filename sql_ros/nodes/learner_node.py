@@ -1,7 +1,8 @@
-"""The learner: transitions in, policies out. One thread owns the buffer and computes the gradients.
+"""The learner node: transitions come in, policies go out.
 
-Hops 4, 5 and 6 of the walk: a transition enters the buffer, `learning.trainer` updates, a policy is
-published.
+Steps 4, 5 and 6 of the path of a transition (CONTRIBUTING.md): a transition enters the buffer,
+`learning/trainer.py` makes gradient steps, a policy is published. One thread owns the buffer and
+the networks.
 """
 
 from __future__ import annotations
@@ -48,12 +49,17 @@ from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.robot.tasks import load_task
 
 PROGRESS_PERIOD_S = 0.5
-# actor processes whose transitions are acknowledged: those heard last, of all in the run
+# largest number of actor processes in a progress report: those heard last
 MOST_ACTORS = 64
 
 
 class LearnerNode(ManagedNode):
-    """Connects `learning.trainer.Trainer` to topics."""
+    """The managed node that connects a `learning.trainer.Trainer` to topics.
+
+    Attributes:
+        lockstep: Whether each transition is trained on before the next one is added.
+        trainer: Buffer, networks and algorithm; set by `configure`.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -64,25 +70,32 @@ class LearnerNode(ManagedNode):
         self.config: LearnerConfig = self.configs[0]
         self.lockstep = self.config.realtime_factor == 0.0
         self._folder = Path(self.config.run_dir) / "checkpoints" if self.config.run_dir else None
-        self._ledger: Ledger | None = None  # transitions that are in no checkpoint yet
-        # the run folder has this process's own run, from which it continues when configured again
+        self._ledger: Ledger | None = None  # log of the transitions that are in no checkpoint yet
+        # the run folder has the run of this process, which another `configure` resumes
         self._has_run = False
         self._inbox: deque[ReplayEntry] = deque()
         self._changed = threading.Condition()
 
     def configure(self) -> None:
-        """Build networks and buffer, or load them. See `ManagedNode`."""
+        """Build buffer and networks, resume an earlier run where asked, and create the topics.
+
+        Raises:
+            ConfigError: A parameter, the task, the memory or the run folder cannot be used.
+            LedgerError: The transition log cannot be read, or is in use by another process.
+            CheckpointError: The newest checkpoint cannot be loaded.
+        """
         task = load_task(self.config.task)
         resumes = self._check_start(task.spec)
         torch.set_num_threads(self.config.threads)
         keep_freed_memory()
         self.trainer = Trainer(task.spec, self.configs[1], self.configs[2], self.config.seed)
-        self._last_sequences: dict[int, int] = {}  # last sequence number of every actor process
+        # run number of an actor process to the last sequence number that was added of it
+        self._last_sequences: dict[int, int] = {}
         self._codec = TransitionCodec(task.spec)
         self._signer = MessageSigner(self.config.key_file)
         self._session = new_session()
         self._restore(resumes)
-        self._acknowledged = dict(self._last_sequences)  # as last acknowledged
+        self._acknowledged = dict(self._last_sequences)  # those of the last progress report
         self._policies = self.create_publisher(UInt8MultiArray, "policy", LATCHED)
         self._progress = self.create_publisher(UInt64MultiArray, "~/progress", RELIABLE)
         self.reading.subscribe(Float64MultiArray, "replay", self._on_replay, REPLAY)
@@ -93,8 +106,8 @@ class LearnerNode(ManagedNode):
         self._thread.start()
 
     def deactivate(self) -> None:
-        """End the gradient thread; add every transition that has arrived, and write a
-        checkpoint.
+        """End the gradient thread; add the transitions that have arrived, acknowledge them, and
+        write a checkpoint.
         """
         with self._changed:
             self._changed.notify_all()
@@ -113,7 +126,11 @@ class LearnerNode(ManagedNode):
         self.__dict__.pop("trainer", None)
 
     def _on_replay(self, message: Float64MultiArray) -> None:
-        """Check a transition and put it into the inbox (hop 4); count one that is refused."""
+        """Put a transition into the inbox (step 4 of the path), and wake the gradient thread.
+
+        A message with a wrong signature, a malformed one, and one that was signed for another
+        learner are counted and dropped.
+        """
         try:
             signature = self._signer.verify(message)
             entry = self._codec.from_msg(message)
@@ -134,11 +151,13 @@ class LearnerNode(ManagedNode):
     # --- the gradient thread ---
 
     def _train(self) -> None:
-        """Body of the gradient thread: add transitions, update, publish policies and progress,
-        save.
+        """Body of the gradient thread, until `ended` is set: add transitions, make updates, publish
+        policies and progress, write checkpoints.
 
-        In lockstep one transition is added, then its updates are made. Otherwise all transitions
-        that have arrived are added, then one update is made.
+        In lockstep one transition is added, then all its updates are made, and a policy is
+        published when an actor waits. Otherwise all transitions that have arrived are added, then
+        one update is made, and a policy is published every `policy_period_s`. While no update is
+        due, the thread waits for a transition.
         """
         now = time.monotonic()
         next_policy = now
@@ -155,7 +174,7 @@ class LearnerNode(ManagedNode):
                 and not self.ended.is_set()
                 and (self.lockstep or not updated)
             ):
-                self.trainer.update()  # hop 5
+                self.trainer.update()  # step 5 of the path
                 updated += 1
             now = time.monotonic()
             if self.trainer.learner.updates and (
@@ -171,13 +190,13 @@ class LearnerNode(ManagedNode):
                 next_checkpoint = time.monotonic() + self.config.checkpoint_period_s
 
     def _take_transitions(self, block: bool) -> bool:
-        """Move arrived transitions into the buffer, in lockstep one at a time.
+        """Move transitions from the inbox into the buffer: all of them, in lockstep only one.
 
         Args:
-            block: Whether to wait up to `PROGRESS_PERIOD_S` for a transition.
+            block: Whether to wait for a transition, up to `PROGRESS_PERIOD_S`, if there is none.
 
         Returns:
-            Whether an actor waits for one of them.
+            Whether an actor in lockstep waits until one of those that were added is trained on.
         """
         if block:
             with self._changed:
@@ -192,13 +211,17 @@ class LearnerNode(ManagedNode):
         return waited_for
 
     def _add(self, entry: ReplayEntry) -> bool:
-        """Add a transition, if it is the next one of its actor process.
+        """Add a transition to buffer and log, if it is the next one of its actor process.
 
-        One that is already there is dropped. So is one whose predecessor is missing: the actor will
-        send both again, if it still has them.
+        A repeated transition is counted and dropped. So is one whose predecessor is missing: the
+        actor sends both again. Transitions that the actor has given up (`entry.oldest`) are counted
+        as lost and not waited for.
+
+        Args:
+            entry: The transition with its numbers.
 
         Returns:
-            Whether it was added.
+            Whether the transition was added.
         """
         last = self._last_sequences.pop(entry.run, 0)
         if entry.oldest > last + 1:
@@ -222,15 +245,17 @@ class LearnerNode(ManagedNode):
         return True
 
     def _publish_policy(self) -> None:
-        """Export the policy and publish it (hop 6)."""
+        """Export the policy and publish it, signed if there is a key (step 6 of the path)."""
         self._policies.publish(
             self._signer.sign(policy_to_msg(self.trainer.export()), self._session)
         )
 
     def _publish_progress(self) -> None:
-        """Write the transition log to disk, and acknowledge the transitions that are safe.
+        """Write the transition log to disk, then publish a progress report.
 
-        If the log cannot be written, the former acknowledgement is repeated and a fault counted.
+        The report acknowledges the transitions in the buffer: the actors need not keep them any
+        more. If the log cannot be written, a fault is counted and the report acknowledges no more
+        than the one before.
         """
         trainer = self.trainer
         try:
@@ -248,20 +273,22 @@ class LearnerNode(ManagedNode):
     # --- checkpoints ---
 
     def _check_start(self, spec: TaskSpec) -> bool:
-        """Check everything that may be refused, before anything is written.
+        """Check memory and run folder before anything is written.
 
-        `stack/preflight.py` calls the same functions before a stack starts. A learner may also be
-        started alone.
+        `stack/preflight.py` makes the same checks before a stack starts; they are repeated because
+        a learner may be started alone.
 
         Args:
             spec: Interface of the task.
 
         Returns:
-            Whether an earlier run is resumed.
+            Whether the run in the folder is to be resumed: the parameter `resume` is true, or this
+            process or this start of the stack has begun that run.
 
         Raises:
-            ConfigError: The memory is too small, a run cannot be resumed, or the run folder is in
-                use.
+            ConfigError: The memory is too small for the buffer, the run cannot be resumed, or the
+                folder has an earlier run and `resume` is false.
+            LedgerError: The transition log cannot be read, or is in use by another process.
         """
         trainer, algorithm = self.configs[1:]
         check_memory(spec, trainer.replay_capacity, memory_available())
@@ -288,13 +315,19 @@ class LearnerNode(ManagedNode):
         return self.config.resume
 
     def _restore(self, resumes: bool) -> None:
-        """Open the transition log, and resume from the newest checkpoint and the later transitions.
+        """Open the transition log. To resume, load the newest checkpoint and add the logged
+        transitions after it.
+
+        The transitions after a gap or a damaged record are not used, and a fault is counted.
+        Without a run folder nothing is done.
 
         Args:
-            resumes: Whether an earlier run is resumed.
+            resumes: Whether the run in the folder is resumed.
 
         Raises:
             ConfigError: The run folder cannot be written to.
+            LedgerError: The transition log cannot be read, or is in use by another process.
+            CheckpointError: The newest checkpoint cannot be loaded.
         """
         if self._folder is None:
             return
@@ -335,17 +368,20 @@ class LearnerNode(ManagedNode):
             )
 
     def _is_respawned(self, path: Path) -> bool:
-        """Return whether this start of the stack has had a learner before.
+        """Return whether this start of the stack has had a learner before, which has ended.
 
         Args:
-            path: File with the session of the last learner.
+            path: File with the session of the last learner in the run folder.
         """
         return (
             bool(self.config.session) and path.is_file() and path.read_text() == self.config.session
         )
 
     def _begin_session(self, path: Path) -> None:
-        """Write the session of this learner into the run folder.
+        """Write the session of this start of the stack into the run folder; create the folder.
+
+        Args:
+            path: File of the session.
 
         Raises:
             ConfigError: The folder cannot be written to.
@@ -357,10 +393,13 @@ class LearnerNode(ManagedNode):
             raise ConfigError(f"cannot write to the run folder: {error}") from None
 
     def _open_ledger(self, path: Path) -> Ledger:
-        """Open the transition log; set a damaged one aside and begin a new one.
+        """Open the transition log. Rename a damaged one, count a fault and begin a new one.
+
+        Args:
+            path: File of the log.
 
         Raises:
-            LedgerError: It cannot be read, or is in use by another process.
+            LedgerError: The log cannot be read, or is in use by another process.
         """
         try:
             return Ledger(path)
@@ -376,7 +415,10 @@ class LearnerNode(ManagedNode):
             return Ledger(path)
 
     def _save(self) -> None:
-        """Write a checkpoint, and delete the logged transitions that it has; count a failure."""
+        """Write a checkpoint, then delete the logged transitions that are in it.
+
+        A failure is counted as a fault. Without a run folder or a transition nothing is done.
+        """
         if self._folder is None or not self.trainer.replay.added:
             return
         try:
@@ -390,7 +432,7 @@ class LearnerNode(ManagedNode):
             self._diagnostics.fault("checkpoint_failed", str(error))
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics, while active."""
+        """Return level, message and values for /diagnostics while the node is active."""
         trainer = self.trainer
         values = {
             "transitions": trainer.replay.added,
@@ -418,12 +460,16 @@ class LearnerNode(ManagedNode):
 
 
 def _has_transitions(path: Path) -> bool:
-    """Return whether a transition log has something to resume from; a damaged one may have.
+    """Return whether a transition log has, or once had, transitions.
 
-    A run that ended before its first transition leaves an empty log.
+    The answer is true for a damaged log, and false for the empty one of a run that ended before its
+    first transition.
+
+    Args:
+        path: File of the log, which need not exist.
 
     Raises:
-        LedgerError: It cannot be read, or is in use by another process.
+        LedgerError: The log cannot be read, or is in use by another process.
     """
     if not path.exists():
         return False
@@ -440,7 +486,11 @@ def _has_transitions(path: Path) -> bool:
 
 
 def main() -> int:
-    """Entry point of the executable `learner`."""
+    """Run the executable `learner`.
+
+    Returns:
+        Its exit code.
+    """
     return run_node(LearnerNode)
 
 

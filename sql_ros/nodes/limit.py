@@ -1,6 +1,4 @@
-"""The end of a training after a number of transitions: the actor makes no more and holds the
-arm.
-"""
+"""End a training after a number of transitions: the actor publishes no more and holds the arm."""
 
 from __future__ import annotations
 
@@ -11,11 +9,11 @@ from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 
 class TransitionLimit:
-    """Counts the transitions of a run, including those of other actors and of earlier sessions.
+    """The limit of the transitions of a run, over all actors and earlier sessions.
 
     Args:
-        most: Number at which no more are made; 0: no limit.
-        run: Number of this actor process in the learner's progress.
+        most: Largest number of transitions; 0: no limit.
+        run: Number that identifies this actor process in progress reports.
     """
 
     def __init__(self, most: int, run: int) -> None:
@@ -25,11 +23,12 @@ class TransitionLimit:
         self._reasons = {"limit_reached": why}
 
     def is_reached(self, progress: Progress, sequence: int) -> bool:
-        """Return whether the run has all the transitions it may have.
+        """Return whether the run has at least as many transitions as the limit.
 
         Args:
-            progress: Newest progress of the learner.
-            sequence: Sequence number of the last transition that this actor made.
+            progress: Newest progress report of the learner.
+            sequence: Sequence number of the last transition that this actor made, which the report
+                may not count yet.
         """
         if not self._most:
             return False
@@ -37,7 +36,11 @@ class TransitionLimit:
         return others + sequence >= self._most
 
     def reasons(self, progress: Progress, sequence: int) -> Mapping[str, str]:
-        """Return why the arm must be held, see `Guard.conditions`; the arguments are those of
-        `is_reached`.
+        """Return why the arm must be held: hold kind (`limit_reached`) to description, empty below
+        the limit.
+
+        Args:
+            progress: See `is_reached`.
+            sequence: See `is_reached`.
         """
         return self._reasons if self.is_reached(progress, sequence) else NO_REASONS

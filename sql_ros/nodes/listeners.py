@@ -1,8 +1,9 @@
-"""The subscribers that execute an arm's commands: reliable ones, except recorders and displays.
+"""Find the subscribers that may execute an arm's commands, and report a missing one (`unheard`).
 
-ros2_control subscribes reliably; a bridge to an Intera robot need not. A reliable `ros2 bag record`
-or `ros2 topic echo` is known by the name of its node. A subscriber whose name is not discovered yet
-does not count.
+They are the reliable subscribers, because ros2_control subscribes reliably; a bridge to an Intera
+robot need not. Recorders and displays (`ros2 bag record`, `ros2 topic echo`) may be reliable too,
+and are known by their node names. A subscriber whose node name is not discovered yet does not
+count.
 """
 
 from __future__ import annotations
@@ -18,22 +19,33 @@ from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 OBSERVERS = ("rosbag2", "_ros2cli", "ros2cli", "_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
 OWN_OBSERVERS = ("monitor", "chaos")  # nodes of this package that never move an arm
-QUERY_S = 0.2  # between two queries of the graph
+QUERY_S = 0.2  # time between two queries of the graph
 
 
 def subscribers(node: Node, topic: str) -> list[Any]:
-    """Query the graph; return the endpoints that a volatile publisher of commands can reach."""
+    """Return the volatile subscriptions of a topic in the graph, as endpoint infos of rclpy.
+
+    Only these can receive commands, because the publisher of commands is volatile.
+
+    Args:
+        node: Node that queries the graph.
+        topic: Resolved topic.
+    """
     endpoints = node.get_subscriptions_info_by_topic(topic)
     return [e for e in endpoints if e.qos_profile.durability == DurabilityPolicy.VOLATILE]
 
 
 def is_reliable(endpoint: Any) -> bool:
-    """Return whether an endpoint acknowledges commands."""
+    """Return whether an endpoint is reliable, so that it acknowledges commands."""
     return bool(endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE)
 
 
 def may_move_an_arm(endpoint: Any) -> bool:
-    """Return whether the node of an endpoint is none of those known to only record or display."""
+    """Return whether an endpoint may belong to a controller.
+
+    False for nodes that are known to record or display only, and while the node name is not
+    discovered.
+    """
     name: str = endpoint.node_name
     return name not in OWN_OBSERVERS and not name.startswith(OBSERVERS)
 
@@ -41,13 +53,13 @@ def may_move_an_arm(endpoint: Any) -> bool:
 class Listeners:
     """Reports whether a controller subscribes to the actor's commands.
 
-    A timer in the node's executor queries the graph, never the control loop.
+    The graph is queried by a timer in the node's executor, not by the control loop.
 
     Args:
-        node: The actor.
+        node: The actor node.
         publisher: Publisher of the commands.
-        is_real: Whether the commands go to a real arm. Any subscriber may be a simulation.
-        is_bridged: Whether a best-effort subscriber counts, too: ros1_bridge may be one.
+        is_real: Whether the commands go to a real arm. For a simulated arm any subscriber counts.
+        is_bridged: Whether best-effort subscribers count too, because ros1_bridge may be one.
     """
 
     def __init__(self, node: Node, publisher: Any, *, is_real: bool, is_bridged: bool) -> None:
@@ -61,13 +73,16 @@ class Listeners:
             steady_timer(node, QUERY_S, self._query)
 
     def reasons(self) -> Mapping[str, str]:
-        """Return why the arm must be held: no subscriber now, or no controller at the last
-        query.
+        """Return why the arm must be held: there is no subscriber now, or, for a real arm, there
+        was no controller at the last query.
+
+        Returns:
+            Hold kind (`unheard`) to description; empty if the arm need not be held.
         """
         return self._reasons if self._publisher.get_subscription_count() else self._no_subscriber
 
     def _query(self) -> None:
-        """Query the graph, and update the reasons."""
+        """Query the graph for controllers, and set the reasons. Called by a timer."""
         endpoints = subscribers(self._node, self._topic)
         if any(may_move_an_arm(e) and (is_reliable(e) or self._is_bridged) for e in endpoints):
             self._reasons = NO_REASONS
@@ -76,5 +91,5 @@ class Listeners:
         self._reasons = self._complaint(f"only {names}") if names else self._no_subscriber
 
     def _complaint(self, who: str) -> Mapping[str, str]:
-        """Return the reason to hold for the subscribers found."""
+        """Return the reason to hold, given text that says who subscribes."""
         return {"unheard": f"{who} listens to {self._topic}: is the arm's controller running?"}

@@ -1,8 +1,9 @@
-"""Hop 2 of the walk in lockstep: every published state gets one answer, in its callback.
+"""The control loop in lockstep: one command answers each state, in the callback of the state.
 
-The simulation steps when the command comes, and repeats its state while it waits. Of the guard only
-stops from outside apply. Between transitions that the learner must have trained on, the command is
-held back.
+Step 2 of the path of a transition (CONTRIBUTING.md). The simulation waits for the command, steps
+once on it, and publishes its state again while it waits. Only those reasons to hold that do not
+depend on time apply (`Guard.stops`). At certain steps the command waits until the learner has
+trained on all transitions, so that a run depends on its seed alone.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from sql_ros.robot.control.episode_actor import Step
 
 
 class LockstepLoop(ControlLoop):
-    """Answer states of a simulation that waits for commands.
+    """Answers the states of a simulation that waits for commands.
 
     Args:
-        parts: See `LoopParts`.
-        learner: Says whether the learner has trained on everything.
-        patience_s: Longest wait for the learner [s].
-        trains: The actor makes transitions for the learner.
+        parts: Parts of the actor node.
+        learner: Reports of the learner, which say whether it has trained on all transitions.
+        patience_s: Longest wait of a command for the learner [s].
+        trains: Whether the actor makes transitions for a learner.
 
     Attributes:
-        patience_s: As given; replaced when the parameter changes.
+        patience_s: As given; may be replaced between two steps.
     """
 
     def __init__(
@@ -40,32 +41,42 @@ class LockstepLoop(ControlLoop):
         self.prepare()
 
     def prepare(self) -> None:
-        """Forget the last activation: no state was answered."""
-        self._answered: tuple[RobotState, Vector] | None = None  # last state and its command
+        """Reset the loop to the start of an activation: no state was answered."""
+        # the last state that was answered, and its command
+        self._answered: tuple[RobotState, Vector] | None = None
         self.waits_since = None
-        self._was_learner_silent = False  # the last wait for the learner ended without it
+        self._was_learner_silent = False  # the last wait for the learner ended without a report
 
     def on_state(self, state: RobotState, arrived: float) -> None:
-        """Keep a state that arrived at a steady time [s], and answer it."""
+        """Store a state as the newest, and answer it.
+
+        Args:
+            state: The state.
+            arrived: Steady time of its arrival [s].
+        """
         self._states.newest = state
         self._states.arrived = arrived
         self._answer(state)
 
     def begin(self) -> None:
-        """Answer the state that came before the barrier opened."""
+        """Answer the newest state, which came before the barrier opened."""
         self._was_learner_silent = False
         if self._states.newest is not None:
             self._answer(self._states.newest)
 
     def on_progress(self) -> None:
-        """Send the command that is held back, if the report allows it."""
+        """Send the command that waits for the learner, if the report ends the wait."""
         self._was_learner_silent = False
         self.release()
 
     def _answer(self, state: RobotState) -> None:
-        """Send a command for a state, then deliver what the step gave.
+        """Make a control step: send the command for a state, then publish the transition.
 
-        A repeated state gets the same command again.
+        A repeated state gets the same command again. Nothing is sent while the barrier is closed,
+        while the link is silent, and while the command waits for the learner.
+
+        Args:
+            state: The state.
         """
         with self._lock:
             if self._ended.is_set():
@@ -88,11 +99,13 @@ class LockstepLoop(ControlLoop):
         self.release()
 
     def _command(self, state: RobotState, *, is_stopped: bool) -> Step | None:
-        """Make the command for a state, and keep both as answered.
+        """Compute the command for a state, and store both in `_answered`.
+
+        If the command must wait for the learner, `waits_since` is set.
 
         Args:
-            state: Of the arm.
-            is_stopped: The command must be a hold.
+            state: State of the arm.
+            is_stopped: Whether the command must be a hold.
 
         Returns:
             The step; None for a hold and for a repeated state.
@@ -115,10 +128,13 @@ class LockstepLoop(ControlLoop):
         return step
 
     def _must_wait_after(self, step: Step) -> bool:
-        """Return whether the command of a step waits for the learner.
+        """Return whether the command of a step must wait for the learner.
 
-        It does at the end of an episode, and after every `LOCKSTEP_TRANSITIONS` transitions unless
-        the last wait ended without the learner.
+        It must at the end of an episode, and at every `LOCKSTEP_TRANSITIONS`-th transition unless
+        the last wait ended without a report of the learner.
+
+        Args:
+            step: The step, whose transition is not published yet.
         """
         if step.summary is not None:
             return True
@@ -127,11 +143,10 @@ class LockstepLoop(ControlLoop):
         return (self._outbox.made + 1) % LOCKSTEP_TRANSITIONS == 0
 
     def release(self) -> None:
-        """Send the command that is held back, once the learner has trained on every transition and
-        its newest policy acts.
+        """Send the command that waits for the learner, if the wait is over.
 
-        So runs in lockstep are the same to the bit. A learner that is silent for `patience_s` is
-        not waited for any longer.
+        The wait ends when the learner has trained on every transition and its newest policy acts,
+        or after `patience_s`. If the arm must be held by now, a hold is sent instead.
         """
         with self._lock:
             if self._ended.is_set() or self.waits_since is None or self._answered is None:
@@ -147,7 +162,12 @@ class LockstepLoop(ControlLoop):
             self._output.send(self._answered[1], self._answered[0])
 
     def _give_learner_up(self, waited_s: float) -> None:
-        """Go on without the learner after a wait [s]; report it unless no wait is asked for."""
+        """Note that a wait ended without a report of the learner; count a fault, unless
+        `patience_s` is 0.
+
+        Args:
+            waited_s: How long the command has waited [s].
+        """
         self._was_learner_silent = True
         if self.patience_s:
             self._diagnostics.fault(
@@ -155,7 +175,7 @@ class LockstepLoop(ControlLoop):
             )
 
     def _is_stopped(self) -> bool:
-        """Note what holds the arm now, and return whether anything does."""
+        """Return whether the arm must be held now; record the reasons in the guard."""
         now = time.monotonic()
         reasons = self._guard.stops(now)
         self._guard.note(reasons, now)

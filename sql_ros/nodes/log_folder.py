@@ -1,4 +1,4 @@
-"""The folder of ROS log files. Without a writable one rcl would start no node."""
+"""Choose a writable folder for ROS log files; without one rcl starts no node."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 
 
 def choose_log_folder() -> str:
-    """Set ROS_LOG_DIR to a temporary folder if the default one cannot be written to.
+    """Set ROS_LOG_DIR to a folder below the temporary folder, if the default folder cannot be
+    written to and ROS_LOG_DIR is not set.
 
     Returns:
-        The reason and the folder chosen; empty if nothing was changed.
+        Text for the user: the reason, and the folder chosen or why none was. Empty if nothing had
+        to be changed.
     """
     if os.environ.get("ROS_LOG_DIR"):
         return ""
@@ -27,13 +29,13 @@ def choose_log_folder() -> str:
 
 
 def make_log_file(name: str) -> Path:
-    """Create the log file of this process, named as rcl names it; return its path.
+    """Create the log file of this process with the name that rcl would choose; return its path.
 
     Args:
         name: Name of the executable.
 
     Raises:
-        OSError: It cannot be created.
+        OSError: The folder or the file cannot be created, or there is no home folder.
     """
     given = os.environ.get("ROS_LOG_DIR")
     folder = Path(given).expanduser() if given else _default_folder()
@@ -46,7 +48,9 @@ def make_log_file(name: str) -> Path:
 
 
 def _default_folder() -> Path | None:
-    """Return the folder that rcl uses by default; None without a home."""
+    """Return the folder that rcl uses without ROS_LOG_DIR; None if ROS_HOME and HOME are not
+    set.
+    """
     if home := os.environ.get("ROS_HOME"):
         return Path(home) / "log"
     if home := os.environ.get("HOME"):
@@ -55,7 +59,7 @@ def _default_folder() -> Path | None:
 
 
 def _unwritable(folder: Path | None) -> str:
-    """Return why a folder cannot be written to, empty if it can; create it if it is missing."""
+    """Create a folder if it is missing; return why it cannot be written to, empty if it can."""
     if folder is None:
         return "HOME is not set"
     try:

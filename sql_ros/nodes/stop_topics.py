@@ -1,12 +1,13 @@
-"""The topics that stop the arm, connected to `robot/safety/stop_latch.py`.
+"""Pass the messages that stop the arm to `robot/safety/stop_latch.py`, and watch their publishers.
 
-It is told each message with its age, and which topics have no publisher or one of a wrong type.
+The latch gets each message with its age, and learns which topics have no publisher or one of a
+wrong type.
 
 =====================  ============  ===========================================================================================
 `~/emergency_stop`     Bool          true: pressed, latches a stop
 `~/stop_lock`          Bool          true: locked, as twist_mux has it; with `lock_timeout_s` silence locks too
 `~/enable`             Bool          a deadman's switch: with `enable_timeout_s` only a fresh true lets the arm move
-others                 Bool          as `required_stops` of the robot's file says
+others                 Bool          topics of `required_stops` in the robot file, each of one of these kinds
 =====================  ============  ===========================================================================================
 
 The graph is queried by a timer in the node's executor, never in the control loop.
@@ -32,23 +33,26 @@ QUERY_S = 0.2  # between two queries of the publishers
 # queries after which the types of publishers are checked although their number is the same
 QUERIES_PER_TYPE_CHECK = 10
 TYPE = "std_msgs/msg/Bool"
-# also receives a message that was published once, before this node started
+# profiles that together receive any publisher, and a message published before this node started
 BY_ANYBODY = RELIABLE, SENSOR, LATCHED
 
 
 class StopTopics:
-    """Reads the switches of an arm, and watches their publishers.
+    """Subscribes to the switches of an arm, and watches their publishers.
+
+    A switch is a topic whose value may stop the arm.
 
     Args:
-        node: Reads the topics in its thread for those at control rate.
-        latch: Takes the messages.
-        prefix: Name under which the topics are found, in the place of `~`.
-        timeouts_s: Kind of switch to its longest silence [s]; 0: it is not required.
+        node: Node whose `reading` subscribes to the topics.
+        latch: Receives the messages.
+        prefix: Prefix of the topics, instead of `~`.
+        timeouts_s: Kind of switch to its longest silence [s]; 0: its messages are not required.
         required: Required stops of the robot file.
         diagnostics: Counts publishers of a wrong type.
 
     Attributes:
-        act: Called when a message stops the arm, before the next control step is due.
+        hold_now: Called in the reading thread when a message stops the arm; makes a hold before the
+            next control step is due.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class StopTopics:
         # topic, node and type of the publishers that were logged
         self._logged: set[tuple[str, str, str]] = set()
         self._queries = 0
-        self.act: Callable[[], None] = _no_action
+        self.hold_now: Callable[[], None] = _no_action
         for kind in STOP_KINDS:
             self._add(kind, f"{prefix}/{kind}", timeouts_s.get(kind, 0.0))
         for stop in required:
@@ -81,12 +85,12 @@ class StopTopics:
         steady_timer(node, QUERY_S, self._query_publishers)
 
     def forget(self) -> None:
-        """Begin a new activation: the next message of each topic counts as punctual."""
+        """Begin a new activation: the delay of the next message of each topic is its usual one."""
         for lag in self._lags.values():
             lag.forget()
 
     def complaints(self) -> dict[str, str]:
-        """Return what is wrong with publishers, by key on /diagnostics; empty if nothing is."""
+        """Return what is wrong with publishers, /diagnostics key to text; empty if nothing is."""
         return {
             f"stop{topic}": switch.complaint
             for topic, switch in self._switches.items()
@@ -94,36 +98,36 @@ class StopTopics:
         }
 
     def _add(self, kind: str, name: str, deadline_s: float) -> None:
-        """Add a switch.
+        """Add a switch to the latch.
 
         Args:
-            kind: Kind of switch.
-            name: Topic name.
-            deadline_s: Longest silence [s]; 0: it is not required.
+            kind: Kind of switch, one of `STOP_KINDS`.
+            name: Topic name, not resolved.
+            deadline_s: Longest silence [s]; 0: its messages are not required.
         """
         topic = self._node.resolve_topic_name(name)
         self._switches[topic] = self._latch.switch(kind, topic, deadline_s)
         self._lags[topic] = SourceLag()
 
     def _make_callback(self, switch: Switch) -> Callable[[Bool], None]:
-        """Return the callback of a switch's topic."""
+        """Return the callback for the topic of a switch."""
         lag = self._lags[switch.topic]
 
         def on_message(message: Bool) -> None:
-            """Take a message with its age; act at once if it stops the arm."""
+            """Pass a message with its delay to the latch; hold the arm now if anything stops it."""
             now = time.monotonic()
             late_s = lag.late_s(self._node.reading.source_ns, time.time_ns(), now)
             self._latch.take(switch, message.data, now, late_s)
             if self._latch.reasons(now):
-                self.act()
+                self.hold_now()
 
         return on_message
 
     def _query_publishers(self) -> None:
-        """Count the publishers of each topic.
+        """Count the publishers of each topic, and set `complaint` of its switch.
 
-        Their types are queried when the number has changed, and every `QUERIES_PER_TYPE_CHECK`
-        calls.
+        Called by a timer. The types are queried only when the number of publishers has changed, and
+        every `QUERIES_PER_TYPE_CHECK` calls.
         """
         is_thorough = self._queries % QUERIES_PER_TYPE_CHECK == 0
         self._queries += 1
@@ -136,7 +140,10 @@ class StopTopics:
             self._counts[topic] = count
 
     def _complaint(self, switch: Switch) -> str:
-        """Return what is wrong with the publishers of a switch; empty if nothing is."""
+        """Return what is wrong with the publishers of a switch, in words; empty if nothing is.
+
+        A publisher of a wrong type is also counted as a fault, once.
+        """
         publishers = self._node.get_publishers_info_by_topic(switch.topic)
         foreign = {
             (endpoint_name(each), each.topic_type) for each in publishers if each.topic_type != TYPE
@@ -158,9 +165,9 @@ class StopTopics:
 
 
 def _list_publishers(foreign: set[tuple[str, str]]) -> str:
-    """Return node names with their message types, for a complaint."""
+    """Return text that lists publishers, given pairs of node name and message type."""
     return " and ".join(f"{name}, which publishes {kind}" for name, kind in sorted(foreign))
 
 
 def _no_action() -> None:
-    """Leave the arm to its next control step."""
+    """Do nothing: the next control step is a hold."""
