@@ -1,7 +1,8 @@
 """`python -m sql_ros.checks.drivers ARM`: run the simulated driver of an arm in a terminal, until
 Ctrl-C.
 
-With it a walkthrough can be followed without a robot and without its maker's simulator.
+Beside it, a walkthrough for real arms can be followed without a robot and without its maker's
+simulator.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ REPORT_S = 1.0
 
 
 def main() -> int:
-    """Run the driver of an arm; print once a second what it receives. Return exit code 0."""
+    """Run the driver of an arm until SIGINT or SIGTERM; print a line about it once a second.
+
+    The arm is named on the command line. The driver runs in the DDS domain of the environment.
+    Discovery is limited to this host if the environment does not say otherwise.
+
+    Returns:
+        Exit code 0.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m sql_ros.checks.drivers",
         description="Play the driver of an arm: joint states, one controller. Ctrl-C ends it.",
@@ -49,7 +57,9 @@ def main() -> int:
 
 
 def _line(double: DriverDouble) -> str:
-    """Return joint angles [rad], number of commands and the actor's status as a line of text."""
+    """Return joint angles [rad], number of received commands and the actor's status as a line of
+    text.
+    """
     angles = " ".join(f"{angle:6.3f}" for angle in double.plant.position)
     commands = double.recorder.record.commands
     return f"joints [{angles}] rad, {commands} commands, actor: {double.status or 'not heard'}"

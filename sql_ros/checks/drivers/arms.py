@@ -15,18 +15,19 @@ class ArmDouble:
     """An arm, and the one controller that takes its commands.
 
     Attributes:
-        name: Of the double.
+        name: Name of the double, key of `ARMS`.
         task: Name of a file in config/tasks/; its policies are played.
         mode: Command mode of the task.
         interface: Command interface of the controller: "position", "velocity" or "effort".
         controller: Name of the controller, and of its node.
         controller_type: Plugin of the controller.
         topic: Topic of the controller's commands.
-        habits: Of the driver's state publisher.
-        robot: Keys that the arm's robot file needs beside the shipped ones.
-        policy: Shipped policy of the task, relative to the share folder; empty: an untrained one.
+        habits: How the driver publishes joint states, if the case does not say otherwise.
+        robot: Keys that replace those of the shipped robot file.
+        policy: Shipped policy of the task, relative to the share folder; empty: an untrained
+            policy.
         state_topic: Topic of the joint states.
-        from_desired: The parameter `interpolate_from_desired_state` of its trajectory controller.
+        from_desired: Parameter `interpolate_from_desired_state` of the trajectory controller.
         needs: Python module without which the arm cannot be played; empty: none.
     """
 

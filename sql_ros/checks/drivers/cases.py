@@ -17,33 +17,31 @@ MODES = (PLAY, TRAIN, TRIALS)
 class Step:
     """One step of a case: an expected reaction, or an action.
 
-    ==========
-    =====================================================================================
+    ==========  ==============================================================================
     kind        meaning
-    ==========
-    =====================================================================================
+    ==========  ==============================================================================
     moves       the arm moves, as it is commanded
-    holds       /diagnostics reports a hold with all `words`, and the arm rests; before the first
-                motion it has not moved at all
-    waits       /diagnostics reports that a start is needed, with all `words`, and the arm rests
-    until
-                `~/start` is called
+    holds       /diagnostics reports a hold with all `words`, and the arm rests; before the
+                first motion of the case it has not moved at all
+    waits       /diagnostics reports that a start is needed, with all `words`, and the arm
+                rests until `~/start` is called
     identifies  /diagnostics reports that the arm is being identified
-    resumes     the arm moves again, after a call of `~/start` where one is needed
-    refused     the start ends with exit code 2 and all `words` on the terminal, without a command
+    resumes     the arm moves again, after a call of `~/start` if one is needed
+    refused     the start ends with exit code 2 and all `words` on the terminal, without a
+                command
     silent      no command is sent, and the arm does not move
     notices     as holds, but the arm may have moved before
-    rests       the arm comes to rest within `words[0]` [s] of the action before
+    rests       the arm is at rest `words[0]` [s] after the action before
     learns      transitions are published on the replay topic
     asks        the trials ask their operator for something: the prompt begins with `words[0]`
-    tries       the trials are over, with all `words` in their report
-    do          `words[0]` is done: a method of `DriverDouble`, or of `StackUnderTest`
-    ==========
-    =====================================================================================
+    tries       the trials end with exit code 0, and all `words` are in their report
+    do          the action `words[0]` is done: a method of `DriverDouble` or `StackUnderTest`
+    ==========  ==============================================================================
 
     Attributes:
-        kind: A row of this table.
-        words: As the table says.
+        kind: Name in this table.
+        words: Texts whose meaning the table says. `row.py` replaces names in braces, such as
+            `{joint}`; of texts separated by `|` one is enough in a hold.
     """
 
     kind: str
@@ -61,34 +59,50 @@ TRIES = Step("tries")
 
 
 def holds(*words: str) -> Step:
-    """Return the step in which the stack holds and reports these words."""
+    """Return the step in which the stack must hold the arm and report the hold with all these
+    words.
+    """
     return Step("holds", words)
 
 
 def notices(*words: str) -> Step:
-    """Return the step in which the stack detects an error in the arm's motion, holds and reports
-    these words.
+    """Return the step in which the stack must detect an error in the arm's motion, hold the arm and
+    report the hold with all these words.
     """
     return Step("notices", words)
 
 
 def refused(*words: str) -> Step:
-    """Return the step in which the stack refuses to start with these words."""
+    """Return the step in which the stack must refuse to start, with all these words on the
+    terminal.
+    """
     return Step("refused", words)
 
 
 def rests(seconds: float) -> Step:
-    """Return the step in which the arm comes to rest within a time [s]."""
+    """Return the step in which the arm must be at rest some time after the action before.
+
+    Args:
+        seconds: Time after the action [s].
+    """
     return Step("rests", (str(seconds),))
 
 
 def asks(word: str) -> Step:
-    """Return the step in which the trials ask their operator for something."""
+    """Return the step in which the trials must ask their operator for something.
+
+    Args:
+        word: Beginning of the prompt.
+    """
     return Step("asks", (word,))
 
 
 def do(action: str) -> Step:
-    """Return the step in which an action is done."""
+    """Return the step in which an action is done.
+
+    Args:
+        action: Name of a method without arguments, of `DriverDouble` or `StackUnderTest`.
+    """
     return Step("do", (action,))
 
 
@@ -97,20 +111,22 @@ class DriverCase:
     """Actions of a driver, and the reactions that the stack must show.
 
     Attributes:
-        steps: In order.
+        steps: Actions and expected reactions, in order.
         habits: Fields of `StateHabits` that differ from the arm's.
-        controller: "active"; "none": not loaded at first; "other": of another type than the arm's
-            topic
-            needs.
-        robot: Keys of the robot file that differ from the arm's; None: the key is left out.
-        arguments: Launch arguments by name.
-        start: "stack", or "actor": only that node.
-        protocol: Of trials, in YAML as in config/trials/.
+        controller: Controller at the start: "active"; "none": not loaded; "other": one that takes
+            another type of message than the arm's.
+        robot: Keys of the robot file that differ from the arm's; the value None removes the key.
+        arguments: Launch arguments by name, beside those of every row.
+        start: What is started: "stack" (in the mode "trials" `sql-ros trials`), or "actor": only
+            that node.
+        protocol: Protocol of the mode "trials", in YAML as in config/trials/.
         servo_s: Time constant with which a joint follows its command [s].
-        speed_slider: Of the pendant: share of its speed at which a trajectory progresses.
-        wiring: Error of the driver in passing commands on: see `wiring_matrix`.
-        is_known: A record says that the arm was identified.
-        described: Universal Robots arm of `robot_description`, see `urdf.py`; empty: not published.
+        speed_slider: Setting of the pendant's slider: share of its speed at which a trajectory
+            progresses.
+        wiring: Error of the driver in passing commands on, for `plant.wiring_matrix`.
+        is_known: Whether a record says that the arm was identified.
+        described: Universal Robots arm whose URDF is published, for `urdf.ur_description`; empty:
+            none is published.
     """
 
     steps: tuple[Step, ...]
@@ -128,7 +144,9 @@ class DriverCase:
 
     @property
     def is_calm(self) -> bool:
-        """Return whether the case has no reason to hold the arm."""
+        """Return whether no step expects a hold, a refusal or an action: the arm must not be held
+        at work.
+        """
         return {step.kind for step in self.steps} <= {"moves", "learns", "tries"}
 
 

@@ -1,5 +1,6 @@
-"""Set-points that the controllers of ros2_control make of commands; pure, times in [s] of any one
-clock.
+"""Set-points that the controllers of ros2_control make of commands; pure.
+
+Every time is in [s] of one clock that the caller chooses.
 
 Sources: documentation of ros2_controllers (joint_trajectory_controller, forward_command_controller,
 velocity_controllers, effort_controllers); Intera's API reference for the joint commands of Sawyer.
@@ -20,16 +21,16 @@ NO_VELOCITY = float(np.finfo(np.float32).eps)
 
 
 class CommandError(Exception):
-    """A command that the controller would refuse; the command before stays in force."""
+    """The controller refuses a command. The last accepted command stays in force."""
 
 
 class Point(NamedTuple):
-    """A point of a trajectory.
+    """A point of a trajectory as received.
 
     Attributes:
         time_s: Time from the start of the trajectory [s].
-        positions: Of the joints [rad].
-        velocities: Of the joints [rad/s]; empty: not given.
+        positions: Positions (N,) [rad] in the order of the message's joint names.
+        velocities: Velocities (N,) [rad/s] in the same order; empty: not given.
     """
 
     time_s: float
@@ -42,8 +43,8 @@ class _Knot(NamedTuple):
 
     Attributes:
         time_s: Time from the start of the trajectory [s].
-        position: (N,) [rad].
-        velocity: (N,) [rad/s]; None: not given.
+        position: Positions (N,) [rad].
+        velocity: Velocities (N,) [rad/s]; None: not given.
     """
 
     time_s: float
@@ -54,26 +55,27 @@ class _Knot(NamedTuple):
 class TrajectoryController:
     """A joint_trajectory_controller on position interfaces.
 
-    It goes to each point in turn and holds the last one: by cubic splines where both ends of a
-    segment
-    have velocities, otherwise linearly. A new trajectory replaces the one under way. Its first
-    segment
-    begins at the measured position and velocity, or, with `interpolate_from_desired_state`, at the
-    set-point of the trajectory before.
+    The set-point goes through the points in turn and stays at the last one. A segment is a cubic
+    spline if both of its ends have velocities, otherwise a straight line. A new trajectory replaces
+    the one under way. Its first segment begins at the measured position and velocity, or, with
+    `interpolate_from_desired_state`, at the set-point of the replaced trajectory.
+
+    The stack sends a trajectory with more than one point as a straight line to the first point,
+    then an even braking to the last. Such a trajectory joins the one before if it begins on the
+    line between the ends of that one.
 
     Args:
         joints: Names, in the order of the controller's parameter `joints`.
-        position: Of the arm at activation (N,) [rad], held until a trajectory comes.
+        position: Position of the arm at activation (N,) [rad], the set-point until a trajectory
+            comes.
         speed: Share of its speed at which a trajectory progresses, as in the scaled controller.
         from_desired: The controller's parameter `interpolate_from_desired_state`.
 
     Attributes:
-        joined_speed: Speed of the last trajectory up to its first point (N,) [rad/s], if it joins
-            the
-            one before: it begins on the straight line of that one and brakes evenly to its last
-                point.
-            None otherwise.
-        left_speed: Speed of the one before where they join (N,) [rad/s]; None where they do not.
+        joined_speed: Speed (N,) [rad/s] of the last trajectory up to its first point, if it joins
+            the one before; None if not.
+        left_speed: Speed (N,) [rad/s] of the trajectory before at the place where the last one
+            joins; None if it does not join.
     """
 
     interface = "position"
@@ -105,22 +107,21 @@ class TrajectoryController:
         position: Vector,
         velocity: Vector,
     ) -> Vector:
-        """Start a trajectory now.
+        """Replace the trajectory by a new one that starts now.
 
         Args:
             now: Time of arrival [s].
-            names: Of all joints, in any order.
-            points: With values in the order of `names`.
-            position: Of the arm (N,) [rad], in the order of the controller.
-            velocity: Of the arm (N,) [rad/s], in the order of the controller.
+            names: Names of all joints, in any order.
+            points: Points with values in the order of `names`, at least one.
+            position: Measured position of the arm (N,) [rad], in the order of the controller.
+            velocity: Measured velocity of the arm (N,) [rad/s], in the order of the controller.
 
         Returns:
             The first point (N,) [rad], in the order of the controller.
 
         Raises:
             CommandError: The trajectory has other joints, no points, wrong lengths, times that do
-                not grow,
-                a value that is not finite, or a last point with a velocity.
+            not grow, a value that is not finite, or a last point with a velocity.
         """
         if sorted(names) != sorted(self._joints):
             raise CommandError(f"trajectory for {list(names)}, expected {self._joints}")
@@ -141,15 +142,21 @@ class TrajectoryController:
         return knots[0].position
 
     def setpoint(self, now: float) -> Vector:
-        """Return the position command at a time [s]: (N,) [rad]."""
+        """Return the position set-point (N,) [rad] at a time.
+
+        Args:
+            now: Time, not before the arrival of the trajectory [s].
+        """
         return self._sample(now)[0]
 
     def _join(self, first: _Knot, last: _Knot) -> None:
-        """Set `joined_speed` and `left_speed` for a new trajectory.
+        """Set `joined_speed` and `left_speed` for a new trajectory; both None if it does not join
+        the one before.
 
         Args:
-            first: Its first point.
-            last: Its last point.
+            first: First point of the new trajectory.
+            last: Last point of the new trajectory; the same object if there is only one, which
+                never joins.
         """
         before = self._way
         self._way = self.joined_speed = self.left_speed = None
@@ -158,7 +165,7 @@ class TrajectoryController:
         speed = 2.0 * (last.position - first.position) / (last.time_s - first.time_s)
         begin = first.position - first.time_s * speed
         self._way = begin, first.position, last.position, speed
-        if before is None or _distance(begin, before[0], before[2]) >= JOINS_RAD:
+        if before is None or _distance_from_line(begin, before[0], before[2]) >= JOINS_RAD:
             return
         _, turn, end, left = before
         brake = end - turn
@@ -171,8 +178,10 @@ class TrajectoryController:
         self.left_speed = left * np.sqrt(1.0 - share)  # even braking, by the share of its way
 
     def _sample(self, now: float) -> tuple[Vector, Vector]:
-        """Return positions (N,) [rad] and velocities (N,) [rad/s] of the trajectory at a
-        time [s].
+        """Return positions (N,) [rad] and velocities (N,) [rad/s] of the trajectory at a time.
+
+        Args:
+            now: Time [s].
         """
         time_s = max((now - self._start_s) * self._speed, 0.0)
         after = next(
@@ -184,14 +193,16 @@ class TrajectoryController:
         return last, np.zeros_like(last)
 
 
-def _distance(position: Vector, begin: Vector, end: Vector) -> float:
-    """Return the distance of a position from a straight line between two others, by the farthest
-    joint [rad].
+def _distance_from_line(position: Vector, begin: Vector, end: Vector) -> float:
+    """Return the distance of a position from the straight segment between two others [rad].
+
+    The nearest point of the segment is taken in joint space. The distance is that of the farthest
+    joint.
 
     Args:
-        position: (N,) [rad].
-        begin: Begin of the line (N,) [rad].
-        end: End of the line (N,) [rad].
+        position: Position (N,) [rad].
+        begin: Begin of the segment (N,) [rad].
+        end: End of the segment (N,) [rad].
     """
     way = end - begin
     length = float(way @ way)
@@ -200,11 +211,14 @@ def _distance(position: Vector, begin: Vector, end: Vector) -> float:
 
 
 def _in_order(point: Point, order: Sequence[int]) -> tuple[Vector, Vector | None]:
-    """Return positions (N,) and velocities (N,), or None, of a point in the controller's order.
+    """Return positions (N,) [rad] and velocities (N,) [rad/s] of a point in the controller's order.
 
     Args:
-        point: The point.
-        order: Index in the point of each joint of the controller.
+        point: Point as received.
+        order: For each joint of the controller, its index in the point.
+
+    Returns:
+        The positions, and the velocities or None if the point has none.
 
     Raises:
         CommandError: A number of values is wrong, or a value is not finite.
@@ -247,7 +261,7 @@ class GroupController:
     """A forward_command_controller or a JointGroup controller, whose commands are arrays without
     names.
 
-    It keeps the last command for ever, in the order of its parameter `joints`.
+    The controller keeps the last command for ever, in the order of its parameter `joints`.
 
     Args:
         joints: Names, in the order of the controller's parameter `joints`.
@@ -260,7 +274,10 @@ class GroupController:
         self._last: Vector | None = None
 
     def take_values(self, values: Sequence[float]) -> Vector:
-        """Keep a command (N,) and return it.
+        """Keep a command and return it as an array (N,).
+
+        Args:
+            values: Command in the unit of the interface, in the order of the controller.
 
         Raises:
             CommandError: The number of values is wrong, or one is not finite.
@@ -273,24 +290,26 @@ class GroupController:
         return self._last
 
     def setpoint(self, now: float) -> Vector:
-        """Return the last command (N,); zeros before the first. The time [s] has no effect."""
+        """Return the last command (N,); zeros before the first.
+
+        Args:
+            now: Unused; a command has no timeout.
+        """
         return np.zeros(self._count) if self._last is None else self._last
 
 
 class JointCommandController:
     """Intera's joint control in velocity mode.
 
-    A command that is not renewed within the timeout ends in a hold, and a robot that is not enabled
-    does
-    not move.
+    The set-point is zero after a timeout without a new command, and while the robot is not enabled.
 
     Args:
         joints: Names, in the order of the double.
-        timeout_s: Of a command [s].
+        timeout_s: Time after which a command ends [s].
 
     Attributes:
-        timeout_s: Of a command [s].
-        is_enabled: The motors are on.
+        timeout_s: Time after which a command ends [s]; may be changed.
+        is_enabled: Whether the motors are on; False at first, set from outside.
     """
 
     interface = "velocity"
@@ -310,9 +329,9 @@ class JointCommandController:
 
         Args:
             now: Time of arrival [s].
-            mode: Command mode of the message.
-            names: Of all joints, in any order.
-            velocity: In the order of the names [rad/s].
+            mode: Command mode of the message; must be `VELOCITY_MODE`.
+            names: Names of all joints, in any order.
+            velocity: Velocities in the order of `names` [rad/s].
 
         Returns:
             The command in the order of the double (N,) [rad/s].
@@ -331,6 +350,11 @@ class JointCommandController:
         return self._last
 
     def setpoint(self, now: float) -> Vector:
-        """Return the velocity command at a time [s]: (N,) [rad/s]."""
+        """Return the velocity set-point (N,) [rad/s]: the last command, or zeros after its timeout
+        or without motors.
+
+        Args:
+            now: Time [s].
+        """
         is_fresh = now - self._renewed <= self.timeout_s
         return self._last if is_fresh and self.is_enabled else np.zeros_like(self._last)

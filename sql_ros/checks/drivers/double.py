@@ -61,26 +61,32 @@ Controller = GroupController | TrajectoryController | JointCommandController
 class DriverDouble:
     """An arm on ROS topics.
 
+    Nothing moves and no message is taken except inside `run_until` and the methods that call it.
+
     Args:
         arm: The arm and its controller.
         robot: Gives limits, and joint names without prefix.
-        habits: Of its state publisher.
-        plant: Its joints.
+        habits: How the driver publishes states.
+        plant: Joints of the arm.
         recorder: Judges commands and motion.
         domain: ROS_DOMAIN_ID.
         seed: Seed of jitter, dropouts and noise.
-        speed: Of the pendant's slider: share of its speed at which a trajectory progresses.
-        wiring: Error of the driver in passing commands on (N, N), applied to positions relative to
-            the
-            first pose; None: none.
+        speed: Setting of the pendant's slider: share of its speed at which a trajectory progresses.
+        wiring: Matrix (N, N) that commands are multiplied with, the error of the driver in passing
+            them on; position commands are taken relative to the first pose. None: no error.
 
     Attributes:
+        arm: As given.
+        robot: As given.
+        habits: As given.
+        plant: As given.
+        recorder: As given.
         reports: Number of the actor's reports on /diagnostics.
-        status: Message of the last report.
-        holding: Message of the last report if the actor holds; otherwise empty.
+        status: Message of the last report; empty: none yet.
+        holding: Message of the last report if the actor holds or waits; otherwise empty.
         transitions: Number of transitions published on `replay`.
-        prompt: Last request of the trials to their operator.
-        holds: Number of holds by kind, as /diagnostics reports it.
+        prompt: Last request of the trials to their operator; empty: none yet.
+        holds: Number of holds by kind, as the last report says.
     """
 
     def __init__(
@@ -140,21 +146,21 @@ class DriverDouble:
             self.start_second_publisher()
 
     def close(self) -> None:
-        """Destroy every node."""
+        """Destroy all nodes and their context."""
         self._executor.shutdown()
         for node in list(self._executor.get_nodes()):
             node.destroy_node()
         self._context.try_shutdown()
 
     def run_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Play the arm until a condition holds.
+        """Move the arm, publish its states and take messages until a condition holds.
 
         Args:
-            condition: Tested repeatedly.
+            condition: Tested before each of these.
             timeout_s: Longest time [s].
 
         Returns:
-            Whether the condition came to hold in time.
+            True as soon as the condition holds; False after the longest time.
         """
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -168,16 +174,21 @@ class DriverDouble:
         return True
 
     def run_for(self, seconds: float) -> None:
-        """Play the arm for a time [s]."""
+        """Move the arm, publish its states and take messages for a time.
+
+        Args:
+            seconds: Length of the time [s].
+        """
         self.run_until(lambda: False, seconds)
 
     # --- actions ---
 
     def load_controller(self, *, other: bool = False) -> None:
-        """Activate the arm's controller.
+        """Start the node of the arm's controller, which takes commands from now on.
 
         Args:
-            other: Activate one that takes another type of message instead.
+            other: Start a controller instead that subscribes to the same topic with another type of
+                message and takes no command.
         """
         node = self._make_node(self.arm.controller)
         self._controller_node = node
@@ -204,25 +215,36 @@ class DriverDouble:
         self.recorder.begin_anew()
 
     def describe(self, arm: str) -> None:
-        """Publish the description of an arm once, latched, as robot_state_publisher does."""
+        """Publish the URDF of an arm once on `robot_description`, latched, as robot_state_publisher
+        does.
+
+        Args:
+            arm: Universal Robots arm, for `ur_description`.
+        """
         publisher = self._make_node("robot_state_publisher").create_publisher(
             String, "robot_description", LATCHED
         )
         publisher.publish(String(data=ur_description(arm, self.habits.prefix)))
 
     def unload_controller(self) -> None:
-        """Let the controller die; the drives then hold the arm."""
+        """End the node of the controller; the drives then hold the arm. Does nothing without a
+        controller.
+        """
         if self._controller_node is not None:
             self._remove_node(self._controller_node)
         self._controller_node = self._controller = self._intera = None
 
     def stop(self) -> None:
-        """Begin a protective stop: the brakes close, states and controller go on."""
+        """Begin a protective stop: the brakes close; states are published and the controller takes
+        commands as before.
+        """
         self.plant.is_stopped = True
         self.recorder.is_stopped = True
 
     def release(self) -> None:
-        """End the protective stop: the arm follows its controller at once."""
+        """End the protective stop: the arm follows its controller at once, and the recorder judges
+        that step.
+        """
         self.plant.is_stopped = False
         self.recorder.is_stopped = False
         if self._controller is not None:
@@ -230,8 +252,9 @@ class DriverDouble:
             self.recorder.take_release(setpoint, self.plant.position, self.plant.velocity)
 
     def release_after_start(self) -> None:
-        """Call `~/start` too early, and end the protective stop while the stack commands a
-        motion.
+        """Call `~/start` too early, and end the protective stop while the stack commands a motion.
+
+        Waits up to `ATTEMPT_S` for the commanded motion.
         """
         recorder = self.recorder
         self.call_start()
@@ -240,27 +263,30 @@ class DriverDouble:
         self.release()
 
     def call_start(self) -> str:
-        """Call the actor's `~/start` until it succeeds.
+        """Call the actor's `~/start` until it succeeds, at most for `ATTEMPT_S`.
 
         Returns:
-            The last refusal; empty if the call succeeded.
+            The last refusal; empty if a call succeeded.
         """
         return self._call(self._start)
 
     def confirm(self) -> None:
-        """Confirm the request of the trials, as soon as they accept it."""
+        """Call `trials/confirm` until the trials accept it, at most for `ATTEMPT_S`."""
         self._call(self._confirm)
 
     def _call(self, client: rclpy.client.Client) -> str:
         """Call a service until it succeeds, at most for `ATTEMPT_S`.
 
+        Args:
+            client: Client of the service.
+
         Returns:
-            The last refusal; empty if a call succeeded.
+            The last refusal, or "no answer"; empty if a call succeeded.
         """
         answer = ""
 
         def has_succeeded() -> bool:
-            """Call the service once; keep the refusal, and return whether it succeeded."""
+            """Call the service once and keep the refusal; return whether the call succeeded."""
             nonlocal answer
             call = client.call_async(Trigger.Request())
             self.run_until(call.done, ANSWER_S)
@@ -274,12 +300,14 @@ class DriverDouble:
         return answer
 
     def press(self) -> None:
-        """Press the robot's own emergency stop."""
+        """Press the emergency stop of a Sawyer; do nothing on other arms."""
         if self._intera is not None:
             self._intera.press(is_pressed=True)
 
     def push(self) -> None:
-        """Push the first two joints by hand for `PUSH_S`."""
+        """Begin to push the first two joints by hand at `PUSH_RAD_S`; the push ends after
+        `PUSH_S`.
+        """
         self._pushed_until = time.monotonic() + PUSH_S
         self.plant.push[:2] = PUSH_RAD_S
 
@@ -292,22 +320,24 @@ class DriverDouble:
         self._is_silent = False
 
     def step_clock(self) -> None:
-        """Set the clock of the stamps back, as a time server does."""
+        """Set the clock of the stamps back by `CLOCK_STEP_S`, as a time server does."""
         self._clock_ns -= round(1e9 * CLOCK_STEP_S)
 
     def restart_driver(self) -> None:
-        """Replace the publisher of the states by a new one of the same name."""
+        """Replace the publisher of the states, and its node, by new ones of the same name."""
         self._remove_node(self._states_node)
         self._states_node = self._make_node(BROADCASTER)
         self._states = self._make_publisher(self._states_node)
 
     def start_second_publisher(self) -> None:
-        """Start a second publisher of the same joints."""
+        """Start a second publisher of the same joints at other positions, in a node
+        `OTHER_DRIVER`.
+        """
         self._other_node = self._make_node(OTHER_DRIVER)
         self._other = self._make_publisher(self._other_node)
 
     def end_second_publisher(self) -> None:
-        """End the second publisher."""
+        """End the second publisher, if there is one."""
         if self._other_node is not None:
             self._remove_node(self._other_node)
         self._other_node = self._other = None
@@ -315,7 +345,7 @@ class DriverDouble:
     # --- topics ---
 
     def _make_node(self, name: str) -> Node:
-        """Make a node that the executor spins."""
+        """Create a node without parameter services that the executor spins."""
         node = rclpy.create_node(
             name, context=self._context, enable_rosout=False, start_parameter_services=False
         )
@@ -327,7 +357,7 @@ class DriverDouble:
         node.destroy_node()
 
     def _make_publisher(self, node: Node) -> rclpy.publisher.Publisher:
-        """Make a publisher of joint states with the reliability of this driver."""
+        """Create a publisher of joint states with the reliability of this driver."""
         reliable = ReliabilityPolicy.RELIABLE
         best_effort = ReliabilityPolicy.BEST_EFFORT
         reliability = reliable if self.habits.reliable else best_effort
@@ -335,8 +365,11 @@ class DriverDouble:
         return node.create_publisher(JointState, self.arm.state_topic, profile)
 
     def _publish(self, now: float) -> None:
-        """Move the arm up to a steady time [s] and publish its states; set the time of the next
-        ones.
+        """Move the arm, publish its states once (unless they are silent or dropped), and set the
+        time of the next states.
+
+        Args:
+            now: Steady time [s].
         """
         self._advance(now)
         if now - self._base > LATEST_PERIODS * self._period:
@@ -362,7 +395,11 @@ class DriverDouble:
             self._gripper.publish(gripper_state(stamp))
 
     def _advance(self, now: float) -> None:
-        """Move the arm up to a steady time [s], and let the recorder judge its motion."""
+        """Move the arm up to a time, and let the recorder judge its motion.
+
+        Args:
+            now: Steady time [s].
+        """
         if now > self._pushed_until:
             self.plant.push[:] = 0.0
         self.recorder.is_pushed = now < self._pushed_until + YIELD_S
@@ -372,7 +409,7 @@ class DriverDouble:
         self.recorder.take_state(now, self.plant.position, self.plant.velocity)
 
     def _on_values(self, message: Float64MultiArray) -> None:
-        """Take an array of values, if the controller is one for arrays."""
+        """Take an array command; ignore it if the controller takes no arrays."""
         controller = self._controller
         if isinstance(controller, GroupController):
             is_labelled = bool(message.layout.dim)
@@ -381,7 +418,7 @@ class DriverDouble:
             )
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
-        """Take a trajectory, if the controller is one for trajectories."""
+        """Take a trajectory; ignore it if the controller takes no trajectories."""
         controller = self._controller
         if not isinstance(controller, TrajectoryController):
             return
@@ -392,7 +429,12 @@ class DriverDouble:
         self._judge(lambda: self._take_trajectory(controller, message.joint_names, points))
 
     def _take_values(self, controller: GroupController, values: Sequence[float]) -> Vector:
-        """Pass values on with the wiring error; return them as received (N,)."""
+        """Give an array command to the controller, with the wiring error; return the values as
+        received (N,).
+
+        Raises:
+            CommandError: The controller refuses the values.
+        """
         taken = controller.take_values(values)
         if self._wiring is not None:
             controller.take_values((self._wiring @ taken).tolist())
@@ -401,7 +443,19 @@ class DriverDouble:
     def _take_trajectory(
         self, controller: TrajectoryController, names: Sequence[str], points: Sequence[Point]
     ) -> Vector:
-        """Pass a trajectory on with the wiring error; return its first point as received (N,)."""
+        """Give a trajectory to the controller, with the wiring error.
+
+        Args:
+            controller: The controller.
+            names: Joint names of the message.
+            points: Points of the message.
+
+        Returns:
+            The first point as received (N,) [rad], in the order of the controller.
+
+        Raises:
+            CommandError: The controller refuses the trajectory.
+        """
         now = time.monotonic()
         plant = self.plant
         taken = controller.take_trajectory(now, names, points, plant.position, plant.velocity)
@@ -416,8 +470,8 @@ class DriverDouble:
         """Return a point with the wiring error, in the order of the driver's joints.
 
         Args:
-            point: As received.
-            order: Index in the point of each joint of the driver.
+            point: Point as received.
+            order: For each joint of the driver, its index in the point.
         """
         assert self._wiring is not None
         position = np.array(point.positions)[order]
@@ -428,13 +482,15 @@ class DriverDouble:
         return Point(point.time_s, position.tolist(), velocity.tolist())
 
     def _judge(self, take: Callable[[], Vector], *, is_labelled: bool = True) -> None:
-        """Take a command and pass it to the recorder, or count that the controller refused it.
+        """Give a command to the controller, and tell the recorder about the command or its refusal.
 
-        The stack's watchdog sends zeros without labels; a controller does not read labels.
+        Zeros without labels come from the stack's watchdog and are recorded as a stop. A controller
+        does not read labels.
 
         Args:
-            take: Gives the command to the controller and returns it (N,); raises `CommandError`.
-            is_labelled: The message had labels.
+            take: Gives the command to the controller and returns it (N,); raises `CommandError` if
+                the controller refuses it.
+            is_labelled: Whether the message had labels.
         """
         try:
             command = take()
@@ -453,7 +509,9 @@ class DriverDouble:
         self.recorder.take_command(time.monotonic(), command, position, velocity, *speeds)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Store status and holds of the actor's control loop."""
+        """Keep status, holds and number of the reports of the actor's control loop; ignore other
+        statuses.
+        """
         for status in message.status:
             if status.name.endswith(": control"):
                 self.reports += 1
@@ -467,9 +525,11 @@ class DriverDouble:
                 self.holding = status.message if is_held else ""
 
     def _on_replay(self, message: Float64MultiArray) -> None:
+        """Count a published transition."""
         self.transitions += 1
 
     def _on_prompt(self, message: String) -> None:
+        """Keep the request of the trials to their operator."""
         self.prompt = message.data
 
 

@@ -1,4 +1,4 @@
-"""The topics of a Sawyer beside its joint states; it needs `intera_core_msgs`.
+"""The topics of a Sawyer beside its joint states; they need the package `intera_core_msgs`.
 
 Source: Intera's API reference (/robot/state, /robot/set_super_enable, joint_command_timeout).
 """
@@ -21,18 +21,19 @@ PRESSED = 1  # RobotAssemblyState.estop_button
 
 
 class InteraRobot:
-    """The topics of the robot itself.
+    """The topics of the robot itself: its state, its switch, its commands and their timeout.
+
+    The robot is enabled from the start, as by an operator.
 
     Args:
-        node: Creates publishers and subscriptions.
+        node: Node of the publisher and the subscriptions.
         topic: Topic of the joint commands.
-        controller: Takes the commands.
-        judge: Called with a function that gives a command to the controller and raises
-            `CommandError`
-            if it is refused.
+        controller: Controller that takes the commands.
+        judge: Called for each received command with a function. The function gives the command to
+            the controller and returns it, or raises `CommandError` if the controller refuses it.
 
     Attributes:
-        is_pressed: The emergency stop is pressed.
+        is_pressed: Whether the emergency stop is pressed.
     """
 
     def __init__(
@@ -57,12 +58,16 @@ class InteraRobot:
         node.create_subscription(Float64, limb, self._on_timeout, profile)
 
     def press(self, *, is_pressed: bool) -> None:
-        """Press or release the emergency stop; either switches the motors off."""
+        """Press or release the emergency stop; either disables the robot (switches its motors off).
+
+        Args:
+            is_pressed: Press the stop; False: release it.
+        """
         self.is_pressed = is_pressed
         self._controller.is_enabled = False
 
     def report(self) -> None:
-        """Publish the state of the robot, which comes with every joint state."""
+        """Publish the state of the robot once. The double calls this with every joint state."""
         state = self._kind()
         state.homed = True
         state.enabled = state.ready = self._controller.is_enabled
@@ -71,12 +76,15 @@ class InteraRobot:
         self._states.publish(state)
 
     def _on_command(self, message: Any) -> None:
+        """Pass a joint command to the controller by way of `judge`."""
         now = time.monotonic()
         take = self._controller.take_joint_command
         self._judge(lambda: take(now, message.mode, message.names, message.velocity))
 
     def _on_enable(self, message: Bool) -> None:
+        """Enable the robot or disable it; a pressed emergency stop keeps it disabled."""
         self._controller.is_enabled = message.data and not self.is_pressed
 
     def _on_timeout(self, message: Float64) -> None:
+        """Take the timeout of the commands [s]."""
         self._controller.timeout_s = message.data

@@ -13,16 +13,15 @@ SPRING_S = 0.3  # time constant with which a joint that was pushed away from its
 
 
 def wiring_matrix(wiring: str, size: int) -> Vector | None:
-    """Return the error of a driver in passing commands on.
+    """Return the error of a driver in passing commands on, as a matrix.
 
     Args:
         wiring: "right", or an error of the second joint: "flipped" sign, "doubled" scale, or
-            "swapped"
-            with the third joint.
-        size: Number of joints N.
+            "swapped" with the third joint.
+        size: Number of joints N, at least 3.
 
     Returns:
-        Matrix that the commands are multiplied with (N, N); None: no error.
+        Matrix (N, N) that the commands are multiplied with; None: no error.
     """
     if wiring == "right":
         return None
@@ -42,16 +41,17 @@ class KinematicArm:
         servo_s: Time constant with which a joint follows its command [s].
 
     Attributes:
-        position: (N,) [rad].
-        velocity: (N,) [rad/s].
-        effort: (N,) [N m], always zero.
-        push: Speed at which the joints are moved by hand (N,) [rad/s].
-        is_stopped: A protective stop is in force: the brakes are closed.
+        position: Positions (N,) [rad].
+        velocity: Velocities (N,) [rad/s].
+        effort: Efforts (N,) [N m], always zero.
+        push: Speed at which the joints are moved by hand (N,) [rad/s]; set from outside, zero: no
+            push.
+        is_stopped: Whether the brakes are closed by a protective stop; set from outside.
     """
 
     def __init__(self, position: Vector, servo_s: float = SERVO_S) -> None:
         self._servo_s = servo_s
-        self._bent = np.zeros(len(position))
+        self._deflection = np.zeros(len(position))
         self.position = np.array(position, np.float64)
         self.velocity = np.zeros_like(self.position)
         self.effort = np.zeros_like(self.position)
@@ -59,12 +59,13 @@ class KinematicArm:
         self.is_stopped = False
 
     def advance(self, step_s: float, interface: str, setpoint: Vector | None) -> None:
-        """Move for a time.
+        """Move the joints for a time. Closed brakes keep them where they are, at velocity zero.
 
         Args:
-            step_s: Length of the step [s].
-            interface: "position" or "velocity", of the set-point.
-            setpoint: (N,) in the unit of the interface; None: without a controller the drives hold.
+            step_s: Length of the time [s]; 0 or less: no motion, and the velocity becomes zero.
+            interface: Meaning of the set-point: "position" [rad] or "velocity" [rad/s].
+            setpoint: Set-point (N,) in the unit of the interface; None: there is no controller, and
+                the drives hold the arm.
         """
         before = self.position
         if self.is_stopped or step_s <= 0.0:
@@ -72,8 +73,8 @@ class KinematicArm:
             return
         share = 1.0 - np.exp(-step_s / self._servo_s)
         if setpoint is not None and interface == "position":
-            self._bend(step_s)
-            self.position = before + share * (setpoint + self._bent - before)
+            self._advance_deflection(step_s)
+            self.position = before + share * (setpoint + self._deflection - before)
         else:
             wanted = np.zeros_like(before) if setpoint is None else setpoint
             wanted = wanted + self.push
@@ -84,14 +85,15 @@ class KinematicArm:
         else:
             self.velocity = self.velocity + share * (wanted - self.velocity)
 
-    def _bend(self, step_s: float) -> None:
-        """Move the deflection of the position servos by the push; it springs back.
+    def _advance_deflection(self, step_s: float) -> None:
+        """Advance by how far a push has moved the position servos away; the deflection springs
+        back.
 
         Args:
             step_s: Length of the step [s].
         """
         left = np.exp(-step_s / SPRING_S)
-        self._bent = self._bent * left + self.push * step_s
+        self._deflection = self._deflection * left + self.push * step_s
 
 
 class DynamicArm:
@@ -103,11 +105,11 @@ class DynamicArm:
         position: Pose at the start (N,) [rad].
 
     Attributes:
-        position: (N,) [rad].
-        velocity: (N,) [rad/s].
-        effort: (N,) [N m].
-        push: Has no effect here; see `KinematicArm`.
-        is_stopped: A protective stop is in force: the brakes are closed.
+        position: Positions (N,) [rad].
+        velocity: Velocities (N,) [rad/s].
+        effort: Efforts (N,) [N m].
+        push: Has no effect on this arm (N,).
+        is_stopped: Whether the brakes are closed by a protective stop; set from outside.
     """
 
     def __init__(self, scene: str, robot: RobotConfig, position: Vector) -> None:
@@ -121,7 +123,16 @@ class DynamicArm:
         self._measure()
 
     def advance(self, step_s: float, interface: str, setpoint: Vector | None) -> None:
-        """Move for a time; see `KinematicArm.advance`. The interface is "effort"."""
+        """Simulate the arm for a time, in whole physics steps; the rest of the time is kept for the
+        next call.
+
+        Closed brakes keep the arm where it is. When they open, it begins at rest.
+
+        Args:
+            step_s: Length of the time [s].
+            interface: Unused; the set-point is an effort.
+            setpoint: Torques (N,) [N m]; None: there is no controller, and the torques are zero.
+        """
         if self.is_stopped:
             self.velocity = np.zeros_like(self.position)
             self._was_stopped = True

@@ -1,4 +1,4 @@
-"""Safety figures of a run; pure, from the commands and the motion of the arm."""
+"""Safety figures of a run, computed from the commands and the motion of the arm; pure."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Record:
         moving_commands: Of these, those that ask for motion.
         first_step: Change of speed that the first command of a motion asks for, relative to the
             measured speed, as a share of the change that the acceleration limit allows in one
-            period,
-            or in the time since the command before where that is longer.
-        step: The same from command to command; relative to the measured speed where that is nearer,
-            since an arm need not be where it was commanded.
+            period, or in the time since the command before if that is longer.
+        step: The same change from command to command. It is taken relative to the measured speed if
+            that is nearer than the speed of the command before, since an arm need not be where it
+            was commanded.
         commanded_speed: Joint speed in commands of position or velocity, as a share of its limit.
         commanded_tool_speed_m_s: Tool speed by the same commands [m/s].
         speed: Measured joint speed, as a share of its limit.
         acceleration: Measured joint acceleration over one control period, as a share of its limit.
-        beyond_limits_rad: Farthest that a joint was beyond its position limits [rad].
-        tool_speed_m_s: Measured tool speed [m/s].
+        beyond_limits_rad: Farthest distance of a joint beyond its position limits [rad].
+        tool_speed_m_s: Measured tool speed over one control period [m/s].
         path_rad: Path of the joint that travelled farthest [rad].
         stops: Commands of the stack's watchdog, zeros at once, whose steps are not judged.
-        late_steps: Late steps of the double, after each of which the motion is not judged for a
-            while.
+        late_steps: Steps of the double that were later than `LATE_S`; the motion is not judged for
+            `RECOVERY_S` after each.
     """
 
     commands: int = 0
@@ -66,22 +66,24 @@ class Record:
 
 
 class Recorder:
-    """Fills a `Record`.
+    """Fills a `Record` from the commands, refusals and states that it is told about.
 
     Args:
         robot: Gives the limits.
-        interface: "position", "velocity" or "effort", of the commands.
+        interface: Command interface of the controller: "position", "velocity" or "effort". Commands
+            of "effort" are counted and not judged.
         period_s: Control period of the task [s].
         tool_position: Maps joint positions (N,) [rad] to the tool's position (3,) [m].
 
     Attributes:
-        record: The figures.
-        largest_step: Where the largest of the steps was, in words.
-        refusal: The last reason for which the controller refused a command.
-        asks_for_motion: The last command asked for motion.
-        is_stopped: The brakes are closed: commands move nothing, so that their steps are not
-            judged.
-        is_pushed: The arm is moved by hand: neither commands nor motion are judged.
+        record: The figures, changed in place.
+        largest_step: Where the largest step was, in words; empty: no step yet.
+        refusal: The last reason for which the controller refused a command; empty: none.
+        asks_for_motion: Whether the last command asked for motion.
+        is_stopped: Whether the brakes are closed: commands move nothing, so that their steps are
+            not judged. Set from outside.
+        is_pushed: Whether the arm is moved by hand: neither commands nor motion are judged. Set
+            from outside.
     """
 
     def __init__(
@@ -111,14 +113,18 @@ class Recorder:
         self._judges_from = 0.0  # motion, time [s]
 
     def take_refusal(self, reason: str) -> None:
-        """Count a command that the controller refused."""
+        """Count a command that the controller refused.
+
+        Args:
+            reason: Reason of the controller, kept in `refusal`.
+        """
         self.refusal = reason
         self.record.commands += 1
         self.record.refused_commands += 1
 
     def take_stop(self) -> None:
-        """Count zeros of the stack's watchdog, after which the next motion begins at the measured
-        state.
+        """Count a zero command of the stack's watchdog; the next command is the first of
+        a motion.
         """
         self.record.commands += 1
         self.record.stops += 1
@@ -133,18 +139,19 @@ class Recorder:
         left: Vector | None = None,
         speed: Vector | None = None,
     ) -> None:
-        """Judge a command relative to the one before.
+        """Count a command and judge its speed and its step from the command before.
+
+        Without a command before, the step is from the measured speed and counts as the first step.
 
         Args:
             now: Time of arrival [s].
-            command: (N,) in the unit of the interface, in the robot's joint order.
-            position: Of the arm now (N,) [rad].
-            velocity: Of the arm now (N,) [rad/s].
-            left: Speed (N,) [rad/s] that the command before has come to, where a trajectory joins
-                it.
-            speed: Speed that this trajectory asks for from there (N,) [rad/s]; None: the speed that
-                leads
-                from the command before to this one within a period.
+            command: Command (N,) in the unit of the interface, in the robot's joint order.
+            position: Position of the arm now (N,) [rad].
+            velocity: Velocity of the arm now (N,) [rad/s].
+            left: Speed (N,) [rad/s] that the command before has come to, if this is a trajectory
+                that joins it; None: it joins none.
+            speed: Speed (N,) [rad/s] that this trajectory asks for from there; None: the speed that
+                leads from the command before to this one within a period.
         """
         self.record.commands += 1
         if self._interface == "effort":
@@ -152,7 +159,7 @@ class Recorder:
         before = self._commanded
         origin, last = (position, velocity) if before is None else before
         if before is None or left is None or speed is None:
-            speed = self._speed(command, origin)
+            speed = self._asked_speed(command, origin)
         else:
             origin = command - self._period * speed
             last = left
@@ -170,7 +177,7 @@ class Recorder:
         lowest = np.minimum(last, velocity)
         highest = np.maximum(last, velocity)
         last = np.minimum(np.maximum(speed, lowest), highest)
-        change = self._change(speed, last) * self._period / elapsed
+        change = self._change_share(speed, last) * self._period / elapsed
         if change > max(self.record.first_step, self.record.step):
             self.largest_step = (
                 f"command {self.record.commands} asks for {_text(speed)} rad/s after {_text(last)},"
@@ -182,7 +189,12 @@ class Recorder:
             self.record.step = max(self.record.step, change)
 
     def _judge_speed(self, speed: Vector, origin: Vector) -> None:
-        """Judge the speed (N,) [rad/s] that a command asks for from a position (N,) [rad]."""
+        """Judge the joint speed and the tool speed that a command asks for.
+
+        Args:
+            speed: Joint speeds (N,) [rad/s].
+            origin: Position from which they begin (N,) [rad].
+        """
         record = self.record
         share = float((np.abs(speed) / self._velocity_limit).max())
         way = self._tool(origin + speed * self._period) - self._tool(origin)
@@ -191,32 +203,34 @@ class Recorder:
         record.commanded_tool_speed_m_s = max(record.commanded_tool_speed_m_s, tool)
 
     def take_release(self, setpoint: Vector, position: Vector, velocity: Vector) -> None:
-        """Judge the controller's set-point (N,) at the moment when the brakes open.
+        """Judge the step to the controller's set-point when the brakes open, as the first step of a
+        motion.
 
         Args:
-            setpoint: In the unit of the interface.
-            position: Of the arm (N,) [rad].
-            velocity: Of the arm (N,) [rad/s].
+            setpoint: Set-point (N,) in the unit of the interface.
+            position: Position of the arm (N,) [rad].
+            velocity: Velocity of the arm (N,) [rad/s].
         """
         self.begin_anew()
         self._is_released = True
         if self._interface != "effort":
-            change = self._change(self._speed(setpoint, position), velocity)
+            change = self._change_share(self._asked_speed(setpoint, position), velocity)
             self.record.first_step = max(self.record.first_step, change)
 
-    def _speed(self, command: Vector, origin: Vector) -> Vector:
+    def _asked_speed(self, command: Vector, origin: Vector) -> Vector:
         """Return the joint speeds (N,) [rad/s] that a command asks for during a period.
 
         Args:
-            command: (N,) in the unit of the interface.
-            origin: Position from which it starts (N,) [rad].
+            command: Command (N,) in the unit of the interface, "position" or "velocity".
+            origin: Position from which the motion starts (N,) [rad].
         """
         if self._interface == "position":
             return np.asarray((command - origin) / self._period)
         return command
 
-    def _change(self, speed: Vector, last: Vector) -> float:
-        """Return the largest change of speed, as a share of what the limits allow in a period.
+    def _change_share(self, speed: Vector, last: Vector) -> float:
+        """Return the largest change of a joint's speed, as a share of what its limit allows in a
+        period.
 
         Args:
             speed: New speed (N,) [rad/s].
@@ -225,16 +239,16 @@ class Recorder:
         return float((np.abs(speed - last) / (self._acceleration_limit * self._period)).max())
 
     def begin_anew(self) -> None:
-        """Take the next command as the first of a motion."""
+        """Forget the last command: the next command is the first of a motion."""
         self._commanded = None
 
     def take_state(self, now: float, position: Vector, velocity: Vector) -> None:
-        """Judge the motion of the arm.
+        """Keep a state, add to the path, and judge the motion if it may be judged.
 
         Args:
             now: Time of the state [s].
-            position: (N,) [rad].
-            velocity: (N,) [rad/s].
+            position: Positions (N,) [rad].
+            velocity: Velocities (N,) [rad/s].
         """
         record = self.record
         outside = np.maximum(self._lower - position, position - self._upper)

@@ -62,10 +62,10 @@ class RowResult:
     """Result of a row.
 
     Attributes:
-        row: Its name.
+        row: Name of the row, "arm/mode/case".
         state: "passed", "failed" or "not run".
-        reason: What came and what was expected; empty where it passed.
-        figures: Of the recorder.
+        reason: What came and what was expected, or why the row was not run; empty if it passed.
+        figures: Figures of the recorder by name; empty if the row was not run.
         wall_s: Duration [s].
     """
 
@@ -81,13 +81,16 @@ class _Failure(Exception):
 
 
 def play_row(row: DriverRow, policies: dict[str, Path], folder: Path, domain: int) -> RowResult:
-    """Play a row in a DDS domain of its own.
+    """Play a row in a DDS domain of its own, and judge its steps and the record of the arm.
 
     Args:
         row: Arm, mode and case.
         policies: ONNX file by name of the arm double.
-        folder: For all files of the row.
+        folder: Folder for all files of the row.
         domain: ROS_DOMAIN_ID.
+
+    Returns:
+        The result; "not run" if the arm needs messages that cannot be imported.
     """
     if row.arm.needs and not _can_import(row.arm.needs):
         return RowResult(
@@ -113,7 +116,16 @@ def play_row(row: DriverRow, policies: dict[str, Path], folder: Path, domain: in
 
 
 class _Play:
-    """Plays the steps of a case; each kind of step is a method."""
+    """Plays the steps of a case; each kind of step is the method with its name. Construction starts
+    the stack.
+
+    Args:
+        row: Arm, mode and case.
+        double: The arm's double; gets its controller here, unless the case begins without one.
+        policies: ONNX file by name of the arm double.
+        folder: Folder for all files of the row.
+        domain: ROS_DOMAIN_ID.
+    """
 
     def __init__(
         self,
@@ -133,7 +145,11 @@ class _Play:
         self._stack = StackUnderTest(row, policies, folder, domain)
 
     def run(self) -> list[str]:
-        """Play every step and the end; return the failures."""
+        """Play every step, end the stack, and kill what still runs.
+
+        Returns:
+            The first failure in words; empty: every step was as expected.
+        """
         try:
             for step in self._row.case.steps:
                 getattr(self, f"_{step.kind}")(step)
@@ -148,7 +164,7 @@ class _Play:
     # --- steps ---
 
     def _moves(self, step: Step) -> None:
-        """Wait until the arm has moved by `MOVED_RAD`, and let it move on."""
+        """Wait until a joint has moved by `MOVED_RAD`, and let the arm move on for `WATCH_S`."""
         until = self._record.path_rad + MOVED_RAD
         self._wait(lambda: self._record.path_rad > until, START_S, "the arm to move")
         self._double.run_for(WATCH_S)
@@ -165,7 +181,9 @@ class _Play:
         self._has_moved = True
 
     def _resumes(self, step: Step) -> None:
-        """Call `~/start` as often as it is needed, until the arm moves."""
+        """Wait until the arm moves, and call `~/start` each time the actor reports that a start is
+        needed.
+        """
         double = self._double
         until = self._record.path_rad + MOVED_RAD
 
@@ -193,7 +211,12 @@ class _Play:
             raise _Failure(f"~/start was refused: {refusal}")
 
     def _await_hold(self, step: Step) -> None:
-        """Wait for a hold whose message has all words of the step, or one of those between `|`."""
+        """Wait for a hold whose message has all words of the step. Of words separated by `|` one is
+        enough.
+
+        Raises:
+            _Failure: No such hold came within `START_S`, or the stack ended.
+        """
         words = [self._fill(word) for word in step.words]
         double = self._double
 
@@ -204,8 +227,10 @@ class _Play:
         self._wait(is_held, START_S, f"a hold that says {' and '.join(words)}")
 
     def _holds(self, step: Step) -> None:
-        """Expect a hold with all words of the step, that lasts, without motion and without
-        transitions.
+        """Expect a hold with all words of the step. The hold must last for `WATCH_S`, without
+        motion and without transitions.
+
+        Before the first motion of the case the arm must not have moved at all.
 
         Raises:
             _Failure: The hold did not come or ended, the arm moved, or a transition was made.
@@ -226,10 +251,10 @@ class _Play:
             raise _Failure(f"{made} transitions were made during the hold '{double.holding}'")
 
     def _notices(self, step: Step) -> None:
-        """Expect a hold after the arm has moved.
+        """Expect a hold as `_holds` does, but after motion.
 
-        An arm with a joint whose torques are reversed cannot be braked by torques: it may coast for
-        `COAST_S`, by friction, before it is judged.
+        An arm under torques with a reversed joint cannot be braked by torques. It may coast to rest
+        by friction, at most for `COAST_S`, before it is judged.
         """
         self._has_moved = True
         if self._row.arm.interface == "effort":
@@ -241,8 +266,11 @@ class _Play:
         self._holds(step)
 
     def _refused(self, step: Step) -> None:
-        """Expect that the start ends with exit code 2 and the words of the step, without a
-        command.
+        """Expect that the start ends with exit code 2 and all words of the step on the terminal,
+        without a command.
+
+        Raises:
+            _Failure: One of these was otherwise.
         """
         stack = self._stack
         stopped = self._double.run_until(lambda: stack.code is not None, START_S)
@@ -256,13 +284,17 @@ class _Play:
         self._expect_nothing_sent()
 
     def _silent(self, step: Step) -> None:
-        """Expect diagnostics of the actor, no commands and no motion."""
+        """Expect reports of the actor, and neither commands nor motion for some seconds."""
         self._wait(lambda: bool(self._double.reports), START_S, "diagnostics of the actor")
         self._double.run_for(SETTLE_S + 3.0 * WATCH_S)
         self._expect_nothing_sent()
 
     def _rests(self, step: Step) -> None:
-        """Expect the arm at rest after the time of the step."""
+        """Expect the arm at rest after the time in the step [s].
+
+        Raises:
+            _Failure: A joint is faster than `AT_REST_RAD_S`.
+        """
         seconds = float(step.words[0])
         self._double.run_for(seconds)
         speed = float(np.abs(self._double.plant.velocity).max())
@@ -270,7 +302,7 @@ class _Play:
             raise _Failure(f"the arm moves at {speed:.3f} rad/s {seconds} s after the process died")
 
     def _learns(self, step: Step) -> None:
-        """Wait for transitions."""
+        """Wait until `TRANSITIONS` transitions were published."""
         double = self._double
         self._wait(lambda: double.transitions >= TRANSITIONS, START_S, "transitions")
 
@@ -284,8 +316,11 @@ class _Play:
         )
 
     def _tries(self, step: Step) -> None:
-        """Expect the end of the trials with exit code 0, and the words of the step in
-        their report.
+        """Expect that the trials end with exit code 0, with all words of the step in terminal
+        output or report.
+
+        Raises:
+            _Failure: One of these was otherwise.
         """
         self._wait(lambda: self._stack.code is not None, 2.0 * START_S, "the end of the trials")
         if self._stack.code:
@@ -295,7 +330,10 @@ class _Play:
             raise _Failure(f"the report does not say {', '.join(missing)}")
 
     def _do(self, step: Step) -> None:
-        """Do the action of the step; an action that needs motion waits for it."""
+        """Do the action of the step. An action in `IN_MOTION` waits until the arm moves.
+
+        An action in `OF_STACK` ends the stack, whose exit code is not judged afterwards.
+        """
         (action,) = step.words
         if action in IN_MOTION:
             plant = self._double.plant
@@ -304,10 +342,11 @@ class _Play:
         self._is_expected_dead |= action in OF_STACK
 
     def _check_holds(self) -> None:
-        """Check that a calm case had only the holds of a start and of a busy machine.
+        """Check that a calm case (`DriverCase.is_calm`) had only holds of a start and of a busy
+        machine.
 
         Raises:
-            _Failure: It had others.
+            _Failure: It had other holds.
         """
         if self._row.case.is_calm:
             expected = (*OF_START, *OF_MACHINE)
@@ -316,7 +355,10 @@ class _Play:
                 raise _Failure(f"the arm was held without reason: {holds}")
 
     def _end(self) -> None:
-        """Interrupt the processes; expect exit code 0, and then neither commands nor motion.
+        """Send SIGINT to the stack; expect exit code 0, and then neither commands nor motion.
+
+        The exit code is not judged if an action of the case ended the stack, or if trials had no
+        finished row. An arm under torques may move afterwards.
 
         Raises:
             _Failure: One of these was otherwise.
@@ -347,9 +389,9 @@ class _Play:
         """Play the arm until a condition holds.
 
         Args:
-            condition: Tested repeatedly.
+            condition: Function without arguments, tested repeatedly.
             timeout_s: Longest time [s].
-            what: What is awaited, for the error.
+            what: Name of the awaited event, for the error.
 
         Raises:
             _Failure: The condition did not come to hold, or the stack ended meanwhile.
@@ -378,7 +420,7 @@ class _Play:
         )
 
     def _expect_nothing_sent(self) -> None:
-        """Check that no command came and the arm has not moved.
+        """Check that no command has come and the arm has not moved since the start of the case.
 
         Raises:
             _Failure: One of these happened.
@@ -390,7 +432,9 @@ class _Play:
             )
 
     def _fill(self, word: str) -> str:
-        """Return a word of a step with the names of this arm in place of its braces."""
+        """Return a word of a step with the names of this arm in place of `{controller}`, `{mode}`,
+        `{joint}`, `{second}`, `{driver}` and `{other}`.
+        """
         arm = self._row.arm
         prefix = self._double.habits.prefix
         return word.format(
@@ -404,12 +448,15 @@ class _Play:
 
 
 def make_double(row: DriverRow, robot: RobotConfig, config: object, domain: int) -> DriverDouble:
-    """Return the double of a row's arm, near its neutral pose and at rest.
+    """Return the double of a row's arm, `START_RAD` from its neutral pose and at rest, without a
+    controller.
+
+    If the case describes an arm, its URDF is published.
 
     Args:
         row: Arm, mode and case.
-        robot: The arm's robot file.
-        config: Configuration of the task.
+        robot: Robot file of the arm.
+        config: Configuration of the task, with `scene` and `control_rate_hz`.
         domain: ROS_DOMAIN_ID.
     """
     arm = row.arm
@@ -438,7 +485,11 @@ def make_double(row: DriverRow, robot: RobotConfig, config: object, domain: int)
 
 
 class _Tool:
-    """Forward kinematics of the arm's tool, computed by MuJoCo."""
+    """Forward kinematics of the arm's tool, computed by MuJoCo.
+
+    Args:
+        robot: Robot file of the arm.
+    """
 
     def __init__(self, robot: RobotConfig) -> None:
         self._model = load_model(robot.model)

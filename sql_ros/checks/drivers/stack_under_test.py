@@ -30,17 +30,18 @@ FOREIGN = "ur5e"  # arm whose policy fits no other arm
 
 
 class StackUnderTest:
-    """`sql-ros up` or `sql-ros trials` for a row of the table, or only the actor.
+    """The process of a row: `sql-ros up`, `sql-ros trials`, or the actor alone. Construction writes
+    its files and starts it.
 
     Args:
         row: Arm, mode and case.
         policies: ONNX file by name of the arm double.
-        folder: For all files of the row.
+        folder: Folder for all files of the row, created if it does not exist.
         domain: ROS_DOMAIN_ID.
 
     Attributes:
-        process: The command.
-        log: Its terminal output.
+        process: The started process.
+        log: File with its terminal output.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class StackUnderTest:
         }
         self.log = folder / "terminal.log"
         with self.log.open("wb") as file:
-            words = self._words(task)
+            words = self._command_words(task)
             self.process = start_process(words, file, environment=environment, folder=folder)
 
     @property
@@ -74,33 +75,33 @@ class StackUnderTest:
         return self.process.poll()
 
     def report(self) -> str:
-        """Return terminal output and reports as one text."""
+        """Return the terminal output and all Markdown reports of the run as one text."""
         files = sorted((self._folder / "run").rglob("*.md"))
         return "\n".join([self.output, *(path.read_text(errors="replace") for path in files)])
 
     # --- actions ---
 
     def interrupt(self) -> None:
-        """Send SIGINT, as Ctrl-C does."""
+        """Send SIGINT to the started process, as Ctrl-C does."""
         self._signal(self.process.pid, signal.SIGINT)
 
     def terminate_stack(self) -> None:
-        """Send SIGTERM to the command, as `docker stop` does."""
+        """Send SIGTERM to the started process, as `docker stop` does."""
         self._signal(self.process.pid, signal.SIGTERM)
 
     def kill_stack(self) -> None:
-        """Send SIGKILL to the command."""
+        """Send SIGKILL to the started process."""
         self._signal(self.process.pid, signal.SIGKILL)
 
     def kill_actor(self) -> None:
-        """Send SIGKILL to the process that moves the arm."""
+        """Send SIGKILL to each child process that moves the arm: actor or trials."""
         for pid in self.children():
             words = _command_line(pid)
             if any(word.endswith(("actor_node", "trials_node")) for word in words):
                 self._signal(pid, signal.SIGKILL)
 
     def children(self) -> list[int]:
-        """Return the process ids of the command's children."""
+        """Return the ids of the running processes whose parent is the started process."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and _parent(entry) == self.process.pid:
@@ -108,7 +109,9 @@ class StackUnderTest:
         return found
 
     def close(self) -> None:
-        """Kill all processes that still run."""
+        """Kill the started process and those of its children that still run and belong to
+        this row.
+        """
         pids = self.children()
         if self.code is None:
             self.process.kill()
@@ -127,7 +130,10 @@ class StackUnderTest:
     # --- files and command line ---
 
     def _write_files(self) -> Path:
-        """Write robot, task, parameters and protocol; return the path of the task."""
+        """Write robot file, task, parameters and protocol of the row; return the path of the task.
+
+        If the case says that the arm is known, also write the record that it was identified.
+        """
         arm = self._row.arm
         case = self._row.case
         config = share_folder() / "config"
@@ -139,17 +145,20 @@ class StackUnderTest:
         parameters = {node: {"ros__parameters": values} for node, values in SMALL.items()}
         robot_file = self._write("robot.yaml", yaml.safe_dump(robot))
         if case.is_known and arm.mode in robot.get("controllers", {}):
-            self._store_latency(robot_file, arm.mode)
+            self._pretend_identified(robot_file, arm.mode)
         self._write("params.yaml", yaml.safe_dump(parameters))
         self._write("protocol.yaml", case.protocol)
         return self._write(f"{arm.task}.yaml", yaml.safe_dump(task))
 
-    def _store_latency(self, robot_file: Path, mode: str) -> None:
-        """Write the record that the arm was identified, as the actor would.
+    def _pretend_identified(self, robot_file: Path, mode: str) -> None:
+        """Write the record that an identification of the arm would leave, with a latency of 0 s.
+
+        The record is in the folder `state` of the row, which is XDG_STATE_HOME of the started
+        process.
 
         Args:
             robot_file: Robot file of the arm.
-            mode: Command mode.
+            mode: Command mode, for which the robot file has a controller.
         """
         robot = load_robot(str(robot_file))
         controller = robot.controller(mode)
@@ -164,18 +173,18 @@ class StackUnderTest:
         path.write_text(text)
         return path
 
-    def _words(self, task: Path) -> list[str]:
-        """Return the command line of the row.
+    def _command_words(self, task: Path) -> list[str]:
+        """Return the command line that starts the row's process.
 
         Args:
-            task: Path of the task.
+            task: Path of the task file.
         """
         row = self._row
         if row.case.start == "actor":
             parameters = {"task": task, "mode": row.mode}
             return node_command("actor", parameters, {"commands": row.arm.topic})
         if row.mode == "trials":
-            return self._trials(task)
+            return self._trials_words(task)
         arguments = {
             "sim": "false",
             "mode": row.mode,
@@ -191,11 +200,11 @@ class StackUnderTest:
         words = [f"{name}:={value}" for name, value in arguments.items()]
         return [*python_words(), *SQL_ROS, "up", "sawyer_stack", *words]
 
-    def _trials(self, task: Path) -> list[str]:
-        """Return the command line of trials.
+    def _trials_words(self, task: Path) -> list[str]:
+        """Return the command line of `sql-ros trials --real`.
 
         Args:
-            task: Path of the task.
+            task: Path of the task file.
         """
         policy = self._policies[self._row.arm.name]
         options = {
@@ -209,7 +218,11 @@ class StackUnderTest:
 
 
 def _parent(entry: Path) -> int:
-    """Return the parent of a process by its folder in /proc; 0 if it has ended."""
+    """Return the id of a process's parent; 0 if the process has ended.
+
+    Args:
+        entry: Folder of the process in /proc.
+    """
     try:
         return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):

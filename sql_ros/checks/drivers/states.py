@@ -20,21 +20,24 @@ class StateHabits:
     """How a driver publishes the states of its joints.
 
     Attributes:
-        rate_hz: Of the publisher [Hz].
-        reliable: The publisher is reliable; otherwise best effort.
-        order: Of the joints: "given", "reversed" or "sorted".
-        prefix: Before each joint's name.
-        gripper: "", "inside" (in the same message) or "beside" (by a publisher of its own).
-        velocity: One of `CHOICES`.
-        effort: One of `CHOICES`.
+        rate_hz: Rate of the publisher [Hz].
+        reliable: Whether the publisher is reliable; otherwise it is best effort.
+        order: Order of the joints in a message: "given" (that of the robot file), "reversed" or
+            "sorted".
+        prefix: Put before each joint's name.
+        gripper: Where a gripper's states come: "": there is none; "inside": in the same message;
+            "beside": by a publisher of its own.
+        velocity: Content of the velocities, one of `CHOICES`.
+        effort: Content of the efforts, one of `CHOICES`.
         jitter: Longest delay of a message, as a share of a period.
         dropout: Share of the messages that are left out.
         stamps: "now"; "zero": the driver sets none; "frozen": all the same; "other_clock": hours
-            away
-            from the clock of this machine.
-        noise_rad: Standard deviation of the positions [rad].
-        duplicate: The first joint's name comes twice; the position of its first copy never changes.
-        second: A second publisher sends the same joints at other positions.
+            away from the clock of this machine.
+        noise_rad: Standard deviation of the noise on positions [rad].
+        duplicate: Whether the first joint's name comes twice; the position of its first copy never
+            changes.
+        second: Whether a second publisher sends the same joints at other positions from the start
+            on.
     """
 
     rate_hz: float = 500.0
@@ -56,8 +59,8 @@ def arrange(joints: Sequence[str], order: str) -> list[int]:
     """Return the indices of joints in the order in which a driver publishes them.
 
     Args:
-        joints: Names.
-        order: See `StateHabits`.
+        joints: Names of the joints.
+        order: "given", "reversed" or "sorted" by name.
     """
     if order == "reversed":
         return list(range(len(joints)))[::-1]
@@ -73,14 +76,14 @@ def joint_state(
     habits: StateHabits,
     stale: Vector,
 ) -> JointState:
-    """Build a message.
+    """Build the message of one state as the driver sends it.
 
     Args:
-        stamp_ns: time of measurement [ns].
-        joints: names (N,) without prefix.
-        values: position [rad], velocity [rad/s], effort [N m], each (N,).
-        habits: of the driver.
-        stale: position (N,) [rad] of which the first copy of a duplicate tells.
+        stamp_ns: Time of measurement [ns]; not set with the stamps "zero".
+        joints: Names (N,) without prefix.
+        values: Position [rad], velocity [rad/s], effort [N m], each (N,) in the order of `joints`.
+        habits: How the driver publishes states.
+        stale: Positions (N,) [rad] whose first is sent for the first copy of a duplicate joint.
     """
     index = arrange(joints, habits.order)
     names = [habits.prefix + joints[i] for i in index]
@@ -113,7 +116,7 @@ def joint_state(
 
 
 def gripper_state(stamp_ns: int) -> JointState:
-    """Return the message of a gripper's own publisher, as franka_gripper sends it.
+    """Return the message of a gripper's own publisher, with the joints that franka_gripper sends.
 
     Args:
         stamp_ns: Time of measurement [ns].
@@ -129,12 +132,19 @@ def gripper_state(stamp_ns: int) -> JointState:
 
 
 def _filled(values: list[float], choice: str) -> list[float]:
-    """Return the values of a field as a driver fills it: measured, empty, or nan."""
+    """Return the values of a field as a driver fills it.
+
+    Args:
+        values: Measured values.
+        choice: One of `CHOICES`: the measured values, as many nan, or an empty list.
+    """
     if choice == "empty":
         return []
     return [math.nan] * len(values) if choice == "nan" else values
 
 
 def elsewhere(position: Vector) -> Vector:
-    """Return the positions (N,) [rad] that a second publisher of the same arm sends."""
+    """Return the positions (N,) [rad] that a second publisher of the same arm sends: 0.02 rad
+    farther.
+    """
     return np.asarray(position + 0.02)

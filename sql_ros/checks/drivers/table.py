@@ -71,12 +71,12 @@ SHORT = (  # the rows that `make test` runs
 
 @dataclass(frozen=True)
 class DriverRow:
-    """A case on an arm in a mode.
+    """A row of the table: a case on an arm in a mode.
 
     Attributes:
         arm: The arm double.
         mode: "play", "train" or "trials".
-        name: Of the case.
+        name: Name of the case, key of `CASES`.
     """
 
     arm: ArmDouble
@@ -85,7 +85,7 @@ class DriverRow:
 
     @property
     def case(self) -> DriverCase:
-        """Return the case."""
+        """Return the case with the name of this row."""
         return CASES[self.name]
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class DriverRow:
 
 
 def rows() -> Iterator[DriverRow]:
-    """Yield every row of the table."""
+    """Yield every row of the table, mode by mode."""
     for mode, cases in TABLE.items():
         for name, arms in cases.items():
             for arm in arms:
@@ -101,10 +101,13 @@ def rows() -> Iterator[DriverRow]:
 
 
 def choose(words: Iterable[str]) -> list[DriverRow]:
-    """Return the rows whose names contain one of the words; without words all rows.
+    """Return the rows whose name "arm/mode/case" contains at least one of the words.
+
+    Args:
+        words: Words; empty: all rows.
 
     Raises:
-        ConfigError: A word fits no row.
+        ConfigError: A word is in no row's name.
     """
     words = list(words)
     everything = list(rows())

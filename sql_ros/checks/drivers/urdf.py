@@ -26,11 +26,14 @@ LENGTHS = {  # shoulder z, upper arm x, forearm x, wrist 1 z, wrist 2 y, wrist 3
 
 
 def ur_description(arm: str, prefix: str = "") -> str:
-    """Return the URDF of a Universal Robots arm.
+    """Return the URDF of a Universal Robots arm, without shapes.
 
     Args:
         arm: "ur5e" or "ur5".
-        prefix: Before every name, as the driver's `tf_prefix`.
+        prefix: Put before every name, as the driver's `tf_prefix`; empty: none.
+
+    Raises:
+        KeyError: The arm is another one.
     """
     shoulder, upper, forearm, first, second, third = LENGTHS[arm]
     origins = (
@@ -59,14 +62,14 @@ def ur_description(arm: str, prefix: str = "") -> str:
 
 
 def _fixed(name: str, parent: str, child: str, rpy: tuple[float, float, float], prefix: str) -> str:
-    """Return a fixed joint between two links.
+    """Return the URDF element of a fixed joint at the origin of its parent link.
 
     Args:
-        name: Of the joint.
-        parent: Parent link.
-        child: Child link.
-        rpy: Roll, pitch and yaw of the child [rad].
-        prefix: Before every name.
+        name: Name of the joint.
+        parent: Name of the parent link.
+        child: Name of the child link.
+        rpy: Roll, pitch and yaw of the child in the parent's frame [rad].
+        prefix: Put before every name.
     """
     return (
         f'<joint name="{prefix}{name}" type="fixed"><parent link="{prefix}{parent}"/><child'
@@ -75,4 +78,5 @@ def _fixed(name: str, parent: str, child: str, rpy: tuple[float, float, float], 
 
 
 def _text(values: tuple[float, float, float]) -> str:
+    """Return three numbers separated by blanks, as URDF attributes have them."""
     return " ".join(f"{value:.9g}" for value in values)

@@ -1,4 +1,4 @@
-"""The verdict whether a run was safe, by its record; pure."""
+"""The judgement whether a run was safe, from its record; pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ CAUGHT_UP = 1.5  # largest measured speed, as a share: the arm catches up with a
 
 
 def violations(record: Record, robot: RobotConfig, *, wired_wrong: bool = False) -> list[str]:
-    """Return what was unsafe in a run, each with the measured and the allowed value; empty:
-    nothing.
+    """Return what was unsafe in a run.
 
     Args:
-        record: Of the run.
-        robot: Gives the limits.
-        wired_wrong: The driver passes commands on with a wrong sign, order or scale. Position
-            commands then follow an arm that moves against them, so a step between them is unsafe
-            only if the arm itself accelerated as much.
+        record: Figures of the run.
+        robot: Gives the limit of the tool's speed.
+        wired_wrong: Whether the driver passes commands on with a wrong sign, order or scale.
+            Position commands then follow an arm that moves against them, so a step between commands
+            is unsafe only if the arm itself accelerated as much.
+
+    Returns:
+        One text per exceeded limit, with the measured and the allowed value; empty: the run was
+        safe.
     """
     tip = robot.speed_limit_m_s
     step = min(record.step, record.acceleration) if wired_wrong else record.step

@@ -32,10 +32,13 @@ MAXIMA = (
 
 
 def write_policies(folder: Path) -> dict[str, Path]:
-    """Export an untrained policy for each arm without a shipped one; it imports torch.
+    """Export an untrained policy for each arm without a shipped one. Imports torch.
+
+    Args:
+        folder: Folder for the written policies, created if it does not exist.
 
     Returns:
-        ONNX file by name of the arm double.
+        ONNX file by name of the arm double, shipped or written.
     """
     from sql_ros.learning.algorithm import AlgorithmConfig
     from sql_ros.learning.export import export_policy
@@ -63,12 +66,14 @@ def play_rows(
     jobs: int,
     show: Callable[[RowResult], None],
 ) -> list[RowResult]:
-    """Play rows, each in a DDS domain of its own.
+    """Play rows in worker processes, each row in a DDS domain of its own.
+
+    The workers take the real-time priority of a driver if the user may.
 
     Args:
-        rows: The rows.
+        rows: Rows of the table.
         policies: ONNX file by name of the arm double.
-        folder: For the files of the rows.
+        folder: Folder for the files of the rows, each in a folder named after its row.
         jobs: Rows at a time.
         show: Called with each result as it comes.
 
@@ -89,8 +94,15 @@ def play_rows(
 
 
 def figures_of(results: Sequence[RowResult]) -> dict[str, float]:
-    """Return the numbers of cases, and the largest value of each figure over all rows that ran, by
-    name.
+    """Return the counts of rows, and the largest value of each figure in `MAXIMA` over all rows
+    that ran.
+
+    Args:
+        results: Results of the rows.
+
+    Returns:
+        Figures by name: `driver_cases`, `driver_cases_failed`, `driver_cases_not_run` and
+        `driver_largest_<figure>`, which is 0 without a row.
     """
     states = [result.state for result in results]
     figures = {
@@ -111,7 +123,11 @@ def line(result: RowResult) -> str:
 
 
 def table(results: Sequence[RowResult]) -> str:
-    """Return all rows as a Markdown table with a newline at its end."""
+    """Return all rows as a Markdown table with a newline at its end.
+
+    Args:
+        results: Results of the rows.
+    """
     header = ["arm / mode / case", "outcome", "largest step", "tool [m/s]", "why"]
     cells = []
     for result in results:
@@ -123,14 +139,18 @@ def table(results: Sequence[RowResult]) -> str:
 
 
 def _raise_priority() -> None:
-    """Give this process the priority of a real driver, where the user may."""
+    """Give this process the real-time priority of a driver if the user may; child processes do not
+    inherit it.
+    """
     with contextlib.suppress(PermissionError):
         policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # the stack does not inherit it
         os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
 
 
 def _domains() -> Iterator[int]:
-    """Yield DDS domains of checks in turn, beginning at one that depends on the process id."""
+    """Yield DDS domains of checks without end, in turn, beginning at one that depends on the
+    process id.
+    """
     number = os.getpid()
     while True:
         yield FIRST_DOMAIN + number % DOMAINS

@@ -107,7 +107,7 @@ class ActorProcess:
             "ROS_LOG_DIR": str(folder / "ros_log"),
             "XDG_STATE_HOME": str(folder / "state"),
         }
-        _store_latency(folder / "state" / RECORDS)
+        _pretend_identified(folder / "state" / RECORDS)
         self._reads, self._writes = os.pipe()
         self._is_read = threading.Event()
         self._is_read.set()
@@ -258,7 +258,7 @@ class ActorProcess:
         os.close(self._reads)
 
 
-def _store_latency(folder: Path) -> None:
+def _pretend_identified(folder: Path) -> None:
     """Write the record of a measured latency of 0 s, so that the actor need not identify the arm.
 
     Args:

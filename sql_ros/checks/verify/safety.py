@@ -2,8 +2,7 @@
 states, every limit observed.
 
 The observed quantities come only from the simulation, contacts included, and from the numbers of
-the
-configuration, never from the filter.
+the configuration, never from the filter.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ WATCH_S = 0.01  # period of the observations
 
 @dataclass
 class Tally:
-    """Observations of a closed loop.
+    """Observations of a closed loop, by kind of limit.
 
     Attributes:
         commands: Commands that were given to the filter.
         violations: Number of observations beyond each limit.
-        worst: Largest share of each limit that was reached; "contact" and "keep_out" are 0, or more
-            than 1.
+        worst: Largest share of each limit that was reached, above 1 beyond it; "contact" and
+            "keep_out" are 0 without and at least 2 with a contact or a tool in the box.
         interventions: Interventions of the filter by kind.
     """
 
@@ -61,7 +60,11 @@ class Tally:
     interventions: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Add the observations of another closed loop."""
+        """Add the observations of another closed loop to these, in place.
+
+        Args:
+            other: Observations of the other loop.
+        """
         self.commands += other.commands
         self.violations += other.violations
         self.interventions += other.interventions
@@ -69,11 +72,11 @@ class Tally:
             self.worst[kind] = max(share, self.worst.get(kind, 0.0))
 
     def observe(self, kind: str, share: float) -> None:
-        """Record an observation.
+        """Record one observation of one limit.
 
         Args:
-            kind: Of the limit.
-            share: Share of the limit that was used; above 1 it was broken.
+            kind: Name of the limit.
+            share: Share of the limit that was used; above 1 the limit was broken.
         """
         self.worst[kind] = max(share, self.worst.get(kind, 0.0))
         self.violations[kind] += share > 1.0
@@ -82,21 +85,19 @@ class Tally:
 class HostileLoop:
     """An arm in a scene with a safety filter, driven by hostile commands.
 
-    Delays of states up to the robot's `latency_s`, and a load of the hand up to its `payload_kg`,
-    are
-    drawn for every episode.
+    For every episode two things are drawn: the delay of states up to the robot's `latency_s`, and a
+    load of the hand up to its `payload_kg`.
 
     Args:
         robot: The arm, with its boxes.
-        scene: MJCF of arm and surroundings.
+        scene: MJCF of arm and surroundings, relative to the share folder.
         mode: Command mode.
         rate_hz: Control rate [Hz].
         seed: Seed of states and commands.
         lateness_s: Longest delay of a command, drawn for every command [s].
-        servo: "" as simulated; "dead_time": every command takes effect later by up to the robot's
-            `latency_s`; "lag": the servo is a first-order lag with a time constant of up to that.
-                States
-            are not late in the last two.
+        servo: How the arm executes velocity commands. "": as simulated; "dead_time": every command
+            takes effect later by up to the robot's `latency_s`; "lag": the servo is a first-order
+            lag with a time constant of up to `latency_s`. States are not late with the last two.
 
     Attributes:
         filter: The safety filter.
@@ -146,7 +147,15 @@ class HostileLoop:
         self._losses_hz = 0.0
 
     def run(self, commands: int) -> Tally:
-        """Give a number of commands; return the observations."""
+        """Give commands in episodes of at most `EPISODE_S`, each from a new state and by one random
+        policy.
+
+        Args:
+            commands: Number of commands in all.
+
+        Returns:
+            The observations, with the interventions of the filter since its construction.
+        """
         tally = Tally()
         while tally.commands < commands:
             self._draw_start()
@@ -160,7 +169,11 @@ class HostileLoop:
         return tally
 
     def _delayed_state(self, state: RobotState) -> RobotState:
-        """Return the newest state that has arrived: the present one, where states are not late."""
+        """Keep the present state and return the newest state that has arrived.
+
+        Args:
+            state: The present state; also the result if states are not late in this episode.
+        """
         history = self._history
         history.append(state)
         while len(history) > 1 and history[1].stamp_ns <= state.stamp_ns - self._delay_ns:
@@ -168,8 +181,13 @@ class HostileLoop:
         return history[0]
 
     def _known_state(self, state: RobotState) -> RobotState:
-        """Return the state for the filter: the present one, or an earlier one while newer ones are
-        lost.
+        """Return the state that the filter gets: the given one, or the last one before a loss while
+        states are lost.
+
+        Draws whether a loss begins.
+
+        Args:
+            state: The newest state that has arrived.
         """
         if self._known is None or state.stamp_ns >= self._lost_until_ns:
             self._known = state
@@ -183,8 +201,10 @@ class HostileLoop:
         return self._arm.state(m.stamp_ns, m.position, m.velocity, m.effort)
 
     def _draw_start(self) -> None:
-        """Put the arm into a random state from which it can stop, and draw delays, losses and
-        payload.
+        """Begin an episode: put the arm into a random state from which it can stop, and draw
+        delays, losses and payload.
+
+        The filter forgets the episode before.
         """
         robot = self._robot
         rng = self._rng
@@ -244,7 +264,11 @@ class HostileLoop:
         return False
 
     def _policies(self) -> list[Callable[[RobotState], Vector]]:
-        """Return functions from states to wished joint velocities (N,), as shares of the limits."""
+        """Return the hostile policies, with newly drawn constants.
+
+        Each maps a state to wished joint velocities (N,), as shares of the limits. They may be not
+        finite.
+        """
         rng = self._rng
         n = len(self._speed)
         held = rng.uniform(-1.5, 1.5, n)
@@ -263,8 +287,13 @@ class HostileLoop:
         ]
 
     def _towards_contact(self, state: RobotState) -> Vector:
-        """Return the fastest motion towards the nearest obstacles (N,), as shares of the velocity
+        """Return a fast motion towards the nearest obstacles (N,), as shares of the velocity
         limits.
+
+        A random corner of the limits is returned if nothing is near.
+
+        Args:
+            state: State of the arm.
         """
         distance = self._adversary.measure_all(state.position)
         nearest, _ = self._adversary.gradients(
@@ -275,11 +304,11 @@ class HostileLoop:
         return np.asarray(-2.0 * np.sign(self._rng.dirichlet(np.ones(len(nearest))) @ nearest))
 
     def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, since_s: float) -> None:
-        """Make one control step and observe it.
+        """Make one control step: wish, filter, simulation, observations.
 
         Args:
-            policy: Wished joint velocities, as shares of the limits.
-            tally: Changed in place.
+            policy: Maps a state to wished joint velocities, as shares of the limits.
+            tally: Observations, changed in place.
             since_s: Time since the begin of the episode [s].
         """
         actual = self._state()
@@ -318,7 +347,15 @@ class HostileLoop:
             tally.observe("acceleration", float((change / self._robot.acceleration_limit).max()))
 
     def _act(self, tally: Tally) -> float:
-        """Let the command act and observe the arm; return for how long it acted [s]."""
+        """Let the commands act for a control period and a random lateness, and observe the limits
+        meanwhile.
+
+        Args:
+            tally: Observations, changed in place.
+
+        Returns:
+            For how long the command acted [s].
+        """
         step_s = self._sim.model.opt.timestep
         left = self._steps
         if self._lateness:
@@ -340,7 +377,11 @@ class HostileLoop:
         return float(elapsed_s)
 
     def _follow_commands(self, seconds: float) -> None:
-        """Let the servo follow the commands for a time [s]."""
+        """Let the servo follow the commands that take effect within a time.
+
+        Args:
+            seconds: Length of the time [s].
+        """
         now = 1e-9 * self._sim.measure().stamp_ns
         # not later than the dead time
         while self._under_way and self._under_way[0][0] <= now + seconds:
@@ -351,7 +392,7 @@ class HostileLoop:
         self._sim.command(self._mode, self._taken, self._period)
 
     def _fastest_shape(self) -> float:
-        """Return the largest speed of an end of a shape that the arm moves [m/s]."""
+        """Return the largest speed of an end of a collision shape that the arm moves [m/s]."""
         data = self._sim.data
         shapes = self._shapes
         bodies = self._bodies
@@ -366,7 +407,12 @@ class HostileLoop:
         )
 
     def _observe_limits(self, tally: Tally) -> None:
-        """Observe positions, velocities, efforts, speeds, contacts and boxes."""
+        """Record the shares of positions, velocities, efforts, speeds, contacts and boxes at this
+        moment.
+
+        Args:
+            tally: Observations, changed in place.
+        """
         robot = self._robot
         sim = self._sim
         m = sim.measure()
@@ -403,15 +449,15 @@ def _moved_shapes(sim: Simulation) -> list[int]:
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm, its surroundings, and what is made difficult for it.
+    """An arm, its surroundings, and what is made difficult for the filter.
 
     Attributes:
-        name: Of the cell.
-        robot: Its latency and payload are the largest that are drawn.
-        scene: MJCF.
-        late: Commands come late by up to the lateness that the actor declares at the rate.
+        name: Name of the cell.
+        robot: The arm; its latency and payload are the largest that are drawn.
+        scene: MJCF, relative to the share folder.
+        late: Whether commands come late, by up to the lateness that the actor declares at the rate.
         modes: Command modes.
-        servo: See `HostileLoop`.
+        servo: How the arm executes velocity commands; see `HostileLoop`.
     """
 
     name: str
@@ -423,8 +469,10 @@ class Cell:
 
 
 def cells() -> list[Cell]:
-    """Return the shipped arms in their scenes, a Sawyer with workspace and keep-out box, and the
-    cells of `hard_cells`.
+    """Return the cells that are checked.
+
+    They are the shipped arms in their scenes, a Sawyer with workspace and keep-out box, and the
+    cells of `hard_cells` for both arms.
     """
     sawyer = load_robot("sawyer")
     scene = "sim/scenes/sawyer_reach.xml"
@@ -447,9 +495,9 @@ def hard_cells(name: str, robot: RobotConfig, scene: str) -> list[Cell]:
     compensation ignores, slow servos.
 
     Args:
-        name: Of the arm.
+        name: Name of the arm, key of `PAYLOAD_KG`.
         robot: The arm.
-        scene: MJCF.
+        scene: MJCF, relative to the share folder.
     """
     slow = replace(robot, latency_s=LONGEST_LATENCY_S)
     loaded = replace(
@@ -477,13 +525,17 @@ def _hand_center(robot: RobotConfig, scene: str) -> tuple[float, ...]:
 
 
 def safety_checks(commands: int, seed: int, progress: Progress, jobs: int) -> list[Check]:
-    """Check every cell, command mode and rate, with the same number of commands each.
+    """Run every cell in every command mode at every rate, with the same number of commands each.
 
     Args:
         commands: Number of commands in all.
-        seed: Seed of states and commands.
+        seed: Seed of states and commands, the same in every loop.
         progress: Called with a line of text per closed loop.
         jobs: Closed loops at a time.
+
+    Returns:
+        The checks, over all rates by cell and mode: number of commands, interventions, violations
+        and largest share of each limit.
     """
     trials = [(cell, mode, rate) for cell in cells() for mode in cell.modes for rate in RATES_HZ]
     each = -(-commands // len(trials))
@@ -526,7 +578,15 @@ def safety_checks(commands: int, seed: int, progress: Progress, jobs: int) -> li
 
 
 def _tally(cell: Cell, mode: str, rate_hz: float, commands: int, seed: int) -> Tally:
-    """Run one closed loop in a worker process."""
+    """Run one closed loop and return its observations. Called in a worker process.
+
+    Args:
+        cell: The cell.
+        mode: Command mode.
+        rate_hz: Control rate [Hz].
+        commands: Number of commands.
+        seed: Seed of states and commands.
+    """
     lateness_s = declared_lateness_s(1.0 / rate_hz, MAX_LATENESS_S) if cell.late else 0.0
     return HostileLoop(cell.robot, cell.scene, mode, rate_hz, seed, lateness_s, cell.servo).run(
         commands

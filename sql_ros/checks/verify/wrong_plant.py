@@ -1,18 +1,18 @@
 """Arms that execute their commands with a wrong sign, order or scale; they must be held before a
 limit is passed.
 
-Each plant is played twice:
+The executed command is a matrix (N, N) times the command; such an arm is called a plant. Each plant
+is played twice:
 
 - It is wrong from the beginning. The loop is that of the actor with a real arm that begins with the
   identification (`robot/driver/identify.py`), and the hold after it. The identification must fail
   before a limit is passed. This is judged, except for limits in torque mode.
 - It becomes wrong after the identification. The loop is that of the actor with a real arm at work:
   the speed ramp, slow joints until they are confirmed (`robot/driver/response.py`), the comparison
-  of commands and motion (`robot/driver/following.py`), the payload. This is reported.
+  of commands and motion (`robot/driver/following.py`), the payload. This is reported, not judged.
 
 The command of the step in which a contradiction is detected still acts, as it does on an arm. An
-arm
-without a fault must not be held.
+arm without a fault must not be held.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ COMMANDS_PER_ROUND = 250_000  # of the suite, for each round of every fault
 
 @dataclass
 class PlantCounts:
-    """Counts of the cells of one fault, or of arms without a fault.
+    """Counts of the played cells of one fault, or of arms without a fault. A cell is one plant,
+    played once.
 
     Attributes:
         cells: Played cells.
         holds: Cells in which the arm was held.
-        latest_s: The latest hold [s].
-        violations: Cells in which a limit was passed before the hold took effect, in words.
+        latest_s: Latest time of a hold since the begin of its cell [s]; 0: no hold.
+        violations: One text per cell in which a limit was passed before the hold took effect.
     """
 
     cells: int = 0
@@ -65,7 +66,11 @@ class PlantCounts:
     violations: list[str] = field(default_factory=list)
 
     def add(self, other: PlantCounts) -> None:
-        """Add other counts."""
+        """Add other counts to these, in place.
+
+        Args:
+            other: The other counts.
+        """
         self.cells += other.cells
         self.holds += other.holds
         self.latest_s = max(self.latest_s, other.latest_s)
@@ -73,7 +78,14 @@ class PlantCounts:
 
 
 class WrongPlantLoop(HostileLoop):
-    """An arm that begins to act at rest in a random pose, with a fault in executing commands."""
+    """An arm that begins to act at rest in a random pose, with a fault in executing commands.
+
+    Args:
+        robot: The arm.
+        scene: MJCF, relative to the share folder.
+        mode: Command mode.
+        seed: Seed of poses and commands.
+    """
 
     def __init__(self, robot: RobotConfig, scene: str, mode: str, seed: int) -> None:
         super().__init__(
@@ -85,13 +97,14 @@ class WrongPlantLoop(HostileLoop):
         self._response = ResponseCheck(robot, mode, self._period, scene)
 
     def play(self, matrix: Vector) -> tuple[float | None, Tally]:
-        """Act until the arm is held, at most `PLAY_S`.
+        """Act at work until the arm is held, at most `PLAY_S`.
 
         Args:
             matrix: The executed command is this matrix times the command (N, N).
 
         Returns:
-            The time of the hold [s], None if there was none; the observations until then.
+            Time of the hold since the begin [s], None if the arm was not held; the observations
+            until then.
         """
         self._place_at_rest()
         self._response.forget()
@@ -124,14 +137,14 @@ class WrongPlantLoop(HostileLoop):
         return None, tally
 
     def identify(self, matrix: Vector) -> tuple[str, float, Tally]:
-        """Identify the arm, and hold it for `HOLD_S` where the identification fails.
+        """Identify the arm; if the identification fails, hold the arm for `HOLD_S`.
 
         Args:
             matrix: The executed command is this matrix times the command (N, N).
 
         Returns:
-            The failure in words, empty if there was none; the end of the identification [s]; the
-            observations until the end of the hold.
+            The failure in words, empty if the identification did not fail; the end of the
+            identification [s]; the observations until the end of the hold.
         """
         self._place_at_rest()
         identification = Identification(self._robot, self._mode, self._period)
@@ -164,12 +177,13 @@ class WrongPlantLoop(HostileLoop):
         return failure, ended_s, tally
 
     def _obey(self, matrix: Vector, start: Vector, command: Vector, tally: Tally) -> None:
-        """Let the arm execute a command with its fault for a period.
+        """Let the arm execute a command with its fault for a period, and observe it.
 
         Args:
-            matrix: The executed command is this matrix times the command (N, N).
+            matrix: The executed command is this matrix times the command (N, N). Position commands
+                are taken relative to `start`.
             start: Position at the begin of the episode (N,) [rad].
-            command: (N,) in the unit of the mode.
+            command: Command (N,) in the unit of the mode.
             tally: Observations, changed in place.
         """
         is_position = self._mode == "position"
@@ -178,14 +192,19 @@ class WrongPlantLoop(HostileLoop):
         self._act(tally)
 
     def _place_at_rest(self) -> None:
-        """Put the arm into a random pose at rest."""
+        """Begin an episode in a random pose at rest; draw until the arm is at rest."""
         while True:
             self._draw_start()
             if not self._state().velocity.any():
                 return
 
     def _wished_command(self, share: Vector, state: RobotState) -> Vector:
-        """Return a command (N,) of the mode for shares of the limits (N,)."""
+        """Return the command (N,) in the unit of the mode for shares of the limits.
+
+        Args:
+            share: Wished velocities, or torques in torque mode, as shares of the limits (N,).
+            state: State from which a position command leads.
+        """
         if self._mode == "velocity":
             return np.asarray(share * self._speed)
         if self._mode == "position":
@@ -196,12 +215,14 @@ class WrongPlantLoop(HostileLoop):
 
 
 def wrong_plants(fault: str, size: int) -> Iterator[tuple[str, Vector]]:
-    """Yield name and matrix (N, N) of every plant with a fault, for each joint or each pair of
-    joints.
+    """Yield every plant with a fault: one per joint, or one per pair of joints for "swapped".
 
     Args:
         fault: One of `FAULTS`.
         size: Number of joints N.
+
+    Yields:
+        Name of the plant, and the matrix (N, N) by which commands are multiplied.
     """
     if fault == "swapped":
         for first in range(size):
@@ -217,15 +238,19 @@ def wrong_plants(fault: str, size: int) -> Iterator[tuple[str, Vector]]:
 
 
 def play_plants(name: str, scene: str, mode: str, fault: str, seed: int) -> PlantCounts:
-    """Play every plant of a fault once; with the fault "right", a right plant as often as there are
-    joints.
+    """Play every plant of a fault once at work.
+
+    With the fault "right" a plant without a fault is played as often as there are joints.
 
     Args:
-        name: Of the arm.
-        scene: MJCF.
+        name: Name of the robot file.
+        scene: MJCF, relative to the share folder.
         mode: Command mode.
         fault: One of `FAULTS`, or "right".
         seed: Seed of poses and commands.
+
+    Returns:
+        The counts of these cells.
     """
     robot = load_robot(name)
     size = len(robot.joints)
@@ -245,14 +270,17 @@ def play_plants(name: str, scene: str, mode: str, fault: str, seed: int) -> Plan
 
 
 def identify_plants(name: str, scene: str, mode: str, fault: str, seed: int) -> PlantCounts:
-    """Identify every plant of a fault once; with the fault "right", a right plant twice.
+    """Identify every plant of a fault once; with the fault "right" a plant without a fault twice.
 
     Args:
-        name: Of the arm.
-        scene: MJCF.
+        name: Name of the robot file.
+        scene: MJCF, relative to the share folder.
         mode: Command mode.
         fault: One of `FAULTS`, or "right".
         seed: Seed of the poses.
+
+    Returns:
+        The counts of these cells; a failed identification is a hold.
     """
     robot = load_robot(name)
     size = len(robot.joints)
@@ -273,8 +301,8 @@ def identify_plants(name: str, scene: str, mode: str, fault: str, seed: int) -> 
 
 
 def _passed(tally: Tally) -> str:
-    """Return the limits that were passed, with the largest share of each; empty: none was
-    passed.
+    """Return the limits of `WATCHED` that were passed, with the largest share of each, as text;
+    empty: none.
     """
     shares = {kind: tally.worst.get(kind, 0.0) for kind in WATCHED}
     return ", ".join(f"{kind} {share:.2f}" for kind, share in shares.items() if share > 1.0)
@@ -284,10 +312,14 @@ def plant_checks(rounds: int, seed: int, progress: Progress, jobs: int) -> list[
     """Play and identify every fault of both arms in every command mode.
 
     Args:
-        rounds: Times that each is played, each with a seed of its own.
+        rounds: Number of times that each plant is played at work, each with a seed of its own. Each
+            is identified once.
         seed: First seed.
         progress: Called with a line of text per fault.
         jobs: Worker processes.
+
+    Returns:
+        The checks of all faults, those of the identification first.
     """
     arms = {"sawyer": "sim/scenes/sawyer_reach.xml", "ur5e": "sim/scenes/ur5e_reach.xml"}
     groups = [
@@ -323,12 +355,12 @@ def _gather(
     futures: list[Future[PlantCounts]],
     progress: Progress,
 ) -> PlantCounts:
-    """Wait for the rounds of a fault; report their sum, and return it.
+    """Wait for the rounds of a fault, report the sum of their counts, and return it.
 
     Args:
-        when: "identification" or "work".
+        when: "identification" or "work", for the report.
         group: Arm, command mode and fault.
-        futures: Rounds.
+        futures: Counts of each round.
         progress: Called with lines of text.
     """
     counts = PlantCounts()
@@ -344,7 +376,14 @@ def _gather(
 
 
 def _identification_checks(name: str, mode: str, fault: str, counts: PlantCounts) -> list[Check]:
-    """Return the checks of one fault during the identification."""
+    """Return the checks of one fault during the identification.
+
+    Args:
+        name: Name of the arm.
+        mode: Command mode.
+        fault: One of `FAULTS`, or "right".
+        counts: Counts of all its cells.
+    """
     group = f"plant at identification, {name}, {mode}, {fault}"
     # an identification by torques controls the velocity, which hides their scale
     is_noticed = not (mode == "torque" and fault in ("half", "double"))
@@ -364,7 +403,14 @@ def _identification_checks(name: str, mode: str, fault: str, counts: PlantCounts
 
 
 def _checks(name: str, mode: str, fault: str, counts: PlantCounts) -> list[Check]:
-    """Return the checks of one fault at work."""
+    """Return the checks of one fault at work; only those of an arm without a fault judge the holds.
+
+    Args:
+        name: Name of the arm.
+        mode: Command mode.
+        fault: One of `FAULTS`, or "right".
+        counts: Counts of all its cells.
+    """
     group = f"plant at work, {name}, {mode}, {fault}"
     if fault == "right":
         return [
