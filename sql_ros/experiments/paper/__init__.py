@@ -1,3 +1,1 @@
-"""The experiments of the papers, a module each: its cases, one run, and what the runs together
-show.
-"""
+"""The papers' experiments. Each module has the cases, one run, and a finding from all runs."""

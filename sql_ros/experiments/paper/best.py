@@ -1,4 +1,7 @@
-"""Recorders of a training: best value, places and returns, for the exploration experiments."""
+"""Recorders of a training: the best value so far, the places of a robot, and discounted returns.
+
+Each wraps the environments of one training and counts their control steps together.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,20 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-APART = 50  # transitions between two points, at least
+APART = 50  # fewest transitions between two entries of `BestSoFar`
 EVERY = 40  # transitions between two recorded places
 
 
 class BestSoFar:
-    """Records the best value of an info so far, over all environments of a run.
+    """Records the best value so far of an entry of `info`, over all environments of a run.
 
     Args:
-        key: Key of `info`.
-        better: Max or min.
+        key: Key of the entry, whose value is a number.
+        better: The function max or min: which of two values is better.
 
     Attributes:
-        steps: Transitions at which the best value changed.
-        best: The best value from then on.
+        steps: Numbers of transitions at which the best value changed, at least `APART` apart.
+        best: The best value from each of these on.
     """
 
     def __init__(self, key: str, better: Callable[[float, float], float]) -> None:
@@ -30,11 +33,11 @@ class BestSoFar:
         self.best: list[float] = []
 
     def wrap(self, env: Any) -> Any:
-        """Return an environment that is recorded."""
+        """Wrap an environment so that this recorder gets the info of each step."""
         return _RecordedInfo(env, self.record)
 
     def record(self, info: dict[str, Any]) -> None:
-        """Record the info of a control step."""
+        """Count a control step, and record its info if it has a better value."""
         self._made += 1
         value = float(info[self._key])
         if self.best and self._better(value, self.best[-1]) == self.best[-1]:
@@ -46,13 +49,17 @@ class BestSoFar:
             self.best.append(value)
 
     def at(self, steps: Any) -> list[float]:
-        """Return the best value after each of these numbers of transitions."""
+        """Return the best value so far at several numbers of transitions.
+
+        Args:
+            steps: Numbers of transitions (P,), at least 1. A step must have been recorded.
+        """
         places = np.searchsorted(self.steps, steps, side="right") - 1
         return [self.best[max(place, 0)] for place in places]
 
 
 class _RecordedInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment whose infos are recorded."""
+    """A wrapper that gives the info of each step to a function."""
 
     def __init__(self, env: Any, record: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(env)
@@ -68,7 +75,7 @@ class PlaceRecorder:
     """Records places of a robot, over all environments of a run.
 
     Attributes:
-        recorded: (x, y) [m], in the order of time, one in `EVERY` transitions.
+        recorded: Places (x, y) [m] in order, one of every `EVERY` transitions.
     """
 
     def __init__(self) -> None:
@@ -76,11 +83,11 @@ class PlaceRecorder:
         self.recorded: list[list[float]] = []
 
     def wrap(self, env: Any) -> Any:
-        """Return an environment that is recorded."""
+        """Wrap an environment so that this recorder gets the info of each step."""
         return _RecordedInfo(env, self.record)
 
     def record(self, info: dict[str, Any]) -> None:
-        """Record the info of a control step."""
+        """Count a control step, and record "x" and "y" of its info if a place is due."""
         self._made += 1
         if self._made % EVERY == 0:
             self.recorded.append([round(float(info["x"]), 2), round(float(info["y"]), 2)])
@@ -90,16 +97,16 @@ class DiscountedReturns:
     """Records the discounted returns of the episodes of all environments of a run.
 
     Args:
-        discount: gamma.
+        discount: Discount gamma.
     """
 
     def __init__(self, discount: float) -> None:
         self._discount, self._made = discount, 0
-        # transitions so far, and the return of the episode that ended then
+        # of each episode: transitions so far at its end, and its return
         self._ends: list[tuple[int, float]] = []
 
     def wrap(self, env: Any) -> Any:
-        """Return an environment that is recorded."""
+        """Wrap an environment so that this recorder gets the return of each episode."""
         return _RecordedReturn(env, self)
 
     def count(self) -> None:
@@ -111,12 +118,15 @@ class DiscountedReturns:
         self._ends.append((self._made, total))
 
     def at(self, steps: Any, window: int) -> list[float]:
-        """Return mean returns at several numbers of transitions.
+        """Return the mean return of recent episodes at several numbers of transitions.
 
         Args:
-            steps: transitions.
-            window: Transitions before each, in which an episode counts if it ended; without any,
+            steps: Numbers of transitions (P,). An episode must have ended.
+            window: An episode counts if it ended within so many transitions before. If none did,
                 the last episode before counts.
+
+        Returns:
+            Mean return at each number of transitions, P numbers.
         """
         made, totals = np.array(self._ends).T
         means = []
@@ -131,7 +141,7 @@ class DiscountedReturns:
 
 
 class _RecordedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment whose discounted returns are recorded."""
+    """A wrapper that gives the discounted return of each episode to a recorder."""
 
     def __init__(self, env: Any, returns: DiscountedReturns) -> None:
         super().__init__(env)
@@ -139,7 +149,7 @@ class _RecordedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._total, self._factor = 0.0, 1.0
 
     def step(self, action: Any) -> Any:
-        """Make a control step, and add its reward to the return of the episode."""
+        """Make a control step, add its reward to the return, and record the return at the end."""
         result = self.env.step(action)
         self._returns.count()
         self._total, self._factor = (

@@ -1,4 +1,4 @@
-"""Finetune: a policy that was trained to walk in any direction continues between walls."""
+"""Finetune: a policy that was trained to walk in any direction is trained further between walls."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STARTS = {
     "ddpg": "pretrained by DDPG",
     "random": "from nothing",
 }
-ALPHA, LAST_ALPHA = 0.1, 0.001  # log-linear, as in the paper
-POINTS = 30  # of the curves
+ALPHA, LAST_ALPHA = 0.1, 0.001  # first and last temperature, annealed log-linearly as in the paper
+POINTS = 30  # points of a curve
 DISCOUNT = 0.97
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case: the contender is the start, the variant the course."""
+    """Return the setting of a case, with a contender of `STARTS` and a variant of `COURSES`."""
     steps, ratio = (10_000, 0.5) if case.quick else (20_000, 1.0)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     annealed = {
@@ -52,7 +52,7 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Return every start on every course; quick: in the wide hallway."""
+    """Return a case for every start on every course; quick: in the wide hallway alone."""
     courses = ["wide"] if quick else list(COURSES)
     return [
         Case(start, course, seed, quick) for seed in seeds for course in courses for start in STARTS
@@ -60,15 +60,19 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Load the pretrained networks and train.
+    """Load pretrained networks, unless the case starts from nothing, and train.
 
     Returns:
-        "steps" and "returns": the discounted return of the training episodes.
+        "steps": numbers of transitions; "returns": mean discounted return of the training episodes
+        that ended recently.
+
+    Raises:
+        ConfigError: The pretrained networks are missing, see `pretrained`.
     """
     returns, chosen = DiscountedReturns(DISCOUNT), setting(case)
 
     def prepare(trainer: Trainer) -> None:
-        """Load the pretrained networks, unless the case begins without any."""
+        """Load the pretrained networks, unless the case starts from nothing."""
         if case.contender != "random":
             kind = Case(case.contender, pretrain.start(case.quick), case.seed, case.quick)
             learner, _ = load_learner(pretrained(out, kind))
@@ -83,14 +87,14 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
 
 def pretrained(out: Path, case: Case) -> Path:
-    """Return the folder of the networks that a case of the experiment `pretrain` left.
+    """Return the folder of the networks that a case of the experiment `pretrain` saved.
 
     Args:
-        out: Folder of this experiment; that of `pretrain` is beside it.
+        out: Folder of this experiment; the folder of `pretrain` is beside it.
         case: Case of `pretrain`.
 
     Raises:
-        ConfigError: The case has not been run there.
+        ConfigError: The case has not been run.
     """
     folder = pretrain.models(out.resolve().parent / "pretrain", case)
     if not folder.is_dir():
@@ -103,15 +107,16 @@ def pretrained(out: Path, case: Case) -> Path:
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Compare the discounted returns over the transitions, by start and course.
+    """Compare the mean discounted return over the training, by start and course.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if on every course soft Q-learning's start learns fastest in
-        every seed and DDPG's start is worse than both others, "partly" if one of the two holds.
+        The finding. It is "reproduced" if on every course the policy pretrained by soft Q-learning
+        is best with every seed, and the one pretrained by DDPG is worse than both others in the
+        mean. It is "partly" if one of the two holds.
     """
     courses = [course for course in COURSES if any(case.variant == course for case in results)]
     figure, axes = panels(len(courses))

@@ -1,4 +1,4 @@
-"""Maze: of two passages the one that looks shorter is a dead end."""
+"""Maze: there are two passages to the target, and the one that looks shorter is a dead end."""
 
 from __future__ import annotations
 
@@ -38,20 +38,22 @@ PACE: dict[str, dict[str, Any]] = {
 STEPS, ENVS = {"point": 30_000, "quadruped": 80_000}, {"point": 1, "quadruped": 4}
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg", "q_networks": 1}}
 ROBOTS = {"point": "sql_ros/PointMaze-v0", "quadruped": "sql_ros/Quadruped-maze-v0"}
-# the quadruped's maze with one of its measures, none of which is published, chosen otherwise
+# variants of the quadruped's maze with another value of one measure; none is published
 OTHERS = {
     "maze-deep": "the barrier 0.5 m into the passage, not 0.2 m",
     "maze-thick": "the block 1.4 m thick, not 1.0 m",
     "maze-near": "the target seen from less far (2.5 m, not 3.0 m)",
 }
+# smallest distance to the target in the dead end [m]
 THRESHOLDS = {"point": UPPER_BEST, "quadruped": quadruped.UPPER_BEST["maze"]}
 HEAD = "| {} | | past the dead end | nearest to the target, each seed [m] |\n|---|---|---|---|"
-POINTS, EPISODES = 60, 12  # of the curves; drawn at the end
-PARTS = 5  # of a training, in the picture
+POINTS = 60  # points of a curve
+EPISODES = 12  # episodes drawn after the training
+PARTS = 5  # parts of a training, one panel of the picture each
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case; its variant is the robot, or another maze of the quadruped."""
+    """Return the setting of a case, whose variant is a key of `ROBOTS` or of `OTHERS`."""
     robot = "quadruped" if case.variant in OTHERS else case.variant
     steps = 10_000 if case.quick else STEPS[robot]
     return Setting(
@@ -68,7 +70,8 @@ def setting(case: Case) -> Setting:
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
     """Return the cases of soft Q-learning and DDPG.
 
-    The other mazes of the quadruped have three seeds. The quick version has no quadruped.
+    The variants of the quadruped's maze (`OTHERS`) have the first three seeds. The quick version
+    has no quadruped.
     """
     robots = ["point"] if quick else ["point", "quadruped"]
     of_robots = [
@@ -105,7 +108,7 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
 
 def _walk(trainer: Trainer) -> list[list[list[float]]]:
-    """Return the paths (x, y) [m] of episodes of the point robot, with sampled actions."""
+    """Run `EPISODES` of the point robot with sampled actions; return its path (x, y) in each."""
     paths = []
     with opened_env(ROBOTS["point"]) as env:
         robot: Any = env.unwrapped
@@ -116,15 +119,16 @@ def _walk(trainer: Trainer) -> list[list[list[float]]]:
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Count the runs that come nearer to the target than the dead end.
+    """Count the runs that get past the dead end: nearer to the target than is possible in it.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if every run of soft Q-learning does and not every quadruped
-        of DDPG, "partly" if every run of soft Q-learning does with one of the robots.
+        The finding. It is "reproduced" if every run of soft Q-learning gets past, and not every run
+        of DDPG with the quadruped. It is "partly" if every run of soft Q-learning gets past with at
+        least one of the robots.
     """
     robots = [robot for robot in ROBOTS if any(case.variant == robot for case in results)]
     figure, axes = panels(len(robots), size=(6.0, 4.0))
@@ -170,7 +174,17 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 def _judge(
     name: str, kind: str, found: list[dict[str, Any]], threshold: float
 ) -> tuple[float, str]:
-    """Return the share of the runs that come nearer than the threshold [m], and a table line."""
+    """Count the runs that come nearer to the target than a threshold.
+
+    Args:
+        name: First cell of the table line.
+        kind: Key of `KINDS`.
+        found: Results of the runs.
+        threshold: Distance to the target [m].
+
+    Returns:
+        Share of the runs that come nearer, and the Markdown table line.
+    """
     nearest = [result["nearest"][-1] for result in found]
     past = sum(x < threshold for x in nearest)
     return (
@@ -183,7 +197,15 @@ def _judge(
 
 
 def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, float]]:
-    """Return a table of the quadruped's other mazes, and the share of successful runs by method."""
+    """Report the runs in the variants of the quadruped's maze, `OTHERS`.
+
+    Args:
+        results: Results of `run_case` by case.
+
+    Returns:
+        Markdown with a table, and the share of runs that get past as a figure for each method. The
+        text is empty and there are no figures if no variant has a run.
+    """
     lines: list[str] = []
     shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for maze, words in OTHERS.items():
@@ -202,7 +224,15 @@ def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, f
 
 
 def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
-    """Draw episodes of the trained policies; return the name of the picture."""
+    """Draw paths of the trained point robots, a panel for each run.
+
+    Args:
+        sides: Results of the runs by method, at most five of which are drawn.
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
+    """
     columns = min(max(len(found) for found in sides.values()), 5)
     figure, axes = panels(columns, len(sides), size=(3.0, 2.2))
     for row, (kind, found) in zip(axes, sides.items()):
@@ -225,7 +255,15 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
 
 
 def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
-    """Draw the places of the quadruped in every part of each training; return the name."""
+    """Draw where the quadruped was in training, a row for each run and a panel for each part.
+
+    Args:
+        results: Results of `run_case` by case.
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
+    """
     runs = {case: result for case, result in results.items() if case.variant == "quadruped"}
     rows = sorted(runs, key=lambda case: (list(KINDS).index(case.contender), case.seed))
     figure, axes = panels(PARTS, len(rows), size=(2.6, 1.9))

@@ -1,4 +1,4 @@
-"""Multigoal: a point between four equally good goals."""
+"""Multigoal: a point robot starts between four equally good goals."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sql_ros.learning.trainer import Trainer
 
 ENV = "sql_ros/MultiGoal-v0"
 STATES = ((-2.5, 0.0), (0.0, 0.0), (2.5, 2.5))  # at which the authors' code draws Q
-EPISODES, DRAWN = 400, 24  # from the origin; of them in the picture
-SAMPLES, GRID = 150, 41  # actions per state, and points of Q per axis
-SHARE = (0.15, 0.35)  # of each goal, as the project asks
+EPISODES, DRAWN = 400, 24  # episodes from the origin, and how many of them are drawn
+SAMPLES, GRID = 150, 41  # sampled actions per state, and grid points of Q per axis
+SHARE = (0.15, 0.35)  # range of the share of episodes at each goal, for "reproduced"
 COMMON = {
     "temperature": 10.0,
     "final_temperature": 10.0,
@@ -59,10 +59,12 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, then act from the origin by samples of the policy.
+    """Train, then run episodes from the origin with sampled actions.
 
     Returns:
-        "shares" of the goals, mean "steps" of an episode, "paths", and "q" from `_probe`.
+        "shares": share of the episodes that end at each goal; "steps": mean length of an episode;
+        "paths": the first `DRAWN` paths, lists of (x, y); "q": result of `_probe` for soft
+        Q-learning with seed 0, otherwise empty.
     """
     trainer = setting(case).train(case.seed).trainer
     goals, lengths, paths = _act(trainer)
@@ -72,7 +74,12 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
 
 def _act(trainer: Trainer) -> tuple[list[int], list[int], list[Any]]:
-    """Run episodes from the origin; return the goals reached (-1: none), lengths and paths."""
+    """Run `EPISODES` from the origin with sampled actions.
+
+    Returns:
+        Of each episode: index of the goal reached (-1: none), number of control steps, and path
+        (x, y).
+    """
     goals, lengths, paths = [], [], []
     act = sampled(trainer.learner)
     with opened_env(ENV) as env:
@@ -86,7 +93,12 @@ def _act(trainer: Trainer) -> tuple[list[int], list[int], list[Any]]:
 
 @torch.no_grad()
 def _probe(trainer: Trainer) -> list[dict[str, Any]]:
-    """Return Q on a grid of actions, and sampled actions, at each of `STATES`."""
+    """Evaluate Q on a grid of actions, and sample actions, in each of `STATES`.
+
+    Returns:
+        For each state "q": Q rounded to integers (`GRID`, `GRID`), first index along x; and
+        "actions": sampled actions (`SAMPLES`, 2).
+    """
     learner, axis = trainer.learner, torch.linspace(-0.99, 0.99, GRID)
     grid = torch.cartesian_prod(axis, axis)[None]
     found = []
@@ -104,24 +116,28 @@ def _probe(trainer: Trainer) -> list[dict[str, Any]]:
 
 
 def entropy(shares: Sequence[float]) -> float:
-    """Return the entropy of the goal that is reached [nats], with failure as a fifth outcome.
+    """Return the entropy of the goal that is reached [nats]; failure is a fifth outcome.
 
-    Four goals of equal share have 1.386.
+    Four goals with equal shares have 1.386.
+
+    Args:
+        shares: Share of the episodes that end at each goal; the rest reach none.
     """
     all_ = np.array([*shares, max(1.0 - sum(shares), 0.0)])
     return float((all_[all_ > 0] * -np.log(all_[all_ > 0])).sum()) + 0.0
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Report shares and entropy of every seed.
+    """Report the shares of the goals and their entropy for every seed.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if soft Q-learning reaches each goal in a share within
-        `SHARE` and DDPG one goal per seed at most, "partly" if it reaches each goal in over 2 %.
+        The finding. It is "reproduced" if with every seed soft Q-learning reaches each goal in a
+        share of the episodes within `SHARE`, and DDPG reaches at most one goal. It is "partly" if
+        with every seed soft Q-learning reaches each goal in more than 2 % of the episodes.
     """
     sides = {kind: found for kind in KINDS if (found := results_of(results, kind))}
     lines = [
@@ -164,8 +180,14 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 
 
 def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
-    """Draw the trajectories of the first seeds over the level curves of the distance to the
-    nearest goal.
+    """Draw the paths over the level curves of the distance to the nearest goal.
+
+    Args:
+        sides: Results of the runs by method, at most five of which are drawn.
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
     """
     columns = min(max(len(found) for found in sides.values()), 5)
     figure, axes = panels(columns, len(sides), size=(2.6, 2.6))
@@ -191,7 +213,15 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
 
 
 def _draw_q(result: dict[str, Any], path: Path) -> str:
-    """Draw Q over the actions, and sampled actions, at three states; return the name."""
+    """Draw level curves of Q over the actions, and sampled actions, in each of `STATES`.
+
+    Args:
+        result: Result of `run_case` with "q".
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
+    """
     figure, axes = panels(len(STATES), size=(3.2, 3.2))
     axis = np.linspace(-0.99, 0.99, GRID)
     for place, state, found in zip(axes[0], STATES, result["q"]):

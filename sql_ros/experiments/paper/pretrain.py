@@ -1,4 +1,4 @@
-"""Pretrain: a quadruped that is rewarded for speed in any direction."""
+"""Pretrain: a quadruped is rewarded for speed in any direction, with several temperatures alpha."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from sql_ros.learning.trainer import Trainer
 
 ENV = "sql_ros/Quadruped-open-v0"
 ALPHAS = ("10", "1", "0.1", "0.01")
-MAIN = "0.1"  # what is fine-tuned; in full by a variant of its own, which walks farther
-START = "start"
-EPISODES = 20  # from above
+MAIN = "0.1"  # alpha of the policies that `finetune` starts from
+START = "start"  # variant with more updates and LayerNorm, from which the full `finetune` starts
+EPISODES = 20  # episodes after the training, drawn from above
 COMMON = {"discount": 0.97, "hidden_sizes": (128, 128), "batch_size": 128}
-# with an update per transition: walks as far after 20,000 transitions, in more directions
+# with one update per transition the robot then walks as far after 20,000 transitions, and in more
+# directions
 LAYER_NORM = {"layer_norm": True}
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case; its variant is alpha, or `START`."""
+    """Return the setting of a case, whose variant is one of `ALPHAS`, or `START`."""
     alpha = float(MAIN if case.variant == START else case.variant)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     often = case.quick or case.variant == START
@@ -51,12 +52,19 @@ def setting(case: Case) -> Setting:
 
 
 def fine_tuned(quick: bool) -> dict[str, Any]:
-    """Return the options of the networks that are fine-tuned; one Q, as in the paper, in full."""
+    """Return the algorithm's options of policies that `finetune` starts from.
+
+    In the full version there is one Q-network, as in the paper.
+    """
     return {**COMMON, **LAYER_NORM, **({} if quick else {"q_networks": 1})}
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Return every alpha, and the starts of fine-tuning; quick: two alphas, one of them a start."""
+    """Return a case for every alpha, and the cases from which `finetune` starts.
+
+    The quick version has two alphas, and `finetune` starts from one of them. DDPG has only the
+    cases from which `finetune` starts.
+    """
     sql = [
         Case("sql", variant, seed, quick)
         for seed in seeds
@@ -66,24 +74,28 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def start(quick: bool) -> str:
-    """Return the variant that is fine-tuned."""
+    """Return the variant from which `finetune` starts."""
     return MAIN if quick else START
 
 
 def models(folder: Path, case: Case) -> Path:
-    """Return the folder in which a case leaves its networks."""
+    """Return the folder of a case's networks, in the folder of the experiment."""
     return folder / "models" / case.name
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, keep the networks, and return "tracks" of the policy from `walk`."""
+    """Train, save the networks in `models`, and return "tracks", the result of `walk`."""
     trainer = setting(case).train(case.seed).trainer
     trainer.save_learner(models(out, case))
     return {"tracks": walk(trainer)}
 
 
 def walk(trainer: Trainer) -> list[list[list[float]]]:
-    """Return the place of the robot (x, y) [m] every half second of every episode."""
+    """Run `EPISODES` with sampled actions in the open; return the tracks of the robot.
+
+    Returns:
+        Places (x, y) [m] at every half second of each episode, the first at the origin.
+    """
     tracks = []
     act = sampled(trainer.learner)
     with opened_env(ENV) as env:
@@ -97,24 +109,29 @@ def walk(trainer: Trainer) -> list[list[list[float]]]:
 
 
 def spread(ends: Any) -> float:
-    """Return the spread of the directions of points (n, 2): 1 less the length of their mean.
+    """Return the spread of the directions of points, seen from the origin.
 
-    It is 0 for one direction, and 1 for directions all around.
+    It is 1 minus the length of the mean of the unit vectors to the points: 0 if all have the same
+    direction, 1 for directions all around.
+
+    Args:
+        ends: Points (n, 2).
     """
     units = np.asarray(ends) / np.maximum(np.linalg.norm(ends, axis=1, keepdims=True), 1e-9)
     return float(1.0 - np.linalg.norm(units.mean(0)))
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Compare the distance and the spread of directions, by alpha.
+    """Compare how far and in how many directions the robot walks, by alpha.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if with `MAIN` the robot walks three times as far as with
-        alpha 10 and its directions have a spread above 0.5, "partly" if one of the two holds.
+        The finding. It is "reproduced" if with alpha `MAIN` the robot walks more than three times
+        as far as with alpha 10, and its directions have a spread above 0.5. It is "partly" if one
+        of the two holds.
     """
     alphas = [
         alpha
@@ -154,7 +171,16 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 
 
 def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path) -> str:
-    """Draw the tracks from above, a row for each seed and a column for each alpha."""
+    """Draw the tracks from above, a row for each seed and a column for each alpha.
+
+    Args:
+        results: Results of `run_case` by case.
+        alphas: Those of `ALPHAS` that have results.
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
+    """
     seeds = sorted({case.seed for case in results})
     figure, axes = panels(len(alphas), len(seeds), size=(2.6, 2.6))
     drawn = [

@@ -1,4 +1,7 @@
-"""Pusher: two skills are composed by the mean of their Q, without further training."""
+"""Pusher: two skills are composed by the mean of their Q, without further training.
+
+A skill pushes the puck along one axis. The joint task rewards both axes.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,13 @@ from sql_ros.learning.learner import Learner
 from sql_ros.learning.losses import soft_value
 from sql_ros.learning.squash import log_volume, squash
 from sql_ros.learning.trainer import load_learner
+from sql_ros.policy.task_spec import TaskSpec
 
 SKILLS, JOINT = ("x", "y"), "both"
-EPISODES, CANDIDATES = 50, 32  # of an evaluation; rows of noise per control step
-PARTICLES = 256  # of V on visited states
-VISITED = 10  # control steps between two states at which C* is summed up
+EPISODES = 50  # episodes of an evaluation
+CANDIDATES = 32  # rows of noise per control step, from which the best action is taken
+PARTICLES = 256  # actions from each proposal in an estimate of V
+VISITED = 10  # control steps between two states that C* sums up
 ALPHA, DISCOUNT = 0.03, 0.99
 COMMON = {
     "temperature": ALPHA,
@@ -50,7 +55,7 @@ def env_of(task: str) -> str:
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case; its variant is the task."""
+    """Return the setting of a case, whose variant is the task: "x", "y" or "both"."""
     return Setting(
         env=env_of(case.variant),
         steps=30_000 if case.quick else 100_000,
@@ -66,7 +71,7 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Return both skills and the joint task; quick: soft Q-learning alone."""
+    """Return cases of both skills and the joint task for each method; quick: soft Q-learning."""
     kinds = ["sql"] if quick else list(KINDS)
     return [
         Case(kind, task, seed, quick)
@@ -77,21 +82,24 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train a skill, keep its networks, and return its evaluation on its own task."""
+    """Train on a task and save the networks; return the result of `evaluate` on this task.
+
+    The file with the results of the composed policy is removed, because it was made with the former
+    networks.
+    """
     trainer = setting(case).train(case.seed).trainer
     trainer.save_learner(_models(out, case))
-    # it was made with the networks that have just been replaced
     _composed(out, case.contender, case.seed).unlink(missing_ok=True)
     return evaluate(case.variant, best_of(trainer.learner))
 
 
 def _models(out: Path, case: Case) -> Path:
-    """Return the folder of the networks of a case."""
+    """Return the folder of a case's networks, in the folder of the experiment."""
     return out / "models" / case.name
 
 
 def _composed(out: Path, kind: str, seed: int) -> Path:
-    """Return the file with the results of a composed policy."""
+    """Return the path of the file with the results of a composed policy."""
     return out / "composed" / f"{kind}-seed{seed}.json"
 
 
@@ -100,7 +108,10 @@ Act = Callable[[Tensor], Tensor]  # observation (1, S) -> action (A,)
 
 @torch.no_grad()
 def best_of(learner: Learner) -> Act:
-    """Return a function that takes the best of `CANDIDATES` sampled actions by Q."""
+    """Return a policy that samples `CANDIDATES` actions and takes the one with the highest Q.
+
+    Q is the smallest of the target networks.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def act(observation: Tensor) -> Tensor:
@@ -112,15 +123,23 @@ def best_of(learner: Learner) -> Act:
     return act
 
 
-def composed_act(learners: Sequence[Learner], spec: Any) -> Act:
-    """Return a function that acts as the exported composition of several skills would."""
+def composed_act(learners: Sequence[Learner], spec: TaskSpec) -> Act:
+    """Return the composed policy of several skills, which acts as the exported one would.
+
+    It samples `CANDIDATES` actions from the skills and uniformly, and takes the one with the
+    highest mean Q of the skills.
+
+    Args:
+        learners: Learners of the skills.
+        spec: Interface of the joint task.
+    """
     composed, generator = (
         compose(learners, [1.0 / len(learners)] * len(learners), spec),
         torch.Generator().manual_seed(0),
     )
 
     def act(observation: Tensor) -> Tensor:
-        """Return the best of the sampled actions (A,)."""
+        """Return the best of the sampled actions: observation (1, S) -> (A,)."""
         action, q = composed(
             observation, torch.randn(CANDIDATES, composed.noise_size, generator=generator)
         )
@@ -134,16 +153,17 @@ def composed_act(learners: Sequence[Learner], spec: Any) -> Act:
 def evaluate(
     task: str, act: Act, visit: Callable[[Tensor], None] = lambda observations: None
 ) -> dict[str, Any]:
-    """Evaluate a policy in episodes with fixed seeds.
+    """Evaluate a policy in `EPISODES` with fixed seeds.
 
     Args:
-        task: Whose reward is summed up.
+        task: Task whose reward is summed up: "x", "y" or "both".
         act: The policy.
-        visit: Called with the observations (T, S) of each episode.
+        visit: Called after all episodes with the observations (T, S) of each.
 
     Returns:
-        Means over the episodes: "x" and "y", the distances at the end along the axes [m],
-        "distance" [m] and the discounted "return"; and "tracks" of the puck.
+        Means over the episodes: "x", "y" and "distance", distance of the puck to the goal at the
+        end, along each axis and in the plane [m]; "return", discounted. "tracks": paths of the puck
+        (x, y) in the first 12 episodes [m].
     """
 
     def act_of_row(observation: Vector) -> Vector:
@@ -171,20 +191,26 @@ def evaluate(
 
 
 @torch.no_grad()
-def bound_on_data(learners: Sequence[Learner], joint: Learner, spec: Any) -> dict[str, float]:
-    """Return C* of [C18] Lemma 1 along episodes of the composed policy, and the gap that it bounds.
+def bound_on_data(learners: Sequence[Learner], joint: Learner, spec: TaskSpec) -> dict[str, float]:
+    """Estimate C* of [C18] Lemma 1 in episodes of the composed policy, and the gap that it bounds.
 
-    C* is a discounted sum of the disagreement of the skills, mean V_i - V_S. The maximum over
-    actions is replaced by the composed action, so "c_star" is an estimate from below.
-    "c_star_largest" takes the largest disagreement for every state, an estimate from above.
+    C* is a discounted sum of the disagreement of the skills, mean_i V_i - V_S. V_i is the soft
+    value of skill i and V_S that of the mean Q.
+
+    Args:
+        learners: Learners of the skills.
+        joint: Learner trained on the joint task.
+        spec: Interface of the joint task.
 
     Returns:
-        "c_star", "c_star_largest", and "gap": V_S - V_joint at the first states.
+        "c_star": C* with the composed action in place of the maximum over actions, an estimate from
+        below. "c_star_largest": C* with the largest disagreement seen in place of that of each
+        state, an estimate from above. "gap": V_S - V_joint, mean over the first states.
     """
     sums, largest, gaps = [], [0.0], []
 
     def visit(observations: Tensor) -> None:
-        """Add the sums of an episode with these observations (T, S)."""
+        """Add C*, the largest disagreement and the gap of an episode's observations (T, S)."""
         states = observations[::VISITED]
         apart = (
             torch.stack([value(states, [learner]) for learner in learners]).mean(0)
@@ -204,9 +230,16 @@ def bound_on_data(learners: Sequence[Learner], joint: Learner, spec: Any) -> dic
 
 
 def value(states: Tensor, learners: Sequence[Learner]) -> Tensor:
-    """Return the soft value V of exp(mean Q / alpha) in states (B, S): (B,).
+    """Estimate the soft value V of exp(mean Q / alpha).
 
-    The actions are drawn from the samplers of the skills and uniformly.
+    `PARTICLES` actions are drawn from the sampler of each skill, and as many uniformly.
+
+    Args:
+        states: States (B, S).
+        learners: Learners whose target Q are averaged; one: V of its Q.
+
+    Returns:
+        V in each state, (B,).
     """
     generator = torch.Generator().manual_seed(0)
     size = learners[0].action_size
@@ -225,7 +258,18 @@ def value(states: Tensor, learners: Sequence[Learner]) -> Tensor:
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Compose the skills of every contender and seed, and compare with the joint policy.
+    """Compose the skills of every method and seed, and compare with the policy of the joint task.
+
+    Seeds without both skills and the joint task are left out.
+
+    Args:
+        results: Results of `run_case` by case.
+        out: Folder of the experiment, for the pictures and the composed results.
+
+    Returns:
+        The finding, by the ratio of the distances at the end, composed to joint. It is "reproduced"
+        if the ratio of soft Q-learning is below 1.3 and below those of the other methods, "not" if
+        it is above 2, otherwise "partly".
 
     Raises:
         ConfigError: No seed of soft Q-learning has both skills and the joint task.
@@ -287,9 +331,18 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 
 
 def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
-    """Return the evaluation of a composed policy, and its bound for soft Q-learning.
+    """Compose the skills of one seed and evaluate the composed policy on the joint task.
 
-    The result is kept in a file, which is read instead the next time.
+    The result is written to the file `_composed`. If this file exists already, it is read instead.
+
+    Args:
+        out: Folder of the experiment.
+        kind: Key of `KINDS`.
+        seed: Seed of the skills.
+
+    Returns:
+        "composed": result of `evaluate`; for soft Q-learning also "bound": result of
+        `bound_on_data`.
     """
     path = _composed(out, kind, seed)
     if path.is_file():
@@ -308,7 +361,7 @@ def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
 
 
 def _result(results: dict[Case, dict[str, Any]], kind: str, task: str, seed: int) -> dict[str, Any]:
-    """Return the result of one case, empty if there is none."""
+    """Return the result of the case with a method, a task and a seed; empty without one."""
     return next(
         (
             r
@@ -320,12 +373,12 @@ def _result(results: dict[Case, dict[str, Any]], kind: str, task: str, seed: int
 
 
 def _mean(found: Sequence[dict[str, Any]]) -> float:
-    """Return the mean distance at the end [m]."""
+    """Return the mean of the distances at the end in several results [m]."""
     return float(np.mean([result["distance"] for result in found]))
 
 
 def _cell(found: Sequence[dict[str, Any]]) -> str:
-    """Return a cell: mean distance, each seed in brackets, and the distances by axis [m]."""
+    """Return a table cell: mean distance, each seed in brackets, and mean distance by axis [m]."""
     each = ", ".join(f"{result['distance']:.2f}" for result in found)
     x, y = (np.mean([result[axis] for result in found]) for axis in SKILLS)
     return f"**{_mean(found):.2f}** ({each}); x {x:.2f}, y {y:.2f}"
@@ -334,7 +387,16 @@ def _cell(found: Sequence[dict[str, Any]]) -> str:
 def _draw(
     composed: dict[str, list[dict[str, Any]]], results: dict[Case, dict[str, Any]], path: Path
 ) -> str:
-    """Draw the paths of the puck by skill, composed and joint policy, and the distances."""
+    """Draw the paths of the puck by skills, composed and joint policy, and bars of the distances.
+
+    Args:
+        composed: Results of the composed policies by method.
+        results: Results of `run_case` by case.
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
+    """
     figure, axes = panels(5, size=(3.0, 3.0))
     sql = {task: results_of(results, "sql", task)[0] for task in (*SKILLS, JOINT)}
     shown = [

@@ -1,4 +1,4 @@
-"""The experiments of the papers, and the page with all their results."""
+"""The experiments of the papers by name, and the page with all their results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
     for module in (multigoal, snake, maze, pretrain, finetune, pusher, soft_iteration, validation)
 }
-OTHERS = (  # reports of other commands in the same folder
+OTHERS = (  # subfolders with reports of other commands, and their titles
     ("sawyer_reach", "Reaching with a simulated Sawyer, `make run`"),
     ("stacking", "Stacking bricks by joint torques, against robot time"),
     ("ablation", "Settings of the learner, beside stable-baselines3"),
@@ -37,11 +37,14 @@ OTHERS = (  # reports of other commands in the same folder
 def write_index(folder: Path) -> Path:
     """Write `folder`/index.md: every experiment with the paper's result, a verdict and the command.
 
+    Args:
+        folder: Folder with a subfolder for each experiment, by its name.
+
     Returns:
         The path of the page.
 
     Raises:
-        ConfigError: There is no finding.
+        ConfigError: No experiment has a finding.json.
     """
     findings = {name: _finding(folder / name) for name in EXPERIMENTS}
     there = {name: finding for name, finding in findings.items() if finding is not None}
@@ -91,11 +94,11 @@ def write_index(folder: Path) -> Path:
 
 
 def _text(finding: dict[str, Any], name: str) -> str:
-    """Return the text of a finding with its links changed for the folder above.
+    """Return the text of a finding, with relative links made valid in the folder above.
 
     Args:
         finding: Content of finding.json.
-        name: Name of its folder.
+        name: Name of the experiment's folder.
     """
     text: str = finding["text"]
     return re.sub(
@@ -106,12 +109,16 @@ def _text(finding: dict[str, Any], name: str) -> str:
 
 
 def _finding(folder: Path) -> dict[str, Any] | None:
-    """Return the content of finding.json, None if there is none."""
+    """Return the content of finding.json in an experiment's folder; None if there is no file."""
     path = folder / "finding.json"
     content: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
     return content
 
 
 def chosen(name: str) -> Sequence[Experiment]:
-    """Return the experiment of a name, or every one for "all"."""
+    """Return the experiment of a name, or all experiments for "all".
+
+    Raises:
+        KeyError: There is no experiment of this name.
+    """
     return list(EXPERIMENTS.values()) if name == "all" else [EXPERIMENTS[name]]

@@ -1,5 +1,6 @@
-"""Swimmer: a snake paid for swimming either way, and more beyond a line ahead that it does not know
-of.
+"""Swimmer: a snake is rewarded for speed in either direction, and more beyond a line ahead.
+
+The line is not part of the observation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ LINES = {
     variant: float(gymnasium.spec(env).kwargs.get("line_m", LINE_M))
     for variant, env in ENVS.items()
 }
-ALPHA, LAST_ALPHA, ANNEALED = 0.2, 0.03, 0.75  # log-linear over this share of the run
+ALPHA, LAST_ALPHA = 0.2, 0.03  # first and last temperature
+ANNEALED = 0.75  # share of the run over which the temperature is annealed
 STEPS = {"": 60_000, FAR: 120_000}
 COMMON = {
     "temperature": ALPHA,
@@ -36,11 +38,12 @@ COMMON = {
     "q_networks": 1,
 }
 KINDS: dict[str, dict[str, Any]] = {"sql": {}, "ddpg": {"kind": "ddpg"}}
-POINTS, EPISODES = 60, 10  # of the curves; after training
+POINTS = 60  # points of a curve
+EPISODES = 10  # episodes after the training
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case; its variant is the place of the line."""
+    """Return the setting of a case, whose variant is a key of `ENVS`: the place of the line."""
     steps, ratio = STEPS[case.variant] // (2 if case.quick else 1), 0.5
     return Setting(
         env=ENVS[case.variant],
@@ -63,7 +66,8 @@ def setting(case: Case) -> Setting:
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
     """Return the cases of soft Q-learning and DDPG.
 
-    The first three seeds have a case with the line twice as far and twice the transitions, too.
+    In the full version the first three seeds have another case, in which the line is twice as far
+    ahead and the training has twice the transitions.
     """
     near = [Case(contender, seed=seed, quick=quick) for seed in seeds for contender in KINDS]
     return near + [
@@ -72,10 +76,11 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, and note the furthest place of any training episode over the transitions.
+    """Train, and record how far ahead the snake comes in training and in episodes after it.
 
     Returns:
-        "steps" and "furthest" [m], and "ends" [m]: the last places of episodes after the training.
+        "steps": numbers of transitions; "furthest": largest x of all training episodes until then
+        [m]; "ends": last x of each episode after the training, with sampled actions [m].
     """
     best, chosen = BestSoFar("x", max), setting(case)
     trainer = chosen.train(case.seed, wrap=best.wrap).trainer
@@ -96,12 +101,13 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     """Count the runs that cross the line, in training and by the policy at the end.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if every run of soft Q-learning crosses the line and ends
-        beyond it, and more of them than of DDPG; "partly" if only the last holds.
+        The finding, whose verdict counts the runs with the nearer line. It is "reproduced" if every
+        run of soft Q-learning crosses the line and ends beyond it, and a smaller share of DDPG's
+        crosses it. It is "partly" if only the last holds.
     """
     lines_m = {
         variant: line

@@ -1,6 +1,7 @@
-"""Soft iteration: the algorithms of the lecture on small problems, exactly.
+"""Soft iteration: the algorithms of the lecture, computed exactly on small random problems.
 
-A greedy learner that explores by a Boltzmann distribution has another fixed point.
+Soft Q-iteration, soft policy iteration and the entropy-regularised policy gradient have one fixed
+point. A greedy learner that explores by a Boltzmann distribution has another.
 """
 
 from __future__ import annotations
@@ -29,22 +30,27 @@ from sql_ros.experiments.study import Case, Experiment, Finding
 
 STATES, ACTIONS, DISCOUNT, TEMPERATURE = 12, 4, 0.9, 0.5
 SWEEPS, IMPROVEMENTS, ASCENTS = 120, 8, 4000
-RATE = 0.5  # of the policy gradient, on the logits
-ROUNDING = 1e-9
+RATE = 0.5  # step size of the policy gradient on the logits
+ROUNDING = 1e-9  # by which rounding may raise the contraction ratio
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Return a case for each seed: a random problem."""
+    """Return a case for each seed; the seed draws the problem."""
     return [Case("tabular", seed=seed, quick=quick) for seed in seeds]
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
     """Run all four algorithms on the problem of a seed.
 
+    An error is the distance of a Q to the optimal soft Q in the sup norm. A gap is the mean over
+    the states of the optimal soft value minus the value of a policy.
+
     Returns:
-        Distances to the soft Q in the sup norm by sweep ("iteration", "boltzmann") and improvement
-        ("improvement"), gaps of the policy gradient, ratios of successive errors, and gap and
-        entropies of the greedy explorer.
+        "iteration" and "boltzmann": errors of soft and of greedy Q-iteration, by sweep; "ratios":
+        ratios of successive errors of soft Q-iteration; "improvement": errors of soft policy
+        iteration, by improvement; "gradient": gaps of the policy gradient; "explorer_gap" and
+        "explorer_entropy" [nats]: gap and mean entropy of the Boltzmann policy of the greedy Q;
+        "soft_entropy" [nats]: mean entropy of the optimal policy.
     """
     mdp = random_mdp(np.random.default_rng(case.seed), STATES, ACTIONS, DISCOUNT)
     exact = soft_q_iteration(mdp, TEMPERATURE)
@@ -52,11 +58,12 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
     q, greedy = np.zeros_like(exact), np.zeros_like(exact)
     iteration, boltzmann = [], []
     for _ in range(SWEEPS):
-        iteration.append(_apart(q, exact))
-        boltzmann.append(_apart(greedy, exact))
+        iteration.append(_sup_distance(q, exact))
+        boltzmann.append(_sup_distance(greedy, exact))
         q, greedy = soft_backup(mdp, q, TEMPERATURE), backup(mdp, greedy.max(axis=1))
     policies = [
-        _apart(found, exact) for found in soft_policy_iteration(mdp, TEMPERATURE, IMPROVEMENTS)
+        _sup_distance(found, exact)
+        for found in soft_policy_iteration(mdp, TEMPERATURE, IMPROVEMENTS)
     ]
     explorer = policy_of(greedy, TEMPERATURE)
     return {
@@ -73,18 +80,18 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
     }
 
 
-def _apart(q: FloatArray, exact: FloatArray) -> float:
-    """Return the distance of two Q in the sup norm."""
+def _sup_distance(q: FloatArray, exact: FloatArray) -> float:
+    """Return the distance of two tables of Q (X, U) in the sup norm."""
     return float(np.abs(q - exact).max())
 
 
 def _entropy(policy: FloatArray) -> float:
-    """Return the mean entropy of a policy (X, U) over the states [nats]."""
+    """Return the entropy of a policy (X, U), averaged over the states [nats]."""
     return float(-(policy * np.log(np.maximum(policy, 1e-300))).sum(axis=1).mean())
 
 
 def _objective(mdp: FiniteMdp, policy: FloatArray) -> FloatArray:
-    """Return the discounted reward and entropy of a policy (X, U) from every state (X,)."""
+    """Return the soft value of a policy: discounted reward and entropy, (X, U) -> (X,)."""
     q = soft_policy_evaluation(mdp, policy, TEMPERATURE)
     surprise = TEMPERATURE * np.log(np.maximum(policy, np.finfo(float).tiny))
     value: FloatArray = (policy * (q - surprise)).sum(axis=1)
@@ -92,14 +99,15 @@ def _objective(mdp: FiniteMdp, policy: FloatArray) -> FloatArray:
 
 
 def _gradient(mdp: FiniteMdp, best: FloatArray) -> list[float]:
-    """Ascend the mean objective over softmax logits by its exact gradient.
+    """Ascend the mean soft value by its exact gradient, over the logits of a softmax policy.
 
     Args:
         mdp: The problem.
-        best: Optimal value of every state (X,).
+        best: Optimal soft value of every state (X,).
 
     Returns:
-        Distances to the optimum, means over the states, `SWEEPS` of them.
+        `SWEEPS` gaps at equal distances in the `ASCENTS` steps: mean over the states of `best`
+        minus the value of the policy.
     """
     logits = np.zeros_like(mdp.reward)
     start = np.full(len(best), 1.0 / len(best))
@@ -122,15 +130,16 @@ def _gradient(mdp: FiniteMdp, best: FloatArray) -> list[float]:
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Report contraction, fixed points, and the gap of the greedy explorer.
+    """Report the contraction, the fixed points, and the gap of the greedy explorer.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if the three soft algorithms agree, the error contracts by
-        the discount, and the explorer falls short of the optimum in every problem; else "partly".
+        The finding. It is "reproduced" if the three soft algorithms agree, every sweep shrinks the
+        error at least by the discount, and the explorer has a gap in every problem. Otherwise it is
+        "partly".
     """
     found = list(results.values())
     ratio = max(max(result["ratios"]) for result in found)
@@ -168,7 +177,15 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 
 
 def _draw(result: dict[str, Any], path: Path) -> str:
-    """Draw the errors of the four algorithms on one problem; return the name of the picture."""
+    """Draw the errors and gaps of the four algorithms on one problem.
+
+    Args:
+        result: Result of `run_case`.
+        path: Path of the PNG.
+
+    Returns:
+        The name of the file.
+    """
     figure, axes = panels(2, size=(4.8, 3.6))
     left, right = axes[0]
     sweeps = np.arange(SWEEPS)

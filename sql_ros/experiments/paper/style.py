@@ -13,18 +13,22 @@ from sql_ros.common.plotting import pyplot
 
 plt = pyplot()
 COLOURS = {"sql": "#1f4e79", "sac": "#e08e0b", "ddpg": "#3c8d5a", "random": "#8a8f98"}
+# "random": training that starts without a pretrained policy
 LABELS = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG", "random": "from nothing"}
 
 
 def panels(
     columns: int, rows: int = 1, *, size: tuple[float, float] = (4.2, 3.6)
 ) -> tuple[Any, Any]:
-    """Return a figure and its axes (rows, columns).
+    """Create a figure with panels.
 
     Args:
-        columns: Columns of panels.
-        rows: Rows of panels.
-        size: Size of a panel [in].
+        columns: Number of columns of panels.
+        rows: Number of rows of panels.
+        size: Width and height of a panel [in].
+
+    Returns:
+        The figure, and the axes of its panels, an array (rows, columns).
     """
     figure, axes = plt.subplots(
         rows,
@@ -46,11 +50,11 @@ def bands(
     """Draw every run as a thin line, the median as a thick one, and a band over all of them.
 
     Args:
-        axes: To draw into.
-        steps: (points,).
-        lines: (runs, points).
-        contender: Key of `COLOURS`.
-        label: For the legend; None: the name of the contender and the number of runs.
+        axes: Axes to draw into.
+        steps: Horizontal coordinates, numbers of transitions, (points,).
+        lines: Values of each run, (runs, points).
+        contender: Key of `COLOURS`, which decides the colour.
+        label: Label of the median in the legend; None: the contender and the number of runs.
     """
     values = np.asarray(lines, np.float64)
     colour = COLOURS[contender]
@@ -72,7 +76,15 @@ def tidy(axes: Any) -> None:
 
 
 def save(figure: Any, path: Path) -> str:
-    """Write a figure to a file and close it; return the name of the file."""
+    """Write a figure to a PNG file and close the figure.
+
+    Args:
+        figure: The figure.
+        path: Path of the file; its folder is made.
+
+    Returns:
+        The name of the file without its folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Validation: the library's own DDPG and SAC beside those of stable-baselines3."""
+"""Validation: DDPG and SAC of this library are compared with those of stable-baselines3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sql_ros.experiments.study import Case, Experiment, Finding, Setting, result
 from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 
 ENV = "Pendulum-v1"
-LAST = 3  # evaluations that are averaged at the end
+LAST = 3  # last evaluations of a run, whose mean is its result
 COMMON = {
     "discount": 0.99,
     "hidden_sizes": (128, 128),
@@ -62,7 +62,7 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, and return the learning curve: "steps" and "returns"."""
+    """Train, and return the learning curve: "steps" (transitions) and "returns"."""
     chosen = setting(case)
     if case.contender == "ours":
         curve = chosen.train(case.seed).curve
@@ -81,15 +81,16 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
 
 def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
-    """Report the returns at the end, and their difference in standard errors.
+    """Compare the returns at the end, by their difference in standard errors.
 
     Args:
-        results: By case.
+        results: Results of `run_case` by case.
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if each of our methods is better than that of stable-
-        baselines3, or worse by less than `NEAR` standard errors, else "not".
+        The finding. It is "reproduced" if each method of this library is better than the method of
+        stable-baselines3, or worse by less than `NEAR` standard errors. Otherwise, or with one run
+        alone, it is "not".
     """
     figure, axes = panels(len(KINDS), size=(5.0, 3.6))
     figures: dict[str, float] = {}
@@ -114,7 +115,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         }
         said = "- (one run has no scatter)"
         if several := all(len(values) > 1 for values in ends.values()):
-            apart = figures[f"{kind}_apart"] = _apart(ends["ours"], ends["sb3"])
+            apart = figures[f"{kind}_apart"] = _standardised_difference(ends["ours"], ends["sb3"])
             said = f"{apart:+.1f}"
         alike.append(several and (abs(apart) < NEAR or apart > 0.0))
         cells = (", ".join(f"{value:.0f}" for value in ends[side]) for side in ("ours", "sb3"))
@@ -129,8 +130,15 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     )
 
 
-def _apart(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:
-    """Return the difference of two means in standard errors; each has two or more runs (R,)."""
+def _standardised_difference(
+    ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
+) -> float:
+    """Return the difference of two means, ours less theirs, in standard errors.
+
+    Args:
+        ours: Results of our runs, two or more.
+        theirs: Results of the other runs, two or more.
+    """
     error = np.sqrt(sum(values.var(ddof=1) / len(values) for values in (ours, theirs)))
     return float((ours.mean() - theirs.mean()) / max(error, 1e-9))
 
