@@ -19,6 +19,7 @@ from sql_ros.common.config import Config, config_from_mapping, option, read_yaml
 from sql_ros.common.errors import CheckpointError, ConfigError, SqlRosError
 from sql_ros.common.figures_json import command_line, versions, write_figures
 from sql_ros.common.interruption import Interrupted, SignalWatch, watched_signals
+from sql_ros.common.markdown import markdown_table
 from sql_ros.common.plotting import draw, pyplot
 from sql_ros.envs.checked_env import described
 from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
@@ -402,11 +403,10 @@ def _report(env_id: str, figures: dict[str, float], pictures: dict[str, bool]) -
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     curve = "![curve](curve.png)\n" if pictures["curve"] else ""
     clip = "![clip](clip.gif)\n" if pictures["clip"] else ""
-    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in figures.items())
-    return (
-        f"# {env_id}\n\n    {command_line()}\n\n{curve}{clip}\n| |"
-        f" |\n|---|---|\n{rows}\n\n{packages}.\n"
+    table = markdown_table(
+        ("figure", "value"), [(name, f"{value:.4g}") for name, value in figures.items()]
     )
+    return f"# {env_id}\n\n    {command_line()}\n\n{curve}{clip}\n{table}\n\n{packages}.\n"
 
 
 def record(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from sql_ros.common.markdown import markdown_table
 from sql_ros.envs import quadruped
 from sql_ros.envs.maze import HEIGHT, RADIUS, TARGET, UPPER_BEST, WALLS, WIDTH
 from sql_ros.experiments.curve import play
@@ -46,7 +47,8 @@ OTHERS = {
 }
 # smallest distance to the target in the dead end [m]
 THRESHOLDS = {"point": UPPER_BEST, "quadruped": quadruped.UPPER_BEST["maze"]}
-HEAD = "| {} | | past the dead end | nearest to the target, each seed [m] |\n|---|---|---|---|"
+COLUMNS = ("", "past the dead end", "nearest to the target, each seed [m]")  # after the first
+Row = tuple[str, str, str, str]  # a line of the table
 POINTS = 60  # points of a curve
 EPISODES = 12  # episodes drawn after the training
 PARTS = 5  # parts of a training, one panel of the picture each
@@ -133,7 +135,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     robots = [robot for robot in ROBOTS if any(case.variant == robot for case in results)]
     figure, axes = panels(len(robots), size=(6.0, 4.0))
     figures: dict[str, float] = {}
-    lines = [HEAD.format("")]
+    rows: list[Row] = []
     for place, robot in zip(axes[0], robots):
         threshold = THRESHOLDS[robot]
         for kind in KINDS:
@@ -141,8 +143,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             if not found:
                 continue
             bands(place, found[0]["steps"], [result["nearest"] for result in found], kind)
-            figures[f"{robot}_{kind}_success"], line = _judge(robot, kind, found, threshold)
-            lines.append(line)
+            figures[f"{robot}_{kind}_success"], row = _judge(robot, kind, found, threshold)
+            rows.append(row)
         place.axhline(
             threshold,
             color="#c0392b",
@@ -167,13 +169,14 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     verdict = "reproduced" if all(all_pass) and stands_out else "partly" if any(all_pass) else "not"
     limits = ", ".join(f"{robot} {THRESHOLDS[robot]:.1f} m" for robot in robots)
     others, more = _judge_others(results)
-    text = f"The dead end gets so near to the target: {limits}.\n\n" + "\n".join(lines) + others
+    table = markdown_table(("", *COLUMNS), rows)
+    text = f"The dead end gets so near to the target: {limits}.\n\n{table}{others}"
     return Finding(verdict, text, figures | more, pictures)
 
 
 def _judge(
     name: str, kind: str, found: list[dict[str, Any]], threshold: float
-) -> tuple[float, str]:
+) -> tuple[float, Row]:
     """Count the runs that come nearer to the target than a threshold.
 
     Args:
@@ -183,17 +186,17 @@ def _judge(
         threshold: Distance to the target [m].
 
     Returns:
-        Share of the runs that come nearer, and the Markdown table line.
+        Share of the runs that come nearer, and the cells of the table line.
     """
     nearest = [result["nearest"][-1] for result in found]
     past = sum(x < threshold for x in nearest)
-    return (
-        past / len(found),
-        (
-            f"| {name} | {LABELS[kind]} | {past} of {len(found)} |"
-            f" {', '.join(f'{x:.1f}' for x in nearest)} |"
-        ),
+    row = (
+        name,
+        LABELS[kind],
+        f"{past} of {len(found)}",
+        ", ".join(f"{x:.1f}" for x in nearest),
     )
+    return past / len(found), row
 
 
 def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, float]]:
@@ -206,19 +209,20 @@ def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, f
         Markdown with a table, and the share of runs that get past as a figure for each method. The
         text is empty and there are no figures if no variant has a run.
     """
-    lines: list[str] = []
+    rows: list[Row] = []
     shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for maze, words in OTHERS.items():
         threshold = quadruped.UPPER_BEST[maze]
         for kind in KINDS:
             if found := results_of(results, kind, maze):
-                share, line = _judge(f"{words}: {threshold:.1f} m", kind, found, threshold)
-                lines.append(line)
+                share, row = _judge(f"{words}: {threshold:.1f} m", kind, found, threshold)
+                rows.append(row)
                 shares[kind].append(share)
-    if not lines:
+    if not rows:
         return "", {}
     intro = "\n\nThe quadruped's maze with one measure chosen otherwise, all else the same:\n\n"
-    return intro + "\n".join([HEAD.format("maze: dead end"), *lines]), {
+    table = markdown_table(("maze: dead end", *COLUMNS), rows)
+    return intro + table, {
         f"others_{kind}_success": float(np.mean(found)) for kind, found in shares.items() if found
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sql_ros.common.markdown import markdown_table
 from sql_ros.envs.multigoal import GOALS, HALF_WIDTH
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
@@ -140,10 +141,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         with every seed soft Q-learning reaches each goal in more than 2 % of the episodes.
     """
     sides = {kind: found for kind in KINDS if (found := results_of(results, kind))}
-    lines = [
-        "| | shares of the four goals, each seed | entropy [nats] | goals per seed |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for kind, found in sides.items():
         shares = "; ".join(
             " ".join(f"{share:.2f}" for share in result["shares"]) for result in found
@@ -152,16 +150,19 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         visited = ", ".join(
             str(sum(share > 0.02 for share in result["shares"])) for result in found
         )
-        lines.append(f"| {LABELS[kind]} | {shares} | {entropies} | {visited} |")
+        rows.append((LABELS[kind], shares, entropies, visited))
     sql = np.array([result["shares"] for result in sides["sql"]])
     balanced = bool((sql >= SHARE[0]).all() and (sql <= SHARE[1]).all())
     commits = all(
         sum(share > 0.02 for share in result["shares"]) <= 1 for result in sides.get("ddpg", [])
     )
     verdict = "reproduced" if balanced and commits else "partly" if (sql > 0.02).all() else "not"
+    table = markdown_table(
+        ("", "shares of the four goals, each seed", "entropy [nats]", "goals per seed"), rows
+    )
     text = (
         f"{EPISODES} episodes from the origin, actions drawn from the policy (DDPG has one).\n\n"
-        + "\n".join(lines)
+        + table
     )
     figures = {
         "goals_reached": float((sql > 0.0).sum(1).min()),

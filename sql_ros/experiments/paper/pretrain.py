@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sql_ros.common.markdown import markdown_table
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
@@ -139,10 +140,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         if any(case.contender == "sql" and case.variant == alpha for case in results)
     ]
     figures: dict[str, float] = {}
-    lines = [
-        "| alpha | distance after an episode, each seed [m] | spread of directions, each seed |",
-        "|---|---|---|",
-    ]
+    rows = []
     for alpha in alphas:
         ends = [
             np.array([track[-1] for track in result["tracks"]])
@@ -156,15 +154,22 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             f"distance_alpha_{alpha}": float(np.mean(away)),
             f"spread_alpha_{alpha}": float(np.mean(spreads)),
         }
-        lines.append(
-            f"| {alpha} | {', '.join(f'{x:.1f}' for x in away)} |"
-            f" {', '.join(f'{x:.2f}' for x in spreads)} |"
+        rows.append(
+            (
+                alpha,
+                ", ".join(f"{x:.1f}" for x in away),
+                ", ".join(f"{x:.2f}" for x in spreads),
+            )
         )
     moves = figures[f"distance_alpha_{MAIN}"] > 3.0 * figures.get("distance_alpha_10", 0.3)
     around = figures[f"spread_alpha_{MAIN}"] > 0.5
+    table = markdown_table(
+        ("alpha", "distance after an episode, each seed [m]", "spread of directions, each seed"),
+        rows,
+    )
     text = (
         f"{EPISODES} episodes per seed from the origin, heading anywhere; spread 1: all around, 0:"
-        " one direction.\n\n" + "\n".join(lines)
+        f" one direction.\n\n{table}"
     )
     verdict = "reproduced" if moves and around else "partly" if moves or around else "not"
     return Finding(verdict, text, figures, [_draw(results, alphas, out / "traces.png")])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sql_ros.common.errors import ConfigError
+from sql_ros.common.markdown import markdown_table
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import Vector, opened_env, spec_of
 from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save, tidy
@@ -275,10 +276,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         ConfigError: No seed of soft Q-learning has both skills and the joint task.
     """
     figures: dict[str, float] = {}
-    lines = [
-        "| | composed: distance at the end [m] | trained on both | skill x alone | skill y alone |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     composed: dict[str, list[dict[str, Any]]] = {}
     bounds = []
     for kind in KINDS:
@@ -296,7 +294,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             for task in (*SKILLS, JOINT)
         }
         cells = [_cell(composed[kind]), *(_cell(alone[task]) for task in (JOINT, *SKILLS))]
-        lines.append(f"| {LABELS[kind]} | {' | '.join(cells)} |")
+        rows.append((LABELS[kind], *cells))
         distance = {"composed": _mean(composed[kind]), "joint": _mean(alone[JOINT])}
         figures |= {f"{kind}_{name}_distance": number for name, number in distance.items()}
         prefix = "" if kind == "sql" else f"{kind}_"
@@ -318,7 +316,14 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         if ratio < 1.3 and all(other > ratio for other in others)
         else "partly"
     )
-    table = "\n".join(lines)
+    header = (
+        "",
+        "composed: distance at the end [m]",
+        "trained on both",
+        "skill x alone",
+        "skill y alone",
+    )
+    table = markdown_table(header, rows)
     text = (
         f"Mean of {EPISODES} episodes per seed; in brackets each seed. The puck starts about 1.7 m"
         f" away.\n\n{table}\n\nLemma 1: V of the mean Q lies {figures['gap']:.2f} above V of the"

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from sql_ros.common.markdown import markdown_table
 from sql_ros.envs.snake import BEYOND, LINE_M
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
@@ -22,6 +23,14 @@ from sql_ros.experiments.study import Case, Experiment, Finding, Setting, result
 
 FAR = "far"
 ENVS = {"": "sql_ros/Snake-v0", FAR: "sql_ros/Snake-far-v0"}
+COLUMNS = (
+    "line at",
+    "",
+    "crossed in training",
+    "ends beyond it",
+    "furthest ahead, each seed [m]",
+    "ends at, each seed [m]",
+)
 LINES = {
     variant: float(gymnasium.spec(env).kwargs.get("line_m", LINE_M))
     for variant, env in ENVS.items()
@@ -116,13 +125,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     }
     figure, axes = panels(len(lines_m), size=(6.0, 4.0))
     figures: dict[str, float] = {}
-    lines = [
-        (
-            "| line at | | crossed in training | ends beyond it | furthest ahead, each seed [m] |"
-            " ends at, each seed [m] |"
-        ),
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for place, (variant, line) in zip(axes[0], lines_m.items()):
         for kind in KINDS:
             found = results_of(results, kind, variant)
@@ -137,10 +140,15 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             figures[f"{prefix}_ends_beyond"] = float(np.mean([x > line for x in ends]))
             bands(place, found[0]["steps"], [result["furthest"] for result in found], kind)
             crossed, beyond = sum(x > line for x in furthest), sum(x > line for x in ends)
-            each = (", ".join(f"{x:.1f}" for x in values) for values in (furthest, ends))
-            lines.append(
-                f"| {line:g} m | {LABELS[kind]} | {crossed} of {len(found)} | {beyond} of"
-                f" {len(found)} | {' | '.join(each)} |"
+            rows.append(
+                (
+                    f"{line:g} m",
+                    LABELS[kind],
+                    f"{crossed} of {len(found)}",
+                    f"{beyond} of {len(found)}",
+                    ", ".join(f"{x:.1f}" for x in furthest),
+                    ", ".join(f"{x:.1f}" for x in ends),
+                )
             )
         place.axhline(line, color="#c0392b", linewidth=1.0, linestyle="--")
         place.set(
@@ -161,7 +169,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     )
     text = (
         f"Beyond the line speed pays {BEYOND:g} times as much. Ends: median of {EPISODES} episodes"
-        " after training.\n\n" + "\n".join(lines)
+        f" after training.\n\n{markdown_table(COLUMNS, rows)}"
     )
     return Finding(verdict, text, figures, [save(figure, out / "furthest.png")])
 
