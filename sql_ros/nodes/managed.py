@@ -1,4 +1,4 @@
-"""The life of a managed node (REP-2002 states), which learner, actor and sim_bridge share.
+"""The base class of the managed nodes learner, actor and sim_bridge (life cycle as in REP-2002).
 
 ============  =====================================  ==========================================================================
 transition    what the node adds                     what this base class does
@@ -34,7 +34,7 @@ from sql_ros.nodes.serving import Serving
 from sql_ros.nodes.steady_timer import steady_timer
 from sql_ros.robot.control.realtime import RealtimeConfig, claim, settle, step_back
 
-QUERY_S = 5.0  # between two queries of the graph
+QUERY_S = 5.0  # time between two queries of the graph
 DONE = TransitionCallbackReturn.SUCCESS
 REFUSED = TransitionCallbackReturn.FAILURE
 BROKEN = TransitionCallbackReturn.ERROR
@@ -42,7 +42,7 @@ BROKEN = TransitionCallbackReturn.ERROR
 
 @dataclass(frozen=True)
 class ManagedConfig(Config):
-    """Parameters that every managed node has."""
+    """ROS parameters that every managed node has."""
 
     autostart: bool = option(
         True, "configure and activate when the process starts; false: wait for change_state"
@@ -58,19 +58,24 @@ class ManagedNode(LiveParameters, LifecycleNode):
     """A node that loads nothing before `configure` and moves nothing before `activate`.
 
     Args:
-        name: Name of the node.
+        name: Node name.
         component: Component of its diagnostics, see `Diagnostics`.
-        configs: As for `declare_configs`; the first is a `ManagedConfig`.
+        configs: Prefix to config class, as for `declare_configs`; the first is a `ManagedConfig`.
 
     Attributes:
+        configs: Validated configs, in the order of the argument.
+        config: The first of them.
         finished: Set when the process is to end.
-        failure: Why it must end.
+        failure: Error because of which the process must end; None: there is none.
         phase: "unconfigured", "inactive" or "active".
-        ended: Set while the node is not active, or is to be deactivated. Its threads end then, and
-            its callbacks ignore messages.
-        reading: Topics that come at the rate of a control loop, from `configure` on.
-        serving: Services that respond later, from `configure` on.
-        presence: Announces this node, and yields to an older one in its place.
+        ended: Set unless the node is active and stays so. While it is set, threads end and
+            callbacks ignore messages.
+        reading: Reads topics in a thread of its own. Subscribe in `configure`.
+        serving: Serves requests in a thread of its own. Add services in `configure`.
+        presence: Announces this node to other processes, and finds conflicting ones.
+
+    Raises:
+        ConfigError: A parameter is unknown, of the wrong type or out of range.
     """
 
     def __init__(self, name: str, component: str, configs: dict[str, type[Config]]) -> None:
@@ -107,25 +112,25 @@ class ManagedNode(LiveParameters, LifecycleNode):
         """
 
     def prepare(self) -> None:
-        """Reset what `activate` and the callbacks use, and do what takes so long that nothing
-        should move meanwhile.
+        """Reset what `activate` and the callbacks use, and do slow work, while `ended` is still
+        set and nothing moves.
         """
 
     def activate(self) -> None:
         """Start the threads; the arm may move from here on."""
 
     def deactivate(self) -> None:
-        """Join the threads, with `ended` set; send the safe command last."""
+        """Join the threads, and send the safe command last. `ended` is set before."""
 
     def cleanup(self) -> None:
-        """Release what `configure` loaded; it may have failed before all was loaded."""
+        """Release what `configure` loaded. It may be only a part, as after a failed `configure`."""
 
     def commanded(self) -> str:
-        """Return the topic on which the node commands an arm, resolved; empty: none."""
+        """Return the resolved topic on which the node commands an arm; empty: it commands none."""
         return ""
 
     def owns(self, gid: bytes, name: str) -> bool:
-        """Return whether a publisher of `commanded` belongs to this node.
+        """Return whether a publisher of the topic `commanded` belongs to this node.
 
         Args:
             gid: GID of the publisher.
@@ -134,16 +139,21 @@ class ManagedNode(LiveParameters, LifecycleNode):
         return False
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics, while active."""
+        """Return level, message and values for /diagnostics while the node is active."""
         raise NotImplementedError
 
     # --- the process ---
 
     def take_real_time(self, config: RealtimeConfig) -> dict[str, str]:
-        """Apply the real-time settings in `prepare`, and log the result of each.
+        """Apply the real-time settings to the process, and log the result of each.
+
+        The output threads get a lower priority. Called in `prepare`.
+
+        Args:
+            config: The settings, such as priority and core.
 
         Returns:
-            Setting to result, as `realtime.claim` returns them.
+            Name of the setting to "granted" or the reason why not, see `realtime.claim`.
         """
         settle()
         outcome = claim(config)
@@ -156,10 +166,10 @@ class ManagedNode(LiveParameters, LifecycleNode):
         return outcome
 
     def start(self) -> None:
-        """Configure and activate, if `autostart` is true.
+        """Announce this process; configure and activate, if `autostart` is true.
 
         Raises:
-            SqlRosError: That was not possible.
+            Exception: The one for which the transition failed, mostly a `SqlRosError`.
         """
         self.presence.start()
         if not self.configs[0].autostart:
@@ -171,7 +181,7 @@ class ManagedNode(LiveParameters, LifecycleNode):
         self._is_starting = False
 
     def stop(self) -> None:
-        """Deactivate at the end of the process, in whatever phase the node is."""
+        """Deactivate, if the node is active, and end all its threads, at the end of the process."""
         with self._transition_lock:
             if self.phase == "active":
                 self._end_activation()
@@ -181,23 +191,25 @@ class ManagedNode(LiveParameters, LifecycleNode):
         self.get_logger().info(f"{self.get_fully_qualified_name()}: ended")
 
     def bad_input(self, text: str) -> None:
-        """See `process.Runnable`."""
+        """Count a fault for received bytes that are no message, described by a text."""
         self._diagnostics.fault("input_malformed", text)
 
     def suspend(self) -> None:
-        """See `process.Runnable`."""
+        """Log that Ctrl-Z does not suspend a node. `ActorNode` also holds the arm."""
         self.get_logger().warning(NOT_SUSPENDED)
 
     # --- lifecycle transitions, called by rclpy ---
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go from unconfigured to inactive; after a failure stay unconfigured, with nothing
-        created.
+        """Go from unconfigured to inactive. After a `SqlRosError` stay unconfigured, with all that
+        was created destroyed.
         """
         return self._attempt("configure", "inactive", self._configure, self._destroy_entities)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go from inactive to active; refuse where another process has the place of this one."""
+        """Go from inactive to active. Refuse if another process has the same node name or commands
+        the same topic (`claims.py`).
+        """
         claimed = self._attempt("activate", "inactive", self._claim_place, lambda: None)
         if claimed != DONE:
             return claimed
@@ -212,14 +224,14 @@ class ManagedNode(LiveParameters, LifecycleNode):
         return self._attempt("cleanup", "unconfigured", self._destroy_entities)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go to finalized: the process ends."""
+        """Go to finalized: deactivate, and let the process end."""
         self.stop()
         self.finished.set()
         return DONE
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Destroy everything after an unexpected error, so that the node can be configured
-        again.
+        """Destroy all that `configure` created, after an unexpected error, so that the node can be
+        configured again.
         """
         with self._transition_lock:
             self._destroy_entities()
@@ -233,17 +245,18 @@ class ManagedNode(LiveParameters, LifecycleNode):
         work: Callable[[], None],
         undo: Callable[[], None] | None = None,
     ) -> TransitionCallbackReturn:
-        """Make a lifecycle transition.
+        """Make a lifecycle transition, holding the transition lock; log an error.
 
         Args:
             what: Name of the transition, for the log.
-            phase: Phase after it.
-            work: Makes it.
-            undo: Called after a `SqlRosError`, which refuses the transition. Without it, and after
-                any other exception, the transition ends in an error, and rclpy calls `on_error`.
+            phase: Phase after the transition.
+            work: Function that makes the transition.
+            undo: Function that restores the former phase after a `SqlRosError` of `work`; None:
+                there is none.
 
         Returns:
-            `DONE`, `REFUSED` or `BROKEN`.
+            `DONE`; `REFUSED` after `undo`; `BROKEN` after any other error, upon which rclpy calls
+            `on_error`.
         """
         with self._transition_lock:
             try:
@@ -263,26 +276,26 @@ class ManagedNode(LiveParameters, LifecycleNode):
             return DONE
 
     def _configure(self) -> None:
-        """Configure, then start to read topics and to serve."""
+        """Configure, then start the threads of `reading` and `serving`."""
         self.configure()
         self.reading.start()
         self.serving.start()
 
     def _claim_place(self) -> None:
-        """Claim the place of this node.
+        """Claim node name and command topic for this process (`Presence.claim`).
 
         Raises:
-            ConfigError: Another process has it.
+            ConfigError: Another process has one of them.
         """
         self.presence.claim(self.commanded())
 
     def _yield_place(self, why: str) -> None:
-        """Stop motion and deactivate, because an older process has this place.
+        """Stop motion and deactivate, because an older process has this node name or command topic.
 
-        With `autostart` the process ends.
+        With `autostart` the process ends with a `ConfigError`. Called in a thread of `presence`.
 
         Args:
-            why: The reason, for the log.
+            why: The conflict, in words.
         """
         self.ended.set()
         if self.configs[0].autostart:
@@ -293,21 +306,23 @@ class ManagedNode(LiveParameters, LifecycleNode):
             self._yield_trigger.trigger()
 
     def _activate(self) -> None:
-        """Prepare and activate, and report it to the supervisor."""
+        """Call `prepare`, clear `ended`, call `activate`, and report that to the supervisor."""
         self.prepare()
         self.ended.clear()
         self.activate()
         report_active()
 
     def _end_activation(self) -> None:
-        """Deactivate, then release the place of this node."""
+        """Set `ended`, call `deactivate`, then withdraw the claim of this process."""
         self.ended.set()
         self.phase = "inactive"
         self.deactivate()
         self.presence.release()
 
     def _destroy_entities(self) -> None:
-        """Destroy every entity that was not there when the node was created."""
+        """Call `cleanup`, and destroy every publisher, subscription, service and timer that the
+        constructor did not create.
+        """
         self.reading.stop()
         self.serving.stop()
         self.cleanup()
@@ -323,8 +338,8 @@ class ManagedNode(LiveParameters, LifecycleNode):
                     remove(entity)
 
     def _entities(self) -> list[list[Any]]:
-        """Return the publishers, subscriptions, services and timers that the node has now, a
-        list of each.
+        """Return lists of the publishers, subscriptions, services and timers of the node, in this
+        order.
         """
         return [
             list(self.publishers),
@@ -334,13 +349,15 @@ class ManagedNode(LiveParameters, LifecycleNode):
         ]
 
     def _query_graph(self) -> None:
-        """Report publishers that cannot be received, and other publishers of the commands."""
+        """Count faults for publishers that cannot be received because of their quality of service,
+        and for other publishers of the commands. Called by a timer.
+        """
         for line in self.reading.incompatible_publishers():
             self._diagnostics.fault("incompatible_qos", line)
         self._report_unclaimed_publishers()
 
     def _report_unclaimed_publishers(self) -> None:
-        """Count a fault if other nodes publish the commands of this node."""
+        """Count a fault if nodes that are not of sql_ros publish on the command topic."""
         if others := self.presence.unclaimed_publishers(self.owns):
             names = ", ".join(others)
             self._diagnostics.fault(
@@ -349,7 +366,7 @@ class ManagedNode(LiveParameters, LifecycleNode):
             )
 
     def _status(self) -> Status:
-        """Return the status for /diagnostics in any phase."""
+        """Return the status for /diagnostics, in any phase."""
         if self.phase == "active":
             return self.report()
         if self._error is not None:

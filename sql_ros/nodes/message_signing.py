@@ -1,12 +1,13 @@
-"""Signatures of messages: with a key file, transitions, policies and progress are signed
-(HMAC-SHA256), and messages without a valid signature are refused.
+"""Sign and verify transitions, policies and progress reports, with a shared key (HMAC-SHA256).
 
-The signature is the label of an additional last dimension: "hmac-sha256 <session> <stamp> <tag>".
-The session is a random number that every learner process draws, and tells in its progress. A
-transition is signed for the session that it is sent to, a policy for the session that it comes
-from. So no message recorded in another session is accepted. Within a session, a transition is
-accepted once, by its sequence number. Policies and progress are accepted only if their stamp is
-later than the last one.
+The signature is the label of an additional last dimension of the message's layout:
+"hmac-sha256 <session> <stamp> <tag>". With a key, messages without a valid signature are refused.
+
+The session here is a random number that every learner process draws; it is not the session of a
+stack. A policy and a progress report are signed with the session of their learner, a transition
+with that of the learner to which it is sent. So no message recorded in another session is accepted.
+Within a session, a transition is accepted once, by its sequence number. Policies and progress
+reports are accepted only if their stamp is later than the last one.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class SignatureInfo:
     """The content of a valid signature.
 
     Attributes:
-        session: Session of the learner.
-        stamp_ns: When the message was signed [ns since 1970]; stamps increase.
+        session: Session of the learner; 0 without a key.
+        stamp_ns: Time of signing [ns since 1970], later than that of the signer's message before; 0
+            without a key.
     """
 
     session: int
@@ -54,10 +56,10 @@ class MessageSigner:
     Without a key no message is signed, and signed messages are refused.
 
     Args:
-        key_file: File of the key, see `common.shared_key`; empty: no key.
+        key_file: Path of the key file, see `common.shared_key`; empty: no key.
 
     Raises:
-        ConfigError: The file has no key.
+        ConfigError: The file cannot be read or contains no key.
     """
 
     def __init__(self, key_file: str) -> None:
@@ -70,14 +72,14 @@ class MessageSigner:
         return self._key is not None
 
     def sign(self, message: Signed, session: int) -> Signed:
-        """Add the signature to a message, if there is a key.
+        """Add the signature to a message; without a key do nothing.
 
         Args:
             message: Message to sign; changed in place.
-            session: Session of the learner.
+            session: Session of the learner, see the module.
 
         Returns:
-            The message.
+            The same message.
         """
         if self._key is None:
             return message
@@ -94,13 +96,14 @@ class MessageSigner:
         """Verify and remove the signature. Without a key, require an unsigned message.
 
         Args:
-            message: Signed message; changed in place.
+            message: Received message; its signature is removed in place.
 
         Returns:
-            Session and stamp; both are 0 without a key.
+            Session and stamp of the signature; both are 0 without a key.
 
         Raises:
-            SignatureError: The signature is missing or wrong, or there is one and no key.
+            SignatureError: The signature is missing or wrong, or the message is signed and there is
+                no key.
         """
         *labels, last = [dimension.label for dimension in message.layout.dim] or [""]
         if self._key is None:
@@ -123,18 +126,21 @@ class MessageSigner:
 
 
 def new_session() -> int:
-    """Return a random number for the session of a learner process."""
+    """Return a random odd number below 2^63, as the session of a learner process."""
     return secrets.randbits(63) | 1
 
 
 class FollowedLearner:
-    """The learner whose progress and policies a process accepts.
+    """The learner whose progress reports and policies a process accepts.
+
+    With a key, it is the learner of the last valid progress report. Without a key, the unsigned
+    messages of any learner are accepted.
 
     Args:
-        signer: Verifies them.
+        signer: Verifies the messages.
 
     Attributes:
-        session: Session of the learner that was heard last; 0: none yet.
+        session: Session of that learner; 0 before the first report, and without a key.
     """
 
     def __init__(self, signer: MessageSigner) -> None:
@@ -146,10 +152,14 @@ class FollowedLearner:
         self._waiting_policy: UInt8MultiArray | None = None
 
     def verify_progress(self, message: UInt64MultiArray) -> None:
-        """Verify progress, and follow the learner that it is from.
+        """Verify a progress report, and follow its learner from now on (`session`).
+
+        Args:
+            message: The report; its signature is removed in place.
 
         Raises:
-            SignatureError: The signature is wrong, or the stamp is not later than the last one.
+            SignatureError: The signature is missing or wrong, or its stamp is not later than that
+                of the last report and the start of this process.
         """
         signature = self._signer.verify(message)
         if not self._signer.has_key:
@@ -164,14 +174,19 @@ class FollowedLearner:
         self.session = signature.session
 
     def verify_policy(self, message: UInt8MultiArray) -> bool:
-        """Verify a policy; keep it for `take_waiting_policy` if its learner has not been heard yet.
+        """Verify a policy message.
+
+        A policy of a learner without a progress report so far is kept for `take_waiting_policy`.
+
+        Args:
+            message: The policy. Its signature is removed in place, unless the policy is kept.
 
         Returns:
-            Whether it may be used now.
+            Whether the policy may be used now.
 
         Raises:
-            SignatureError: The signature is wrong, the learner is an earlier one, or the stamp is
-                not later than the last one.
+            SignatureError: The signature is missing or wrong, the policy is of an earlier learner,
+                or its stamp is not later than that of the last policy.
         """
         before = message.layout
         signature = self._signer.verify(message)
@@ -192,8 +207,10 @@ class FollowedLearner:
         return True
 
     def take_waiting_policy(self) -> UInt8MultiArray | None:
-        """Return the policy that waits for the progress of its learner, once; None if there
-        is none.
+        """Return the policy that was kept until its learner sends progress, and forget it.
+
+        Returns:
+            The policy message, still signed; None if none was kept.
         """
         waiting = self._waiting_policy
         self._waiting_policy = None
@@ -201,8 +218,13 @@ class FollowedLearner:
 
 
 def _tag(key: bytes, message: Signed, labels: list[str]) -> str:
-    """Return the HMAC of the labels, each with its length before it, and the data, as hex
-    digits.
+    """Return the HMAC-SHA256 of labels and data, as hex digits.
+
+    Args:
+        key: The key.
+        message: Message with the data.
+        labels: Labels of the dimensions, then the signature without its tag. Each is hashed with
+            its length before it.
     """
     parts = [label.encode() for label in labels]
     head = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
@@ -212,5 +234,5 @@ def _tag(key: bytes, message: Signed, labels: list[str]) -> str:
 
 
 def _clock(stamp_ns: int) -> str:
-    """Return a time [ns since 1970] as text."""
+    """Return a time [ns since 1970] as text in UTC."""
     return datetime.fromtimestamp(stamp_ns / 1e9, timezone.utc).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The keyboard of the operator in `sql-ros trials`."""
+"""Read the operator's keys in `sql-ros trials`, and call the services of the node `trials`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ KEYS = {"c": "confirm", "s": "skip", "r": "repeat", "a": "abort"}
 
 
 def pass_on_keys() -> None:
-    """Call a service of the trials for each line on stdin, until its end; print the answers."""
+    """Call the service of `KEYS` for each line on stdin, and print its answer; return at the end
+    of stdin.
+
+    The first letter of a line counts. It blocks, and creates a ROS context and a node of its own.
+    """
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("operator", context=context)

@@ -1,7 +1,7 @@
-"""Declares ROS parameters from config dataclasses, whose fields (`common.config.option`) have type,
-description and range.
+"""Declare ROS parameters from the fields of config dataclasses (`common.config.option`).
 
-A parameter declared `live` can be changed while its node runs, see `LiveParameters`.
+A field has a type, a description and a range. A field with `live=True` can be changed while its
+node runs, see `LiveParameters`; all others are read when the node starts.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from sql_ros.common.config import Config, config_from_mapping, options_of
 from sql_ros.common.errors import ConfigError
 from sql_ros.stack.params_file import OF_RCLPY
 
-FIXED = ("use_sim_time",)  # parameters of rclpy
+FIXED = ("use_sim_time",)  # parameters of rclpy that cannot be changed while a node runs
 
 
 class LiveParameters:
-    """Mixin before an rclpy node, which applies changes of live parameters and refuses others.
+    """Mixin for an rclpy node: applies changes of live parameters and refuses those of others.
+
+    List it before the node class among the base classes.
 
     Attributes:
-        config: Config of the parameters without a prefix; a change replaces it by one assignment.
+        config: Config of the parameters without a prefix. A change replaces it by one assignment.
     """
 
     config: Any
@@ -40,21 +42,29 @@ class LiveParameters:
         self.add_post_set_parameters_callback(self._on_parameters_set)
 
     def check_change(self, config: Any) -> None:
-        """Check whether a config can be applied now; its values are within their ranges.
+        """Check whether a config can be applied now. To be overridden; accepts all by default.
+
+        Args:
+            config: Config with the new values, which are within their ranges.
 
         Raises:
-            ConfigError: It cannot.
+            ConfigError: The config cannot be applied.
         """
 
     def take_change(self, config: Any) -> None:
-        """Apply a config."""
+        """Apply a config that passed `check_change`. To be overridden; sets `config` by default."""
         self.config = config
 
     def set_parameters_atomically(
         self: Any, parameter_list: list[Parameter]
     ) -> SetParametersResult:
-        """Set parameters as rclpy does; refuse those that are read at the start only, with
-        that reason.
+        """Set parameters as rclpy does, but refuse all if one of them is not live.
+
+        Args:
+            parameter_list: Parameters with their new values.
+
+        Returns:
+            Success, or the reason of the refusal with the names of the live parameters.
         """
         for parameter in parameter_list:
             name = parameter.name
@@ -73,14 +83,16 @@ class LiveParameters:
         )
 
     def _config_with(self, parameters: list[Parameter]) -> Any:
-        """Return the config with the new values of its live parameters."""
+        """Return `config` with the new values of its live parameters; other parameters are
+        ignored.
+        """
         live = _live_names(self.config)
         return dataclasses.replace(
             self.config, **{p.name: p.value for p in parameters if p.name in live}
         )
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Check changed parameters before rclpy sets them."""
+        """Check changed parameters before rclpy sets them; return whether it may."""
         try:
             self.check_change(self._config_with(parameters))
         except ConfigError as error:
@@ -93,16 +105,16 @@ class LiveParameters:
 
 
 def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
-    """Declare the fields of configs as parameters, read-only unless they are live, and read them.
+    """Declare the fields of config classes as ROS parameters, and read their values.
 
-    The node must have been created with `automatically_declare_parameters_from_overrides=True`.
-    Then it shows every override, even those that no config declares. rclpy would ignore these
-    silently.
+    Parameters are read-only unless they are live. The node must have been created with
+    `automatically_declare_parameters_from_overrides=True`: every value given by the user is then
+    seen, even one that no config declares, which rclpy would ignore silently.
 
     Args:
         node: The node.
-        configs: Prefix to config class; "" for none, "algorithm" for `algorithm.temperature` and so
-            on.
+        configs: Prefix of the parameters to config class. The prefix "" stands for no prefix;
+            "algorithm" gives `algorithm.temperature` and so on.
 
     Returns:
         One validated config per entry, in order.
@@ -142,19 +154,19 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
 
 
 def _live_names(config: Config) -> list[str]:
-    """Return the names of the live fields."""
+    """Return the names of the live fields of a config."""
     return [field.name for field in options_of(config) if field.metadata["live"]]
 
 
 def _join(prefix: str, name: str) -> str:
-    """Return the full name of a parameter."""
+    """Return the full name of a parameter, given its prefix (may be empty) and its name."""
     return f"{prefix}.{name}" if prefix else name
 
 
 def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
-    """Return the descriptor of a parameter: description, choices and bounds.
+    """Return the ROS descriptor of a field: description, choices and bounds.
 
-    Where only one bound is known, the other is the largest number of its type.
+    If a field has only one bound, the other is the smallest or largest number of its type.
     """
     rules = field.metadata
     choices = rules["choices"]

@@ -1,7 +1,7 @@
-"""Takes policies from a topic (hop 7 of the walk).
+"""Take policies from a topic: step 7 of the path of a transition (CONTRIBUTING.md).
 
-They are checked and warmed up outside the control loop, and replace the policy in use by one
-assignment.
+A thread of its own checks and warms up each policy. One assignment then replaces the policy in use,
+so the control loop never waits.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import step_back
 from sql_ros.robot.policy_file import check_speed
 
-# policies kept for a node that is not active, which installs none; the newest are kept
+# largest number of policies that wait for the thread, which does not run in an inactive node
 MOST_WAITING = 8
 
 
 class PolicyIntake:
-    """Gives an actor the policies that arrive; refuses and counts bad ones, and keeps the one in
-    use.
+    """Gives the policies that arrive to an actor. A bad one is counted and refused; the policy in
+    use then stays.
 
     Args:
-        actor: Its `policy` is replaced between two steps.
-        followed: The learner whose policies are accepted.
+        actor: Actor whose attribute `policy` is replaced.
+        followed: Learner whose policies are accepted.
         diagnostics: Counts refused policies.
-        on_handled: Called after each policy, accepted or refused.
-        period_s: Control period, see `check_speed` [s].
+        on_handled: Called in the thread after each policy, accepted or refused.
+        period_s: Control period on the steady clock, of which an inference may take a share [s];
+            infinite: the time of an inference is not checked.
 
     Attributes:
-        handled_version: Version of the last policy accepted or refused, for which lockstep waits.
+        handled_version: Version of the last policy that was accepted, plus one for each refused
+            since then. In lockstep the control loop compares it with the learner's version.
     """
 
     def __init__(
@@ -67,19 +69,29 @@ class PolicyIntake:
         return policy.info.version if policy else 0
 
     def on_policy(self, message: UInt8MultiArray) -> None:
-        """Store a message with a policy. Of more than `MOST_WAITING` the oldest is dropped."""
+        """Store a policy message for the thread. If more than `MOST_WAITING` wait, drop the oldest.
+
+        Args:
+            message: The policy.
+        """
         with self._news:
             self._waiting.append(message)
             self._news.notify()
 
     def on_learner(self) -> None:
-        """Take the policy that came before the first progress of its learner."""
+        """Store the policy that was kept until its learner sent a progress report, if there is one.
+
+        Called when another learner is followed.
+        """
         held = self._followed.take_waiting_policy()
         if held is not None:
             self.on_policy(held)
 
     def install_policies(self) -> None:
-        """Body of the thread `policies`: check, warm up and install policies, until `finish`."""
+        """Body of the thread `policies`: check, warm up and install policies, until `finish`.
+
+        A malformed policy, one that does not fit the task, and one that is too slow are refused.
+        """
         step_back()
         while (message := self._next()) is not None:
             try:
@@ -99,14 +111,16 @@ class PolicyIntake:
             self._on_handled()
 
     def finish(self) -> None:
-        """End the thread, after the policies that have arrived."""
+        """Let the thread end after the policies that wait. Does not wait for the thread."""
         with self._news:
             self._is_to_end = True
             self._news.notify()
 
     def _next(self) -> UInt8MultiArray | None:
-        """Return the oldest policy that waits, or the next one to arrive; None when the
-        thread is to end.
+        """Remove and return the oldest policy that waits; block until there is one.
+
+        Returns:
+            The message; None if none waits and the thread is to end.
         """
         with self._news:
             self._news.wait_for(lambda: self._waiting or self._is_to_end)
@@ -116,7 +130,12 @@ class PolicyIntake:
             return None
 
     def _refuse(self, reason: str) -> None:
-        """Count a refused policy as handled, so that lockstep continues."""
+        """Count a fault for a refused policy, and count the policy as handled, so that a control
+        loop in lockstep continues.
+
+        Args:
+            reason: Why it is refused.
+        """
         self._diagnostics.fault("policy_refused", reason)
         self.handled_version += 1
         self._on_handled()

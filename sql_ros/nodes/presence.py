@@ -1,7 +1,8 @@
-"""Each process of sql_ros announces itself, and notices another one in its place.
+"""Announce each process of sql_ros, and find another one with the same node name or command topic.
 
-The graph of DDS lists a process for up to 20 s after its death. So only signs of life count. Each
-process repeats its claim (`claims.py`) on `/sql_ros/claims`, in a thread of its own.
+Each process publishes its claim (`claims.py`) every `BEAT_S` on `/sql_ros/claims`, in a thread of
+its own. Such a message is a sign of life. The graph of DDS is not one: it lists a process for up to
+20 s after its death.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from sql_ros.nodes.reading import Reading
 from sql_ros.robot.control.realtime import step_back
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-TOPIC = "/sql_ros/claims"  # one for all namespaces, because two may command one arm
-BEAT_S = 0.5  # between two signs of life
+TOPIC = "/sql_ros/claims"  # one topic, because processes of two namespaces may command one arm
+BEAT_S = 0.5  # time between two signs of life
 SIGN_OF_LIFE_S = 2.5  # longest time between two signs of life of a live process
 # from the end of a silence until a successor is discovered: Fast DDS announces a process every 3 s
 RECLAIM_S = 5.0
 DISCOVERY_S = 1.0  # from the start until other processes are discovered (measured: 0.8 s at most)
-POLL_S = 0.05  # between two queries of the graph meanwhile
+POLL_S = 0.05  # time between two queries of the graph during a claim
 WATCHDOG = "_command_watchdog"  # suffix of the node name of an actor's command watchdog
 MOST_OTHERS = 256  # processes in conflict that are remembered
 SILENT = {
@@ -44,13 +45,17 @@ ADVICE = "stop it, or give one of the two a ROS_DOMAIN_ID or a namespace of its 
 
 
 def unclaimed_publishers(publishers: list[str], alive: list[str], mine: str) -> list[str]:
-    """Return the names of publishers that belong to no process with a claim, sorted, each once.
+    """Return the node names of publishers that belong to no process with a claim.
+
+    A process with a claim accounts for one publisher of its node and one of its command watchdog.
 
     Args:
-        publishers: Full node name of each publisher, except the own ones.
+        publishers: Full node name of each publisher, except those of this process.
         alive: Full node name of each other process with a claim.
-        mine: Full name of the own node. Another publisher of this name is returned as "another
-            ...".
+        mine: Full name of the node of this process.
+
+    Returns:
+        The names, sorted, each once. A publisher with the name `mine` is "another <name>".
     """
     expected = Counter(name for node in alive for name in (node, node + WATCHDOG))
     left = Counter(publishers) - expected
@@ -58,14 +63,14 @@ def unclaimed_publishers(publishers: list[str], alive: list[str], mine: str) -> 
 
 
 class Presence:
-    """The claim of one node, and the claims of others that conflict with it.
+    """The claim of one node, and the claims of other processes that conflict with it.
 
     Args:
         node: The node.
-        session: Session of its stack; empty: none.
+        session: Session of the start of its stack; empty: started by hand.
         diagnostics: Counts conflicts.
-        yield_place: Called with the reason, in a thread of this class, when an active node must
-            yield.
+        yield_place: Called when the node is active and must give way to another process. Its
+            argument is the conflict in words. It runs in the thread of this class.
     """
 
     def __init__(
@@ -75,9 +80,9 @@ class Presence:
         self._diagnostics = diagnostics
         self._yield_place = yield_place
         self._own = Claim(node.get_fully_qualified_name(), session=session)
-        # conflicting claims by process id, with the steady time of the last one [s]
+        # id of a claim to the conflicting claim and the steady time at which it came last [s]
         self._conflicts: dict[int, tuple[Claim, float]] = {}
-        # nodes of all claims by process id, with the steady time of the last one [s]
+        # id of a claim to the full node name and the steady time at which it came last [s]
         self._known: dict[int, tuple[str, float]] = {}
         self._news = threading.Condition()
         self._active = self._lowers_priority = False
@@ -89,27 +94,28 @@ class Presence:
         self._reading.subscribe(UInt64MultiArray, TOPIC, self._on_claim, LATCHED_BY_MANY)
 
     def start(self) -> None:
-        """Start to publish and to receive signs of life."""
+        """Start the thread that publishes and receives claims."""
         self._beat_at = time.monotonic()
         self._reading.meanwhile = self._publish_due_claim
         self._reading.start()
 
     def stop(self) -> None:
-        """Withdraw the claim and end."""
+        """Publish that the node is not active, and end the thread."""
         self.release()
         self._reading.stop()
 
     def claim(self, commands: str = "") -> None:
-        """Claim the place of this node, at the start of its activation.
+        """Claim node name and command topic, at the start of an activation.
 
-        Waits until other processes must have been discovered. Where the graph lists one in this
-        place, waits for its sign of life.
+        Blocks until other processes must have been discovered; and, if the graph lists another
+        process with this node name or command topic, until its sign of life, for
+        `SIGN_OF_LIFE_S` at most. A process without a sign of life counts as dead.
 
         Args:
-            commands: Topic on which the node is to command an arm; empty: none.
+            commands: Resolved topic on which the node is to command an arm; empty: none.
 
         Raises:
-            ConfigError: Another process has the place.
+            ConfigError: This process must yield to another one. The claim is then withdrawn.
         """
         began = time.monotonic()
         found = self._began + DISCOVERY_S
@@ -118,7 +124,7 @@ class Presence:
         with self._news:
             while not (why := self._reason_to_yield(began)):
                 now = time.monotonic()
-                if now >= deadline or (now >= found and self._all_are_known(began)):
+                if now >= deadline or (now >= found and self._have_all_rivals_spoken(began)):
                     self._active = self._lowers_priority = True
                     return
                 self._news.wait(POLL_S)
@@ -126,28 +132,36 @@ class Presence:
         raise ConfigError(f"{why}: {ADVICE}")
 
     def release(self) -> None:
-        """Leave the place to others."""
+        """Withdraw the claim: publish that the node is not active and commands no arm."""
         self._active = False
         self._publish_claim(replace(self._own, since_ns=0, commands=""))
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return why an arm must be held, see `Guard.conditions`.
+        """Return why the arm must be held, see `Guard.conditions`.
 
-        After a silence of this process, another one may have taken its place. The arm is held until
-        the place is claimed again.
+        The arm is held if this process has given no sign of life for `SIGN_OF_LIFE_S`, and for
+        `RECLAIM_S` after that: another process may have been activated in its place.
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Hold kind (`claim_lost`) to description; empty otherwise.
         """
         is_lost = self._reclaims_until is not None or now - self._beat_at > SIGN_OF_LIFE_S
         return SILENT if is_lost else NO_REASONS
 
     def unclaimed_publishers(self, owns: Callable[[bytes, str], bool]) -> list[str]:
-        """Return the nodes that publish the commands of this node and have no claim.
+        """Return the nodes that publish on the command topic of this node without a claim.
 
-        A process with a claim and signs of life may have one publisher and one command watchdog: of
-        two active processes one yields.
+        Processes with a claim are left out, because of two active ones one yields by itself.
 
         Args:
-            owns: Returns whether a publisher belongs to this node, from its GID and the full name
+            owns: Returns whether a publisher belongs to this node, given its GID and the full name
                 of its node.
+
+        Returns:
+            Full node names, sorted, each once; empty if this node commands no arm.
         """
         if not self._own.commands:
             return []
@@ -163,12 +177,16 @@ class Presence:
         )
 
     def _publish_claim(self, claim: Claim) -> None:
-        """Change the claim and publish it."""
+        """Replace the claim of this process, and publish it now."""
         self._own = claim
         self._publisher.publish(claim_to_msg(claim))
 
     def _publish_due_claim(self) -> float:
-        """Publish the claim when it is due; return the time until the next one [s]."""
+        """Publish the claim if it is due. Called by the thread while it has nothing to read.
+
+        Returns:
+            Time until the claim is due again [s].
+        """
         if self._lowers_priority:  # an activation may raise the priority of every thread
             self._lowers_priority = False
             step_back()
@@ -180,8 +198,11 @@ class Presence:
         return self._next_beat - now
 
     def _notice_silence(self, now: float) -> None:
-        """Claim the place again after a silence in which it counted as free, as when the
-        process was suspended.
+        """Claim again, as from now, after a silence of this process in which others counted it as
+        dead, as when the process was suspended. Count a fault, and end the hold after `RECLAIM_S`.
+
+        Args:
+            now: Steady time [s].
         """
         if now - self._beat_at > SIGN_OF_LIFE_S:
             self._reclaims_until = now + RECLAIM_S
@@ -193,7 +214,10 @@ class Presence:
         self._beat_at = now
 
     def _on_claim(self, message: UInt64MultiArray) -> None:
-        """Take a claim of another process; yield to it where the rules say so."""
+        """Store a claim of another process; give way to that process if the rules say so.
+
+        A new conflict in which the other process must yield is counted as a fault.
+        """
         try:
             other = claim_from_msg(message)
         except MessageError as error:
@@ -226,16 +250,17 @@ class Presence:
             self._diagnostics.fault("twin", f"{what}: the other process must yield")
 
     def _reason_to_yield(self, since: float) -> str:
-        """Return why to yield to a process with a sign of life since then; empty if there is none.
+        """Return why this process must yield to another one, in words; empty if it need not.
 
         Args:
-            since: Steady time [s].
+            since: Steady time [s]; processes without a sign of life since then do not count.
         """
         heard = [other for other, at in self._conflicts.values() if at >= since]
         return next(filter(None, (reason_to_yield(self._own, other) for other in heard)), "")
 
-    def _all_are_known(self, since: float) -> bool:
-        """Return whether every process in this place has given a sign of life since then.
+    def _have_all_rivals_spoken(self, since: float) -> bool:
+        """Return whether every process with this node name or command topic in the graph, and every
+        conflicting process, has given a sign of life since a time. Then no other need be awaited.
 
         Args:
             since: Steady time [s].
@@ -249,8 +274,9 @@ class Presence:
         return set(self._publishers()) <= {*alive, self._own.node}
 
     def _publishers(self) -> list[str]:
-        """Return the nodes that publish the commands of this node, itself included, without
-        watchdogs.
+        """Return the full names of the nodes that publish on the command topic of this node.
+
+        This node is included; command watchdogs are not. Empty if the node commands no arm.
         """
         if not self._own.commands:
             return []

@@ -1,6 +1,4 @@
-"""The life of a node's process: start, spin, one readable line for a wrong configuration, and
-a clean end.
-"""
+"""Run the process of a node: start, spin, one line of text for a wrong configuration, clean end."""
 
 from __future__ import annotations
 
@@ -33,20 +31,20 @@ SECURITY_HELP = (
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 # environment variables of Fast DDS 2 and 3
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-MOST_IN_A_ROW = 100  # failures of rclpy on received data; more have another cause
+MOST_IN_A_ROW = 100  # consecutive failures of rclpy on received data; more have another cause
 NO_LOG_FILE = "--disable-external-lib-logs"
-POLL_S = 0.05  # longest delay of the answer to a signal
-CLEAN_END_S = 5.0  # for rclpy and DDS to shut down, after the node has stopped
+POLL_S = 0.05  # longest time until a signal is acted on
+CLEAN_END_S = 5.0  # time for rclpy and DDS to shut down after the node has stopped
 
 
 class Runnable(Protocol):
-    """A node with threads of its own.
+    """A node with threads of its own, as `run_node` runs it.
 
-    `start` is called after construction and before the node is spun, `stop` before its destruction.
+    `start` is called before the node is spun, `stop` before its destruction.
 
     Attributes:
-        finished: Set when the node wants to end, or must.
-        failure: Why it must.
+        finished: Set when the process is to end.
+        failure: Error because of which the process must end; None: there is none.
     """
 
     finished: threading.Event
@@ -56,32 +54,32 @@ class Runnable(Protocol):
         """Start the node's threads.
 
         Raises:
-            SqlRosError: That is impossible for a reason that the user can remove.
+            SqlRosError: They cannot be started, for a reason that the user can remove.
         """
 
     def stop(self) -> None:
-        """Send the last safe command, write what must be kept, join the threads. Publishing
-        still works.
+        """Send the last safe command, write what must be kept, and join the threads.
+
+        Publishing still works during this call.
         """
 
     def bad_input(self, text: str) -> None:
-        """Count and report bytes that are no message."""
+        """Count and log received bytes that are no message, described by a text."""
 
     def suspend(self) -> None:
-        """Take a Ctrl-Z: hold the arm, where the node moves one. The process goes on."""
+        """React to Ctrl-Z (SIGTSTP): a node that moves an arm holds it. The process goes on."""
 
     def destroy_node(self) -> None:
         """Destroy the node, as rclpy does."""
 
 
 class NodeThread(threading.Thread):
-    """A thread of a node. An exception in it ends the node, so that it never runs on with a part
-    missing.
+    """A thread of a node. An exception in the thread ends the whole node.
 
     Args:
-        node: The node.
+        node: The node, whose `failure` and `finished` are then set.
         body: Function that the thread runs.
-        name: Name of the thread.
+        name: Thread name.
     """
 
     def __init__(self, node: Runnable, body: Callable[[], None], name: str) -> None:
@@ -90,7 +88,7 @@ class NodeThread(threading.Thread):
         self._body = body
 
     def run(self) -> None:
-        """Run the body; end the node if it raises."""
+        """Run the body; if it raises, set `failure` and `finished` of the node."""
         try:
             self._body()
         except ExternalShutdownException:
@@ -101,21 +99,21 @@ class NodeThread(threading.Thread):
 
 
 def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int:
-    """Run a node until a signal ends it or until it sets `finished`.
+    """Run a node until a signal asks for the end or the node sets `finished`.
 
-    Signals are handled here and not by rclpy, so that `stop` can still publish. `ending.py` says
-    what each of them means.
+    Signals are handled here (`ending.py`) and not by rclpy, so that the node can still publish
+    while it stops. Output is redirected so that it never blocks, and rclpy is initialised.
 
     Args:
         make: Creates the node.
-        argv: Arguments of the process; None: those of `sys`.
+        argv: Arguments of the process; None: `sys.argv`.
 
     Returns:
-        The exit code: 0, or `CONFIG_EXIT_CODE` after one line on stderr when the node could not be
-        configured.
+        The exit code: 0; or `CONFIG_EXIT_CODE` after one line on stderr, if a `SqlRosError` was
+        raised or rclpy cannot start.
 
     Raises:
-        Exception: One of the node's threads or callbacks failed. The node was stopped.
+        Exception: An unexpected error in a thread or a callback of the node. The node was stopped.
     """
     ENDING.listen()
     OUTPUT.redirect()
@@ -127,7 +125,7 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
         prepare_middleware()
         rclpy.init(args=_without_log_file(words), signal_handler_options=SignalHandlerOptions.NO)
         with warnings.catch_warnings():
-            if secured:  # rclpy warns where a node cannot be created; the line below says it
+            if secured:  # rclpy warns if a node cannot be created; the error below says why
                 warnings.simplefilter("ignore", RuntimeWarning)
             node = make()
         _spin(node)
@@ -162,10 +160,16 @@ def run_node(make: Callable[[], Runnable], argv: list[str] | None = None) -> int
 
 
 def _without_log_file(words: list[str]) -> list[str]:
-    """Return the arguments of a process with one that keeps rcl from writing a log file.
+    """Add the argument that keeps rcl from writing a log file, and let `OUTPUT` write the file.
 
-    A full or slow disk could block every thread that logs. A thread of this process writes the file
-    instead, unless the arguments disable it already.
+    In rcl, a full or slow disk would block every thread that logs; `OUTPUT` writes in a thread of
+    its own. If the argument is there already, no log file is written at all.
+
+    Args:
+        words: Arguments of the process, the first of which names the log file.
+
+    Returns:
+        The arguments for rclpy.
     """
     if NO_LOG_FILE in words:
         return words
@@ -177,10 +181,13 @@ def _without_log_file(words: list[str]) -> list[str]:
 
 
 def prepare_middleware() -> None:
-    """Set the environment that rclpy reads: discovery range, log folder, profiles of DDS.
+    """Set the environment variables that rclpy reads, unless the user has set them.
+
+    They are the discovery range (by default this host, unless DDS Security is configured), the log
+    folder and the profiles of Fast DDS.
 
     Raises:
-        ConfigError: ROS_DOMAIN_ID is no domain.
+        ConfigError: ROS_DOMAIN_ID is not the number of a domain.
     """
     if "ROS_SECURITY_ENABLE" not in os.environ:
         os.environ.setdefault(RANGE, "LOCALHOST")
@@ -191,11 +198,11 @@ def prepare_middleware() -> None:
 
 
 def _choose_profiles() -> None:
-    """Set the profiles of config/fastdds*.xml, where the user has set none.
+    """Set the Fast DDS profiles of config/fastdds*.xml, if the user has set none.
 
-    Another middleware does not read them. For LOCALHOST, rmw_fastrtps would enable shared memory
-    whatever the profiles say. Therefore the discovery range becomes SUBNET, and the profiles
-    restrict it to this host.
+    For other middleware nothing is set. With the discovery range LOCALHOST, rmw_fastrtps would
+    enable shared memory whatever the profiles say. So the range is set to SUBNET, and a profile
+    restricts discovery to this host.
     """
     asked_for = {"RMW_FASTRTPS_USE_QOS_FROM_XML", *PROFILES} & os.environ.keys()
     if asked_for or not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
@@ -210,9 +217,9 @@ def _choose_profiles() -> None:
 
 
 def _is_of_rclpy(error: BaseException) -> bool:
-    """Return whether an exception is from rclpy's own work on received data.
+    """Return whether an exception was raised by rclpy's own code, and no callback was running.
 
-    Examples are bytes that are no message, and a parameter of an unknown type.
+    Examples are received bytes that are no message, and a parameter of an unknown type.
     """
     modules = [
         frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -223,7 +230,9 @@ def _is_of_rclpy(error: BaseException) -> bool:
 
 
 def _is_ours(module: str) -> bool:
-    """Return whether a module has callbacks of a node; it may be the main module of the process."""
+    """Return whether a module may contain callbacks of a node: a module of sql_ros other than this
+    one, or the main module of the process.
+    """
     return module == "__main__" or (module.startswith("sql_ros.") and module != __name__)
 
 
@@ -231,7 +240,7 @@ def _is_secured() -> bool:
     """Return whether DDS Security is enabled.
 
     Raises:
-        ConfigError: It is enabled in a way in which a process without it would run, too.
+        ConfigError: It is enabled without being enforced, so that an unsecured process would run.
     """
     if os.environ.get("ROS_SECURITY_ENABLE") != "true":
         return False
@@ -244,17 +253,17 @@ def _is_secured() -> bool:
 
 
 def _end_within(seconds: float, code: int) -> None:
-    """End the process after a time even if rclpy does not shut down. The node has stopped by then.
+    """Start a timer that ends the process if rclpy does not shut down by itself.
 
-    On Kilted rclpy sometimes does not return.
+    Call it when the node has stopped. On ROS 2 Kilted the shutdown of rclpy sometimes hangs.
 
     Args:
         seconds: Time from now [s].
-        code: Exit code.
+        code: Exit code of the process.
     """
 
     def leave() -> None:
-        """End the process without rclpy's shutdown."""
+        """Say so on stderr, flush the output, and end the process at once."""
         print(
             f"rclpy did not shut down within {seconds} s: the process ends without it",
             file=sys.stderr,
@@ -269,22 +278,26 @@ def _end_within(seconds: float, code: int) -> None:
 
 
 def _spin(node: Runnable) -> None:
-    """Spin the node in a thread of its own; the main thread waits for a reason to end.
+    """Start the node, spin it in a thread, and wait in the main thread for the end; then stop it.
 
-    Then close in the one order in which rclpy does not abort.
+    Stopping and shutting down follow the one order in which rclpy does not abort. The node is not
+    destroyed.
+
+    Args:
+        node: The node.
 
     Raises:
-        Exception: The failure of the node.
+        Exception: `node.failure`, or an error of `node.start`.
     """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     closing = threading.Event()
 
     def spin() -> None:
-        """Spin until `closing` is set, as `executor.spin` does.
+        """Spin until `closing` is set; report data that rclpy cannot read to the node.
 
-        It ends before the executor is shut down. The shutdown would destroy guard conditions that a
-        wait still uses. Data that rclpy cannot read are reported to the node.
+        `executor.spin` is not used, because it ends only by a shutdown, which would destroy guard
+        conditions that the wait still uses.
         """
         in_a_row = 0
         while not closing.is_set():
@@ -299,7 +312,7 @@ def _spin(node: Runnable) -> None:
 
     spinning = NodeThread(node, spin, "executor")
     try:
-        if not ENDING.is_asked:  # nothing moves in a process that is to end
+        if not ENDING.is_asked:  # a process that is to end starts no motion
             node.start()
         spinning.start()
         while not (ENDING.is_asked or node.finished.wait(POLL_S)):

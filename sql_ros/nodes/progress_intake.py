@@ -1,4 +1,8 @@
-"""The reports of the learner: what it has, whether the training may begin, and when it ends."""
+"""Read the progress reports of the learner, and pass on what follows from them.
+
+A report says which transitions the learner has and which policy is its newest. The first report
+opens the barrier of a training. A report may end the wait of a command in lockstep.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +25,24 @@ NO_PROGRESS = Progress(0, 0, 0, {})
 
 
 class ProgressIntake:
-    """Check the learner's reports and pass on what follows from them.
+    """Checks progress reports and passes on what follows from them.
 
     Args:
-        node: The actor's; a report opens the barrier only while it is active.
-        actor: Draws other numbers where a run goes on.
-        followed: The learner whose reports count.
-        barrier: Opened by the first report of the learner of this session.
-        policies: Is told of another learner.
-        outbox: Is told what the learner has.
-        limit: Of the run's transitions.
+        node: The actor node; a report opens the barrier only while it is active.
+        actor: The actor, which gets another random seed if an earlier run is resumed.
+        followed: Learner whose reports are accepted.
+        barrier: Barrier that the first report opens; it also knows the session of the stack.
+        policies: Learns that another learner is followed.
+        outbox: Learns which transitions the learner has.
+        limit: Limit of the transitions of the run.
         diagnostics: Counts reports that are refused.
-        run: Names this process in reports.
-        trains: The actor makes transitions for the learner.
+        run: Number that identifies this process in reports.
+        trains: Whether the actor makes transitions for the learner.
 
     Attributes:
-        progress: The newest report; `NO_PROGRESS` before the first.
-        on_accepted: Called when the barrier opens.
-        on_progress: Called after every report that counts.
+        progress: Newest report; `NO_PROGRESS` before the first.
+        on_accepted: Called when a report opens the barrier, in the reading thread.
+        on_progress: Called after every report that is accepted, in the reading thread.
     """
 
     def __init__(
@@ -70,7 +74,13 @@ class ProgressIntake:
         self.on_progress: Callable[[], None] = _nothing
 
     def on_message(self, message: UInt64MultiArray) -> None:
-        """Take a report; count one that is not from the learner of this session, and drop it."""
+        """Take a report: acknowledge transitions, open the barrier, and call the callbacks.
+
+        A report that cannot be used is counted and dropped, see `_read`.
+
+        Args:
+            message: The report.
+        """
         before = self._followed.session
         progress = self._read(message)
         if progress is None:
@@ -89,7 +99,12 @@ class ProgressIntake:
         self.on_progress()
 
     def _read(self, message: UInt64MultiArray) -> Progress | None:
-        """Return the report of a message; None, and counted, where it must not be used."""
+        """Return the report of a message.
+
+        Returns:
+            None, and a fault is counted, if the signature is wrong, the message is malformed, or
+            the report is of a learner of another session.
+        """
         try:
             self._followed.verify_progress(message)
             progress = progress_from_msg(message)
@@ -106,20 +121,22 @@ class ProgressIntake:
 
     @property
     def is_level(self) -> bool:
-        """Return whether the learner has trained on every transition and its newest policy acts."""
+        """Return whether the learner has acknowledged every transition of this actor, and its
+        newest policy was accepted or refused. In lockstep an acknowledged transition is trained on.
+        """
         progress = self.progress
         is_trained = progress.acknowledged.get(self._run, 0) >= self._outbox.made
         return is_trained and self._policies.handled_version >= progress.policy_version
 
     @property
     def is_over(self) -> bool:
-        """Return whether the run has as many transitions as it may have."""
+        """Return whether the run has reached the limit of its transitions."""
         return self._limit.is_reached(self.progress, self._outbox.made)
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return why a training that is over holds the arm, see `Guard.conditions`."""
+        """Return why the arm must be held at the end of a training, see `Guard.conditions`."""
         return self._limit.reasons(self.progress, self._outbox.made)
 
 
 def _nothing() -> None:
-    """Do nothing where nobody is told."""
+    """Do nothing: no callback is set."""

@@ -1,8 +1,8 @@
-"""Reads the topics that come at the rate of a control loop, in a thread of its own.
+"""Read the topics that have messages at the rate of a control loop, in a thread of its own.
 
-For every message, rclpy's executor asks each entity of a node in Python whether it is ready. A wait
-set of these topics alone takes a fraction of that time (`docs/timing.md`). rclpy has no public
-class for it. CONTRIBUTING.md lists the private interfaces used here.
+For every message, rclpy's executor asks each entity of a node, in Python, whether it is ready. A
+wait set of a few topics takes a fraction of that time (`docs/timing.md`). rclpy has no public class
+for it. CONTRIBUTING.md lists the private interfaces used here.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from sql_ros.nodes.process import NodeThread, Runnable
 
-LONGEST_WAIT_S = 0.05  # between two checks whether the thread is to end
+LONGEST_WAIT_S = 0.05  # longest time between two checks whether the thread is to end
 
 
 class ExcludedFromExecutor(CallbackGroup):
-    """Callback group of entities that the node's executor must leave alone.
+    """Callback group of entities that the node's executor must not run or wait for.
 
-    It includes their events. With `rmw_fastrtps`, every message of the topic wakes a thread that
-    waits for an event, until somebody takes the message. An executor with the reader's priority and
-    core would then keep the reader from running.
+    It contains the events of the subscriptions, too. With `rmw_fastrtps` every message of a topic
+    wakes a thread that waits for an event of its subscription, until the message is taken. An
+    executor with the priority and core of the reading thread would then keep that from running.
     """
 
     def can_execute(self, entity: Any) -> bool:
@@ -44,22 +44,22 @@ class ExcludedFromExecutor(CallbackGroup):
 
 
 class Reading:
-    """Reads the topics of one node.
+    """Reads topics of one node in one thread, the reading thread.
 
-    Callbacks run one after the other. Where several messages are ready, they run in the order of
-    `subscribe`.
+    Callbacks run one after the other. If several topics have a message, their callbacks run in the
+    order in which they were subscribed.
 
     Args:
-        node: Owner of the subscriptions. An exception in a callback ends it.
+        node: Node of the subscriptions. An exception in a callback ends the node.
 
     Attributes:
-        meanwhile: Called whenever no message is ready. It may do a little work, and returns how
-            long it can wait for the next call [s]. 0: the topics are checked, and it is called
-            again.
-        number: Publication number of the message whose callback runs, from 1; None where the
-            middleware does not tell it.
-        source_ns: When that message was published, by the clock of its publisher [ns]; 0 where the
-            middleware does not tell it.
+        meanwhile: Called in the thread whenever it has handled all messages. It may do a little
+            work. It returns the longest time until its next call [s]; 0: the topics are checked
+            without waiting. `stop` resets it.
+        number: Publication number of the message whose callback runs, from 1; None if the
+            middleware does not provide it.
+        source_ns: Time of publication of that message by the clock of its publisher [ns]; 0 if the
+            middleware does not provide it.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -75,18 +75,17 @@ class Reading:
     def subscribe(
         self, kind: Any, topic: str, callback: Callable[[Any], None], *qos: QoSProfile
     ) -> None:
-        """Create subscriptions as rclpy's `create_subscription` does; call it before `start`.
+        """Subscribe to a topic. Call it before `start`.
 
         Args:
-            kind: Message type.
-            topic: Topic name.
-            callback: Called with each message, in this class's thread.
-            qos: Profiles. A publisher that fits one of them is received, and one that fits two is
-                received twice.
+            kind: Message class.
+            topic: Topic name, not resolved.
+            callback: Called with each message, in the reading thread.
+            qos: Quality of service of one or more subscriptions. A publisher is received once by
+                each subscription that is compatible with it.
         """
-        events = SubscriptionEventCallbacks(
-            use_default_callbacks=False
-        )  # no executor would call them
+        # no executor would call the default callbacks of events
+        events = SubscriptionEventCallbacks(use_default_callbacks=False)
         for each in qos:
             subscription = self._node.create_subscription(
                 kind, topic, callback, each, callback_group=self._group, event_callbacks=events
@@ -94,8 +93,8 @@ class Reading:
             self._subscriptions.append(subscription)
 
     def incompatible_publishers(self) -> list[str]:
-        """Return a line for each publisher that cannot be received because of its quality of
-        service.
+        """Return a line of text for each publisher of these topics that cannot be received because
+        of its quality of service.
         """
         profiles: dict[str, list[QoSProfile]] = {}
         for subscription in list(self._subscriptions):
@@ -109,7 +108,7 @@ class Reading:
         ]
 
     def start(self) -> None:
-        """Start the thread, if there is a subscription."""
+        """Start the reading thread, if there is a subscription."""
         self._ended.clear()
         if self._subscriptions:
             runnable: Runnable = self._node
@@ -117,7 +116,10 @@ class Reading:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; no callback runs after this. The node destroys the subscriptions."""
+        """End the thread and forget the subscriptions, which the node destroys.
+
+        No callback runs after this call, unless a callback made it.
+        """
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -126,9 +128,11 @@ class Reading:
         self._subscriptions.clear()
 
     def _take(self, subscription: Any) -> Any:
-        """Return the next message and its info; None if there is none.
+        """Take the next message of a subscription.
 
-        Bytes that are no message are reported to the node.
+        Returns:
+            The message and its info; None if there is none, or if the bytes are no message, which
+            is reported to the node.
         """
         try:
             return subscription.handle.take_message(subscription.msg_type, subscription.raw)
@@ -138,7 +142,7 @@ class Reading:
             return None
 
     def _read(self) -> None:
-        """Body of the thread: wait for messages, and call their callbacks."""
+        """Body of the thread until `stop`: call `meanwhile`, wait for messages, call callbacks."""
         subscriptions = list(self._subscriptions)
         context = self._node.context.handle
         with context:
@@ -146,7 +150,7 @@ class Reading:
             while not self._ended.is_set():
                 longest = min(self.meanwhile(), LONGEST_WAIT_S)
                 if longest <= 0.0:
-                    # lets the middleware's threads run, which bring the message and may have the
+                    # let the middleware's threads run, which receive the message and may have the
                     # same priority and core
                     os.sched_yield()
                 waits.clear_entities()
@@ -164,11 +168,13 @@ class Reading:
 
 
 def _qos_conflict(theirs: QoSProfile, ours: QoSProfile) -> str:
-    """Return why a subscription does not receive a publisher; empty if it does."""
+    """Return why a subscription with the profile `ours` cannot receive a publisher with the
+    profile `theirs`; empty if it can.
+    """
     compatibility, reason = qos_check_compatible(theirs, ours)
     return reason.strip() if compatibility == QoSCompatibility.ERROR else ""
 
 
 def _idle() -> float:
-    """Do nothing; return the time until the next call [s]."""
+    """Do nothing; return the longest time until the next call [s]."""
     return LONGEST_WAIT_S

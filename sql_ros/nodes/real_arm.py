@@ -1,4 +1,4 @@
-"""Checks that only a real arm needs, over one activation of the actor."""
+"""The checks that only a real arm needs: rivals, identification, description, an orderly end."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from sql_ros.robot.safety.unfinished import Unfinished
 
 
 class RealArm:
-    """Checks of one arm that is commanded; a simulated one has none of them.
+    """The checks of a real arm, made by the constructor. A simulated arm has none of them; in a dry
+    run the description of the arm and the payload are the only ones.
 
     Args:
-        node: The actor.
-        config: Its parameters.
-        loaded: Its task, and the identity of the arm.
-        guard: Has the permit, which is withdrawn at an activation after one that did not end in
-            order.
-        payload: What the arm carries by its motion; None where that is not observed.
-        is_real: The arm is a real one.
+        node: The actor node.
+        config: Parameters of the actor.
+        loaded: Task, and identity of the arm.
+        guard: Guard, with the permit that is withdrawn where a start is required.
+        payload: Observes the payload from the motion of the arm; None: nothing does.
+        is_real: Whether the arm is real.
 
     Attributes:
-        is_commanded: The arm is a real one, and commands leave. In a dry run only the description
-            of the arm is compared.
-        held_pose: Notices that a held arm was moved; position mode only.
-        identifying: Identification of the arm.
-        rivals: Other publishers of its commands.
+        is_commanded: Whether the arm is real and commands are sent, so not in a dry run.
+        held_pose: Detects that a held arm was moved; None unless commanded in position mode.
+        identifying: Identification of the arm; None unless commanded.
+        rivals: Watch for other publishers of the commands; None unless commanded.
 
     Raises:
         ConfigError: The measurement record of the arm cannot be used.
@@ -62,7 +61,7 @@ class RealArm:
         self.rivals: CommandRivals | None = None
         self._unfinished: Unfinished | None = None
         if self.is_commanded:
-            assert loaded.arm is not None  # its commands go to the topic that the task is for
+            assert loaded.arm is not None  # a real arm has an identity
             if task.spec.command_mode == "position":
                 self.held_pose = HeldPose(robot.reckoned_latency_s)
             states = node.resolve_topic_name(TOPIC)
@@ -76,14 +75,14 @@ class RealArm:
                 config.identify,
                 declares_latency=loaded.declares_latency,
             )
-        # in simulation, trials put loads into the hand
+        # in a simulation the payload is no reason to hold: trials put loads into the hand
         self._payload = payload if is_real else None
         compares = is_real and config.compares_description
         self._description = DescriptionWatch(node, robot) if compares else None
 
     def conditions(self) -> list[Callable[[float], Mapping[str, str]]]:
-        """Return reasons to hold the arm, see `Guard.conditions`: other publishers of commands, the
-        payload, the description of the arm.
+        """Return the conditions of these checks, for `Guard.conditions`: other publishers of
+        commands, the payload, the description of the arm. Those that are not made are left out.
         """
         conditions: list[Callable[[float], Mapping[str, str]]] = []
         rivals, payload, description = self.rivals, self._payload, self._description
@@ -96,8 +95,8 @@ class RealArm:
         return conditions
 
     def prepare(self) -> None:
-        """Begin an activation: require a start after an actor that did not end in order, ask for
-        the identification again, and look for other publishers of commands.
+        """Begin an activation: require a start if the last actor of this arm did not end in order
+        (`unfinished.py`), restart the identification, and look for other publishers of commands.
         """
         if self._unfinished is not None and (left := self._unfinished.read()):
             self._guard.permit.withdraw(left)
@@ -107,23 +106,25 @@ class RealArm:
             self.rivals.update()
 
     def begin(self) -> None:
-        """Note on disk that the arm is commanded from now on."""
+        """Write to disk that the arm is commanded from now on; warn if that cannot be written."""
         if self._unfinished is not None and not self._unfinished.begin():
             text = "whether this actor ended in order cannot be noted: see XDG_STATE_HOME"
             self._log.warning(text)
 
     def end(self, failure: Exception | None) -> None:
-        """Note how the actor ends, and require a start in the next activation.
+        """Write to disk how the activation ends, and require a start in the next activation.
 
         Args:
-            failure: Error that ends the node; None: none does.
+            failure: Error that ends the node; None: there is none.
         """
         if self._unfinished is not None:
             self._unfinished.end(self._end_to_note(failure))
             self._guard.permit.withdraw("the actor was deactivated")
 
     def _end_to_note(self, failure: Exception | None) -> str:
-        """Return how the actor ends, where the next one must wait for a start; otherwise empty."""
+        """Return how the activation ends, in words, if the next actor of this arm must wait for a
+        start; empty if it need not.
+        """
         stop = self._guard.latch.reasons(time.monotonic()).get("stop", "")
         if held := stop or self._guard.permit.obstacle:
             return f"while the arm was held: {held}"
@@ -132,5 +133,5 @@ class RealArm:
         return "by a signal other than a Ctrl-C" if ENDING.is_hurried else ""
 
     def values(self) -> dict[str, str | int]:
-        """Return the comparison of the description by key of /diagnostics."""
+        """Return the result of the description's comparison, /diagnostics key to value."""
         return dict(self._description.values()) if self._description is not None else {}

@@ -1,8 +1,8 @@
-"""Hop 2 of the walk in real time: a control step each period, all in the thread that reads states.
+"""The control loop in real time: one control step per period, in the thread that reads states.
 
-A step is made as the state arrives that it is due with, so that the arm is answered without delay.
-Where no state comes, the thread makes the step when it is overdue. `guard.py` says at every step
-whether it must be a hold.
+Step 2 of the path of a transition (CONTRIBUTING.md). A step is made in the callback of the state
+with which it is due, so that the state is answered without delay. If no state arrives, the thread
+makes the step when it is overdue. At every step `guard.py` decides whether it must be a hold.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from sql_ros.robot.driver.response import SLOW_RAD_S
 from sql_ros.robot.driver.state_rate import StateRate
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-SHORTEST_WAIT_S = 1e-3  # for a /clock that stands just before a control step
-INTERVAL_WEIGHT = 0.05  # of the newest interval between two states in their mean
+SHORTEST_WAIT_S = 1e-3  # wait while /clock stands still just before a control step is due
+INTERVAL_WEIGHT = 0.05  # weight of the newest interval between two states in the running mean
 
 
 class RealtimeLoop(ControlLoop):
-    """Make a control step each period.
+    """Makes one control step per period.
 
     Args:
-        parts: See `LoopParts`.
-        max_state_age_s: Age of a state from which on a command that answers it must not leave [s].
-        rehearsal: Of steps, before a state is due; None without one.
-        real_arm: Notices that a held arm was moved; identifies it.
-        states_topic: Name of the joint states, for a warning.
+        parts: Parts of the actor node.
+        max_state_age_s: Largest age of a state when the command that answers it is sent [s of
+            control time].
+        rehearsal: Rehearsal of control steps before a state is due; None: there is none.
+        real_arm: Checks of a real arm; gives `held_pose` and `identifying`.
+        states_topic: Resolved topic of the joint states, for a warning.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class RealtimeLoop(ControlLoop):
         self.prepare()
 
     def prepare(self) -> None:
-        """Forget the last activation: the first step is due after a period."""
+        """Reset the loop to the start of an activation: the first step is due after one period."""
         period_s = self._meter.periods.period_s
         now = self._clock.at(time.monotonic())
         self._schedule = Schedule(period_s, now, is_coarse=self._clock.follows)
@@ -77,7 +78,14 @@ class RealtimeLoop(ControlLoop):
     # --- when a step is made ---
 
     def on_state(self, state: RobotState, arrived: float) -> None:
-        """Keep a state that arrived at a steady time [s]; make the step that is due with it."""
+        """Pass a state to the guard's watch; make a control step if one is due with this state.
+
+        The newest state that the watch trusts becomes `states.newest`.
+
+        Args:
+            state: Well-formed state.
+            arrived: Steady time of its arrival [s].
+        """
         at = self._clock.at(arrived)
         interval_s = at - self._last_arrival
         self._last_arrival = at
@@ -97,7 +105,7 @@ class RealtimeLoop(ControlLoop):
                 self._step(by_state=True)
 
     def _warn_of_slow_states(self) -> None:
-        """Report that there are fewer states than control steps."""
+        """Count a fault: fewer new states arrive than control steps are made."""
         rate_hz, wanted_hz = self._state_rate.rate_hz, 1.0 / self._meter.periods.period_s
         self._diagnostics.fault(
             "states_slow",
@@ -106,12 +114,12 @@ class RealtimeLoop(ControlLoop):
         )
 
     def await_state(self) -> float:
-        """Make the step for which no state came, if it is overdue; otherwise rehearse.
+        """Make the step for which no state came, if it is overdue; otherwise rehearse a stage.
 
-        Called by the reading thread while there is nothing to read.
+        Called by the reading thread while there is no message, see `Reading.meanwhile`.
 
         Returns:
-            How long to wait for the next call [s].
+            Longest time until the next call [s]; infinite while the node is not active.
         """
         if self._ended.is_set():
             return math.inf
@@ -127,10 +135,13 @@ class RealtimeLoop(ControlLoop):
         return 0.0
 
     def _rehearse(self, rehearsal: Rehearsal) -> float:
-        """Rehearse a stage of a step, if one is due soon.
+        """Run one stage of a control step on copies, to warm the caches, if a state is due soon.
+
+        Args:
+            rehearsal: The rehearsal.
 
         Returns:
-            How long the next state may be waited for without another stage [s].
+            Time until the next stage is to be run [s]; 0 after a stage was run.
         """
         state = self._states.newest
         if state is None:
@@ -142,11 +153,11 @@ class RealtimeLoop(ControlLoop):
         return wait_s
 
     def stop_at_once(self) -> None:
-        """Make the hold that a stop leads to now; with position commands, which end by themselves,
-        when it is due.
+        """Make a hold now, for a stop, before the next step is due. Any thread may call it.
 
-        A step under way is not waited for longer than a period: the next one is a hold, or the
-        standby thread brakes.
+        Nothing is done in position mode, whose commands end at rest by themselves; before the first
+        command; while the arm is held already; and if a step under way takes longer than a period.
+        The next step is then a hold, or the standby thread brakes the arm.
         """
         if (
             self._mode == "position"
@@ -163,13 +174,15 @@ class RealtimeLoop(ControlLoop):
     # --- a step ---
 
     def _step(self, *, by_state: bool, is_early: bool = False) -> None:
-        """Make a control step with the newest state, a hold if the guard says so.
+        """Make a control step with the newest state. The loop's lock must be held.
 
-        Before the first state nothing is sent.
+        It is a hold if the guard has a reason, a step of the identification if one is due, and
+        otherwise a step of the actor. Before the first state, and while the barrier of a training
+        is closed, nothing is sent.
 
         Args:
-            by_state: It is made as a state arrives.
-            is_early: It is a hold before the step is due.
+            by_state: Whether the step is made in the callback of a state.
+            is_early: Whether the step is a hold before it is due, see `stop_at_once`.
         """
         now = time.monotonic()
         due = self._schedule.due
@@ -181,7 +194,7 @@ class RealtimeLoop(ControlLoop):
             self._schedule.interrupt(at)
         else:
             self._schedule.stepped(at, by_state=by_state)
-        if self._barrier.reasons:  # not even the command watchdog may prove itself
+        if self._barrier.reasons:  # also returns before the command watchdog sends a zero
             self._guard.note(self._barrier.reasons, now)
             return
         if self._link.was_stopped(now):
@@ -205,15 +218,17 @@ class RealtimeLoop(ControlLoop):
         self._guard.note(reasons, now)
 
     def _act(self, state: RobotState, arrived: float, due: float) -> Mapping[str, str]:
-        """Let the actor answer a state; have the rest done in the thread of the outbox.
+        """Let the actor answer a state: send the command, then measure the step.
+
+        Transition, target and summary are published later, in the delivery thread of the outbox.
 
         Args:
-            state: The newest.
-            arrived: Steady time at which it arrived [s].
+            state: Newest state.
+            arrived: Steady time of its arrival [s].
             due: Control time at which the step was due [s].
 
         Returns:
-            Why the command is a hold; empty if it is none.
+            Hold kind to description, if the policy failed and the command is a hold; else empty.
         """
         if self._link.is_trying:
             self._safety.trust(state, LEAD_RAD)
@@ -226,10 +241,13 @@ class RealtimeLoop(ControlLoop):
         return {step.fault: FAULTS[step.fault]} if step.fault else NO_REASONS
 
     def _hold(self, state: RobotState, now: float) -> None:
-        """Hold the arm; once it was out of reach, from where it is measured.
+        """Make a step that is a hold: brake the arm, or keep it at rest.
+
+        In position mode nothing is sent before the first command, because the controller holds the
+        arm by itself and the measured position may be the reason to hold.
 
         Args:
-            state: The newest.
+            state: Newest state.
             now: Steady time [s].
         """
         self._link.hold()
@@ -237,21 +255,23 @@ class RealtimeLoop(ControlLoop):
         may_brake = is_fresh and self._link.may_brake
         if self._identifying is not None and self._identifying.is_due:
             self._identifying.interrupt()
-            may_brake &= self._mode != "torque"  # the effect of its torques is not known yet
+            may_brake &= (
+                self._mode != "torque"
+            )  # the effect of torques on this arm is not known yet
         if self._link.held(state, fresh=is_fresh):
             self._safety.forget()
         command = self._actor.interrupt(state, fresh=may_brake)
         if self._mode == "position" and not self._output.left:
             self._safety.forget()
-            return  # the controller holds by itself, and the measurement may be the reason to hold
+            return
         self._output.send(command, state, brakes=True)
 
     def is_late(self) -> bool:
-        """Return whether a command that was just computed must not leave: it is late, its state is
-        old, or the arm was stopped meanwhile.
+        """Return whether a command that was just computed must not be sent: the step is late, its
+        state is too old, or the arm was stopped meanwhile.
 
-        Where the command or its state is late, the filter reckons with the time that has passed:
-        it brakes instead.
+        The actor then holds the arm instead. If step or state are late, the safety filter is first
+        set to the present time, so that it brakes from there.
         """
         now = time.monotonic()
         at = self._clock.at(now)
@@ -266,12 +286,13 @@ class RealtimeLoop(ControlLoop):
     # --- what a step notices first ---
 
     def _notice_overload(self, at: float, lateness_s: float) -> None:
-        """Hold a real arm whose loop is late all the time until it is started again; in
-        simulation, warn.
+        """If most steps are late, count a fault; for a real arm also require a start.
+
+        Nothing is done where `/clock` is followed.
 
         Args:
             at: Control time [s].
-            lateness_s: Of this step, control time [s].
+            lateness_s: Lateness of this step [s of control time].
         """
         if self._clock.follows or not self._overload.is_noticed(at, lateness_s):
             return
@@ -285,11 +306,11 @@ class RealtimeLoop(ControlLoop):
             self._guard.permit.withdraw(why)
 
     def _notice_moved(self, state: RobotState | None, at: float, now: float) -> None:
-        """Let the position command follow an arm that was moved while it was to rest, and require
-        a start.
+        """If a real arm in position mode was moved while it was commanded to rest, forget the last
+        command, so that the next one starts where the arm is, and require a start.
 
         Args:
-            state: The newest; None before the first.
+            state: Newest state; None before the first.
             at: Control time [s].
             now: Steady time [s].
         """
@@ -311,7 +332,11 @@ class RealtimeLoop(ControlLoop):
     # --- the identification of a real arm ---
 
     def _due_identification(self, state: RobotState | None) -> Identifying | None:
-        """Return the identification if it is due, after asking the operator; None otherwise."""
+        """Return the identification if it is due, else None. Ask the operator to start it.
+
+        Args:
+            state: Newest state; None before the first, when the operator is not asked yet.
+        """
         identifying = self._identifying
         if identifying is None or not identifying.is_due:
             return None
@@ -320,9 +345,14 @@ class RealtimeLoop(ControlLoop):
         return identifying
 
     def _identify(self, identifying: Identifying, state: RobotState) -> None:
-        """Make a step of the identification.
+        """Make a control step of the identification.
 
-        When it is over the arm is held, and the actor begins anew with the next start.
+        After its end the arm is held, usual delay of states and latency are set to what was
+        measured, and the actor begins with an approach at the next start.
+
+        Args:
+            identifying: The identification.
+            state: Newest state.
         """
         if self._link.is_trying:
             self._safety.trust(state, LEAD_RAD)

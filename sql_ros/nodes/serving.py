@@ -1,9 +1,9 @@
-"""Serves the services that stop or move the arm, in a thread of its own.
+"""Serve the services that stop or move the arm, in a thread of its own.
 
-rclpy's executor does one thing after the other. A stop would wait for diagnostics, a large policy
-or another service. A response that waits for the arm would delay everything else. rclpy has no
-public class for a response that follows later, and its executor does not tell when a request was
-sent. CONTRIBUTING.md lists the private interfaces used here.
+In rclpy's executor a request to stop would wait for diagnostics, a large policy or another service,
+and a response that waits for the arm would delay everything else. rclpy has no public class for a
+response that is sent later, and its executor does not provide the time at which a request was sent.
+CONTRIBUTING.md lists the private interfaces used here.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from rclpy.lifecycle import LifecycleNode
 from sql_ros.nodes.process import NodeThread, Runnable
 from sql_ros.nodes.reading import ExcludedFromExecutor
 
-LONGEST_WAIT_S = 0.05  # between two checks whether the thread is to end
-POLL_S = 0.005  # between two checks whether a response is known
+LONGEST_WAIT_S = 0.05  # longest time between two checks whether the thread is to end
+POLL_S = 0.005  # time between two calls of a responder
 
-Responder = Callable[[], Any]  # returns the response; None: not known yet
+Responder = Callable[[], Any]  # called until it returns the response; None: not known yet
 
 
 class Serving:
-    """Serves requests of one node, whose responses may follow later.
+    """Serves services of one node in one thread; responses may be sent later.
 
     Args:
-        node: Owner of the services. An exception in a callback ends it.
+        node: Node of the services. An exception in a callback ends the node.
 
     Attributes:
-        source_ns: When the request whose `begin` runs was sent, by the clock of its client [ns]; 0
-            where the middleware does not tell it.
+        source_ns: Time at which the request whose `begin` runs was sent, by the clock of its client
+            [ns]; 0 if the middleware does not provide it.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -43,13 +43,13 @@ class Serving:
         self.source_ns = 0
 
     def serve(self, kind: Any, name: str, begin: Callable[[], Responder]) -> None:
-        """Create a service; call it before `start`.
+        """Create a service. Call it before `start`.
 
         Args:
-            kind: Service type.
-            name: Service name.
-            begin: Called when a request arrives. It acts at once, and returns a function that
-                returns the response, or None while that is not known.
+            kind: Service class.
+            name: Service name, not resolved.
+            begin: Called in the thread when a request arrives. It acts at once, and returns a
+                `Responder`, which is called every `POLL_S` until it returns the response.
         """
         service = self._node.create_service(
             kind, name, _never_called, callback_group=ExcludedFromExecutor()
@@ -65,7 +65,9 @@ class Serving:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread. The node destroys the services."""
+        """End the thread and forget the services, which the node destroys. Requests without a
+        response so far get none.
+        """
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -93,9 +95,11 @@ class Serving:
                 pending = [each for each in pending if not _responded(*each)]
 
     def _take(self, service: Any) -> Any:
-        """Return the header of a request; None if there is none.
+        """Take the next request of a service.
 
-        Bytes that are no request are reported to the node.
+        Returns:
+            The header of the request; None if there is none, or if the bytes are no request, which
+            is reported to the node.
         """
         try:
             with service.handle:
@@ -107,7 +111,16 @@ class Serving:
 
 
 def _responded(service: Any, header: Any, answer: Responder) -> bool:
-    """Send the response, if it is known; return whether the request is done."""
+    """Send the response of a request, if it is known.
+
+    Args:
+        service: The service.
+        header: Header of the request.
+        answer: Returns the response; None: not known yet.
+
+    Returns:
+        Whether the request is done: the response was sent, or the client has gone.
+    """
     response = answer()
     if response is None:
         return False
@@ -119,5 +132,5 @@ def _responded(service: Any, header: Any, answer: Responder) -> bool:
 
 
 def _never_called(request: Any, response: Any) -> Any:
-    """Return the response unchanged. rclpy needs a callback, which its executor never calls."""
+    """Return the response unchanged. rclpy requires a callback, but its executor never calls it."""
     return response

@@ -1,14 +1,14 @@
-"""The simulated arm behind the topics and services of a real one.
+"""The simulated arm, with the topics and services of a real one.
 
-It publishes `joint_states`, and `/clock` once per step. It takes `~/commands` of the type of the
-arm's interface (`adapters.py`), and disturbances on `~/disturb` (`trials/disturbance.py`). It
-offers `~/reset_world`, `~/set_pause` and `~/step_simulation`. Before it is activated no physics is
-stepped and nothing is published.
+It publishes `joint_states`, and `/clock` once per step. It subscribes to `~/commands`, of the
+message type of the arm's interface (`adapters.py`), and to disturbances on `~/disturb`
+(`trials/disturbance.py`). It offers the services `~/reset_world`, `~/set_pause` and
+`~/step_simulation`. While it is not active, no physics is stepped and nothing is published.
 
-There are two clocks. Paced (`realtime_factor` > 0), a thread publishes at `state_rate_hz`. In
-lockstep (`realtime_factor` 0) the simulation steps one control period per command, once the command
-for the published state has arrived. It steps in the callback of the command, because a hand-over
-between threads costs as much as the physics. Services wait meanwhile.
+There are two modes. Paced (`realtime_factor` > 0): a thread steps the simulation and publishes at
+`state_rate_hz`. In lockstep (`realtime_factor` 0): the simulation steps one control period when the
+command for the published state arrives. It steps in the callback of the command, because handing
+over to another thread takes as long as the physics. Services wait for that callback.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SERVICE_DEADLINE_S = 2.0
 
 @dataclass(frozen=True)
 class SimBridgeConfig(RealtimeConfig, ManagedConfig):
-    """Parameters of the simulation bridge."""
+    """ROS parameters of the simulation bridge."""
 
     cpu: int = fixed(-1)  # the stack keeps its process off the actor's core
     task: str = option(
@@ -75,10 +75,13 @@ class SimBridgeConfig(RealtimeConfig, ManagedConfig):
 
 
 class SimBridgeNode(ManagedNode):
-    """Connects the simulation to topics and services. One thread at a time uses the simulation.
+    """The managed node that connects a `sim.simulation.Simulation` to topics and services.
 
-    Paced, that is a thread of its own. In lockstep it is the one that reads commands, or that of a
-    service.
+    One thread at a time uses the simulation. When paced, it is the paced thread. In lockstep it is
+    the reading thread or the executor's, which hold `_stepping` meanwhile.
+
+    Attributes:
+        lockstep: Whether the simulation waits for a command at each step.
     """
 
     def __init__(self) -> None:
@@ -87,7 +90,12 @@ class SimBridgeNode(ManagedNode):
         self.lockstep = self.config.realtime_factor == 0.0
 
     def configure(self) -> None:
-        """Load the scene; create topics and services. See `ManagedNode`."""
+        """Load task and scene; create topics and services.
+
+        Raises:
+            ConfigError: The task or the scene cannot be used, or the message package of the arm's
+                interface is not installed.
+        """
         task = load_task(self.config.task, self.config.joint_prefix)
         self._robot = task.robot
         self._mode = task.config.command_mode
@@ -101,13 +109,12 @@ class SimBridgeNode(ManagedNode):
         self._rng = np.random.default_rng(self.config.seed)
         self._paused = False
         self._steps = self._disturbances = 0
-        self._published = 0.0  # steady time of the last state
-        self._command: deque[Vector] = deque(
-            maxlen=1
-        )  # the newest, until the paced thread takes it
-        # functions for the paced thread
+        self._published = 0.0  # steady time at which the last state was published [s]
+        # the newest command, until the paced thread takes it
+        self._command: deque[Vector] = deque(maxlen=1)
+        # functions that the paced thread is to run
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._stepping = threading.RLock()  # held while the simulation is used, in lockstep
+        self._stepping = threading.RLock()  # in lockstep, held while the simulation is used
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
         self.reading.subscribe(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
@@ -127,13 +134,13 @@ class SimBridgeNode(ManagedNode):
         self.take_real_time(self.config)
 
     def activate(self) -> None:
-        """Start the paced simulation. In lockstep the commands step it."""
+        """Start the paced thread. In lockstep the callbacks of commands step the simulation."""
         if not self.lockstep:
             self._thread = NodeThread(self, self._run_paced, "simulation")
             self._thread.start()
 
     def deactivate(self) -> None:
-        """End the paced simulation; command the arm to hold its position."""
+        """End the paced thread; command the arm to hold its present position."""
         if not self.lockstep:
             self._thread.join()
         with self._stepping:
@@ -142,7 +149,14 @@ class SimBridgeNode(ManagedNode):
     # --- callbacks ---
 
     def _on_command(self, message: Any) -> None:
-        """Take a command; in lockstep step on it, if it answers the present state."""
+        """Store a command for the paced thread. In lockstep apply it and step instead, if it
+        answers the present state or names none.
+
+        A malformed command, and one to an Intera robot that is not enabled, is counted and dropped.
+
+        Args:
+            message: The command, of the message type of the arm's interface.
+        """
         if self.ended.is_set():
             return
         try:
@@ -165,7 +179,9 @@ class SimBridgeNode(ManagedNode):
                 self._advance()
 
     def _on_target(self, message: PoseStamped) -> None:
-        """Begin an episode: draw a variation of the arm, and put the goal at the target."""
+        """Begin an episode: draw a variation of the arm, and move the goal body to the target. A
+        malformed target is counted and dropped.
+        """
         if self.ended.is_set():
             return
         try:
@@ -175,13 +191,16 @@ class SimBridgeNode(ManagedNode):
             return
 
         def work() -> None:
+            """Vary the arm and place the goal."""
             self._sim.vary(self._variation, self._rng)
             self._sim.place("goal", target)
 
         self._simulate(work)
 
     def _on_disturb(self, message: Float64MultiArray) -> None:
-        """Apply a disturbance, such as a push or a payload; see `trials/disturbance.py`."""
+        """Apply a disturbance, such as a push or a payload (`trials/disturbance.py`). One that is
+        malformed or impossible is counted as a fault and dropped.
+        """
         if self.ended.is_set():
             return
         try:
@@ -191,7 +210,7 @@ class SimBridgeNode(ManagedNode):
             return
 
         def work() -> None:
-            """Apply the disturbance; count it, or a fault."""
+            """Apply the disturbance and count it; count a fault if it is impossible."""
             try:
                 self._sim.disturb(disturbance)
                 self._disturbances += 1
@@ -201,8 +220,8 @@ class SimBridgeNode(ManagedNode):
         self._simulate(work)
 
     def _simulate(self, work: Callable[[], None]) -> None:
-        """Run a function on the simulation: at once in lockstep, else in the paced thread
-        before its next step.
+        """Run a function on the simulation: in lockstep now, otherwise in the paced thread before
+        its next step.
         """
         if not self.lockstep:
             self._requests.put(work)
@@ -213,9 +232,10 @@ class SimBridgeNode(ManagedNode):
     def _on_reset_world(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Put the arm at rest at its neutral pose, and step once."""
+        """Put the arm at rest in its neutral pose, and step once. Simulated time goes on."""
 
         def reset() -> None:
+            """Reset the arm and step once."""
             self._sim.reset(np.array(self._robot.neutral_position))
             self._advance()
 
@@ -226,7 +246,7 @@ class SimBridgeNode(ManagedNode):
     def _on_set_pause(
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
-        """Pause or continue the simulation; respond when it has."""
+        """Pause the simulation if the request is true, else continue; respond when that is done."""
         return self._respond(
             response,
             lambda: setattr(self, "_paused", request.data),
@@ -236,7 +256,7 @@ class SimBridgeNode(ManagedNode):
     def _on_step_simulation(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Step a paused simulation once; refuse while it runs."""
+        """Step a paused simulation once. Refuse while it is not paused."""
         if not self._paused and not self.ended.is_set():
             response.success = False
             response.message = "the simulation is running: pause it first (~/set_pause)"
@@ -244,7 +264,10 @@ class SimBridgeNode(ManagedNode):
         return self._respond(response, self._advance, f"one step of {self._period:.6g} s")
 
     def _respond(self, response: Any, work: Callable[[], None], message: str) -> Any:
-        """Run a function on the simulation, and wait up to `SERVICE_DEADLINE_S` until it is done.
+        """Run a function on the simulation for a service, and wait until it has run.
+
+        It fails while the node is not active, and if the paced thread takes longer than
+        `SERVICE_DEADLINE_S`. In lockstep the state is published after the function.
 
         Args:
             response: Response of the service; changed in place.
@@ -252,7 +275,7 @@ class SimBridgeNode(ManagedNode):
             message: Message of the response after success.
 
         Returns:
-            The response.
+            The same response.
         """
         if self.ended.is_set():
             response.success = False
@@ -279,14 +302,16 @@ class SimBridgeNode(ManagedNode):
     # --- the simulation ---
 
     def _run_paced(self) -> None:
-        """Body of the paced thread: step once per period."""
+        """Body of the paced thread until deactivation: step once per period of the pace."""
         pacer = Pacer(self._period / self.config.realtime_factor)
         while not self.ended.is_set():
             pacer.wait()
             self._step_paced()
 
     def _step_paced(self) -> None:
-        """Run the functions that wait, apply the newest command, and step unless paused."""
+        """Run the functions that wait, apply the newest command if there is a new one, and step
+        unless paused.
+        """
         while not self._requests.empty():
             self._requests.get()()
         if self._command:
@@ -295,7 +320,9 @@ class SimBridgeNode(ManagedNode):
             self._advance()
 
     def _publish_again(self) -> None:
-        """Publish the robot's condition; in lockstep publish a state again that nobody answered."""
+        """Publish the condition of an Intera robot; in lockstep publish the state again if no
+        command has answered it for `REPEAT_S`. Called by a timer.
+        """
         if self._condition is not None:
             self._condition.report()
         if self.lockstep and time.monotonic() - self._published >= REPEAT_S:
@@ -304,22 +331,23 @@ class SimBridgeNode(ManagedNode):
                     self._publish_state()
 
     def _advance(self) -> None:
-        """Step one period, then publish clock and state unless the state is dropped.
+        """Step one period, then publish clock and state, unless a disturbance drops the state.
 
-        In lockstep another step follows each dropped state, because the actor would not answer.
+        In lockstep another step follows each dropped state, because the actor answers only states
+        that it receives.
         """
         self._sim.advance(self._physics_steps)
         self._steps += 1
         while self._sim.drops_state():
             if not self.lockstep:
                 return
-            self._sim.advance(self._physics_steps)  # the actor will not answer a dropped state
+            self._sim.advance(self._physics_steps)
             self._steps += 1
         self._clock_ticks.publish(clock_to_msg(self._sim.time_ns))
         self._publish_state()
 
     def _publish_state(self) -> None:
-        """Publish the present state."""
+        """Publish the measured state of the arm on `joint_states`."""
         self._published = time.monotonic()
         measured = self._sim.measure()
         self._states.publish(
@@ -333,7 +361,7 @@ class SimBridgeNode(ManagedNode):
         )
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics, while active."""
+        """Return level, message and values for /diagnostics while the node is active."""
         values = {
             "steps": self._steps,
             "disturbances": self._disturbances,
@@ -345,7 +373,11 @@ class SimBridgeNode(ManagedNode):
 
 
 def main() -> int:
-    """Entry point of the executable `sim_bridge`."""
+    """Run the executable `sim_bridge`.
+
+    Returns:
+        Its exit code.
+    """
     return run_node(SimBridgeNode)
 
 

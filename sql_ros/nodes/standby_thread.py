@@ -1,6 +1,6 @@
-"""The thread that brakes the arm while the control loop sends nothing in time.
+"""The standby thread: brake the arm while the control loop sends no command in time.
 
-`robot/safety/standby.py` decides when and how.
+`robot/safety/standby.py` decides when, and computes the commands.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sql_ros.robot.safety.standby import Standby
 
 
 class StandbyThread:
-    """Publish the commands of the `Standby` of an output; without one there is no thread.
+    """Publishes the commands of `output.standby` in a thread. Without a standby there is no thread.
 
     Args:
-        node: Ends when the thread fails.
-        output: Has the standby and the publisher of the commands.
-        adapter: Converts them to messages.
-        states: Has the state that a command answers.
-        link: The way to the arm.
+        node: The actor node. An exception in the thread ends it.
+        output: Output of the control loop; gives the standby and the publisher.
+        adapter: Converts commands to messages.
+        states: Intake of states; a command answers the newest state.
+        link: Link to the arm, which sends heartbeats to the command watchdog.
     """
 
     def __init__(
@@ -57,13 +57,17 @@ class StandbyThread:
             self._thread.start()
 
     def finish(self) -> None:
-        """End the thread and wait for it."""
+        """End the thread, and wait for its end."""
         self._is_over.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self, standby: Standby) -> None:
-        """Body of the thread: sleep until a command is due, and send it."""
+        """Body of the thread until `finish`, at a higher priority than the control loop: sleep
+        until the standby may have to send, then publish its command, if there is one.
+
+        While a command still moves the arm, a heartbeat is sent to the command watchdog.
+        """
         step_ahead()
         while not self._is_over.wait(standby.wait_s(time.monotonic())):
             now = time.monotonic()

@@ -1,4 +1,7 @@
-"""Hop 1 of the walk: joint states from their topic, checked, for the control loop."""
+"""Read and check joint states, and pass them to the control loop.
+
+Step 1 of the path of a transition (CONTRIBUTING.md).
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,25 @@ TOPIC = "joint_states"
 
 
 class StateIntake:
-    """Read the states of one arm and pass each good one to the control loop.
+    """Reads the states of one arm and passes each well-formed one to the control loop.
 
     Args:
-        node: Knows the topic; gives the number of the message in the callback.
+        node: The actor node, whose `reading` calls `on_message`.
         robot: The arm.
-        clock: Of control; gives the stamp of a state that has none.
-        guard: Is told of bad states and of stamps.
+        clock: Control clock; gives the stamp of a state that has none.
+        guard: Learns of malformed states, and of the stamps.
         diagnostics: Counts messages that are dropped.
-        is_lockstep: The simulation stamps and measures every state.
+        is_lockstep: Whether the run is in lockstep. Then every state has a stamp and velocities.
 
     Attributes:
-        publishers: Who publishes on the topic.
-        newest: State that may be acted on; None before the first. The control loop sets it.
-        arrived: Steady time of the last good message [s]. The control loop sets it.
-        heard: Steady time of the last message with joints of the arm, also a bad one [s].
-        is_braking: States are read although the node is not active: they tell whether the arm
-            rests.
-        on_state: Takes a good state and the steady time of its arrival [s].
+        publishers: Watch of the publishers of the topic.
+        newest: Newest state that may be acted on; None before the first. The control loop sets it.
+        arrived: Steady time at which the last well-formed state arrived [s]. The control loop sets
+            it.
+        heard: Steady time of the last message with joints of the arm, also a malformed one [s].
+        is_braking: Whether states are read although the node is not active, because they tell
+            whether the arm rests.
+        on_state: Called with each well-formed state and the steady time of its arrival [s].
     """
 
     def __init__(
@@ -74,15 +78,20 @@ class StateIntake:
         self.on_state: Callable[[RobotState, float], None] = _ignore
 
     def forget(self) -> None:
-        """Begin a new activation: no state has come."""
+        """Begin a new activation, in which no state has arrived."""
         self.newest = None
         self.arrived = 0.0
         self.heard = time.monotonic()
 
     def on_message(self, message: JointState) -> None:
-        """Check a message, tell the guard, and pass the state on.
+        """Convert a message, inform guard and publisher watch, and call `on_state`.
 
-        Messages with other joints only, and malformed ones, are counted and dropped.
+        A message with other joints only, and a malformed one, is counted and dropped; a malformed
+        one is also a reason to hold. While the node is not active, messages are ignored unless
+        `is_braking`.
+
+        Args:
+            message: The message.
         """
         if self._node.ended.is_set() and not self.is_braking:
             return
@@ -108,13 +117,17 @@ class StateIntake:
         self.on_state(state, arrived)
 
     def waiting(self) -> str:
-        """Return which states are waited for; empty after the first one."""
+        """Return text for /diagnostics that no state has arrived so far; empty after the first."""
         if self.newest is not None:
             return ""
         return f"waiting for joint_states: nothing of {self._joints} on {self._topic} yet"
 
     def silence(self, now: float) -> str:
-        """Return a warning that no state has come since `heard`, at a steady time [s]."""
+        """Return the text of a warning that no state has arrived since `heard`.
+
+        Args:
+            now: Steady time [s].
+        """
         return (
             f"nothing of {self._joints} on {self._topic} for {now - self.heard:.0f} s"
             f"{self.publishers.others()}: is its publisher running, are these its joints?"
@@ -122,4 +135,4 @@ class StateIntake:
 
 
 def _ignore(state: RobotState, arrived: float) -> None:
-    """Drop a state that comes before there is a control loop."""
+    """Drop a state that arrives before there is a control loop."""

@@ -1,5 +1,5 @@
-"""The publishers on the topic of the joint states: those of other joints, and a second one of
-the arm's.
+"""Watch the publishers of joint states: a second publisher of the arm's joints holds the arm
+(`two_publishers`), and publishers of other joints are logged.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from sql_ros.nodes.endpoint_names import UNDISCOVERED, endpoint_name
 from sql_ros.robot.driver.writers import WriterWatch
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-QUERY_S = 0.5  # between two queries of the graph while there are two publishers
-MOST_OTHERS = 20  # sets of other joints that are logged
+QUERY_S = 0.5  # time between two queries of the graph while there are two publishers
+MOST_OTHERS = 20  # largest number of sets of other joints that are logged
 
 
 class StatePublishers:
-    """Logs other publishers once; holds the arm while two publishers send states of its joints.
+    """Detects a second publisher of the arm's states, by the publication numbers of messages.
 
     Args:
-        node: Knows the publishers of the topic.
-        topic: Topic of the joint states, resolved.
+        node: Node that queries the graph and logs.
+        topic: Resolved topic of the joint states.
         joints: Joint names of the arm on topics.
     """
 
@@ -40,8 +40,11 @@ class StatePublishers:
     def heard(self, number: int | None, now: float) -> None:
         """Take the publication number of a message with joints of the arm.
 
+        If it shows a second publisher, the names of the publishers are looked up.
+
         Args:
-            number: Publication number; None: unknown.
+            number: Publication number; None if the middleware does not provide it, so that no
+                second publisher is detected.
             now: Steady time [s].
         """
         if self._writers.heard(number, now) and now - self._queried_at > QUERY_S:
@@ -49,7 +52,7 @@ class StatePublishers:
             self._name_publishers()
 
     def heard_unstamped(self) -> None:
-        """Log once that states carry the stamp 0."""
+        """Log a warning, once, that states have the stamp 0."""
         if not self._was_unstamped:
             self._was_unstamped = True
             self._node.get_logger().warning(
@@ -58,7 +61,11 @@ class StatePublishers:
             )
 
     def heard_other(self, names: Sequence[str]) -> None:
-        """Log a message with none of the arm's joints, once for the same names."""
+        """Log, once for each set of names, that a message had none of the arm's joints.
+
+        Args:
+            names: Joint names of the message.
+        """
         key = tuple(names)
         if key in self._others or len(self._others) >= MOST_OTHERS:
             return
@@ -68,12 +75,20 @@ class StatePublishers:
         )
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return why the arm must be held, see `Guard.conditions`."""
+        """Return why the arm must be held, see `Guard.conditions`.
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Hold kind (`two_publishers`) to description; empty if no second publisher was detected
+            lately.
+        """
         return self._reasons if self._writers.is_contested(now) else NO_REASONS
 
     def others(self) -> str:
-        """Return what else is on the topic, for a message about missing states of the arm;
-        empty if nothing is.
+        """Return text with the other joints on the topic, and perhaps the missing `joint_prefix`,
+        for a warning about missing states; empty if there were none.
         """
         if not self._others:
             return ""
@@ -84,8 +99,9 @@ class StatePublishers:
         return f" (it has {', '.join(names)}{hint})"
 
     def _name_publishers(self) -> None:
-        """Look up the names of the publishers for the reason to hold; log them when all are
-        discovered.
+        """Query the graph for the names of the publishers, and put them into the reason to hold.
+
+        If a name was not discovered at the query before and all are now, they are logged.
         """
         found = Counter(map(endpoint_name, self._node.get_publishers_info_by_topic(self._topic)))
         why = self._description(found)
@@ -96,7 +112,7 @@ class StatePublishers:
             self._node.get_logger().warning(f"two_publishers: {why}")
 
     def _description(self, found: Mapping[str, int]) -> str:
-        """Return the text of the hold.
+        """Return the description of the hold.
 
         Args:
             found: Full node name to the number of its publishers.

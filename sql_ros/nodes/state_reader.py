@@ -1,4 +1,4 @@
-"""Converts joint states, as drivers send them, to the joint values of one arm.
+"""Convert joint states, as drivers send them, to the joint values of one arm.
 
 ===================  ==========================================================================
 received             result
@@ -31,31 +31,37 @@ JointValues = tuple[int, Vector, Vector, Vector]
 
 
 class ForeignStateError(MessageError):
-    """A JointState with none of the arm's joints, such as that of a gripper."""
+    """The message has none of the arm's joints, such as that of a gripper."""
 
 
 def arrival_clock(control_time: Callable[[], float] = time.monotonic) -> Callable[[], int]:
-    """Return a clock [ns] that starts at the present time and advances as control time; it never
-    steps back.
+    """Return a clock that starts at the present time and advances with control time.
+
+    It never steps back, even if the clock of this computer is set.
 
     Args:
         control_time: Returns the control time [s].
+
+    Returns:
+        A function that returns the time [ns since 1970].
     """
     offset = time.time_ns() - round(control_time() * 1e9)
     return lambda: offset + round(control_time() * 1e9)
 
 
 class StateReader:
-    """Maps JointState to the joints of an arm by name; order and further joints do not matter.
+    """Reads the joints of one arm from JointState messages, by name.
+
+    The order of a message and further joints in it do not matter.
 
     Args:
         joints: Joint names on topics, in command order.
-        velocity_from_position: Differentiate positions instead of reading velocities.
-        arrival_ns: Returns the stamp of a state that has none [ns]. None: the stamp stays 0, as in
-            lockstep.
+        velocity_from_position: Whether to differentiate positions instead of reading velocities.
+        arrival_ns: Returns the stamp for a message that has none [ns]. None: such a stamp stays 0,
+            as in lockstep.
 
     Attributes:
-        is_unstamped: Whether the last state had no stamp.
+        is_unstamped: Whether the last message had no stamp.
     """
 
     def __init__(
@@ -77,14 +83,17 @@ class StateReader:
     def read(self, message: JointState) -> JointValues:
         """Convert a message.
 
+        Args:
+            message: The message.
+
         Returns:
-            Stamp [ns], position [rad], velocity [rad/s] and effort [N m], (N,) each; effort is NaN
-            if not measured.
+            Stamp [ns]; then positions [rad], velocities [rad/s] and efforts [N m], (N,) each in
+            command order. Efforts are NaN if they were not measured.
 
         Raises:
-            ForeignStateError: None of the joints is in it.
-            MessageError: A joint is missing or named twice, lengths differ, or a value is not
-                finite.
+            ForeignStateError: The message has none of the arm's joints.
+            MessageError: A joint is missing or named twice, lengths differ, a value is not finite,
+                or there is no velocity (yet).
         """
         if message.name != self._names:
             self._learn_names(list(message.name))
@@ -96,10 +105,13 @@ class StateReader:
         return stamp_ns, position, velocity, self._effort(message)
 
     def _learn_names(self, names: list[str]) -> None:
-        """Find the arm's joints among the names of a message.
+        """Store where the arm's joints are among the names of a message.
+
+        Args:
+            names: Joint names of the message, in its order.
 
         Raises:
-            ForeignStateError: None of the joints is among them.
+            ForeignStateError: None of the arm's joints is among the names.
             MessageError: A joint is missing or named twice.
         """
         missing: list[str] = []
@@ -118,7 +130,10 @@ class StateReader:
         self._names = names
 
     def _stamp(self, message: JointState) -> int:
-        """Return the stamp of a message [ns], or its time of arrival if it has none."""
+        """Return the stamp of a message [ns]; if it has none, the present time of `arrival_ns`.
+
+        Sets `is_unstamped`.
+        """
         stamp = message.header.stamp
         stamp_ns = int(stamp.sec * 1_000_000_000 + stamp.nanosec)
         self.is_unstamped = stamp_ns == 0
@@ -129,8 +144,14 @@ class StateReader:
     def _velocity(self, message: JointState, stamp_ns: int, position: Vector) -> Vector:
         """Return the joint velocities (N,) [rad/s], as measured or from positions.
 
+        Args:
+            message: The message.
+            stamp_ns: Its stamp [ns].
+            position: Its joint positions (N,) [rad].
+
         Raises:
-            MessageError: A velocity is missing or not finite.
+            MessageError: A velocity is missing or not finite, or there are not enough positions to
+                differentiate yet.
         """
         if self._differentiator is not None:
             velocity = self._differentiator.velocity(stamp_ns, position)
@@ -156,10 +177,10 @@ class StateReader:
         return velocity
 
     def _effort(self, message: JointState) -> Vector:
-        """Return the joint efforts (N,) [N m]; NaN if not measured.
+        """Return the joint efforts of a message (N,) [N m]; NaN if they were not measured.
 
         Raises:
-            MessageError: One is infinite.
+            MessageError: An effort is infinite, or there is not one per name.
         """
         if not message.effort:
             return self._unmeasured
@@ -169,10 +190,10 @@ class StateReader:
         return effort
 
     def _select(self, values: Any, what: str) -> Vector:
-        """Return the values (N,) of the arm's joints.
+        """Return the values (N,) of the arm's joints, in command order.
 
         Args:
-            values: Values of all joints of the message.
+            values: Values of all joints of the message, an array of doubles.
             what: Name of the values, for the error.
 
         Raises:

@@ -10,10 +10,10 @@ from rclpy.timer import Timer
 
 
 def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
-    """Create a timer of a node on the steady clock; return it.
+    """Create a timer on the steady clock, and return it.
 
     Args:
-        node: Its executor calls the callback.
+        node: Node of the timer, whose executor calls the callback.
         period_s: Period [s].
         callback: Called once per period.
     """

@@ -1,4 +1,4 @@
-"""Measures of the control steps for `/diagnostics`: periods, latency and inference time."""
+"""Measure the control steps for `/diagnostics`: periods, jitter, latency and inference time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from sql_ros.robot.control.step_schedule import KEPT_S, PeriodMeter, Samples
 
 
 class StepMeter:
-    """Measure how punctual commands are.
+    """Measures control steps, and keeps the values of the last `KEPT_S`.
 
     Args:
-        period_s: Of control, on its clock [s].
-        clock: Of control.
+        period_s: Control period on the control clock [s].
+        clock: Control clock.
 
     Attributes:
-        periods: Periods between control steps and missed deadlines.
+        periods: Periods between control steps, jitter, and number of missed deadlines.
     """
 
     def __init__(self, period_s: float, clock: ControlClock) -> None:
@@ -23,24 +23,25 @@ class StepMeter:
         self._clock = clock
         kept = round(KEPT_S / period_s)
         self._latency = Samples(kept)  # from the arrival of a state to its command [s]
-        self._inference = Samples(kept)  # of the policy's first action [s]
-        self._answered_arrival = 0.0  # of the last state whose latency was measured [s]
+        self._inference = Samples(kept)  # time of the policy for its first action [s]
+        # steady time of arrival of the last state whose latency was measured [s]
+        self._answered_arrival = 0.0
 
     def forget(self) -> None:
-        """Begin a new activation: the next period is not measured."""
+        """Begin a new activation: the time until the next step is not measured as a period."""
         self.periods.forget()
         self._answered_arrival = 0.0
 
     def measure(self, step: Step, arrived: float, due: float, left: float) -> None:
-        """Take a control step in real time whose command has left.
+        """Add a control step in real time whose command was sent.
 
-        The latency of a state counts once, although several steps may answer it.
+        If several steps answer one state, the latency counts only at the first.
 
         Args:
-            step: Has the inference time.
+            step: The step, with its inference time.
             arrived: Steady time at which the state arrived [s].
             due: Control time at which the step was due [s].
-            left: Steady time at which the command left [s].
+            left: Steady time at which the command was sent [s].
         """
         left_at = self._clock.at(left)
         self.periods.tick(left_at - due, left_at)
@@ -51,8 +52,8 @@ class StepMeter:
             self._inference.add(step.inference_s)
 
     def values(self) -> dict[str, str]:
-        """Return target and quantiles of period, jitter, latency and inference time by key of
-        `/diagnostics`, in the unit of the key.
+        """Return target and quantiles of period, jitter, latency and inference time, /diagnostics
+        key to value. The end of a key is the unit.
         """
         periods = self.periods
         p50, p99, largest = periods.periods.quantiles(0.5, 0.99, 1.0)
@@ -68,7 +69,13 @@ class StepMeter:
 
 
 def _microseconds(name: str, samples: Samples, *shares: float) -> dict[str, str]:
-    """Return quantiles of samples [s] in microseconds, by keys such as `jitter_p99_us`."""
+    """Return quantiles of samples, /diagnostics key such as `jitter_p99_us` to value [us].
+
+    Args:
+        name: Begin of the keys.
+        samples: The samples [s].
+        shares: Quantiles, from 0 to 1; 1 is the maximum.
+    """
     values = samples.quantiles(*shares)
     return {
         f"{name}_{'max' if share == 1 else f'p{100 * share:g}'}_us": f"{1e6 * value:.1f}"

@@ -1,5 +1,5 @@
-"""Transitions on their way to a learner: numbered, kept until acknowledged, sent again where
-they are missing.
+"""Publish transitions for a learner: number them, keep them until they are acknowledged, and send
+again those that are missing.
 """
 
 from __future__ import annotations
@@ -24,32 +24,37 @@ from sql_ros.policy.transition import Transition
 from sql_ros.robot.control.episode_actor import Step
 from sql_ros.robot.control.realtime import step_back
 
-RESEND_S = 2.0  # without an acknowledgement, after which transitions are sent again
-RESENT = 1000  # most transitions that are sent again at once
-# transitions kept for a learner, on disk when there are many; of more the oldest are given up
+RESEND_S = 2.0  # time without a new acknowledgement after which transitions are sent again
+RESENT = 1000  # largest number of transitions that are sent again at once
+# largest number of transitions that are kept, on disk if there are many
 MOST_KEPT = 1_000_000
-# longest wait at the end of an actor until a learner has everything
+# longest wait at the end of an activation until a learner has acknowledged everything
 HAND_OVER_S = 4.0
-HURRIED_HAND_OVER_S = 1.0  # the same where the process must end soon
+HURRIED_HAND_OVER_S = 1.0  # the same if the process must end soon
 
 
 class TransitionOutbox:
-    """Publishes transitions in a thread of its own; keeps those that no learner has acknowledged.
+    """Publishes transitions, keeps those that no learner has acknowledged, and has the delivery
+    thread, in which this and other work after a command is done.
+
+    At most `MOST_KEPT` transitions are kept; of more, the oldest are given up.
 
     Args:
-        node: Owner of topic and thread.
-        codec: Converts the transitions.
-        signer: Signs them.
-        diagnostics: Counts failures.
-        actor_id: Number of the arm among several.
-        run: Number of this process.
-        ledger: Log in which they are kept.
+        node: Node of topic and thread.
+        codec: Converts transitions to messages.
+        signer: Signs the messages.
+        diagnostics: Counts faults.
+        actor_id: Number of this actor among several that feed one learner.
+        run: Number that identifies this process on the replay topic.
+        ledger: Log in which transitions are kept.
 
     Attributes:
-        made: Number of the last transition.
-        acknowledged: Number up to which a learner has the transitions, or they were given up.
-        heard: When the learner was last heard, steady time [s].
-        advanced: When the learner last acknowledged more, steady time [s].
+        made: Sequence number of the last transition; they count from 1.
+        acknowledged: Sequence number up to which a learner has the transitions, or they were given
+            up.
+        heard: Steady time of the last acknowledgement, or of the start of the activation [s].
+        advanced: Steady time at which the learner last acknowledged more, lacked nothing, or was
+            sent what it lacked [s].
     """
 
     def __init__(
@@ -83,44 +88,49 @@ class TransitionOutbox:
         return self.made - self.acknowledged
 
     def prepare(self) -> None:
-        """Forget the learner that was there before an activation."""
+        """Begin an activation: drop work that was not done, and restart the times of waits."""
         self._work = queue.SimpleQueue()
         self.heard = self.advanced = time.monotonic()
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = NodeThread(self._node, self._deliver, "delivery")
+        """Start the delivery thread."""
+        self._thread = NodeThread(self._node, self._run_work, "delivery")
         self._thread.start()
 
     def finish(self) -> None:
-        """Give a learner the time to acknowledge everything, then end the thread."""
+        """Wait until the learner has acknowledged every transition, at most `HAND_OVER_S`, then end
+        the thread.
+        """
         self._hand_over()
         self._work.put(None)
         if self._thread is not None:
             self._thread.join()
 
     def put(self, work: Callable[[], None]) -> None:
-        """Run a function in the thread."""
+        """Let the delivery thread run a function, after those given before; return at once."""
         self._work.put(work)
 
     def acknowledge(self, number: int, session: int) -> None:
-        """Take an acknowledgement, in the thread, if that runs.
+        """Let the delivery thread apply an acknowledgement. Without a running thread it is dropped,
+        and a later one replaces it.
 
         Args:
-            number: Number up to which the learner has everything.
-            session: Session of the learner.
+            number: Sequence number up to which the learner has all transitions of this process.
+            session: Session of the learner, for which transitions are signed from then on.
         """
         if self._thread is not None and self._thread.is_alive():
             self._work.put(partial(self._take_acknowledgement, number, session))
 
     def publish(self, step: Step, transition: Transition) -> None:
-        """Send a transition, and keep it until a learner has acknowledged it.
+        """Give a transition the next sequence number, publish it, and keep it until it is
+        acknowledged.
 
-        It is kept in memory, if it cannot be written to disk.
+        A transition that cannot be written to the log is kept in memory, and a fault is counted.
 
         Args:
-            step: Control step that completed it.
-            transition: The transition. One with a value that is too large is dropped and counted.
+            step: Control step that completed the transition; gives its episode, step and policy.
+            transition: The transition. If a value is too large for the message, the transition is
+                counted as a fault and dropped, without a number.
         """
         number = self.made + 1
         entry = ReplayEntry(
@@ -149,8 +159,11 @@ class TransitionOutbox:
         self._send(content, self.acknowledged + 1)
 
     def _give_up_oldest(self) -> None:
-        """Delete the oldest transitions, if more than `MOST_KEPT` are not acknowledged; count
-        a fault.
+        """If more than `MOST_KEPT` transitions are not acknowledged, delete the oldest and count a
+        fault.
+
+        Raises:
+            LedgerError: The log cannot be written.
         """
         given_up = self.made - MOST_KEPT
         if given_up > self.acknowledged:
@@ -159,18 +172,20 @@ class TransitionOutbox:
             why = f"no learner has acknowledged, and only {MOST_KEPT} are kept"
             self._diagnostics.fault("transitions_given_up", why)
 
-    def _deliver(self) -> None:
-        """Body of the thread: run the functions of `put` until `finish`.
+    def _run_work(self) -> None:
+        """Body of the delivery thread, at a lower priority than the control loop: run the functions
+        given to `put`, in order, until `finish`.
 
-        A learner that joins late is sent thousands of transitions, for which publishing waits.
+        It is a thread, because publishing thousands of kept transitions to a learner that joins
+        late takes long.
         """
         step_back()
         while (work := self._work.get()) is not None:
             work()
 
     def _take_acknowledgement(self, number: int, session: int) -> None:
-        """Apply an acknowledgement; if the log cannot be read, count that and wait for the
-        next one.
+        """Apply an acknowledgement. If the log cannot be read or written, count a fault; the next
+        acknowledgement then tries again. The arguments are those of `acknowledge`.
         """
         try:
             self._apply_acknowledgement(number, session)
@@ -180,7 +195,13 @@ class TransitionOutbox:
             )
 
     def _apply_acknowledgement(self, number: int, session: int) -> None:
-        """Delete the transitions that the learner has; send others again if it does not advance.
+        """Delete the transitions that the learner has; send the next ones again, if the learner has
+        not acknowledged more for `RESEND_S` or is another one.
+
+        Args:
+            number: Sequence number up to which the learner has all transitions of this process. One
+                above `made` is counted as a fault and ignored.
+            session: Session of the learner.
 
         Raises:
             LedgerError: The log cannot be read or written.
@@ -210,7 +231,13 @@ class TransitionOutbox:
             self._send_after(number)
 
     def _send_after(self, number: int) -> int:
-        """Send up to `RESENT` kept transitions after a number; return how many.
+        """Publish up to `RESENT` kept transitions again.
+
+        Args:
+            number: Sequence number after which they begin.
+
+        Returns:
+            How many were published.
 
         Raises:
             LedgerError: The log cannot be read.
@@ -227,7 +254,8 @@ class TransitionOutbox:
 
         Args:
             content: The packed transition.
-            oldest: Number of the first transition that can still be sent.
+            oldest: Sequence number of the oldest transition that is still kept. The learner does
+                not wait for older ones.
         """
         if not self._signer.has_key:
             self._publisher.publish(self._codec.serialize(content, oldest))
@@ -237,9 +265,11 @@ class TransitionOutbox:
             )
 
     def _hand_over(self) -> None:
-        """Wait until the learner has acknowledged everything; send it what it lacks.
+        """Wait until the work is done and the learner has acknowledged every transition. The next
+        acknowledgement sends it what it lacks.
 
-        Gives up after `HAND_OVER_S`, or if no learner is heard.
+        Gives up with a warning after `HAND_OVER_S` (in a hurry `HURRIED_HAND_OVER_S`), or if no
+        acknowledgement has come for `RESEND_S`.
         """
         self.advanced = 0.0
         began = time.monotonic()

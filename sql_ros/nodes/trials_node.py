@@ -1,4 +1,4 @@
-"""Perturbation trials over ROS: an actor whose episodes are those of `trials/trial_actor.py`.
+"""The node of perturbation trials: an actor node with a `TrialActor` (`trials/trial_actor.py`).
 
 It never imports torch. It has the safety of the actor: the same filter, watchdogs, stop and enable.
 It never trains. In simulation it publishes `disturb` (remapped to `sim_bridge/disturb`). With
@@ -66,25 +66,33 @@ class TrialsConfig(ActorConfig):
 
 
 class TrialsNode(ActorNode):
-    """Connects a `TrialActor` to topics and services."""
+    """The managed node that connects a `TrialActor` to topics and services.
+
+    Attributes:
+        settings: Parameters of the node.
+    """
 
     actor: TrialActor
-    takes_policies = False  # every line is of the one policy of the parameters
-    takes_goals = False  # trials have their own
-    where = "actor"  # whoever drives the arm is stopped by the same names
+    takes_policies = False  # all trials are of the policy file of the parameters
+    takes_goals = False  # a trial has its own goal
+    where = "actor"  # the topics and services that stop the arm have the same names as the actor's
 
     def __init__(self) -> None:
         super().__init__("trials", TrialsConfig)
         self.settings: TrialsConfig = self.configs[0]
 
     def configure(self) -> None:
-        """Configure the actor; create topics and services of the session. See `ManagedNode`."""
+        """Configure as the actor does; create the topics and services of the session.
+
+        Raises:
+            ConfigError: A parameter, the task, the policy or the protocol cannot be used.
+        """
         super().configure()
         self._disturb = self.create_publisher(Float64MultiArray, "disturb", RELIABLE)
         self._prompts = self.create_publisher(String, "~/prompt", LATCHED)
-        self._prompted = ""
-        self._written = 0
-        self._unheard = 0  # trials left out because nobody took what was to be done to the arm
+        self._prompted = ""  # the last prompt that was published
+        self._written = 0  # rows that were written to the csv file
+        self._unheard = 0  # trials skipped because no simulation subscribes to disturbances
         for name, work in (
             ("skip", self.actor.skip),
             ("repeat", self.actor.repeat),
@@ -94,10 +102,10 @@ class TrialsNode(ActorNode):
         self.serving.serve(Trigger, "~/confirm", self._begin_confirm)
 
     def make_actor(self) -> Actor:
-        """Return a `TrialActor` with the policy and the protocol of the parameters.
+        """Return a new `TrialActor` with the policy file and the protocol of the parameters.
 
         Raises:
-            ConfigError: There is no policy, or policy or protocol cannot be used.
+            ConfigError: The parameter `policy` is empty, or policy or protocol cannot be used.
         """
         settings = self.settings
         if not settings.policy:
@@ -113,8 +121,8 @@ class TrialsNode(ActorNode):
         return TrialActor(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
 
     def stepped(self) -> None:
-        """Publish new disturbances and prompts after a control step; end the process after
-        the last trial.
+        """Publish a new disturbance and a new prompt after a control step; set `finished` after the
+        last trial.
         """
         if self.actor.wish is not None:
             self._pass_on(self.actor.wish)
@@ -141,9 +149,11 @@ class TrialsNode(ActorNode):
             self.finished.set()
 
     def _pass_on(self, wish: Disturbance) -> None:
-        """Publish a disturbance for the simulation. Without a simulation the trial is skipped.
+        """Publish a disturbance for the simulation. If no simulation subscribes, skip the trial:
+        its row would report a disturbance that did not happen.
 
-        A row would otherwise report a disturbance that did not happen.
+        Args:
+            wish: The disturbance. One that ends another is published in any case.
         """
         if wish.kind in ENDINGS or self._disturb.get_subscription_count():
             self._disturb.publish(disturbance_to_msg(wish))
@@ -154,7 +164,7 @@ class TrialsNode(ActorNode):
     def deliver(self, step: Step) -> None:
         """Publish the results of a step as the actor does; write the rows of completed trials."""
         super().deliver(step)
-        self._keep()
+        self._write_rows()
 
     def deactivate(self) -> None:
         """Deactivate as the actor does; drop the trial under way, and write the rows of
@@ -163,10 +173,10 @@ class TrialsNode(ActorNode):
         with self._lock:
             self.actor.repeat()
         super().deactivate()
-        self._keep()
+        self._write_rows()
 
-    def _keep(self) -> None:
-        """Write the rows that are not written yet to `csv`, and print them."""
+    def _write_rows(self) -> None:
+        """Append the rows that are not written yet to the csv file, and print them."""
         session = self.actor.session
         for row in session.rows[self._written :]:
             append_rows(Path(self.settings.csv), [row])
@@ -174,7 +184,7 @@ class TrialsNode(ActorNode):
             _say(f"{self._written:4d} of {session.most_trials} at most: {describe(row)}")
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics, while active."""
+        """Return level, message and values for /diagnostics while the node is active."""
         level, message, values = super().report()
         session = self.actor.session
         under_way = f"{session.trial.kind} {session.trial.size:g}" if session.trial else "over"
@@ -188,18 +198,16 @@ class TrialsNode(ActorNode):
         return level, f"{message}; trial: {under_way}", {**values, **made}
 
     def _begin_confirm(self) -> Callable[[], Trigger.Response | None]:
-        """Return a function that takes a confirmation between two control steps and returns the
-        response.
+        """Serve `~/confirm`: the operator has done as the prompt says.
 
-        It returns None while a control step is being made, so that it does not wait for one that
-        hangs.
+        Returns:
+            A function that gives the confirmation to the actor and returns the response. It returns
+            None, and does nothing, while a control step is being made.
         """
         source_ns = self.serving.source_ns
 
         def answer() -> Trigger.Response | None:
-            """Take the confirmation, if no control step is being made; return the response or
-            None.
-            """
+            """Confirm, unless a control step is being made; return the response or None."""
             if not self._lock.acquire(blocking=False):
                 return None
             try:
@@ -217,11 +225,11 @@ class TrialsNode(ActorNode):
         """Return the callback of a service that changes the session.
 
         Args:
-            work: Function that changes it, between two control steps.
+            work: Function that changes the session. It is called between two control steps.
         """
 
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            """Change the session; respond with the next trial."""
+            """Change the session; respond with the trial that is next."""
             with self._lock:
                 work()
             trial = self.actor.session.trial
@@ -237,14 +245,16 @@ class TrialsNode(ActorNode):
 
 
 def _say(text: str) -> None:
-    """Print a line. It is dropped where the terminal, or the process that read it, is gone
-    (`common/output.py`).
-    """
+    """Print a line on stdout; it is lost if nothing reads stdout any more (`common/output.py`)."""
     print(text, flush=True)
 
 
 def main() -> int:
-    """Entry point of the executable `trials`."""
+    """Run the executable `trials`.
+
+    Returns:
+        Its exit code.
+    """
     return run_node(TrialsNode)
 
 

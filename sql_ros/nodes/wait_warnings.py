@@ -1,4 +1,4 @@
-"""Warnings about what the actor waits for: states, or the learner."""
+"""Warn about what the actor waits for: states, or the learner."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.state_intake import StateIntake
 from sql_ros.nodes.transition_outbox import TransitionOutbox
 
-WARN_EVERY_S = 5.0  # between two warnings, and the shortest silence that is one
+WARN_EVERY_S = 5.0  # time between two warnings, and shortest wait that causes one
 
 
 class WaitWarnings:
-    """Warn of a silent publisher of states and of a learner that is silent or behind.
+    """Warns of missing states, and of a learner that is silent or behind.
 
     Args:
-        diagnostics: Counts and logs.
-        states: Knows when a state was heard.
-        loop: Knows whether a command is held back for the learner.
-        outbox: Knows what the learner has.
-        progress_topic: Name of the learner's reports.
-        is_lockstep: In real time only a missing first state is a warning; a later silence is a
-            hold.
+        diagnostics: Counts and logs the warnings.
+        states: Intake of states; gives the time of the last one.
+        loop: Control loop; tells whether a command waits for the learner.
+        outbox: Outbox; tells which transitions the learner lacks.
+        progress_topic: Resolved topic of the learner's reports.
+        is_lockstep: Whether every silence of the states is a warning. In real time only a missing
+            first state is; a later silence is a hold.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class WaitWarnings:
         self._is_lockstep = is_lockstep
 
     def warn(self) -> None:
-        """Warn of the first of the waits that has lasted for `WARN_EVERY_S`."""
+        """Count a fault for the first wait that has lasted for `WARN_EVERY_S`: for states, of a
+        command for the learner, or of transitions for an acknowledgement.
+        """
         now = time.monotonic()
         waits_since = self._loop.waits_since
         if waits_since is None and self._lacks_states(now):
@@ -63,14 +65,21 @@ class WaitWarnings:
             )
 
     def _lacks_states(self, now: float) -> bool:
-        """Return whether no state has come for long, at a steady time [s]."""
+        """Return whether missing states are worth a warning.
+
+        Args:
+            now: Steady time [s].
+        """
         is_silent = now - self._states.heard > WARN_EVERY_S
         return is_silent and (self._is_lockstep or self._states.newest is None)
 
     def _is_learner_stuck(self, waited_s: float, now: float) -> bool:
-        """Return whether the learner has long kept a command waiting [s] and does not advance.
+        """Return whether a command has waited for the learner for `WARN_EVERY_S`, and the learner
+        has not acknowledged more transitions lately.
 
-        It advances if it lacks transitions and lately had more of them, at a steady time [s].
+        Args:
+            waited_s: How long the command has waited [s].
+            now: Steady time [s].
         """
         if waited_s <= WARN_EVERY_S:
             return False

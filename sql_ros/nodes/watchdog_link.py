@@ -1,5 +1,6 @@
-"""The actor's side of its command watchdog: starts the process, sends beats, reads whether it
-is ready.
+"""The actor's side of its command watchdog: start the process, send heartbeats, read its answers.
+
+`command_watchdog.py` describes the process and the words of the pipes.
 """
 
 from __future__ import annotations
@@ -18,30 +19,31 @@ from sql_ros.robot.safety.command_timeout import BEAT, PROVE, REST, TIMEOUT_S, S
 SUFFIX = "_command_watchdog"  # of the node name, after the actor's name
 BEAT_S = 0.02  # shortest time between two beats
 MOST_PERIODS = 2.5  # longest time between two beats of a working loop, in control periods
-DOUBTFUL_PERIODS = 2.0  # after which zeros may have been sent: the watchdog may see other gaps
-ASK_S = 0.05  # between two requests for a proof
-HUNG_S = 0.3  # without an answer to a beat
-ALLOWED = frozenset(os.sched_getaffinity(0))  # cores, before the actor has one of its own
+# the same for the actor's guess whether zeros were sent: the watchdog measures other gaps
+DOUBTFUL_PERIODS = 2.0
+ASK_S = 0.05  # shortest time between two requests for a proof
+HUNG_S = 0.3  # longest time until a beat is answered
+ALLOWED = frozenset(os.sched_getaffinity(0))  # cores of this process before it takes its own
 
 
 class WatchdogLink:
-    """One command watchdog of an actor.
+    """The command watchdog process of an actor; the constructor starts it.
 
     Args:
-        node: The actor.
-        topic: Command topic, resolved.
+        node: The actor node.
+        topic: Resolved command topic.
         count: Number of values in a command.
         period_s: Control period [s].
-        cpu: Core of the control loop; -1: none of its own.
-        clock_age_s: 0: control steps come in steady time. Otherwise a foreign clock paces them, and
-            this is the longest time for which it may stand [s], to which `MOST_PERIODS` of the last
-            steps are added.
+        cpu: Core reserved for the control loop; -1: none is.
+        clock_age_s: 0: the steady clock paces the control steps. Otherwise `/clock` does, and this
+            is the longest time for which it may stand still [s]; the watchdog adds `MOST_PERIODS`
+            of the measured time between steps.
 
     Attributes:
-        timeout_s: Shortest silence of the actor after which zeros are sent [s].
-        is_ready: Whether the watchdog answers, and the controller receives it.
+        timeout_s: Silence of the actor after which zeros are sent, at least [s].
+        is_ready: Whether the watchdog answers, and the controller has acknowledged its zero.
         is_dead: Whether its process has ended.
-        is_hung: Whether it does not answer.
+        is_hung: Whether it has not answered a beat for `HUNG_S`.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class WatchdogLink:
         self._silence_limit = SilenceLimit(self.timeout_s, DOUBTFUL_PERIODS if clock_age_s else 0.0)
         self._name = f"{node.get_name()}{SUFFIX}"
         self._namespace = node.get_namespace()
-        # of all watchdogs so far, as letters: the graph keeps a dead one for a while
+        # encoded GIDs of all watchdogs so far: the graph lists a dead one for a while
         self._gids: set[bytes] = set()
         self._arguments = [
             topic,
@@ -72,7 +74,9 @@ class WatchdogLink:
         self._start()
 
     def _start(self) -> None:
-        """Start the process, in a session of its own, so that no signal to the actor ends it."""
+        """Start the process with two pipes, in a POSIX session of its own, so that a signal to the
+        actor's terminal does not end it.
+        """
         child_reads, self._write_fd = os.pipe()
         self._read_fd, child_writes = os.pipe()
         os.set_blocking(self._write_fd, False)
@@ -98,7 +102,7 @@ class WatchdogLink:
 
     @property
     def complaint(self) -> str:
-        """Return why the watchdog is not ready."""
+        """Return in words why the watchdog is not ready."""
         if self.is_dead:
             return "the command watchdog has ended"
         if self.is_hung:
@@ -108,7 +112,8 @@ class WatchdogLink:
         return "the controller does not hear the command watchdog yet"
 
     def look(self, now: float) -> None:
-        """Read the answers of the watchdog, at most once per `BEAT_S`, with one system call.
+        """Read the answers of the watchdog, and update the attributes. It never blocks, and reads
+        at most once per `BEAT_S`.
 
         Args:
             now: Steady time [s].
@@ -134,20 +139,20 @@ class WatchdogLink:
         self._unanswered_since = None
 
     def owns(self, gid: bytes, name: str) -> bool:
-        """Return whether a publisher is the watchdog's.
+        """Return whether a publisher belongs to this watchdog, or to one that it has replaced.
 
         Args:
             gid: GID of the publisher.
-            name: Full name of its node, which counts until the watchdog has told its GID. The arm
-                is held then.
+            name: Full name of its node. The name decides only until the watchdog has told its GID;
+                the arm is held until then.
         """
         if encode_gid(gid) in self._gids:
             return True
         return not self._is_known and name == f"{self._namespace.rstrip('/')}/{self._name}"
 
     def prove(self) -> None:
-        """Ask the watchdog to prove that the controller receives it, with one zero command.
-        The arm is held.
+        """Ask the watchdog to send a zero command and wait for its acknowledgement by the
+        controller, unless it is ready, dead or hung. Call it only while the arm is held.
         """
         now = self._read_at
         if not (self.is_ready or self.is_dead or self.is_hung) and now - self._asked_at >= ASK_S:
@@ -155,7 +160,8 @@ class WatchdogLink:
             self._write(PROVE)
 
     def has_stopped_the_arm(self, now: float) -> bool:
-        """Return whether zeros may have been sent since the last beat.
+        """Return whether the watchdog may have sent zeros since the last beat, which is too long
+        ago. False while it was told that the arm rests.
 
         Args:
             now: Steady time [s].
@@ -163,7 +169,7 @@ class WatchdogLink:
         return not self._is_resting and now - self._beat_at > self._silence_limit.timeout_s
 
     def beat(self, now: float) -> None:
-        """Tell the watchdog that a command was sent, at most every `BEAT_S`.
+        """Send a heartbeat because a command was sent, unless one was sent within `BEAT_S`.
 
         Args:
             now: Steady time [s].
@@ -178,8 +184,8 @@ class WatchdogLink:
                 self._unanswered_since = now
 
     def rest(self) -> None:
-        """Tell the watchdog to send no zeros: the arm is at rest, or its controller is not
-        the right one.
+        """Tell the watchdog that no heartbeats follow and that it must send no zeros, until the
+        next beat: the arm is at rest, or its controller is not the right one.
         """
         if not self._is_resting:
             self._is_resting = True
@@ -187,41 +193,45 @@ class WatchdogLink:
             self._unanswered_since = None
 
     def restart(self) -> None:
-        """Start the process again after it has ended by itself."""
+        """Start a new process after the last one has ended by itself."""
         self.close()
         self._is_resting = True
         self._start()
 
     def close(self) -> None:
-        """Close the pipes, so that the process ends: at once, if it rests."""
+        """Close the pipes, and wait up to 2 s for the end of the process.
+
+        The process ends at once if it was told that the arm rests, otherwise after `ORPHAN_S` of
+        zeros.
+        """
         os.close(self._write_fd)
         os.close(self._read_fd)
         try:
             self._process.wait(2.0)
-        except subprocess.TimeoutExpired:  # it still sends zeros, and ends by itself
+        except subprocess.TimeoutExpired:  # the process ends by itself
             return
 
     def _write(self, word: bytes) -> None:
-        """Write a word to the watchdog; drop it while the pipe is full, as when the process
-        is suspended.
+        """Write a word to the watchdog. Drop it if the pipe is full, as when the process is
+        suspended; set `is_dead` if the pipe is closed.
         """
         try:
             os.write(self._write_fd, word)
-        except BlockingIOError:  # full of beats, because the process is suspended
+        except BlockingIOError:
             return
         except BrokenPipeError:
             self.is_dead = True
 
 
 def _leave_core(pid: int, cpu: int) -> None:
-    """Move a child off the core and the real-time priority of the thread that started it.
+    """Move a child process to other cores than the control loop's, without real-time priority.
 
-    The control loop may hang on its core. On another core the child needs no priority, and without
-    priority it never delays the control loop.
+    A control loop that hangs may occupy its core. On another core the child needs no priority, and
+    without priority it does not delay the control loop.
 
     Args:
         pid: Process id of the child.
-        cpu: Core of the control loop; -1: none of its own.
+        cpu: Core reserved for the control loop; -1: none is.
     """
     others = ALLOWED - {cpu} or set(range(os.cpu_count() or 1)) - {cpu} or ALLOWED
     try:
@@ -232,7 +242,9 @@ def _leave_core(pid: int, cpu: int) -> None:
 
 
 def _enclave() -> list[str]:
-    """Return the arguments of the actor's enclave of DDS Security; empty if it has none."""
+    """Return the command line arguments that name the actor's DDS Security enclave; empty if there
+    are none.
+    """
     if "--enclave" not in sys.argv:
         return []
     at = sys.argv.index("--enclave")
