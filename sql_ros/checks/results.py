@@ -25,12 +25,15 @@ PAGE = "docs/results.md"
 INTRODUCTION = """\
 # Results
 
-Every number that the pages quote, with its command, its machine and its date. Do not edit this
-page: `python -m sql_ros.checks.results` writes it from `docs/results/records/*.json` and the JSON
-files that these name. A test fails when the page is not what they give.
+This page has every number that the other pages quote, with its command, its date and its machine.
+Each section shows the command, the values, and a table with their origin.
 
-To add a result, run its command with `--json` or `--out` below `docs/results`, add a record that
-names the file, and run the command above.
+Do not edit this page. `python -m sql_ros.checks.results` writes it from
+`docs/results/records/*.json` and from the JSON files that these records name. A test fails when the
+page differs from them.
+
+To add a result, run its command with `--json` or `--out` below `docs/results`. Add a record that
+names the file. Then run the command above.
 """
 REDUCE: dict[str, Callable[[Sequence[float]], float]] = {"max": max, "sum": sum}
 
@@ -146,29 +149,25 @@ def _section(record: Record, results: Path) -> str:
     if record.file:
         content = json.loads((results / record.file).read_text())
     command = record.command or content["command"]
-    kind = "committed" if record.date_is_of_commit else "measured"
     lines = [f'<a id="{record.id}"></a>', "", f"### {record.title}", ""]
-    lines += [_wrapped(f"{kind.capitalize()} {record.date}. Machine: {record.machine}."), ""]
-    if "versions" in content:
-        lines += [_wrapped(_versions(content["versions"])), ""]
     lines += ["```", *(line.strip() for line in command.splitlines()), "```", ""]
     if record.values:
         lines += [*_values(record, content), ""]
     if record.table is not None:
         lines += [*_table(record, record.table, content), ""]
     lines += [_wrapped(note) + "\n" for note in record.notes]
-    lines.append(_wrapped(_origin(record)) + "\n")
+    lines += [*_origin(record, content), ""]
     return "\n".join(lines)
 
 
 def _versions(versions: dict[str, str]) -> str:
-    """Return a sentence with the versions of package, Python and platform.
+    """Return the versions of package, Python and platform.
 
     Args:
         versions: The entry "versions" of a command's JSON file.
     """
     package, python, platform = (versions[name] for name in ("sql_ros", "python", "machine"))
-    return f"sql_ros {package}, Python {python}, {platform}."
+    return f"sql_ros {package}, Python {python}, {platform}"
 
 
 def _wrapped(text: str) -> str:
@@ -273,18 +272,23 @@ def _reduced(checks: Sequence[dict[str, Any]], name: str, reduce: str, group: st
     return REDUCE[reduce](found)
 
 
-def _origin(record: Record) -> str:
-    """Return the sentence that says where the values come from, with links to JSON file and
-    reports.
+def _origin(record: Record, content: dict[str, Any]) -> list[str]:
+    """Return the lines of the table that says when, where and from what the values come.
 
     Args:
         record: The record.
+        content: The JSON file of the record; empty if it has none.
     """
     links = [f"[{label}](results/{path})" for label, path in record.links]
     if record.file:
         links.insert(0, f"[JSON](results/{record.file})")
-        return "Source: " + ", ".join(links) + "."
-    return " ".join([f"Source: {record.source}", *links])
+    sources = [record.source] if record.source else []
+    kind = "committed" if record.date_is_of_commit else "measured"
+    row = {kind: record.date, "machine": record.machine}
+    if "versions" in content:
+        row["versions"] = _versions(content["versions"])
+    row["source"] = " ".join([*sources, ", ".join(links)]).strip()
+    return markdown_table(list(row), [list(row.values())]).splitlines()
 
 
 def main() -> int:
