@@ -1,5 +1,7 @@
-"""Distances of the arm to itself, to its surroundings and to the walls of its boxes, in a pose and
+"""Distances of the arm to itself, to its surroundings and to the walls of its boxes, at a pose and
 along a motion.
+
+A constraint is a pair of shapes, or a guarded point and a wall or box, that must stay apart.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from sql_ros.robot.safety.link_speed import LinkSpeeds
 from sql_ros.robot.safety.posed_scene import HORIZON_M, PosedScene, can_collide, moving_dofs
 from sql_ros.robot.safety.shape_pairs import find_pairs, largest_radii, sample_poses
 
-TOUCHING_M = 1e-9  # the line between two nearer points has no direction
-# poses along one motion that are measured at most; a motion that needs more passes too near to
-# something
+TOUCHING_M = 1e-9  # two points that are nearer have no line between them with a direction
+# largest number of poses that are measured along one motion; a motion that needs more passes too
+# near to something
 MOST_STEPS = 24
-SCALAR_LIMIT = 16  # so many constraints are measured faster by a Python loop than by numpy
+SCALAR_LIMIT = 16  # up to this number of constraints a Python loop is faster than numpy
 # a distance that stays above the margin by more than this is not measured
 DOUBT_M = 2e-3
 TOUCHING_STEP_M = 1e-3  # motion of a point between two measurements where shapes touch already
@@ -37,7 +39,7 @@ class WatchedConstraint(NamedTuple):
         constraint: Index of the constraint.
         required: Distance to keep [m].
         closing: Largest speed at which the distance shrinks [m/s].
-        floor: Smallest distance allowed between two measurements [m].
+        floor: Smallest distance that is allowed between two measurements [m].
     """
 
     constraint: int
@@ -47,11 +49,14 @@ class WatchedConstraint(NamedTuple):
 
 
 class Clearance:
-    """Distances between collision shapes by MuJoCo, without stepping any physics.
+    """Measure distances between collision shapes by MuJoCo, without stepping any physics.
 
-    The constraints are one per pair of shapes that the arm can move against each other, then those
-    of `GuardedBoxes`. Objects that are no part of the arm and can move (bodies with joints of their
-    own) are left out: the filter does not know where they are.
+    The constraints are first the pairs of shapes that the arm can move against each other, then
+    those of `GuardedBoxes`. Objects that can move and are not part of the arm (bodies with joints
+    of their own) are left out, because the filter does not know where they are.
+
+    The methods use the pose and the distances of the last measurement. So an instance belongs to
+    one thread.
 
     Args:
         config: The arm, its clearance and boxes.
@@ -61,13 +66,13 @@ class Clearance:
         model: MuJoCo model of the scene.
         data: MuJoCo data at the pose measured last.
         margin: Distance to keep [m].
-        pairs: Pairs of geoms (P, 2) of the first constraints, the one nearer to the base first.
-        kinds: Kind of each constraint (C,), of `KINDS`.
+        pairs: Pairs of geoms of the first constraints (P, 2), the geom nearer to the base first.
+        kinds: Kind of each constraint (C,), one of `KINDS`.
         count: Number of constraints C.
 
     Raises:
-        ConfigError: The scene cannot be read or lacks a joint, a point or a body of the config, or
-            two shapes are never farther apart than the clearance.
+        ConfigError: The scene cannot be read, or lacks a joint, a point or a body of the config; or
+            two shapes are never farther apart than the clearance and not listed in `always_near`.
     """
 
     def __init__(self, config: RobotConfig, scene: str) -> None:
@@ -97,13 +102,14 @@ class Clearance:
         self._reach = largest_radii(self._posed, self.pairs, self._boxes, poses)
 
     def measure_all(self, position: Vector) -> Vector:
-        """Measure the distances of all constraints.
+        """Measure the distances of all constraints, and store them as the last measurement.
 
         Args:
             position: Joint positions (N,) [rad].
 
         Returns:
-            Distances (C,) [m]; beyond `HORIZON_M` lower bounds of them.
+            Distances (C,) [m], negative where shapes overlap. Values above `HORIZON_M` are only
+            lower bounds.
         """
         self._posed.place(position)
         distance = self._measure(self._all)
@@ -111,28 +117,33 @@ class Clearance:
         return distance
 
     def stays_far(self, position: Vector, velocity: Vector, duration: float) -> bool:
-        """Return whether the distances measured last show that a motion keeps the margin.
+        """Return whether the last measurement already shows that a motion keeps the margin. Nothing
+        is measured.
+
+        False means that the distances have to be measured, not that the motion breaks the margin.
 
         Args:
-            position: Joint positions at its start (N,) [rad].
-            velocity: Of the joints (N,) [rad/s].
-            duration: Of the motion [s].
+            position: Joint positions at the start of the motion (N,) [rad].
+            velocity: Constant joint velocities (N,) [rad/s].
+            duration: Duration of the motion [s].
         """
         pose, distance = self._measured
         path = np.abs(position - pose) + duration * np.abs(velocity)
         return bool((distance - self._reach @ path).min(initial=np.inf) >= self.margin)
 
     def measure_near(self, position: Vector, velocity: Vector, duration: float) -> Vector:
-        """Measure only the distances that a motion could bring below the margin.
+        """Measure only the distances that a motion could bring below the margin; store all as the
+        last measurement.
 
         Args:
-            position: Joint positions at its start (N,) [rad].
-            velocity: Of the joints (N,) [rad/s].
-            duration: Of the motion [s].
+            position: Joint positions at the start of the motion (N,) [rad].
+            velocity: Constant joint velocities (N,) [rad/s].
+            duration: Duration of the motion [s].
 
         Returns:
-            Distances (C,) [m] as by `measure_all`; of the others lower bounds, by how much they can
-            have shrunk since they were measured. -inf for a pose that is not finite.
+            Distances at the start of the motion (C,) [m], see `measure_all`. Those that were not
+            measured are lower bounds: the last distance less the most by which it can have shrunk
+            since. -inf for a pose that is not finite.
         """
         if not math.isfinite(position.sum()):
             return np.full(self.count, -np.inf)
@@ -152,21 +163,23 @@ class Clearance:
         return distance
 
     def closing(self, velocity: Vector) -> Vector:
-        """Return upper bounds (C,) [m/s] of the speeds at which distances shrink, in any pose.
+        """Return upper bounds, valid in any pose, of the speeds at which distances shrink (C,)
+        [m/s].
 
         Args:
-            velocity: Of the joints (N,) [rad/s].
+            velocity: Joint velocities (N,) [rad/s].
         """
         return np.asarray(self._reach @ np.abs(velocity))
 
     def gradients(self, wanted: npt.NDArray[np.bool_]) -> tuple[Vector, npt.NDArray[np.intp]]:
-        """Compute how distances change with the joint positions, at the pose measured last.
+        """Compute the gradients of distances with respect to the joint positions, at the pose
+        measured last.
 
         Args:
-            wanted: Constraints to compute (C,); those beyond `HORIZON_M` are left out.
+            wanted: Which constraints to compute (C,). Those beyond `HORIZON_M` are left out.
 
         Returns:
-            Gradients (R, N) [m/rad], and the indices (R,) of their constraints.
+            Gradients (R, N) [m/rad], and the indices of their constraints (R,).
         """
         which = np.flatnonzero(wanted & (self._measured[1] < HORIZON_M))
         pairs = len(self.pairs)
@@ -180,7 +193,10 @@ class Clearance:
         return np.array(gradients).reshape(len(which), len(self._posed.joints)), which
 
     def bare_bodies(self) -> list[str]:
-        """Return the names of bodies that the arm moves and whose geoms cannot collide."""
+        """Return the names of bodies that the arm moves and none of whose geoms can collide.
+
+        Bodies without geoms are left out.
+        """
         collides = can_collide(self.model)
         bare = []
         for body in range(1, self.model.nbody):
@@ -194,7 +210,7 @@ class Clearance:
         return bare
 
     def link_speeds(self) -> LinkSpeeds:
-        """Return a new model of the speeds of the arm's links."""
+        """Return a new model of the speeds of the arm's links and tool."""
         return LinkSpeeds(self.model, self._posed.joints, self._tool_name)
 
     def conflict(
@@ -205,26 +221,32 @@ class Clearance:
         required: Vector,
         first: Vector | None = None,
     ) -> str:
-        """Return the kind of the constraint that a straight motion breaks first, or "".
+        """Return the kind of the constraint that a straight motion in joint space breaks first.
 
-        After a measured distance d every point may move on by d - r / 2, where r is the required
-        distance. So the distance stays above r / 2 between two measurements; at the measurements
-        and at the end it is at least r (conservative advancement).
+        The motion is followed in steps (conservative advancement). With a measured distance d and a
+        required distance r, every point may move on by d - r / 2 before the next measurement. So
+        the distance is at least r / 2 between two measurements, and at least r at the measurements
+        and at the end. A motion that needs more than `MOST_STEPS` measurements counts as a
+        conflict.
 
         Args:
             position: Joint positions at the start of the motion (N,) [rad].
-            velocity: Of the joints (N,) [rad/s].
-            duration: Of the motion [s].
-            required: Distance to keep, by constraint (C,) [m], at most `DOUBT_M` more than the
+            velocity: Constant joint velocities (N,) [rad/s].
+            duration: Duration of the motion [s].
+            required: Distance to keep for each constraint (C,) [m], at most `DOUBT_M` more than the
                 margin.
-            first: Distances at the start (C,) [m], if they were measured for this motion.
+            first: Distances at the start (C,) [m], from `measure_near` for this motion; None: they
+                are measured.
+
+        Returns:
+            One of `KINDS`; empty if the motion breaks no constraint.
         """
         distance = self.measure_near(position, velocity, duration) if first is None else first
         spare = distance - required
         if not spare.min(initial=0.0) >= 0.0:
             return str(self.kinds[np.argmin(spare)])
         closing = self.closing(velocity) + 1e-9
-        # the other constraints cannot be broken any more; a NaN is watched
+        # the constraints that are not watched cannot be broken by this motion; a NaN is watched
         (watched,) = (~(spare >= closing * duration)).nonzero()
         if not len(watched) or duration <= 0.0:
             return ""
@@ -269,19 +291,20 @@ class Clearance:
         elapsed: float,
         step: int,
     ) -> str:
-        """Continue `conflict` for few constraints, where numpy's calls would take most of the time.
+        """Continue `conflict` for few constraints, in a Python loop that is faster than calls of
+        numpy.
 
         Args:
             position: Joint positions at the start of the motion (N,) [rad].
-            velocity: Of the joints (N,) [rad/s].
-            duration: Of the motion [s].
+            velocity: Constant joint velocities (N,) [rad/s].
+            duration: Duration of the motion [s].
             watched: Constraints that the motion may still break.
-            distances: Of these constraints at the last measurement [m].
+            distances: Distances of these constraints at the last measurement [m].
             elapsed: Time from the start of the motion to the last measurement [s].
             step: Number of the next measurement.
 
         Returns:
-            The kind of the constraint that the motion breaks first, or "".
+            The kind of the constraint that the motion breaks first; empty if it breaks none.
         """
         while True:
             times = [
@@ -314,14 +337,14 @@ class Clearance:
     def _measure(self, watched: npt.NDArray[np.intp]) -> Vector:
         """Measure the distances of some constraints at the pose placed last, by numpy.
 
-        `mj_geomDistance` is used, because what MuJoCo's collision detection lists with a margin is
-        not always the distance: it gave 8 cm for cylinders that are 5 cm inside each other.
+        `mj_geomDistance` is used, because MuJoCo's collision detection with a margin does not
+        always report the distance: it gave 8 cm for cylinders that overlap by 5 cm.
 
         Args:
-            watched: Indices of the constraints (W,), in rising order.
+            watched: Indices of the constraints (W,), in ascending order.
 
         Returns:
-            Distances (W,) [m]; beyond `HORIZON_M` lower bounds of them.
+            Distances (W,) [m]. Values above `HORIZON_M` are only lower bounds.
         """
         distance = np.empty(len(watched))
         shapes = int(np.searchsorted(watched, len(self.pairs)))

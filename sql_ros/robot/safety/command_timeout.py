@@ -23,11 +23,11 @@ REST = b"r"
 PROVE = b"p"
 # longest time without a beat; with the delay of a command, zeros arrive within 0.2 s
 TIMEOUT_S = 0.12
-ORPHAN_S = 1.0
+ORPHAN_S = 1.0  # time for which zeros are sent after the end of the control loop's process
 ZEROS_S = 0.02  # time between two zero commands
 LONGEST_S = 1.0  # longest wait for a message
 CHECK_S = 0.05  # time between two checks of the controller while nothing is watched
-# gaps between beats, whose median is their distance: one stall does not change it
+# number of last gaps between beats whose median is used: one stall does not change the median
 GAPS = 3
 
 
@@ -42,16 +42,16 @@ class Phase(enum.Enum):
 
 
 class SilenceLimit:
-    """The longest silence of a control loop that works.
+    """The longest silence after which a control loop still counts as working.
 
-    Where the arm's clock paces the loop, the pace may change; the timeout then follows it.
+    The pace of a loop may change where the arm's clock paces it. The timeout then follows the pace.
 
     Args:
-        least_s: Silence that is always allowed [s].
-        gaps: Number of gaps between its last beats by which the allowed silence is longer.
+        least_s: Timeout without additions [s].
+        gaps: The timeout is longer by this many gaps between beats; 0: the timeout never changes.
 
     Attributes:
-        timeout_s: The longest silence now [s].
+        timeout_s: Present timeout [s].
     """
 
     def __init__(self, least_s: float, gaps: float = 0.0) -> None:
@@ -61,7 +61,9 @@ class SilenceLimit:
         self.timeout_s = least_s
 
     def take(self, gap_s: float) -> None:
-        """Take the time between two beats [s], and update the timeout."""
+        """Take the time between two beats [s], and update the timeout by the median of the
+        last `GAPS`.
+        """
         if not self._factor:
             return
         self._gaps.append(gap_s)
@@ -69,14 +71,15 @@ class SilenceLimit:
 
 
 class HeartbeatMonitor:
-    """Decides by heartbeats. Times are given by the caller, from a steady clock [s].
+    """Decide from heartbeats whether zeros are to be sent. Times are steady time [s], given by the
+    caller.
 
     Args:
         timeout_s: Longest time between two beats of a control loop that works [s].
         gaps: Number of gaps between beats by which that time is longer, see `SilenceLimit`.
 
     Attributes:
-        phase: As of the last call.
+        phase: Phase after the last call.
     """
 
     def __init__(self, timeout_s: float, gaps: float = 0.0) -> None:
@@ -86,14 +89,15 @@ class HeartbeatMonitor:
 
     @property
     def sends_zeros(self) -> bool:
-        """Return whether zeros are to be sent now."""
+        """Return whether zero commands are to be sent in the present phase."""
         return self.phase in (Phase.SILENT, Phase.ORPHANED)
 
     def heard(self, message: bytes, now: float) -> None:
         """Take what came from the control loop, and change the phase.
 
         Args:
-            message: One or more of `BEAT` and `REST`; empty: the loop's process ended.
+            message: One or more of `BEAT` and `REST`, of which the last counts. Empty: the loop's
+                process ended.
             now: Steady time [s].
         """
         if message:
@@ -108,10 +112,11 @@ class HeartbeatMonitor:
             self._since = now
 
     def pass_time(self, now: float) -> None:
-        """Take that nothing came until now.
+        """Take that nothing has come from the control loop until now, and change the phase if that
+        was too long.
 
-        The phase becomes `SILENT` after the timeout, and `ENDED` after `ORPHAN_S` without the
-        process.
+        The phase `WATCHING` becomes `SILENT` after the timeout. The phase `ORPHANED` becomes
+        `ENDED` after `ORPHAN_S`.
 
         Args:
             now: Steady time [s].
@@ -123,7 +128,7 @@ class HeartbeatMonitor:
             self.phase = Phase.ENDED
 
     def wait_s(self, now: float) -> float:
-        """Return the time to wait for the control loop before the next check or zero command [s].
+        """Return how long to wait for a message before the next check or zero command [s].
 
         Args:
             now: Steady time [s].

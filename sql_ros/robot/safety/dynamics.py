@@ -1,4 +1,6 @@
-"""The effect of a torque on the arm within one control period, by the arm's mass matrix."""
+"""The effect of torques on the arm within one control period, computed with the arm's mass
+matrix.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,14 @@ from sql_ros.robot.safety.posed_scene import load_scene
 
 
 class Dynamics:
-    """Joint-space dynamics without contacts, by the midpoint rule: M dv / T = tau - c - D v, with
-    all terms in the middle of the period.
+    """Joint-space dynamics without contacts, by the midpoint rule.
 
-    Torques are beside the arm's own gravity compensation. Friction is left out. A load in the hand
-    adds its inertia; it adds its weight as far as the arm's gravity compensation does not know it.
+    M dv / T = tau - c - D v, with the mass matrix M, the Coriolis and centrifugal torques c and the
+    damping D, all in the middle of the period T.
+
+    Torques tau are those of commands, which are added to the arm's own gravity compensation.
+    Friction is left out. A load in the hand adds its inertia, and its weight unless the arm's
+    gravity compensation knows it.
 
     Args:
         config: The arm.
@@ -24,7 +29,8 @@ class Dynamics:
 
     Attributes:
         period_s: As given.
-        load_kg: Mass of the load, at the centre that the config declares [kg].
+        load_kg: Mass of the load at the centre that the config declares [kg]; set by the caller, at
+            first 0. Without a declared payload it has no effect.
 
     Raises:
         ConfigError: The scene cannot be read, or lacks a joint or the tool site.
@@ -51,12 +57,12 @@ class Dynamics:
         self._mass = np.zeros((self._model.nv, self._model.nv))
 
     def velocity_after(self, torque: Vector, position: Vector, velocity: Vector) -> Vector:
-        """Compute the joint velocities (N,) [rad/s] one period later at a constant torque.
+        """Compute the joint velocities one period later under a constant torque (N,) [rad/s].
 
         Args:
-            torque: Of the joints (N,) [N m].
-            position: At the start of the period (N,) [rad].
-            velocity: At the start of the period (N,) [rad/s].
+            torque: Joint torques (N,) [N m].
+            position: Joint positions at the start of the period (N,) [rad].
+            velocity: Joint velocities at the start of the period (N,) [rad/s].
         """
         after = velocity
         for _ in range(2):  # the middle of the period depends on its end
@@ -66,19 +72,21 @@ class Dynamics:
         return np.asarray(after)
 
     def torque_for(self, after: Vector, position: Vector, velocity: Vector) -> Vector:
-        """Compute the constant torque (N,) [N m] that leads to joint velocities one period later.
+        """Compute the constant torque that leads to joint velocities one period later (N,) [N m].
 
         Args:
-            after: Velocities one period later (N,) [rad/s].
-            position: At the start of the period (N,) [rad].
-            velocity: At the start of the period (N,) [rad/s].
+            after: Joint velocities one period later (N,) [rad/s].
+            position: Joint positions at the start of the period (N,) [rad].
+            velocity: Joint velocities at the start of the period (N,) [rad/s].
         """
         inertia, resistance = self._between(position, velocity, after)
         return np.asarray(inertia @ (after - velocity) / self.period_s + resistance)
 
     def gravity(self, position: Vector) -> Vector:
-        """Return the motor torques (N,) [N m] of the arm's own gravity compensation at a pose (N,)
-        [rad].
+        """Return the motor torques of the arm's own gravity compensation at a pose (N,) [N m].
+
+        Args:
+            position: Joint positions (N,) [rad].
         """
         self._place(position)
         own = self._bias(np.zeros_like(position), self._gravity)
@@ -89,10 +97,10 @@ class Dynamics:
         )
 
     def carries(self, position: Vector, effort_limit: Vector, load_kg: float) -> bool:
-        """Return whether the motors hold the arm with a load.
+        """Return whether the motors can hold the arm with a load at a pose.
 
         Args:
-            position: Pose of the arm (N,) [rad].
+            position: Joint positions (N,) [rad].
             effort_limit: Largest torques of the motors (N,) [N m].
             load_kg: Mass of the load [kg].
         """
@@ -103,10 +111,11 @@ class Dynamics:
         return bool((np.abs(holding) <= effort_limit).all())
 
     def sag(self, position: Vector) -> Vector:
-        """Return the change of velocity (N,) [rad/s] within a period by the weight of one kilogram.
+        """Return the change of velocity within a period by the weight of one kilogram in the hand
+        (N,) [rad/s per kg].
 
         Args:
-            position: Pose in which the arm rests at first (N,) [rad].
+            position: Joint positions of the arm, at rest at first (N,) [rad].
         """
         inertia, _ = self._between(position, np.zeros_like(position), np.zeros_like(position))
         return np.asarray(
@@ -116,17 +125,18 @@ class Dynamics:
     def required_torque(
         self, position: Vector, velocity: Vector, after: Vector, elapsed_s: float
     ) -> tuple[Vector, Vector, Vector]:
-        """Compute the torques that a measured motion took.
+        """Compute the torques that a measured motion required.
 
         Args:
-            position: At the start of the motion (N,) [rad].
-            velocity: At the start of the motion (N,) [rad/s].
-            after: Velocities at its end (N,) [rad/s].
+            position: Joint positions at the start of the motion (N,) [rad].
+            velocity: Joint velocities at the start of the motion (N,) [rad/s].
+            after: Joint velocities at the end of the motion (N,) [rad/s].
             elapsed_s: Duration of the motion [s].
 
         Returns:
-            The torque of the arm alone (N,) [N m]; the torque that each kilogram of load adds (N,)
-            [N m/kg]; and the part of the latter by weight alone (N,) [N m/kg].
+            The torque of the arm alone, beside gravity compensation (N,) [N m]; the torque that
+            each kilogram of load adds (N,) [N m/kg]; and the part of the latter that is due to
+            weight alone (N,) [N m/kg].
         """
         middle = 0.5 * (velocity + after)
         acceleration = (after - velocity) / elapsed_s
@@ -147,7 +157,7 @@ class Dynamics:
         )
 
     def _place(self, position: Vector) -> None:
-        """Set the pose of the model (N,) [rad]."""
+        """Set the pose (N,) [rad], and compute what Jacobians and the mass matrix need."""
         self._data.qpos[self._position_address] = position
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
@@ -167,28 +177,31 @@ class Dynamics:
     def _load_jacobian_rate(self) -> Vector:
         """Return the time derivative of the Jacobian of the load's centre (3, N) [m/(rad s)].
 
-        It is that at the pose and at the velocity set last.
+        The pose is that of `_place`, the velocity that of `_bias`, of the last call each.
         """
         whole = np.zeros((3, self._model.nv))
         mujoco.mj_jacDot(self._model, self._data, whole, None, self._load_point(), self._hand)
         return np.asarray(whole[:, self._velocity_address])
 
     def _weight(self, jacobian: Vector) -> Vector:
-        """Return the torque (N,) [N m] that holds one kilogram, for a Jacobian of its centre (3,
-        N).
+        """Return the joint torques that hold one kilogram (N,) [N m/kg].
+
+        Args:
+            jacobian: Jacobian of the centre of mass (3, N) [m/rad].
         """
         return np.asarray(-jacobian.T @ self._gravity)
 
     def _between(self, position: Vector, velocity: Vector, after: Vector) -> tuple[Vector, Vector]:
-        """Compute inertia and resisting torques in the middle of a period.
+        """Compute the inertia and the resisting torques in the middle of a period.
 
         Where damping brakes a joint within a period, its velocity is not linear in time. The
-        inertia M' = M x / (2 tanh(x / 2)) with x = T D / M makes the rule exact for a single joint.
+        inertia M' = M x / (2 tanh(x / 2)) with x = T D / M makes the midpoint rule exact for a
+        single joint.
 
         Args:
-            position: At the start of the period (N,) [rad].
-            velocity: At the start of the period (N,) [rad/s].
-            after: Velocities at its end (N,) [rad/s].
+            position: Joint positions at the start of the period (N,) [rad].
+            velocity: Joint velocities at the start of the period (N,) [rad/s].
+            after: Joint velocities at the end of the period (N,) [rad/s].
 
         Returns:
             The inertia matrix (N, N) [kg m^2], and the torques that resist the motion (N,) [N m].
@@ -208,7 +221,7 @@ class Dynamics:
         if self._has_load:
             jacobian = self._load_jacobian()
             inertia = inertia + self.load_kg * jacobian.T @ jacobian
-            # absurdly large torques overflow; the result is not finite then
+            # absurdly large torques overflow, and the result is not finite
             with np.errstate(over="ignore", invalid="ignore"):
                 resistance = resistance + self.load_kg * (
                     jacobian.T @ (self._load_jacobian_rate() @ middle)
@@ -220,8 +233,8 @@ class Dynamics:
         """Return the Coriolis, centrifugal and gravity torques (N,) [N m] at the pose set last.
 
         Args:
-            velocity: Of the joints (N,) [rad/s].
-            gravity: Acceleration (3,) [m/s^2].
+            velocity: Joint velocities (N,) [rad/s], which are also set in the model.
+            gravity: Gravitational acceleration (3,) [m/s^2]; zeros leave out gravity.
         """
         self._data.qvel[self._velocity_address] = velocity
         self._model.opt.gravity[:] = gravity

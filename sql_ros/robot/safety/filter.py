@@ -1,4 +1,4 @@
-"""The safety filter: only commands after which the arm can still stop are sent."""
+"""The safety filter: it sends only commands after which the arm can still stop."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sql_ros.robot.safety.speed_limits import SpeedLimits
 from sql_ros.robot.safety.torque_commands import TorqueCommands
 from sql_ros.robot.safety.velocity_commands import VelocityCommands
 
-# limits that only delay a motion
+# kinds of limits that only delay a motion
 DELAYING_KINDS = frozenset({"velocity", "acceleration", "effort", "tracking"})
 
 
 class Admission(NamedTuple):
-    """The command that the filter would send for the command that it was asked about.
+    """The filter's answer to a command: what it would send instead.
 
     Attributes:
-        command: To send (N,), in the unit of the mode.
-        velocity: Joint velocities that it stands for (N,) [rad/s].
-        kinds: Kinds of limits that changed it; empty where the command passed unchanged.
+        command: Command that would be sent (N,), in the unit of the mode.
+        velocity: Joint velocities that this command stands for (N,) [rad/s].
+        kinds: Kinds of limits that changed the command; empty where it passed unchanged.
         wish: Joint velocities that were asked for (N,) [rad/s].
-        limit: Speed limits of the joints (N,) [rad/s].
-        start: The start of the period that the command is for.
+        limit: Full speed limits of the joints (N,) [rad/s].
+        start: Start of the period that the command is for.
     """
 
     command: Vector
@@ -45,54 +45,60 @@ class Admission(NamedTuple):
 
     @property
     def correction(self) -> float:
-        """Return the largest change of a joint velocity, as a share of its limit."""
+        """Return the largest change of a joint velocity by the filter, as a share of the
+        joint's limit.
+        """
         return float((np.abs(self.velocity - self.wish) / self.limit).max())
 
     @property
     def is_elsewhere(self) -> bool:
-        """Return whether the command leads to a place that a limit forbids.
+        """Return whether a limit on where the arm may be, or on the speed of tool and links,
+        changed the command.
 
-        Limits of speed and acceleration only delay a motion.
+        False if only `DELAYING_KINDS` did: limits of speed and acceleration of joints only delay a
+        motion.
         """
         return bool(self.kinds - DELAYING_KINDS)
 
 
 class SafetyFilter:
-    """Sends the nearest command after which the arm can still stop without breaking any limit.
+    """Send the nearest command after which the arm can still stop without breaking any limit.
 
     Every command stands for joint velocities v during the next period T (`command_models.py`). From
-    v the arm can brake along a straight line in joint space, every joint slowed by the same share,
-    as fast as the slowest joint allows: t(v) = max |v| / a. A command acts until the next one, for
-    D = T + `lateness_s` at most; a position command ends by itself after T (D = T). The velocities
-    v are admitted if
+    v the arm can brake along a straight line in joint space. Every joint then slows down by the
+    same share, as fast as the slowest joint allows, in the time t(v) = max |v| / a, where a is the
+    acceleration limit. A command acts until the next one, for D = T + `lateness_s` at most. A
+    position command ends by itself after T (D = T). The velocities v are admitted if
 
-    - no joint is faster than its limit or changes its speed by more than a T, with torques a D;
-    - the line q + v (D + t(v) / 2) ends before every position margin; with torques, which change
-      the velocity evenly from u during that time, q + (u + v) D / 2 + v t(v) / 2;
+    - no joint is faster than its limit or changes its speed by more than a T; with torques, by more
+      than a D;
+    - the line q + v (D + t(v) / 2) from the joint positions q ends before every position margin.
+      Torques change the velocity evenly from u to v during D; their line is q + (u + v) D / 2 + v
+      t(v) / 2;
     - along this line nothing comes nearer than the clearance: shapes of the arm to each other and
       to the scene, guarded points to the walls of the workspace and to keep-out boxes
       (`Clearance.conflict`). What is nearer already may only move away;
-    - no point of tool and links is faster than the limit of the tool (`LinkSpeeds`).
+    - no point of tool and links is faster than the speed limit of the tool (`LinkSpeeds`).
 
     Braking as decided one period before is always admitted, so there is always a command to send.
     By the limits of speed, acceleration and position, the nearest v is a clip. Where v approaches
-    something, a small quadratic programme finds the nearest v that slides along it. A v that is not
-    admitted even so is mixed with braking (`nearest_velocity.py`). A command with a value that is
-    not finite, or that leads to one, is a hold.
+    something, a small quadratic programme finds the nearest v that slides along it. If that v is
+    not admitted either, it is mixed with braking (`nearest_velocity.py`). A command with a value
+    that is not finite, or that leads to one, becomes a hold.
 
-    Call the filter once per period, with the same state again where no newer one came: the arm is
-    then assumed to be where the last command should have led it. The share `limit_fraction` of the
+    Call the filter once per period. Pass the same state again if no newer one came: the arm is then
+    assumed to be where the last command should have led it. The share `limit_fraction` of the
     robot's limits is used.
 
     A control loop that may be late calls `elapsed` before each command. Velocity commands then
-    brake by a times that time: from every v that was admitted the arm stops before the end of the
-    line, whatever the times between two commands are, if none is longer than D. Torques are those
-    that lead to v after D, and to much less before.
+    brake by a times that time. So from every v that was admitted the arm stops before the end of
+    the line, whatever the times between two commands are, if none is longer than D. Torques are
+    those that lead to v after D; within a shorter time they lead only a part of the way.
 
     After `expect_delay` the line is longer by v times that delay. In torque mode the line is longer
-    by v U as well, where U is `latency_s`, and half a period more with a declared payload. States
-    may come sooner than `latency_s` says, and a load may be estimated wrongly, so that the arm
-    brakes later than predicted.
+    by v U as well, where U is `latency_s`, and half a period more with a declared payload. The
+    reason is that states may come sooner than `latency_s` says, and that a load may be estimated
+    wrongly, so that the arm brakes later than predicted.
 
     Args:
         config: The arm and its limits.
@@ -108,7 +114,7 @@ class SafetyFilter:
         interventions: Number of changed commands by the kind of limit: "non_finite", "velocity",
             "acceleration", "position", "link_speed", "self_collision", "collision", "workspace",
             "keep_out", "effort", "tracking" where commands waited for the arm, and "braking" where
-            only braking was admitted.
+            only braking was admitted. `Drive` adds "resampled".
 
     Raises:
         ConfigError: The scene does not fit the arm, the latency is too long for the command mode,
@@ -135,12 +141,15 @@ class SafetyFilter:
 
     @property
     def payload(self) -> PayloadObserver | None:
-        """Return the estimator of the load in the hand; None but in torque mode."""
+        """Return the estimator of the load in the hand; None except in torque mode."""
         return self._commands.payload
 
     @property
     def observes_payload(self) -> bool:
-        """Return whether the load is estimated: where one is declared, or on a real arm."""
+        """Return whether the load is estimated: at first only if a payload is declared.
+
+        The actor sets it on a real arm.
+        """
         return self._commands.observes_payload
 
     @observes_payload.setter
@@ -150,7 +159,11 @@ class SafetyFilter:
     # --- the arm and its limits ---
 
     def reckon_with_latency(self, seconds: float) -> None:
-        """Set the latency of commands [s] and forget the commands sent so far: the arm rests.
+        """Set the latency of commands, and forget the commands sent so far. The arm must be at
+        rest.
+
+        Args:
+            seconds: Latency, see `RobotConfig.latency_s` [s].
 
         Raises:
             ConfigError: The latency is too long for the command mode.
@@ -158,54 +171,58 @@ class SafetyFilter:
         self._commands.reckon_with_latency(seconds)
 
     def expect_delay(self, seconds: float) -> None:
-        """Add a time [s] by which states may be later than `latency_s` says.
+        """Add a time by which states may be later than `latency_s` says. Several calls add up.
 
-        The arm may move on for so long. Position commands ignore it: they start from the last one
-        sent, whatever the states say.
+        The arm may continue its motion for so long before the filter sees it. Position commands
+        ignore the delay, because they start from the last command sent, whatever the states say.
+
+        Args:
+            seconds: The time [s].
         """
         self._commands.expect_delay(seconds)
 
     def forget(self) -> None:
-        """Start the next command from what is measured.
+        """Forget the commands sent so far, so that the next command starts from the measured state.
 
-        To be called when the arm was put elsewhere, or was not commanded for a while.
+        Call this when the arm was put elsewhere, or was not commanded for a while.
         """
         self._commands.forget()
 
     def trust(self, state: RobotState, lead_rad: float) -> None:
-        """Start the next command from what is measured, where the arm was not seen to obey.
+        """Let the next command start from the measured state, because the arm was not seen to obey.
 
         Args:
-            state: The arm now.
-            lead_rad: Largest distance of the start of a position command from the measured position
-                [rad]. It does not start at the measured position: an arm that sags below its
-                command would be let down step by step.
+            state: State of the arm now.
+            lead_rad: Position mode: largest distance of the start of a command from the measured
+                position [rad]. A start right at the measured position would let an arm that sags
+                below its command down, step by step.
         """
         self._commands.trust(state, lead_rad)
 
     def reduce_speed(self, is_reduced: bool) -> None:
-        """Set whether tool and links keep the reduced speed of 0.25 m/s from now on.
+        """Limit tool and links to the reduced speed of 0.25 m/s from now on, or end this limit.
 
-        It is meant for people in reach.
+        Args:
+            is_reduced: Whether the limit is in force, as while people are in reach.
         """
         self.limits.reduce(is_reduced)
 
     def limit_speed(self, share: float) -> None:
         """Use a share of the speed limits of joints, tool and links from now on.
 
-        A faster arm brakes as before: limits of acceleration, the room to stop and the largest
-        measured speed stay as they are.
+        A faster arm brakes as before: limits of acceleration and the measured speed that is
+        believed do not change.
 
         Args:
-            share: Of the limits, above 0; 1: all of them.
+            share: Share of the limits, above 0; 1: the full limits.
         """
         self.limits.use_share(share)
 
     def slow(self, speeds: Vector | None) -> None:
-        """Ask for no more than some joint speeds (N,) [rad/s] from now on.
+        """Set further speed limits of the joints from now on, in place of those set before.
 
         Args:
-            speeds: Infinite for a joint without such a limit; None: no joint has one.
+            speeds: Limits (N,) [rad/s], infinite for a joint without one; None: no joint has one.
         """
         self.limits.cap_joints(speeds)
 
@@ -214,97 +231,112 @@ class SafetyFilter:
     def elapsed(self, seconds: float, *, is_early: bool = False) -> None:
         """Take the time for which the last command has acted, before the next one is computed.
 
-        Without a call it is one period.
+        Without a call that time is one period.
 
         Args:
-            seconds: Time since it was sent [s]; less than a period counts as a period.
-            is_early: A time below a period counts as it is: the next command is a hold that does
-                not wait for the end of the period.
+            seconds: Time since the last command was sent [s]. Less than a period counts as a
+                period.
+            is_early: A time of less than a period counts as it is, because the next command is a
+                hold that does not wait for the end of the period.
         """
         self._commands.elapsed(seconds, is_early=is_early)
 
     def follow_brake(self, elapsed_s: float) -> None:
-        """Take the time since the last position command, for a controller that brakes behind it.
+        """Move the start of the next position command along `brake`, for a controller that brakes
+        after the last one.
 
-        The controller comes to rest along `brake`. The next command starts from where it has led
-        the arm by now: before the last position, or behind it and slower.
+        The start so is where the controller has led the arm by now. If less than a period has
+        passed, it is before the last position. If more has passed, it is behind the last position,
+        at a lower speed.
 
         Args:
-            elapsed_s: Time since it was sent [s]; a period where the control loop is punctual.
+            elapsed_s: Time since the last command was sent [s]; one period where the control loop
+                is punctual.
         """
         self._commands.follow_brake(elapsed_s)
 
     def follow_rest(self, elapsed_s: float) -> None:
-        """Take the time since the last position command, for a controller that ends it at once.
+        """Slow the start of the next position command down, for a controller that stops at the last
+        position.
 
-        The next command starts from the last position: at the speed of the last command up to
-        `SMOOTHS_S` late; from rest if it is late by a period or `SETTLES_S`, whichever is longer;
-        and at a part of that speed in between.
+        The next command starts from the last position. It starts at the speed of the last command
+        if it is late by up to `SMOOTHS_S`, and from rest if it is late by a period or `SETTLES_S`,
+        whichever is longer. In between the speed falls linearly.
 
         Args:
-            elapsed_s: Time since it was sent [s]; a period where the control loop is punctual.
+            elapsed_s: Time since the last command was sent [s]; one period where the control loop
+                is punctual.
         """
         self._commands.follow_rest(elapsed_s)
 
     def was_braked(self, velocity: Vector) -> None:
-        """Take that another thread has braked the arm (`robot/safety/standby.py`).
+        """Take that another thread has braked the arm meanwhile (`robot/safety/standby.py`).
 
         Args:
-            velocity: Joint velocities that it sent last (N,) [rad/s]; torque mode: zeros, for zero
-                torques.
+            velocity: Joint velocities that it sent last (N,) [rad/s]; in torque mode zeros, for
+                zero torques.
         """
         self._commands.was_braked(velocity)
 
     @property
     def brake(self) -> Brake:
-        """Return the admitted motion to rest behind the last command, if no other one follows."""
+        """Return the admitted motion to rest after the last command, if no other command
+        follows.
+        """
         return self._commands.brake
 
     @property
     def asked(self) -> Vector:
-        """Return the joint velocities (N,) [rad/s] that the last command stands for.
-
-        They are zeros if there was no command.
+        """Return the joint velocities that the last command stands for (N,) [rad/s]; zeros
+        without a command.
         """
         return self._commands.asked
 
     @property
     def is_at_rest(self) -> bool:
-        """Return whether the last command asks for no motion."""
+        """Return whether the last command asks for no motion, or there is none."""
         return self._commands.is_at_rest
 
     @property
     def is_nearly_at_rest(self) -> bool:
-        """Return whether the last command asks for no visible motion."""
+        """Return whether the last command asks for no visible motion, or there is none."""
         return self._commands.is_nearly_at_rest
 
     # --- commands ---
 
     def admit(self, command: Vector, state: RobotState) -> Vector:
-        """Return the nearest admissible command (N,) in the unit of the mode, and take it as sent.
+        """Return the nearest admissible command, count its changes, and remember it as sent.
 
         Args:
-            command: Asked for (N,), in the unit of the mode.
+            command: Command that is asked for (N,), in the unit of the mode.
             state: The last state of the arm.
+
+        Returns:
+            Command to send (N,), in the unit of the mode.
         """
         return self.send(self.consider(command, state))
 
     def steer(self, velocity: Vector, state: RobotState) -> Vector:
-        """Return the command (N,) of the mode nearest to joint velocities, and take it as sent.
+        """Return the admissible command nearest to joint velocities, count its changes, and
+        remember it as sent.
 
         Args:
-            velocity: Asked for (N,) [rad/s].
+            velocity: Joint velocities that are asked for, in every mode (N,) [rad/s].
             state: The last state of the arm.
+
+        Returns:
+            Command to send (N,), in the unit of the mode.
         """
         start = self._commands.start(state)
         nearest, kinds = self._admissible(velocity, start)
         return self.send(self._admission(nearest, velocity, start, kinds))
 
     def consider(self, command: Vector, state: RobotState) -> Admission:
-        """Return what would be sent for a command, without counting it or taking it as sent.
+        """Return what would be sent for a command, without counting it and without remembering it
+        as sent.
 
         Args:
-            command: Asked for (N,), in the unit of the mode.
+            command: Command that is asked for (N,), in the unit of the mode.
             state: The last state of the arm.
         """
         start = self._commands.start(state)
@@ -317,24 +349,28 @@ class SafetyFilter:
         return self._admission(nearest, wish, start, kinds, command)
 
     def send(self, admission: Admission) -> Vector:
-        """Return an admission's command (N,), count its changes and take it as sent."""
+        """Count the changes of an admission, remember it as sent, and return its command (N,)."""
         for kind in admission.kinds:
             self.interventions[kind] += 1
         self._commands.sent(admission.velocity, admission.command, admission.start)
         return admission.command
 
     def hold(self, state: RobotState, *, fresh: bool = True) -> Vector:
-        """Return the safest command (N,) of the mode: brake along the line last admitted, then
-        stay.
+        """Return the safest command of the mode, and remember it as sent: brake along the line last
+        admitted, then stay.
 
-        An arm that is pushed is not followed.
+        An arm that is pushed is not followed. Nothing is counted in `interventions`, except a
+        reduced torque ("effort").
 
         Args:
             state: The last state of the arm.
-            fresh: The state was measured just now, and another one will follow. Otherwise velocity
-                and position commands brake by what was sent last, and torques are zero: braking
-                would be a constant torque for a velocity that the arm once had. Zero torques leave
+            fresh: The state was measured just now, and another one will follow. If false, velocity
+                and position commands brake by what was sent last, and torques are zero. Braking
+                torques would be constant, for a velocity that the arm once had. Zero torques leave
                 the arm to its own gravity compensation.
+
+        Returns:
+            Command to send (N,), in the unit of the mode.
         """
         commands = self._commands
         if not fresh and commands.needs_state_to_brake:
@@ -344,7 +380,12 @@ class SafetyFilter:
         return self.send(self._admission(braked, start.velocity, start, frozenset()))
 
     def is_stoppable(self, state: RobotState) -> bool:
-        """Return whether braking from a state, moving as measured, breaks no limit."""
+        """Return whether the arm could brake now without breaking a limit of position, distance, or
+        speed of tool and links.
+
+        Args:
+            state: State from which the arm brakes, with the measured velocities.
+        """
         distance = self.clearance.measure_all(state.position)
         required = np.full(self.clearance.count, self.clearance.margin)
         broken = self._nearest.broken_limit(state.velocity, state.position, required, distance)
@@ -353,11 +394,11 @@ class SafetyFilter:
     def _admissible(self, wish: Vector, start: PeriodStart) -> tuple[Vector, frozenset[str]]:
         """Return the admissible velocities nearest to those asked for.
 
-        An arm that is behind its position commands is waited for: commands that went back to it
-        would throw a moving arm about.
+        An arm that is behind its position commands is waited for: the commands brake to rest
+        ("tracking"). Commands that went back to the arm would throw a moving arm about.
 
         Args:
-            wish: Joint velocities asked for (N,) [rad/s].
+            wish: Joint velocities that are asked for (N,) [rad/s].
             start: The start of the period.
 
         Returns:
@@ -375,14 +416,15 @@ class SafetyFilter:
         kinds: frozenset[str],
         command: Vector | None = None,
     ) -> Admission:
-        """Return the admission of joint velocities.
+        """Return the admission of joint velocities, with a command within the torque limits.
 
         Args:
-            velocity: Admitted (N,) [rad/s].
-            wish: Asked for (N,) [rad/s].
+            velocity: Admitted joint velocities (N,) [rad/s].
+            wish: Joint velocities that were asked for (N,) [rad/s].
             start: The start of the period.
             kinds: Kinds of the limits that changed them.
-            command: The command asked for (N,), which is kept where nothing changed it.
+            command: Command that was asked for (N,), which is kept if `kinds` is empty; None:
+                velocities were asked for.
         """
         if kinds or command is None:
             command = self._commands.command_for(velocity, start)
@@ -396,7 +438,7 @@ class SafetyFilter:
 def _command_model(
     config: RobotConfig, command_mode: str, period_s: float, scene: str, lateness_s: float
 ) -> CommandModel:
-    """Return the model of a command mode; the arguments are those of `SafetyFilter`."""
+    """Return a new model of the commands of a mode. The arguments are those of `SafetyFilter`."""
     if command_mode == "torque":
         return TorqueCommands(config, period_s, lateness_s, scene)
     if command_mode == "velocity":

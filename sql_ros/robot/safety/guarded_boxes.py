@@ -21,8 +21,8 @@ class BodyPoint(NamedTuple):
     """A point that is fixed to a body.
 
     Attributes:
-        body: Index of the body.
-        offset: Of the point in the frame of the body (3,) [m].
+        body: Index of the body in the model.
+        offset: Position of the point in the frame of the body (3,) [m].
     """
 
     body: int
@@ -30,15 +30,15 @@ class BodyPoint(NamedTuple):
 
 
 class GuardedBoxes:
-    """Distances of the guarded points, at the pose that the scene was set to last.
+    """Distances of guarded points from walls and boxes, at the pose that the scene was set to last.
 
     Args:
         config: The arm, with its guarded points and boxes.
-        posed: The scene.
-        scene: Its file, for messages.
+        posed: The scene, whose pose the caller sets.
+        scene: Path of the scene, for error messages.
 
     Attributes:
-        points: The guarded points.
+        points: The guarded points P.
         kinds: Kind of each constraint: "workspace" or "keep_out".
         point_indices: Index of the guarded point of each constraint (C,).
 
@@ -69,16 +69,20 @@ class GuardedBoxes:
         return np.array([self._position(point) for point in self.points])
 
     def distances(self) -> Vector:
-        """Return the distances of all constraints (C,) [m]; `HORIZON_M` where they are larger."""
+        """Return the distances of all constraints (C,) [m]; `HORIZON_M` where they are larger.
+
+        A distance is negative where a point is outside of the workspace or inside a keep-out box.
+        """
         points = self.positions()
         return np.minimum(
             np.concatenate((self._to_walls(points), self._to_boxes(points)), None), HORIZON_M
         )
 
     def gradient(self, index: int) -> Vector:
-        """Return the change of a constraint's distance with the joint positions (N,) [m/rad].
+        """Return the gradient of a constraint's distance with respect to the joint positions (N,)
+        [m/rad].
 
-        `mj_comPos` must have been called for the pose.
+        The caller must have called `mj_comPos` for the pose.
 
         Args:
             index: Index of the constraint among those of this class.
@@ -93,12 +97,17 @@ class GuardedBoxes:
         return np.asarray(data.xpos[point.body] + rotation @ point.offset)
 
     def _to_walls(self, points: Vector) -> Vector:
-        """Return distances from points (P, 3) to the walls of the workspace, (P, 6) or (P, 0)."""
+        """Return the distances from points (P, 3) to the six walls of the workspace (P, 6) [m].
+
+        They are negative outside. Without a workspace the result is (P, 0).
+        """
         inside = [part for low, high in self._workspace for part in (points - low, high - points)]
         return np.asarray(np.concatenate(inside, 1)) if inside else np.empty((len(points), 0))
 
     def _to_boxes(self, points: Vector) -> Vector:
-        """Return distances from points (P, 3) to the keep-out boxes (P, B), negative inside."""
+        """Return the distances from points (P, 3) to the keep-out boxes (P, B) [m], negative
+        inside.
+        """
         beyond = np.maximum(
             self._keep_out[:, 0] - points[:, None], points[:, None] - self._keep_out[:, 1]
         )
@@ -106,8 +115,11 @@ class GuardedBoxes:
         return np.asarray(np.where(outside > 0.0, outside, beyond.max(-1, initial=-np.inf)))
 
     def _point_and_normal(self, index: int) -> tuple[BodyPoint, Vector]:
-        """Return the guarded point of a constraint, and the direction (3,) in which its distance
-        grows.
+        """Return the guarded point of a constraint, and the unit vector (3,) along which its
+        distance grows.
+
+        Args:
+            index: Index of the constraint among those of this class.
         """
         walls = self._walls
         if index < walls * len(self.points):
@@ -125,10 +137,14 @@ class GuardedBoxes:
 
 
 def _body_point(model: mujoco.MjModel, name: str) -> BodyPoint:
-    """Return the point of a site, or the origin of a body, by its name.
+    """Return the point of a site; if there is no site of this name, the origin of a body.
+
+    Args:
+        model: The MuJoCo model.
+        name: Name of the site or body.
 
     Raises:
-        KeyError: The model has no site and no body of this name.
+        KeyError: The model has neither.
     """
     names = [model.site(i).name for i in range(model.nsite)]
     if name in names:

@@ -1,4 +1,4 @@
-"""The speeds of the outermost points of an arm: of every link, of what it holds, and of
+"""The speeds of the outermost points of an arm: those of every link, of what it holds, and of
 the tool.
 """
 
@@ -20,16 +20,16 @@ CORNERS = np.array(np.meshgrid((-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0))).reshape(3
 
 
 class LinkSpeeds:
-    """Computes the speeds of the outermost points of all that the arm moves.
+    """Compute the speeds of points that bound the speed of everything that the arm moves.
 
-    The speed is a convex function of the point, so no point of a rigid body is faster than the
-    fastest corner of a box around it. The points are sites of a separate model, which has only the
-    arm's joints, so that a pose is computed quickly.
+    The speed is a convex function of the point. So no point of a rigid body is faster than the
+    fastest corner of a box around the body. The points are sites of a separate MuJoCo model, which
+    has only the arm's joints, so that a pose is computed quickly.
 
     Args:
         model: MuJoCo model of the arm and its surroundings.
-        joints: Joints of the arm in command order, of this model.
-        tool: Name of a site that is included.
+        joints: Joints of this model in command order.
+        tool: Name of the tool's site, which becomes one of the points.
 
     Attributes:
         tool: Index of the tool among the points.
@@ -37,7 +37,7 @@ class LinkSpeeds:
 
     def __init__(self, model: mujoco.MjModel, joints: list[Any], tool: str) -> None:
         skeleton = _Skeleton(model, joints)
-        skeleton.add_point(TOOL, int(model.site(tool).bodyid[0]), model.site(tool).pos)
+        skeleton.add_site(TOOL, int(model.site(tool).bodyid[0]), model.site(tool).pos)
         skeleton.add_shapes()
         self._model = skeleton.compile()
         self.tool: int = self._model.site(TOOL).id
@@ -57,9 +57,10 @@ class LinkSpeeds:
         return len(self._points)
 
     def squared(self, position: Vector, velocity: Vector) -> Vector:
-        """Return the squared speeds of the points (P,) [m^2/s^2].
+        """Return the squared speeds of all points (P,) [m^2/s^2].
 
-        The last result is returned again for the same two arrays, so they must not be changed.
+        If both arrays are the same objects as in the last call, its result is returned again. So
+        the caller must not change them in place.
 
         Args:
             position: Joint positions (N,) [rad].
@@ -72,18 +73,20 @@ class LinkSpeeds:
         return speeds
 
     def squared_later(self, position: Vector, velocity: Vector, after_s: float) -> Vector:
-        """Return the squared speeds (P,) [m^2/s^2] in the pose that the arm reaches after some
-        time.
+        """Return the squared speeds of all points (P,) [m^2/s^2] after some time at constant joint
+        velocities.
 
         Args:
             position: Joint positions now (N,) [rad].
             velocity: Constant joint velocities (N,) [rad/s].
-            after_s: Time [s].
+            after_s: Time from now [s].
         """
         return self._squared(position + after_s * velocity, velocity)
 
     def _squared(self, position: Vector, velocity: Vector) -> Vector:
-        """Compute the squared speeds (P,) [m^2/s^2] by the difference of two poses."""
+        """Compute the squared speeds of all points (P,) [m^2/s^2] from their positions
+        `STEP_S` apart.
+        """
         self._place(position)
         self._before[:] = self._points
         self._place(position + STEP_S * velocity)
@@ -91,7 +94,7 @@ class LinkSpeeds:
         return np.asarray(np.einsum("ij,ij->i", moved, moved))
 
     def gradient(self, point: int, position: Vector, velocity: Vector) -> Vector:
-        """Return the change of a point's speed with the joint velocities (N,) [m/rad].
+        """Return the gradient of a point's speed with respect to the joint velocities (N,) [m/rad].
 
         Args:
             point: Index of the point.
@@ -113,11 +116,11 @@ class LinkSpeeds:
 
 
 class _Skeleton:
-    """Builds an MJCF with the arm's joints and points on its links.
+    """Build a small MuJoCo model ("skeleton") with the arm's joints, and sites on its links.
 
     Args:
-        model: MuJoCo model of the arm and its surroundings.
-        joints: Joints of the arm.
+        model: MuJoCo model of the arm and its surroundings ("full model").
+        joints: Joints of the arm in the full model.
     """
 
     def __init__(self, model: mujoco.MjModel, joints: list[Any]) -> None:
@@ -129,20 +132,24 @@ class _Skeleton:
         self._joints = {int(joint.bodyid[0]): joint for joint in joints}
         self._made: dict[int, Any] = {0: self._spec.worldbody}
 
-    def add_point(self, name: str, body: int, offset: Vector) -> None:
-        """Add a point at an offset (3,) [m] in the frame of a body.
+    def add_site(self, name: str, body: int, offset: Vector) -> None:
+        """Add a site to the skeleton.
 
         Args:
-            name: Name of the point.
-            body: Index of the body.
-            offset: Of the point.
+            name: Name of the new site.
+            body: Index of a body in the full model. The site moves with it.
+            offset: Position of the site in the frame of that body (3,) [m].
         """
         root = self._model.body_weldid[body]
         place = self._data.xpos[body] + self._data.xmat[body].reshape(3, 3) @ offset
         self._body(root).add_site(name=name, pos=self._local(root, place[None])[0])
 
     def add_shapes(self) -> None:
-        """Add the outermost corners of boxes around all shapes that the arm moves."""
+        """Add unnamed sites at the outermost corners of boxes around all that the arm moves.
+
+        For each link, the outermost points in `DIRECTIONS` random directions are taken, from the
+        origins of its bodies and the corners of its colliding geoms.
+        """
         model = self._model
         corners: dict[int, list[Vector]] = {}
         for body in range(1, model.nbody):
@@ -167,20 +174,20 @@ class _Skeleton:
                 self._body(root).add_site(pos=points[index])
 
     def compile(self) -> mujoco.MjModel:
-        """Return the compiled model."""
+        """Return the compiled skeleton."""
         return self._spec.compile()
 
     def _local(self, root: int, places: Vector) -> Vector:
-        """Return points in the frame of a body (P, 3) [m].
+        """Transform points from the world frame to the frame of a body (P, 3) [m].
 
         Args:
-            root: Index of the body.
-            places: The points in the world frame (P, 3) [m].
+            root: Index of the body in the full model.
+            places: Points in the world frame (P, 3) [m].
         """
         return np.asarray((places - self._data.xpos[root]) @ self._data.xmat[root].reshape(3, 3))
 
     def _is_moved(self, body: int) -> bool:
-        """Return whether a joint of the arm moves a body."""
+        """Return whether a joint of the arm moves a body of the full model."""
         while body:
             if body in self._joints:
                 return True
@@ -188,10 +195,11 @@ class _Skeleton:
         return False
 
     def _body(self, root: int) -> Any:
-        """Return the new body for a body of the model, and create it with its parents where needed.
+        """Return the body of the skeleton for a body of the full model; create it and its parents
+        if needed.
 
         Args:
-            root: Index of a body that is not welded to its parent.
+            root: Index in the full model of a body that is not welded to its parent.
         """
         if root not in self._made:
             model = self._model

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from sql_ros.robot.arm import FASTEST, JUMP_RAD, RobotState
 
-WINDOW_S = 0.1
+WINDOW_S = 0.1  # time of stamps over which states are compared
 WINDOW_NS = round(WINDOW_S * 1e9)
 SAMPLE_NS = 9_000_000  # least time between two samples of the window, to keep them few
 LONGEST_GAP_NS = 100_000_000  # a longer gap restarts the window: the motion in it is unknown
@@ -42,9 +42,9 @@ class Sample(NamedTuple):
     Attributes:
         stamp_ns: Stamp of the state [ns].
         position: Joint positions [rad].
-        travelled: Integrals of the joint velocities [rad].
+        travelled: Integrals of the joint velocities since the window was started [rad].
         velocity: Joint velocities [rad/s].
-        gap_s: Longest gap between states before it [s].
+        gap_s: Longest gap between two states since the sample before [s].
     """
 
     stamp_ns: int
@@ -55,9 +55,10 @@ class Sample(NamedTuple):
 
 
 class MotionCheck:
-    """Compares every state with the one a window before it.
+    """Compare every state with one that is `WINDOW_S` older.
 
-    The states must have increasing stamps.
+    For each new state call `jump` first, then `take` if it returned an empty text. Stamps must
+    increase.
 
     Args:
         fastest: Velocity limits (N,) [rad/s].
@@ -70,7 +71,7 @@ class MotionCheck:
         self.forget()
 
     def forget(self) -> None:
-        """Start a new window: the arm was put elsewhere, or no states came for long."""
+        """Start a new window, because the arm was put elsewhere or no states came for long."""
         self._samples: deque[Sample] = deque()
         self._last_ns = 0
         self._velocity: list[float] = []
@@ -78,8 +79,15 @@ class MotionCheck:
         self._gap_s = 0.0  # longest gap since the last sample
 
     def jump(self, state: RobotState) -> str:
-        """Describe why no arm can have come to a newer state within the window; empty if
-        one can.
+        """Describe why no arm can have moved to a new state within the window. The state is not
+        stored.
+
+        Args:
+            state: State with a later stamp than the last one.
+
+        Returns:
+            Text for the user; empty if the motion is possible, or there is no state within
+            `LONGEST_GAP_NS`.
         """
         if not self._samples or state.stamp_ns - self._last_ns > LONGEST_GAP_NS:
             return ""
@@ -97,11 +105,14 @@ class MotionCheck:
         return ""
 
     def take(self, state: RobotState) -> str:
-        """Add a state that is newer than the last, and compare its window.
+        """Store a state, and compare velocities and positions over the window.
+
+        Args:
+            state: State with a later stamp than the last one.
 
         Returns:
-            How velocities contradict positions over the last `WINDOW_S`, in words; empty if they do
-            not, and between two samples.
+            Text that says how the reported velocities contradict the positions; empty if they do
+            not, and for states less than `SAMPLE_NS` after the last sample.
         """
         stamp_ns = state.stamp_ns
         if self._samples and stamp_ns - self._last_ns > LONGEST_GAP_NS:
@@ -126,11 +137,12 @@ class MotionCheck:
         return self._compare(newest)
 
     def _integrate(self, stamp_ns: int, velocity: list[float]) -> None:
-        """Add the way since the last state to the integrals of velocity.
+        """Add the motion since the last state to the integrals of the velocities, by the
+        trapezoidal rule.
 
         Args:
-            stamp_ns: Stamp of the state [ns].
-            velocity: Its joint velocities [rad/s].
+            stamp_ns: Stamp of the new state [ns].
+            velocity: Joint velocities of the new state [rad/s].
         """
         elapsed_s = (stamp_ns - self._last_ns) * 1e-9
         half_s = 0.5 * elapsed_s
@@ -150,7 +162,8 @@ class MotionCheck:
             newest: The last sample.
 
         Returns:
-            Empty if they do not, if the window is not full yet, or if its states are too far apart.
+            Text for the user; empty if they do not, if the window is not full yet, or if its states
+            are too far apart.
         """
         anchor = self._samples[0]
         elapsed_s = (newest.stamp_ns - anchor.stamp_ns) * 1e-9

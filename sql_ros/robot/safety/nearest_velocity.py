@@ -1,4 +1,4 @@
-"""The admissible joint velocities nearest to those that are asked for."""
+"""Find the admissible joint velocities nearest to those that are asked for."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from sql_ros.robot.safety.speed_limits import POINT_SPEED_SLACK, SpeedLimits
 
 ROUNDING_RAD = 1e-9
 ROUNDING_M = 1e-9
-# where a joint turns farther in one period the speeds of tool and links are checked at its end, too
+# if a joint turns farther in one period, the speeds of tool and links are checked at its end, too
 TURNED_RAD = 0.02
-# where something is near, the quadratic programme keeps so much more than the clearance, because
-# its linear model ignores curvature
+# distance that the quadratic programme keeps beyond the clearance, because its linear model ignores
+# curvature
 SLIDE_M = 1e-3
-ASIDE_M = 2e-3  # a pose whose points are all nearer to a motion's line lies on that line
+# a pose lies on the line of a motion if no distance differs by more than this from that on the line
+ASIDE_M = 2e-3
 POINT_SPEED_ROUNDS = 4  # most solutions of the programme until the point speeds are within limits
 SOLVED = 1  # exit flag of daqp
 
 
 class _Clipped(NamedTuple):
-    """Joint velocities within the limits of speed, acceleration and position.
+    """Joint velocities that are clipped to the limits of speed, acceleration and position.
 
     Attributes:
-        velocity: (N,) [rad/s].
-        kinds: Kinds of the limits that changed it.
-        ends_inside: The arm stops inside the position margins.
-        stop_s: Time until rest [s].
+        velocity: Clipped joint velocities (N,) [rad/s].
+        kinds: Kinds of the limits that changed them.
+        ends_inside: Whether the arm stops before all position margins.
+        stop_s: Time to brake from them to rest [s].
     """
 
     velocity: Vector
@@ -44,11 +45,11 @@ class _Clipped(NamedTuple):
 
 
 class NearestVelocity:
-    """Finds the nearest joint velocities after which the arm can stop without breaking a limit.
+    """Find the nearest joint velocities after which the arm can stop without breaking a limit.
 
     Args:
         config: The arm and its limits.
-        commands: Model of the commands sent so far.
+        commands: Model of the commands of the mode.
         limits: Speed limits in force.
         clearance: Distances of the arm to itself and to its surroundings.
 
@@ -77,7 +78,7 @@ class NearestVelocity:
         """Return the admissible velocities nearest to those asked for.
 
         Args:
-            wish: Joint velocities asked for (N,) [rad/s].
+            wish: Joint velocities that are asked for (N,) [rad/s].
             start: The start of the period.
 
         Returns:
@@ -87,7 +88,7 @@ class NearestVelocity:
         commands = self._commands
         slowest, fastest = commands.velocity_bounds(start)
         velocity, kinds, ends_inside, stop_s = self._clip(wish, start, slowest, fastest)
-        # one period more: in torque mode the line starts further back
+        # one period more than the line takes: in torque mode the line starts further back
         duration = 2.0 * commands.longest_s + commands.reaction_s + 0.5 * stop_s
         swept = self._swept(velocity, start, duration)
         is_allowed = ends_inside and not self.is_too_fast(velocity, position)
@@ -103,8 +104,8 @@ class NearestVelocity:
             and self._clearance.stays_far(position, swept, duration)
         ):
             return velocity, frozenset(kinds)
-        # the programme would not change the velocity; not known with torques, whose line starts
-        # elsewhere
+        # if true, the programme would not change the velocity; not decided for torques, whose line
+        # starts elsewhere
         is_clear = (
             is_allowed
             and not commands.changes_evenly
@@ -129,14 +130,19 @@ class NearestVelocity:
         distance: Vector | None = None,
         pose: Vector | None = None,
     ) -> str:
-        """Return the kind of the limit that a motion with braking at its end would break, or "".
+        """Return the kind of the limit that a straight motion with braking at its end would break.
 
         Args:
-            velocity: Of the joints (N,) [rad/s].
-            position: Joint positions (N,) [rad] at which the line of the motion starts.
-            required: Distance to keep, by constraint (C,) [m].
-            distance: Distances at its start (C,) [m], if they were measured for this motion.
-            pose: Joint positions (N,) [rad] of the arm, where they are not the start of the line.
+            velocity: Joint velocities of the motion (N,) [rad/s].
+            position: Joint positions at which the line of the motion starts (N,) [rad].
+            required: Distance to keep for each constraint (C,) [m].
+            distance: Distances at the start of the line (C,) [m], if they were measured for this
+                motion; None: they are measured.
+            pose: Joint positions of the arm now (N,) [rad]; None: the start of the line.
+
+        Returns:
+            "position", "link_speed" or one of `clearance.KINDS`; empty if the motion breaks no
+            limit.
         """
         duration = self._commands.reach_s(velocity)
         if not self._ends_inside(velocity, position + duration * velocity):
@@ -148,10 +154,10 @@ class NearestVelocity:
     # --- limits of the joints ---
 
     def _clip(self, wish: Vector, start: PeriodStart, slowest: Vector, fastest: Vector) -> _Clipped:
-        """Return the velocities nearest to `wish` (N,) by speed, acceleration and position limits.
+        """Clip joint velocities to the limits of speed, acceleration and position.
 
         Args:
-            wish: Joint velocities asked for (N,) [rad/s].
+            wish: Joint velocities that are asked for (N,) [rad/s].
             start: The start of the period.
             slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
             fastest: Largest velocities by the acceleration limit (N,) [rad/s].
@@ -194,16 +200,17 @@ class NearestVelocity:
         slowest: Vector,
         fastest: Vector,
     ) -> Vector:
-        """Return velocities (N,) [rad/s] so slow that the arm stops before every position margin.
+        """Return velocities so slow that the arm stops before every position margin (N,) [rad/s].
 
-        With the room r left, v T + v^2 / (2 a) <= r and v (T + t / 2) <= r, where T is the time
-        before braking and t the time of braking.
+        With the room r left, v T + v^2 / (2 a) <= r and v (T + t / 2) <= r, where a is the
+        acceleration limit, T the time before braking and t the time of braking. The acceleration
+        limit takes precedence over both.
 
         Args:
-            velocity: To be limited (N,) [rad/s].
-            lowest: Smallest positions at which the line begins (N,) [rad].
-            highest: Largest positions at which the line begins (N,) [rad].
-            moving_s: Time T [s], see `CommandModel.braking_line`.
+            velocity: Velocities to clip (N,) [rad/s].
+            lowest: Smallest positions at which the line may begin (N,) [rad].
+            highest: Largest positions at which the line may begin (N,) [rad].
+            moving_s: Time T before braking [s], see `CommandModel.braking_line`.
             slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
             fastest: Largest velocities by the acceleration limit (N,) [rad/s].
         """
@@ -217,7 +224,9 @@ class NearestVelocity:
         return within(within(velocity, -below / reach_s, above / reach_s), slowest, fastest)
 
     def _stoppable(self, room: Vector, moving_s: float) -> Vector:
-        """Return the speeds v (N,) [rad/s], the positive roots of v T + v^2 / (2 a) = room.
+        """Return the largest speeds from which joints stop within a room (N,) [rad/s].
+
+        Each is the positive root v of v T + v^2 / (2 a) = room.
 
         Args:
             room: Room before the position margins (N,) [rad].
@@ -227,7 +236,12 @@ class NearestVelocity:
         return np.asarray(a * (np.sqrt(moving_s**2 + 2 * room / a) - moving_s))
 
     def _ends_inside(self, velocity: Vector, end: Vector) -> bool:
-        """Return whether no joint moves to an end (N,) [rad] beyond a position margin."""
+        """Return whether no joint that moves towards a position margin ends beyond it.
+
+        Args:
+            velocity: Joint velocities, for their signs (N,) [rad/s].
+            end: Joint positions at the end of the motion (N,) [rad].
+        """
         outside = (end > self._upper + ROUNDING_RAD) & (velocity > 0) | (
             end < self._lower - ROUNDING_RAD
         ) & (velocity < 0)
@@ -236,10 +250,13 @@ class NearestVelocity:
     # --- speed of tool and links ---
 
     def is_too_fast(self, velocity: Vector, position: Vector) -> bool:
-        """Return whether a point of tool or links is too fast, at the start of a period or its end.
+        """Return whether a point of tool or links is faster than its limit, at the start or the end
+        of a period.
+
+        The end is checked only if a joint turns by `TURNED_RAD` or more within the period.
 
         Args:
-            velocity: Of the joints (N,) [rad/s].
+            velocity: Joint velocities (N,) [rad/s].
             position: Joint positions at the start (N,) [rad].
         """
         most = (self._limits.point_m_s * (1 + 2 * POINT_SPEED_SLACK)) ** 2
@@ -251,7 +268,13 @@ class NearestVelocity:
         return not self.links.squared_later(position, velocity, period).max() <= most
 
     def _is_too_fast_elsewhere(self, velocity: Vector, start: PeriodStart) -> bool:
-        """Return whether a point is too fast in an alternative start that is another pose."""
+        """Return whether a point is too fast at an alternative start more than `TURNED_RAD` from
+        the main one.
+
+        Args:
+            velocity: Joint velocities (N,) [rad/s].
+            start: The start of the period.
+        """
         far = [
             position
             for position in start.alternatives
@@ -262,20 +285,30 @@ class NearestVelocity:
     # --- alternative starts of the period ---
 
     def _swept(self, velocity: Vector, start: PeriodStart, duration: float) -> Vector:
-        """Return joint speeds (N,) [rad/s] that cover the motions from all starts of the period."""
+        """Return joint velocities whose motion in a time covers the motions from all starts of the
+        period (N,) [rad/s].
+
+        Args:
+            velocity: Joint velocities (N,) [rad/s].
+            start: The start of the period.
+            duration: The time [s].
+        """
         if not start.alternatives or start.lowest is None or start.highest is None:
             return velocity
         return np.asarray(np.abs(velocity) + (start.highest - start.lowest) / duration)
 
     def _broken_limit_elsewhere(self, velocity: Vector, start: PeriodStart) -> str:
-        """Return the kind of the limit that a motion from an alternative start would break, or "".
+        """Return the kind of the limit that a motion from an alternative start would break.
 
-        A servo that lags cuts corners: the straight way from where the arm is to where it comes to
-        rest is checked, too.
+        A servo that lags cuts corners. So the straight way from the measured pose to the pose where
+        the lagging servo comes to rest is checked, too.
 
         Args:
-            velocity: Of the joints (N,) [rad/s].
+            velocity: Joint velocities (N,) [rad/s].
             start: The start of the period.
+
+        Returns:
+            As `broken_limit`; empty also if there are no alternative starts.
         """
         if start.lowest is None or start.highest is None:
             return ""
@@ -305,11 +338,14 @@ class NearestVelocity:
         return ""
 
     def _is_aside(self, offset: Vector, velocity: Vector) -> bool:
-        """Return whether a pose lies beside the line of a motion, not behind its start.
+        """Return whether a pose lies beside the line of a motion instead of on it, also behind its
+        start.
+
+        It does if any distance may differ from that on the line by more than `ASIDE_M`.
 
         Args:
-            offset: Of the pose from the start of the motion (N,) [rad].
-            velocity: Of the motion (N,) [rad/s].
+            offset: Pose relative to the start of the motion (N,) [rad].
+            velocity: Joint velocities of the motion (N,) [rad/s].
         """
         squared = float(velocity @ velocity)
         behind_s = max(-float(offset @ velocity) / squared, 0.0) if squared else 0.0
@@ -327,12 +363,16 @@ class NearestVelocity:
         slowest: Vector,
         fastest: Vector,
     ) -> tuple[Vector, set[str]]:
-        """Return the nearest velocities that, to first order, stop before everything near.
+        """Return the nearest velocities with which the arm, to first order, stops before everything
+        near.
+
+        They solve a quadratic programme. Its constraints are linear: how fast distances may shrink,
+        and how fast points of tool and links may be. The result is not checked exactly here.
 
         Args:
-            velocity: Wished for (N,) [rad/s].
-            position: Joint positions (N,) [rad], which are those measured last.
-            distance: Distances there (C,) [m].
+            velocity: Joint velocities within the limits of the joints (N,) [rad/s].
+            position: Joint positions at the start, those of the last measurement (N,) [rad].
+            distance: Distances at this pose (C,) [m].
             slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
             fastest: Largest velocities by the acceleration limit (N,) [rad/s].
 
@@ -373,12 +413,14 @@ class NearestVelocity:
     def _solve(
         self, velocity: Vector, rows: Vector, bounds: Vector, slowest: Vector, fastest: Vector
     ) -> Vector:
-        """Return the velocities v (N,) [rad/s] nearest to given ones, in shares of the limits.
+        """Return the velocities v nearest to given ones with rows @ v <= bounds (N,) [rad/s].
+
+        Differences are measured in shares of the joints' speed limits.
 
         Args:
-            velocity: Given velocities (N,) [rad/s], which are returned if there is no solution.
-            rows: Matrix (R, N) of the constraints rows @ v <= bounds.
-            bounds: Of the constraints (R,).
+            velocity: Given velocities, which are returned if there is no solution (N,) [rad/s].
+            rows: Matrix of the constraints (R, N).
+            bounds: Right sides of the constraints (R,).
             slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
             fastest: Largest velocities by the acceleration limit (N,) [rad/s].
         """
@@ -405,17 +447,20 @@ class NearestVelocity:
     def _mix_with_braking(
         self, velocity: Vector, start: PeriodStart, required: Vector, distance: Vector
     ) -> tuple[Vector, set[str]]:
-        """Return the velocities, half of them with half of braking, or braking: the first that
-        breaks no limit.
+        """Return the first of these that breaks no limit: the velocities, their mean with braking,
+        braking alone.
+
+        Braking alone is not checked, since it was admitted one period before.
 
         Args:
-            velocity: Of the joints (N,) [rad/s].
+            velocity: Joint velocities (N,) [rad/s].
             start: The start of the period.
-            required: Distance to keep, by constraint (C,) [m].
+            required: Distance to keep for each constraint (C,) [m].
             distance: Distances at the start (C,) [m].
 
         Returns:
-            Joint velocities (N,) [rad/s], and the kinds of the limits that forbid the first ones.
+            Joint velocities (N,) [rad/s], and the kinds of the limits that forbid the options
+            before it, with "braking" if only braking is left.
         """
         brake = self._commands.braked_as_sent(start.velocity)
         kinds: set[str] = set()
@@ -435,10 +480,17 @@ class NearestVelocity:
     def _broken_limit_of_torque(
         self, velocity: Vector, start: PeriodStart, required: Vector, distance: Vector
     ) -> str:
-        """Return the kind of the limit that a torque and then braking would break, or "".
+        """Return the kind of the limit that a torque command and then braking would break; empty if
+        none.
 
-        The velocity is reached at the end of the period only: the arm arrives on a line that starts
-        further back.
+        The velocity is reached only at the end of the period. So the line on which the arm arrives
+        starts further back.
+
+        Args:
+            velocity: Joint velocities at the end of the period (N,) [rad/s].
+            start: The start of the period.
+            required: Distance to keep for each constraint (C,) [m].
+            distance: Distances at the start (C,) [m].
         """
         half = 0.5 * self._commands.longest_s
         origin = start.position + half * (start.velocity - velocity)
@@ -450,16 +502,17 @@ class NearestVelocity:
     def _conflict_on_curve(
         self, velocity: Vector, start: PeriodStart, required: Vector, distance: Vector
     ) -> str:
-        """Return the kind of what the arm would come too near to by a torque and braking, or "".
+        """Return the kind of the constraint that a torque command and then braking break first;
+        empty if none.
 
-        The speed changes evenly during the period. Two chords of that curve are checked, then the
-        line of braking. On the line alone, an arm that moves away from what is near would have come
-        from even nearer.
+        The velocity changes evenly during the period. Two chords of that curve are checked, then
+        the line of braking. The line alone would be too strict for an arm that moves away from
+        something: its begin, extended backwards, is even nearer.
 
         Args:
-            velocity: Of the joints at the end of the period (N,) [rad/s].
+            velocity: Joint velocities at the end of the period (N,) [rad/s].
             start: The start of the period.
-            required: Distance to keep, by constraint (C,) [m].
+            required: Distance to keep for each constraint (C,) [m].
             distance: Distances at the start (C,) [m].
         """
         period = self._commands.longest_s

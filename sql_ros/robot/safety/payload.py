@@ -1,4 +1,4 @@
-"""Estimate the load of an arm that is commanded by torques, from its motion."""
+"""Estimate the load in the hand of an arm that is commanded by torques, from its motion."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ from sql_ros.robot.safety.dynamics import Dynamics
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 MEMORY_S = 0.1  # a measurement has the weight exp(-age / MEMORY_S)
-# weight of the first estimate, half of the declared mass, in squared shares of the effort limits
-# per kg
+# weight of the initial estimate (half of the declared mass) in the fit, in
+# (share of the effort limit per kg)^2
 PRIOR = 0.002
-# an estimate above TOLERANCE times the declared mass plus TOLERANCE_KG is more than declared
+# an estimate above TOLERANCE times the declared mass plus TOLERANCE_KG counts as more than declared
 TOLERANCE = 1.1
 TOLERANCE_KG = 0.3
 # largest torque that neither the command nor the payload explains, as a share of its limit
 RESIDUAL_SHARE = 0.35
-PERSISTS_S = 1.0  # time after which the arm is held; a push is shorter
+PERSISTS_S = 1.0  # a load or torque beyond these holds the arm after this time; a push is shorter
 CHECKED_POSES = 200  # random poses in which the weight of a declared payload is checked
 
 
 class PayloadObserver:
-    """Compares the torque that a motion took with the torque that was commanded.
+    """Estimate a load by comparing the torque that a motion required with the torque that was
+    commanded.
 
-    Between two states the arm's dynamics need a torque. Its difference to the mean torque that
-    acted is y = m x, where x is the torque that one kilogram at the declared centre takes. The mass
-    m is a least-squares fit over the last `MEMORY_S`. With latency, the torque that acted was sent
-    earlier.
+    The mean commanded torque between two states, less the torque that the arm alone required, is y
+    = m x. Here x is the torque that one kilogram at the declared centre requires. The mass m is a
+    least-squares fit with exponentially decaying weights (`MEMORY_S`). With a latency, the torques
+    that acted were sent earlier by that latency.
 
     Args:
         robot: The arm, with the payload declared.
-        dynamics: Of the arm.
+        dynamics: Dynamics of the arm.
         period_s: Control period [s].
 
     Attributes:
-        mass_kg: Estimated mass; below 0 where something lifts the hand.
-        reasons: Why the arm must be held, by kind: it carries more than declared, or an external
-            torque lasts.
+        mass_kg: Estimated mass [kg]; half of the declared mass before a measurement, below 0 where
+            something lifts the hand.
+        reasons: Why the arm must be held, by kind (only "payload"): it carries more than declared,
+            or an external torque lasts for `PERSISTS_S`. Empty otherwise.
     """
 
     def __init__(self, robot: RobotConfig, dynamics: Dynamics, period_s: float) -> None:
@@ -56,12 +58,12 @@ class PayloadObserver:
         self.forget()
 
     def reckon_with_latency(self, seconds: float) -> None:
-        """Set the time [s] after which torques act. `forget` has to follow."""
+        """Set the time after which torques act [s]. The caller must call `forget` next."""
         self._latency = seconds
         self._remembered_s = seconds + 3.0 * self._period
 
     def forget(self) -> None:
-        """Forget the estimate: the arm may carry another load."""
+        """Forget states, torques, estimate and reasons, because the arm may carry another load."""
         self.mass_kg = 0.5 * self._declared
         self.reasons: Mapping[str, str] = NO_REASONS
         self._weight = self._moment = 0.0  # weighted sums of x.x and x.y
@@ -73,24 +75,28 @@ class PayloadObserver:
 
     @property
     def doubt_kg(self) -> float:
-        """Return the uncertainty of the mass [kg]: half of what is declared before a measurement,
-        then less.
+        """Return the uncertainty of the mass [kg].
+
+        It is half of the declared mass before a measurement, and falls with the measured motion.
         """
         return 0.5 * self._declared * PRIOR / (self._weight + PRIOR)
 
     def sent(self, torque: Vector) -> None:
-        """Take a torque (N,) [N m] that was sent just now."""
+        """Take a torque (N,) [N m] that was sent just now, and forget torques that act no more."""
         self._torques.append((torque, self._period))
         while sum(duration_s for _, duration_s in self._torques[1:]) > self._remembered_s:
             del self._torques[0]
 
     def lasted(self, seconds: float) -> None:
-        """Take the time for which the last torque has acted [s]."""
+        """Take the time for which the last torque has acted [s]; without a call, one period."""
         if self._torques:
             self._torques[-1] = (self._torques[-1][0], seconds)
 
     def see(self, state: RobotState) -> None:
-        """Take a state, and update `mass_kg` and `reasons`."""
+        """Take a state, and update `mass_kg` and `reasons` by the motion since the last one.
+
+        Nothing changes if the stamp is the same, or if the torque in between is not known.
+        """
         last = self._last
         if last is not None and state.stamp_ns == last.stamp_ns:
             return
@@ -116,11 +122,15 @@ class PayloadObserver:
         self._judge(elapsed)
 
     def _mean_torque(self, elapsed: float) -> Vector | None:
-        """Return the mean torque (N,) [N m] that acted between the last two states, or None if
-        unknown.
+        """Return the mean of the commanded torques that acted between the last two states (N,) [N
+        m].
 
         Args:
             elapsed: Time between these states [s].
+
+        Returns:
+            None if that time is shorter than half a period or longer than the memory, or if no
+            torques are known for all of it.
         """
         if not 0.5 * self._period < elapsed < self._remembered_s:
             return None
@@ -136,7 +146,7 @@ class PayloadObserver:
         return total / elapsed if remaining_s < 0.01 * elapsed else None
 
     def _judge(self, elapsed: float) -> None:
-        """Update `reasons` by the estimated mass and by the torque that it does not explain.
+        """Update `reasons` by the estimated mass, and by the torque that the mass does not explain.
 
         Args:
             elapsed: Time since the last state [s].
@@ -168,11 +178,12 @@ class PayloadObserver:
 def check_payload(config: RobotConfig, dynamics: Dynamics, acceleration: Vector) -> None:
     """Check that a declared payload is safe before it is estimated.
 
-    It must neither overload the arm at its neutral pose nor accelerate a joint beyond its limit.
+    It must neither overload the motors at the neutral pose nor accelerate a joint beyond its limit.
+    Without a declared payload nothing is checked.
 
     Args:
         config: The arm, with the payload declared.
-        dynamics: Of the arm.
+        dynamics: Dynamics of the arm.
         acceleration: Largest acceleration that is used (N,) [rad/s^2].
 
     Raises:

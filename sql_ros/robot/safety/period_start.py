@@ -12,15 +12,17 @@ class PeriodStart(NamedTuple):
 
     Attributes:
         position: Joint positions (N,) [rad].
-        velocity: Joint velocities (N,) [rad/s] that were last commanded, as far as the arm follows
-            them.
-        state: The measured state that the prediction is made from.
+        velocity: Joint velocities (N,) [rad/s]: those commanded last, clipped to what the arm can
+            follow.
+        state: Measured state that the prediction is made from.
         is_behind: Position mode: the arm is farther from the last command than its servo can lag.
-        alternatives: Velocity mode with a latency: other positions (N,) [rad] at which the period
-            may begin: the measured positions, then those of a servo that lags. Otherwise empty.
+        alternatives: Other joint positions at which the period may begin (N,) [rad]: the measured
+            positions, then those of a servo that lags. Empty except in velocity mode with a
+            latency.
         lowest: Smallest position of each joint at which the period may begin (N,) [rad]; None where
             `position` is the only one.
-        highest: Largest position of each joint at which the period may begin (N,) [rad], or None.
+        highest: Largest position of each joint at which the period may begin (N,) [rad]; None where
+            `position` is the only one.
     """
 
     position: Vector
@@ -32,7 +34,9 @@ class PeriodStart(NamedTuple):
     highest: Vector | None = None
 
     def shifted(self, offset: Vector) -> PeriodStart:
-        """Return this start with an offset (N,) [rad] added to all its positions."""
+        """Return a copy of this start with an offset (N,) [rad] added to `position`,
+        `alternatives`, `lowest` and `highest`.
+        """
         if self.lowest is None or self.highest is None:
             return self._replace(position=self.position + offset)
         alternatives = tuple(position + offset for position in self.alternatives)

@@ -1,28 +1,29 @@
 """Decide when an arm that was held needs a start (`~/start`) before it moves again.
 
-================  ================================================================
-hold              begins with
-================  ================================================================
-`start_needed`    the end of a stop that was reset
-`start_needed`    real arm, after motion: the end of any other hold that lasted
-                  longer than `MOMENT_S`; of a contradiction between commands and
-                  motion, or of velocities to positions (`velocity_wrong`); of a
-                  hold by people or by the robot, however short
-`start_needed`    real arm, before the first motion: a hold by people or by the
-                  robot for longer than `PROMPT_S`, any other hold for longer than
-                  `FIRST_S`
-`start_needed`    real arm: no control step for longer than `MOMENT_S`
-`start_needed`    real arm: the last actor did not end in order, or ended while
-                  the arm was stopped (`unfinished.py`)
-`start_needed`    real arm: a deactivation; the next activation waits
-`start_needed`    real arm: the control loop is overloaded
-`start_needed`    real arm: it was moved while it was held
-================  ================================================================
+The hold `start_needed` ends with `~/start`. It begins with one of these:
 
-Each ends with `~/start`. A simulated arm goes on by itself after other holds, because no person is
-near it and long trainings must survive the end of a process. The first motion of a process needs no
-start if it comes soon and the last actor ended in order: the user who launched the stack asked for
-it. Times are given by the caller, from a steady clock [s].
+=====================  ===========================================================
+arm                    `start_needed` begins with
+=====================  ===========================================================
+real or simulated      the end of a stop that was reset
+real, has moved        the end of a hold that lasted longer than `MOMENT_S`
+real, has moved        the end of a hold by people or by the robot, however short
+real                   the end of a hold because commands contradict the motion, or
+                       velocities the positions (`velocity_wrong`)
+real, not moved yet    a hold by people or by the robot for longer than `PROMPT_S`
+real, not moved yet    any other hold for longer than `FIRST_S`
+real                   no control step for longer than `MOMENT_S`
+real                   a last actor that did not end in order, or that ended while
+                       the arm was stopped (`unfinished.py`)
+real                   a deactivation; the next activation waits
+real                   an overload of the control loop
+real                   a motion of the arm while it was held
+=====================  ===========================================================
+
+A simulated arm moves on by itself after other holds, because no person is near it and long
+trainings must survive the end of a process. The first motion of a process needs no start if it
+comes soon and the last actor ended in order, because the user who launched the stack asked for it.
+Times are steady time [s], given by the caller.
 """
 
 from __future__ import annotations
@@ -32,21 +33,22 @@ from collections.abc import Mapping
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 from sql_ros.robot.safety.stop_latch import FROM_OUTSIDE
 
-MOMENT_S = 1.0
-# time after activation in which a robot and switches that are present have been heard
+MOMENT_S = 1.0  # longest hold after motion that needs no start
+# time after activation within which a robot and switches that are present are heard
 PROMPT_S = 5.0
-# time after activation in which a driver may be started and a policy may arrive
+# time after activation within which a driver may be started and a policy may arrive
 FIRST_S = 30.0
 STOPS = frozenset({"stop", "emergency_stop"})
 LATCHED_AT_ONCE = STOPS | {"not_following", "velocity_wrong"}
 
 
 class Permit:
-    """Remembers why the arm needs a start. One thread calls `check` at every control step; any may
-    start.
+    """Decide whether the arm needs a start before it moves.
+
+    One thread calls `check` at every control step. Any thread may call `start` and `withdraw`.
 
     Attributes:
-        is_real: A hold that lasted longer than a moment needs a start.
+        is_real: The arm is real, so a hold that lasted longer than a moment needs a start.
     """
 
     def __init__(self) -> None:
@@ -57,27 +59,39 @@ class Permit:
         self._reasons: Mapping[str, str] = NO_REASONS
 
     def forget(self) -> None:
-        """Begin a new activation; a start that is needed stays needed."""
+        """Begin a new activation, in which the arm has not moved yet. A start that is needed
+        stays needed.
+        """
         self._has_moved = False
         self._since = None
         self._reasons = NO_REASONS
 
     def withdraw(self, reason: str) -> None:
-        """Require a start, for a reason in words; an earlier reason stays."""
+        """Require a start. If one is needed already, its reason stays.
+
+        Args:
+            reason: Why a start is needed, in words.
+        """
         self._start_reason = self._start_reason or reason
 
     def check(
         self, reasons: Mapping[str, str], now: float, fault: Mapping[str, str] = NO_REASONS
     ) -> Mapping[str, str]:
-        """Return all reasons to hold, by kind, among them a start that is needed.
+        """Return all reasons to hold at this control step, by kind, with "start_needed" if a start
+        is needed.
 
-        It requires a start where a hold of this kind or of this duration needs one.
+        First a start is required if a hold of this kind or of this duration needs one (module's
+        table). If there are other reasons, only these are returned.
 
         Args:
-            reasons: Other reasons to hold at this control step.
+            reasons: Other reasons to hold at this control step, by kind.
             now: Steady time [s].
-            fault: Why the step before was a hold, though nothing forbade a motion: it is tried
-                again.
+            fault: Reasons why the step before was a hold although nothing forbade motion, by kind.
+                This step tries to move the arm again, so they are not returned; they count for the
+                duration of a hold.
+
+        Returns:
+            Description by kind; empty: the arm may move.
         """
         self._reasons = reasons
         interruption = reasons or fault
@@ -95,10 +109,11 @@ class Permit:
         return NO_REASONS
 
     def start(self, stops: Mapping[str, str]) -> tuple[bool, str]:
-        """Permit motion, unless something holds the arm.
+        """Permit motion (`~/start`), unless something holds the arm.
 
         Args:
-            stops: What stops the arm from outside now, which the last control step did not know.
+            stops: Reasons by kind that stop the arm from outside now. They replace the reasons of
+                these kinds that the last control step had.
 
         Returns:
             Whether motion is permitted, and a message for the caller.
@@ -125,7 +140,7 @@ class Permit:
         return self._start_reason
 
     def _interrupt(self, reasons: Mapping[str, str], now: float) -> None:
-        """Note a hold, and require a start where its kind or its duration needs one.
+        """Note a hold, and require a start if its kind or its duration needs one.
 
         Args:
             reasons: Reasons of the hold, by kind.

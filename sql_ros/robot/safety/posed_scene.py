@@ -1,4 +1,6 @@
-"""The arm and its surroundings in MuJoCo, at joint positions that are set, without any physics."""
+"""The arm and its surroundings in MuJoCo, at joint positions that the caller sets, without
+any physics.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ HORIZON_M = 0.3  # larger distances are not measured
 
 
 class PosedScene:
-    """A scene whose arm can be put to joint positions.
+    """A scene whose arm can be set to joint positions.
 
     Args:
         config: The arm.
@@ -27,8 +29,8 @@ class PosedScene:
         model: MuJoCo model of the scene.
         data: MuJoCo data at the joint positions set last.
         joints: Joints of the arm in command order.
-        position_address: Addresses of the joints in `data.qpos` (N,).
-        velocity_address: Addresses of the joints in `data.qvel` (N,).
+        position_address: Indices of the joints in `data.qpos` (N,).
+        velocity_address: Indices of the joints in `data.qvel` (N,).
 
     Raises:
         ConfigError: The scene cannot be read, or lacks a joint or the tool site.
@@ -42,17 +44,17 @@ class PosedScene:
         self._positions = self.data.qpos  # a view, whose creation takes time
 
     def place(self, position: Vector) -> None:
-        """Put the shapes where they are at joint positions (N,) [rad]."""
+        """Set the joint positions (N,) [rad], and compute where all shapes then are in `data`."""
         self._positions[self.position_address] = position
         mujoco.mj_kinematics(self.model, self.data)
 
     def jacobian(self, point: Vector, body: int) -> Vector:
         """Return the velocity of a point per joint velocity (3, N) [m/rad], at the pose set last.
 
-        `mj_comPos` must have been called for that pose.
+        The caller must have called `mj_comPos` for that pose.
 
         Args:
-            point: In the world frame (3,) [m].
+            point: Position of the point in the world frame (3,) [m].
             body: Index of the body that the point is fixed to.
         """
         jacobian = np.zeros((3, self.model.nv))
@@ -60,17 +62,21 @@ class PosedScene:
         return np.asarray(jacobian[:, self.velocity_address])
 
     def arm_joints(self, body: int) -> npt.NDArray[np.bool_]:
-        """Return which joints of the arm move a body, (N,)."""
+        """Return for each joint of the arm whether it moves a body (N,).
+
+        Args:
+            body: Index of the body.
+        """
         dofs = moving_dofs(self.model, body)
         return np.array([address in dofs for address in self.velocity_address])
 
 
 def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[Any]]:
-    """Load an MJCF with the arm in it.
+    """Load an MJCF, and find the arm in it.
 
     Args:
         config: The arm.
-        scene: MJCF, relative to the share folder.
+        scene: Path of the MJCF, relative to the share folder.
 
     Returns:
         The model, and the arm's joints in command order.
@@ -87,9 +93,8 @@ def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[An
 
 
 def can_collide(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:
-    """Return which geoms (G,) can collide with a geom of another body.
-
-    MuJoCo decides it by `contype` and `conaffinity`.
+    """Return which geoms can collide with a geom of another body, by their `contype` and
+    `conaffinity` (G,).
     """
     meets = (model.geom_contype[:, None] & model.geom_conaffinity) != 0
     is_other = model.geom_bodyid[:, None] != model.geom_bodyid
@@ -97,7 +102,12 @@ def can_collide(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:
 
 
 def moving_dofs(model: mujoco.MjModel, body: int) -> set[int]:
-    """Return the indices of the degrees of freedom that move a body."""
+    """Return the indices in `qvel` of all degrees of freedom that move a body, of the arm or not.
+
+    Args:
+        model: The MuJoCo model.
+        body: Index of the body.
+    """
     dofs: set[int] = set()
     while body:
         first = model.body_dofadr[body]

@@ -9,7 +9,7 @@ from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.safety.command_models import TRACKING_S, UNSEEN_RAD_S, CommandModel, within
 from sql_ros.robot.safety.period_start import PeriodStart
 
-# a slower arm that is far from its last position command is not on its way there
+# an arm that is slower and far from its last position command is not on its way there
 STANDS_RAD_S = 0.1
 # a servo smooths gaps of this length between position commands: `servoj` of a UR looks ahead at
 # least 0.03 s
@@ -18,7 +18,9 @@ SETTLES_S = 0.05  # time in which a servo comes to rest at its last position com
 
 
 class PositionCommands(CommandModel):
-    """Position commands: each ends by itself after a period, and the next starts from it."""
+    """Model of position commands. Each ends by itself after a period, and the next one starts
+    from it.
+    """
 
     def __init__(self, config: RobotConfig, period_s: float, lateness_s: float) -> None:
         super().__init__(config, period_s, lateness_s)
@@ -29,7 +31,9 @@ class PositionCommands(CommandModel):
         return 0
 
     def expect_delay(self, seconds: float) -> None:
-        """Ignore the delay: commands start from the last one sent, whatever the states say."""
+        """Ignore the delay, because commands start from the last command sent, whatever the
+        states say.
+        """
 
     def forget(self) -> None:
         """Forget the commands sent so far: the next period starts as measured."""
@@ -37,9 +41,14 @@ class PositionCommands(CommandModel):
         self._sent_position: Vector | None = None
 
     def trust(self, state: RobotState, lead_rad: float) -> None:
-        """Start the next command at most a lead [rad] from the measured positions.
+        """Start the next command from measured velocities, and near the measured positions.
 
-        A joint that goes ahead of its command is not followed.
+        A joint that is ahead of its command, in the direction of its motion, keeps the start at its
+        command.
+
+        Args:
+            state: The measured state.
+            lead_rad: Largest distance of the start from the measured position [rad].
         """
         super().trust(state, lead_rad)
         if self._sent_position is not None:
@@ -49,12 +58,24 @@ class PositionCommands(CommandModel):
             self._sent_position = within(self._sent_position, lowest, highest)
 
     def sent(self, velocity: Vector, command: Vector, start: PeriodStart) -> None:
-        """Remember a command that was sent, and its positions."""
+        """Remember a command that was sent, with its positions.
+
+        Args:
+            velocity: Joint velocities that it stands for (N,) [rad/s].
+            command: Joint positions (N,) [rad].
+            start: The start of its period.
+        """
         super().sent(velocity, command, start)
         self._sent_position = command
 
     def follow_brake(self, elapsed_s: float) -> None:
-        """Start the next command where the controller's braking has led the arm."""
+        """Move the start of the next command along the controller's braking motion, see
+        `SafetyFilter.follow_brake`.
+
+        Args:
+            elapsed_s: Time since the last command was sent [s]; one period where the control loop
+                is punctual.
+        """
         if self._sent_position is None or self._sent_velocity is None:
             return
         late_s = max(elapsed_s, 0.0) - self._period
@@ -70,7 +91,15 @@ class PositionCommands(CommandModel):
         self._expect_at(self._sent_position, self._sent_velocity)
 
     def follow_rest(self, elapsed_s: float) -> None:
-        """Start the next command from the last position, slower by the controller's rest."""
+        """Slow the start of the next command down, for a controller that stops at the last
+        position.
+
+        The start stays at the last position, see `SafetyFilter.follow_rest`.
+
+        Args:
+            elapsed_s: Time since the last command was sent [s]; one period where the control loop
+                is punctual.
+        """
         if self._sent_position is None or self._sent_velocity is None:
             return
         late_s = max(elapsed_s - self._period - SMOOTHS_S, 0.0)
@@ -79,16 +108,23 @@ class PositionCommands(CommandModel):
         self._expect_at(self._sent_position, self._sent_velocity)
 
     def _expect_at(self, position: Vector, velocity: Vector) -> None:
-        """Let the next period start at a position (N,) [rad] where the same state comes again."""
+        """Set the start of the next period, for the case that the same state comes again.
+
+        Args:
+            position: Joint positions of the start (N,) [rad].
+            velocity: Joint velocities of the start (N,) [rad/s].
+        """
         if self._last_start is not None:
             self._last_start = self._last_start._replace(
                 position=position - self._period * velocity
             )
 
     def _measured(self, state: RobotState) -> PeriodStart:
-        """Return a start at the last command, within the tracking limits of the arm.
+        """Return a start at the positions sent last, with velocities that the arm can have.
 
-        The start is the state where an arm at rest was moved, and where there is no last command.
+        The start is at the measured positions if there is no last command, or if the arm was moved
+        while it was at rest. `is_behind` is set if the arm is farther from the last command than
+        its servo can lag.
         """
         measured = within(state.velocity, self._reverse_speed, self._speed)
         last = self._within_tracking(measured)
@@ -103,17 +139,26 @@ class PositionCommands(CommandModel):
         return PeriodStart(sent, last, state, is_behind)
 
     def _predicted(self, last: PeriodStart, sent: Vector) -> PeriodStart:
-        """Return the start one period after `last`, at the positions sent."""
+        """Return the start one period after the last one, at the positions sent in between.
+
+        Args:
+            last: The start of the last period.
+            sent: Joint velocities that were sent in it (N,) [rad/s].
+        """
         return PeriodStart(last.position + self._period * sent, sent, last.state, last.is_behind)
 
     def _held_position(self, state: RobotState) -> Vector:
-        """Return the positions sent last (N,) [rad], otherwise those of a state."""
+        """Return the positions sent last (N,) [rad]; without a command, those of the state."""
         return state.position if self._sent_position is None else self._sent_position
 
     def velocity_of(self, command: Vector, start: PeriodStart) -> Vector:
-        """Return the joint velocities (N,) [rad/s] that lead to positions (N,) [rad]."""
+        """Return the joint velocities (N,) [rad/s] that lead to commanded positions (N,)
+        [rad] in a period.
+        """
         return (command - start.position) / self._period
 
     def command_for(self, velocity: Vector, start: PeriodStart) -> Vector:
-        """Return the positions (N,) [rad] after a period at joint velocities (N,) [rad/s]."""
+        """Return the positions (N,) [rad] to which joint velocities (N,) [rad/s] lead in a
+        period.
+        """
         return start.position + velocity * self._period

@@ -1,4 +1,4 @@
-"""Check protective parameters against the arm, and describe the limits in force at the start."""
+"""Checks of protective parameters against the arm, and a description of the limits in force."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.task import Task
 
-# largest time for which an arm goes on without states or without its loop, in times to stop
+# longest time for which an arm may continue without states or without its control loop, as a
+# multiple of the time to stop
 STOP_TIMES = 2.0
-PERIODS = 3.0  # the same in control periods; the longer one counts
+PERIODS = 3.0  # the same as a multiple of the control period; the longer one counts
 
 
 def check_waits(task: Task, waits_s: dict[str, float]) -> None:
-    """Check how long a real arm may go on while something is missing.
+    """Check that a real arm does not continue for much longer than it needs to stop while something
+    is missing.
+
+    Each waiting time may be `STOP_TIMES` times the time to stop from full speed, or `PERIODS`
+    control periods, whichever is longer.
 
     Args:
-        task: The task, with its arm and control period.
-        waits_s: Waiting times by the name of their parameter [s].
+        task: The task, with its arm and control rate.
+        waits_s: Times after which the arm is held [s], by the name of their parameter.
 
     Raises:
-        ConfigError: One is longer than the arm needs to stop.
+        ConfigError: A waiting time is longer.
     """
     robot = task.robot
     stop_s = float(np.max(np.divide(robot.velocity_limit, robot.acceleration_limit)))
@@ -37,11 +42,15 @@ def check_waits(task: Task, waits_s: dict[str, float]) -> None:
 
 
 def missing_shapes(clearance: Clearance, scene: str) -> str:
-    """Describe the shapes that the safety filter lacks to keep a distance; empty if it lacks none.
+    """Describe the collision shapes that the safety filter would need and the scene does not have.
 
     Args:
-        clearance: Of the filter.
-        scene: Name of the MJCF.
+        clearance: Clearance of the safety filter.
+        scene: Path of the MJCF, for the text.
+
+    Returns:
+        Empty if every body that the arm moves has a shape that can collide, and there is a pair of
+        shapes to keep apart.
     """
     advice = (
         "expected geoms that collide (contype and conaffinity) on every link between base and tool"
@@ -61,15 +70,15 @@ def missing_shapes(clearance: Clearance, scene: str) -> str:
 
 
 def check_shapes(clearance: Clearance, scene: str) -> None:
-    """Check that the safety filter keeps every link of a real arm at a distance.
+    """Check that the safety filter can keep every link of a real arm at a distance.
 
     Args:
-        clearance: Of the filter.
-        scene: Name of the MJCF.
+        clearance: Clearance of the safety filter.
+        scene: Path of the MJCF, for the error message.
 
     Raises:
-        ConfigError: A body that the arm moves has no shape that collides, or no two shapes are kept
-            apart.
+        ConfigError: A body that the arm moves has no shape that can collide, or no two shapes are
+            kept apart.
     """
     missing = missing_shapes(clearance, scene)
     if missing:
@@ -79,13 +88,16 @@ def check_shapes(clearance: Clearance, scene: str) -> None:
 def effective_limits(
     task: Task, clearance: Clearance, lateness_s: float, waits_s: dict[str, float]
 ) -> str:
-    """Describe the limits that hold for a task, as lines to log.
+    """Describe the limits that are in force for a task, as lines for the log.
 
     Args:
         task: The task, with its arm.
-        clearance: Of its safety filter.
+        clearance: Clearance of its safety filter.
         lateness_s: Lateness of commands that the filter allows for [s].
-        waits_s: Times after which the arm is held, by the name of their parameter [s].
+        waits_s: Times after which the arm is held [s], by the name of their parameter.
+
+    Returns:
+        Several lines, separated by line breaks.
     """
     robot = task.robot
     config = task.config
@@ -136,6 +148,9 @@ def effective_limits(
 def _pairs(task: Task) -> str:
     """List the pairs of bodies between which no distance is kept, each with the file that exempts
     it.
+
+    Returns:
+        "a and b (task), c and d (robot)", or "none exempted".
     """
     robot = task.robot
     of_task = {frozenset(pair) for pair in task.config.may_touch}

@@ -1,15 +1,14 @@
-"""Check whether a request to move the arm is new: DDS delivers after an outage what was sent
-before.
+"""Check whether a request to move the arm is new, since DDS delivers old requests after an outage.
 
 The arm must not move for a request that its sender has given up. The age is computed from the
 clocks of sender and reader, which must agree within `OLDEST_S`. There is no usual delay to compare
-it with: the first request of a sender can be the late one. Requests that stop the arm have no age
-limit. Times are given by the caller [ns].
+with, because the first request of a sender can be the late one. Requests that stop the arm have no
+age limit. Times are given by the caller [ns].
 """
 
 from __future__ import annotations
 
-OLDEST_S = 1.0
+OLDEST_S = 1.0  # largest age of a request that may move the arm
 REMEDY = (
     "Look at the arm, then ask again; if that is refused as well, synchronise the clocks of both"
     " computers (NTP), or ask on this computer"
@@ -17,11 +16,15 @@ REMEDY = (
 
 
 def staleness(source_ns: int, now_ns: int) -> str:
-    """Describe why a request is too old to move the arm; empty if it is new.
+    """Describe why a request is too old to move the arm.
 
     Args:
-        source_ns: When it was sent, by the clock of its sender [ns]; 0: not known.
-        now_ns: When it is answered, by this computer's clock [ns].
+        source_ns: Time at which it was sent, by the clock of its sender [ns]; 0: not known.
+        now_ns: Present time by this computer's clock [ns].
+
+    Returns:
+        Text for the sender; empty if the request is at most `OLDEST_S` old or in the future. An
+        unknown time counts as too old.
     """
     if source_ns <= 0:
         return (

@@ -1,4 +1,4 @@
-"""The pairs of shapes that the arm can move against each other, found in random poses."""
+"""Find the pairs of shapes that the arm can move against each other, in random poses."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ FARTHEST_M = 10.0  # no two shapes of a scene are farther apart
 # two shapes whose distance varies by less are fixed to each other
 FIXED_M = 1e-3
 SAMPLES = 500  # random poses in which pairs and their largest radii are found
-REACH_GROWTH = 1.05  # of the radii, for poses that are not among the samples
+REACH_GROWTH = 1.05  # factor on the radii, for poses that are not among the samples
 
 
 def sample_poses(config: RobotConfig) -> Vector:
-    """Return the random poses (`SAMPLES`, N) [rad] in which pairs are found."""
+    """Return the random poses in which pairs are found (`SAMPLES`, N) [rad].
+
+    They are uniform within the position limits of the robot file, and the same at every call.
+    """
     return np.random.default_rng(0).uniform(
         config.position_lower, config.position_upper, (SAMPLES, len(config.joints))
     )
 
 
 def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
-    """Find the shapes that may collide and that the arm can move against each other.
+    """Find the pairs of shapes that may collide and that the arm can move against each other.
 
-    It raises the collision margins of the model to `FARTHEST_M`.
+    Left out are exempted pairs, pairs that always overlap, shapes of bodies that move freely, and
+    pairs never farther apart than the clearance. The collision margins of the model are set to
+    `FARTHEST_M`, and its midphase is disabled.
 
     Args:
         config: The arm, its clearance, and the pairs of bodies that are exempted.
-        posed: The scene.
+        posed: The scene, whose model is changed.
         poses: Random poses (S, N) [rad].
 
     Returns:
@@ -41,7 +46,7 @@ def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDA
 
     Raises:
         ConfigError: An exempted body does not exist, or two shapes are never farther apart than the
-            clearance.
+            clearance and not listed in `always_near`.
     """
     model = posed.model
     may_touch = _body_pairs(model, config.may_touch, "may_touch")
@@ -49,7 +54,7 @@ def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDA
     least, largest = _distance_ranges(
         posed, _colliding_geoms(posed, poses[: SAMPLES // 25]), poses[: SAMPLES // 5]
     )
-    # what always overlaps cannot be kept apart
+    # shapes that always overlap cannot be kept apart
     varying = (largest - least > FIXED_M) & (largest > 0.0)
     joints = [posed.arm_joints(body) for body in model.geom_bodyid]
     is_free = [
@@ -83,8 +88,13 @@ def _body_pairs(
 ) -> set[frozenset[str]]:
     """Return pairs of body names as sets.
 
+    Args:
+        model: Model of the scene.
+        pairs: Pairs of body names.
+        key: Key of the robot file that lists them, for the error message.
+
     Raises:
-        ConfigError: The scene lacks a body that the config's `key` names.
+        ConfigError: The scene lacks a body that is named.
     """
     for name in {name for pair in pairs for name in pair}:
         try:
@@ -97,7 +107,14 @@ def _body_pairs(
 
 
 def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
-    """Return the pairs of geoms (C, 2) that MuJoCo lists as possible contacts in some poses."""
+    """Return the pairs of geoms that MuJoCo lists as possible contacts in some poses (C, 2).
+
+    The collision margins of the model are set to `FARTHEST_M`, and its midphase is disabled.
+
+    Args:
+        posed: The scene, whose model is changed.
+        poses: Joint positions (S, N) [rad].
+    """
     model = posed.model
     data = posed.data
     # the midphase uses the margins that the model was compiled with
@@ -114,15 +131,16 @@ def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
 def _distance_ranges(
     posed: PosedScene, candidates: npt.NDArray[np.intp], poses: Vector
 ) -> tuple[Vector, Vector]:
-    """Return the smallest and the largest distances of pairs of geoms in some poses.
+    """Measure the smallest and the largest distances of pairs of geoms over some poses.
 
     Args:
         posed: The scene.
-        candidates: Pairs of geoms (C, 2), whose distances are measured.
+        candidates: Pairs of geoms to measure (C, 2).
         poses: Joint positions (S, N) [rad].
 
     Returns:
-        Smallest and largest distances (G, G) [m], by the indices of both geoms.
+        Smallest and largest distances (G, G) [m], by the indices of both geoms. Pairs that were not
+        measured have `FARTHEST_M` and -`FARTHEST_M`.
     """
     model = posed.model
     least = np.full((model.ngeom, model.ngeom), FARTHEST_M)
@@ -139,15 +157,16 @@ def _distance_ranges(
 def _check_near_pairs(
     config: RobotConfig, near: list[tuple[str, str]], always_near: set[frozenset[str]]
 ) -> None:
-    """Check that the config names the bodies that are never farther apart than the clearance.
+    """Check that `always_near` lists all pairs of bodies that are never farther apart than the
+    clearance.
 
     Args:
         config: The arm.
-        near: Names of these bodies.
-        always_near: Pairs that the config names.
+        near: Names of these pairs.
+        always_near: Pairs that the robot file lists.
 
     Raises:
-        ConfigError: It does not name one.
+        ConfigError: A pair is not listed.
     """
     unnamed = [pair for pair in near if frozenset(pair) not in always_near]
     if unnamed:
@@ -161,16 +180,20 @@ def _check_near_pairs(
 def largest_radii(
     posed: PosedScene, pairs: npt.NDArray[np.intp], boxes: GuardedBoxes, poses: Vector
 ) -> Vector:
-    """Return bounds of the distances between what moves and the axes of the joints that move it.
+    """Return upper bounds of the distances between moving shapes or points and the joint axes that
+    move them.
+
+    The radius times the speed of a joint bounds the speed at which the joint changes a distance.
 
     Args:
         posed: The scene.
         pairs: Pairs of geoms (P, 2), of which the second one moves.
-        boxes: Guarded points.
+        boxes: The guarded points.
         poses: Random poses (S, N) [rad].
 
     Returns:
-        For each constraint and joint (C, N) [m]; 0 where the joint does not change the distance.
+        Radius for each constraint and joint (C, N) [m]; 0 where the joint does not change the
+        distance.
     """
     model = posed.model
     data = posed.data
@@ -200,7 +223,11 @@ def largest_radii(
 
 
 def _from_axes(points: Vector, anchors: Vector, axes: Vector) -> Vector:
-    """Return distances (P, N) [m] of points (P, 3) from lines through anchors (N, 3) along unit
-    vectors (N, 3).
+    """Return the distances of points from joint axes (P, N) [m].
+
+    Args:
+        points: Points (P, 3) [m].
+        anchors: A point on each axis (N, 3) [m].
+        axes: Unit vector along each axis (N, 3).
     """
     return np.asarray(np.linalg.norm(np.cross(points[:, None] - anchors, axes), axis=-1))

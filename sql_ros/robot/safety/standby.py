@@ -5,24 +5,25 @@ phase          begins with                                   the standby thread 
 =============  ============================================  ======================================
 loop in time   a command of the loop                         nothing
 standing in    no command of the loop for `patience_s`, or   velocity mode: the last velocity,
-               a result that comes later                     braked along its own line, once a
+               a command that is ready only later            braked along its own line, once a
                                                              period; torque mode: zero torques
 at rest        the last of these commands                    zeros, for `REPEATED_S`
 =============  ============================================  ======================================
 
-The loop takes the arm back with its next control step, which is a hold. A command that it has
-computed meanwhile is refused (`may_send`), so that no two commands come within one period. A result
-that comes after `patience_s` is refused, too, where the standby thread itself has not run yet, as
-in a process that was stopped. Braking commands are never too late: those of a hold, and those of a
-deactivation, which begins where the loop may hang and ends the standby thread first.
+The loop takes the arm over again with its next control step, which is a hold. A command that the
+loop has computed meanwhile is refused (`may_send`), so that no two commands are sent within one
+period. A command that is ready only after `patience_s` is also refused if the standby thread itself
+has not run yet, as in a process that was stopped. Braking commands are never too late: those of a
+hold, and those of a deactivation. A deactivation may begin while the loop hangs, and ends the
+standby thread first.
 
 Position commands end by themselves and need no standby. The command watchdog
-(`robot/safety/command_timeout.py`) is another process: it sends zeros where this process is dead,
+(`robot/safety/command_timeout.py`) is another process. It sends zeros where this process is dead,
 stopped or does not run its threads. While the standby thread brakes, it sends the heartbeats of the
-loop.
+loop to the watchdog.
 
-Times are given by the caller, from a steady clock [s]. Two threads use a `Standby`; its lock is
-held for some assignments only.
+Times are steady time [s], given by the caller. Two threads use a `Standby`. Its lock is held for a
+few assignments only.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ import numpy as np
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-REPEATED_S = 0.5
-LONGEST_BRAKE_S = 0.1  # one command brakes by no longer time, whatever time has passed
+REPEATED_S = 0.5  # time for which the final zeros are repeated
+LONGEST_BRAKE_S = 0.1  # longest time for which one command brakes, however late it is
 STOOD_IN: Mapping[str, str] = {
     "loop_late": "the control loop sent nothing in time, and the arm was braked meanwhile"
 }
@@ -48,8 +49,9 @@ class StandbyCommand(NamedTuple):
     """The last command of the standby thread.
 
     Attributes:
-        velocity: Joint velocities that it sent (N,) [rad/s]; torque mode: zeros.
-        left: When it was sent, steady time [s].
+        velocity: Joint velocities that it sent (N,) [rad/s]; in torque mode zeros, for zero
+            torques.
+        left: Steady time at which it was sent [s].
     """
 
     velocity: Vector
@@ -57,18 +59,19 @@ class StandbyCommand(NamedTuple):
 
 
 class Standby:
-    """Stands in for a control loop in velocity or torque mode.
+    """Brake the arm in place of a control loop in velocity or torque mode ("stand in").
 
     Args:
-        acceleration: With which joints brake (N,) [rad/s^2]; infinite in torque mode, where rest is
-            zero torques.
-        period_s: Control period, steady time [s].
-        patience_s: Time from a command to the first one that brakes, steady time [s].
-        pace: Seconds of the arm in one second of steady time.
+        acceleration: Acceleration with which joints brake (N,) [rad/s^2]; infinite in torque mode,
+            where zero torques count as rest.
+        period_s: Control period, in steady time [s].
+        patience_s: Steady time from a command of the loop to the first braking command [s].
+        pace: Seconds of the arm's time in one second of steady time.
 
     Attributes:
-        count: How often it stood in.
-        reasons: Why the control step that takes the arm back must be a hold; empty otherwise.
+        count: How often the standby thread stood in.
+        reasons: Reason, by kind ("loop_late"), why the control step that takes the arm over again
+            must be a hold; empty otherwise.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Standby:
         self._patience = patience_s
         self._pace = pace
         self._lock = threading.Lock()
-        # velocities sent last by loop or standby thread; None: nothing has to be braked
+        # velocities sent last by loop or standby thread; None: there is no motion to brake
         self._velocity: Vector | None = None
         self._sent_at = 0.0  # time of sending [s]
         self._due = math.inf  # time at which the standby thread sends, if nothing changes [s]
@@ -89,7 +92,7 @@ class Standby:
         self.reasons: Mapping[str, str] = NO_REASONS
 
     def forget(self) -> None:
-        """Begin a new activation: nothing was sent."""
+        """Begin a new activation, in which nothing was sent. `count` stays."""
         with self._lock:
             self._velocity = None
             self._sent_at = 0.0
@@ -101,11 +104,11 @@ class Standby:
     # --- the control loop ---
 
     def may_send(self, now: float, *, brakes: bool = False) -> bool:
-        """Return whether a command of the control loop may be sent; the waiting time then begins
-        again.
+        """Return whether the control loop may send a command now; if so, restart its waiting time.
 
-        A result that comes too late makes the standby thread stand in: the next control step is a
-        hold.
+        A command that is not a braking one, and is later than `patience_s`, is refused. The standby
+        thread then stands in, and the next control step must be a hold. While the standby thread
+        stands in, every command is refused.
 
         Args:
             now: Steady time [s].
@@ -120,12 +123,12 @@ class Standby:
             return True
 
     def sent(self, velocity: Vector, sent_at: float) -> None:
-        """Take a command that the control loop sent.
+        """Take a command that the control loop sent, restart its waiting time, and clear `reasons`.
 
         Args:
-            velocity: Joint velocities that it asks for (N,) [rad/s]; in torque mode anything but
-                zeros where the torques are not zero.
-            sent_at: When it was sent, steady time [s].
+            velocity: Joint velocities that it asks for (N,) [rad/s]. In torque mode: zeros for zero
+                torques, otherwise any values but zeros.
+            sent_at: Steady time at which it was sent [s].
         """
         moves = bool(velocity.any())
         with self._lock:
@@ -136,17 +139,20 @@ class Standby:
         self.reasons = NO_REASONS
 
     def take_back(self, now: float) -> StandbyCommand | None:
-        """Begin a control step: the control loop commands the arm again.
+        """Begin a control step, in which the control loop commands the arm.
+
+        If the standby thread stood in, it ends that, and sets `reasons`: this control step must be
+        a hold.
 
         Args:
             now: Steady time [s].
 
         Returns:
-            What was sent meanwhile; None if the standby thread did not stand in.
+            The last command that the standby thread sent; None if it did not stand in.
         """
         with self._lock:
             if not self._stands_in:
-                if self._velocity is None:  # at rest the time runs from this step
+                if self._velocity is None:  # at rest the waiting time starts with this step
                     self._due = now + self._patience
                 return None
             self._stands_in = False
@@ -162,7 +168,8 @@ class Standby:
     # --- the standby thread ---
 
     def wait_s(self, now: float) -> float:
-        """Return the time [s] until the standby thread has to send, or until that could be.
+        """Return how long the standby thread waits before it calls `advance` next [s], at most
+        `patience_s`.
 
         Args:
             now: Steady time [s].
@@ -173,12 +180,17 @@ class Standby:
         return self._patience if is_idle else min(max(remaining_s, 0.0), self._patience)
 
     def advance(self, now: float) -> Vector | None:
-        """Return the velocities (N,) [rad/s] that the standby thread has to send now, or None.
+        """Return the joint velocities that the standby thread has to send now (N,) [rad/s].
 
-        They are zeros at the end.
+        The first call that returns velocities begins to stand in, and is counted.
 
         Args:
             now: Steady time [s].
+
+        Returns:
+            Zeros once the arm is braked, for `REPEATED_S`. None: nothing is to be sent now, because
+            it is not due yet, the loop's last command asked for no motion, or the zeros were
+            repeated.
         """
         with self._lock:
             if now < self._due or self._velocity is None:
@@ -197,7 +209,7 @@ class Standby:
 
     @property
     def stands_in(self) -> bool:
-        """Return whether the standby thread commands the arm, or has brought it to rest."""
+        """Return whether the standby thread brakes the arm or has braked it, until `take_back`."""
         return self._stands_in
 
     @property
@@ -207,14 +219,17 @@ class Standby:
         return self._stands_in and velocity is not None and bool(velocity.any())
 
     def _stand_in(self) -> None:
-        """Begin to stand in; the lock must be held."""
+        """Begin to stand in, and count it. The caller must hold the lock."""
         self._stands_in = True
         self.count += 1
 
     def _braked(self, velocity: Vector, elapsed_s: float) -> Vector:
-        """Return velocities (N,) [rad/s] after braking along their line for a time [s].
+        """Return joint velocities after braking along their own line (N,) [rad/s].
 
-        The time is limited to `LONGEST_BRAKE_S` or `patience_s`, whichever is longer.
+        Args:
+            velocity: Joint velocities before (N,) [rad/s].
+            elapsed_s: Time for which the arm brakes, in its own time [s]; limited to
+                `LONGEST_BRAKE_S` or `patience_s`, whichever is longer.
         """
         stop_s = float((np.abs(velocity) / self._acceleration).max())
         elapsed_s = min(elapsed_s, max(LONGEST_BRAKE_S, self._patience * self._pace))

@@ -26,27 +26,29 @@ from collections.abc import Mapping
 
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-COMPARABLE_S = 1.0
-PATIENCE_S = 0.25
+COMPARABLE_S = 1.0  # largest age of a stamp that is by this computer's clock
+PATIENCE_S = 0.25  # time for which all states may be later than the tolerance
 DRIFT = 5e-4  # 500 ppm, the largest rate by which NTP adjusts a clock
-LEAP_S = 0.1
+LEAP_S = 0.1  # a larger leap of the stamps is reported
 # time after the first state of another clock in which states that waited for the reader arrive
 SETTLED_S = 0.5
 OVERTAKEN_NS = 100_000_000  # a stamp that goes back by more is of a clock that was set
 
 
 class StateDelay:
-    """Judges the delay of every state. Times are given by the caller: steady time [s].
+    """Judge the delay of every state from its stamp to its arrival. Steady times are given by the
+    caller [s].
 
     Args:
         usual_s: Usual delay of a state, as measured or declared [s].
-        tolerance_s: Further delay that is allowed for most states [s].
-        max_age_s: Further delay that is allowed for a single state [s].
+        tolerance_s: Delay beyond the usual one that is allowed for most states [s].
+        max_age_s: Delay beyond the usual one that is allowed for a single state [s].
 
     Attributes:
-        reasons: Why the arm must be held, by kind.
-        delay_s: Delay of the last state [s].
-        is_of_clock: The delay is by this computer's clock, not by growth alone.
+        reasons: Why the arm must be held, by kind (only "state_late"); empty otherwise.
+        delay_s: Delay of the last state [s]. If `is_of_clock` is false, it is only the growth over
+            the smallest delay.
+        is_of_clock: Whether the delay is known from this computer's clock.
     """
 
     def __init__(self, usual_s: float, tolerance_s: float, max_age_s: float) -> None:
@@ -56,23 +58,23 @@ class StateDelay:
         self.forget()
 
     def allow(self, usual_s: float) -> None:
-        """Set the usual delay of states [s] from now on."""
+        """Replace the usual delay of states [s] from now on."""
         self._in_time = usual_s + self._tolerance_s
         self._longest = usual_s + self._max_age_s
 
     def forget(self) -> None:
-        """Forget all states."""
+        """Forget all states and reasons; the next state begins a new comparison."""
         self.reasons: Mapping[str, str] = NO_REASONS
         self.delay_s = 0.0
         self.is_of_clock = False
         self._begin(0, 0.0, 0.0)
 
     def _begin(self, stamp_ns: int, offset_s: float, now: float) -> None:
-        """Start the comparison of stamps with the clock.
+        """Start the comparison of stamps with steady time.
 
         Args:
-            stamp_ns: Stamp of the first state [ns]; 0: none yet.
-            offset_s: Steady time less stamp [s].
+            stamp_ns: Stamp of the first state [ns]; 0: there is none yet.
+            offset_s: Steady time of its arrival less its stamp [s].
             now: Steady time [s].
         """
         self._last_ns = stamp_ns  # 0: none yet
@@ -82,15 +84,20 @@ class StateDelay:
         self._in_time_at = -float("inf")  # time at which the last state came in time
 
     def take(self, stamp_ns: int, clock_ns: int, now: float) -> str:
-        """Take a state, and judge its delay.
+        """Take a state, and update the attributes by its delay.
+
+        A state whose stamp is not later than the last one is ignored. If its stamp is earlier by
+        more than `OVERTAKEN_NS`, it begins a new comparison.
 
         Args:
-            stamp_ns: Of the state [ns].
-            clock_ns: This computer's clock [ns], of the kind that drivers stamp with.
+            stamp_ns: Stamp of the state [ns].
+            clock_ns: Time of this computer's clock of the kind that drivers stamp with [ns].
             now: Steady time of arrival [s].
 
         Returns:
-            How far its stamp leaped forward, in words; empty if it did not.
+            Text that says by how much the stamps leaped forward; empty if by at most `LEAP_S`. Also
+            empty for a clock that is not this computer's within `SETTLED_S` of its first state, and
+            where a delay has ended by this computer's clock.
         """
         back_ns = self._last_ns - stamp_ns
         if self._last_ns and 0 <= back_ns <= OVERTAKEN_NS:
@@ -119,7 +126,7 @@ class StateDelay:
 
         Args:
             age_s: Time of this computer's clock less the stamp [s].
-            growth_s: Growth of the delay over its smallest value [s].
+            growth_s: Delay less the smallest delay so far, by steady time [s].
             now: Steady time [s].
         """
         self.is_of_clock = 0.0 <= age_s <= COMPARABLE_S
@@ -131,7 +138,7 @@ class StateDelay:
             self.reasons = {"state_late": self._description()}
 
     def _description(self) -> str:
-        """Describe the delay for the user."""
+        """Describe the delay of the last state and its limit for the user."""
         limit = (
             f"at most {self._in_time:.3f} s (the usual delay of this arm's states, and"
             " max_state_delay_s)"

@@ -50,9 +50,9 @@ from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
 from sql_ros.robot.safety.motion_check import MotionCheck
 
 OUTSIDE_RAD = 0.5  # a joint farther beyond its limit has another unit or another zero
-TRUST_AFTER = 3  # plausible states in a row after an implausible one
+TRUST_AFTER = 3  # number of plausible states in a row that are needed after an implausible one
 NO_REASONS: Mapping[str, str] = {}
-# order in which reasons are named; the others follow
+# order in which reasons are named; reasons that are not listed follow
 MOST_SEVERE_FIRST = (
     "emergency_stop",
     "stop",
@@ -67,20 +67,20 @@ MOST_SEVERE_FIRST = (
 
 
 class StateWatch:
-    """Judges every state that arrives and keeps the last one that can be trusted.
+    """Judge every state that arrives, and keep the last one that can be trusted.
 
-    One thread gives the states, another one asks.
+    One thread calls `accept` and `reject`. Another thread may read `state` and call `reasons`.
 
     Args:
-        max_age_s: Longest age of a state, and of a stamp that stands [s].
-        fastest: Largest speed of each joint (N,) [rad/s].
-        acceleration: Largest acceleration of each joint (N,) [rad/s^2].
-        lower: Lower limit of each joint (N,) [rad]; by default none.
-        upper: Upper limit of each joint (N,) [rad]; by default none.
+        max_age_s: Longest age of a state, and longest time for which a stamp may stand still [s].
+        fastest: Velocity limits of the joints (N,) [rad/s].
+        acceleration: Acceleration limits of the joints (N,) [rad/s^2].
+        lower: Lower position limits of the joints (N,) [rad]; by default none.
+        upper: Upper position limits of the joints (N,) [rad]; by default none.
 
     Attributes:
-        state: The last state that was trusted; None before the second state, whose stamp is later
-            than that of the first.
+        state: The last state that was trusted. None before the first one, which is at the earliest
+            the second state to arrive.
     """
 
     def __init__(
@@ -100,26 +100,26 @@ class StateWatch:
         self.forget()
 
     def forget(self) -> None:
-        """Forget all states."""
+        """Forget all states and what was wrong with them."""
         self.state: RobotState | None = None
         self._last: RobotState | None = None  # last state, trusted or not
         self._heard = 0.0  # time of the last state [s]
         self._advanced = 0.0  # time of the last state with a later stamp [s]
-        self._bad = ""
+        self._bad = ""  # what is wrong with the last state, in words
         self._motion.forget()
         # kind, description and number of plausible states still needed
         self._distrust: tuple[str, str, int] | None = None
 
     def accept(self, state: RobotState, now: float) -> None:
-        """Take a well-formed state, and decide whether it can be trusted.
+        """Take a well-formed state, judge it, and make it `state` if it can be trusted.
 
-        A state with the stamp of the last one, or with an older one that was overtaken on its way,
-        is left out. After a state that is implausible, or whose stamp went back too far,
-        `TRUST_AFTER` plausible states in a row are needed.
+        A state with the stamp of the last one is ignored. So is one with an older stamp that was
+        overtaken on its way. After a state that is implausible, or whose stamp went back by more
+        than `max_age_s`, `TRUST_AFTER` plausible states in a row are needed.
 
         Args:
             state: The new state.
-            now: Control time [s].
+            now: Control time of its arrival [s].
         """
         outside = self._beyond_limits(state)
         if outside:
@@ -145,7 +145,9 @@ class StateWatch:
             self.state = state
 
     def _beyond_limits(self, state: RobotState) -> str:
-        """Describe a joint that is far beyond its limits; empty if there is none."""
+        """Describe the joint that is farthest beyond its limits; empty if none is by more
+        than `OUTSIDE_RAD`.
+        """
         beyond = [
             max(low - angle, angle - high)
             for angle, low, high in zip(state.position.tolist(), *self._limits)
@@ -161,7 +163,8 @@ class StateWatch:
         )
 
     def _is_plausible(self, last: RobotState | None, state: RobotState) -> bool:
-        """Return whether an arm can be in a new state; otherwise distrust the states.
+        """Return whether an arm can be in a new state. If it cannot, store the reason in
+        `_distrust`.
 
         Args:
             last: The state before, trusted or not; None if there is none.
@@ -186,7 +189,7 @@ class StateWatch:
         return False
 
     def _regains_trust(self) -> bool:
-        """Count a plausible state, and return whether the states are trusted now."""
+        """Count a plausible state, and return whether it and the next ones are trusted."""
         if self._distrust is None:
             return True
         kind, reason, needed = self._distrust
@@ -194,17 +197,21 @@ class StateWatch:
         return self._distrust is None
 
     def reject(self, reason: str) -> None:
-        """Take that a state cannot be used, for a reason in words."""
+        """Take that a state arrived that cannot be used ("state_bad"), until the next good one.
+
+        Args:
+            reason: Why it cannot be used, in words.
+        """
         self._bad = reason
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return what is wrong with the states, by kind.
+        """Return what is wrong with the states now: description by kind.
 
         Args:
             now: Control time [s].
 
         Returns:
-            Empty while all is well, and before the first state.
+            Empty if nothing is wrong, and before the first state.
         """
         bad = self._bad
         distrust = self._distrust
@@ -228,16 +235,16 @@ class StateWatch:
         return reasons
 
     def is_sound(self, now: float) -> bool:
-        """Return whether the state kept is good and recent, at a control time [s]."""
+        """Return whether nothing is wrong with the states at a control time [s]."""
         return not self.reasons(now)
 
 
 class Holds:
-    """The reasons to hold that are in force, when each began, and how often each has.
+    """The reasons to hold that are in force, when each began, and how often each has occurred.
 
     Attributes:
         counts: Number of occurrences by kind.
-        present: Descriptions by kind, as of the last step.
+        present: Description by kind, at the last control step.
     """
 
     def __init__(self) -> None:
@@ -246,14 +253,14 @@ class Holds:
         self._since: dict[str, float] = {}
 
     def note(self, reasons: Mapping[str, str], now: float) -> list[str]:
-        """Take the reasons of a control step.
+        """Take the reasons of a control step, and count those that begin.
 
         Args:
-            reasons: Descriptions by kind.
+            reasons: Description by kind.
             now: Control time [s].
 
         Returns:
-            A line to log for each reason that begins or ends with this step.
+            A line for the log for each reason that begins or ends with this step.
         """
         self.present = reasons
         if not reasons and not self._since:
@@ -269,12 +276,14 @@ class Holds:
         return lines
 
     def forget(self) -> None:
-        """End all reasons without a line to log; the counts stay."""
+        """End all reasons without lines for the log; `counts` stays."""
         self.present = NO_REASONS
         self._since.clear()
 
     def gravest(self) -> tuple[str, str] | None:
-        """Return kind and description of the reason to name first, or None."""
+        """Return kind and description of the reason to name first, by `MOST_SEVERE_FIRST`;
+        None without a reason.
+        """
         present = self.present
         kind = next((k for k in (*MOST_SEVERE_FIRST, *present) if k in present), None)
         return None if kind is None else (kind, present[kind])

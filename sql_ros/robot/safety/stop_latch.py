@@ -38,10 +38,10 @@ FROM_OUTSIDE = frozenset(
 
 
 class StopLatch:
-    """Remembers which stops are in force, and when each source was heard.
+    """Remember which stops are in force, and when each source was last heard.
 
     Attributes:
-        stops: Number of latched stops, also of those that were reset before anyone asked.
+        stops: Number of stops that were latched, also of those already reset.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class StopLatch:
 
         Args:
             kind: Kind of the switch, see `stop_switch.py`.
-            topic: Resolved topic, which names the switch.
-            deadline_s: Longest silence of the switch [s]; 0: it need not be heard.
+            topic: Resolved topic, which identifies the switch.
+            deadline_s: Longest silence of the switch [s]; 0: this caller does not require it.
 
         Raises:
-            ConfigError: The topic is another kind of switch already.
+            ConfigError: The topic belongs to a switch of another kind.
         """
         found = self._switches.get(topic)
         if found is not None and found.kind != kind:
@@ -80,42 +80,51 @@ class StopLatch:
         return found
 
     def stop(self, reason: str) -> None:
-        """Latch a stop for a reason in words; the first reason stays."""
+        """Latch a stop and count it. If one is latched already, its reason stays.
+
+        Args:
+            reason: Why the arm is stopped, in words.
+        """
         with self._latching:
             self.stops += 1
             self._latched = self._latched or reason
 
     def take(self, switch: Switch, is_on: bool, now: float, late_s: float = 0.0) -> None:
-        """Take a message of a switch. An emergency stop latches.
+        """Take a message of a switch. A true of an emergency stop also latches a stop.
 
         Args:
             switch: The switch.
             is_on: Value of the message.
-            now: Steady time [s].
-            late_s: Time by which the message was read later than usual [s].
+            now: Steady time at which the message was read [s].
+            late_s: Time by which it was read later than usual [s].
         """
         switch.take(is_on, now, late_s)
         if is_on and switch.kind == EMERGENCY_STOP:
             self.stop("the emergency stop was pressed")
 
     def expect_robot(self, timeout_s: float) -> None:
-        """Set the longest silence of the robot [s]; 0: it need not report."""
+        """Set the longest silence of the robot, and forget its reports.
+
+        Args:
+            timeout_s: The longest silence [s]; 0: the robot need not report.
+        """
         self._robot = ""
         self._robot_heard = NEVER
         self._robot_timeout = timeout_s
 
     def robot(self, reason: str, now: float) -> None:
-        """Take a report of the robot.
+        """Take a report of the robot's own state.
 
         Args:
-            reason: Why it does not move, in words; empty if it can.
+            reason: Why the robot does not move, in words; empty if it can move.
             now: Steady time [s].
         """
         self._robot = reason
         self._robot_heard = now
 
     def reset(self, now: float) -> tuple[bool, str]:
-        """End a latched stop, unless something else stops the arm.
+        """End a latched stop, unless something else stops the arm. A silent deadman's switch does
+        not count.
 
         Args:
             now: Steady time [s].
@@ -179,7 +188,7 @@ class StopLatch:
             reasons["enable_silent"] = switch.silence(now)
 
     def _silence_of_robot(self, now: float) -> str:
-        """Describe the silence of the robot, at a steady time [s]."""
+        """Describe for how long the robot was not heard, at a steady time [s]."""
         if self._robot_heard == NEVER:
             return "the robot is off or was never heard"
         return f"no word from the robot for {now - self._robot_heard:.3f} s"

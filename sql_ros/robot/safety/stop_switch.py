@@ -8,9 +8,9 @@ kind              stops the arm              where it is required, also
 `enable`          never                      unless a true was received within the deadline
 ================  =========================  =================================================
 
-A message counts from when its source sent it, not from when it was read: a message from a queue is
-old. Times are given by the caller, from a steady clock [s]. One thread gives the messages, another
-one asks.
+The age of a message counts from when its source sent it, not from when it was read, because a
+message may have waited in a queue. Times are steady time [s], given by the caller. One thread calls
+`take`, another one the rest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sql_ros.robot.config import ENABLE
 NEVER = -float("inf")
 # largest drift between the clocks of source and reader: the largest rate by which NTP adjusts one
 DRIFT = 5e-4
-QUEUED_S = 0.02  # the network explains a smaller lateness
+QUEUED_S = 0.02  # a larger lateness is reported; the network alone explains a smaller one
 
 
 class Switch:
-    """The last message of a topic, and its age.
+    """The last message of a topic that stops the arm, and its age.
 
     Args:
         kind: One of `STOP_KINDS`.
@@ -34,9 +34,9 @@ class Switch:
     Attributes:
         kind: As given.
         topic: As given.
-        is_on: The last message was true.
-        complaint: What is wrong with its publishers; empty if nothing is. It stops the arm where
-            the switch is required.
+        is_on: Whether the last message was true.
+        complaint: What is wrong with the publishers of the topic, set by the caller; empty if
+            nothing is. A complaint stops the arm if the switch is required.
     """
 
     def __init__(self, kind: str, topic: str, deadline_s: float = 0.0) -> None:
@@ -45,25 +45,28 @@ class Switch:
         self._deadline = deadline_s
         self.is_on = False
         self.complaint = ""
+        # steady time at which the last message was sent, of a deadman's switch the last true [s]
         self._heard = NEVER
         self._late_s = 0.0  # lateness of the last message [s]
 
     @property
     def is_required(self) -> bool:
-        """Return whether the arm does not move without the switch."""
+        """Return whether the arm may not move without the switch."""
         return self._deadline > 0.0
 
     def require(self, deadline_s: float) -> None:
-        """Require the switch from now on; the shorter of two deadlines [s] counts."""
+        """Require the switch from now on. Of two deadlines [s] the shorter one counts."""
         self._deadline = min(self._deadline or deadline_s, deadline_s)
 
     def take(self, is_on: bool, now: float, late_s: float = 0.0) -> None:
         """Take a message.
 
+        A false of a deadman's switch counts as silence from then on.
+
         Args:
-            is_on: Its value.
-            now: Steady time at which it is read [s].
-            late_s: Time by which it is read later than usual [s].
+            is_on: Value of the message.
+            now: Steady time at which it was read [s].
+            late_s: Time by which it was read later than usual [s]; see `SourceLag`.
         """
         sent_at = now - late_s
         self._late_s = late_s
@@ -93,7 +96,7 @@ class Switch:
         )
 
     def silence(self, now: float) -> str:
-        """Describe the silence of the switch for the user.
+        """Describe the silence of the switch for the user, also if it is not silent.
 
         Args:
             now: Steady time [s].
@@ -115,28 +118,33 @@ class Switch:
 
 
 class SourceLag:
-    """Measures how much later than usual the messages of a topic are read, by the clocks of source
+    """Measure how much later than usual the messages of a topic are read, by the clocks of source
     and reader.
 
-    The clocks need not agree: the smallest difference so far is the usual one. A clock that was set
-    makes all later messages late; a new activation or a new publisher begins again.
+    The clocks need not agree: the smallest difference so far counts as usual. If one of the clocks
+    is set, all later messages may count as late. The caller calls `forget` at a new activation and
+    for a new publisher.
     """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Take the next message as the usual one."""
+        """Forget the smallest difference: the next message counts as usual."""
         self._least: float | None = None
         self._at = 0.0
 
     def late_s(self, source_ns: int, read_ns: int, now: float) -> float:
-        """Return by how much later than usual a message is read [s]; infinity if unknown.
+        """Take a message, and return by how much later than usual it was read [s].
 
         Args:
-            source_ns: When it was published, by the clock of its source [ns]; 0: not known.
-            read_ns: When it is read, by the reader's clock [ns].
-            now: Steady time at which it is read [s].
+            source_ns: Time at which it was published, by the clock of its source [ns]; 0: not
+                known.
+            read_ns: Time at which it was read, by the reader's clock [ns].
+            now: Steady time at which it was read [s].
+
+        Returns:
+            0 for the first message; infinity if `source_ns` is not known.
         """
         if source_ns <= 0:
             return -NEVER

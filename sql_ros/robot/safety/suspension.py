@@ -1,19 +1,21 @@
-"""Detect that the computer was suspended: its boot time goes on, its steady time stands."""
+"""Detect that the computer was suspended: meanwhile its boot time advances, and its steady
+time does not.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-LEAST_S = 0.05
+LEAST_S = 0.05  # a shorter difference of the clocks is no suspension
 
 
 class Suspension:
-    """Compares the two clocks at every call.
+    """Compare two clocks at every call of `suspended_s`.
 
     Args:
-        steady: Clock that stands while the computer is suspended [s].
-        boot: Clock that goes on [s].
+        steady: Clock that stands still while the computer is suspended [s].
+        boot: Clock that advances meanwhile [s].
     """
 
     def __init__(
@@ -31,10 +33,11 @@ class Suspension:
         self.suspended_s()
 
     def suspended_s(self) -> float:
-        """Return for how long the computer was suspended since the last call [s]; 0 if it was not.
+        """Return for how long the computer was suspended since the last call [s]; 0 if not, or
+        below `LEAST_S`.
 
         The clocks cannot be read at the same instant. The boot time is read between two steady
-        times, so that waiting of a busy computer in between is not taken for a suspension.
+        times, so that a delay between the readings is not taken for a suspension.
         """
         before = self._steady()
         boot = self._boot()

@@ -12,18 +12,17 @@ from sql_ros.robot.safety.payload import PayloadObserver, check_payload
 from sql_ros.robot.safety.period_start import PeriodStart
 from sql_ros.robot.velocity import late_shares
 
-# a payload estimate that is less certain than this reduces the acceleration, to `LEAST_CHANGE` of
-# it at least
+# a payload whose estimate is less certain than this reduces the acceleration that is used
 DOUBT_KG = 0.01
-LEAST_CHANGE = 0.2
+LEAST_CHANGE = 0.2  # smallest share of the acceleration that remains then
 # Share of the acceleration that is used where a command may act for longer than a period, where
-# states may come sooner than `latency_s` says, or where the load is not known exactly: the arm may
-# accelerate by the rest more than predicted.
+# states may come sooner than `latency_s` says, or where the load is not known exactly. The rest is
+# kept for an arm that accelerates by more than predicted.
 UNSURE_SHARE = 0.92
 
 
 class TorqueCommands(CommandModel):
-    """Torque commands: each changes the velocity evenly, by the arm's dynamics.
+    """Model of torque commands. Each changes the velocity evenly, by the arm's dynamics.
 
     Args:
         config: The arm and its limits.
@@ -32,10 +31,10 @@ class TorqueCommands(CommandModel):
         scene: MJCF with the arm, relative to the share folder.
 
     Attributes:
-        dynamics: Of the arm over the longest time, with the load that is reckoned with.
+        dynamics: Dynamics of the arm over `longest_s`, with the estimated load.
 
     Raises:
-        ConfigError: The declared payload is too heavy.
+        ConfigError: The scene does not fit the arm.
     """
 
     changes_evenly = True
@@ -46,7 +45,7 @@ class TorqueCommands(CommandModel):
         self._effort = np.array(config.effort_limit)
         self._fastest_measured = FASTEST * self._speed
         self._is_unsure = bool(lateness_s or config.payload_kg)
-        # uncertainty of the load, as a time
+        # time by which the line to rest is longer because of an uncertain load
         self._load_doubt_s = 0.5 * period_s if config.payload_kg else 0.0
         self._declared_kg = config.payload_kg
         self._late_shares = late_shares(period_s) if config.velocity_from_position else []
@@ -55,8 +54,10 @@ class TorqueCommands(CommandModel):
         self.payload = self._payload
 
     def _usable_acceleration(self) -> Vector:
-        """Return the acceleration (N,) [rad/s^2], reduced by `UNSURE_SHARE` where the effect is
-        unsure.
+        """Return the largest acceleration that commands may ask for (N,) [rad/s^2].
+
+        It is `UNSURE_SHARE` of the limit if commands may be late, a latency is known, or a payload
+        is declared.
         """
         if self._is_unsure or self._latency:
             return UNSURE_SHARE * self._full_acceleration
@@ -67,47 +68,70 @@ class TorqueCommands(CommandModel):
         return self.longest_s
 
     def _remembered_commands(self) -> int:
-        """Return the number of torques that a state may not show yet."""
+        """Return the number of torques whose effect a state may not show yet."""
         return max(super()._remembered_commands(), len(self._late_shares))
 
     def _known_reaction_s(self) -> float:
-        """Return the part of `reaction_s` [s] by the latency and the uncertainty of the load."""
+        """Return the part of `reaction_s` that is due to the latency and to the uncertain
+        load [s].
+        """
         return self._latency + self._load_doubt_s
 
     def check_payload(self, config: RobotConfig) -> None:
-        """Check that a load that is not estimated yet is safe, see `payload.check_payload`."""
+        """Check that a declared payload is safe before it is estimated, see
+        `payload.check_payload`.
+
+        Raises:
+            ConfigError: The payload is too heavy.
+        """
         check_payload(config, self.dynamics, self.acceleration)
 
     def was_braked(self, velocity: Vector) -> None:
-        """Remember that another thread sent zero torques last."""
+        """Remember that another thread sent zero torques last. Only the shape of `velocity`
+        (N,) is used.
+        """
         self.send_zeros(velocity)
         self._last_start = None
 
     def _effect_of(self, velocity: Vector, start: PeriodStart) -> Vector:
-        """Return the change of velocity (N,) [rad/s] that a torque leads to."""
+        """Return the change of velocity that a torque causes in the longest time (N,) [rad/s]."""
         return velocity - start.velocity
 
     def braked_as_sent(self, velocity: Vector) -> Vector:
-        """Return velocities (N,) [rad/s] after braking."""
+        """Return velocities after one command that brakes from the given velocities (N,) [rad/s].
+
+        Unlike in the other modes, the velocities may exceed those sent last.
+        """
         return self.braked(velocity)
 
     def braking_line(self, start: PeriodStart) -> tuple[Vector, float]:
-        """Return where the line begins along which the arm moves with its next velocity and brakes.
+        """Return the line along which the arm moves with its next velocity and then brakes.
 
-        The velocity changes evenly during the command: half of the way is that of the velocity
-        before.
+        The velocity changes evenly during the command. So half of the way in this time is that of
+        the velocity before, and belongs to the begin of the line.
+
+        Args:
+            start: The start of the period.
 
         Returns:
-            Joint positions (N,) [rad]; and the time [s] for which the arm moves from there with its
-            next velocity before it can brake.
+            Joint positions at which the line begins (N,) [rad]; and the time for which the arm
+            moves along it with its next velocity before it can brake [s].
         """
         half = 0.5 * self.longest_s
         return start.position + half * start.velocity, half + self.reaction_s
 
     def velocity_bounds(self, start: PeriodStart) -> tuple[Vector, Vector]:
-        """Return the smallest and the largest velocities (N,) [rad/s] that one command may ask for.
+        """Return the range of joint velocities that one command can reach from the start of the
+        period.
 
-        An uncertain load takes a part of the acceleration.
+        It comes from the acceleration limit, less the part that the weight of an uncertain load may
+        take. Limits of speed, position and torque are not included.
+
+        Args:
+            start: The start of the period.
+
+        Returns:
+            Smallest and largest joint velocities (N,) [rad/s].
         """
         change = self._change
         if self._declared_kg and self._payload.doubt_kg > DOUBT_KG:
@@ -116,7 +140,9 @@ class TorqueCommands(CommandModel):
         return start.velocity - change, start.velocity + change
 
     def _measured(self, state: RobotState) -> PeriodStart:
-        """Estimate the load, and return a start at the state or, with a latency, ahead of it."""
+        """Update the estimated load, and return a start at the state or, with a latency,
+        ahead of it.
+        """
         self._estimate_load(state)
         measured = within(
             self._up_to_date(state.velocity), -self._fastest_measured, self._fastest_measured
@@ -126,15 +152,18 @@ class TorqueCommands(CommandModel):
         return PeriodStart(state.position, measured, state)
 
     def _estimate_load(self, state: RobotState) -> None:
-        """Update the load of `dynamics` by the last motion, within what is declared [kg]."""
+        """Update `dynamics.load_kg` by the last motion, within 0 and the declared mass."""
         if not self.observes_payload:
             return
         self._payload.see(state)
         self.dynamics.load_kg = min(max(self._payload.mass_kg, 0.0), self._declared_kg)
 
     def _up_to_date(self, velocity: Vector) -> Vector:
-        """Return velocities (N,) [rad/s] that were differentiated from positions, with the change
-        by recent torques that they do not show yet.
+        """Return present velocities (N,) [rad/s] from velocities that were differentiated from
+        positions.
+
+        The changes by recent torques that these lack are added. Velocities that the driver measures
+        are returned unchanged.
         """
         for share, effect in zip(self._late_shares, reversed(self._effects)):
             velocity = velocity + share * (effect.lasted_s / self.longest_s) * effect.velocity
@@ -143,7 +172,7 @@ class TorqueCommands(CommandModel):
     def _after_latency(self, state: RobotState, velocity: Vector) -> PeriodStart:
         """Return where the arm is when a torque that is sent now takes effect.
 
-        The torques sent before, which the state does not show yet, act until then.
+        Until then the torques sent before act, whose effect the state does not show yet.
 
         Args:
             state: The last state.
@@ -165,7 +194,13 @@ class TorqueCommands(CommandModel):
         return PeriodStart(position, velocity, state)
 
     def _predicted(self, last: PeriodStart, sent: Vector) -> PeriodStart:
-        """Return the start after `last`, by the torque sent for as long as it has acted."""
+        """Return the start of the period after the last one, by the torque sent for as long as it
+        has acted.
+
+        Args:
+            last: The start of the last period.
+            sent: Joint velocities to which the torque would lead in `longest_s` (N,) [rad/s].
+        """
         lasted = self._lasted_s
         after = (
             sent
@@ -176,19 +211,23 @@ class TorqueCommands(CommandModel):
         return PeriodStart(position, after, last.state)
 
     def velocity_of(self, command: Vector, start: PeriodStart) -> Vector:
-        """Return the joint velocities (N,) [rad/s] that torques (N,) [N m] lead to.
+        """Return the joint velocities (N,) [rad/s] to which torques (N,) [N m] lead in `longest_s`.
 
-        Torques that are not finite are returned as they are.
+        Torques that are not finite are returned unchanged.
         """
         if not np.isfinite(command).all():
             return command
         return self.dynamics.velocity_after(command, start.position, start.velocity)
 
     def command_for(self, velocity: Vector, start: PeriodStart) -> Vector:
-        """Return the torques (N,) [N m] that lead to joint velocities (N,) [rad/s]."""
+        """Return the torques (N,) [N m] that lead to joint velocities (N,) [rad/s] in
+        `longest_s`.
+        """
         return self.dynamics.torque_for(velocity, start.position, start.velocity)
 
     def within_effort(self, command: Vector, start: PeriodStart) -> Vector:
-        """Return torques (N,) [N m] that the motors can give beside gravity compensation."""
+        """Return torques (N,) [N m] clipped to what the motors can give in addition to
+        gravity compensation.
+        """
         gravity = self.dynamics.gravity(start.position)
         return within(command, -self._effort - gravity, self._effort - gravity)

@@ -1,5 +1,4 @@
-"""A note on disk that a real arm is being commanded, which stays if its actor does not end in
-order.
+"""A note on disk that a real arm is being commanded. It remains if the actor does not end in order.
 
 =========================================================  ==========================
 end of an actor                                            the next actor of the arm
@@ -9,8 +8,8 @@ the same, while the arm was held until `~/start`           waits for `~/start`
 an error, another signal (SIGTERM, SIGKILL, ...), a crash  waits for `~/start`
 =========================================================  ==========================
 
-The next actor waits even if a supervisor started it: a supervisor that restarts a process must not
-start an arm. Only a person at a terminal ends an actor by Ctrl-C. The file is
+The next actor also waits if a supervisor started it, because a supervisor that restarts a process
+must not start an arm. Only a person at a terminal ends an actor by Ctrl-C. The file is
 `$XDG_STATE_HOME/sql_ros/commanded/<hash>.txt`, one for each arm, whatever the command mode. An arm
 is identified by its joint names, the topic of its states and the ROS domain. The file is written at
 activation, never in the control path.
@@ -31,7 +30,8 @@ HASH_LENGTH = 16  # hash digits in a file's name
 
 
 class Unfinished:
-    """The note of one arm.
+    """The note of one arm. Without a state folder (`measured.state_folder`) nothing is read or
+    written.
 
     Args:
         states: Resolved topic of its joint states.
@@ -49,7 +49,9 @@ class Unfinished:
         self._path: Path | None = folder / "commanded" / f"{name}.txt" if folder else None
 
     def read(self) -> str:
-        """Return the note of the last actor, in words; empty if there is none."""
+        """Return the note that the last actor left, in words; empty if there is none or it
+        cannot be read.
+        """
         if self._path is None:
             return ""
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -57,16 +59,16 @@ class Unfinished:
         return ""
 
     def begin(self) -> bool:
-        """Note that the arm is commanded from now on; return whether the note was written."""
+        """Write that the arm is commanded from now on, and return whether that succeeded."""
         now = datetime.now().isoformat(timespec="seconds")
         return self._write(f"{self._actor}, of {now}, did not end in order")
 
     def end(self, reason: str) -> None:
-        """Note the end of an actor.
+        """Remove the note, or write why the next actor must wait. Errors of the file system are
+        ignored.
 
         Args:
-            reason: Why the next actor must wait, as "while ...", "by ..."; empty: it need not, and
-                the note is removed.
+            reason: Reason to wait, as "while ..." or "by ..."; empty: the note is removed.
         """
         if reason:
             self._write(f"{self._actor} ended {reason}")
@@ -75,7 +77,7 @@ class Unfinished:
                 self._path.unlink(missing_ok=True)
 
     def _write(self, text: str) -> bool:
-        """Write the note, and return whether that succeeded."""
+        """Replace the note by a text in one step, and return whether that succeeded."""
         if self._path is None:
             return False
         part = self._path.with_suffix(f".{os.getpid()}.part")

@@ -14,10 +14,13 @@ LONGEST_LATENCY_S = 0.3
 
 
 class VelocityCommands(CommandModel):
-    """Velocity commands: each acts until the next one."""
+    """Model of velocity commands. Each acts until the next one."""
 
     def reckon_with_latency(self, seconds: float) -> None:
-        """Set the latency of commands [s] and forget the commands sent so far.
+        """Set the latency of commands, and forget the commands sent so far.
+
+        Args:
+            seconds: Latency [s]; 0: none.
 
         Raises:
             ConfigError: The latency is longer than `LONGEST_LATENCY_S`.
@@ -32,11 +35,13 @@ class VelocityCommands(CommandModel):
         super().reckon_with_latency(seconds)
 
     def _braking_step_s(self) -> float:
-        """Return the time [s] for which the last command has acted."""
+        """Return the time for which the last command has acted, by which the next one brakes
+        [s].
+        """
         return self._lasted_s
 
     def _measured(self, state: RobotState) -> PeriodStart:
-        """Return a start at the state, or with a latency where the commands under way lead
+        """Return a start at the state or, with a latency, where the commands under way lead
         the arm.
         """
         measured = within(state.velocity, self._reverse_speed, self._speed)
@@ -46,17 +51,17 @@ class VelocityCommands(CommandModel):
         return PeriodStart(state.position, last, state)
 
     def _after_latency(self, state: RobotState, measured: Vector, last: Vector) -> PeriodStart:
-        """Return where the arm is when a velocity that is sent now takes effect.
+        """Return where the arm may be when a velocity that is sent now takes effect.
 
         Commands are under way that the state does not show yet. After a dead time of `latency_s`
-        the arm has moved as these commands say, after a shorter one by the newest of them only. A
-        servo that follows its commands as a first-order lag moves on as measured for that time,
-        whatever is under way.
+        the arm has moved as all of these say; after a shorter dead time, as the newest of them say.
+        A servo that follows its commands as a first-order lag moves on as measured, for `latency_s`
+        at most. The range from `lowest` to `highest` of the returned start covers all of these.
 
         Args:
             state: The last state.
             measured: Its velocities within the limits (N,) [rad/s].
-            last: Velocities of the period start (N,) [rad/s].
+            last: Velocities of the returned start (N,) [rad/s].
         """
         velocities = [measured]
         durations = [0.0]
@@ -85,8 +90,12 @@ class VelocityCommands(CommandModel):
         )
 
     def _predicted(self, last: PeriodStart, sent: Vector) -> PeriodStart:
-        """Return the start after `last`, moved by the velocities sent for as long as they have
+        """Return the last start, shifted by the way of the velocities sent for as long as they have
         acted.
+
+        Args:
+            last: The start of the last period.
+            sent: Joint velocities that were sent in it (N,) [rad/s].
         """
         return last.shifted(self._lasted_s * sent)._replace(velocity=sent)
 
