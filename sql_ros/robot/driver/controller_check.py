@@ -1,4 +1,6 @@
-"""Check from a controller_manager's list whether commands of a mode reach the arm's joints."""
+"""Check, from the controllers that a controller_manager lists, whether commands of a mode
+reach the arm's joints.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ class ListedController(NamedTuple):
         name: Name of the controller.
         type: Plugin type.
         state: "unconfigured", "inactive", "active" or "finalized".
-        claimed: Command interfaces that it owns, as `<joint>/velocity`; only while it is active.
-        required: Command interfaces that it asks for; only once it is configured.
+        claimed: Command interfaces that it owns, as `<joint>/velocity`; empty unless it is active.
+        required: Command interfaces that it asks for; empty until it is configured.
     """
 
     name: str
@@ -32,13 +34,15 @@ class ListedController(NamedTuple):
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """Return the command interfaces that it owns or asks for, in the order of its joints."""
+        """Return the command interfaces that it owns, or else asks for, in the order of its
+        joints.
+        """
         return self.claimed or self.required
 
 
 @dataclass(frozen=True)
 class WantedController:
-    """The controller that commands need.
+    """The controller that must be active for commands to reach the arm.
 
     Attributes:
         controller: Controller of the robot file, with the name that the command topic has.
@@ -60,13 +64,14 @@ class WantedController:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a check: whether commands may be sent.
+    """Result of the check: whether commands may be sent.
 
     Attributes:
-        reason: Why they may not; empty if they may.
-        command: Terminal command after which they may; empty if none helps.
-        deactivate: Controllers to deactivate when the wanted one is activated.
-        can_switch: One call of the service `switch_controller` is enough.
+        reason: Why commands may not be sent; empty if they may.
+        command: Terminal command after which they may be sent; empty if no command helps or none is
+            needed.
+        deactivate: Names of controllers to deactivate when the wanted one is activated.
+        can_switch: Whether one call of the service `switch_controller` is enough.
     """
 
     reason: str = ""
@@ -76,7 +81,7 @@ class Verdict:
 
     @property
     def line(self) -> str:
-        """Return the reason, followed by the command that ends it."""
+        """Return the reason, followed by the command that removes it if there is one."""
         return f"{self.reason}: {self.command}" if self.command else self.reason
 
 
@@ -88,7 +93,7 @@ def judge(wanted: WantedController, listed: Sequence[ListedController]) -> Verdi
         listed: All controllers of the controller_manager.
 
     Returns:
-        The reason why it does not, and what the user can do; an empty verdict if it does.
+        An empty verdict if it does; otherwise the reason and what the user can do.
     """
     name = wanted.controller.name
     found = next((each for each in listed if each.name == name), None)
@@ -110,12 +115,12 @@ def judge(wanted: WantedController, listed: Sequence[ListedController]) -> Verdi
 def _activation(
     wanted: WantedController, found: ListedController, rivals: tuple[str, ...]
 ) -> Verdict:
-    """Return the verdict on a controller that is not active: the command that activates it.
+    """Return the verdict on a controller that is not active, with the command that activates it.
 
     Args:
         wanted: The controller that commands need.
         found: The same controller as listed.
-        rivals: Active controllers of the same joints, which have to be deactivated.
+        rivals: Names of active controllers of the same joints, which have to be deactivated.
     """
     name = found.name
     reason = f"controller {name} is {found.state}"
@@ -132,11 +137,13 @@ def _activation(
 
 
 def _wrong_joints(wanted: WantedController, found: ListedController) -> str:
-    """Describe what is wrong with the command interfaces of a controller; empty if nothing is.
+    """Describe what is wrong with the command interfaces of a controller; empty if nothing is, or
+    none are listed yet.
 
     A forward controller takes values by position, so the order counts. A trajectory has joint
-    names, so it does not. The interfaces of a chained controller begin with the name of the next
-    controller.
+    names, so its order does not count, and other interfaces beside those of the mode are allowed.
+    The interfaces of a chained controller begin with the name of the next controller, which is left
+    out.
 
     Args:
         wanted: The controller that commands need.
@@ -166,12 +173,18 @@ def _wrong_joints(wanted: WantedController, found: ListedController) -> str:
 
 
 def _has_joint_names(wanted: WantedController) -> bool:
-    """Return whether commands have joint names, as trajectories do."""
+    """Return whether commands carry joint names, as trajectories do."""
     return wanted.controller.interface == "trajectory"
 
 
 def _rivals(wanted: WantedController, listed: Sequence[ListedController]) -> tuple[str, ...]:
-    """Return the names of the other active controllers that command one of the joints."""
+    """Return the names of other active controllers that own a command interface of one of the
+    joints.
+
+    Args:
+        wanted: The controller that commands need, which is left out.
+        listed: All controllers of the controller_manager.
+    """
     joints = set(wanted.joints)
     return tuple(
         each.name

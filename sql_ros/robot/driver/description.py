@@ -1,4 +1,4 @@
-"""Check whether the arm that a driver describes (URDF, `/robot_description`) is that of the robot
+"""Check whether the arm that a driver describes (URDF on `/robot_description`) is that of the robot
 file.
 
 Joint names alone do not tell: those of a UR5 and a UR5e are the same, and their tools are 79 mm
@@ -18,10 +18,11 @@ from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import Arm, Vector, comparison_poses
 from sql_ros.robot.config import RobotConfig
 
-MOST_BYTES = 16 * 2**20
+MOST_BYTES = 16 * 2**20  # largest length of a description
 POSES = 8  # random poses, beside the neutral one
 SEED = 0
-# a calibrated arm differs from its maker's dimensions by some millimetres
+# largest distance between the positions of the tool; a calibrated arm differs from its maker's
+# dimensions by some millimetres
 TOLERANCE_M = 0.01
 ROUNDING = 5e-3  # error of limits with two decimals [rad] and [rad/s]
 TURNING_KINDS = ("revolute", "continuous")
@@ -33,13 +34,14 @@ class UrdfJoint:
 
     Attributes:
         name: Name of the joint.
-        kind: Its type: "revolute", "continuous", "fixed", ...
+        kind: Type of the joint: "revolute", "continuous", "fixed", ...
         parent: Name of the parent link.
         child: Name of the child link.
-        translation: From the parent's frame to the joint's frame (3,) [m].
-        rotation: Rotation of the joint's frame in the parent's frame (3, 3).
+        translation: Origin of the joint's frame in the parent's frame (3,) [m].
+        rotation: Axes of the joint's frame in the parent's frame, as columns (3, 3).
         axis: Unit vector of the joint's axis in the joint's frame (3,).
-        limits: Lowest and highest position [rad], largest speed [rad/s].
+        limits: Lowest position [rad], highest position [rad], largest speed [rad/s]; infinite speed
+            where the URDF gives none.
     """
 
     name: str
@@ -56,13 +58,13 @@ def read_urdf(text: str) -> dict[str, UrdfJoint]:
     """Parse the joints of a URDF.
 
     Args:
-        text: The URDF.
+        text: The URDF, as XML.
 
     Returns:
         The joints by name.
 
     Raises:
-        MessageError: The text is no URDF, is too long, or has entities.
+        MessageError: The text is no URDF, is longer than `MOST_BYTES`, or has entities.
     """
     if len(text) > MOST_BYTES or "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise MessageError(
@@ -78,14 +80,19 @@ def read_urdf(text: str) -> dict[str, UrdfJoint]:
 
 
 def difference(robot: RobotConfig, text: str) -> str:
-    """Describe how a described arm differs from the arm of a robot file; empty if it does not.
+    """Describe how a described arm differs from the arm of a robot file.
 
     Args:
-        robot: The robot file.
-        text: The URDF that the driver publishes.
+        robot: Content of the robot file.
+        text: URDF that the driver publishes.
+
+    Returns:
+        The first missing joint or wider limit, otherwise the largest difference of the tool's
+        position, in words. Empty if there is none.
 
     Raises:
-        MessageError: The text is no URDF, or has no frames by which the arms can be compared.
+        MessageError: The text is no URDF, or no chain of joints connects the base frame and the
+            tool frame.
     """
     joints = read_urdf(text)
     missing = [
@@ -103,11 +110,11 @@ def _wider_limit(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
     description.
 
     Args:
-        robot: The robot file.
+        robot: Content of the robot file.
         joints: Joints of the description by name.
 
     Returns:
-        The first such joint, in words; empty if there is none.
+        The first such limit, in words; empty if there is none.
     """
     for name, low, high, speed in zip(
         robot.wire_joints, robot.position_lower, robot.position_upper, robot.velocity_limit
@@ -132,14 +139,14 @@ def _tool_difference(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
     """Describe the pose in which the tool differs most between description and robot file.
 
     Args:
-        robot: The robot file.
+        robot: Content of the robot file.
         joints: Joints of the description by name.
 
     Returns:
         The difference, in words; empty if it is at most `TOLERANCE_M` in all poses.
 
     Raises:
-        MessageError: No chain of joints connects base and tool.
+        MessageError: No chain of joints connects the base frame and the tool frame.
     """
     chain = _chain(joints, robot.wire_base_frame, robot.wire_tool_frame)
     arm = Arm(robot)
@@ -190,7 +197,7 @@ def _tool_position(chain: list[UrdfJoint], angles: dict[str, float]) -> Vector:
 
     Args:
         chain: Joints from the base on.
-        angles: Joint angles by name [rad]; joints without one are at 0.
+        angles: Joint angles by name [rad]; turning joints that are not in it are at 0.
     """
     position = np.zeros(3)
     rotation = np.eye(3)
@@ -203,18 +210,23 @@ def _tool_position(chain: list[UrdfJoint], angles: dict[str, float]) -> Vector:
 
 
 def _rotation_about(axis: Vector, angle: float) -> Vector:
-    """Return the rotation matrix (3, 3) of an angle [rad] about a unit axis (3,), by Rodrigues."""
+    """Return the rotation matrix of an angle about an axis, by the formula of Rodrigues (3, 3).
+
+    Args:
+        axis: Unit vector (3,).
+        angle: Angle [rad].
+    """
     x, y, z = axis
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     return np.asarray(np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross)
 
 
 def _joint(element: ElementTree.Element) -> UrdfJoint:
-    """Parse a joint's element; missing parts have the defaults of URDF.
+    """Parse the XML element of a joint. Missing parts have the defaults of URDF.
 
     Raises:
-        ValueError: A number is wrong, or a link is missing.
-        KeyError: The joint has no name or no type.
+        ValueError: A number is wrong, or a link element is missing.
+        KeyError: The joint has no name or no type, or a link element no name.
     """
     origin = element.find("origin")
     axis = element.find("axis")

@@ -3,8 +3,8 @@ prevent it.
 
 A joint contradicts its commands if
 
-- position, velocity: it was commanded to move by `TOLD_RAD` at least `LAG_S` ago, and has moved by
-  less than a tenth of that since ("stands still");
+- position, velocity: it was commanded to move by `COMMANDED_RAD` at least `LAG_S` ago, and has
+  moved by less than a tenth of that since ("stands still");
 - position, velocity: within `WINDOW_S` it moved by `STRAY_RAD` more than the commands of this time
   and of `LAG_S` before can explain ("moves on its own");
 - torque: the whole arm stands within `STILL_RAD` while a joint has more than `FRICTION` of its
@@ -14,15 +14,16 @@ A joint contradicts its commands if
 
 In velocity mode, an arm that freezes is noticed after 0.3 s + 0.05 rad / speed (0.5 s at 0.25
 rad/s); in position mode within 0.6 s; with torques beyond friction within 2 s. An arm that has not
-moved at all yet gets `FIRST_LAG_S` instead of 0.3 s: brakes open and programs start.
+moved at all yet gets `FIRST_LAG_S` instead of 0.3 s, because brakes open and programs start.
 
-While the contradiction holds the arm, it is braked as in every hold. After a rest of `REST_S` the
-arm may be tried again, ramped from rest; a real arm needs a start for that (`permit.py`). Every
-failed attempt doubles that time, up to `MOST_REST_S`. At the first start and in each attempt the
-arm first has to obey. Until then a velocity command is at most one period of acceleration from the
-measured velocity, and a position command starts within `LEAD_RAD` of the measured position. So an
-arm that is released meanwhile does not jump. An arm obeys when every joint that was commanded to
-move has moved in that direction.
+While the contradiction holds the arm, the arm is braked as in every hold. After a rest of `REST_S`
+the arm may be tried again, ramped from rest. A real arm needs a start for that (`permit.py`). Every
+failed attempt doubles the time of rest, up to `MOST_REST_S`.
+
+At the first start and in each attempt the arm first has to obey: every joint that was commanded to
+move has moved in that direction. Until then a velocity command is at most one period of
+acceleration from the measured velocity, and a position command starts within `LEAD_RAD` of the
+measured position. So an arm that is released meanwhile does not jump.
 
 `response.py` compares sign, order and scale of the motion; its contradictions are holds of the same
 kind.
@@ -64,7 +65,11 @@ SAMPLE_S = 0.02  # time between two entries of the memory
 
 
 class FollowingCheck:
-    """Compares commands with motion; called once per control step.
+    """Compare commands with motion, and say why the arm must be held. Call it once per control
+    step.
+
+    In a hold for this check's own reasons call `rest`. In every control step call `sent` with the
+    command, after `hold` if the command is a hold for another reason.
 
     Args:
         robot: The arm.
@@ -72,8 +77,8 @@ class FollowingCheck:
         period_s: Control period [s].
 
     Attributes:
-        attempts: Number of failed attempts in a row.
-        obeys: The arm was seen to move as commanded since the last contradiction.
+        attempts: Number of contradictions since the arm last obeyed.
+        obeys: Whether the arm was seen to move as commanded since the last contradiction.
     """
 
     def __init__(self, robot: RobotConfig, mode: str, period_s: float) -> None:
@@ -98,7 +103,10 @@ class FollowingCheck:
         self.forget()
 
     def forget(self) -> None:
-        """Clear the memory: the arm was held, or put elsewhere. A contradiction in force stays."""
+        """Clear the memory of commands and motion, because the arm was held or put elsewhere.
+
+        A contradiction in force, `obeys` and `attempts` stay.
+        """
         self._path: Vector | None = None  # positions to which the commands lead (N,) [rad]
         self._commanded_path: deque[Vector] = deque(maxlen=self._first_lag + 1)
         self._measured_path: deque[Vector] = deque(maxlen=self._window + 1)
@@ -107,31 +115,37 @@ class FollowingCheck:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """Return the reason to hold, by kind; empty while the arm moves as commanded."""
+        """Return the reason to hold, by kind (only "not_following"); empty while the arm
+        moves as commanded.
+        """
         return self._reasons
 
     @property
     def is_trying(self) -> bool:
-        """Return whether the arm has to obey first, so that commands start from measured states.
+        """Return whether the arm has to obey first, so that commands must start from measured
+        states.
 
-        It is false in torque mode, and while a contradiction holds the arm.
+        False in torque mode, and while a contradiction holds the arm.
         """
         return self._mode != "torque" and not self.obeys and not self._reasons
 
     @property
     def _least_commanded(self) -> float:
-        """Return the commanded motion from which on a joint is judged [rad]."""
+        """Return the smallest commanded motion by which a joint is judged [rad]."""
         return LEAD_RAD if self._mode == "position" and not self.obeys else self._judged_from
 
     def hold(self) -> None:
-        """Take that the next command is a hold for another reason."""
+        """Note that the next command, given to `sent`, is a hold for another reason."""
         self._holds = True
 
     def sent(self, command: Vector, position: Vector) -> None:
         """Take a command that was sent to the arm, and judge the motion so far.
 
+        Nothing is judged while a contradiction holds the arm, or while holds for other reasons last
+        longer than `LAG_S`.
+
         Args:
-            command: In the unit of the mode (N,).
+            command: Command in the unit of the mode (N,).
             position: Measured joint positions (N,) [rad].
         """
         self._held_s = self._held_s + self._period if self._holds else 0.0
@@ -151,16 +165,17 @@ class FollowingCheck:
         self._steps += 1
 
     def rest(self, position: Vector, velocity: Vector) -> bool:
-        """Take a step of a hold for this reason. After some rest the reason ends and the arm is
-        tried again.
+        """Make a step of a hold because of a contradiction. After some rest, end `reasons`: the arm
+        is tried again.
 
         Args:
             position: Measured joint positions (N,) [rad].
             velocity: Measured joint velocities (N,) [rad/s].
 
         Returns:
-            Whether the next command must start from what is measured. Position commands must also
-            once the arm has settled, since joints that stand still are behind their last command.
+            Whether the next command must start from the measured state. It must when the hold ends.
+            Position commands also must once the arm has come to rest, since joints that stand still
+            are behind their last command.
         """
         before = self._rested_s
         is_resting = bool(np.abs(velocity).max() < RESTS_RAD_S)
@@ -176,7 +191,11 @@ class FollowingCheck:
     # --- position and velocity ---
 
     def _begin(self, position: Vector) -> None:
-        """Start a new memory at joint positions (N,) [rad]."""
+        """Start a new memory of commands and motion.
+
+        Args:
+            position: Measured joint positions (N,) [rad].
+        """
         self._path = np.array(position)
         self._anchor = np.array(position)  # last position of each joint that counts as a motion
         self._anchored = np.zeros(len(position), np.intp)  # entry of the memory at that time
@@ -191,7 +210,9 @@ class FollowingCheck:
         self._most = self._path
 
     def _advance(self, command: Vector) -> None:
-        """Update the commanded path by a command (N,) in the unit of the mode."""
+        """Extend the commanded path by a command (N,) in the unit of the mode, which acts for
+        a period.
+        """
         assert self._path is not None
         if self._mode == "position":
             self._path = command
@@ -225,13 +246,21 @@ class FollowingCheck:
             self._judge_stray(position)
 
     def _stands(self, position: Vector) -> bool:
-        """Return whether no joint has moved for `LAG_S`, at joint positions (N,) [rad]."""
+        """Return whether no joint has moved by `STILL_RAD` in the last `LAG_S`.
+
+        Args:
+            position: Measured joint positions (N,) [rad].
+        """
         lately = list(self._measured_path)[-self._lag - 1 :]
         moved = np.abs(np.array(lately) - position).max()
         return len(lately) > self._lag and bool(moved < STILL_RAD)
 
     def _restart_moved_joints(self, position: Vector) -> None:
-        """Restart the comparison of the joints that have moved, at joint positions (N,) [rad]."""
+        """Restart the comparison of the joints that have moved since theirs began.
+
+        Args:
+            position: Measured joint positions (N,) [rad].
+        """
         assert self._path is not None
         moved = np.abs(position - self._anchor) > SHARE * self._least_commanded
         if moved.any():
@@ -241,9 +270,10 @@ class FollowingCheck:
             self._highest = np.where(moved, self._path, self._highest)
 
     def _update_obedience(self, position: Vector) -> None:
-        """Compare the directions of all motion and of all commands, and update `obeys`.
+        """Compare the directions of motion and commands since the memory began, and update `obeys`.
 
-        All joints that were commanded to move must have moved: one joint may have been pushed.
+        All joints that were commanded to move must have moved, because a single joint may have been
+        pushed. When the arm obeys, `attempts` becomes 0.
 
         Args:
             position: Measured joint positions (N,) [rad].
@@ -290,7 +320,7 @@ class FollowingCheck:
         """Hold the arm if it stands although a joint had a torque beyond friction for `PRESSED_S`
         in all.
 
-        A motion of more than `STILL_RAD` restarts that time, and sets `obeys`.
+        A motion of more than `STILL_RAD` restarts that time, sets `obeys`, and clears `attempts`.
 
         Args:
             command: Commanded torques (N,) [N m].
@@ -309,12 +339,12 @@ class FollowingCheck:
             self._contradict(int(share.argmax()), "stands still with the whole arm", 0.0)
 
     def _contradict(self, joint: int, action: str, radians: float) -> None:
-        """Hold the arm for a contradiction of one joint.
+        """Hold the arm because one joint contradicts its commands.
 
         Args:
             joint: Index of the joint.
             action: What the joint does, in words.
-            radians: By how much it contradicts its commands [rad]; 0 for torques.
+            radians: By how much it contradicts its commands [rad]; 0 in torque mode.
         """
         against = f"against commands by {radians:.2f} rad" if radians else "against its torque"
         self.contradict(
@@ -323,7 +353,10 @@ class FollowingCheck:
         )
 
     def contradict(self, reason: str) -> None:
-        """Hold the arm: its motion contradicts its commands.
+        """Hold the arm because its motion contradicts its commands: set `reasons`, and count an
+        attempt.
+
+        `response.py`'s contradictions are given here, too.
 
         Args:
             reason: The contradiction, in words.

@@ -1,11 +1,12 @@
-"""Detect that an arm that position commands hold was moved: by hand, in freedrive, by a brake that
-sags.
+"""Detect that an arm that is held by position commands was moved: by hand, in freedrive, or by
+brakes that slip.
 
-Its controller would drive it back to the last command at the full speed of its servo as soon as it
-can. Where the arm has come to rest elsewhere, the command has to follow it, once. A servo without
-an integrator rests beside its command because of its load. Only what changes after rest was
-measured counts, so the arm is not let down step by step. A single position that differs is no
-motion: a second publisher of the arm's states sends such positions.
+Its controller would drive it back to the last command, at the full speed of its servo, as soon as
+it can. So once the arm has come to rest elsewhere, the command has to follow it, once.
+
+A servo without an integrator rests beside its command because of its load. So only a change after
+rest was measured counts. Otherwise the arm would be let down step by step. A single position that
+differs is no motion: a second publisher of the arm's states sends such positions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ RESTS_RAD_S = 0.02  # a slower joint is at rest
 
 
 class HeldPose:
-    """Remembers where the arm came to rest; called once per control step.
+    """Remember where the arm came to rest, and detect that it rests elsewhere. Call it once per
+    control step.
 
     Args:
         latency_s: Latency of the arm, by which the measurement of rest takes longer [s].
@@ -30,22 +32,26 @@ class HeldPose:
         self.forget()
 
     def forget(self) -> None:
-        """Forget where the arm rests; it is measured again."""
+        """Forget where the arm came to rest; the next pose of rest counts instead."""
         self._pose: Vector | None = None  # first pose of rest
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Restart the measurement of the current rest: the states may be of two arms."""
+        """Restart the measurement of the present rest, because the arm moves or states may be
+        of two arms.
+        """
         self._since = 0.0  # begin of the current rest [s]
         self._rests_at: Vector | None = None  # pose at that time; None: the arm does not rest
 
     def was_moved(self, state: RobotState, now: float, *, is_told_to_rest: bool) -> bool:
-        """Return whether the arm has come to rest elsewhere; its new pose is then measured again.
+        """Return whether the arm has come to rest more than `LEAD_RAD` from where it first rested.
+
+        It is then forgotten where the arm rested, so a motion is reported once.
 
         Args:
-            state: The state of the arm.
+            state: The last state of the arm.
             now: Control time [s].
-            is_told_to_rest: The last command asks for no motion.
+            is_told_to_rest: The last command asks for no motion. If false, everything is forgotten.
         """
         if not is_told_to_rest:
             self.forget()

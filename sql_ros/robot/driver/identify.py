@@ -1,12 +1,12 @@
-"""A short identification of a real arm before it acts for the first time: each joint in turn, there
-and back.
+"""Identify a real arm before it acts for the first time: move each joint a little, there and back.
 
-Each joint is moved by `AMPLITUDE_RAD` at `SPEED_RAD_S` towards the middle of its range, or the
-other way where the safety filter has no room there. For each leg these are measured:
+Each joint is moved by `AMPLITUDE_RAD` at `SPEED_RAD_S` towards the middle of its range. If the
+safety filter has no room there, it is moved the other way. Each of the two motions of a joint is a
+leg. For each leg these are measured:
 
 - which joint moved, in which direction and how far: order, sign and scale. In torque mode the scale
-  is not known: the velocity is controlled, and comes out as commanded;
-- the delay from command to motion; the largest one is the arm's latency;
+  is not known, because the velocity is controlled and becomes the commanded one;
+- the delay from command to motion. The largest one is the arm's latency;
 - whether the arm rests within `STOP_S` of the end of the command.
 
 The identification gets a state once per control step, and returns the joint velocities to ask the
@@ -23,26 +23,26 @@ import numpy as np
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 
-AMPLITUDE_RAD = 0.05
-SPEED_RAD_S = 0.1
+AMPLITUDE_RAD = 0.05  # motion of a joint in a leg
+SPEED_RAD_S = 0.1  # speed of this motion
 OBEYS = (0.7, 1.45)  # bounds of the ratio of measured to commanded motion
 OTHERS = 0.3  # largest motion of another joint, as a share of the amplitude
-# a motion that exceeds the command by more, or a larger one of another joint, ends the leg at once
+# a motion that exceeds the command by more, or a larger one of another joint, is a failure at once
 ASTRAY_RAD = 0.03
 RESTS_RAD_S = 0.02  # a slower joint is at rest
-RESTS_S = 0.2
+RESTS_S = 0.2  # an arm at rest for this time has stopped
 RUNS_RAD_S = 0.4  # torque mode: no command asks for such a speed
-STOP_S = 1.0
+STOP_S = 1.0  # longest time from the last command of a leg to rest
 LEG_S = 8.0  # the filter has no room for a leg that takes longer
-BEGIN_S = 10.0  # longest time until the arm rests at first
-LONGEST_DELAY_S = 0.3
+BEGIN_S = 10.0  # longest time until the arm rests before a leg
+LONGEST_DELAY_S = 0.3  # longest delay from command to motion
 # torque mode: speed per distance from the commanded pose, against friction
 STIFFNESS_PER_S = 2.0
 FASTEST = 2.0  # largest speed with that addition, as a multiple of `SPEED_RAD_S`
 
 
 class _Phase(Enum):
-    """The phases of a leg: wait for rest, move the joint, wait until it has stopped."""
+    """The phases of a leg: wait until the arm rests, move the joint, wait until it has stopped."""
 
     REST = "rest"
     MOVE = "move"
@@ -50,8 +50,11 @@ class _Phase(Enum):
 
 
 class Identification:
-    """Moves the joints and judges the motion; called once per control step while nothing holds the
-    arm.
+    """Move the joints one by one, and judge the motion. Call it once per control step while nothing
+    holds the arm.
+
+    In each control step call `step`, ask the safety filter for the velocities that it returns, and
+    call `sent` with the filter's command.
 
     Args:
         robot: The arm.
@@ -59,11 +62,12 @@ class Identification:
         period_s: Control period [s].
 
     Attributes:
-        failure: What a joint did wrong; empty while nothing.
-        is_over: Every joint was seen to move as commanded.
+        failure: What a joint did wrong, in words; empty while nothing went wrong. It ends the
+            identification.
+        is_over: Whether every joint was seen to move as commanded.
         latency_s: Largest delay from command to motion so far [s].
-        scales: For each joint judged so far, the smaller and the larger ratio of measured to
-            commanded motion of its two legs.
+        scales: For each joint that was judged so far, the smaller and the larger ratio of measured
+            to commanded motion of its two legs.
     """
 
     def __init__(self, robot: RobotConfig, mode: str, period_s: float) -> None:
@@ -81,15 +85,17 @@ class Identification:
 
     @property
     def activity(self) -> str:
-        """Describe the current step for the user."""
+        """Describe what the identification does now, as text for the user: the joint that is
+        moved and its number.
+        """
         return (
             f"moves {self._names[self._joint]} by {AMPLITUDE_RAD:g} rad there and back"
             f" ({self._joint + 1} of {self._size})"
         )
 
     def interrupt(self) -> None:
-        """Discard both legs of the current joint, and start again with the first: the arm
-        was held.
+        """Discard the legs of the current joint, and start again with its first leg, because
+        the arm was held.
         """
         self._leg = 0
         self._sign = 0.0
@@ -112,18 +118,23 @@ class Identification:
         ] = []  # time [s], commanded and measured motion [rad]
 
     def sent(self, command: Vector, velocity: Vector) -> None:
-        """Take the command that the safety filter sent.
+        """Take the command that the safety filter sent in this control step.
 
         Args:
-            command: In the unit of the mode (N,).
+            command: Command in the unit of the mode (N,).
             velocity: Joint velocities that it stands for (N,) [rad/s].
         """
         self._sent = command, velocity
 
     def step(self, state: RobotState) -> Vector:
-        """Take a state, judge it, and return the joint velocities (N,) [rad/s] to ask for.
+        """Take a state, judge the motion so far, and return the joint velocities to ask the safety
+        filter for.
 
-        They are zeros once `is_over` or `failure` is set.
+        Args:
+            state: The last state of the arm.
+
+        Returns:
+            Joint velocities (N,) [rad/s]; zeros once `is_over` or `failure` is set.
         """
         before = self._before
         elapsed_s = (
@@ -151,7 +162,7 @@ class Identification:
         return self._move(state) if self._phase is _Phase.MOVE else self._await_stop(state)
 
     def _advance(self, elapsed_s: float) -> None:
-        """Update where the joints were commanded to be by now.
+        """Update the joint positions to which the commands have led by now.
 
         Args:
             elapsed_s: Time since the last step [s].
@@ -179,10 +190,16 @@ class Identification:
         return AMPLITUDE_RAD - self._sign * self._commanded
 
     def _await_rest(self, state: RobotState) -> Vector:
-        """Start the motion of a leg once the arm rests, and return the velocities (N,) [rad/s] to
-        ask for.
+        """Make a step in phase `REST`: once the arm has rested for `RESTS_S`, begin the motion of
+        the leg.
 
-        It sets `failure` if the arm does not come to rest within `BEGIN_S`.
+        `failure` is set if the arm does not come to rest within `BEGIN_S`.
+
+        Args:
+            state: The last state of the arm.
+
+        Returns:
+            Joint velocities to ask for (N,) [rad/s].
         """
         if self._time_s > BEGIN_S:
             self.failure = (
@@ -205,7 +222,15 @@ class Identification:
         return self._still(state)
 
     def _move(self, state: RobotState) -> Vector:
-        """Record a step of the motion, and return the velocities (N,) [rad/s] to ask for."""
+        """Make a step in phase `MOVE`: record the motion, and end it after the amplitude or
+        `LEG_S`.
+
+        Args:
+            state: The last state of the arm.
+
+        Returns:
+            Joint velocities to ask for (N,) [rad/s].
+        """
         self._record(state)
         if self._left_rad < 0.02 * AMPLITUDE_RAD or self._time_s > LEG_S:
             self._phase = _Phase.STOP
@@ -215,10 +240,15 @@ class Identification:
         return self._wish(state)
 
     def _await_stop(self, state: RobotState) -> Vector:
-        """Judge the leg once the arm rests, and return the velocities (N,) [rad/s] that keep it
-        still.
+        """Make a step in phase `STOP`: record the motion, and judge the leg once the arm rests.
 
-        It sets `failure` if the arm does not come to rest in time.
+        `failure` is set if the arm does not come to rest in time.
+
+        Args:
+            state: The last state of the arm.
+
+        Returns:
+            Joint velocities that keep the arm still (N,) [rad/s].
         """
         self._record(state)
         if self._rested_s >= RESTS_S:
@@ -230,8 +260,9 @@ class Identification:
         return self._still(state)
 
     def _wish(self, state: RobotState) -> Vector:
-        """Return the velocities (N,) [rad/s] that move the joint on, limited to `FASTEST` times the
-        speed.
+        """Return the velocities that continue the motion of the joint (N,) [rad/s].
+
+        They are limited to `FASTEST` times `SPEED_RAD_S`.
         """
         wish = self._still(state)
         wish[self._joint] += self._sign * min(SPEED_RAD_S, max(self._left_rad, 0.0) / self._period)
@@ -239,7 +270,11 @@ class Identification:
         return np.clip(wish, -most, most)
 
     def _still(self, state: RobotState) -> Vector:
-        """Return the velocities (N,) [rad/s] that keep every joint where it is commanded to be."""
+        """Return the velocities that keep every joint where it is commanded to be (N,) [rad/s].
+
+        They are zeros, except in torque mode during a leg, where they correct the error of the
+        position.
+        """
         if self._mode != "torque" or self._leg_start is None:
             return np.zeros(self._size)
         target = self._leg_start.position.copy()
@@ -259,7 +294,9 @@ class Identification:
         return state.position - self._leg_start.position
 
     def _record(self, state: RobotState) -> None:
-        """Record time [s], commanded and measured motion [rad] of the joint in a state."""
+        """Record the time [s], and the commanded and the measured motion of the joint [rad],
+        of a state.
+        """
         assert self._leg_start is not None
         seconds = 1e-9 * (state.stamp_ns - self._leg_start.stamp_ns)
         self._track.append(
@@ -271,7 +308,10 @@ class Identification:
         )
 
     def _watch(self, state: RobotState) -> None:
-        """Set `failure` at once where the arm leaves the commanded motion by `ASTRAY_RAD`."""
+        """Set `failure` if a joint is farther than `ASTRAY_RAD` from its commanded motion.
+
+        The joint under test may lag behind its command. It must not move the wrong way or ahead.
+        """
         moved = self._moved(state)
         others = self._deviations(moved)
         own_motion = self._sign * float(moved[self._joint])
@@ -280,13 +320,25 @@ class Identification:
             self.failure = self._describe_failure(moved)
 
     def _deviations(self, moved: Vector) -> Vector:
-        """Return how far each other joint is from where it was commanded to be (N,) [rad]."""
+        """Return how far each joint but the one under test is from where it was commanded to be
+        (N,) [rad].
+
+        Args:
+            moved: Measured motion of the joints since the leg began (N,) [rad].
+        """
         others = np.abs(moved - self._all_commanded)
         others[self._joint] = 0.0
         return others
 
     def _judge(self, state: RobotState) -> None:
-        """Judge a leg at whose end the arm rests; start the next leg, or set `failure`."""
+        """Judge a leg at whose end the arm rests: start the next leg or joint, or set `failure`.
+
+        If most of the amplitude was not commanded, because the filter has no room, the leg is
+        reversed.
+
+        Args:
+            state: State of the arm at rest.
+        """
         commanded = self._sign * self._commanded
         moved = self._moved(state)
         if commanded < (1.0 - OTHERS) * AMPLITUDE_RAD:
@@ -309,10 +361,11 @@ class Identification:
         self._continue()
 
     def _reverse(self, moved: float) -> None:
-        """Start the leg again in the other direction, because the filter has no room in this one.
+        """Start the first leg again in the other direction, because the filter has no room in this
+        one.
 
-        It sets `failure` if both directions were tried, or on the way back. Position commands
-        start from the measured position, so a joint that does not follow them gets no room either.
+        `failure` is set if both directions were tried, or on the way back. Position commands start
+        from the measured position, so a joint that does not follow them gets no room either.
 
         Args:
             moved: Measured motion of the joint [rad].
@@ -329,7 +382,9 @@ class Identification:
         self._rest()
 
     def _continue(self) -> None:
-        """Start the way back, or the next joint."""
+        """Start the second leg of the joint; after it, store the joint's scales, and start
+        the next joint or set `is_over`.
+        """
         if self._leg == 0:
             self._leg = 1
             self._sign = -self._sign
@@ -341,16 +396,20 @@ class Identification:
         self.interrupt()
 
     def _delay_s(self) -> float:
-        """Return by how much the motion crossed half the amplitude later than the command [s]."""
+        """Return the time between the crossings of half the amplitude by command and by motion [s],
+        at least 0.
+
+        Infinite if the motion never crosses it.
+        """
         times, commanded, moved = (np.array(column) for column in zip(*self._track))
         half = 0.5 * AMPLITUDE_RAD
         return max(_crossing(times, moved, half) - _crossing(times, commanded, half), 0.0)
 
     def _describe_failure(self, moved: Vector) -> str:
-        """Describe what is wrong with the motion of a leg.
+        """Describe what is wrong with the motion of a leg, and a likely cause.
 
         Args:
-            moved: Measured motion of the joints (N,) [rad].
+            moved: Measured motion of the joints since the leg began (N,) [rad].
         """
         commanded = self._commanded
         own_motion = float(moved[self._joint])
@@ -375,9 +434,9 @@ def _crossing(times: Vector, values: Vector, level: float) -> float:
     """Return the time at which values first reach a level [s], interpolated linearly.
 
     Args:
-        times: Of the values (T,) [s].
-        values: One for each time (T,).
-        level: To be reached.
+        times: Times of the values (T,) [s].
+        values: A value for each time (T,).
+        level: Level to reach.
 
     Returns:
         Infinity if the values never reach the level.

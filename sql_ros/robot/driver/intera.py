@@ -1,5 +1,5 @@
-"""Commands and states of Rethink's arms as plain values: the part of the Intera interface without
-ROS.
+"""Commands and states of Rethink's arms as plain values: the part of the Intera interface that
+needs no ROS.
 
 Sources: intera_core_msgs (JointCommand, RobotAssemblyState) and the topics of Intera 5.x.
 """
@@ -29,10 +29,10 @@ ENABLE_HINT = (
 
 
 def command_fields(values: Vector, mode: str, joints: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of a JointCommand message beside its header.
+    """Return the fields of a JointCommand message except its header, by name.
 
     Args:
-        values: The command in the unit of the mode (N,).
+        values: Command in the unit of the mode (N,).
         mode: Command mode.
         joints: Joint names in command order.
     """
@@ -44,12 +44,13 @@ class AssemblyState:
     """The fields of a RobotAssemblyState message that are used here.
 
     Attributes:
-        homed: The joints know their positions.
-        ready: The robot is enabled, and not homing.
-        enabled: The motors have power.
-        stopped: The robot was stopped.
-        error: The robot reports an error.
-        estop_button: State of the emergency stop button, see `ESTOP_PRESSED`.
+        homed: Whether the joints know their positions.
+        ready: Whether the robot is enabled and not homing.
+        enabled: Whether the motors have power.
+        stopped: Whether the robot was stopped.
+        error: Whether the robot reports an error.
+        estop_button: State of the emergency stop button: 0 unpressed, 1 pressed, 2 unknown, 3
+            released but not reset.
     """
 
     homed: bool
@@ -66,12 +67,14 @@ class AssemblyState:
 
     @property
     def can_be_enabled(self) -> bool:
-        """Return whether the robot only has to be enabled to be ready."""
+        """Return whether the robot is not enabled, and may be: it is not stopped, in error or
+        in emergency stop.
+        """
         return not (self.enabled or self.stopped or self.error or self.estop_pressed)
 
     @property
     def complaint(self) -> str:
-        """Describe why the robot does not move; empty if it can."""
+        """Describe the gravest reason why the robot does not move; empty if it can move."""
         if self.estop_pressed:
             return "the robot's emergency stop is pressed"
         if self.error:

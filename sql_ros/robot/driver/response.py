@@ -1,26 +1,26 @@
-"""Check whether each joint answers its own commands: their sign, the order of the joints, their
-scale.
+"""Check whether each joint answers its own commands: sign, order of the joints, and scale.
 
 Commanded and measured motion of each joint are compared over up to `WINDOW_S` since the arm was
 last held. The arm may be late by up to `LAG_S`. In position mode it may also be slow like a
-first-order lag of up to the largest of `SLOW_S` (the speed slider of a pendant). A joint
-contradicts its commands if no such delay with a scale within `OBEYS` explains its motion up to
-`UNEXPLAINED`, and
+first-order lag with a time constant of up to the largest of `SLOW_S` (the speed slider of a
+pendant). A joint contradicts its commands if no such delay with a scale within `OBEYS` explains its
+motion up to `UNEXPLAINED`, and one of these is true:
 
-- another scale does: a flipped sign, a factor of about 2 or more, of a half or less;
-- or the commands of another joint do, which itself answers yet another: joints that are swapped;
-- or nothing does, and the joint was never confirmed.
+- another scale explains it: a flipped sign, a factor of about 2 or more, of a half or less;
+- the commands of another joint explain it, and that joint itself answers another joint's commands:
+  joints that are swapped;
+- nothing explains it, and the joint was never confirmed.
 
 Other motion that nothing explains is no contradiction: a person pushes the arm, or it bends under a
 load. In position and velocity mode paths are compared [rad]. In torque mode the sent torques are
-compared with those that the measured change of velocity takes by the arm's mass matrix, both as
+compared with those that the measured change of velocity requires by the arm's mass matrix, both as
 shares of the joints' largest torques.
 
 A joint is confirmed once a scale within `CONFIRMS` explains a motion of at least `LEAST_MOTION`. In
-position and velocity mode no wrong scale may explain the motion as well, nor the commands of
-another joint that is not confirmed. So that these commands differ, such joints move in turns
-(`speeds`). A joint that is not confirmed and moves into its position margin is a contradiction at
-once.
+position and velocity mode, moreover, no wrong scale and no commands of another joint that is not
+confirmed may explain the motion as well. So that these commands differ, joints that are not
+confirmed move in turns (`speeds`). A joint that is not confirmed and moves into its position margin
+is a contradiction at once.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ ROUNDING = 1e-12
 
 
 class Mismatch(NamedTuple):
-    """A contradiction between commands and motion.
+    """A contradiction between the commands and the motion of a joint.
 
     Attributes:
         joint: Index of the joint.
-        kind: "flipped", "scaled", "swapped" or "strange".
-        scale: Ratio of measured to commanded motion.
-        source: Index of the joint whose commands it answers.
+        kind: "flipped", "scaled", "swapped" or "strange" (nothing explains the motion).
+        scale: Ratio of measured to commanded motion; 0 for "strange".
+        source: Index of the joint whose commands it answers; its own index unless "swapped".
     """
 
     joint: int
@@ -90,7 +90,11 @@ class Mismatch(NamedTuple):
     source: int
 
     def text(self, joints: Sequence[str]) -> str:
-        """Describe the contradiction for the user, given the names of the joints."""
+        """Describe the contradiction and a likely cause for the user.
+
+        Args:
+            joints: Names of all joints, in command order.
+        """
         joint = joints[self.joint]
         if self.kind == "flipped":
             return (
@@ -114,7 +118,9 @@ class Mismatch(NamedTuple):
 
 
 class ResponseCheck:
-    """Compares commands with motion; called once per control step.
+    """Compare commands with motion, joint by joint. Call `sent` once per control step.
+
+    Letters of the shapes: N joints, W entries of the memory, H delays and lags that are tried.
 
     Args:
         robot: The arm.
@@ -158,12 +164,14 @@ class ResponseCheck:
         self.forget()
 
     def forget(self) -> None:
-        """Clear the memory: the arm was held or put elsewhere. No joint stays confirmed."""
+        """Clear the memory because the arm was held or put elsewhere. No joint stays confirmed."""
         self.confirmed[:] = False
         self.clear()
 
     def clear(self) -> None:
-        """Clear the memory of commands and motion: states were lost. Confirmed joints stay so."""
+        """Clear the memory of commands and motion, and `mismatch`, because states were lost.
+        Confirmed joints stay confirmed.
+        """
         self.mismatch: Mismatch | None = None
         self._steps = self._count = self._agreed = 0
         self._last_state: RobotState | None = None  # at the last step
@@ -174,11 +182,13 @@ class ResponseCheck:
 
     @property
     def speeds(self) -> Vector | None:
-        """Return the largest joint speeds (N,) [rad/s] that may be asked for; None: there is no
-        limit.
+        """Return the largest joint speeds that may be asked for now (N,) [rad/s].
 
-        They are infinite for confirmed joints. In position and velocity mode the others move in
-        turns, and are 0 in between.
+        They are infinite for confirmed joints and `SLOW_RAD_S` for the others. In position and
+        velocity mode the others move in turns, and are 0 in between.
+
+        Returns:
+            None if every joint is confirmed, so that there is no limit.
         """
         if self.confirmed.all():
             return None
@@ -188,11 +198,12 @@ class ResponseCheck:
         return np.where(self.confirmed, np.inf, SLOW_RAD_S * self._turns[turn])
 
     def sent(self, command: Vector, state: RobotState) -> None:
-        """Take a command that was sent to the arm, and compare the motion so far.
+        """Take a command that was sent to the arm, and compare the motion so far; update
+        `confirmed` and `mismatch`.
 
         Args:
-            command: In the unit of the mode (N,).
-            state: The state that it answers.
+            command: Command in the unit of the mode (N,).
+            state: State that the command was computed from.
         """
         elapsed_s = 0.0
         if self._last_state is not None:
@@ -217,7 +228,8 @@ class ResponseCheck:
     def _watch_margins(self, state: RobotState) -> None:
         """Set `mismatch` at once for a joint not yet confirmed that moves into its position margin.
 
-        The safety filter stops a joint that obeys before its margin.
+        The safety filter stops a joint that obeys before its margin. Half of the margin is
+        tolerated here.
         """
         last = self._last_state
         if last is None or state.stamp_ns <= last.stamp_ns:
@@ -232,9 +244,12 @@ class ResponseCheck:
             self.mismatch = Mismatch(joint, "strange", 0.0, joint)
 
     def _sample(self, state: RobotState) -> None:
-        """Add a sample of commanded and measured motion at a state.
+        """Add an entry of commanded and measured motion to the memory, and compare.
 
-        With torques, two states that are too far apart in time give no sample.
+        With torques, two states that are too far apart in time give no entry.
+
+        Args:
+            state: The last state of the arm.
         """
         if self._dynamics is None:
             self._append(self._path, state.position)
@@ -255,11 +270,13 @@ class ResponseCheck:
             self._compare()
 
     def _append(self, commanded: Vector, measured: Vector) -> None:
-        """Append commanded and measured motion to the memory, and compare it in torque mode.
+        """Append commanded and measured motion to the memory. In torque mode, then compare.
 
         Args:
-            commanded: Commanded path (N,) [rad], or mean torque as a share of the largest (N,).
-            measured: Measured positions (N,) [rad], or torque as a share of the largest (N,).
+            commanded: Commanded path (N,) [rad], or mean commanded torque as a share of the largest
+                (N,).
+            measured: Measured positions (N,) [rad], or required torque as a share of the largest
+                (N,).
         """
         if self._count == 0:
             self._commanded[:] = 0.0 if self._dynamics else commanded
@@ -273,9 +290,8 @@ class ResponseCheck:
             self._compare()
 
     def _candidates(self, width: int) -> Vector:
-        """Return the commanded motion with every delay, less its mean, (H, N, W).
-
-        H is the number of delays and lags that are tried.
+        """Return the commanded motion with every delay and lag that is tried, less its mean (H, N,
+        W).
 
         Args:
             width: Number of entries W.
@@ -290,7 +306,10 @@ class ResponseCheck:
         return np.asarray(commanded - commanded.mean(2, keepdims=True))
 
     def _compare(self) -> None:
-        """Compare the whole memory, and update `confirmed` and `mismatch`."""
+        """Compare the memory, and update `confirmed` and `mismatch`.
+
+        A contradiction becomes `mismatch` after `IN_A_ROW` comparisons in a row that find one.
+        """
         width = min(self._count, self._window)
         commanded = self._candidates(width)
         measured = self._measured[-width:].T
@@ -362,10 +381,10 @@ class ResponseCheck:
         squares: Vector,
         total: Vector,
     ) -> bool:
-        """Return whether a wrong wiring explains the motion of a joint as well as its own commands
-        do.
+        """Return whether a wrong scale, or another joint's commands, explain a joint's motion as
+        well as its own.
 
-        Joints that are commanded alike answer to each other's commands as well as to their own.
+        Joints that are commanded alike answer each other's commands as well as their own.
 
         Args:
             joint: Index of the joint.
@@ -389,13 +408,17 @@ class ResponseCheck:
         return False
 
     def _unexplained_mismatch(self, obeying: Vector, total: Vector, width: int) -> Mismatch | None:
-        """Return the mismatch of a joint that was never confirmed and moves quite otherwise, or
-        None.
+        """Return the mismatch ("strange") of a joint that was never confirmed and whose motion
+        nothing explains.
 
         Args:
             obeying: Squares that the joints' own commands leave unexplained (N,).
             total: Sums of squares of the measured motion (N,).
             width: Number of entries.
+
+        Returns:
+            The mismatch of the joint with the largest unexplained motion; None if that is not
+            large.
         """
         most = np.where(self.confirmed, 0.0, obeying)
         joint = int(most.argmax())
@@ -405,7 +428,7 @@ class ResponseCheck:
     def _scale_mismatches(
         self, suspects: Indices, products: Vector, squares: Vector, total: Vector
     ) -> Iterator[tuple[float, Mismatch]]:
-        """Yield, for each suspect, explanations by another scale of its own commands.
+        """Yield, for each suspect, explanations of its motion by a wrong scale of its own commands.
 
         The scales are negative ("flipped"), of a half or less, or of about two or more ("scaled").
 
@@ -429,7 +452,8 @@ class ResponseCheck:
     def _swap_mismatches(
         self, suspects: Indices, commanded: Vector, measured: Vector, squares: Vector, total: Vector
     ) -> Iterator[tuple[float, Mismatch]]:
-        """Yield, for each suspect, the best explanation by the commands of another suspect.
+        """Yield, for each suspect, the best explanation of its motion by the commands of another
+        suspect.
 
         The sign may be reversed.
 
@@ -471,9 +495,9 @@ class ResponseCheck:
 
 
 def _turns(size: int) -> npt.NDArray[np.bool_]:
-    """Return which joint moves in which turn (T, N).
+    """Return which joint may move in which of the `TURNS` turns (T, N).
 
-    Each joint moves in three of five turns, and up to ten joints no two in the same ones.
+    Each joint moves in three of five turns. Up to ten joints, no two move in the same three.
 
     Args:
         size: Number of joints N.
@@ -488,7 +512,7 @@ def _turns(size: int) -> npt.NDArray[np.bool_]:
 def _unexplained(
     products: Vector, squares: Vector, total: Vector, bounds: tuple[float, float]
 ) -> tuple[Vector, Vector]:
-    """Return the squares that the best delay and a scale within bounds leave unexplained.
+    """Find the delay and the scale within bounds that explain a motion best, for each joint.
 
     Args:
         products: Sums of products of commanded and measured motion (H, N).
@@ -497,7 +521,7 @@ def _unexplained(
         bounds: Smallest and largest scale.
 
     Returns:
-        The squares left (N,), and the scale of the best delay (N,).
+        Squares that are left unexplained (N,), and the scale (N,).
     """
     scale = np.minimum(np.maximum(products / squares, bounds[0]), bounds[1])
     unexplained = total - 2.0 * scale * products + scale * scale * squares

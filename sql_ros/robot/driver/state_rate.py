@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-WINDOW_S = 3.0  # the rate is measured over this time
-LEAST_SHARE = 0.9  # a lower share of the control rate is slow
-GAP_PERIODS = 10.0  # a longer silence restarts the window
+WINDOW_S = 3.0  # time over which the rate is measured, at least 20 control periods
+LEAST_SHARE = 0.9  # states that come at a smaller share of the control rate are slow
+GAP_PERIODS = 10.0  # a longer silence, in control periods, restarts the window
 
 
 class StateRate:
-    """Measures the rate of new states. Times are given by the caller, on the control clock [s].
+    """Measure the rate of new states, window by window. Control times are given by the caller [s].
 
     Args:
         period_s: Control period [s].
 
     Attributes:
-        is_slow: The states of the last window came too slowly.
-        rate_hz: Rate of the states in the last window; 0 before its end [Hz].
+        is_slow: Whether the states of the last full window came at less than `LEAST_SHARE` of the
+            control rate.
+        rate_hz: Rate of the states in the last full window [Hz]; 0 before its end.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -28,16 +29,15 @@ class StateRate:
         self.rate_hz = 0.0
 
     def heard(self, now: float) -> bool:
-        """Take a new state, and judge the rate at the end of each window.
+        """Take a new state. At the end of a window, update `is_slow` and `rate_hz`.
 
         A silence of more than `GAP_PERIODS` control periods restarts the window.
 
         Args:
-            now: Control time [s].
+            now: Control time of its arrival [s].
 
         Returns:
-            Whether a window ends here in which states came too slowly, after one in which they did
-            not.
+            Whether `is_slow` changed to true with this state.
         """
         if self._began is None or now - self._last > GAP_PERIODS * self._period:
             self._begin(now)

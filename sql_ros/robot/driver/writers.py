@@ -1,17 +1,17 @@
-"""Detect that a topic has more than one writer, by the sequence numbers of the messages."""
+"""Detect that a topic has more than one publisher, by the sequence numbers of its messages."""
 
 from __future__ import annotations
 
-CONTESTED_S = 2.0  # after this time without a sign of it, the second writer is gone
+CONTESTED_S = 2.0  # without a sign of a second writer for this time, it is gone
 SILENCE_S = 1.0  # numbers that restart after a longer silence are those of a restarted writer
 
 
 class WriterWatch:
-    """Detects a second writer. Times are given by the caller, from a steady clock [s].
+    """Detect a second publisher ("writer") of a topic. Steady times are given by the caller [s].
 
-    A writer counts up. Of the messages A, B, A of two writers, at least one has a number that is
-    not above the one before. A writer that was restarted starts at the beginning as well, but only
-    once.
+    Each writer counts its messages up. Of the messages A, B, A of two writers, at least one has a
+    number that is not above the one before. A writer that was restarted begins to count anew as
+    well, which looks the same once.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,12 @@ class WriterWatch:
         """Take the sequence number of a message.
 
         Args:
-            number: None where the middleware gives none.
-            now: Steady time [s].
+            number: The sequence number; None where the middleware gives none.
+            now: Steady time at which the message was read [s].
 
         Returns:
-            Whether this message shows that there is another writer.
+            Whether the number is not above the last one, which shows another writer. False after a
+            silence of more than `SILENCE_S`, and without numbers.
         """
         last = self._number
         was_silent = now - self._heard > SILENCE_S
