@@ -293,7 +293,7 @@ class RobotConfig(Config):
         """Return the controller of the real arm for a command mode.
 
         Raises:
-            ConfigError: The robot file names none.
+            ConfigError: The robot file names none for this mode.
         """
         if mode not in self.controllers:
             named = ", ".join(self.controllers) or "none"

@@ -1,4 +1,4 @@
-"""Load the MJCF of an arm and of what it holds."""
+"""Compile the MJCF of an arm, with the object that its hand holds."""
 
 from __future__ import annotations
 

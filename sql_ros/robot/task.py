@@ -288,7 +288,8 @@ class Task(ABC):
         """
 
     def is_terminated(self, state: RobotState, episode: Episode) -> bool:
-        """Return whether the episode ends with this state, with no reward after it. Here never.
+        """Return whether the task ends in this state, so that the backup leaves out its value. Here
+        always False.
 
         Being at the goal is rewarded at every step, so episodes end by truncation alone.
         """

@@ -60,7 +60,11 @@ class CommandDelay:
         self._delay = commands
 
     def send(self, command: Command) -> Command | None:
-        """Take a command, and return the one that arrives now; None if none does."""
+        """Take a command, and return the one that arrives now.
+
+        Returns:
+            The oldest command on its way if more than the delay are on their way; otherwise None.
+        """
         self._commands.append(command)
         return self._commands.popleft() if len(self._commands) > self._delay else None
 
@@ -87,5 +91,5 @@ class StateDropout:
         self._share = 0.0
 
     def draw(self) -> bool:
-        """Draw whether the next state message is dropped."""
+        """Draw whether the next state message is dropped; False without dropout."""
         return bool(self._share) and bool(self._rng.random() < self._share)

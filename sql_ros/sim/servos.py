@@ -166,8 +166,12 @@ class JointServos:
         return count
 
     def _set_target(self, mode: str, values: Vector) -> None:
-        """Set the command (N,). If the mode changes, configure the actuators and restart the
-        setpoint.
+        """Set the command that the setpoint moves to. If the mode changes, configure the actuators
+        and restart the setpoint.
+
+        Args:
+            mode: Command mode.
+            values: Command (N,) in the unit of the mode.
         """
         if mode != self.mode:
             self.mode = mode

@@ -75,7 +75,15 @@ class ControlClock:
             self._settled = self._time + SETTLED_S
 
     def at(self, now: float) -> float:
-        """Return the control time [s] at a steady time [s]."""
+        """Return the control time at a steady time [s].
+
+        Args:
+            now: Steady time [s].
+
+        Returns:
+            Steady time where `/clock` is not followed. Otherwise the control time of the last later
+            message of `/clock`, plus the time by which it is older than `max_age_s`.
+        """
         if not self.follows:
             return now
         stood = now - self._advanced - self._max_age

@@ -442,8 +442,8 @@ class Actor:
         """Make a step in phase `RELEASING`: leave the arm alone, and finish the episode after
         `release_steps`.
 
-        Success then requires that the arm was at the goal long enough before the release, and is
-        there now.
+        The episode succeeds if the tool was at the goal long enough before the release and is there
+        now.
         """
         if self._released < self.task.release_steps:
             self._released += 1
@@ -535,6 +535,11 @@ class Actor:
 
     def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
         """Close the episode, draw the next one, and return to phase `APPROACHING`.
+
+        Args:
+            running: The episode.
+            state: Its last state, from which `distance` is computed.
+            success: Whether the episode succeeded.
 
         Returns:
             The summary of the closed episode.

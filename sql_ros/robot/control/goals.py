@@ -189,8 +189,12 @@ class GoalActor(Actor):
         return step if summary is None else replace(step, summary=summary)
 
     def _stay(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
-        """Hold the arm for a control step, and send the command; forget the episode if the arm has
-        jumped.
+        """Hold the arm for a control step without an episode, and give the command to `send`.
+
+        If the arm has jumped, `forget` is called first.
+
+        Returns:
+            A step with the command alone.
         """
         if self._jumped(state):
             self.forget()

@@ -47,7 +47,7 @@ class Overload:
         self.forget()
 
     def forget(self) -> None:
-        """Forget all steps so far."""
+        """Forget all steps so far, so that the loop counts as not overloaded."""
         self._share = 0.0  # share of the recent time that passed in late periods
         self._last: float | None = None
 

@@ -59,9 +59,13 @@ class WayToStart:
         return self.steps * self._period_s >= LONGEST_S
 
     def count_rest(self, start: Vector, state: RobotState) -> bool:
-        """Update `rested`, and return whether the arm is at rest at the start pose (N,) [rad].
+        """Update `rested`, and return whether the arm is at rest at the start pose.
 
         Call this once per control step.
+
+        Args:
+            start: Start pose (N,) [rad].
+            state: The last state of the arm.
         """
         arrived = has_arrived(start, state)
         self.rested = self.rested + 1 if arrived else 0

@@ -163,7 +163,9 @@ class Task(task.Task):
 
 
 def angle_of(rotation: Vector) -> float:
-    """Return the angle of a rotation matrix (3, 3) [rad]."""
+    """Return the angle, from 0 to pi, by which a rotation matrix (3, 3) turns about its axis
+    [rad].
+    """
     return float(
         np.arccos(
             min(max(0.5 * (rotation[0, 0] + rotation[1, 1] + rotation[2, 2] - 1.0), -1.0), 1.0)
@@ -172,7 +174,9 @@ def angle_of(rotation: Vector) -> float:
 
 
 def _euler(rotation: Vector) -> Vector:
-    """Return roll, pitch and yaw about fixed axes (3,) [rad] of a rotation matrix (3, 3)."""
+    """Return roll, pitch and yaw of a rotation matrix (3, 3), about the fixed axes x, y, z in
+    this order (3,) [rad].
+    """
     pitch = -np.arcsin(min(max(float(rotation[2, 0]), -1.0), 1.0))
     return np.array(
         [
