@@ -18,7 +18,7 @@ from sql_ros.common.child_process import python_words
 from sql_ros.common.errors import PolicyError, SqlRosError
 
 POLICY = "sawyer_stack"  # a shipped policy, loaded to check ONNX Runtime
-RENDER_S = 60.0
+RENDER_S = 60.0  # longest time to render a picture
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def _checks(robot: bool) -> list[Callable[[], Diagnosis]]:
     common: list[Callable[[], Diagnosis]] = [
         _python,
         _cores,
-        _home,
+        _log_folder,
         _shared_memory,
         *packages,
-        _share,
+        _data_files,
         _policy,
         _ros,
         _middleware,
@@ -121,7 +121,9 @@ def _package(name: str, advice: str, needed: bool) -> Diagnosis:
         return Diagnosis(False, name, f"cannot be imported ({error})", advice, needed)
     try:
         version = metadata.version(name)
-    except metadata.PackageNotFoundError:  # a package of the distribution may have none
+    except (
+        metadata.PackageNotFoundError
+    ):  # a package of the Linux distribution may have no metadata
         version = getattr(module, "__version__", "of unknown version")
     return Diagnosis(True, name, version)
 
@@ -149,11 +151,11 @@ def _cores() -> Diagnosis:
     )
 
 
-def _home() -> Diagnosis:
+def _log_folder() -> Diagnosis:
     """Check that log files have a writable folder.
 
-    If there is none, ROS_LOG_DIR is set to another folder where possible, and MPLCONFIGDIR to a
-    temporary folder if it is not set.
+    If there is none, ROS_LOG_DIR is set to another folder if one can be written to, and
+    MPLCONFIGDIR to a temporary folder if it is not set.
     """
     from sql_ros.nodes.log_folder import choose_log_folder
 
@@ -181,7 +183,7 @@ def _shared_memory() -> Diagnosis:
     return Diagnosis(False, "shared memory", "/dev/shm cannot be written to", advice, needed=False)
 
 
-def _share() -> Diagnosis:
+def _data_files() -> Diagnosis:
     """Check that the data files of the package are found."""
     from sql_ros.common.data_files import share_folder
 

@@ -10,7 +10,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-SPIN_S = 0.05  # longest wait for one message, before a condition is tested again
+SPIN_S = 0.05  # longest wait for a message before a condition is tested again
 
 
 class ListenerNode:

@@ -11,8 +11,8 @@ from typing import IO
 
 from sql_ros.common.child_process import ending_with_this_process, python_words
 
-FIRST_DOMAIN = 51  # of DDS, for checks; tests use those below
-DOMAINS = 50  # of checks
+FIRST_DOMAIN = 51  # first DDS domain of checks; tests use lower ones
+DOMAINS = 50  # number of DDS domains of checks
 MIB = 2**20  # bytes
 
 
@@ -93,6 +93,7 @@ def start_process(
     end_with_parent = ending_with_this_process()
 
     def begin() -> None:
+        """Prepare the child and tie its life to this process. Called in the child."""
         if prepare is not None:
             prepare()
         end_with_parent()

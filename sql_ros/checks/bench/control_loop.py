@@ -50,7 +50,7 @@ class NodeRunner(Protocol):
         """
 
 
-MOST_UPDATES_PER_S = 400.0  # more than two cores can make, so that the learner never waits
+MOST_UPDATES_PER_S = 400.0  # more than two cores can make: the learner never waits for transitions
 
 
 def measure_actor(

@@ -24,7 +24,7 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.learning.replay import ReplayBuffer
 from sql_ros.policy.transition import Transition
 
-FULL_SIZE = 1_000_000  # transitions; the default capacity of the trainer
+FULL_SIZE = 1_000_000  # transitions, the default capacity of the trainer
 RESET_PEAK = Path("/proc/self/clear_refs")
 
 
@@ -103,7 +103,7 @@ def _median_seconds(call: Callable[[], Any], calls: int, repeats: int) -> float:
             counted.
     """
     samples = []
-    for _ in range(repeats + 1):  # the first one warms up
+    for _ in range(repeats + 1):  # the first measurement warms up
         start = time.perf_counter()
         for _ in range(calls):
             call()

@@ -27,11 +27,11 @@ FACTORS = {  # by operator: positions of its two factors among the arguments
     "aten::mkldnn_linear": (0, 1),
     "mkldnn::_linear_pointwise": (0, 1),
 }
-# the second factor is (N, L), not (L, N)
+# operators whose second factor is (N, L) instead of (L, N)
 TRANSPOSED = ("aten::linear", "aten::mkldnn_linear", "mkldnn::_linear_pointwise")
-# operators that take no prepared result
+# operators that cannot write into an existing tensor
 NO_RESULT = ("mkldnn::_linear_pointwise", "aten::linear", "aten::mkldnn_linear")
-SLICE_S = 2e-3  # shortest measurement of one product
+SLICE_S = 2e-3  # shortest time of one measurement of a product
 
 
 class Operand(NamedTuple):
@@ -131,9 +131,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._schema.name
         if name in FACTORS:
             options = tuple((key, value) for key, value in kwargs.items() if key != "out")
-            self.products.append(Product(name, tuple(_described(value) for value in args), options))
+            self.products.append(
+                Product(name, tuple(_without_values(value) for value in args), options)
+            )
             return func(*args, **kwargs)
-        # in inference mode composite operators arrive undivided: decompose them
+        # in inference mode composite operators arrive as a whole: decompose them
         with self:
             result = func.decompose(*args, **kwargs)
         return func(*args, **kwargs) if result is NotImplemented else result
@@ -173,7 +175,7 @@ def timings(products: Sequence[Product], repeats: int = 5) -> dict[Product, floa
     Returns:
         By product, the median time of one call [s].
     """
-    return {product: _seconds(product, repeats) for product in Counter(products)}
+    return {product: _seconds_per_call(product, repeats) for product in Counter(products)}
 
 
 def limit_seconds(products: Sequence[Product], repeats: int = 5) -> float:
@@ -202,19 +204,21 @@ def largest_gflops(products: Sequence[Product], repeats: int = 5) -> dict[str, f
         if product.dtype not in largest or product.flops > largest[product.dtype].flops:
             largest[product.dtype] = product
     return {
-        dtype: product.flops / _seconds(product, repeats) / 1e9
+        dtype: product.flops / _seconds_per_call(product, repeats) / 1e9
         for dtype, product in largest.items()
     }
 
 
-def _described(value: Any) -> Any:
-    """Return an argument without its values: a tensor as an `Operand`, a list as a tuple."""
+def _without_values(value: Any) -> Any:
+    """Return an argument of an operator without the values of tensors: a tensor as an `Operand`, a
+    list as a tuple.
+    """
     if isinstance(value, Tensor):
         return Operand(tuple(value.shape), tuple(value.stride()), value.dtype)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _fresh(operand: Operand) -> Tensor:
+def _random_tensor(operand: Operand) -> Tensor:
     """Return a tensor of normal random numbers with the layout of an operand; expanded dimensions
     stay expanded.
 
@@ -226,14 +230,14 @@ def _fresh(operand: Operand) -> Tensor:
 
 
 @torch.no_grad()
-def _seconds(product: Product, repeats: int) -> float:
+def _seconds_per_call(product: Product, repeats: int) -> float:
     """Measure one product and return the median time of a call [s].
 
     Args:
         product: The product.
         repeats: Measurements. Each has as many calls as fill `SLICE_S`, at least one.
     """
-    call = _prepared(product)
+    call = _repeatable_call(product)
     call()
     start = time.perf_counter()
     call()
@@ -247,7 +251,7 @@ def _seconds(product: Product, repeats: int) -> float:
     return statistics.median(samples)
 
 
-def _prepared(product: Product) -> Callable[[], Any]:
+def _repeatable_call(product: Product) -> Callable[[], Any]:
     """Return a function that executes a product once per call, on random tensors that are drawn
     here.
 
@@ -260,7 +264,8 @@ def _prepared(product: Product) -> Callable[[], Any]:
     namespace, name = product.name.split("::")
     operator = getattr(getattr(torch.ops, namespace), name)
     arguments = [
-        _fresh(value) if isinstance(value, Operand) else value for value in product.arguments
+        _random_tensor(value) if isinstance(value, Operand) else value
+        for value in product.arguments
     ]
     options = dict(product.options)
     if product.name not in NO_RESULT:

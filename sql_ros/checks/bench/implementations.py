@@ -140,7 +140,7 @@ def ours(
             changes.
     """
     learner = problem.learner(settings or {})
-    return Implementation(name, _loop(learner.step, problem, learner.config.batch_size))
+    return Implementation(name, _update_loop(learner.step, problem, learner.config.batch_size))
 
 
 def port(problem: Problem) -> Implementation:
@@ -157,7 +157,7 @@ def port(problem: Problem) -> Implementation:
         problem.kernel_particles,
     )
     return Implementation(
-        "port", _loop(PublishedSql(*sizes, seed=problem.seed).step, problem, problem.batch)
+        "port", _update_loop(PublishedSql(*sizes, seed=problem.seed).step, problem, problem.batch)
     )
 
 
@@ -176,7 +176,9 @@ def sac(problem: Problem) -> Implementation:
     )
 
 
-def _loop(step: Callable[[Any], Any], problem: Problem, batch_size: int) -> Callable[[int], None]:
+def _update_loop(
+    step: Callable[[Any], Any], problem: Problem, batch_size: int
+) -> Callable[[int], None]:
     """Fill a replay buffer of this package and return a function that makes n updates from it.
 
     Args:
@@ -188,6 +190,7 @@ def _loop(step: Callable[[Any], Any], problem: Problem, batch_size: int) -> Call
     rng = np.random.default_rng(problem.seed)
 
     def run(updates: int) -> None:
+        """Make a number of updates."""
         for _ in range(updates):
             step(replay.sample(batch_size, rng))
 

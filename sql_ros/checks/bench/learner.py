@@ -29,10 +29,11 @@ OURS: dict[str, dict[str, Any]] = {
     "ours_minimum_of_particles": {"minimum_of": "particles"},
     "ours_stein": {"sampler": "stein"},
 }
-# above it another process used the cores: a product on two threads then waits for a time slice
+# more preemptions mean that other processes used the cores: a product on two threads then waits for
+# the second thread
 CALM_PREEMPTIONS_PER_S = 60.0
 WARM_UP_UPDATES = 5
-WARM_UP_SHARE = 0.2  # of a repeat
+WARM_UP_SHARE = 0.2  # share of a repeat
 
 
 @dataclass(frozen=True)

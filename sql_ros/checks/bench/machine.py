@@ -39,7 +39,7 @@ def wake_up(rate_hz: float, seconds: float, priority: int, cpu: int) -> dict[str
 
     def loop() -> None:
         """Take core and priority, then wake up until the end and record each period."""
-        with contextlib.suppress(OSError):  # refused, as for the actor
+        with contextlib.suppress(OSError):  # a refusal is ignored, as by the actor
             if cpu >= 0:
                 os.sched_setaffinity(0, {cpu})  # of this thread
             if priority > 0:
@@ -69,6 +69,6 @@ def stolen_s() -> float:
     The time is summed over all cores since the start of the machine. It stays 0 on a physical
     machine.
     """
-    # "cpu", user, nice, system, idle, iowait, irq, softirq, steal
+    # the fields are "cpu", user, nice, system, idle, iowait, irq, softirq, steal
     first = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     return int(first[8]) / os.sysconf("SC_CLK_TCK")

@@ -22,10 +22,10 @@ from sql_ros.checks.processes import (
 )
 from sql_ros.common.errors import ConfigError
 
-ActorReport = dict[str, float | str]  # values of the actor's /diagnostics, and "received_s"
-Watch = Callable[[dict[str, int]], None]  # called with the process id of each node
-STARTS_WITHIN_S = 40.0  # the first control step, also on a busy machine
-SETTLE_S = 3.0  # discovery and the first steps are left out
+ActorReport = dict[str, float | str]  # values of the actor's /diagnostics by key, and "received_s"
+Watch = Callable[[dict[str, int]], None]  # called with the process ids by executable
+STARTS_WITHIN_S = 40.0  # longest wait for the first control step, on a busy machine
+SETTLE_S = 3.0  # time after the first step in which reports are not kept
 REPORT_S = 1.0  # between two reports of the actor
 END_S = 20.0  # longest end of a node
 

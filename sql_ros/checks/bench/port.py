@@ -56,7 +56,9 @@ class AddedInputs(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, state: Tensor, vector: Tensor) -> Tensor:
-        """Map (..., S) and (..., A), whose leading dimensions broadcast, to (..., O)."""
+        """Map states (..., S) and vectors (..., A), whose leading dimensions broadcast, to outputs
+        (..., O).
+        """
         first = torch.relu(self.from_state(state) + self.from_vector(vector))
         output: Tensor = self.output(torch.relu(self.hidden(first)))
         return output

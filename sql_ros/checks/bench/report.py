@@ -35,7 +35,7 @@ def table(result: LearnerResult) -> str:
     buffer = result.buffer
     main = result.implementations[result.variants[0]]
     update = statistics.median(main.seconds)
-    rows = [_row(result, name, measured) for name, measured in result.implementations.items()]
+    rows = [_cells(result, name, measured) for name, measured in result.implementations.items()]
     peak = "unknown" if result.peak_bytes is None else f"{result.peak_bytes / 1e6:.0f} MB"
     calm = result.preemptions_per_s <= CALM_PREEMPTIONS_PER_S
     return "\n".join(
@@ -78,9 +78,9 @@ def figures(result: LearnerResult) -> dict[str, float]:
     """
     main = result.variants[0]
     update = statistics.median(result.implementations[main].seconds)
-    values = _of(result, main, "")
+    values = _figures_of(result, main, "")
     for name in result.implementations:
-        values |= _of(result, name, f"_{name}")
+        values |= _figures_of(result, name, f"_{name}")
     for dtype, rate in result.largest_gflops.items():
         values[f"largest_product_gflop_per_s_{dtype}"] = rate
     if result.peak_bytes is not None:
@@ -96,7 +96,7 @@ def figures(result: LearnerResult) -> dict[str, float]:
     }
 
 
-def _row(result: LearnerResult, name: str, measured: Measured) -> list[str]:
+def _cells(result: LearnerResult, name: str, measured: Measured) -> list[str]:
     """Return the table cells of one implementation, in the order of `HEADER`.
 
     Args:
@@ -124,7 +124,7 @@ def _row(result: LearnerResult, name: str, measured: Measured) -> list[str]:
     ]
 
 
-def _of(result: LearnerResult, name: str, suffix: str) -> dict[str, float]:
+def _figures_of(result: LearnerResult, name: str, suffix: str) -> dict[str, float]:
     """Return the figures of one implementation by name.
 
     Args:

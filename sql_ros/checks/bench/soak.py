@@ -21,7 +21,7 @@ from sql_ros.checks.bench.control_loop import (
 from sql_ros.checks.bench.node_processes import NodeSettings
 from sql_ros.checks.processes import memory_mib
 
-# shares of the time: the warm-up, and each of the two windows that are compared
+# shares of the run: the warm-up, and each of the two compared windows
 WARM_UP = 0.2
 WINDOW = 0.1
 CAPACITY = 20_000  # transitions in the buffer, which is full before the end of the warm-up

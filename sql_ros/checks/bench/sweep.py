@@ -80,8 +80,8 @@ def sweep(
     rhythm = (settings or {}, repeats, seconds_per_repeat)
     with torch_threads(threads):
         return [
-            _line(problem, "value_particles", value_particles, *rhythm),
-            _line(problem, "batch", batches, *rhythm),
+            _measure_line(problem, "value_particles", value_particles, *rhythm),
+            _measure_line(problem, "batch", batches, *rhythm),
         ]
 
 
@@ -134,7 +134,7 @@ def sweep_figures(lines: Sequence[Line]) -> dict[str, float]:
     return values
 
 
-def _line(
+def _measure_line(
     problem: Problem,
     name: str,
     sizes: Sequence[int],

@@ -92,7 +92,7 @@ class TrajectoryController:
         self._from_desired = from_desired
         self._joints = list(joints)
         self._start_s = 0.0
-        # begin, first point, end, speed
+        # of the last trajectory: begin, first point, end [rad], speed [rad/s]
         self._way: tuple[Vector, Vector, Vector, Vector] | None = None
         self.joined_speed: Vector | None = None
         self.left_speed: Vector | None = None
@@ -175,7 +175,7 @@ class TrajectoryController:
             else 0.0
         )
         self.joined_speed = speed
-        self.left_speed = left * np.sqrt(1.0 - share)  # even braking, by the share of its way
+        self.left_speed = left * np.sqrt(1.0 - share)  # the braking is even: v^2 falls linearly
 
     def _sample(self, now: float) -> tuple[Vector, Vector]:
         """Return positions (N,) [rad] and velocities (N,) [rad/s] of the trajectory at a time.
@@ -313,7 +313,7 @@ class JointCommandController:
     """
 
     interface = "velocity"
-    VELOCITY_MODE = 2  # JointCommand.mode
+    VELOCITY_MODE = 2  # value of JointCommand.mode
 
     def __init__(self, joints: Sequence[str], timeout_s: float = 0.2) -> None:
         self._joints = list(joints)

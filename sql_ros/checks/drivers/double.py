@@ -39,19 +39,19 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 
 BROADCASTER = "joint_state_broadcaster"
-FROZEN_NS = 10**18  # a stamp that never advances
+FROZEN_NS = 10**18  # the stamp of every state with the stamps "frozen"
 PUSH_RAD_S = 1.0  # speed of a push of the first two joints
 PUSH_S = 0.2  # length of a push
-YIELD_S = 1.0  # after a push, in which the arm still yields
-ATTEMPT_S = 20.0  # longest wait until the stack tries to move again
+YIELD_S = 1.0  # time after a push in which the arm still springs back, and is not judged
+ATTEMPT_S = 20.0  # longest wait for a service that succeeds, or for a commanded motion
 ANSWER_S = 5.0  # longest wait for the answer of a service
-LATE_IN_ATTEMPT_S = 0.25  # time since the begin of an attempt to move
-CLOCK_STEP_S = 10.0  # by which the clock is set back
-OTHER_CLOCK_S = 7200.0  # difference of another host's clock
-OTHER_DRIVER = "other_driver"  # a second publisher of the same joints
-GRIPPER_RATE_HZ = 30.0  # of franka_gripper's own publisher
-LATEST_PERIODS = 5.0  # a publisher that is later continues without the missed messages
-# reliable as those of controllers; deeper, since this process may have to wait for longer
+LATE_IN_ATTEMPT_S = 0.25  # time from the first commanded motion to the release of the brakes
+CLOCK_STEP_S = 10.0  # time by which the clock of the stamps is set back
+OTHER_CLOCK_S = 7200.0  # by how much the clock of another host is ahead
+OTHER_DRIVER = "other_driver"  # node of a second publisher of the same joints
+GRIPPER_RATE_HZ = 30.0  # rate of franka_gripper's own publisher
+LATEST_PERIODS = 5.0  # lateness [periods] after which missed states are left out
+# reliable as in controllers, but with a deeper queue: this process may get no processor for longer
 COMMANDS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TRANSIENT = QoSProfile(depth=5000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -196,7 +196,7 @@ class DriverDouble:
         if self.arm.controller_type == JOINT_COMMAND:
             controller = JointCommandController(joints)
             self._controller = controller
-            self._intera = InteraRobot(node, self.arm.topic, controller, self._judge)
+            self._intera = InteraRobot(node, self.arm.topic, controller, self._give_command)
             return
         takes_trajectories = (self.arm.interface == "position") != other
         kind = JointTrajectory if takes_trajectories else Float64MultiArray
@@ -413,7 +413,7 @@ class DriverDouble:
         controller = self._controller
         if isinstance(controller, GroupController):
             is_labelled = bool(message.layout.dim)
-            self._judge(
+            self._give_command(
                 lambda: self._take_values(controller, message.data), is_labelled=is_labelled
             )
 
@@ -426,7 +426,7 @@ class DriverDouble:
             Point(_seconds(each.time_from_start), each.positions, each.velocities)
             for each in message.points
         ]
-        self._judge(lambda: self._take_trajectory(controller, message.joint_names, points))
+        self._give_command(lambda: self._take_trajectory(controller, message.joint_names, points))
 
     def _take_values(self, controller: GroupController, values: Sequence[float]) -> Vector:
         """Give an array command to the controller, with the wiring error; return the values as
@@ -462,11 +462,11 @@ class DriverDouble:
         if self._wiring is not None:
             joints = [self.habits.prefix + joint for joint in self.robot.joints]
             order = [list(names).index(joint) for joint in joints]
-            wired = [self._wired(point, order) for point in points]
+            wired = [self._with_wiring_error(point, order) for point in points]
             controller.take_trajectory(now, joints, wired, plant.position, plant.velocity)
         return taken
 
-    def _wired(self, point: Point, order: list[int]) -> Point:
+    def _with_wiring_error(self, point: Point, order: list[int]) -> Point:
         """Return a point with the wiring error, in the order of the driver's joints.
 
         Args:
@@ -481,7 +481,7 @@ class DriverDouble:
         )
         return Point(point.time_s, position.tolist(), velocity.tolist())
 
-    def _judge(self, take: Callable[[], Vector], *, is_labelled: bool = True) -> None:
+    def _give_command(self, take: Callable[[], Vector], *, is_labelled: bool = True) -> None:
         """Give a command to the controller, and tell the recorder about the command or its refusal.
 
         Zeros without labels come from the stack's watchdog and are recorded as a stop. A controller

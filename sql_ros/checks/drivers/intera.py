@@ -17,7 +17,7 @@ from sql_ros.checks.drivers.controllers import JointCommandController
 from sql_ros.robot.arm import Vector
 
 MESSAGES = "intera_core_msgs.msg"
-PRESSED = 1  # RobotAssemblyState.estop_button
+PRESSED = 1  # value of RobotAssemblyState.estop_button
 
 
 class InteraRobot:
@@ -29,7 +29,7 @@ class InteraRobot:
         node: Node of the publisher and the subscriptions.
         topic: Topic of the joint commands.
         controller: Controller that takes the commands.
-        judge: Called for each received command with a function. The function gives the command to
+        give: Called for each received command with a function. The function gives the command to
             the controller and returns it, or raises `CommandError` if the controller refuses it.
 
     Attributes:
@@ -41,15 +41,15 @@ class InteraRobot:
         node: Node,
         topic: str,
         controller: JointCommandController,
-        judge: Callable[[Callable[[], Vector]], None],
+        give: Callable[[Callable[[], Vector]], None],
     ) -> None:
         from intera_core_msgs.msg import JointCommand, RobotAssemblyState
 
         self._kind = RobotAssemblyState
         self._controller = controller
-        self._judge = judge
+        self._give = give
         self.is_pressed = False
-        controller.is_enabled = True  # by the operator
+        controller.is_enabled = True  # an operator has switched the motors on
         limb = "/robot/limb/right/joint_command_timeout"
         profile = QoSProfile(depth=10)
         self._states = node.create_publisher(RobotAssemblyState, "/robot/state", profile)
@@ -76,10 +76,10 @@ class InteraRobot:
         self._states.publish(state)
 
     def _on_command(self, message: Any) -> None:
-        """Pass a joint command to the controller by way of `judge`."""
+        """Pass a joint command to the controller by way of `give`."""
         now = time.monotonic()
         take = self._controller.take_joint_command
-        self._judge(lambda: take(now, message.mode, message.names, message.velocity))
+        self._give(lambda: take(now, message.mode, message.names, message.velocity))
 
     def _on_enable(self, message: Bool) -> None:
         """Enable the robot or disable it; a pressed emergency stop keeps it disabled."""

@@ -144,7 +144,7 @@ class DynamicArm:
         self._left_s += step_s
         count = int(self._left_s / self._step_s)
         self._left_s -= count * self._step_s
-        # in parts, or the simulation's command timeout would end the command
+        # one by one: the simulation's command timeout would end a command that is not repeated
         for _ in range(count):
             self._simulation.command("torque", torque)
             self._simulation.advance(1)

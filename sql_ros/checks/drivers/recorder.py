@@ -13,8 +13,8 @@ from sql_ros.robot.config import RobotConfig
 
 # a longer step of the double is caused by the machine: the motion after it is not judged
 LATE_S = 0.025
-RECOVERY_S = 0.5  # for which the motion is then not judged: delayed commands arrive at once
-ASKS_RAD_S = 1e-3  # a command for less speed is one for rest
+RECOVERY_S = 0.5  # time after it without judgement: delayed commands arrive all at once
+ASKS_RAD_S = 1e-3  # a command asks for motion if it asks for more speed than this
 HISTORY = 2000  # states, enough for one control period at any rate
 
 
@@ -108,9 +108,9 @@ class Recorder:
         self._moved = np.zeros(len(robot.joints))
         self._states: deque[tuple[float, Vector, Vector, Vector]] = deque(maxlen=HISTORY)
         self._commanded: tuple[Vector, Vector] | None = None  # the last command, and its speed
-        self._arrived = 0.0  # the last command, time [s]
-        self._is_released = False  # and no command has come since
-        self._judges_from = 0.0  # motion, time [s]
+        self._arrived = 0.0  # time of the last command [s]
+        self._is_released = False  # the brakes have opened, and no command has come since
+        self._judges_from = 0.0  # time from which the motion is judged [s]
 
     def take_refusal(self, reason: str) -> None:
         """Count a command that the controller refused.

@@ -171,12 +171,19 @@ class _Play:
         self._has_moved = True
 
     def _waits(self, step: Step) -> None:
-        """Expect a hold that needs a start, then call `~/start`."""
+        """Expect a hold that needs a start, with all words of the step, as `_holds` does; then call
+        `~/start`.
+
+        Raises:
+            _Failure: The hold was not as expected, or the start was refused.
+        """
         self._holds(Step("holds", ("start_needed", *step.words)))
         self._start()
 
     def _identifies(self, step: Step) -> None:
-        """Wait until the arm is being identified."""
+        """Wait until the actor reports that the arm is being identified; the arm may have moved
+        from then on.
+        """
         self._await_hold(Step("holds", ("identifying",)))
         self._has_moved = True
 
@@ -188,6 +195,7 @@ class _Play:
         until = self._record.path_rad + MOVED_RAD
 
         def has_moved() -> bool:
+            """Return whether a joint has moved by `MOVED_RAD` since the begin of the step."""
             return self._record.path_rad > until
 
         while not has_moved():
@@ -202,10 +210,10 @@ class _Play:
         self._moves(step)
 
     def _start(self) -> None:
-        """Call `~/start` until it succeeds.
+        """Call `~/start` until it succeeds, at most for `ATTEMPT_S` of the double.
 
         Raises:
-            _Failure: It was refused.
+            _Failure: The last call was refused.
         """
         if refusal := self._double.call_start():
             raise _Failure(f"~/start was refused: {refusal}")
@@ -221,6 +229,7 @@ class _Play:
         double = self._double
 
         def is_held() -> bool:
+            """Return whether the actor reports a hold with the words of the step."""
             said = double.holding
             return bool(said) and all(any(w in said for w in word.split("|")) for word in words)
 
@@ -402,6 +411,9 @@ class _Play:
         ended = False
 
         def is_over() -> bool:
+            """Return whether the condition holds or the stack has ended; note in `ended` whether it
+            has ended.
+            """
             nonlocal ended
             ended = was_running and stack.code is not None
             return bool(condition()) or ended  # type: ignore[operator]
@@ -498,7 +510,11 @@ class _Tool:
         self._site = self._model.site(robot.tool).id
 
     def position(self, joints: Vector) -> Vector:
-        """Return the position of the tool (3,) [m] at joint positions (N,) [rad]."""
+        """Return the position of the tool (3,) [m] in the frame of the model.
+
+        Args:
+            joints: Joint positions (N,) [rad].
+        """
         self._data.qpos[self._address] = joints
         mujoco.mj_kinematics(self._model, self._data)
         return np.array(self._data.site_xpos[self._site])

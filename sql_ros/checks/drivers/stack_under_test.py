@@ -17,7 +17,9 @@ from sql_ros.common.data_files import share_folder
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.measured import measured_arm, resolved_topic
 
-SMALL: dict[str, dict[str, Any]] = {  # a learner that begins at once and uses little of a core
+SMALL: dict[
+    str, dict[str, Any]
+] = {  # parameters by node: a learner that begins at once and uses little of a core
     "learner": {
         "threads": 1,
         "trainer": {"warmup_transitions": 50, "replay_capacity": 20000},
@@ -57,7 +59,7 @@ class StackUnderTest:
             "ROS_DOMAIN_ID": str(domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_LOG_DIR": str(folder / "ros_log"),
-            "XDG_STATE_HOME": str(folder / "state"),  # no state of another row
+            "XDG_STATE_HOME": str(folder / "state"),  # records of other rows are not seen
         }
         self.log = folder / "terminal.log"
         with self.log.open("wb") as file:

@@ -11,8 +11,8 @@ from sensor_msgs.msg import JointState
 
 from sql_ros.robot.arm import Vector
 
-GRIPPER = "robotiq_85_left_knuckle_joint"  # ros2_kortex publishes it among the arm's joints
-CHOICES = ("measured", "nan", "empty")  # of velocity and effort
+GRIPPER = "robotiq_85_left_knuckle_joint"  # a joint that ros2_kortex publishes among the arm's
+CHOICES = ("measured", "nan", "empty")  # content of velocity and effort in a message
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ ALL = ("sawyer_velocity", "sawyer_torque", "ur5e")
 DESIRED = ("ur5e_desired",)
 TORQUE = ("sawyer_torque",)
 SAWYER = ("sawyer_velocity",)
-INTERA = ("sawyer_intera",)  # not run without its messages
+INTERA = ("sawyer_intera",)  # its rows are not run if its messages are not installed
 TABLE: dict[str, dict[str, tuple[str, ...]]] = {
     PLAY: {
         "nominal": (*ALL, *DESIRED, *INTERA),

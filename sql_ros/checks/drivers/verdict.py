@@ -7,7 +7,7 @@ from sql_ros.robot.config import RobotConfig
 
 STEP_SHARE = 1.1  # largest step of a command, as a share of the acceleration limit
 SPEED_SHARE = 1.02  # largest commanded speed, as a share of its limit
-CAUGHT_UP = 1.5  # largest measured speed, as a share: the arm catches up with a late trajectory
+CAUGHT_UP = 1.5  # largest measured speed, as a share: an arm catches up with a late trajectory
 
 
 def violations(record: Record, robot: RobotConfig, *, wired_wrong: bool = False) -> list[str]:

@@ -117,7 +117,7 @@ def figures_of(results: Sequence[RowResult]) -> dict[str, float]:
 
 
 def line(result: RowResult) -> str:
-    """Return the result of a row as one line of text."""
+    """Return state, name, duration and reason of a row as one line of text."""
     reason = f"  {result.reason}" if result.reason else ""
     return f"{result.state:8s} {result.row:50s} {result.wall_s:5.1f} s{reason}"
 
@@ -143,7 +143,9 @@ def _raise_priority() -> None:
     inherit it.
     """
     with contextlib.suppress(PermissionError):
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # the stack does not inherit it
+        policy = (
+            os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        )  # the stack, a child process, does not inherit the priority
         os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
 
 

@@ -49,8 +49,8 @@ EVERYWHERE = (
 )
 HINDRANCES = {PLAY: EVERYWHERE, TRAINING: (*EVERYWHERE, "hung_learner"), TRIALS: EVERYWHERE}
 TASK = "sawyer_reach"  # its commands are velocities
-STALL_S = 0.4
-BLOCK = 65536
+STALL_S = 0.4  # by which the hindrance "stalled_policy" delays one control step
+BLOCK = 65536  # bytes that are read at once
 END_S = 20.0  # longest end of a process
 SMALL_LEARNER = {
     "trainer.warmup_transitions": 100_000,
@@ -190,7 +190,7 @@ class ActorProcess:
         context.
         """
         self._is_read.clear()
-        # the actor writes to another open file of the pipe, which blocks as before
+        # this open file does not block; that of the actor blocks as before
         end = os.open(f"/proc/self/fd/{self._writes}", os.O_WRONLY | os.O_NONBLOCK)
         try:
             with contextlib.suppress(BlockingIOError):

@@ -36,11 +36,11 @@ MOVING_S = 120.0  # longest wait for motion, on a loaded machine
 # longest time from motion to a hindrance; an arm is slow for 2 s after its start
 MOVED_S = 2.5
 PAUSE_S = 0.3  # longest time from a hindrance to the stop
-RETRY_S = 2.0  # after which a start is requested again
-MISSED_S = 3.0  # a stop that takes longer is missed
-RESTING_S = 0.1  # of zero commands, after which the arm counts as at rest
+RETRY_S = 2.0  # time without motion after which a start is requested again
+MISSED_S = 3.0  # a stop after which the arm takes longer to rest is missed
+RESTING_S = 0.1  # time of zero commands after which the arm counts as at rest
 SLACK_S = 0.15  # two periods at 20 Hz, and a margin
-STOPS_PER_PROCESS = 12
+STOPS_PER_PROCESS = 12  # after which another actor is started
 BUTTON = "emergency_stop"
 SERVICE = "stop"
 STOP_KINDS = (BUTTON, SERVICE)
@@ -291,7 +291,7 @@ def _await_motion(arm: VelocityArm, actor: ActorProcess) -> None:
         """
         is_moving = arm.wait(lambda: arm.speed > MOVING_RAD_S, RETRY_S)
         if not is_moving:
-            # a loop that hung may have received the stop after the last reset
+            # an actor that hung may have received the stop only after the last reset
             arm.call("reset")
             arm.call("start")
         return is_moving

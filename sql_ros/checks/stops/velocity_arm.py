@@ -22,7 +22,7 @@ from sql_ros.robot.config import RobotConfig
 TOPIC = "forward_velocity_controller/commands"
 STATE_PERIOD_S = 0.01
 POLL_S = 0.002
-# longest step of the integration: the arm's time stands while this process gets no processor
+# longest step of the integration: the arm stands still while this process gets no processor
 LONGEST_STEP_S = 0.05
 ANSWER_S = 10.0  # longest wait for the answer of a service
 

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 TASK = "sawyer_reach"
 REALTIME_FACTOR = 5.0  # simulated seconds per second
 VICTIMS = ("learner", "actor", "sim_bridge")
-STOPPED_SHARE = 0.2  # of the strikes that stop a process instead of killing it
-STOPPED_S = (1.5, 3.0)  # range of the length of a stop
+STOPPED_SHARE = 0.2  # share of the strikes on processes that are SIGSTOP instead of SIGKILL
+STOPPED_S = (1.5, 3.0)  # range of the time between SIGSTOP and SIGCONT
 PAUSE_S = (0.5, 3.0)  # range of the pause between a recovery and the next strike
-IN_FLIGHT_S = 0.5  # messages on their way arrive
+IN_FLIGHT_S = 0.5  # time in which messages on their way arrive
 RESTART_S = 10.0  # longest restart of a process
 POLL_S = 0.05
 CUT_S = (1.0, 5.0)  # range of the length of a network cut
@@ -150,7 +150,7 @@ def run_chaos(kills: int, cuts: int, seed: int, out: Path | None) -> ChaosCounts
             if not count:
                 continue
             run_dir = (out or scratch / "runs").resolve() / part.__name__.strip("_")
-            # a process of its own for each part: Fast DDS keeps the peers of the first one
+            # each part in a process of its own: Fast DDS would keep the peers of the first part
             with worker_pool(1, spawns=True) as pool:
                 total.add(pool.submit(part, count, seed, run_dir, scratch).result())
             lines = [f"{name:>18} {value:g}" for name, value in total.figures().items()]
@@ -200,7 +200,7 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
     with log.open("wb") as output:
         supervisor = start_process(command, output, folder=scratch)
     strikes = _Strikes(supervisor, kills, np.random.default_rng(seed))
-    _run(
+    _run_strikes(
         strikes.counts,
         [supervisor],
         log,
@@ -232,7 +232,9 @@ class _Strikes:
         self._kills = kills
         self.rng = rng
         self.counts = ChaosCounts()
-        self._victims: list[str] = []  # of this round, in reverse order
+        self._victims: list[
+            str
+        ] = []  # victims that are still to come in this round; the last is next
         self._killed_at: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
 
     def strike(self, monitor: StackMonitor) -> None:
@@ -252,7 +254,7 @@ class _Strikes:
         self._await_permitted(victim, monitor)
         if victim == "actor":
             monitor.expect_hold()
-        pid = _find(self._supervisor, victim)
+        pid = _await_node(self._supervisor, victim)
         if self.rng.random() < STOPPED_SHARE:
             began = self._stop(pid, monitor)
         else:
@@ -272,6 +274,9 @@ class _Strikes:
         """
 
         def recent() -> int:
+            """Return how often the process was killed within the time for which the supervisor
+            counts.
+            """
             now = time.monotonic()
             return sum(now - at < WITHIN_S + IN_FLIGHT_S for at in self._killed_at[victim])
 
@@ -312,12 +317,12 @@ class _Strikes:
         self.counts.kills += 1
         os.kill(pid, signal.SIGKILL)
         began = time.monotonic()
-        while (successor := _find(self._supervisor, victim)) == pid:
+        while (successor := _await_node(self._supervisor, victim)) == pid:
             monitor.listen(POLL_S)
         self._killed_at[victim].append(time.monotonic())
         if victim != "actor":
             return began
-        # a quick successor would move the arm, before it was seen at rest
+        # a quick successor would move the arm before the arm was seen at rest
         os.kill(successor, signal.SIGSTOP)
         monitor.watch_hold()
         os.kill(successor, signal.SIGCONT)
@@ -362,7 +367,9 @@ def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
                 text = f"{counts.cuts:4d} of {cuts} cut"
                 _await_recovery(counts, monitor, time.monotonic(), text)
 
-            _run(counts, children, log, run_dir, rng, cut_network, lambda: counts.cuts >= cuts)
+            _run_strikes(
+                counts, children, log, run_dir, rng, cut_network, lambda: counts.cuts >= cuts
+            )
         finally:
             for child in children:
                 if child.poll() is None:
@@ -453,7 +460,7 @@ def _start_on_hosts(
     return children
 
 
-def _run(
+def _run_strikes(
     counts: ChaosCounts,
     children: list[subprocess.Popen[bytes]],
     log: Path,
@@ -489,13 +496,13 @@ def _run(
         for child in reversed(children):  # the actor before its learner
             child.send_signal(signal.SIGINT)
             child.wait(END_S)
-        monitor.listen(1.0)  # the last acknowledgement
+        monitor.listen(1.0)  # until the last acknowledgement has arrived
         monitor.close()
     counts.unsafe_commands += monitor.unsafe_commands
     speeds = monitor.speeds_without_commands()
     counts.not_held += int((speeds > AT_REST_RAD_S).sum())
     counts.held += int((speeds <= AT_REST_RAD_S).sum())
-    _compare(counts, monitor, run_dir)
+    _count_lost_and_doubled(counts, monitor, run_dir)
 
 
 def _await_recovery(counts: ChaosCounts, monitor: StackMonitor, began: float, text: str) -> None:
@@ -516,7 +523,7 @@ def _await_recovery(counts: ChaosCounts, monitor: StackMonitor, began: float, te
     print(f"{text}, training again after {counts.recoveries_s[-1]:.1f} s", flush=True)
 
 
-def _compare(counts: ChaosCounts, monitor: StackMonitor, run_dir: Path) -> None:
+def _count_lost_and_doubled(counts: ChaosCounts, monitor: StackMonitor, run_dir: Path) -> None:
     """Add the transitions of the last checkpoint, and the lost and the doubled ones, to the counts.
 
     Args:
@@ -540,7 +547,7 @@ def _compare(counts: ChaosCounts, monitor: StackMonitor, run_dir: Path) -> None:
     )
 
 
-def _find(supervisor: subprocess.Popen[bytes], executable: str) -> int:
+def _await_node(supervisor: subprocess.Popen[bytes], executable: str) -> int:
     """Return the process id of a node of the stack; wait for its start.
 
     Args:

@@ -23,8 +23,8 @@ from sql_ros.checks.processes import memory_mib, own_domain
 from sql_ros.common.errors import ConfigError, SqlRosError
 
 HANG_S = 5.0  # a case that takes longer hangs
-LONGEST_REASON = 2000  # characters of a readable reason
-LIVE_SHARE = 0.1  # of the cases go to running nodes
+LONGEST_REASON = 2000  # most characters of a readable reason
+LIVE_SHARE = 0.1  # share of the cases that go to running nodes
 WARM_UP = 0.3  # share of a target's cases before memory is compared
 
 
@@ -166,14 +166,14 @@ def _attack(target: Target, count: int, rng: np.random.Generator) -> FuzzCounts:
 
 def _show(name: str, counts: FuzzCounts) -> None:
     """Print the counts of a target, and its first wrong case if there is one."""
-    bad = (
+    faults = (
         f", {counts.crashed} crashed, {counts.hung} hung, {counts.unreadable} unreadable"
         if not counts.is_clean()
         else ""
     )
     print(
         f"{name:>20}: {counts.taken:6d} taken, {counts.refused:6d} refused,"
-        f" {counts.growth_mib:+6.1f} MiB{bad}",
+        f" {counts.growth_mib:+6.1f} MiB{faults}",
         flush=True,
     )
     if counts.first:

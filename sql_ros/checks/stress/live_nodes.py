@@ -50,15 +50,15 @@ SMALL_LEARNER = {
     "algorithm.hidden_sizes": [16, 16],
     "trainer.replay_capacity": 20_000,
 }
-BURST = 20  # messages between two pauses: DDS drops some of a faster stream
+BURST = 20  # messages between two pauses; DDS would drop some of a faster stream
 PAUSE_S = 0.01
-REQUEST_SHARE = 0.05  # of the cases that call a service
-RAW_SHARE = 0.3  # of the messages that are altered bytes
-START_S = 60.0
-ANSWER_S = 10.0
-RETRY_S = 2.0  # after which a request is repeated
-REPORT_S = 3.0  # in which the last diagnostics arrive
-END_S = 30.0
+REQUEST_SHARE = 0.05  # share of the cases that call a service
+RAW_SHARE = 0.3  # share of the messages that are sent as altered bytes
+START_S = 60.0  # longest start of a node
+ANSWER_S = 10.0  # longest wait for a node's answer after the attack
+RETRY_S = 2.0  # time after which a request is repeated
+REPORT_S = 3.0  # time in which the last diagnostics arrive
+END_S = 30.0  # longest end of a node
 
 
 def attack_nodes(cases: int, seed: int, folder: Path) -> FuzzCounts:
@@ -89,7 +89,7 @@ def attack_nodes(cases: int, seed: int, folder: Path) -> FuzzCounts:
                 raise ConfigError(f"{name} did not start: {_log_end(folder, name)}")
         early_mib = _send_cases(sender, nodes, cases, np.random.default_rng([seed, 1000]))
         sender.spin_for(REPORT_S)
-        return _count(sender, nodes, cases, early_mib, folder)
+        return _counts(sender, nodes, cases, early_mib, folder)
 
 
 def _send_cases(
@@ -124,20 +124,22 @@ def _send_cases(
     return early_mib
 
 
-def _count(
+def _counts(
     sender: _HostileNode,
     nodes: Mapping[str, subprocess.Popen[bytes]],
     cases: int,
     early_mib: Mapping[str, float],
     folder: Path,
 ) -> FuzzCounts:
-    """Return the counts of an attack that has been made; see `attack_nodes`.
+    """Return the counts of an attack that has been made; see `attack_nodes` for their meanings.
+
+    Asks each running node for its state, which shows whether the node hangs.
 
     Args:
         sender: Node that sent the cases and received the diagnostics.
         nodes: Processes of the nodes by name.
         cases: Number of cases.
-        early_mib: Memory of each node during the attack [MiB].
+        early_mib: Memory of each node during the attack [MiB]; a missing node counts from 0.
         folder: Folder with the logs of the nodes.
     """
     counts = FuzzCounts()
@@ -249,7 +251,7 @@ class _HostileNode:
             lambda: (Trigger, "sim_bridge/step_simulation", Trigger.Request()),
         )
         kind, service, request = requests[rng.integers(len(requests))]()
-        self._client(kind, service).call_async(request)
+        self._client_of(kind, service).call_async(request)
 
     def answers(self, node: str, timeout_s: float) -> bool:
         """Return whether a node answers a request for its lifecycle state.
@@ -258,7 +260,7 @@ class _HostileNode:
             node: Name of the node.
             timeout_s: Longest wait; the request is repeated every `RETRY_S` [s].
         """
-        client = self._client(GetState, f"{node}/get_state")
+        client = self._client_of(GetState, f"{node}/get_state")
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0.0:
             future = client.call_async(GetState.Request())
@@ -270,7 +272,7 @@ class _HostileNode:
         """Return the sum of the fault counts that the nodes have reported last."""
         return sum(self._fault_counts.values())
 
-    def _client(self, kind: Any, service: str) -> Any:
+    def _client_of(self, kind: Any, service: str) -> Any:
         """Return the client of a service, created at its first use.
 
         Args:

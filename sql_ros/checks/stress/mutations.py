@@ -125,10 +125,10 @@ def make_targets(folder: Path) -> list[Target]:
     """
     task = load_task("sawyer_reach")
     return [
-        *_messages(task, folder),
-        *_policies(task),
-        *_configurations(task, folder),
-        *_files(task, folder),
+        *_message_targets(task, folder),
+        *_policy_targets(task),
+        *_configuration_targets(task, folder),
+        *_file_targets(task, folder),
     ]
 
 
@@ -396,7 +396,7 @@ def altered_message(rng: Rng, message: Any) -> Any:
     )
 
 
-def _messages(task: Task, folder: Path) -> list[Target]:
+def _message_targets(task: Task, folder: Path) -> list[Target]:
     """Return the targets that decode a message, one per kind, and the target that checks a
     signature.
 
@@ -443,7 +443,7 @@ def _messages(task: Task, folder: Path) -> list[Target]:
     ]
 
 
-def _policies(task: Task) -> list[Target]:
+def _policy_targets(task: Task) -> list[Target]:
     """Return the two targets that load a policy: from altered bytes, and from a graph with one part
     altered.
 
@@ -548,7 +548,7 @@ def _alter_attributes(rng: Rng, model: Any) -> None:
         attribute.f = float(rng.choice(NUMBERS))
 
 
-def _configurations(task: Task, folder: Path) -> list[Target]:
+def _configuration_targets(task: Task, folder: Path) -> list[Target]:
     """Return the targets that load a YAML file, parameters or launch arguments.
 
     Args:
@@ -618,14 +618,14 @@ def _configurations(task: Task, folder: Path) -> list[Target]:
     ]
 
 
-def _files(task: Task, folder: Path) -> list[Target]:
-    """Return the targets that load a checkpoint, a transition log or a key file.
-
-    Writes the correct files.
+def _file_targets(task: Task, folder: Path) -> list[Target]:
+    """Return the targets that load a checkpoint, a transition log or a key file. Writes the correct
+    files.
 
     Args:
         task: Gives the sizes of transitions and networks.
-        folder: Folder for the correct and the altered files; has the file `key` of `_messages`.
+        folder: Folder for the correct and the altered files; has the file `key` of
+            `_message_targets`.
     """
 
     def new_trainer() -> Trainer:

@@ -52,9 +52,9 @@ END = "end"
 MOMENTS = (START, WORK, END)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STATE_PERIOD_S = 0.02
-WORK_S = 1.0
+WORK_S = 1.0  # time after the start in which signals of the moment "work" are sent
 ACTIVE_S = 120.0  # longest start, on a loaded machine
-LOST_S = 30.0
+LOST_S = 30.0  # a process that has not ended after this time has lost the signal
 POLL_S = 0.005
 SHOWN_EVERY = 20
 
@@ -175,7 +175,7 @@ def send_signals(
     spans = Spans()
     sent = 0
     with _standing_arm(domain):
-        # the first one measures the spans
+        # the first signal measures the spans
         cases = itertools.chain([SignalCase(WORK, signal.SIGINT, 0.0)], _draw(rng))
         for case in cases:
             if sent == count:
@@ -219,6 +219,7 @@ def _standing_arm(domain: int) -> Iterator[None]:
     zero = np.zeros(len(position))
 
     def publish() -> None:
+        """Publish the state of the arm at rest with the present time."""
         stamp_ns = node.get_clock().now().nanoseconds
         states.publish(state_to_msg(stamp_ns, robot.wire_joints, position, zero, zero))
 

@@ -27,13 +27,13 @@ from sql_ros.robot.task import Task
 
 RECOVERED = 20  # new transitions in the buffer, after which training counts as recovered
 RECOVERY_S = 90.0  # longest recovery
-AT_REST_RAD_S = 0.01  # fastest joint of an arm at rest
-COMMAND_GAP_S = 1.0  # simulated: a working actor sends commands more often
+AT_REST_RAD_S = 0.01  # largest joint speed of an arm that counts as at rest
+COMMAND_GAP_S = 1.0  # simulated time; a working actor sends commands more often
 # simulated time after the last command, in which the arm must be at rest: late commands, the
 # command time-out and the braking are over at its beginning
 REST_FROM_S = 3.0
 REST_UNTIL_S = 4.8
-# simulated: a command this much newer than every state answers a state of the earlier bridge
+# simulated time; a command this much newer than every state answers a state of the bridge before
 OTHER_RUN_S = 5.0
 ALL = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
@@ -116,7 +116,7 @@ class StackMonitor:
         self.transitions = 0
         self.unsafe_commands = 0
         self.bridge_runs = [BridgeRun(), BridgeRun()]
-        self._expected_holds: list[tuple[BridgeRun, float]] = []  # stamp of the strike [s]
+        self._expected_holds: list[tuple[BridgeRun, float]] = []  # stamp of each strike [s]
         self._listener = ListenerNode("chaos")
         node = self._listener.node
         node.create_subscription(Float64MultiArray, "replay", self._on_replay, REPLAY)
@@ -142,6 +142,7 @@ class StackMonitor:
         goal = self.transitions + RECOVERED
 
         def is_over() -> bool:
+            """Return whether the buffer has grown enough or a process has ended."""
             return self.transitions >= goal or bool(self._exit_codes())
 
         self._listener.spin_until(is_over, RECOVERY_S)

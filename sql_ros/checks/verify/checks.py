@@ -9,7 +9,7 @@ from sql_ros.common.errors import ConfigError
 
 KINDS = ("at most", "at least")
 
-Progress = Callable[[str], None]  # told a line from time to time
+Progress = Callable[[str], None]  # called with a line of text from time to time
 
 
 @dataclass(frozen=True)

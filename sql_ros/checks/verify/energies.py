@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sql_ros.checks.verify.tabular import FloatArray
 
-BINS = 64  # per axis
+BINS = 64  # of a histogram, per axis
 FINER = 8  # points of the quadrature per bin and axis
-SMALLEST_MODE = 0.02  # of the true mass, for a mode to be counted
+SMALLEST_MODE = 0.02  # smallest exact mass of a mode whose error is judged
 
 
 @dataclass(frozen=True)
@@ -140,30 +140,29 @@ def family(size: int) -> list[Energy]:
 
 def _one_dimensional() -> list[Energy]:
     """Return the energies in one dimension."""
-    right = _halves
     return [
-        Energy("one mode", 1, lambda a: _bump(a, [0.3], [0.4]), right),
+        Energy("one mode", 1, lambda a: _bump(a, [0.3], [0.4]), _halves),
         Energy(
             "two equal modes",
             1,
-            lambda a: _either(_bump(a, [-0.5], [0.2]), _bump(a, [0.5], [0.2])),
-            right,
+            lambda a: _higher(_bump(a, [-0.5], [0.2]), _bump(a, [0.5], [0.2])),
+            _halves,
         ),
         Energy(
             "two modes of unequal width",
             1,
-            lambda a: _either(_bump(a, [-0.5], [0.1]), _bump(a, [0.5], [0.25])),
-            right,
+            lambda a: _higher(_bump(a, [-0.5], [0.1]), _bump(a, [0.5], [0.25])),
+            _halves,
         ),
         Energy(
             "two modes of unequal height",
             1,
-            lambda a: _either(_bump(a, [-0.5], [0.2]) - 0.15, _bump(a, [0.5], [0.2])),
-            right,
+            lambda a: _higher(_bump(a, [-0.5], [0.2]) - 0.15, _bump(a, [0.5], [0.2])),
+            _halves,
         ),
-        Energy("spike", 1, lambda a: _bump(a, [-0.4], [0.08]), right),
-        Energy("mode at the boundary", 1, lambda a: 3.0 * a[..., 0], right),
-        Energy("constant", 1, lambda a: 0.0 * a[..., 0], right),
+        Energy("spike", 1, lambda a: _bump(a, [-0.4], [0.08]), _halves),
+        Energy("mode at the boundary", 1, lambda a: 3.0 * a[..., 0], _halves),
+        Energy("constant", 1, lambda a: 0.0 * a[..., 0], _halves),
     ]
 
 
@@ -174,13 +173,13 @@ def _two_dimensional() -> list[Energy]:
         Energy(
             "two equal modes",
             2,
-            lambda a: _either(_bump(a, [-0.5, 0.3], [0.2, 0.2]), _bump(a, [0.5, -0.3], [0.2, 0.2])),
+            lambda a: _higher(_bump(a, [-0.5, 0.3], [0.2, 0.2]), _bump(a, [0.5, -0.3], [0.2, 0.2])),
             _halves,
         ),
         Energy(
             "two modes of unequal width",
             2,
-            lambda a: _either(
+            lambda a: _higher(
                 _bump(a, [-0.5, 0.0], [0.15, 0.15]), _bump(a, [0.5, 0.2], [0.25, 0.2])
             ),
             _halves,
@@ -188,7 +187,7 @@ def _two_dimensional() -> list[Energy]:
         Energy(
             "two modes of unequal height",
             2,
-            lambda a: _either(
+            lambda a: _higher(
                 _bump(a, [-0.5, 0.0], [0.2, 0.2]) - 0.15, _bump(a, [0.5, 0.2], [0.2, 0.2])
             ),
             _halves,
@@ -218,10 +217,11 @@ def _bump(action: Tensor, centre: list[float], deviation: list[float]) -> Tensor
     return -((action - torch.tensor(centre)) / torch.tensor(deviation)).square().sum(-1) / 2
 
 
-def _either(first: Tensor, second: Tensor) -> Tensor:
-    """Return the higher of two bumps (...).
+def _higher(first: Tensor, second: Tensor) -> Tensor:
+    """Return the higher of two energies at each action (...).
 
-    Unlike the log of a sum of densities, it keeps the depth between the modes at every temperature.
+    Unlike the log of a sum of densities, the maximum keeps the depth between the modes at every
+    temperature.
     """
     return torch.maximum(first, second)
 

@@ -22,8 +22,8 @@ from sql_ros.learning.learner import Learner
 from sql_ros.learning.networks import Scaling
 
 UPDATES = 3000
-# one Q-network: the minimum of two is low by a share of their disagreement, which the backup adds
-# up to several hundredths of a unit in V
+# one Q-network: the minimum of two is too low by a share of their disagreement, and the backup adds
+# these errors up to several hundredths of a unit of V
 SETTINGS: dict[str, Any] = {
     "hidden_sizes": (64, 64),
     "batch_size": 256,
@@ -35,9 +35,9 @@ SETTINGS: dict[str, Any] = {
 }
 TEST_STATES = 64
 REPEATS = 32  # estimates of V per state: their mean shows the bias
-PARTICLES = 8192  # of the policy per state
-BINS = 32  # of the action, for the total variation
-# where the policies of the fork are compared: one good action, nearly two, two, two
+PARTICLES = 8192  # actions drawn from the policy per state
+BINS = 32  # bins of the action for the total variation
+# states in which the policies of the fork are compared: one good action, nearly two, two, and two
 FORK_STATES = (-0.8, -0.2, 0.4, 0.8)
 
 
@@ -154,8 +154,8 @@ def value_checks(
         particles.
     """
     error = values.mean(axis=1) - exact
-    # the mean of exp(V / alpha) has no bias, so its logarithm has that of REPEATS times as many
-    # particles
+    # the mean of exp(V / alpha) has no bias; its logarithm has the bias of an estimate with REPEATS
+    # times as many particles
     pooled = soft_value(values, temperature, -np.log(REPEATS))
     return [
         Check(group, "V: largest error over states [reward]", float(np.abs(error).max()), largest),

@@ -59,7 +59,7 @@ class SoftLqr:
         )
 
     def _riccati(self, p: FloatArray) -> FloatArray:
-        """Return the right side of the Riccati equation at P: (S, S) -> (S, S)."""
+        """Return the right side of the Riccati equation for a cost to go P: (S, S) -> (S, S)."""
         a = self.dynamics
         b = self.control
         gamma = self.discount

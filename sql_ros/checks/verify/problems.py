@@ -14,7 +14,7 @@ from sql_ros.checks.verify.lqr import SoftLqr
 from sql_ros.checks.verify.tabular import FiniteMdp, FloatArray
 from sql_ros.learning.replay import Batch
 
-# draws a number of transitions with states and actions uniform in their boxes
+# draws as many transitions as asked for, with states and actions uniform in their boxes
 Draw = Callable[[int, np.random.Generator], Batch]
 NOISE = 0.05  # every component of the state noise is uniform in [-NOISE, NOISE]
 
@@ -61,6 +61,7 @@ def transitions_of(lqr: SoftLqr) -> Draw:
     states, actions = lqr.control.shape
 
     def draw(count: int, rng: np.random.Generator) -> Batch:
+        """Draw transitions; the noise of the state is uniform."""
         state = rng.uniform(-1, 1, (count, states))
         action = rng.uniform(-1, 1, (count, actions))
         following = lqr.following(state, action) + rng.uniform(-NOISE, NOISE, state.shape)

@@ -105,7 +105,7 @@ def _worst(checks: Sequence[Check]) -> list[list[str]]:
                     kinds.setdefault((group, judged, _quantity(check)), []).append(check)
     rows = []
     for (group, judged, quantity), same in kinds.items():
-        worst = max(same, key=_strain)
+        worst = max(same, key=_used_share)
         verdict = "holds" if all(check.passed for check in same) else "**fails**"
         situation = worst.name.removesuffix(quantity).removesuffix(": ")
         rows.append(
@@ -126,8 +126,8 @@ def _quantity(check: Check) -> str:
     return check.name.rsplit(": ", 1)[-1]
 
 
-def _strain(check: Check) -> float:
-    """Return the share of its limit that a check takes; above 1 the check fails.
+def _used_share(check: Check) -> float:
+    """Return the share of its limit that a check uses; above 1 the check fails.
 
     For "at least" the share is limit / value. nan, and a value on the wrong side of 0, give
     infinity.
@@ -153,7 +153,7 @@ def _draw(
         path: PNG file to write.
     """
     plt = pyplot()
-    blocks = []  # (label, name -> image)
+    blocks = []  # pairs of a row's label and its images by name of the energy
     for temperature, samplers in densities.items():
         first = next(iter(samplers.values()))
         blocks.append(

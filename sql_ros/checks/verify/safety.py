@@ -34,7 +34,7 @@ EPISODE_S = 3.0  # length of an episode
 # are not judged
 TAKE_UP_S = 0.05
 LOST_S = 0.1  # longest time without a new state
-LOSSES_HZ = 3.0  # rate of such losses in an episode that loses states
+LOSSES_HZ = 3.0  # rate of losses of states in an episode that has them
 LATE_STATES_S = 0.02  # longest delay of states in the cells with late states
 MAX_LATENESS_S = 0.1  # default of the actor's `max_lateness_s`
 # payload in the cells with a payload: as much as the inertia of the wrist allows
@@ -127,10 +127,10 @@ class HostileLoop:
         self._under_way: deque[tuple[float, Vector]] = deque()
         # last command that took effect, and the output of the lag
         self._goal = self._taken = np.zeros(len(robot.joints))
-        self._delay_ns = 0  # of states, in this episode
+        self._delay_ns = 0  # delay of states in this episode
         self._history: deque[RobotState] = deque()
         self._sent = np.zeros(0)
-        self._acted_s = 0.0  # the last command, and how long it acted
+        self._acted_s = 0.0  # time for which the last command acted
         model = self._sim.model
         self._shapes = _moved_shapes(self._sim)
         self._bodies = model.geom_bodyid[self._shapes]
@@ -222,7 +222,7 @@ class HostileLoop:
             position = rng.uniform(
                 np.array(robot.position_lower) + margin, np.array(robot.position_upper) - margin
             )
-            self._sim.reset(position)  # with the kinematics that the last check below needs
+            self._sim.reset(position)  # also computes the kinematics for the last check below
             # a position servo that begins where the arm is brakes it, and a payload is weighed
             # first: such trials begin at rest
             begins_at_rest = self._mode == "position" or robot.payload_kg > 0.0 or bool(self._servo)
@@ -383,7 +383,7 @@ class HostileLoop:
             seconds: Length of the time [s].
         """
         now = 1e-9 * self._sim.measure().stamp_ns
-        # not later than the dead time
+        # a command takes effect not later than after the dead time
         while self._under_way and self._under_way[0][0] <= now + seconds:
             _, self._goal = self._under_way.popleft()
         is_lag = self._servo == "lag" and self._servo_s > 0.0
@@ -513,8 +513,12 @@ def hard_cells(name: str, robot: RobotConfig, scene: str) -> list[Cell]:
 
 
 def _hand_center(robot: RobotConfig, scene: str) -> tuple[float, ...]:
-    """Return the centre of mass of the hand in the frame of the tool (3,) [m], where the simulation
-    adds a payload.
+    """Return the centre of mass of the hand in the frame of the tool (3,) [m]. The simulation adds
+    a payload there.
+
+    Args:
+        robot: The arm.
+        scene: MJCF, relative to the share folder.
     """
     model = load_model(scene)
     site = model.site(robot.tool)

@@ -11,12 +11,13 @@ from sql_ros.checks.verify.tabular import FloatArray
 from sql_ros.checks.verify.value_checks import Truth
 
 TEMPERATURES = (0.1, 1.0, 10.0)
-# the histogram's own noise: total variation 0.003 and 0.013 where the density is uniform
+# actions per situation by A; the noise of the histogram alone is then a total variation of 0.003
+# and 0.013 for a uniform density
 DRAWS = {1: 1_000_000, 2: 4_000_000}
 LARGEST_VARIATION = {1: 0.05, 2: 0.10}
 LARGEST_MODE_ERROR = 0.2
 PICTURE_DRAWS = 400_000
-VARIANCE_ERROR = 0.03  # of uniform actions, relative to 1/3
+VARIANCE_ERROR = 0.03  # limit of the relative error of the variance 1/3 of uniform actions
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from sql_ros.learning.networks import SamplingNetwork, Scaling
 from sql_ros.learning.proposals import mixture_proposal, particle_proposal, uniform_proposal
 from sql_ros.learning.squash import squash
 
-# the second one is the plain variant of the paper
+# "stein" is the plain variant of the paper
 KINDS = ("mixture", "stein", "stein, skip", "stein, skip, bandwidth per dimension")
 COMPONENTS = 32  # of the mixture
 HIDDEN = (128, 128)
-REPEATS = 8  # of every state in a batch
-# per state, as in the learner; with Stein as many fixed as updated ones
+REPEATS = 8  # rows of every situation in a batch
+# per state, as in the learner; Stein's method has so many fixed and so many updated ones
 PARTICLES = 16
 UNIFORM = 4
-LEARNING_RATE = 2e-3  # falls to zero
+LEARNING_RATE = 2e-3  # at the begin; falls to zero
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from sql_ros.checks.verify.value_checks import (
 from sql_ros.checks.verify.wrong_plant import COMMANDS_PER_ROUND, plant_checks
 
 PICTURE_TEMPERATURES = (0.1, 1.0)
-# with this many updates a slow target averages over the noise of the last ones
+# the long form has enough updates for a slow target network, which averages over their noise
 SLOW_TARGET = {"target_rate": 0.005}
 VALUE_KINDS = ("mixture", "stein, skip")
 
@@ -73,9 +73,9 @@ class Effort:
     gaussian: int = 3000
     temperature: int = 4000
     fixed_point: int = 6000
-    commands: int = 1_000_000  # given to the safety filter
+    commands: int = 1_000_000
     jobs: int = os.cpu_count() or 1
-    draws: int = 0  # of a trained sampler; 0: as many as its histogram needs
+    draws: int = 0
 
 
 def exact(results: VerifyResults, effort: Effort, seed: int, progress: Progress) -> None:

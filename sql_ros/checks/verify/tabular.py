@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-CLOSE = 1e-13  # sup norm at which an iteration counts as converged, relative to the largest value
-SWEEPS = 100_000  # after which it has failed
+CLOSE = 1e-13  # change, relative to the largest value, at which an iteration has converged
+SWEEPS = 100_000  # sweeps after which an iteration has failed
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,25 @@ def policy_of(
 
 
 def backup(mdp: FiniteMdp, value: FloatArray) -> FloatArray:
-    """Return Q = r + gamma E V(s'): (X,) -> (X, U)."""
+    """Return Q = r + gamma E V(s') of the values of the next states: (X,) -> (X, U).
+
+    Args:
+        mdp: The problem.
+        value: V of each state (X,).
+    """
     # [SQL17] Theorem 2
     q: FloatArray = mdp.reward + mdp.discount * mdp.transition @ value
     return q
 
 
 def soft_backup(mdp: FiniteMdp, q: FloatArray, temperature: float) -> FloatArray:
-    """Make one sweep of soft Q-iteration: (X, U) -> (X, U)."""
+    """Return Q after one sweep of soft Q-iteration: (X, U) -> (X, U).
+
+    Args:
+        mdp: The problem.
+        q: Q before the sweep (X, U).
+        temperature: alpha.
+    """
     return backup(mdp, soft_value(q, temperature, mdp.log_weight))
 
 

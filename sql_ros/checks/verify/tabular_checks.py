@@ -46,7 +46,7 @@ def contraction(seed: int) -> list[Check]:
         seed: Seed of problems and Qs.
     """
     rng = np.random.default_rng(seed + 1)
-    spare = []
+    excess = []
     shift = []
     for mdp, temperature in random_problems(seed):
         first = rng.normal(scale=5.0, size=mdp.reward.shape)
@@ -59,10 +59,12 @@ def contraction(seed: int) -> list[Check]:
             after = np.abs(
                 soft_backup(mdp, first, temperature) - soft_backup(mdp, second, temperature)
             ).max()
-            spare.append(after / before - mdp.discount)
-        shift.append(abs(spare[-1]))
+            excess.append(after / before - mdp.discount)
+        shift.append(abs(excess[-1]))
     return [
-        Check(GROUP, "sup-norm ratio of the soft backup beyond the discount", max(spare), ROUNDING),
+        Check(
+            GROUP, "sup-norm ratio of the soft backup beyond the discount", max(excess), ROUNDING
+        ),
         Check(
             GROUP,
             "the same ratio for a constant shift, distance from the discount",

@@ -18,8 +18,8 @@ from sql_ros.learning.replay import Batch
 GROUP = "tuned temperature"
 STEEPNESS = 4.0
 CENTRE = 0.2
-TARGET = -0.3  # nats per component
-CELLS = 4000
+TARGET = -0.3  # target entropy per component [nat]
+CELLS = 4000  # of the quadrature
 
 
 def reward(action: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ from sql_ros.learning.losses import boltzmann_entropy, importance_weights, soft_
 
 CENTRE = 0.3
 DEVIATIONS = (0.3, 0.1)
-EVALUATIONS = (16, 64)  # of Q per state
+EVALUATIONS = (16, 64)  # evaluations of Q per estimate
 REPEATS = 2000  # estimates per situation
 
 

@@ -35,17 +35,17 @@ from sql_ros.robot.driver.identify import Identification
 from sql_ros.robot.driver.response import SLOW_RAD_S, ResponseCheck
 from sql_ros.robot.safety.speed_ramp import SpeedRamp
 
-RATE_HZ = 20.0  # of the shipped tasks
+RATE_HZ = 20.0  # control rate of the shipped tasks
 PLAY_S = 12.0  # a fault that is not detected by then counts as undetected
 IDENTIFY_S = 120.0  # longer than the identification of seven joints takes
-HOLD_S = 1.0  # of the hold after a failed identification
-STATE_DELAY_S = 0.02  # `max_state_delay_s` of the actor
+HOLD_S = 1.0  # length of the hold after a failed identification
+STATE_DELAY_S = 0.02  # default of the actor's `max_state_delay_s`
 SCALES = {"flipped": -1.0, "half": 0.5, "double": 2.0}
 FAULTS = (*SCALES, "swapped")
 WATCHED = ("position", "velocity", "tip_speed", "link_speed", "contact")
-PUSH = (1.0, 3.0)  # periods that a position command leads by, at full speed
+PUSH = (1.0, 3.0)  # lead of a position command at full speed [periods]
 PASSED = "cells with a limit passed before the hold"
-COMMANDS_PER_ROUND = 250_000  # of the suite, for each round of every fault
+COMMANDS_PER_ROUND = 250_000  # commands of the safety suite per round of faults
 
 
 @dataclass
@@ -91,7 +91,7 @@ class WrongPlantLoop(HostileLoop):
         super().__init__(
             robot, scene, mode, RATE_HZ, seed, declared_lateness_s(1.0 / RATE_HZ, MAX_LATENESS_S)
         )
-        self._lateness = 0.0  # commands are reckoned to be late, and are not
+        self._lateness = 0.0  # the filter reckons with late commands, but none is late
         self.filter.expect_delay(STATE_DELAY_S)
         self.filter.observes_payload = True
         self._response = ResponseCheck(robot, mode, self._period, scene)
@@ -112,7 +112,7 @@ class WrongPlantLoop(HostileLoop):
         ramp = SpeedRamp()
         ramp.is_real = True
         ramp.forget()
-        # the last one is not finite
+        # the last policy's wishes are not finite
         policy = self._policies()[self._rng.integers(len(self._policies()) - 1)]
         tally = Tally()
         start = self._state().position
@@ -171,7 +171,7 @@ class WrongPlantLoop(HostileLoop):
         ended_s = steps * self._period
         if failure:
             for _ in range(round(HOLD_S / self._period)):
-                # as the actor: of torques nobody knows what they do
+                # as the actor does: the effect of a new torque is unknown
                 command = self.filter.hold(self._state(), fresh=self._mode != "torque")
                 self._obey(matrix, start, command, tally)
         return failure, ended_s, tally
@@ -421,6 +421,6 @@ def _checks(name: str, mode: str, fault: str, counts: PlantCounts) -> list[Check
         Check(group, "cells", counts.cells, 1, "at least"),
         Check(group, "holds", counts.holds, counts.cells, "at least", judged=False),
         Check(group, "latest hold [s]", counts.latest_s, PLAY_S, judged=False),
-        # not 0 yet: docs/safety.md
+        # the value is not always 0: docs/safety.md
         Check(group, PASSED, float(len(counts.violations)), 0.0, judged=False),
     ]

@@ -79,7 +79,7 @@ def test_fresh_tensors_have_the_layout_that_was_recorded():
         torch.randn(3, 4, 5).permute(2, 0, 1),
         torch.randn(4, 5).bfloat16(),
     ):
-        fresh = gemm._fresh(gemm._described(original))
+        fresh = gemm._random_tensor(gemm._without_values(original))
         assert (fresh.shape, fresh.stride(), fresh.dtype) == (
             original.shape,
             original.stride(),
