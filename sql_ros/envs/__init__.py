@@ -1,7 +1,7 @@
 """Gymnasium environments of the arms and of the papers' experiments.
 
-The arms have the same tasks and the same simulation as the stack:
-`gymnasium.make("sql_ros/SawyerReach-v0")`.
+An import of this package registers them, for `gymnasium.make("sql_ros/SawyerReach-v0")`. The arms
+have the same tasks and the same simulation as the stack.
 """
 
 import gymnasium

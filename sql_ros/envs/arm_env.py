@@ -1,4 +1,4 @@
-"""A task and a simulated arm as a Gymnasium environment."""
+"""A task with its simulated arm as a Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ Observation = npt.NDArray[np.float32]
 
 
 class ArmEnv(gymnasium.Env[Observation, Observation]):
-    """An arm with the same observation, reward, success and safety filter as in the stack.
+    """A simulated arm with the same observation, reward, success and safety filter as in the stack.
 
-    A `step` is a control step.
+    A `step` is a control step. The environment truncates an episode by itself after the time that
+    the task states. `info` has "distance", from the tool to the goal [m], and "is_success": whether
+    the goal has been held, without a break until now, as long as the task asks.
 
     Args:
-        task: Name of a file in config/tasks/, or a path.
-        render_mode: None, or "rgb_array" for pictures of 480 x 640.
-        options: Options of the task, in place of what its file says.
+        task: Name of a file in config/tasks/ without its suffix, or a path.
+        render_mode: "rgb_array" for pictures (480, 640, 3); None: no pictures.
+        options: Options of the task by name, in place of those in its file.
 
-    `info` holds "distance" [m] and "is_success": whether the goal has been held long enough. At the
-    end of an episode that is its success. The environment truncates an episode by itself after
-    the time that the task states.
+    Attributes:
+        task: The task.
+
+    Raises:
+        ConfigError: The task, its robot or its scene cannot be loaded.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -57,20 +61,20 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
 
     @property
     def max_episode_steps(self) -> int:
-        """Control steps after which this environment truncates an episode."""
+        """Return the number of control steps after which this environment truncates an episode."""
         return self.task.episode_steps
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Put the arm at a start pose drawn from the seed.
+        """Draw an episode and the arm's variation from its model, and put the arm at the start.
 
         Args:
-            seed: Seed of the draws; None: they continue.
+            seed: Seed of the draws; None: the generator of earlier episodes goes on.
             options: Not used.
 
         Returns:
-            Observation (S,) and info.
+            Observation (S,) and info, see the class.
         """
         super().reset(seed=seed)
         self._episode = self.task.begin(self.np_random)
@@ -83,7 +87,17 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         return self.task.observe(self._state, self._episode), self._info()
 
     def step(self, action: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Apply an action (A,) in [-1, 1] for one control period."""
+        """Apply an action, after the safety filter, for one control period.
+
+        Where the episode is truncated, the arm is then released for the time that the task states.
+
+        Args:
+            action: Action (A,) in [-1, 1].
+
+        Returns:
+            Observation (S,), reward, terminated, truncated, and info, see the class. Observation
+            and reward are those before the release, info is that after it.
+        """
         driven = self._drive.act(action, self._state)
         self._apply(driven.command)
         self._steps += 1
@@ -99,9 +113,9 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         return observation, reward, terminated, truncated, self._info()
 
     def _release(self) -> None:
-        """Let go of the arm for the time that the task states.
+        """Send the command of a released arm for the time that the task states.
 
-        The episode is no success if the goal is not kept.
+        If the goal is not reached any more afterwards, the episode is no success.
         """
         for _ in range(self.task.release_steps):
             self._apply(self._drive.release(self._state))
@@ -109,7 +123,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
             self._streak = 0
 
     def _apply(self, command: Vector) -> None:
-        """Send a command to the simulated arm for one control period."""
+        """Send a command to the simulated arm, advance it by one control period and measure it."""
         self._sim.command(
             self.task.spec.command_mode, command, 1.0 / self.task.spec.control_rate_hz
         )
@@ -117,7 +131,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._state = self._measure()
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """Return a picture (480, 640, 3) of the scene, if made with render_mode="rgb_array"."""
+        """Return a picture (480, 640, 3) by the camera "overview"; None without a render mode."""
         if self.render_mode is None:
             return None
         if self._renderer is None:
@@ -128,7 +142,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         return picture
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderer, if there is one."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

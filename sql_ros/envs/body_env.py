@@ -1,4 +1,4 @@
-"""The base of snake, pusher and quadruped: a body in MuJoCo that is moved by motors."""
+"""The base of snake, pusher and quadruped: a MuJoCo body that is moved by motors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ WALL_HEIGHT = 0.6  # [m]
 
 
 class BodyEnv(gymnasium.Env[Vector, Vector]):
-    """A body whose actions (A,) in [-1, 1] are shares of the range of each motor.
+    """A body whose action (A,) in [-1, 1] is the share of each motor's largest control value.
 
-    Subclasses define the observation, the first state of an episode, and the reward.
+    Subclasses define the observation, the first state of an episode, and the reward. The
+    environment never truncates an episode.
 
     Args:
-        world: MJCF in sim/worlds/.
-        physics_steps: Per control step.
-        render_mode: None, or "rgb_array" for pictures by the camera "overview".
-        walls: Added to the world, rectangles (x0, y0, x1, y1) [m].
+        world: Name of an MJCF file in sim/worlds/, without its suffix.
+        physics_steps: Physics steps per control step.
+        render_mode: "rgb_array" for pictures (240, 320, 3) by the camera "overview"; None: no
+            pictures.
+        walls: Rectangles (x0, y0, x1, y1) that are added to the world as walls [m].
+
+    Attributes:
+        model: The MuJoCo model.
+        data: State of the simulation.
+        dt: Time of a control step [s].
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -80,10 +87,10 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         raise NotImplementedError
 
     def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return the outcome of a control step.
+        """Compute the outcome of the control step that has been simulated.
 
         Args:
-            action: (A,), clipped to [-1, 1].
+            action: Action of the step (A,), clipped to [-1, 1].
 
         Returns:
             The reward, whether the episode terminates, and the info.
@@ -96,7 +103,7 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         """Begin an episode.
 
         Args:
-            seed: Seed of the first state; None: the draws continue.
+            seed: Seed of the first state; None: the generator of earlier episodes goes on.
             options: Not used.
 
         Returns:
@@ -109,7 +116,14 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         return self.observe(), {}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Make a control step with an action (A,), clipped to [-1, 1]."""
+        """Simulate one control step.
+
+        Args:
+            action: Action (A,), clipped to [-1, 1].
+
+        Returns:
+            Observation (S,), reward, terminated, truncated (always False), and info.
+        """
         share = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         self.data.ctrl[:] = share * self.model.actuator_ctrlrange[:, 1]
         mujoco.mj_step(self.model, self.data, self._physics_steps)
@@ -119,7 +133,7 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         return self.observe(), reward, terminated, False, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """Return a picture (240, 320, 3), if made with render_mode="rgb_array"."""
+        """Return a picture (240, 320, 3); None without a render mode."""
         if self.render_mode is None:
             return None
         if self._renderer is None:
@@ -129,7 +143,7 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         return picture
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderer, if there is one."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

@@ -1,8 +1,8 @@
-"""The adapter around a Gymnasium environment that this library did not write.
+"""The adapter that checks everything a Gymnasium environment gives to a learner.
 
-A learner must not take what an environment gives on trust: one observation that is not a number
-makes every weight NaN. `CheckedEnv` refuses what breaks Gymnasium's interface, in one line with the
-environment and the rule, for training, evaluation and clips alike.
+One observation that is not a number would make every weight of the networks NaN. When an
+environment breaks Gymnasium's interface, `CheckedEnv` raises an error of one line with the
+environment and the rule. Training, evaluation and clips all use it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sql_ros.common.errors import ConfigError, SqlRosError
 from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD
 
-LARGEST_BOUND = 1e9  # of an action; larger bounds are written where none is meant
-IMPOSED_STEPS = 1000  # of an episode, where the environment states no limit
+LARGEST_BOUND = 1e9  # of an action; a larger bound usually stands for no bound
+IMPOSED_STEPS = 1000  # length of an episode if the environment states no limit
 LONGEST_SHOWN = 200  # characters of a value in an error
-FLAG_KINDS = "biu"  # of numpy's dtypes: bool, signed and unsigned integer
-NUMBER_KINDS = "biuf"
+FLAG_KINDS = "biu"  # kinds of numpy's dtypes: bool, signed and unsigned integer
+NUMBER_KINDS = "biuf"  # the same and float
 RULES = {
     "reset": "reset(seed=..., options=...) must return (observation, info)",
     "step": "step(action) must return (observation, reward, terminated, truncated, info)",
@@ -35,17 +35,22 @@ _logger = logging.getLogger(__name__)
 
 
 class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment whose spaces, observations, rewards, flags and actions are checked.
+    """A wrapper that checks spaces, observations, rewards, flags, infos and actions.
+
+    An episode is truncated after the number of steps that the environment states
+    (`max_episode_steps` of its registration, or its attribute of this name). Without one it is
+    truncated after `IMPOSED_STEPS`, with a warning at the first time.
 
     Args:
-        env: With a Box of one dimension for observations, and one with finite bounds for actions.
+        env: Environment whose observations are a Box of one dimension, and whose actions are a Box
+            of one dimension with finite bounds.
         name: Id of the environment, for errors.
 
-    An episode is truncated after the steps that the environment states (`max_episode_steps` of its
-    registration, or an attribute of this name), or after `IMPOSED_STEPS`, with a warning.
+    Attributes:
+        name: Id of the environment.
 
     Raises:
-        ConfigError: A space is of another kind.
+        ConfigError: A space is of another kind, see `check_spaces`.
     """
 
     def __init__(self, env: Any, name: str) -> None:
@@ -70,14 +75,15 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Begin an episode.
 
         Args:
-            seed: Seed of the environment's generator; None: it goes on.
-            options: Options of the environment.
+            seed: Seed of the environment's generator; None: the generator goes on.
+            options: Options of the environment's reset; None: no options.
 
         Returns:
             A copy of the observation (S,), and the info.
 
         Raises:
-            ConfigError: The environment raised an exception or gave something else.
+            ConfigError: The environment raised an exception, or returned something that breaks the
+                rules.
         """
         self._elapsed = 0
         result = self._call("reset", lambda: self.env.reset(seed=seed, options=options))
@@ -90,14 +96,14 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Make one control step.
 
         Args:
-            action: (A,), in the units and within the bounds of the environment.
+            action: Action (A,) in the units and within the bounds of the environment.
 
         Returns:
             A copy of the observation (S,), reward, terminated, truncated and info.
 
         Raises:
-            ConfigError: The action is not finite, or the environment raised an exception or gave
-                something else than it must.
+            ConfigError: The action is not finite, the environment raised an exception, or it
+                returned something that breaks the rules.
         """
         self._check_action(action)
         result = self._call("step", lambda: self.env.step(action))
@@ -115,15 +121,28 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def unit_step(
         self, action: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Make one control step with an action (A,) in [-1, 1]; see `step`."""
+        """Make one control step with an action in the units of a policy.
+
+        Args:
+            action: Action (A,); [-1, 1] is mapped to the bounds of the environment.
+
+        Returns:
+            Observation (S,), reward, terminated, truncated and info, see `step`.
+
+        Raises:
+            ConfigError: The action is not finite, or the environment broke a rule, see `step`.
+        """
         self._check_action(action)  # an integer made of NaN would be a number
         return self.step(to_env(action, self._actions))
 
     def success_of(self, info: dict[str, Any]) -> float:
-        """Return `is_success` of an info, from 0 to 1.
+        """Return `is_success` of an info as a number from 0 to 1.
+
+        Args:
+            info: Info of a step, with "is_success".
 
         Raises:
-            ConfigError: It is no number from 0 to 1.
+            ConfigError: The value is no number from 0 to 1.
         """
         array = _numbers(info["is_success"], NUMBER_KINDS)
         if array is None or array.size != 1 or not 0.0 <= float(array.item()) <= 1.0:
@@ -134,22 +153,27 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return float(array.item())
 
     def close(self) -> None:
-        """Close the environment; an exception that this raises is a warning."""
+        """Close the environment; an exception of its `close` becomes a warning."""
         try:
             super().close()
         except Exception as error:
             _logger.warning("environment '%s': close() raised %s", self.name, described(error))
 
     def _check_action(self, action: npt.NDArray[Any]) -> None:
-        """Check that an action (A,) is finite before the environment gets it."""
+        """Raise `ConfigError` if an action (A,) for the environment is not finite."""
         if not np.isfinite(action).all():
             raise self._refusal(f"was to be given the action {shown(action)} by the policy")
 
     def _call(self, method: str, call: Callable[[], Any]) -> Any:
-        """Return the result of a method of the environment.
+        """Call a method of the environment and return its result.
+
+        Args:
+            method: Name of the method, for errors.
+            call: Calls the method.
 
         Raises:
-            ConfigError: It raised an exception that is not one of this library.
+            ConfigError: The environment raised an exception.
+            SqlRosError: The environment raised this error of this library.
         """
         try:
             return call()
@@ -162,7 +186,16 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             ) from error
 
     def _parts(self, method: str, result: Any, count: int) -> tuple[Any, ...]:
-        """Return the result of a method, a tuple of `count` values."""
+        """Return the result of a method as a tuple.
+
+        Args:
+            method: Name of the method, for errors.
+            result: Result of the method.
+            count: Number of values that the method must return.
+
+        Raises:
+            ConfigError: The result is no tuple or list, or has another number of values.
+        """
         is_sequence = isinstance(result, (tuple, list))
         if is_sequence and len(result) == count:
             return tuple(result)
@@ -172,9 +205,15 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         )
 
     def _observation(self, value: Any) -> npt.NDArray[Any]:
-        """Return a copy of an observation (S,): some environments give the same array each time.
+        """Check an observation and return a copy (S,): some environments reuse one array.
 
         Floats keep their precision, integers become floats.
+
+        Args:
+            value: Observation as the environment gave it.
+
+        Raises:
+            ConfigError: The value is not numeric, has another shape, or is not finite or too large.
         """
         array = _numbers(value, NUMBER_KINDS)
         if array is None:
@@ -194,7 +233,11 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return taken
 
     def _reward(self, value: Any) -> float:
-        """Return a reward; an array of one number is taken."""
+        """Check a reward and return it as a float; it may be an array of one number.
+
+        Raises:
+            ConfigError: It is no single number, not finite, or beyond `LARGEST_REWARD`.
+        """
         if type(value) is float and abs(value) <= LARGEST_REWARD:
             return value
         array = _numbers(value, NUMBER_KINDS)
@@ -203,7 +246,17 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return float(array.item())
 
     def _flag(self, name: str, value: Any) -> bool:
-        """Return `terminated` or `truncated`; 0, 1 and an array of one of them are taken."""
+        """Check `terminated` or `truncated` and return it as a bool.
+
+        The value may be a bool, 0, 1, or an array of one of these.
+
+        Args:
+            name: Name of the flag, for errors.
+            value: Flag as the environment gave it.
+
+        Raises:
+            ConfigError: The value is something else.
+        """
         if type(value) is bool:
             return value
         array = _numbers(value, FLAG_KINDS)
@@ -215,7 +268,7 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return bool(array.item())
 
     def _info(self, value: Any) -> dict[str, Any]:
-        """Return an info, a dict."""
+        """Return an info; raise `ConfigError` if it is no dict."""
         if not isinstance(value, dict):
             raise ConfigError(
                 f"the environment '{self.name}' gave the info {shown(value)}, expected a dict"
@@ -223,7 +276,11 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return value
 
     def _is_out_of_time(self, ended: bool) -> bool:
-        """Return whether an episode that has not ended by itself must be truncated now."""
+        """Return whether the episode must be truncated now; warn once if the limit is imposed.
+
+        Args:
+            ended: Whether the episode has terminated.
+        """
         if ended or self._elapsed < self._limit:
             return False
         if self._is_imposed and not self._has_warned:
@@ -237,7 +294,12 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return True
 
     def _refusal(self, fault: str, limits: str = "") -> ConfigError:
-        """Return the error for numbers that are not finite or too large."""
+        """Return the error for numbers that are not finite or too large.
+
+        Args:
+            fault: What the environment did, after its name.
+            limits: Text for the end of the error, the allowed size of the numbers.
+        """
         return ConfigError(
             f"the environment '{self.name}' {fault}, expected finite numbers{limits}"
         )
@@ -248,7 +310,7 @@ def check_spaces(env: Any, name: str) -> None:
 
     Args:
         env: A Gymnasium environment.
-        name: Its id, for the error.
+        name: Id of the environment, for the error.
 
     Raises:
         ConfigError: Observations or actions are no Box of one dimension with at least one
@@ -278,23 +340,25 @@ def check_spaces(env: Any, name: str) -> None:
 
 
 def own_spec(env: Any) -> TaskSpec | None:
-    """Return the interface that an environment states itself, as those of this library's arms do.
+    """Return the interface that an environment of an arm of this library states.
 
-    None for every other environment.
+    Returns:
+        The interface, from `env.unwrapped.task.spec`; None for every other environment.
     """
     spec = getattr(getattr(env.unwrapped, "task", None), "spec", None)
     return spec if isinstance(spec, TaskSpec) else None
 
 
 def to_env(action: npt.NDArray[Any], space: gymnasium.spaces.Box[Any]) -> npt.NDArray[Any]:
-    """Bring an action into the bounds of an environment.
+    """Map an action from [-1, 1] to the bounds of an environment, linearly per component.
 
     Args:
-        action: (A,), clipped to [-1, 1].
-        space: The action space. Of an integer dtype: the nearest integer is taken.
+        action: Action (A,), clipped to [-1, 1].
+        space: Action space of the environment.
 
     Returns:
-        The action (A,) in the dtype of the space, within its bounds.
+        The action (A,) in the dtype of the space, within its bounds. For an integer dtype it is
+        rounded.
     """
     is_integer = space.dtype.kind in FLAG_KINDS
     # float16 would overflow between the bounds, an unsigned integer below them
@@ -310,7 +374,7 @@ def to_env(action: npt.NDArray[Any], space: gymnasium.spaces.Box[Any]) -> npt.ND
 
 
 def described(error: BaseException) -> str:
-    """Return an exception in one line: its type, its text, and the file and line it came from."""
+    """Return an exception as one line: type, text, and file and line from which it was raised."""
     text = " ".join(str(error).split())[:LONGEST_SHOWN]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
@@ -318,13 +382,13 @@ def described(error: BaseException) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a part of one line, shortened."""
+    """Return a value as text without line breaks, cut off after `LONGEST_SHOWN` characters."""
     text = " ".join(str(value).split())
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
 
 
 def _numbers(value: Any, kinds: Sequence[str]) -> npt.NDArray[Any] | None:
-    """Return a value as an array, or None if it is not one of these kinds of numbers."""
+    """Return a value as an array; None if the kind of its dtype is not one of `kinds`."""
     try:
         array = np.asarray(value)
     # __array__ of a foreign class may raise any exception, and so does a ragged list
@@ -334,9 +398,16 @@ def _numbers(value: Any, kinds: Sequence[str]) -> npt.NDArray[Any] | None:
 
 
 def _rule_for(error: BaseException, method: str) -> str:
-    """Return the rule of a method if its exception came from a wrapper of Gymnasium.
+    """Return the rule of a method as the end of an error text, if Gymnasium raised the exception.
 
-    A wrapper fails where it unpacks what the environment returned.
+    A wrapper of Gymnasium fails where it unpacks a wrong result of the environment.
+
+    Args:
+        error: Exception of the method.
+        method: "reset" or "step".
+
+    Returns:
+        ": " and the rule; empty if the exception came from elsewhere.
     """
     frames = traceback.extract_tb(error.__traceback__)
     is_wrapper = bool(frames) and Path(frames[-1].filename).is_relative_to(GYMNASIUM)

@@ -9,19 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 GOALS = np.array([[5.0, 0.0], [-5.0, 0.0], [0.0, 5.0], [0.0, -5.0]])
-HALF_WIDTH = 7.0  # of the world
-START_STD = 0.1
-ACTION_COST, BONUS, RADIUS = 30.0, 10.0, 1.0  # of |a|^2; at a goal; within which one is there
+HALF_WIDTH = 7.0  # of the world, a square around the origin; lengths have no unit
+START_STD = 0.1  # standard deviation of the start
+ACTION_COST = 30.0  # cost per |a|^2
+BONUS = 10.0  # reward at a goal
+RADIUS = 1.0  # distance within which a goal is reached
 
 Vector = npt.NDArray[np.float32]
 
 
 class MultiGoalEnv(gymnasium.Env[Vector, Vector]):
-    """A point (2,) that moves by its action (2,) in [-1, 1].
+    """A point that moves by its action (2,) in [-1, 1], with its place (2,) as observation.
 
-    The reward grows towards the nearest goal, where an episode terminates.
-
-    `info` holds "goal", the index of the one that was reached, or -1, and "is_success".
+    The reward is minus the squared distance to the nearest goal, minus `ACTION_COST` |a|^2, plus
+    `BONUS` at a goal, where the episode terminates. `info` has "goal", the index of the goal that
+    is reached in `GOALS` (-1: none), and "is_success": whether a goal is reached.
     """
 
     observation_space = gymnasium.spaces.Box(-HALF_WIDTH, HALF_WIDTH, (2,), np.float32)
@@ -33,11 +35,11 @@ class MultiGoalEnv(gymnasium.Env[Vector, Vector]):
         """Put the point near the origin.
 
         Args:
-            seed: Seed of the draw.
-            options: "state" (2,): the place of the point instead.
+            seed: Seed of the draw; None: the generator of earlier episodes goes on.
+            options: "state": place (2,) of the point instead of the drawn one. None: no options.
 
         Returns:
-            Observation (2,) and info.
+            Observation (2,) and info, see the class.
         """
         super().reset(seed=seed)
         drawn = self.np_random.normal(0.0, START_STD, 2)
@@ -45,7 +47,14 @@ class MultiGoalEnv(gymnasium.Env[Vector, Vector]):
         return self._place.astype(np.float32), {"goal": -1, "is_success": False}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Move the point by an action (2,); within `RADIUS` of a goal the episode terminates."""
+        """Move the point, which stays inside the world.
+
+        Args:
+            action: Action (2,), clipped to [-1, 1].
+
+        Returns:
+            Observation (2,), reward, terminated, truncated (always False), and info, see the class.
+        """
         moved = np.clip(action, -1.0, 1.0)
         self._place = np.clip(self._place + moved, -HALF_WIDTH, HALF_WIDTH)
         squared = np.square(self._place - GOALS).sum(1)

@@ -10,28 +10,30 @@ import numpy.typing as npt
 from sql_ros.common.errors import ConfigError
 from sql_ros.envs.body_env import BodyEnv, Vector
 
-GOAL = np.array([-1.0, -1.0])
-# the mean of the two skills' rewards is that of "both"
+GOAL = np.array([-1.0, -1.0])  # place of the puck's goal (x, y) [m]
+# weights of the distances along x and y in the reward of a task; the mean of the rewards of "x" and
+# "y" is the reward of "both"
 AXES = {"x": (1.0, 0.0), "y": (0.0, 1.0), "both": (0.5, 0.5)}
-ACTION_COST = 0.1
+ACTION_COST = 0.1  # cost per |a|^2
 PUCK_LOW, PUCK_HIGH = np.array([0.3, -1.0]), np.array([1.0, -0.4])
 CORNER, CLEAR_OF_CORNER = (
     np.array([1.0, -1.0]),
     0.45,
 )  # nearer, the arm cannot reach behind the puck
-RATE = 3.0  # of the joints [rad/s], near 1 for the networks
+RATE = 3.0  # scale of joint velocities in the observation [rad/s]
 
 
 class PusherEnv(BodyEnv):
-    """A planar arm with three joints and a puck.
+    """A planar arm with three joints, and a puck; one control step per 5 physics steps.
 
-    The observation (12,) has the angles and speeds of the joints, the tip, and the puck.
+    The observation (12,) has the joint angles [rad], the scaled joint velocities, and the places
+    (x, y, z) of the tip and of the puck [m]. The reward is minus the distance of the puck to `GOAL`
+    along the axes of the task, minus the cost of the action. Episodes do not terminate. `info` has
+    "distance": the distance of the puck to the goal along the axes "x" and "y" [m].
 
     Args:
-        task: "x", "y" or "both": the axes along which the distance of the puck to (-1, -1) counts.
-        render_mode: See `BodyEnv`.
-
-    `info` holds the puck's "distance" along each of the axes [m], {"x", "y"}.
+        task: Axes along which the distance of the puck counts: "x", "y" or "both" (the mean).
+        render_mode: "rgb_array" for pictures; None: no pictures.
 
     Raises:
         ConfigError: There is no such task.
@@ -51,7 +53,7 @@ class PusherEnv(BodyEnv):
         ).astype(np.float32)
 
     def set_start(self) -> None:
-        """Draw angles near 0, and a place of the puck on the lower right."""
+        """Draw joint angles within 0.1 rad, and a place of the puck on the lower right."""
         self.data.qpos[:3] = self.np_random.uniform(-0.1, 0.1, 3)
         puck = self.np_random.uniform(PUCK_LOW, PUCK_HIGH)
         while np.linalg.norm(puck - CORNER) < CLEAR_OF_CORNER:
@@ -59,7 +61,11 @@ class PusherEnv(BodyEnv):
         self.data.qpos[3:5] = puck
 
     def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return the weighted distances of the puck as reward, less the cost of the action."""
+        """Return reward, False (no termination) and info; see the class.
+
+        Args:
+            action: Action (A,), clipped to [-1, 1].
+        """
         distance = np.abs(self.data.body("puck").xpos[:2] - GOAL)
         reward = -ACTION_COST * float(np.square(action).sum()) - float(self._weights @ distance)
         return reward, False, {"distance": {"x": float(distance[0]), "y": float(distance[1])}}

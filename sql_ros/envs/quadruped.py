@@ -1,4 +1,4 @@
-"""A quadruped on a plane, between walls and in a maze, [SQL17] Fig. 3 (right), 4 and 5."""
+"""A quadruped on a plane, between walls or in a maze, [SQL17] Fig. 3 (right), 4 and 5."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from sql_ros.envs.body_env import BodyEnv, Vector
 # z component of the body's z axis: an episode terminates below it, as the robot has flipped over
 UPRIGHT = 0.0
 # reward per m/s, and at the target. The unit of the paper's reward is not published; with this
-# one, the body walks at its alpha = 0.1
+# unit the robot walks at the paper's alpha = 0.1
 PAY = 2.0
-ACTION_COST = 0.05  # of the mean |a|^2
-CROUCH = 1.0  # of the knees at the start, the middle of their range [rad]
-FAR = 5.0  # metres, and metres per second times 2.5, near 1 for the networks
+ACTION_COST = 0.05  # cost per mean square of the action
+CROUCH = 1.0  # angle of the knees at the start, the middle of their range [rad]
+FAR = 5.0  # scale of places in the observation [m], and of speeds times 2.5
 
 Wall = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Course:
-    """A world of the robot and its reward.
+    """A world of the robot, and its reward.
 
     Attributes:
+        pays: What is rewarded: "speed" in any direction, "forward" speed along x, or nearness to
+            the "target".
         walls: Rectangles (x0, y0, x1, y1) [m].
-        pays: "speed" in any direction, "forward" speed along x, or being near the "target".
-        target: (x, y) [m].
-        width: Standard deviation of the reward around the target [m].
+        target: Place (x, y) of the target [m].
+        width: Standard deviation of the Gaussian reward around the target [m].
     """
 
     pays: str
@@ -42,7 +43,7 @@ class Course:
 
 
 def _hallway(half_width: float) -> tuple[Wall, ...]:
-    """Return the walls of a hallway along x, from its half width [m]."""
+    """Return the two walls of a hallway along x, given half of its width [m]."""
     return (-12.0, half_width, 12.0, half_width + 0.3), (
         -12.0,
         -half_width - 0.3,
@@ -63,11 +64,11 @@ U_WALLS = (  # a corridor out, around the end of a wall, and back
 def _maze(barrier: float = 1.8, back: float = 2.6) -> tuple[Wall, ...]:
     """Return the walls of a maze with two passages.
 
-    The last wall closes the upper passage, which is shorter by a centimetre.
+    The last wall closes the upper passage, which would be shorter by a centimetre.
 
     Args:
-        barrier: x of the wall that closes the passage [m].
-        back: x of the back of the block between the passages [m].
+        barrier: Coordinate x at which the wall that closes the passage begins [m].
+        back: Coordinate x of the back of the block between the passages [m].
     """
     return (
         (-1.5, -3.1, 6.5, -2.8),
@@ -100,15 +101,16 @@ UPPER_BEST = {
 
 
 class QuadrupedEnv(BodyEnv):
-    """A quadruped with eight servos.
+    """A quadruped with eight servos, one control step per 10 physics steps.
 
-    The observation (29,) has the place, the attitude (quaternion), the joints and all speeds.
+    The observation (29,) has the place (x, y), the height, the attitude (quaternion), eight joint
+    angles, and the velocities of all these; places and velocities are scaled. The reward is `PAY`
+    times what the course pays, minus the cost of the action. The episode terminates when the robot
+    has flipped over. `info` has the place "x", "y" and the "distance" to the target [m].
 
     Args:
-        course: a name in `COURSES`.
-        render_mode: See `BodyEnv`.
-
-    `info` holds "x", "y" [m] and the "distance" to the target [m].
+        course: Name in `COURSES`.
+        render_mode: "rgb_array" for pictures; None: no pictures.
 
     Raises:
         ConfigError: There is no such course.
@@ -130,7 +132,10 @@ class QuadrupedEnv(BodyEnv):
         return np.concatenate([place, rest, speeds]).astype(np.float32)
 
     def set_start(self) -> None:
-        """Put the robot at the origin, crouching, with a heading drawn uniformly."""
+        """Put the robot at the origin, crouching, with a heading drawn uniformly.
+
+        The joint angles are drawn within 0.1 rad.
+        """
         heading = self.np_random.uniform(-np.pi, np.pi)
         self.data.qpos[2] = 0.42
         mujoco.mju_axisAngle2Quat(self.data.qpos[3:7], np.array([0.0, 0.0, 1.0]), heading)
@@ -139,7 +144,11 @@ class QuadrupedEnv(BodyEnv):
         self._at = self.data.qpos[:2].copy()
 
     def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return the reward of the course less the cost of the action."""
+        """Return reward, whether the robot has flipped over, and info; see the class.
+
+        Args:
+            action: Action (A,), clipped to [-1, 1].
+        """
         at = self.data.qpos[:2].copy()
         velocity, self._at = (at - self._at) / self.dt, at
         distance = float(np.linalg.norm(at - self._course.target))

@@ -1,4 +1,4 @@
-"""A clip and a film strip of a trained arm that works and is pushed."""
+"""A clip and a film strip of a trained arm that is pushed while it works."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from PIL import Image, ImageDraw
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.task import Task
+from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.trials.protocol import ProtocolConfig
 from sql_ros.trials.session import Session
 from sql_ros.trials.trial import TrialResult
 from sql_ros.trials.trial_actor import TrialActor
-from sql_ros.runs.rollout import SimulatedArm
 
 HEIGHT = 300  # of each of the two views [px]
-WIDTH = 400
+WIDTH = 400  # of each of the two views [px]
 STEPS_PER_FRAME = 3  # control steps
-AFTER_S = 4.5  # filmed after the push
-SAMPLES = 4  # per pixel; without a graphics card each costs time
+AFTER_S = 4.5  # time filmed after the push [s]
+SAMPLES = 4  # per pixel; without a graphics card each sample costs time
 SHADOWS = 1024  # size of the shadow map [px]
-ARROW_M_N = 0.004  # length of a push's arrow
+ARROW_M_N = 0.004  # length of the arrow per force of the push [m/N]
 
 
 def film(
     task: Task, policy: Policy, folder: Path, *, seed: int, push_n: float, at_s: float, body: str
 ) -> tuple[TrialResult, list[Path]]:
-    """Run one episode with one push in simulation, filmed by the cameras "overview" and "close".
+    """Run one simulated episode with one push, filmed by the cameras "overview" and "close".
 
     Args:
         task: The task of the policy.
-        policy: Acts in its deterministic mode.
-        folder: Folder for clip.gif and strip.png.
+        policy: Policy that acts in its deterministic mode.
+        folder: Folder for clip.gif and strip.png, made if it does not exist.
         seed: Seed of start pose, target and direction of the push.
         push_n: Force of the push [N].
         at_s: Time of the push in the episode [s].
         body: Name of the pushed body.
 
     Returns:
-        The result of the trial, and the paths of the files; no files where MuJoCo cannot render.
+        The result of the trial, and the paths of the files. There are no files if MuJoCo cannot
+        render here; the reason is printed.
     """
     protocol = ProtocolConfig(
         repeats=1, undisturbed=(), push_n=(push_n,), push_bodies=(body,), at_s=(at_s, at_s)
@@ -64,8 +65,17 @@ def film(
     frames: list[Image.Image] = []
 
     def show(step: int, force: Any) -> None:
-        """Add a frame of this control step, if one is due."""
-        if cameras is None or step % STEPS_PER_FRAME or step > (at_s + AFTER_S) * task.config.control_rate_hz:
+        """Add a frame of a control step, if one is due.
+
+        Args:
+            step: Number of the control step in the episode.
+            force: Force of the push (3,) [N].
+        """
+        if (
+            cameras is None
+            or step % STEPS_PER_FRAME
+            or step > (at_s + AFTER_S) * task.config.control_rate_hz
+        ):
             return
         state = arm.state()
         away = 1e3 * task.distance(state, actor.episode)
@@ -103,7 +113,7 @@ def _save(
         rate_hz: Frames per second.
 
     Returns:
-        Paths of clip.gif and strip.png.
+        The paths of clip.gif and strip.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
     clip = folder / "clip.gif"
@@ -125,7 +135,14 @@ def _save(
 
 
 class _Cameras:
-    """Renders both cameras side by side, with an arrow for a push and a line of text."""
+    """Renders both cameras side by side, with an arrow for a push and a line of text.
+
+    Args:
+        model: The MuJoCo model, whose quality of rendering is changed.
+
+    Raises:
+        Exception: MuJoCo cannot render here; a graphics driver may raise any error.
+    """
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self._model = model
@@ -134,13 +151,16 @@ class _Cameras:
         self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
 
     def picture(self, data: mujoco.MjData, body: str, force: Any, text: str) -> Image.Image:
-        """Render the scene.
+        """Render the scene by both cameras.
 
         Args:
             data: State of the simulation.
             body: Name of the pushed body.
-            force: Force of the push (3,) [N]; zero: no arrow.
-            text: Shown above the picture.
+            force: Force of the push (3,) [N]; zero: there is no arrow.
+            text: Text above the picture, to which the size of the force is added.
+
+        Returns:
+            The picture, 2 `WIDTH` x `HEIGHT`.
         """
         views = []
         mujoco.mj_camlight(self._model, data)
@@ -157,7 +177,7 @@ class _Cameras:
         return image
 
     def _arrow(self, point: Any, force: Any) -> None:
-        """Add an arrow to the scene that ends at the pushed point.
+        """Add an arrow to the scene of the renderer, which ends at the pushed point.
 
         Args:
             point: The pushed point (3,) [m].

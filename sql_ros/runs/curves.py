@@ -12,14 +12,14 @@ from sql_ros.runs.progress import RECENT, RunProgress
 
 
 def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
-    """Draw return, success rate and final distance of a session against the robot time of the run.
+    """Draw return, success rate and final distance of this session's episodes over the robot time.
 
-    Training episodes and evaluations are drawn as separate curves.
+    The success rate of evaluations is a curve of its own.
 
     Args:
         progress: Progress of the run.
         path: PNG file to write.
-        title: Above the picture.
+        title: Title above the panels.
 
     Raises:
         ImportError: Matplotlib cannot be used.
@@ -64,15 +64,19 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
 
 
 def episode_minutes(progress: RunProgress) -> npt.NDArray[np.float64]:
-    """Return the robot time at the end of each episode of this session (E,) [min], earlier sessions
-    included.
+    """Return the robot time at the end of each episode of this session, (E,) [min].
+
+    The robot time includes earlier sessions.
     """
     steps = np.cumsum([episode.robot_steps for episode in progress.episodes], dtype=np.float64)
     return np.asarray((progress.earlier_steps + steps) / progress.control_rate_hz / 60.0)
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Return at each point the mean of the last `RECENT` values: (E,) -> (E,)."""
+    """Return the mean of the last `RECENT` values up to each point: (E,) -> (E,).
+
+    Near the beginning it is the mean of fewer values.
+    """
     sums = np.concatenate(([0.0], np.cumsum(values)))
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - RECENT, 0)

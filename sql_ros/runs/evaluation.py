@@ -1,28 +1,29 @@
-"""Evaluation of a policy in simulation without ROS: fixed episodes, with the actor and safety
-filter of the arm.
+"""Evaluation of a policy in simulation without ROS, in fixed episodes.
+
+Actor and safety filter are those of the arm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
 from sql_ros.common.errors import PolicyError
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.task import Task
 from sql_ros.runs.rollout import SimulatedArm
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results of evaluation episodes, in order.
+    """Results of evaluation episodes, in the order of the episodes.
 
     Attributes:
-        successes: Whether each episode reached its goal.
+        successes: Whether each episode held its goal at the end as long as the task asks.
         returns: Undiscounted return of each episode.
         distances: Distance to the goal in the last state of each episode [m].
     """
@@ -33,11 +34,11 @@ class Evaluation:
 
     @property
     def success_rate(self) -> float:
-        """Return the share of episodes that held the goal at their end as long as the task asks."""
+        """Return the share of successful episodes; there must be one."""
         return float(np.mean(self.successes))
 
     def figures(self) -> dict[str, float]:
-        """Return the results as numbers by name, for a figures file."""
+        """Return the results as numbers by name, for a figures file; there must be an episode."""
         return {
             "success_rate": self.success_rate,
             "episodes": float(len(self.successes)),
@@ -52,11 +53,9 @@ class Evaluator:
 
     Args:
         task: The task.
-        seed: Episode i begins as drawn by `default_rng([seed, i])`: every policy gets the same
-            start
-            poses and targets.
-        deterministic: Act by the mean of the policy's samples or the best of them
-            (`Policy.ranked`);
+        seed: Seed of the episodes. Start pose and target of episode i are drawn by
+            `default_rng([seed, i])`, so that they are the same for every policy.
+        deterministic: Act by the mean or the best of the policy's samples (`Policy.ranked`);
             otherwise by one sample.
     """
 
@@ -78,15 +77,15 @@ class Evaluator:
         Args:
             policy: A policy of the task.
             episodes: Number of episodes.
-            goes_on: Called after each episode with the results so far; False ends the evaluation
-                early.
+            goes_on: Called after each episode with the results so far; its return value False ends
+                the evaluation early.
 
         Returns:
-            The results.
+            The results of the episodes that were run.
 
         Raises:
-            PolicyError: An action is not finite. On the arm that is a hold, which may last for
-                ever.
+            PolicyError: The policy cannot act, e.g. an action is not finite. On the arm this would
+                be a hold, which might last for ever.
         """
         result = Evaluation([], [], [])
         for index in range(episodes):
@@ -100,11 +99,11 @@ class Evaluator:
 
         Args:
             policy: A policy of the task.
-            index: Number of the episode, part of its seed.
-            result: Results so far, changed in place.
+            index: Number of the episode, from 0, part of its seed.
+            result: Results so far; the outcome is appended to its lists.
 
         Raises:
-            PolicyError: An action is not finite.
+            PolicyError: The policy cannot act, e.g. an action is not finite.
         """
         actor = Actor(
             self._task,

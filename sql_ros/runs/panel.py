@@ -1,4 +1,4 @@
-"""A panel on a terminal that is updated in place."""
+"""A panel on a terminal that is updated in place, drawn by `rich`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from rich.text import Text
 
 
 class Panel:
-    """Names and values in a frame; text is shown without markup."""
+    """A frame with names and values on the terminal of stdout; text is shown without markup."""
 
     def __init__(self) -> None:
         self._live = Live(console=Console(), auto_refresh=False, transient=False)
         self._live.start()
 
     def show(self, title: str, rows: list[tuple[str, str]]) -> None:
-        """Replace the title and the rows, each a name and a value."""
+        """Replace the content of the panel.
+
+        Args:
+            title: Text in the upper edge of the frame.
+            rows: Name and value of each row.
+        """
         table = Table.grid(padding=(0, 2))
         for name, value in rows:
             table.add_row(Text(name, style="dim"), Text(value))

@@ -1,5 +1,6 @@
-"""A picture of the arm at its task, rendered by MuJoCo, or a drawing of the tool's path where
-MuJoCo cannot render.
+"""A picture of the arm at its task.
+
+MuJoCo renders it. If MuJoCo cannot render, Matplotlib draws the path of the tool.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sql_ros.common.plotting import pyplot
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.task import Task
-from sql_ros.common.plotting import pyplot
 from sql_ros.runs.rollout import SimulatedArm
 
 SIZE = (720, 960)  # height, width [px]
@@ -23,18 +24,18 @@ HALO_COLOUR = (0.2, 0.9, 0.3, 0.35)
 
 
 def draw_arm(task: Task, policy: Policy | None, path: Path, seed: int) -> str:
-    """Save a picture of the arm at the end of one episode, with the goal and the path of the tool.
+    """Save a picture of the arm near the end of an episode, with the goal and the tool's path.
 
-    Of 20 random episodes the one is chosen whose goal is farthest to the side.
+    Of 20 drawn episodes the one whose goal is farthest to the side (y) is simulated.
 
     Args:
         task: The task.
-        policy: Acts; None: the arm rests at its start pose.
+        policy: Policy that acts in its deterministic mode; None: the arm rests at its start pose.
         path: PNG file to write.
         seed: Seed of the episodes.
 
     Returns:
-        "rendered", or "drawn" with the reason why MuJoCo could not render.
+        "rendered", or "drawn" and the reason why MuJoCo could not render.
 
     Raises:
         ImportError: Matplotlib cannot be used.
@@ -69,17 +70,17 @@ def draw_arm(task: Task, policy: Policy | None, path: Path, seed: int) -> str:
 def render(
     arm: SimulatedArm, trace: npt.NDArray[np.float64], goal: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.uint8]:
-    """Render the camera "overview" with the path of the tool as beads and a halo at the goal.
+    """Render the camera "overview" with the path of the tool as beads, and a halo at the goal.
 
-    The halo is larger than the hand, which hides the goal that it has reached.
+    The halo is larger than the hand, because the hand hides a goal that it has reached.
 
     Args:
-        arm: The simulated arm.
-        trace: Positions of the tool (T, 3) [m].
+        arm: The simulated arm, in the state that is rendered.
+        trace: Positions of the tool (T, 3), from the first (blue) to the last (red) [m].
         goal: Position of the goal (3,) [m].
 
     Returns:
-        RGB values (H, W, 3).
+        RGB picture (H, W, 3), uint8, of `SIZE`.
     """
     import mujoco
 
@@ -100,13 +101,13 @@ def _add_sphere(
     radius_m: float,
     colour: tuple[float, float, float, float],
 ) -> None:
-    """Add a sphere to a scene, if there is room for one.
+    """Add a sphere to a scene; do nothing if the scene is full.
 
     Args:
-        mujoco: The module.
+        mujoco: The module `mujoco`, imported by the caller.
         scene: Scene of the renderer.
-        point: Its centre (3,) [m].
-        radius_m: Its radius [m].
+        point: Centre of the sphere (3,) [m].
+        radius_m: Radius of the sphere [m].
         colour: Red, green, blue and opacity, from 0 to 1.
     """
     if scene.ngeom >= scene.maxgeom:

@@ -1,5 +1,6 @@
-"""The progress of a run: filled by the monitor, shown by the view, written to metrics.jsonl, drawn
-at the end.
+"""The progress of a run.
+
+The monitor fills it and writes it to metrics.jsonl, the view shows it, the report draws it.
 """
 
 from __future__ import annotations
@@ -7,7 +8,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,20 +24,20 @@ class RunProgress:
 
     Attributes:
         control_rate_hz: Control steps per second of robot time [Hz].
-        real_arm: Episodes are those of a real arm; evaluations are simulated all the same.
+        real_arm: Whether the episodes are those of a real arm; evaluations are always simulated.
         started: Steady time of the beginning of this session [s].
         episodes: Finished episodes of this session, in order.
         robot_steps: Control steps, including those of earlier sessions.
         earlier_steps: Control steps of earlier sessions.
         later_steps: Control steps of episodes that ended after this session did.
         evaluations: Robot time [min], updates, policy version and result of each evaluation.
-        acting: State of the actor in words: exploring, acting, or why it holds.
-        evaluating: State of the running evaluation in words; empty: none runs.
+        acting: State of the actor in words: exploring, acting, or why it holds the arm.
+        evaluating: State of the running evaluation in words; empty: none is running.
         transitions: Transitions in the learner's buffer.
         updates: Gradient steps of the learner.
         first_updates: Gradient steps of the learner when this session began; None: not known yet.
-        policy_version: Newest policy of the learner.
-        updates_per_s: Over the last seconds.
+        policy_version: Version of the newest policy of the learner; 0: none yet.
+        updates_per_s: Gradient steps per second over the last seconds.
         control: Values of the actor's control loop from /diagnostics, by name.
         training: Values of the learner from /diagnostics, by name.
         faults: Number of faults that the nodes counted, by kind.
@@ -85,16 +85,20 @@ class RunProgress:
 
     @property
     def recent_success(self) -> float:
-        """Return the success rate of the last `RECENT` training episodes, in which the policy
-        samples.
+        """Return the success rate of the last `RECENT` training episodes, 0.0 without episodes.
+
+        In training the policy samples its actions.
         """
         recent = self.episodes[-RECENT:]
         return float(np.mean([episode.success for episode in recent])) if recent else 0.0
 
     def resume(self, metrics: Path) -> None:
-        """Continue the robot time of an earlier session from its metrics file, if there is one.
+        """Set the robot time to that of earlier sessions, from the last episode in metrics.jsonl.
 
-        Lines that are no metrics are skipped.
+        Lines that are no episode are skipped.
+
+        Args:
+            metrics: Path of metrics.jsonl; it need not exist.
 
         Raises:
             OSError: The file cannot be read.
@@ -105,7 +109,7 @@ class RunProgress:
                     self.robot_steps = self.earlier_steps = round(
                         entry["robot_minutes"] * 60.0 * self.control_rate_hz
                     )
-            except (ValueError, TypeError, KeyError, OverflowError):  # a line of another kind
+            except (ValueError, TypeError, KeyError, OverflowError):  # not a line of the monitor
                 continue
 
     @property
@@ -114,6 +118,6 @@ class RunProgress:
         return (self.updates - (self.first_updates or 0)) / self.wall_s
 
     def add(self, episode: EpisodeSummary) -> None:
-        """Count a finished episode."""
+        """Append a finished episode, and add its control steps to the robot time."""
         self.episodes.append(episode)
         self.robot_steps += episode.robot_steps

@@ -1,7 +1,4 @@
-"""Results of a run: report.md with its pictures, figures.json, and the policy.
-
-`runs/latest` points to the newest run.
-"""
+"""The results of a run: report.md, pictures, figures.json, policy.onnx and the link `latest`."""
 
 from __future__ import annotations
 
@@ -10,14 +7,14 @@ import shlex
 from pathlib import Path
 
 from sql_ros.common.atomic_file import write_atomically
+from sql_ros.common.figures_json import versions, write_figures
+from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import draw
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.task import Task
 from sql_ros.runs.curves import draw_curves
 from sql_ros.runs.evaluation import Evaluation
-from sql_ros.common.figures_json import versions, write_figures
 from sql_ros.runs.picture import draw_arm
-from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import draw
 from sql_ros.runs.progress import RunProgress
 
 # launch arguments that the command to continue a run does not take over
@@ -25,9 +22,15 @@ NOT_REPEATED = ("task", "run_dir", "resume", "policy", "most_transitions")
 
 
 def point_latest(run_dir: Path) -> None:
-    """Let the link `latest` beside a run folder point to it.
+    """Make the symbolic link `latest` beside a run folder point to the folder.
 
-    Does nothing for a run folder of that name, and where `latest` is a folder.
+    Nothing is done if the run folder itself is called `latest`, or if `latest` is a real folder.
+
+    Args:
+        run_dir: Run folder.
+
+    Raises:
+        OSError: The link cannot be made.
     """
     if run_dir.name == "latest":
         return
@@ -42,10 +45,14 @@ def point_latest(run_dir: Path) -> None:
 
 
 def keep_policy(policy: Policy, path: Path) -> None:
-    """Write a policy file; an earlier one stays where the disk does not take the new one.
+    """Write a policy file atomically.
+
+    Args:
+        policy: The policy.
+        path: Path of the file.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written; an earlier one stays.
     """
     write_atomically(path, policy.data)
 
@@ -64,10 +71,12 @@ def write_report(
     source: str = "",
     draws: bool = True,
 ) -> dict[str, float]:
-    """Write report.md, figures.json, curves.png and arm.png; without matplotlib no pictures.
+    """Write report.md, figures.json, curves.png and arm.png.
+
+    If a picture cannot be drawn, the report says why.
 
     Args:
-        run_dir: Run folder.
+        run_dir: Run folder, which exists.
         task: The task.
         progress: Progress of the run.
         policy: The policy in policy.onnx; None: the run ended before there was one.
@@ -77,10 +86,13 @@ def write_report(
         evaluation_seed: Seed of the evaluation episodes.
         ending: Why the run ended, as a sentence.
         source: Path of the task's file; empty: the file of its name in config/tasks/.
-        draws: There is time for pictures.
+        draws: Whether there is time to draw pictures.
 
     Returns:
-        The figures by name.
+        The figures in figures.json, by name.
+
+    Raises:
+        OSError: A file cannot be written.
     """
     pictures = (
         _pictures(run_dir, task, progress, policy, seed)
@@ -109,7 +121,18 @@ def write_report(
 def _pictures(
     run_dir: Path, task: Task, progress: RunProgress, policy: Policy | None, seed: int
 ) -> list[str]:
-    """Draw arm.png and curves.png; return the Markdown of each, or why it is missing."""
+    """Draw arm.png and curves.png.
+
+    Args:
+        run_dir: Run folder.
+        task: The task.
+        progress: Progress of the run.
+        policy: Policy that acts in arm.png; None: the arm rests at its start pose.
+        seed: Seed of the run.
+
+    Returns:
+        The Markdown of each picture, or a sentence why it is missing.
+    """
     title = f"{task.spec.task}, seed {seed}"
     return [
         _arm_picture(policy, *draw(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
@@ -120,13 +143,13 @@ def _pictures(
 def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str, float]:
     """Return the figures of a run by name.
 
-    On a real arm the episodes of the arm are called `real_*`, and the figures of the evaluation,
-    which
-    is simulated, `simulated_*`.
+    In a run of a real arm, figures of its episodes are called `real_*`, and figures of the
+    evaluation, which is simulated, `simulated_*`.
 
     Args:
         progress: Progress of the run.
-        evaluation: Evaluation of the policy; None: it was not evaluated.
+        evaluation: Evaluation of the policy; None: it was not evaluated, and "success_rate" is 0.0
+            (simulated arm) or missing (real arm).
     """
     episodes = len(progress.episodes)
     successes = progress.successes
@@ -149,11 +172,13 @@ def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str
 
 
 def continuing(command: str, source: str) -> str:
-    """Return the command that continues a training with the launch arguments of its first command.
+    """Return the command that continues a training.
+
+    It has the launch arguments of the first command, without those in `NOT_REPEATED`.
 
     Args:
         command: Command that began the training.
-        source: The task, as `task:=` takes it.
+        source: Name or path of the task, as `task:=` takes it.
     """
     kept = [
         word
@@ -165,12 +190,12 @@ def continuing(command: str, source: str) -> str:
 
 
 def _arm_picture(policy: Policy | None, is_drawn: bool, how: str) -> str:
-    """Return the Markdown of arm.png.
+    """Return the Markdown of arm.png, or a sentence why it is missing.
 
     Args:
-        policy: Acted in the picture; None: the arm rests at its start pose.
-        is_drawn: The file exists.
-        how: How it was made, or why it is missing.
+        policy: Policy that acted in the picture; None: the arm rests at its start pose.
+        is_drawn: Whether the picture was drawn.
+        how: How the picture was made, or why it is missing.
     """
     if not is_drawn:
         return f"No picture of the arm: {how}."
@@ -182,12 +207,17 @@ def _arm_picture(policy: Policy | None, is_drawn: bool, how: str) -> str:
 
 
 def _curves_picture(is_drawn: bool, why: str) -> str:
-    """Return the Markdown of curves.png, or why it is missing."""
+    """Return the Markdown of curves.png, or a sentence why it is missing."""
     return "![learning curves](curves.png)" if is_drawn else f"No learning curves: {why}."
 
 
 def _result(progress: RunProgress, evaluation: Evaluation | None) -> str:
-    """Return sentences with the successes of the arm and of the evaluation."""
+    """Return the sentences about successes: of the real arm, if it is one, and of the evaluation.
+
+    Args:
+        progress: Progress of the run.
+        evaluation: Evaluation of the policy; None: it was not evaluated.
+    """
     sentences = []
     if progress.real_arm:
         reached = progress.successes
@@ -216,7 +246,11 @@ def _text(
     ending: str,
     pictures: list[str],
 ) -> str:
-    """Return report.md; see `write_report` for the arguments."""
+    """Return the text of report.md.
+
+    For the arguments see `write_report`; `figures` is the result of `figures_of`, and `pictures`
+    that of `_pictures`.
+    """
     result = _result(progress, evaluation)
     source_word = shlex.quote(source)
     shown = "\n\n".join(pictures)
@@ -233,6 +267,11 @@ def _text(
     faults = (
         ", ".join(f"{kind}: {count}" for kind, count in sorted(progress.faults.items())) or "none"
     )
+    rate_hz = f"{task.config.control_rate_hz:g} Hz"
+    evaluate = (
+        f"sql-ros eval --policy policy.onnx --task {source_word} --episodes 100"
+        f" --seed {evaluation_seed}"
+    )
     return f"""# {task.spec.task}, seed {seed}
 
 {result} {ending}
@@ -244,11 +283,11 @@ def _text(
 {figure_table}
 
 - policy: {acting}
-- robot time counts every control step, the ways to the start poses included, at {task.config.control_rate_hz:g} Hz
+- robot time counts every control step, the ways to the start poses included, at {rate_hz}
 - faults counted by the nodes: {faults}
 
 {version_table}
 
-Beside this file: `policy.onnx` (evaluate it again: `sql-ros eval --policy policy.onnx --task {source_word} --episodes 100 --seed {evaluation_seed}`),
+Beside this file: `policy.onnx` (evaluate it again: `{evaluate}`),
 `checkpoints/` (continue: `{continuing(command, source)}`), `metrics.jsonl`, `figures.json`, `log/`.
 """

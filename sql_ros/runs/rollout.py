@@ -1,4 +1,4 @@
-"""The simulated arm and an actor in one process, control step by control step."""
+"""The simulated arm with an actor in one process, control step by control step."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sql_ros.robot.control.episode_actor import Actor, Step
 from sql_ros.robot.arm import Arm, RobotState, Vector
+from sql_ros.robot.control.episode_actor import Actor, Step
 from sql_ros.robot.task import Episode, Task
+from sql_ros.sim.simulation import Simulation
 from sql_ros.trials.trial import TrialResult
 from sql_ros.trials.trial_actor import TrialActor
-from sql_ros.sim.simulation import Simulation
 
 
 class SimulatedArm:
-    """The scene of a task, measured and commanded at the control rate of the task.
+    """The arm in the scene of a task, measured and commanded at the control rate of the task.
+
+    Args:
+        task: The task.
 
     Attributes:
         sim: The simulation.
@@ -37,8 +40,12 @@ class SimulatedArm:
         )
 
     def follow(self, actor: Actor) -> Step:
-        """Make one control step: the actor acts on the state, and its command is applied for one
-        period.
+        """Make one control step: the actor acts on the state, and its command is applied.
+
+        The simulation advances by one control period.
+
+        Args:
+            actor: The actor; its episode must have begun.
 
         Returns:
             The step of the actor.
@@ -51,14 +58,18 @@ class SimulatedArm:
     def try_once(
         self, actor: TrialActor, show: Callable[[int, Vector], None] = lambda step, force: None
     ) -> TrialResult | None:
-        """Run one trial of the actor's session, from its start pose.
+        """Run the next trial of the actor's session, from its start pose.
+
+        The perturbations that the actor asks for are applied to the simulation. A control step
+        whose state is dropped is not seen by the actor.
 
         Args:
-            actor: An actor with a session.
-            show: Called before every control step with its number and the force of a push (3,) [N].
+            actor: An actor with a session; the result is appended to the rows of the session.
+            show: Called before each control step that the actor sees, with the number of the step
+                and the force of a push (3,), zero without one [N].
 
         Returns:
-            The result of the trial; None where the session is over.
+            The result of the trial; None if the session is over.
         """
         trial = actor.session.trial
         made = len(actor.session.rows)
@@ -78,10 +89,10 @@ class SimulatedArm:
         return actor.session.rows[-1]
 
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
-        """Put the arm at the start of an episode, and tell the actor.
+        """Put the arm at the start of an episode, and begin the episode of the actor.
 
         Args:
-            actor: Begins the episode.
+            actor: The actor.
             episode: Start pose and target.
             seed: Seed of the arm's variation from its model.
         """

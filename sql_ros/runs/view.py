@@ -1,4 +1,4 @@
-"""The live view of a run: one panel on a terminal, otherwise a line from time to time."""
+"""The live view of a run: a panel on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from sql_ros.runs.progress import RECENT, RunProgress
 
-LINE_EVERY_S = 10.0
+LINE_EVERY_S = 10.0  # time between two lines [s]
 
 
 def rows(progress: RunProgress) -> list[tuple[str, str]]:
-    """Return name and value of each row of the view."""
+    """Return name and value of each row of the view; "-" for a value that is not known yet."""
     last = progress.episodes[-1] if progress.episodes else None
     control = progress.control
     evaluation = progress.evaluating or "none yet"
@@ -47,11 +47,13 @@ def rows(progress: RunProgress) -> list[tuple[str, str]]:
 
 
 class View:
-    """Shows progress on stdout: in place on a terminal with `rich`, otherwise a line every
-    `LINE_EVERY_S` seconds.
+    """Shows progress on stdout.
+
+    On a terminal, if `rich` is installed, it is a panel that is updated in place. Otherwise a line
+    is printed every `LINE_EVERY_S` seconds.
 
     Args:
-        title: Above the panel.
+        title: Title of the panel.
     """
 
     def __init__(self, title: str) -> None:
@@ -60,7 +62,7 @@ class View:
         self._panel = _panel() if sys.stdout.isatty() else None
 
     def show(self, progress: RunProgress) -> None:
-        """Update the view."""
+        """Update the panel, or print a line if one is due."""
         if self._panel is not None:
             self._panel.show(self._title, rows(progress))
         elif progress.wall_s >= self._next_line:
@@ -68,13 +70,13 @@ class View:
             print(" | ".join(f"{name} {value}" for name, value in rows(progress)), flush=True)
 
     def close(self) -> None:
-        """Leave the last state on the terminal."""
+        """Stop updating; the last content stays on the terminal."""
         if self._panel is not None:
             self._panel.close()
 
 
 def _panel() -> Any:
-    """Return a panel on this terminal; None where `rich` is not installed."""
+    """Return a new panel on this terminal; None if `rich` is not installed."""
     try:
         from sql_ros.runs.panel import Panel
     except ImportError:

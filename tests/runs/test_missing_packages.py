@@ -30,7 +30,9 @@ progress = RunProgress(20.0)
 progress.add(EpisodeSummary(0, 100, 120, -100.0, True, 0.01, 1))
 View("title").show(progress)
 folder = Path(sys.argv[1])
-write_report(folder, load_task("sawyer_reach"), progress, None, None, command="x", seed=0, evaluation_seed=0, ending="It ended.")
+task = load_task("sawyer_reach")
+settings = {"command": "x", "seed": 0, "evaluation_seed": 0, "ending": "It ended."}
+write_report(folder, task, progress, None, None, **settings)
 """
 TRIALS = """
 from pathlib import Path

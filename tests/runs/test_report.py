@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
+from sql_ros.common.figures_json import command_line
+from sql_ros.common.metrics_file import MetricsFile
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.episode_actor import EpisodeSummary
 from sql_ros.runs.curves import episode_minutes
 from sql_ros.runs.evaluation import Evaluation
-from sql_ros.common.figures_json import command_line
-from sql_ros.common.metrics_file import MetricsFile
 from sql_ros.runs.progress import RunProgress
 from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View, rows
@@ -109,14 +109,12 @@ def test_on_a_real_arm_real_episodes_are_counted_and_others_called_simulated(
     text = (tmp_path / "report.md").read_text()
     assert (
         "The real arm reached the goal in **10 of 30** episodes. **1 of 2** simulated evaluation"
-        " episodes"
-        in text
+        " episodes" in text
     )
     assert "of a simulated episode" in text
     assert (
         "`sql-ros up sawyer_stack task:=sawyer_reach sim:=false seed:=4 run_dir:=<this folder>"
-        " resume:=true`"
-        in text
+        " resume:=true`" in text
     )
     shown = dict(rows(progress))
     assert (shown["real episode"], shown["simulated evaluation"]) == (

@@ -9,13 +9,13 @@ import pytest
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.tasks import load_task
+from sql_ros.runs.clip import film
+from sql_ros.runs.evaluation import Evaluator
+from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.trials.protocol import ProtocolConfig
 from sql_ros.trials.session import Session
 from sql_ros.trials.trial import TrialResult
 from sql_ros.trials.trial_actor import TrialActor
-from sql_ros.runs.clip import film
-from sql_ros.runs.evaluation import Evaluator
-from sql_ros.runs.rollout import SimulatedArm
 
 FOLDER = Path(__file__).parents[2] / "config" / "policies"
 

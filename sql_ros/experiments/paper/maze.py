@@ -92,11 +92,12 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, and note the smallest distance to the target over the transitions.
+    """Train, and record how near the robot comes to the target.
 
     Returns:
-        "steps" and "nearest" [m]; "paths" of episodes after the training (point robot), or "places"
-        during it (quadruped).
+        "steps": numbers of transitions; "nearest": smallest distance to the target in training
+        until then [m]. Point robot: "paths" of episodes after the training. Quadruped: "places"
+        during the training.
     """
     best, places, chosen = BestSoFar("distance", min), PlaceRecorder(), setting(case)
     if case.variant == "point":
