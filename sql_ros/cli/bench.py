@@ -1,4 +1,4 @@
-"""`sql-ros bench`: measure the learner beside others, and a running stack by its /diagnostics."""
+"""`sql-ros bench`: measure the learner and other implementations, and the timing of a stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from sql_ros.common.argument_types import natural, positive, positive_real
 
 PRIORITY = 50  # SCHED_FIFO priority of the actor and the simulated arm
-KERNEL_PARTICLES = 16  # of SVGD: half of them fixed, half updated
+KERNEL_PARTICLES = 16  # particles of SVGD, half of them fixed and half updated
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print and, if asked for, write the figures; return exit code 0."""
+    """Measure what `args.what` names, and print the figures; with `--json` also write them.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        SqlRosError: The task cannot be used.
+    """
     from sql_ros.checks.bench.control_loop import RealtimeRequest, header, measure_actor
     from sql_ros.checks.bench.lockstep import measure_lockstep
     from sql_ros.checks.bench.node_processes import run_nodes
@@ -121,8 +128,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure_learner(args: argparse.Namespace) -> dict[str, float]:
-    """Measure updates per second, and with `--sweep` their cost by size; print tables, return
-    figures.
+    """Measure updates per second and, with `--sweep`, the cost of an update by size; print tables.
+
+    Returns:
+        Name to figure, for `--json`.
     """
     from sql_ros.checks.bench import learner, report, sweep
     from sql_ros.checks.bench.implementations import Problem

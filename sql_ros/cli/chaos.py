@@ -1,4 +1,6 @@
-"""`sql-ros chaos`: kill and cut off a training stack at random, and count what that breaks."""
+"""`sql-ros chaos`: kill processes of a training stack and cut its network at random moments, and
+count lost and doubled transitions.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Kill and cut off a stack, and print the counts.
+    """Run a stack with kills and network cuts, and print the counts; with `--json` also write them.
 
     Returns:
-        Exit code 1 if anything was lost, doubled or unsafe, otherwise 0.
+        Exit code 1 if a transition was lost or doubled or the arm was unsafe, otherwise 0.
     """
     from sql_ros.checks.stress.chaos import run_chaos
     from sql_ros.common.figures_json import write_figures

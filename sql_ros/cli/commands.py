@@ -21,11 +21,12 @@ class Command:
     """A command, with the texts of its `--help`.
 
     Attributes:
-        name: On the command line.
-        group: Key of `GROUPS`.
-        summary: One line.
-        examples: Command lines, each with an explanation or "".
-        module: Module in this folder with `add_arguments(parser)` and `run(args)`; empty: the name.
+        name: Name on the command line.
+        group: Group in the list of commands, a key of `GROUPS`.
+        summary: Description in one line, without a capital letter and a full stop.
+        examples: Pairs of a command line and its explanation, which may be empty.
+        module: Module in this folder with the functions `add_arguments(parser)` and `run(args)`;
+            empty: the module has the name of the command.
     """
 
     name: str
@@ -46,17 +47,25 @@ class Command:
         return parser
 
     def run(self, args: argparse.Namespace) -> int:
-        """Run the command with parsed arguments, and return its exit code."""
+        """Run the command with parsed arguments, and return its exit code.
+
+        Raises:
+            SqlRosError: The input of the command is wrong; the text is one line for the user.
+        """
         run: Callable[[argparse.Namespace], int] = self._import().run
         return int(run(args))
 
     def _import(self) -> ModuleType:
-        """Return the module of the command."""
+        """Import and return the module of the command."""
         return importlib.import_module(f"sql_ros.cli.{self.module or self.name}")
 
 
 def aligned(examples: tuple[tuple[str, str], ...]) -> str:
-    """Return a line per example, with the explanations aligned."""
+    """Return text with a line per example, the explanations aligned.
+
+    Args:
+        examples: Pairs of a command line and its explanation, which may be empty.
+    """
     width = 2 + max((len(command) for command, text in examples if text), default=0)
     lines = [f"  {command:{width}s}{explanation}".rstrip() for command, explanation in examples]
     return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""`sql-ros compose`: compose one policy of several skills by the weighted sum of their
-Q-functions.
+"""`sql-ros compose`: make one policy of several trained skills, by the weighted sum of their
+Q-functions and without further training.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the composed policy; return exit code 0.
+    """Write the composed policy to the ONNX file `--out`; create its folder.
+
+    Returns:
+        Exit code 0.
 
     Raises:
-        SqlRosError: A run has no checkpoint, or the runs differ in observations, actions or
-            temperature.
+        SqlRosError: A run has no checkpoint; the runs differ in observations, actions or
+            temperature; or the number of weights is not that of the runs.
     """
     from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""`sql-ros demo`: film one simulated episode, in which the shipped policy stacks a brick and is
+"""`sql-ros demo`: film one simulated episode in which a policy stacks a brick and the arm is
 pushed.
 """
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sql_ros.common.argument_types import natural
 
-PUSHED = "right_l5"  # body of the Sawyer
-PUSHED_AT_S = 5.0  # in the episode
-SHIPPED = "sawyer_stack"  # policy where none is given
+PUSHED = "right_l5"  # body of the Sawyer that is pushed
+PUSHED_AT_S = 5.0  # time of the push in the episode
+SHIPPED = "sawyer_stack"  # default policy, a name in config/policies/
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Film one episode and print its result and its files.
+    """Film one episode into the folder `--out`; print its result and the files.
 
     Returns:
         Exit code 1 if the arm did not recover from the push, otherwise 0.
+
+    Raises:
+        SqlRosError: The policy cannot be used.
     """
     from sql_ros.robot.policy_file import load_policy
     from sql_ros.runs.clip import film

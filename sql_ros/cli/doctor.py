@@ -1,4 +1,4 @@
-"""`sql-ros doctor`: print what works on this machine."""
+"""`sql-ros doctor`: check what is installed and works on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print every diagnosis.
+    """Print a line per check, with advice for what does not work.
 
     Returns:
         Exit code 1 if a needed part does not work, otherwise 0.

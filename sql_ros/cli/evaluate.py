@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a dot per success and a cross per failure, then the figures; return exit code 0.
+    """Evaluate the policy: print a dot per success and a cross per failure, then the figures; with
+    `--json` also write the figures.
+
+    Returns:
+        Exit code 0, however many episodes succeeded.
 
     Raises:
         SqlRosError: The policy cannot be used, or does not fit the task.
@@ -57,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
 
     def show(so_far: Evaluation) -> bool:
-        """Print the outcome of the last episode; return True, which goes on."""
+        """Print the outcome of the last episode; return True, which continues the evaluation."""
         print(
             "." if so_far.successes[-1] else "x",
             end="\n" if len(so_far.successes) % 50 == 0 else "",

@@ -1,5 +1,5 @@
-"""`sql-ros experiment`: run the papers' experiments and comparisons over environments and seeds,
-each with a report.
+"""`sql-ros experiment`: run the papers' experiments, or comparisons of algorithms, and write a
+report of each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAPER = (
 OURS = ("ablation", "stacking")
 STACKING_STEPS = 59_000  # an hour of robot time
 STACKING_EVERY = 1500  # transitions between two evaluations
-SEEDS = [0, 1, 2]  # of ablation and stacking
+SEEDS = [0, 1, 2]  # default seeds of ablation and stacking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,10 +98,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the runs and the report.
+    """Make the runs of an experiment, unless `--report-only`, and write its report.
 
     Returns:
-        Exit code 1 if a run failed, otherwise 0.
+        Exit code 1 if a run of a comparison failed, otherwise 0.
 
     Raises:
         ConfigError: The folder has runs already, or a name is unknown.
@@ -114,10 +114,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_the_papers(args: argparse.Namespace) -> int:
-    """Run experiments of the papers and print their verdicts; return exit code 0.
+    """Run one or all experiments of the papers; print their verdicts, and with `--json` write their
+    figures.
+
+    With "all", an index page is written too, and with `--report-only` an experiment that cannot be
+    reported is skipped with a line.
+
+    Returns:
+        Exit code 0.
 
     Raises:
-        ConfigError: The folder has runs already.
+        ConfigError: The folder of an experiment has runs already, and neither `--resume` nor
+            `--report-only` is given.
     """
     from sql_ros.common.errors import ConfigError
     from sql_ros.common.figures_json import write_figures
@@ -167,7 +175,14 @@ def _of_the_papers(args: argparse.Namespace) -> int:
 
 
 def _ablation(args: argparse.Namespace) -> int:
-    """Run the comparison of learner settings; return exit code 1 if a run failed, otherwise 0."""
+    """Run the comparison of learner settings, and write its report.
+
+    Returns:
+        Exit code 1 if a run failed, otherwise 0.
+
+    Raises:
+        ConfigError: An environment or a contender is unknown.
+    """
     from sql_ros.experiments.ablation import run as make_runs
     from sql_ros.experiments.ablation_plan import plan
     from sql_ros.experiments.ablation_report import write_report
@@ -179,8 +194,10 @@ def _ablation(args: argparse.Namespace) -> int:
 
 
 def _stacking(args: argparse.Namespace) -> int:
-    """Run the comparison of robot times for stacking; return exit code 1 if a run failed, otherwise
-    0.
+    """Run the comparison of success against robot time for stacking, and write its report.
+
+    Returns:
+        Exit code 1 if a run failed, otherwise 0.
 
     Raises:
         ConfigError: A contender is unknown.

@@ -1,4 +1,4 @@
-"""`sql-ros fuzz`: feed hostile input to every part that takes input."""
+"""`sql-ros fuzz`: feed malformed input to every part that takes input, and count crashes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sql_ros.common.argument_types import natural, positive
 
-TOTALS = ("cases", "taken", "refused", "crashed", "hung", "unreadable")
+TOTALS = ("cases", "taken", "refused", "crashed", "hung", "unreadable")  # figures printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Feed the input and print the counts.
+    """Feed the input and print the counts; with `--json` also write them.
 
     Returns:
-        Exit code 1 if anything crashed, hung, or was refused without a readable reason, otherwise
-        0.
+        Exit code 1 if a case crashed, hung, or was refused without a readable reason, otherwise 0.
     """
     from sql_ros.checks.stress.fuzz import attack, figures
     from sql_ros.common.figures_json import write_figures

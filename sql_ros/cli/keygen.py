@@ -1,4 +1,4 @@
-"""`sql-ros keygen`: make the key file that the processes of one system share."""
+"""`sql-ros keygen`: make the key file with which the processes of a stack sign their messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a new key file; return exit code 0.
+    """Write a new random key to the file, which only its owner may read.
+
+    Returns:
+        Exit code 0.
 
     Raises:
         ConfigError: The file exists, or cannot be written.

@@ -1,4 +1,4 @@
-"""`sql-ros`: the program, whose first argument names a command."""
+"""The program `sql-ros`, whose first argument names a command."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ FIRST_STEPS = (
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
-    Wrong input gives one line on stderr and exit code 2.
-
     Args:
-        argv: Arguments of the program; None: those of this process.
+        argv: Arguments of the program, without its name; None: those of this process.
 
     Returns:
-        The exit code.
+        The exit code of the command; 2, after one line on stderr, if a `SqlRosError` or an error of
+        a file was raised; 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: argparse ends the process, after `--help` or for a wrong argument.
     """
     words = sys.argv[1:] if argv is None else argv
     command = _command(words)
@@ -49,7 +51,11 @@ def main(argv: list[str] | None = None) -> int:
 def _command(words: list[str]) -> Command:
     """Return the command that the first argument names.
 
-    Without one, or with `--help` or `--version`, prints that and ends the process.
+    Args:
+        words: Arguments of the program.
+
+    Raises:
+        SystemExit: The first argument is no command. Help, version or an error was printed.
     """
     commands = {command.name: command for command in COMMANDS}
     name = words[0] if words else ""
@@ -71,7 +77,7 @@ def _command(words: list[str]) -> Command:
 
 
 def _table() -> str:
-    """Return the commands in groups, one line each."""
+    """Return text that lists the commands in groups, one line each."""
     parts = []
     for group, title in GROUPS.items():
         lines = [f"  {each.name:12s}{each.summary}" for each in COMMANDS if each.group == group]
@@ -80,11 +86,14 @@ def _table() -> str:
 
 
 def _arguments(command: Command, words: list[str]) -> argparse.Namespace:
-    """Parse the arguments of a command; an unknown one ends the process.
+    """Parse the arguments of a command.
 
     Args:
         command: The command.
         words: Arguments after its name.
+
+    Raises:
+        SystemExit: An argument is unknown or wrong, or `--help` was given.
     """
     parser = command.parser()
     args, rest = parser.parse_known_args(words)

@@ -1,4 +1,4 @@
-"""`sql-ros params`: list the ROS parameters that the config dataclasses declare."""
+"""`sql-ros params`: list the ROS parameters of the nodes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the parameters of the given node, or of all nodes; return exit code 0."""
+    """Print the parameters of the given node, or of all nodes; return exit code 0.
+
+    Raises:
+        ConfigError: There is no node of that name.
+    """
     return list_parameters(args.node)
 
 
 def list_parameters(node: str | None) -> int:
-    """Print the parameters of a node.
+    """Print a line per parameter: name, type, default, limits and description.
 
     Args:
-        node: Name of the node; None: all nodes.
+        node: Node name; None: all nodes.
 
     Returns:
         Exit code 0.
@@ -42,7 +46,12 @@ def list_parameters(node: str | None) -> int:
 
 
 def _describe(field: dataclasses.Field[object]) -> str:
-    """Return type, default, limits and description of a parameter as one line."""
+    """Return text with type, default, limits and description of a parameter, and whether it can be
+    changed while the node runs.
+
+    Args:
+        field: Field of the config class.
+    """
     rules = field.metadata
     bounds = [f">= {rules['minimum']}"] if rules["minimum"] is not None else []
     bounds += [f"<= {rules['maximum']}"] if rules["maximum"] is not None else []

@@ -1,4 +1,4 @@
-"""`sql-ros train`: one training run on a Gymnasium environment."""
+"""`sql-ros train`: train an algorithm on a Gymnasium environment, in this process, without ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KINDS = ("sql", "ddpg", "sac")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments of the command."""
     parser.add_argument(
         "env",
         metavar="ENV",
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, metavar="N", help="transitions in all (default: 50000)"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of environment, networks and draws (default: 0)"
+        "--seed", type=int, metavar="N", help="seed of environment, networks, draws (default: 0)"
     )
     parser.add_argument(
         "--envs", type=int, metavar="N", help="environments that run side by side (default: 1)"
@@ -53,10 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the run.
+    """Make or resume the run, and write its folder with checkpoints and report.
+
+    With `--resume` and without `--params`, the options are those with which the run was begun.
 
     Returns:
-        The exit code: 0, or 128 and the number of the signal that ended the run.
+        The exit code: 0, or 128 plus the number of the signal that ended the run.
+
+    Raises:
+        SqlRosError: An option, the environment or the run folder cannot be used.
     """
     import torch
 
@@ -77,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.out or default_folder(args.env, args.params, args.set, given)
     params = args.params
     if args.resume and params is None:
-        params = params_of(folder)  # the options that the run was begun with
+        params = params_of(folder)  # the options with which the run was begun
     configs = settings(params, args.set, given)
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""`sql-ros trials`: perturb an arm while a policy acts, and report; several policies get the same
-draws.
+"""`sql-ros trials`: perturb an arm while a policy acts, and report how it recovers.
 
-The stack runs the trials; this command writes the report.
+The trials run in a stack in mode trials, or in this process. Each policy has a session of its own,
+with the same draws. Afterwards this command writes the report of all.
 """
 
 from __future__ import annotations
@@ -70,13 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the trials of each policy, then write one report.
+    """Check all sessions, run one per policy, then write one report; with `--json` also figures.
+
+    A session that fails ends the command; the trials measured so far are reported.
 
     Returns:
-        The exit code of the last session; 1 if there are no trials to report.
+        The exit code of the last session; 1 if no trial was completed.
 
     Raises:
-        SqlRosError: A session is refused before any of them begins.
+        SqlRosError: A session cannot run. None has begun then.
     """
     from sql_ros.common.figures_json import command_line, write_figures
     from sql_ros.trials.report import figures_of, write_trial_report
@@ -85,11 +87,11 @@ def run(args: argparse.Namespace) -> int:
     if args.in_process and (args.real or args.by_hand):
         raise ConfigError("--in-process has no operator: leave out --real and --by-hand")
     policies = _policies_by_name(args.policy)
-    task = _task(args.task, policies)
+    task = _common_task(args.task, policies)
     out = args.out or Path(f"runs/{datetime.now():%Y%m%d-%H%M%S}-trials")
     check_is_unused(out, "give another --out, so that nothing measured is mixed")
     folders = {name: out / name if len(policies) > 1 else out for name in policies}
-    prepare = _in_process if args.in_process else _in_stack
+    prepare = _prepare_in_process if args.in_process else _prepare_in_stack
     sessions = {
         name: prepare(args, task, policies[name], folder) for name, folder in folders.items()
     }
@@ -118,13 +120,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _policies_by_name(given: list[str]) -> dict[str, Path]:
-    """Return the paths of policies by their names.
+    """Return policy name to path of the policy file.
 
     Args:
-        given: Values of `--policy`: NAME=FILE, or a file whose own name is taken.
+        given: Values of `--policy`: NAME=FILE; or FILE, whose stem is the name. FILE may be a name
+            in config/policies/.
 
     Raises:
-        ConfigError: A name is taken, empty, or cannot be a folder name.
+        ConfigError: There is no such file; or a name is used twice, is empty, or contains a slash.
     """
     named: dict[str, Path] = {}
     for item in given:
@@ -140,15 +143,17 @@ def _policies_by_name(given: list[str]) -> dict[str, Path]:
     return named
 
 
-def _task(given: str, policies: dict[str, Path]) -> str:
-    """Return the task of all policies.
+def _common_task(given: str, policies: dict[str, Path]) -> str:
+    """Return the one task of all policies, as a name in config/tasks/ or a path.
 
     Args:
-        given: Task on the command line; empty: the one that the policies were trained for.
-        policies: Paths by name.
+        given: Name or path of the task on the command line; empty: the task for which the policies
+            were trained.
+        policies: Policy name to path of the policy file.
 
     Raises:
-        ConfigError: The policies are of several tasks.
+        SqlRosError: A policy file cannot be read, was trained for another task than the given one,
+            or names a task that is not there; or the policies were trained for several tasks.
     """
     from sql_ros.robot.policy_file import task_of_policy
 
@@ -161,22 +166,23 @@ def _task(given: str, policies: dict[str, Path]) -> str:
     return next(iter(tasks.values()))
 
 
-def _in_process(
+def _prepare_in_process(
     args: argparse.Namespace, task_name: str, path: Path, folder: Path
 ) -> Callable[[], int]:
-    """Check a session that needs no ROS.
+    """Check a session that is simulated in this process, without ROS.
 
     Args:
-        args: Of the command.
+        args: Arguments of the command.
         task_name: Name or path of the task.
         path: Policy file.
-        folder: For the table of trials.
+        folder: Folder for trials.csv.
 
     Returns:
-        A function that runs the session in this process and returns exit code 0.
+        A function that runs the session, appends a row per trial to trials.csv, and returns exit
+        code 0.
 
     Raises:
-        SqlRosError: The folder is in use, or policy, task or protocol do not fit.
+        SqlRosError: The folder has a run already, or policy, task or protocol cannot be used.
     """
     from sql_ros.robot.control.action_mapper import Drive
     from sql_ros.robot.policy_file import load_policy
@@ -190,8 +196,8 @@ def _in_process(
     task, policy = load_policy(str(path), task_name)
     protocol = load_protocol(args.protocol, task, args.repeats)
 
-    def make() -> int:
-        """Run the session and print a line per trial; return exit code 0."""
+    def run_session() -> int:
+        """Run the session: write and print a row per trial; return exit code 0."""
         drive = Drive(task)
         session = Session(task, drive, protocol, args.seed, policy.info.sha256)
         actor = TrialActor(task, policy, session, drive=drive)
@@ -204,23 +210,25 @@ def _in_process(
             )
         return 0
 
-    return make
+    return run_session
 
 
-def _in_stack(args: argparse.Namespace, task: str, path: Path, folder: Path) -> Callable[[], int]:
-    """Check a session of a stack.
+def _prepare_in_stack(
+    args: argparse.Namespace, task: str, path: Path, folder: Path
+) -> Callable[[], int]:
+    """Check a session that runs in a stack, on the simulated or the real arm.
 
     Args:
-        args: Of the command.
+        args: Arguments of the command.
         task: Name or path of the task.
         path: Policy file.
-        folder: Run folder.
+        folder: Run folder, in which the stack writes trials.csv.
 
     Returns:
         A function that runs the stack and returns its exit code.
 
     Raises:
-        SqlRosError: The stack is refused.
+        SqlRosError: The preflight refuses the stack.
     """
     from sql_ros.common.figures_json import command_line
     from sql_ros.nodes.operator_keys import pass_on_keys
@@ -243,8 +251,8 @@ def _in_stack(args: argparse.Namespace, task: str, path: Path, folder: Path) -> 
         given["by_hand"] = "true"
     stack = preflight(given)
 
-    def make() -> int:
-        """Run the stack, with the operator's keys if one pushes; return its exit code."""
+    def run_session() -> int:
+        """Run the stack; for trials by hand also read the operator's keys. Return its exit code."""
         if by_hand:
             print(
                 "Keep the emergency stop in reach. The arm stands before you are asked to reach for"
@@ -258,4 +266,4 @@ def _in_stack(args: argparse.Namespace, task: str, path: Path, folder: Path) -> 
         with lock:
             return run_stack(claimed, command_line())
 
-    return make
+    return run_session

@@ -30,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a stack until it ends.
+    """Run a stack until it ends; with `--json` then copy its figures.json. With `--show-args` only
+    print the launch arguments.
 
     Returns:
-        The exit code of the stack.
+        The exit code of the stack, see `run_stack`.
 
     Raises:
-        SqlRosError: The stack is refused, see `sql_ros.stack.preflight`.
+        SqlRosError: The arguments are wrong, the preflight refuses the stack
+            (`sql_ros.stack.preflight`), or the run has left no figures.json for `--json`.
     """
     from sql_ros.stack.description import claim_run_dir
     from sql_ros.stack.preflight import STACKS
@@ -67,14 +69,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stack_and_arguments(words: list[str], stacks: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Return the name of the stack and the launch arguments by name.
+    """Return the name of the stack, and launch argument name to value.
 
     Args:
-        words: Positional arguments of the command.
+        words: Positional arguments of the command: the stack, which may be left out, and words of
+            the form name:=value.
         stacks: Names of the stacks; the first is the default.
 
     Raises:
-        ConfigError: The stack is unknown, or a word is not of the form name:=value.
+        ConfigError: The stack is unknown, another word is not of the form name:=value, or an
+            argument is given twice.
     """
     from sql_ros.common.data_files import share_folder
 

@@ -1,7 +1,7 @@
 """`sql-ros verify`: check the mathematics against exact answers, one row per check.
 
-The suites `drivers` and `stops` start processes and run alone, see `verify_drivers.py` and
-`verify_stops.py`.
+The suites `drivers` and `stops` start processes instead, and are run alone (`verify_drivers.py`,
+`verify_stops.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from sql_ros.cli import verify_drivers, verify_stops
 from sql_ros.common.argument_types import natural
 
-# of sql_ros.checks.verify.suite, which imports torch
+# the suites of sql_ros.checks.verify.suite, repeated here because that module imports torch
 SUITES = ("exact", "samplers", "values", "temperature", "fixed_points", "safety")
 
 
@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the suites and print a row per check.
+    """Run the suites and print a row per check; with `--out` also write a report.
 
     Returns:
         Exit code 1 if a check fails, otherwise 0.
 
     Raises:
-        ConfigError: A suite is unknown, or an option does not belong to the suites.
+        ConfigError: A suite is unknown, or an option is of another suite.
     """
     from sql_ros.common.errors import ConfigError
 

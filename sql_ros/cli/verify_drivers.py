@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play the rows, print each as it ends, then the figures.
+    """Run the stack once per chosen row (arm, mode and case of a driver); print each row as it
+    ends, then the figures.
+
+    With `--out` the logs are kept there, beside drivers.md; with `--json` the figures are written.
 
     Returns:
         Exit code 1 if a row fails, otherwise 0.
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         policies = write_policies(folder.resolve() / "policies")
 
         def show(result: RowResult) -> None:
+            """Print the result of a row."""
             print(f"[{time.monotonic() - began:5.0f} s] {line(result)}", flush=True)
 
         results = play_rows(rows, policies, folder.resolve(), args.jobs, show)

@@ -11,7 +11,7 @@ from pathlib import Path
 from sql_ros.common.argument_types import positive
 
 SUITE = "stops"
-SHOWN_EVERY = 10
+SHOWN_EVERY = 10  # number of stops between two lines of progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print each failed stop as it happens, then the figures.
+    """Stop simulated arms `--count` times while their actors are hindered; print each failed stop
+    as it happens, then the figures. With `--json` also write the figures.
 
     Returns:
         Exit code 1 if a stop fails, otherwise 0.

@@ -1,3 +1,3 @@
-"""Description, checks and supervision of a stack: launch arguments, processes with their
-parameters, checks before the start, the supervisor of `sql-ros up`.
+"""The stack, that is the processes that run together: their description, checks before their start,
+and the supervisor of `sql-ros up`.
 """

@@ -1,4 +1,4 @@
-"""The launch arguments of a stack: names, defaults, descriptions, and the check of given values."""
+"""The launch arguments of a stack: names, defaults, descriptions, and checks of given values."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from sql_ros.common.errors import ConfigError
 BOOLEANS = ("true", "false")
 DEFAULT_TASK = "sawyer_reach"
 
-LONGEST_NAME = 255  # characters, of a file or folder in Linux
+LONGEST_NAME = 255  # characters in the name of a file or folder in Linux
 
-LARGEST_DOMAIN = 232  # DDS has UDP ports for no larger one
+LARGEST_DOMAIN = 232  # DDS has no UDP ports for a larger number
 
+# arguments that `ros2 launch` reads itself
 LAUNCH_ONLY = (
     "launch-prefix",
     "launch-prefix-filter",
     "emulate_tty",
     "sigterm_timeout",
     "sigkill_timeout",
-)  # arguments that `ros2 launch` reads itself
+)
 
-# similarity of two names from which one counts as a misspelling of the other: `model` and `speed`
-# (0.89) are none of `mode` and `seed`
+# least similarity of two names for one to count as a misspelling of the other: `mode` and `model`,
+# `seed` and `speed` have 0.89 and are different names
 MISSPELLING_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A launch argument; all values are strings, as in launch files.
+    """A launch argument. All values are text, as in launch files.
 
     Attributes:
-        name: As in `name:=value`.
-        default: Value where none is given.
-        description: What it sets, for `--show-args`.
-        choices: Allowed values; empty: any value.
+        name: Name, as in `name:=value`.
+        default: Value if none is given.
+        description: Description, for `--show-args`.
+        choices: Allowed values; empty: any value is allowed.
     """
 
     name: str
@@ -48,9 +49,9 @@ class Argument:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Return all spellings of the choices that `ros2 launch` accepts.
+        """Return all spellings of the choices that are accepted; empty if there are no choices.
 
-        True and false may also be capitalised, as in Python, or in upper case, as in YAML.
+        "true" and "false" may also be capitalised, as in Python, or in upper case, as in YAML.
         """
         words = [word for word in self.choices if word in BOOLEANS]
         return (
@@ -66,7 +67,10 @@ class Argument:
         return f"{self.description} ({shown})" if shown else self.description
 
     def read(self, value: str) -> str:
-        """Return a given value in the spelling of the choices: true and false in lower case.
+        """Return a given value; with choices, "true" and "false" in lower case.
+
+        Args:
+            value: Value as given.
 
         Raises:
             ConfigError: The value is not among the choices.
@@ -230,7 +234,7 @@ SAWYER_STACK_ARGUMENTS = (
 
 
 def check_domain() -> None:
-    """Check that ROS_DOMAIN_ID of the environment is a valid domain, or not set.
+    """Check the environment variable ROS_DOMAIN_ID, which may be missing or empty.
 
     Raises:
         ConfigError: It is not a whole number from 0 to `LARGEST_DOMAIN`.
@@ -243,22 +247,22 @@ def check_domain() -> None:
 
 
 def check_names(names: Iterable[str], typed: Iterable[str]) -> list[str]:
-    """Check the names of given launch arguments, which `ros2 launch` would ignore where misspelled.
+    """Check the names of launch arguments. `ros2 launch` itself ignores unknown names, so that a
+    misspelled `dryrun:=true` would move the arm.
 
-    A misspelled `dryrun:=true` would move the arm. A launch file that includes ours keeps its own
-    arguments in the same place, and only it knows them. Without an including file every name must
-    be
-    one of ours. With one, a name may be foreign, but must not resemble one of ours.
+    Every name must be one of `SAWYER_STACK_ARGUMENTS` or `LAUNCH_ONLY`. A launch file that includes
+    that of the stack may set further ones, which must not resemble those of the stack.
 
     Args:
-        names: Names of all arguments that are set before ours take their defaults.
-        typed: Names that the command line sets.
+        names: Names of all arguments that are set when the stack's launch file begins.
+        typed: Names that the command line sets. If there are other names, the launch file is
+            included by another one.
 
     Returns:
-        The foreign names, sorted.
+        The names that are not those of the stack, sorted.
 
     Raises:
-        ConfigError: A name is unknown, or resembles one of ours.
+        ConfigError: A name is unknown, or resembles one of the stack.
     """
     known = {argument.name: _normalized(argument.name) for argument in SAWYER_STACK_ARGUMENTS}
     strangers = sorted(set(names) - {*known, *LAUNCH_ONLY})
@@ -275,7 +279,7 @@ def check_names(names: Iterable[str], typed: Iterable[str]) -> list[str]:
 
 
 def _normalized(name: str) -> str:
-    """Return the letters and digits of a name in lower case, to compare it with misspelled ones."""
+    """Return the letters and digits of a name in lower case, to find misspellings of it."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
@@ -288,18 +292,17 @@ def _unknown_text(name: str) -> str:
 
 
 def check_arguments(given: Mapping[str, str]) -> dict[str, str]:
-    """Check launch arguments.
+    """Check given launch arguments, and fill in the defaults of the others.
 
     Args:
-        given: Values by name.
+        given: Name to value.
 
     Returns:
-        The value of every launch argument by name: as given, otherwise the default.
+        Name to value of every launch argument.
 
     Raises:
         ConfigError: A name is unknown, a value is not among the choices, or a value is too long for
-            a
-            path.
+            a path.
     """
     known = {argument.name: argument for argument in SAWYER_STACK_ARGUMENTS}
     for name, value in given.items():
@@ -316,10 +319,10 @@ def check_arguments(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def number(args: Mapping[str, str], name: str) -> float:
-    """Return the value of an argument as a number.
+    """Return the value of a launch argument as a number.
 
     Args:
-        args: Values of all launch arguments by name.
+        args: Name to value of the launch arguments.
         name: Name of the argument.
 
     Raises:
@@ -332,14 +335,14 @@ def number(args: Mapping[str, str], name: str) -> float:
 
 
 def whole_number(args: Mapping[str, str], name: str) -> int:
-    """Return the value of an argument as a whole number from 0.
+    """Return the value of a launch argument as a whole number that is not negative.
 
     Args:
-        args: Values of all launch arguments by name.
+        args: Name to value of the launch arguments.
         name: Name of the argument.
 
     Raises:
-        ConfigError: The value is not a whole number from 0.
+        ConfigError: The value is not such a number.
     """
     if not args[name].isdecimal():
         raise ConfigError(f"{name}:={args[name]}, expected a whole number from 0")

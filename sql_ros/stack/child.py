@@ -1,4 +1,4 @@
-"""One process of a stack under `sql-ros up`: its start, its log, its end."""
+"""Start one process of a stack for `sql-ros up`, and write its log."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from sql_ros.stack.description import Stack, ros_arguments
 from sql_ros.stack.processes import NodeProcess
 from sql_ros.stack.restarts import Restarts
 
-ON_TERMINAL = ("monitor", "trials")  # they write to the terminal
-BLOCK = 65536  # bytes that are copied at a time
+ON_TERMINAL = ("monitor", "trials")  # executables whose output also goes to the terminal
+BLOCK = 65536  # largest number of bytes that are copied at a time
 
 
 @dataclass
 class Child:
-    """A started process.
+    """A process that was started.
 
     Attributes:
-        process: Its description.
-        handle: Its handle of the operating system.
-        log: File with everything that it writes to stdout and stderr.
-        restarts: Decides whether it is started again.
-        copy_threads: Threads that copy its terminal output to the log.
+        process: Description of the process.
+        handle: The process, as returned by `subprocess`.
+        log: Log file with what the process writes to stdout and stderr. Output that goes straight
+            to the terminal is not in it.
+        restarts: Decides whether the process is started again after its end.
+        copy_threads: Threads that copy its output to the log and the terminal.
     """
 
     process: NodeProcess
@@ -45,15 +46,17 @@ class Child:
         return self.handle.poll() is None
 
     def send(self, number: int) -> None:
-        """Send a signal; do nothing if the process has ended."""
+        """Send the signal `number`; do nothing if the process has ended."""
         if self.is_running:
             self.handle.send_signal(number)
 
     def log_tail(self, lines: int) -> list[str]:
-        """Return the last lines of the log, after the copy threads have written them.
+        """Return the last lines of the log; empty if there is no log file.
+
+        It waits up to 1 s for each copy thread to write the rest.
 
         Args:
-            lines: Most lines to return.
+            lines: Largest number of lines to return.
         """
         for thread in self.copy_threads:
             thread.join(1.0)
@@ -65,14 +68,16 @@ class Child:
 def start_child(process: NodeProcess, stack: Stack, restarts: Restarts) -> Child:
     """Start a process of a stack, with stdout and stderr in its log file.
 
-    The process has a session of its own: Ctrl-C in the terminal reaches only `sql-ros up`, which
-    ends
-    the others in order. It gets SIGTERM when this process ends.
+    The process is in a POSIX session of its own, so that Ctrl-C in the terminal reaches only
+    `sql-ros up`, which ends the processes in order. It gets SIGTERM when this process ends.
 
     Args:
-        process: What to start.
-        stack: Gives namespace, log folder and log level.
-        restarts: Told of the start.
+        process: Description of the process; gives its parameters and cores.
+        stack: Stack of the process; gives namespace, log folder and log level.
+        restarts: Rule for its restarts, whose `begin` is called.
+
+    Returns:
+        The started process.
     """
     restarts.begin()
     log = stack.log(process)
@@ -102,15 +107,15 @@ def start_child(process: NodeProcess, stack: Stack, restarts: Restarts) -> Child
 
 
 def _stdout(output: IO[bytes], is_on_terminal: bool) -> IO[bytes] | int:
-    """Return the target of a child's stdout.
+    """Return the stdout of a child process, for `subprocess.Popen`.
 
     Args:
-        output: The log file.
-        is_on_terminal: The process may write to the terminal.
+        output: The open log file.
+        is_on_terminal: Whether the process may write to the terminal.
 
     Returns:
-        The log; for a process on the terminal the terminal itself, or a pipe if there is no
-        terminal.
+        The log file for a process that may not; otherwise the terminal itself, or a pipe if stdout
+        of this process is not a terminal.
     """
     if not is_on_terminal:
         return output
@@ -118,8 +123,10 @@ def _stdout(output: IO[bytes], is_on_terminal: bool) -> IO[bytes] | int:
 
 
 def _environment(process: NodeProcess, stack: Stack) -> dict[str, str]:
-    """Return the environment variables of a process: log folder, unbuffered output, and the file
-    that it makes when it becomes active.
+    """Return the environment variables of a process.
+
+    They are those of this process, with the ROS log folder, unbuffered output, and the marker file
+    that the process makes when it becomes active.
     """
     environment = dict(os.environ)
     environment.setdefault("ROS_LOG_DIR", str(stack.run_dir / "log"))
@@ -134,9 +141,9 @@ def _copy(stream: IO[bytes], terminal: int, log: Path) -> threading.Thread:
     Errors of a closed terminal or a full disk are ignored, so that the process goes on.
 
     Args:
-        stream: Read until its end, then closed.
-        terminal: File descriptor.
-        log: Appended to.
+        stream: Stream of bytes, which is read until its end and then closed.
+        terminal: File descriptor of this process: 1 or 2.
+        log: Log file, to which the bytes are appended.
 
     Returns:
         The started thread.

@@ -1,7 +1,7 @@
-"""Description of a stack: its processes with their parameters and remappings.
+"""Describe a stack: its processes with their parameters and remappings.
 
-`ros2 launch` and `sql-ros up` both start what this module describes. It imports no ROS. The checks
-before a start are in `preflight.py`.
+Both `ros2 launch` and `sql-ros up` start the processes that this module describes. It does not
+import ROS. The checks before a start are in `preflight.py`.
 """
 
 from __future__ import annotations
@@ -30,24 +30,22 @@ class Stack:
     """Processes that start in order and end together.
 
     When a process ends and is not to be started again, all others are ended. `sql-ros up` ends them
-    in
-    reverse order, so that the arm is held first and the report is written last; `ros2 launch` ends
-    all
-    at once. If the monitor ends because the task is learned, the arm goes on until the report is
-    written.
+    in reverse order, so that the arm is held first and the report is written last. `ros2 launch`
+    ends all at once. If the monitor ends because the task is learned, the arm moves on until the
+    report is written.
 
     Attributes:
-        processes: In the order of their start; the last one moves the arm.
-        namespace: ROS namespace of all nodes.
-        log_level: Of all nodes.
-        run_dir: Run folder.
+        processes: Processes in the order of their start; the last one moves the arm.
+        namespace: ROS namespace of all nodes; empty: the root.
+        log_level: Log level of all nodes.
+        run_dir: Absolute path of the run folder.
         enclaves: Folder of the DDS Security enclaves, one per process; empty: none.
-        task: As the nodes find it: a name, or an absolute path.
+        task: Name of the task, or absolute path of its file.
         mode: "train", "play" or "trials".
         repeats: Launch arguments, as name:=value, that start the same stack again.
-        has_real_arm: The arm is not simulated.
+        has_real_arm: Whether the arm is real, neither simulated here nor by another simulator.
         made_folders: Folders that `claim_run_dir` made, outermost first.
-        has_own_folder: The run folder was given; otherwise its name is made of the time.
+        has_own_folder: Whether the user gave the run folder. Otherwise its name contains the time.
     """
 
     processes: tuple[NodeProcess, ...]
@@ -63,8 +61,8 @@ class Stack:
     has_own_folder: bool = True
 
     def parameters_of(self, executable: str) -> dict[str, Any]:
-        """Return the parameters by name of the process with this executable; empty if there is
-        none.
+        """Return parameter name to value of the process with this executable; empty if the stack
+        has none.
         """
         return next(
             (
@@ -76,9 +74,7 @@ class Stack:
         )
 
     def own_arguments(self, process: NodeProcess) -> list[str]:
-        """Return the ROS arguments of a process beside name, namespace, parameters and remappings:
-        the log level and the enclave.
-        """
+        """Return the ROS arguments of a process that set log level and enclave."""
         enclave = (
             ["--enclave", f"/{self.enclaves.strip('/')}/{process.executable}"]
             if self.enclaves
@@ -91,17 +87,18 @@ class Stack:
         return self.run_dir / "log" / f"{process.executable}.log"
 
     def marker(self, process: NodeProcess) -> Path:
-        """Return the path of the file that a process makes when it becomes active."""
+        """Return the path of the marker, a file that a process makes when it becomes active."""
         return self.run_dir / "log" / f".{process.executable}.active"
 
 
 def sawyer_stack(given: Mapping[str, str]) -> Stack:
-    """Describe a stack of learner, actor, simulated arm and monitor, as the mode needs them.
+    """Return the description of the stack for launch arguments.
 
-    In mode trials, the trials node takes the place of actor, learner and monitor.
+    Which of learner, actor, sim_bridge, monitor and trials it has depends on the mode, see
+    `processes.py`.
 
     Args:
-        given: Launch arguments by name; the others take their defaults.
+        given: Name to value of launch arguments; the others take their defaults.
 
     Raises:
         ConfigError: An argument is unknown, a value is not allowed, or a combination cannot work.
@@ -110,7 +107,12 @@ def sawyer_stack(given: Mapping[str, str]) -> Stack:
 
 
 def describe(settings: Settings) -> Stack:
-    """Return the stack for checked settings, with the parameters of the params file.
+    """Return the description of the stack for checked settings.
+
+    Arm and, in simulation, scene are loaded once, to check them.
+
+    Args:
+        settings: The settings.
 
     Raises:
         ConfigError: The params file, the arm or the scene is wrong.
@@ -156,9 +158,13 @@ def _complete(process: NodeProcess, settings: Settings) -> NodeProcess:
 def claim_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
     """Make the run folder with its log folder, and lock it for this process.
 
+    Args:
+        stack: The stack.
+
     Returns:
-        The stack, with another folder name if two stacks start in the same second and no folder was
-        given. The open lock file: the lock lasts until it is closed or the process ends.
+        The stack, with `made_folders` filled in; if the user gave no folder and the name is taken,
+        with another `run_dir`. And the open lock file: the lock lasts until the file is closed or
+        this process ends.
 
     Raises:
         ConfigError: The folder cannot be made or written to, or a running stack uses it.
@@ -175,9 +181,13 @@ def claim_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
 
 
 def _with_folder(stack: Stack) -> Stack:
-    """Make the run folder, and return the stack with its final name.
+    """Make the run folder, and return the stack with its final `run_dir` and `made_folders`.
 
-    A folder that was not given must be new: its name gets a number until there is no such folder.
+    A folder that the user gave may exist. Another must be new: a number is appended to its name
+    until there is no such folder.
+
+    Raises:
+        OSError: The folder cannot be made.
     """
     if stack.has_own_folder:
         made = missing_folders(stack.run_dir)
@@ -199,7 +209,7 @@ def _with_folder(stack: Stack) -> Stack:
 
 
 def _with_run_dir(stack: Stack, folder: Path) -> Stack:
-    """Return the stack with another run folder, also in the parameters of its processes."""
+    """Return a stack with another run folder, also in the parameters of its processes."""
     processes = []
     for process in stack.processes:
         paths = {
@@ -215,11 +225,11 @@ def _with_run_dir(stack: Stack, folder: Path) -> Stack:
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
     """Return the command-line arguments of a process, as `ros2 run` takes them.
 
-    They switch off the log files of rcl: the log of the stack has the same lines.
+    They also disable the log file of rcl, because the log of the stack has the same lines.
 
     Args:
-        process: What is started.
-        stack: Gives namespace, log level and enclave.
+        process: The process; gives name, parameters and remappings.
+        stack: Stack of the process; gives namespace, log level and enclave.
     """
     arguments = [
         *stack.own_arguments(process),
@@ -237,9 +247,8 @@ def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
 
 
 def _yaml(value: Any) -> str:
-    """Return a parameter value in YAML as rcl parses it.
-
-    Strings are quoted, so that "" and "007" stay strings.
+    """Return a parameter value as YAML text for rcl. Strings are quoted, so that "" and "007" stay
+    strings.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,6 +1,4 @@
-"""Parts of the launch file: a log file per node, and an end of the nodes before the end of `ros2
-launch`.
-"""
+"""Functions for the launch file: write a log file per node, and end the nodes on SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,22 +13,21 @@ from pathlib import Path
 # time for the process that moves the arm to brake it (2 s with torques) and to end, before the
 # others get their signal
 ACTOR_END_S = 2.5
-END_S = 7.5  # longest end of all processes after the signal
+END_S = 7.5  # longest time from SIGTERM to the end of all processes
 
 
 def append_to_log(text: bytes, path: Path) -> None:
-    """Append output of a node to its log file; an error of a full disk is ignored."""
+    """Append output of a node to its log file; ignore errors, such as that of a full disk."""
     with contextlib.suppress(OSError), path.open("ab") as file:
         file.write(text)
 
 
 def end_on_sigterm(pids: Callable[[], Sequence[int]]) -> None:
-    """Install a SIGTERM handler that ends the nodes first, the last started before the others.
+    """Install a SIGTERM handler that ends the nodes, the last started before the others.
 
-    `ros2 launch` leaves its nodes behind on SIGTERM (ros2/launch issue 666). The nodes then end by
-    themselves (`end_with_named_parent`), but not in a container whose first process is `ros2
-    launch`:
-    there the kernel kills all of them at once, and no command would hold the arm.
+    `ros2 launch` itself leaves its nodes behind on SIGTERM (ros2/launch issue 666). The nodes then
+    end by themselves (`end_with_named_parent`). But in a container whose first process is
+    `ros2 launch`, the kernel would kill all of them at once, and no command would hold the arm.
 
     Args:
         pids: Returns the process ids of the nodes, in the order in which they were started.
@@ -39,7 +36,12 @@ def end_on_sigterm(pids: Callable[[], Sequence[int]]) -> None:
 
 
 def _end(pids: Sequence[int]) -> None:
-    """End the processes with these ids: the last one, which moves the arm, then the others."""
+    """Send SIGTERM to processes and wait for their end: first to the last one, which moves the arm,
+    then to the others. Return after `END_S` at most.
+
+    Args:
+        pids: Process ids in the order of their start; empty: nothing is done.
+    """
     if not pids:
         return
     deadline = time.monotonic() + END_S
@@ -69,7 +71,12 @@ def _terminate(descriptors: Sequence[int]) -> None:
 
 
 def _await_ends(descriptors: Sequence[int], deadline: float) -> None:
-    """Wait until all processes have ended, or until a deadline (steady time) [s]."""
+    """Wait until all processes have ended.
+
+    Args:
+        descriptors: Process file descriptors; -1 is skipped.
+        deadline: Steady time at which to give up [s].
+    """
     left = {descriptor for descriptor in descriptors if descriptor >= 0}
     while left and (seconds := deadline - time.monotonic()) > 0.0:
         left -= set(select.select(list(left), [], [], seconds)[0])

@@ -1,15 +1,16 @@
-"""Parameters of a stack's nodes from YAML files in the forms that ROS knows.
+"""Read the parameters of a stack's nodes from YAML files, in the forms that ROS knows.
 
 ========================================  =================================================================
 section                                   applies to
 ========================================  =================================================================
-`actor:`                                  this node of the stack, in any namespace of the stack
-`/left/actor:`, `left: {actor: ...}`      this node of the stack in this namespace
+`actor:`                                  the actor of the stack, whatever the namespace of the stack
+`/left/actor:`, `left: {actor: ...}`      the actor of a stack in namespace `left`
 `/**:`, `/left/*:`                        every matching node that declares the parameter
-`/**/actor:`                              this node
+`/**/actor:`                              the actor of the stack
 ========================================  =================================================================
 
-A node's own section wins over one with wildcards. Sections of other namespaces are ignored.
+A parameter in a node's own section precedes one in a section with wildcards. Sections of other
+namespaces are ignored.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -29,29 +30,30 @@ from sql_ros.common.data_files import find_file, share_folder
 from sql_ros.common.errors import ConfigError
 
 NODES = ("learner", "actor", "sim_bridge", "monitor", "trials")
-# every node declares them
+# parameters that rclpy declares in every node
 OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides")
-WILDCARDS = {"**": "(/[^/]+)*", "*": "/[^/]+"}  # in the name of a section
+WILDCARDS = {"**": "(/[^/]+)*", "*": "/[^/]+"}  # part of a section's name to regular expression
 
-Parameters = dict[str, dict[str, Any]]  # per node, nested keys joined by dots
+Parameters = dict[str, dict[str, Any]]  # node to parameter name to value; nested keys have dots
 
 
 def read_params(name: str, task: str, namespace: str = "") -> Parameters:
-    """Read a params file; `precedence.py` combines it with the launch arguments.
+    """Return the parameters of a params file that apply to the stack.
+
+    `precedence.py` combines them with the launch arguments.
 
     Args:
-        name: Path or name of the file. Empty: `config/sawyer_stack.yaml`, and over it
-            `config/params/<task>.yaml`, if there is one.
+        name: Path, or name in config/, of the file. Empty: `config/sawyer_stack.yaml`, whose values
+            are replaced by those of `config/params/<task>.yaml` if there is such a file.
         task: Name of the task.
-        namespace: ROS namespace of the stack.
+        namespace: ROS namespace of the stack; empty: the root.
 
     Returns:
-        Parameters by node, nested keys joined by dots.
+        Node to parameter name to value, for every node of `NODES`. Nested keys are joined by dots.
 
     Raises:
-        ConfigError: A section is of no node of this stack, or no node declares a key below a
-            wildcard.
-            rcl would ignore both silently.
+        ConfigError: A section is of no node of this stack, or no node declares a key of a section
+            with wildcards. (rcl would ignore both silently.)
     """
     if name:
         return _read_sections(find_file(name, "config"), namespace)
@@ -64,7 +66,11 @@ def read_params(name: str, task: str, namespace: str = "") -> Parameters:
 
 
 def _read_sections(path: Path, namespace: str) -> Parameters:
-    """Return the parameters of a file by node; a node's own section wins over one with wildcards.
+    """Return the parameters of one file: node to parameter name to value.
+
+    Args:
+        path: Path of the file.
+        namespace: ROS namespace of the stack; empty: the root.
 
     Raises:
         ConfigError: A section or a key is unknown, or all sections are of other namespaces.
@@ -99,17 +105,16 @@ def _sections(
     """Yield every section of a params file with its parameters.
 
     Args:
-        tree: Content of the file, or of a part of it.
-        above: Names of the enclosing sections, joined by slashes.
-        path: Of the file, for errors.
+        tree: Content of the file, or of one of its sections.
+        above: Names of the enclosing sections, joined by slashes; empty at the top.
+        path: Path of the file, for errors.
 
     Yields:
-        Name of the section, with a leading slash unless it is only a node's name, and its
-        parameters
-        with nested keys joined by dots.
+        Name of the section, with a leading slash unless it is only a node's name; and its
+        parameters, name to value, with nested keys joined by dots.
 
     Raises:
-        ConfigError: A section has not the form that ROS expects.
+        ConfigError: A section does not have the form that ROS expects.
     """
     for key, content in tree.items():
         name = (
@@ -138,11 +143,11 @@ def _has_parameters(content: Any) -> bool:
 
 
 def _nodes_of(section: str, full_names: Mapping[str, str]) -> list[str]:
-    """Return the nodes that a section applies to.
+    """Return the nodes of the stack to which a section applies; empty if there are none.
 
     Args:
         section: Name of the section, possibly with wildcards.
-        full_names: Full name by node.
+        full_names: Node to its full name.
     """
     if "/" not in section and "*" not in section:
         return [section] if section in full_names else []
@@ -152,10 +157,14 @@ def _nodes_of(section: str, full_names: Mapping[str, str]) -> list[str]:
 
 
 def _check_node(section: str, path: Path) -> None:
-    """Check that a section without wildcards names a node of this stack, in any namespace.
+    """Check that a section without wildcards names a node of `NODES`, in any namespace.
+
+    Args:
+        section: Name of the section.
+        path: Path of the file, for the error.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: It names no such node.
     """
     name = section.rpartition("/")[2]
     if name not in NODES and "*" not in section:
@@ -170,12 +179,12 @@ def _distribute(section: str, values: dict[str, Any], nodes: list[str], path: Pa
 
     Args:
         section: Name of the section, for errors.
-        values: Parameters by name.
-        nodes: Nodes that the section applies to.
-        path: Of the file, for errors.
+        values: Parameter name to value.
+        nodes: Nodes to which the section applies.
+        path: Path of the file, for errors.
 
     Returns:
-        Parameters by node.
+        Node to parameter name to value.
 
     Raises:
         ConfigError: No node declares one of them.
@@ -192,15 +201,15 @@ def _distribute(section: str, values: dict[str, Any], nodes: list[str], path: Pa
 
 
 def _check_key(key: str, known: Mapping[str, list[str]], section: str) -> None:
-    """Check that a node declares a parameter.
+    """Check that at least one node declares a parameter.
 
     Args:
         key: Name of the parameter.
-        known: Declared names by node.
+        known: Node to the names that it declares.
         section: File and section, for the error.
 
     Raises:
-        ConfigError: No node does; the error suggests similar names.
+        ConfigError: No node declares it; the error suggests similar names.
     """
     names = sorted({name for names_of_node in known.values() for name in names_of_node})
     if key not in names:
@@ -211,9 +220,10 @@ def _check_key(key: str, known: Mapping[str, list[str]], section: str) -> None:
 
 @cache
 def declared() -> dict[str, list[str]]:
-    """Return the names of the parameters that each node declares, by node.
+    """Return the parameters that each node declares: node to parameter names.
 
-    A child process imports the nodes, since this room must not import ROS. The answer is cached.
+    A child process imports the nodes, because this package must not import ROS. The result is
+    cached.
 
     Raises:
         ConfigError: The child process failed.
@@ -228,10 +238,10 @@ def declared() -> dict[str, list[str]]:
 
 
 def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check parameters as the nodes themselves would, in a child process.
+    """Check parameters as the nodes themselves do, in a child process that imports the nodes.
 
     Args:
-        parameters: Parameters by node.
+        parameters: Node to parameter name to value.
 
     Raises:
         ConfigError: A parameter is unknown, of the wrong type or out of range.
@@ -242,26 +252,31 @@ def check_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _ask_nodes(*words: str, question: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `sql_ros.nodes.declared`, which may import rclpy.
+    """Run `sql_ros.nodes.declared` in a child process, and wait for its end.
 
     Args:
         words: Command-line arguments.
-        question: Its standard input.
+        question: Text for its standard input.
 
     Returns:
-        The ended process with its output.
+        The ended process with its exit code and output.
     """
     command = [*python_words(), "-m", "sql_ros.nodes.declared", *words]
     return subprocess.run(command, input=question, capture_output=True, text=True, check=False)
 
 
 def _last_line(answer: subprocess.CompletedProcess[str]) -> str:
-    """Return the last line of a process's error output."""
+    """Return the last line that an ended process wrote to stderr; "no answer" if there is none."""
     return (answer.stderr.strip().splitlines() or ["no answer"])[-1]
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested parameters as one level, with keys joined by dots."""
+    """Return nested parameters as one level, with keys joined by dots.
+
+    Args:
+        tree: Nested parameters.
+        prefix: Begin of all keys.
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat.update(

@@ -1,4 +1,4 @@
-"""Which value holds where launch arguments and the params file both set a parameter.
+"""Combine launch arguments and the params file: which value a parameter gets if both set it.
 
 ====================  ===========================================================================
 parameter             value of the node
@@ -36,33 +36,31 @@ SETTABLE: Mapping[str, type] = {
     "targets": str,
 }
 PROTECTIVE = ("dry_run", "people_in_reach")
-ARGUMENT_OF_PARAMETER = {"cpu": "control_cpu"}  # parameters that an argument of another name sets
-UNCHECKED = {
-    ("sim_bridge", "use_sim_time")
-}  # the bridge publishes simulated time, and does not read it
+ARGUMENT_OF_PARAMETER = {"cpu": "control_cpu"}  # parameter to its argument of another name
+# node and parameter whose value in the params file is ignored: the bridge publishes simulated time
+UNCHECKED = {("sim_bridge", "use_sim_time")}
 
 _logger = logging.getLogger(__name__)
 
 
 def given_arguments(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the launch arguments with a value; an empty value counts as not given."""
+    """Return the launch arguments that are not empty; an empty value counts as not given."""
     return {name: value for name, value in given.items() if value}
 
 
 def effective_arguments(
     given: Mapping[str, str], of_file: Mapping[str, Any], file: str
 ) -> dict[str, str]:
-    """Return the value of every launch argument by name: as given, else as in the params file, else
-    the default.
+    """Return the value of every launch argument, name to text.
 
-    A protective parameter (`PROTECTIVE`) that the params file sets to true stays true; a
-    contradiction
-    is logged.
+    The value is the given one, else that of the params file, else the default. But a parameter of
+    `PROTECTIVE` that the params file sets to true stays true, and a warning is logged if the given
+    value is false.
 
     Args:
-        given: Launch arguments that a user gave.
-        of_file: Parameters of the process that moves the arm, from the params file.
-        file: Name of the params file, for errors.
+        given: Name to value of the launch arguments that the user gave.
+        of_file: Parameters in the params file of the node that moves the arm, name to value.
+        file: Name of the params file, for messages.
 
     Raises:
         ConfigError: An argument is unknown, or a value is not allowed.
@@ -79,18 +77,19 @@ def effective_arguments(
 def merge_parameters(
     node: str, of_launch: Mapping[str, Any], of_file: Mapping[str, Any], file: str
 ) -> dict[str, Any]:
-    """Return the parameters of a node: those of the launch over those of the params file.
+    """Return the parameters of a node: those of the params file, replaced by those of the launch.
 
-    A different value in the params file is logged where a launch argument sets the parameter.
+    If a given launch argument replaces another value of the params file, a warning is logged.
 
     Args:
-        node: Name of the node.
-        of_launch: Parameters that the launch decides, and those of given launch arguments.
-        of_file: Parameters from the params file.
-        file: Name of the params file, for errors.
+        node: Node name.
+        of_launch: Parameters that the launch decides and those that given launch arguments set,
+            name to value.
+        of_file: Parameters in the params file, name to value.
+        file: Name of the params file, for messages.
 
     Raises:
-        ConfigError: The params file contradicts a parameter that the launch decides.
+        ConfigError: The params file has another value for a parameter that the launch decides.
     """
     for name, value in of_launch.items():
         if name not in of_file or of_file[name] == value or (node, name) in UNCHECKED:
@@ -104,15 +103,15 @@ def merge_parameters(
 
 
 def _text(name: str, value: Any, file: str) -> str:
-    """Return a value of the params file in the spelling of a launch argument.
+    """Return a value of the params file as the text of a launch argument.
 
     Args:
         name: Name of the parameter, a key of `SETTABLE`.
-        value: Its value.
+        value: Value in the params file.
         file: Name of the params file, for errors.
 
     Raises:
-        ConfigError: The value is of another type.
+        ConfigError: The value does not have the type of `SETTABLE`.
     """
     kind = SETTABLE[name]
     if type(value) is not kind:
@@ -125,10 +124,10 @@ def _contradiction(node: str, name: str, found: Any, decided: Any, file: str) ->
     values.
 
     Args:
-        node: Name of the node.
+        node: Node name.
         name: Name of the parameter.
         found: Value in the params file.
-        decided: Value of the launch.
+        decided: Value that the launch decides.
         file: Name of the params file.
     """
     is_argument = name in {argument.name for argument in SAWYER_STACK_ARGUMENTS}

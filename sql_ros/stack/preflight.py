@@ -1,7 +1,7 @@
-"""Checks before any process of a stack starts.
+"""Check a stack before any of its processes starts.
 
-They are the same for `sql-ros up`, `ros2 launch` and `sql-ros trials`. A start that is refused has
-written and changed nothing.
+The checks are the same for `sql-ros up`, `ros2 launch` and `sql-ros trials`. They write nothing, so
+a start that is refused leaves no trace.
 """
 
 from __future__ import annotations
@@ -32,19 +32,18 @@ from sql_ros.stack.settings import Settings, read_settings
 
 LEARNER_PACKAGES = ("torch", "safetensors")
 LEARNER_PARAMETERS = "parameters of the learner"  # named in errors
-ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}
+ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}  # by mode, for errors
 
 
 def preflight(given: Mapping[str, str]) -> Stack:
-    """Describe a stack after all checks that need no running process.
+    """Return the description of a stack, after all checks that need no running process.
 
     Args:
-        given: Launch arguments by name; the others take their defaults. A missing task is that of
-            the
-            run to resume, or of the policy.
+        given: Name to value of launch arguments; the others take their defaults. A missing task is
+            that of the run to resume, or of the policy.
 
     Raises:
-        SqlRosError: The reason not to start, in one line.
+        SqlRosError: The stack must not be started. The text is the reason, in one line.
     """
     settings = read_settings(with_task(given))
     stack = describe(settings)
@@ -69,10 +68,14 @@ def preflight(given: Mapping[str, str]) -> Stack:
 
 
 def _check_latency(settings: Settings, stack: Stack) -> None:
-    """Check that the latency of a real arm is known, unless the arm is to be identified.
+    """Check that the latency of a real arm is known, or that the arm is to be identified first.
+
+    Args:
+        settings: Settings of the stack.
+        stack: Its description, with the parameter `identify` of the node that moves the arm.
 
     Raises:
-        ConfigError: It is not known.
+        ConfigError: The latency is not known, and no identification is to come.
     """
     robot = settings.task.robot
     mode = settings.task.spec.command_mode
@@ -85,7 +88,11 @@ def _check_latency(settings: Settings, stack: Stack) -> None:
 
 
 def with_task(given: Mapping[str, str]) -> dict[str, str]:
-    """Return launch arguments with the task of the run or of the policy, where none is given.
+    """Return launch arguments with the task filled in from the run to resume, or from the policy.
+
+    Args:
+        given: Name to value of the given launch arguments. Without a run to resume and without a
+            policy they are returned as they are.
 
     Raises:
         SqlRosError: There is no such run or policy, or it is of another task than the given one.
@@ -106,10 +113,11 @@ def _task_of_run(folder: Path, task: str) -> str:
 
     Args:
         folder: Run folder.
-        task: Given task; empty: none.
+        task: Task that the user gave; empty: none.
 
     Raises:
-        ConfigError: The folder has no run, does not name its task, or is of another task.
+        ConfigError: The folder has no run; or neither the user nor the run names a task; or the two
+            name different tasks.
     """
     check_has_run(folder)
     of_run = task_of_run(folder)
@@ -124,11 +132,11 @@ def _task_of_run(folder: Path, task: str) -> str:
 
 
 def _check_run_folder(settings: Settings) -> None:
-    """Check that the run folder can be made, that no running stack uses it, and that no run is
-    overwritten.
+    """Check that the run folder can be made, that no running stack uses it, and that no earlier run
+    would be overwritten.
 
     Raises:
-        ConfigError: One of these.
+        ConfigError: One of these is not so.
     """
     folder = settings.run_dir
     check_can_be_made(folder, "run_dir")
@@ -140,12 +148,16 @@ def _check_run_folder(settings: Settings) -> None:
 
 
 def _check_policy(path: Path, settings: Settings) -> None:
-    """Check the policy and, for trials, the protocol.
+    """Check the policy file and, for trials, the protocol.
 
     ONNX Runtime is imported here, so that a start without a policy does not load it.
 
+    Args:
+        path: Path of the policy file.
+        settings: Settings of the stack.
+
     Raises:
-        SqlRosError: The policy or the protocol does not fit the task.
+        SqlRosError: The policy or the protocol cannot be read, or does not fit the task.
     """
     from sql_ros.robot.policy_file import read_policy
     from sql_ros.trials.protocol import check_payloads, load_protocol
@@ -162,8 +174,8 @@ def _check_learner(settings: Settings, parameters: Mapping[str, Any]) -> None:
     """Check the packages, parameters, memory, disk space and resume conditions of the learner.
 
     Args:
-        settings: Of the stack.
-        parameters: Of the learner, by name.
+        settings: Settings of the stack.
+        parameters: Parameters of the learner, name to value.
 
     Raises:
         SqlRosError: The learner would refuse to start, or would run out of memory or disk space.
@@ -191,10 +203,10 @@ def _check_learner(settings: Settings, parameters: Mapping[str, Any]) -> None:
 
 
 def algorithm_of(parameters: Mapping[str, Any]) -> AlgorithmConfig:
-    """Return the configuration of the algorithm from the parameters of a learner.
+    """Return the algorithm's configuration from the parameters of a learner.
 
     Args:
-        parameters: Parameters by name; those below `algorithm.` are read.
+        parameters: Parameter name to value; only names that begin with `algorithm.` are read.
 
     Raises:
         ConfigError: A parameter is unknown, of the wrong type or out of range.
@@ -205,7 +217,7 @@ def algorithm_of(parameters: Mapping[str, Any]) -> AlgorithmConfig:
 
 
 def _section(parameters: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the parameters whose names have a prefix, without the prefix."""
+    """Return the parameters whose names begin with a prefix, under their names without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in parameters.items()
@@ -213,4 +225,5 @@ def _section(parameters: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     }
 
 
+# name of a stack to its launch arguments and its preflight
 STACKS = {"sawyer_stack": (SAWYER_STACK_ARGUMENTS, preflight)}

@@ -1,4 +1,4 @@
-"""The processes of a stack: one function for each, which returns its parameters and remappings."""
+"""The processes of a stack. One function per process returns its parameters and remappings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class NodeProcess:
 
     Attributes:
         executable: Name of the executable, and of the node.
-        parameters: ROS parameters by name.
-        remappings: New names by topic name.
-        seconds_to_stop: Longest end after SIGINT [s].
-        respawns: The process is started again when it crashed.
-        cpus: Cores that it may run on; empty: all.
+        parameters: ROS parameter name to value.
+        remappings: Topic name to its new name.
+        seconds_to_stop: Longest time from SIGINT to the end of the process [s].
+        respawns: Whether the process is started again after a crash.
+        cpus: Cores on which the process may run; empty: all.
     """
 
     executable: str
@@ -33,9 +33,7 @@ class NodeProcess:
 
 
 def processes_of(settings: Settings) -> list[NodeProcess]:
-    """Return the processes of the stack's mode in the order of their start, the one that moves the
-    arm last.
-    """
+    """Return the processes of a stack in the order of their start. The last one moves the arm."""
     clock = _own_clock(settings)
     return [
         replace(process, remappings={**process.remappings, **clock})
@@ -44,7 +42,7 @@ def processes_of(settings: Settings) -> list[NodeProcess]:
 
 
 def _of_mode(settings: Settings) -> list[NodeProcess]:
-    """Return the processes of the stack's mode without the remapping of the clock."""
+    """Return the processes of the stack's mode and arm, without the remapping of /clock."""
     simulated = [sim_bridge(settings)] if settings.sim else []
     if settings.mode == "trials":
         return [*simulated, trials(settings)]
@@ -53,11 +51,13 @@ def _of_mode(settings: Settings) -> list[NodeProcess]:
 
 
 def _own_clock(settings: Settings) -> dict[str, str]:
-    """Return the remapping of /clock into the namespace of a simulated arm; empty without one.
+    """Return the remapping of /clock into the namespace of a simulated stack.
 
-    Two simulations have two clocks. Besides, a process of Fast DDS 2.14 crashes at its end if one
-    of
-    two publishers that it discovered has left before.
+    It is needed because two simulations have two clocks. Also, a process with Fast DDS 2.14 crashes
+    at its end if it has discovered two publishers of a topic and one of them has left.
+
+    Returns:
+        Topic name to its new name; empty for a real arm and without a namespace.
     """
     namespace = settings.namespace.strip("/")
     return {"/clock": f"/{namespace}/clock"} if settings.sim and namespace else {}
@@ -79,8 +79,8 @@ def monitor(settings: Settings) -> NodeProcess:
 
 
 def launch_command(settings: Settings) -> str:
-    """Return the `ros2 launch` command that starts this stack again; `sql-ros up` replaces it by
-    its own.
+    """Return the `ros2 launch` command that starts this stack again, for the report. `sql-ros up`
+    replaces it by its own command.
     """
     return shlex.join(
         ["ros2", "launch", "sql_ros", "sawyer_stack.launch.py", *repeat_arguments(settings)]
@@ -88,7 +88,7 @@ def launch_command(settings: Settings) -> str:
 
 
 def learner(settings: Settings) -> NodeProcess:
-    """Return the process that trains."""
+    """Return the process that trains the policy."""
     parameters = {
         **_shared(settings),
         **_managed(settings),
@@ -100,7 +100,7 @@ def learner(settings: Settings) -> NodeProcess:
 
 
 def sim_bridge(settings: Settings) -> NodeProcess:
-    """Return the process of the simulated arm, which also publishes the simulated time."""
+    """Return the process of the simulated arm, which also publishes simulated time on /clock."""
     parameters = {
         "task": settings.task_name,
         "use_sim_time": False,
@@ -111,7 +111,7 @@ def sim_bridge(settings: Settings) -> NodeProcess:
 
 
 def actor(settings: Settings) -> NodeProcess:
-    """Return the process that moves the arm."""
+    """Return the process that moves the arm in the modes train and play."""
     parameters = {
         **_acting(settings),
         "mode": settings.mode,
@@ -121,7 +121,7 @@ def actor(settings: Settings) -> NodeProcess:
 
 
 def trials(settings: Settings) -> NodeProcess:
-    """Return the process that moves the arm in perturbation trials."""
+    """Return the process that moves the arm in the mode trials."""
     parameters = {
         **_acting(settings),
         **settings.given_parameters("protocol", "repeats"),
@@ -132,7 +132,7 @@ def trials(settings: Settings) -> NodeProcess:
 
 
 def _shared(settings: Settings) -> dict[str, Any]:
-    """Return the parameters that every process but the simulated arm has."""
+    """Return the parameters of every process but the sim_bridge."""
     return {
         "use_sim_time": settings.uses_sim_time,
         "task": settings.task_name,
@@ -141,7 +141,7 @@ def _shared(settings: Settings) -> dict[str, Any]:
 
 
 def _managed(settings: Settings) -> dict[str, Any]:
-    """Return the parameters that every managed node has."""
+    """Return the parameters of every managed node, that is of every process but the monitor."""
     return {
         "realtime_factor": settings.realtime_factor,
         **settings.given_parameters("autostart"),
@@ -150,7 +150,7 @@ def _managed(settings: Settings) -> dict[str, Any]:
 
 
 def _acting(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of the process that moves the arm, common to `actor` and `trials`."""
+    """Return the parameters of the process that moves the arm, actor or trials."""
     parameters = {
         **_shared(settings),
         **_managed(settings),

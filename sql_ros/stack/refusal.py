@@ -1,7 +1,8 @@
-"""Removal of the run folder that a start made, when its own nodes refused that start.
+"""Remove the run folder that a start has made, if a node of the stack then refused to start.
 
-The preflight does not search the network for another stack: that takes a node and a second of
-discovery at every start. The nodes search at their activation, when the folder already exists.
+A node refuses, for example, because another stack runs in its namespace. The preflight cannot find
+that: it would need a node and a second of discovery at every start. The nodes find it at their
+activation, when the folder already exists.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sql_ros.common.run_folder import LEDGER, METRICS, RUN_FILE, SESSION, traces
 from sql_ros.stack.description import Stack
 from sql_ros.stack.restarts import Restarts
 
-# files of a run that has not begun
+# files that every start writes, before a run has begun
 START_FILES = {RUN_FILE, METRICS, SESSION, LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", "log"}
 
 
@@ -23,19 +24,23 @@ def is_refusal(code: int, restarts: Restarts) -> bool:
     """Return whether a process ended because it refused to become active.
 
     Args:
-        code: Its exit code.
-        restarts: Knows whether it became active.
+        code: Exit code of the process.
+        restarts: Restart rule of the process, which knows whether it has become active.
     """
     return code == CONFIG_EXIT_CODE and not restarts.was_active
 
 
 def remove_run_dir(stack: Stack) -> bool:
-    """Remove the folders that a start made; call it after all its processes have ended.
+    """Remove the run folder and the parent folders that this start has made.
 
-    A folder that existed before stays. A folder with files of a run, or of a user, stays too.
+    Call it after all processes have ended. Nothing is removed if the run folder existed before, or
+    contains files of a run or of a user.
+
+    Args:
+        stack: The stack; gives `run_dir` and `made_folders`.
 
     Returns:
-        Whether the run folder is gone.
+        Whether the run folder was removed.
     """
     folder = stack.run_dir
     if folder not in stack.made_folders or not _is_fresh(folder):
@@ -48,7 +53,7 @@ def remove_run_dir(stack: Stack) -> bool:
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Return whether a folder has only the files that every start writes."""
+    """Return whether a folder contains only files that every start writes, with no metrics yet."""
     try:
         metrics = folder / METRICS
         has_metrics = metrics.exists() and metrics.stat().st_size > 0

@@ -1,4 +1,4 @@
-"""The launch arguments that start a run again, for its report."""
+"""Find the launch arguments that start a run again, for its report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ def repeat_arguments(settings: Settings) -> tuple[str, ...]:
     """Return the launch arguments, as name:=value, that start the same stack again in the same
     working folder.
 
-    The folder of a new run is left out, since a second run in it would be refused. The policy is
-    named
-    without links, since the target of `runs/latest` changes.
+    They are the given ones, and the task. The folder of a new run is left out, because a second run
+    in it would be refused. Links in the path of the policy are resolved, because the target of
+    `runs/latest` changes.
+
+    Args:
+        settings: Settings of the stack.
     """
     repeated = {*settings.given, "task"}
     names = [argument.name for argument in SAWYER_STACK_ARGUMENTS if argument.name in repeated]

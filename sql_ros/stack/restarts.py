@@ -1,4 +1,4 @@
-"""The rule by which a process of a stack is started again, for `sql-ros up` and `ros2 launch`."""
+"""The rule by which a crashed process of a stack is started again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from sql_ros.common.errors import CONFIG_EXIT_CODE
 from sql_ros.stack.processes import NodeProcess
 
-# of one process; one that crashes more often would crash again
+# largest number of restarts of one process within a time; one that crashes more often stays ended
 MOST_RESTARTS = 5
 WITHIN_S = 60.0
 OUT_OF_MEMORY = (
@@ -21,12 +21,13 @@ OUT_OF_MEMORY = (
 class Restarts:
     """Decides whether one process is started again after its end.
 
-    A process is started again if it crashed after it had become active. A process that never became
-    active would fail again.
+    A process is started again if its description says so (`respawns`) and it crashed after it had
+    become active. A process that never became active would fail again.
 
     Args:
-        process: The process.
-        marker: File that it makes when it becomes active, see `child_process.report_active`.
+        process: Description of the process.
+        marker: Path of the file that the process makes when it becomes active, see
+            `child_process.report_active`.
     """
 
     def __init__(self, process: NodeProcess, marker: Path) -> None:
@@ -44,10 +45,10 @@ class Restarts:
         return self._marker.exists()
 
     def allow(self, code: int) -> bool:
-        """Count an end, and return whether the process is to be started again.
+        """Return whether the process is to be started again after an end; count the restart.
 
         Args:
-            code: Its exit code; negative: the number of the signal that ended it.
+            code: Exit code of the process; negative: minus the number of the signal that ended it.
         """
         now = time.monotonic()
         self._times = [at for at in self._times if now - at < WITHIN_S]
@@ -57,10 +58,10 @@ class Restarts:
         return len(self._times) <= MOST_RESTARTS
 
     def describe(self, code: int) -> str:
-        """Return a sentence that says how the process ended.
+        """Return text for the user that says how the process ended.
 
         Args:
-            code: Its exit code; negative: the number of the signal that ended it.
+            code: Exit code of the process; negative: minus the number of the signal that ended it.
         """
         signalled = f" ({signal.Signals(-code).name})" if code < 0 else ""
         active = "" if self.was_active else " before it was active"

@@ -1,4 +1,4 @@
-"""The launch arguments of a stack as typed values, checked one by one and against each other."""
+"""Convert the launch arguments of a stack to typed values, and check them against each other."""
 
 from __future__ import annotations
 
@@ -40,28 +40,29 @@ ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a start was asked for.
+    """The settings of one start of a stack.
 
     Attributes:
-        args: Every launch argument: as given, else as in the params file, else the default.
-        given: The launch arguments that were given.
-        of_file: Parameters from the params file, by node; those of the actor hold for trials, too.
+        args: Name to text of every launch argument: as given, else as in the params file, else the
+            default.
+        given: Name to text of the launch arguments that the user gave.
+        of_file: Node to its parameters in the params file. Those of the actor also apply to trials.
         task: The loaded task.
-        sim: The arm is simulated.
+        sim: Whether the arm is simulated by the sim_bridge.
         mode: "train", "play" or "trials".
-        by_hand: An operator pushes the arm in trials.
-        dry_run: No command is sent to the arm.
-        resume: A training continues from its newest checkpoint.
+        by_hand: Whether an operator pushes the arm in trials.
+        dry_run: Whether no command is sent to the arm.
+        resume: Whether a training is resumed from its newest checkpoint.
         realtime_factor: Simulated seconds per second; 0: lockstep.
         seed: Seed of weights, exploration, start poses and targets.
-        most_transitions: The training ends after so many transitions; 0: no limit.
+        most_transitions: Number of transitions after which a training ends; 0: no limit.
         run_dir: Absolute path of the run folder.
-        policy: Absolute path of the policy to start with; None: none.
+        policy: Absolute path of the policy to start with; None: there is none.
         cpu: Core of the actor; -1: none is reserved.
         other_cpus: Cores of the other processes; empty: all.
-        topics: Remappings of the actor.
-        namespace: Without a slash at its end.
-        session: Identifies this start of the stack.
+        topics: Remappings of the process that moves the arm, topic name to new name.
+        namespace: ROS namespace without a slash at its end; empty: the root.
+        session: Text that identifies this start of the stack: its time [ns since 1970].
     """
 
     args: Mapping[str, str]
@@ -86,7 +87,7 @@ class Settings:
 
     @property
     def task_name(self) -> str:
-        """Return the task as the nodes find it: a name, or an absolute path."""
+        """Return the task for the nodes: a name as given, or an absolute path."""
         given = self.args["task"]
         return str(Path(given).absolute()) if "/" in given else given
 
@@ -97,19 +98,24 @@ class Settings:
 
     @property
     def params_file(self) -> str:
-        """Return the name of the params file as shown to users."""
+        """Return the name of the params file, for messages to users."""
         return _shown_file(self.given)
 
     def given_parameters(self, *names: str) -> dict[str, Any]:
-        """Return the ROS parameters that given launch arguments set.
+        """Return the ROS parameters that given launch arguments set, name to typed value.
 
         Args:
-            names: Names of launch arguments; those that were not given are left out.
+            names: Names of launch arguments. Those that the user did not give are left out, so that
+                the params file or the node's default applies.
         """
         return {name: self._value(name) for name in names if name in self.given}
 
     def _value(self, name: str) -> Any:
-        """Return the value of a launch argument in the type of the ROS parameter of that name."""
+        """Return the value of a launch argument in the type of the ROS parameter of that name.
+
+        Raises:
+            ConfigError: The value is not a whole number, where one is needed.
+        """
         if name == "key_file":
             return self.key_file
         if SETTABLE[name] is int:
@@ -118,7 +124,9 @@ class Settings:
 
     @property
     def has_real_arm(self) -> bool:
-        """Return whether the arm is neither ours nor that of another simulator."""
+        """Return whether the arm is real: simulated neither by the sim_bridge nor by another
+        simulator.
+        """
         return not self.sim and not self.uses_sim_time
 
     @property
@@ -128,10 +136,10 @@ class Settings:
 
 
 def read_settings(given: Mapping[str, str]) -> Settings:
-    """Read and check launch arguments.
+    """Return the settings for launch arguments; read the params file and the task.
 
     Args:
-        given: Launch arguments by name; the others take their defaults.
+        given: Name to text of launch arguments; the others take their defaults.
 
     Raises:
         ConfigError: An argument is unknown, a value is not allowed, or a combination cannot work.
@@ -182,12 +190,12 @@ def read_settings(given: Mapping[str, str]) -> Settings:
 
 
 def _shared_with_trials(of_actor: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the actor that hold for trials, too, which are an actor."""
+    """Return those parameters of the actor that the trials node has too (all but `ACTOR_ONLY`)."""
     return {name: value for name, value in of_actor.items() if name not in ACTOR_ONLY}
 
 
 def _shown_file(given: Mapping[str, str]) -> str:
-    """Return the name of the params file as shown to users."""
+    """Return the name of the params file for messages to users, from the given launch arguments."""
     return given.get("params_file", "config/sawyer_stack.yaml")
 
 
@@ -195,13 +203,13 @@ def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
     """Return the core of the actor and the cores of the other processes.
 
     Args:
-        text: Number of a core; empty: none is reserved.
+        text: Number of the core to reserve for the actor; empty: none.
 
     Returns:
-        The core, -1 if none is reserved; the other cores, empty if none is reserved.
+        The core, -1 if none is reserved; and the other cores, empty if none is reserved.
 
     Raises:
-        ConfigError: This machine has no such core, or has no other one.
+        ConfigError: This process may not use that core, or may use no other one.
     """
     if not text:
         return -1, ()
@@ -222,7 +230,15 @@ def control_cpu(text: str) -> tuple[int, tuple[int, ...]]:
 def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
     """Return the simulated seconds per second; 0: lockstep.
 
-    Without a given value, training and trials in simulation run in lockstep, all else in real time.
+    If the launch argument is empty, training and trials in simulation run in lockstep, except
+    trials by hand; all else runs in real time.
+
+    Args:
+        args: Name to text of the launch arguments.
+        by_hand: Whether an operator pushes the arm.
+
+    Raises:
+        ConfigError: The launch argument is not a number.
     """
     if args["realtime_factor"]:
         return number(args, "realtime_factor")
@@ -231,8 +247,8 @@ def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
 
 
 def _run_dir(args: Mapping[str, str], seed: int) -> Path:
-    """Return the given run folder, or one named by time, namespace, task and seed, as an absolute
-    path.
+    """Return the absolute path of the run folder: the given one, else one below runs/ with a name
+    of time, namespace, task and seed. The folder is not made.
     """
     namespace = args["namespace"].strip("/").replace("/", "-")
     words = [f"{datetime.now():%Y%m%d-%H%M%S}", namespace, Path(args["task"]).stem, f"seed{seed}"]
@@ -240,10 +256,13 @@ def _run_dir(args: Mapping[str, str], seed: int) -> Path:
 
 
 def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
-    """Return the actor's remappings: the topics of the simulated arm, or those of the real arm.
+    """Return the remappings of the process that moves the arm, topic name to new name.
+
+    They are the topics of the sim_bridge, or those of the real arm.
 
     Raises:
-        ConfigError: The robot file names no controller for the command mode of the task.
+        ConfigError: The robot file does not allow the command mode of the task on the real arm, see
+            `_command_topic`.
     """
     if args["sim"] == "true":
         return {"commands": "sim_bridge/commands"}
@@ -254,11 +273,13 @@ def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
 
 
 def _command_topic(task: Task, args: Mapping[str, str]) -> str:
-    """Return the topic of the real arm's controller for the command mode of the task.
+    """Return the command topic of the real arm, for the command mode of the task.
+
+    It is the launch argument `command_topic`, else the topic of the controller in the robot file.
 
     Raises:
-        ConfigError: The robot file names no controller for this mode, or one whose missing time-out
-            must be accepted there.
+        ConfigError: The robot file names no controller for this mode; or, unless in a dry run, the
+            controller has no timeout and the robot file does not accept that.
     """
     try:
         controller = task.robot.controller(task.config.command_mode)
@@ -270,11 +291,10 @@ def _command_topic(task: Task, args: Mapping[str, str]) -> str:
 
 
 def _check_combination(settings: Settings) -> None:
-    """Check settings that must fit together: mode, arm, policy, real time, dry run, goals and
-    resume.
+    """Check settings against each other: mode, arm, policy, pace, dry run, goals and resume.
 
     Raises:
-        ConfigError: Two of them contradict each other.
+        ConfigError: Two settings contradict each other, or the mode needs another one.
     """
     args = settings.args
     factor = settings.realtime_factor
@@ -309,7 +329,7 @@ def _check_combination(settings: Settings) -> None:
 
 
 def _source(settings: Settings, name: str) -> str:
-    """Return where a value that was not given comes from, in parentheses; empty for a given one."""
+    """Return " (from <params file>)" for a launch argument that the user did not give, else ""."""
     return "" if name in settings.given else f" (from {settings.params_file})"
 
 
@@ -317,11 +337,11 @@ def _check_names(namespace: str, topics: Mapping[str, str]) -> None:
     """Check that namespace and topics are legal names in ROS.
 
     Args:
-        namespace: Of the stack.
-        topics: New names by topic.
+        namespace: ROS namespace of the stack; empty: the root.
+        topics: Topic name to new name.
 
     Raises:
-        ConfigError: One of them is not.
+        ConfigError: A name is not legal.
     """
     named = {"namespace": namespace.removeprefix("/")}
     named |= {what: re.sub("^~?/", "", topic) for what, topic in topics.items()}

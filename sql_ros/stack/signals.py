@@ -1,4 +1,4 @@
-"""Signals to `sql-ros up`, by which the stack is ended or its arm is held."""
+"""Handle signals to `sql-ros up`, which end the stack or hold its arm."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ class EndRequest(IntEnum):
 
 
 class Signals:
-    """Signals that this process has received.
+    """Records the signals that this process has received.
 
     Attributes:
-        end_request: The most urgent request so far.
-        is_to_hold: Ctrl-Z was pressed, and the arm is not held yet.
+        end_request: Most urgent request so far to end the stack.
+        is_to_hold: Whether Ctrl-Z was pressed. The supervisor clears it when it has passed Ctrl-Z
+            on.
     """
 
     def __init__(self) -> None:
@@ -31,28 +32,28 @@ class Signals:
         self.is_to_hold = False
 
     def listen(self) -> None:
-        """Install the signal handlers; call it in the main thread."""
+        """Install the signal handlers. Call it in the main thread."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGTSTP, self._on_stop)
 
     def sleep(self, seconds: float, until: EndRequest) -> bool:
-        """Sleep for a time [s], but not at all if the stack must end.
+        """Sleep for a time, unless the stack must already end.
 
         Args:
-            seconds: How long [s].
-            until: Urgency from which on it returns at once.
+            seconds: Time to sleep [s].
+            until: Least urgency of a request for which there is no sleep.
 
         Returns:
-            Whether the stack must end at least that fast.
+            Whether there is now a request of at least that urgency.
         """
         if self.end_request < until:
             time.sleep(seconds)
         return self.end_request >= until
 
     def _on_signal(self, number: int, _: object) -> None:
-        """Raise the urgency: SIGINT asks for an orderly, then for an immediate end, other signals
-        for a fast end.
+        """Raise the urgency of `end_request`: to ORDERLY at the first SIGINT, to IMMEDIATE at a
+        further one, to FAST at another signal.
         """
         if number != signal.SIGINT:
             self.end_request = max(self.end_request, EndRequest.FAST)
@@ -66,17 +67,17 @@ class Signals:
             self.end_request = EndRequest.IMMEDIATE
 
     def _on_stop(self, *_: object) -> None:
-        """Ask for a hold of the arm instead of stopping this process.
+        """Set `is_to_hold` at Ctrl-Z, instead of suspending this process.
 
-        A stopped process would let the arm move on, and would not receive Ctrl-C.
+        A suspended process would let the arm move on, and would not react to Ctrl-C.
         """
         self.is_to_hold = True
         write_stderr("Ctrl-Z: the arm is held, and no process is stopped. Ctrl-C ends the stack.")
 
 
 def write_stderr(text: str) -> None:
-    """Write a line to stderr; usable in a signal handler. An error of a closed terminal is
-    ignored.
+    """Write a line to stderr; ignore errors, such as that of a closed terminal. May be called in a
+    signal handler.
     """
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())

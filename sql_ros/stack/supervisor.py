@@ -1,5 +1,5 @@
-"""The supervisor of `sql-ros up`: starts the processes of a stack without `ros2 launch`, and ends
-them together.
+"""The supervisor of `sql-ros up`: start the processes of a stack without `ros2 launch`, restart
+crashed ones, and end them together.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from sql_ros.stack.refusal import is_refusal, remove_run_dir
 from sql_ros.stack.restarts import Restarts
 from sql_ros.stack.signals import EndRequest, Signals, write_stderr
 
-POLL_S = 0.05
+POLL_S = 0.05  # time between two checks of the processes
 # on a fast end: time for the process that moves the arm to brake it (2 s with torques) and to end,
 # before the others get their signal
 ACTOR_END_S = 2.5
-FAST_END_S = 7.5  # longest fast end of all processes
-LOG_TAIL_LINES = 8
+FAST_END_S = 7.5  # longest time of a fast end of all processes
+LOG_TAIL_LINES = 8  # lines of a failed process's log that are printed
 
 
 def run_stack(stack: Stack, command: str) -> int:
     """Run a stack until a process ends for good or a signal arrives, then end all processes.
 
-    The processes also end if this process dies. Monitor and trials write to the terminal; the
-    output of
-    every process goes to `<run_dir>/log/<node>.log`.
+    The processes also end if this process dies. Monitor and trials write to the terminal. The
+    output of every process goes to `<run_dir>/log/<node>.log`. If a node refused to start, the run
+    folder that was made for it is removed.
 
     Args:
-        stack: What to run; its folder is claimed (`claim_run_dir`).
+        stack: Stack to run, as returned by `claim_run_dir`.
         command: Command that repeats the run, for its report.
 
     Returns:
-        The exit code: that of the first process that failed, otherwise 0.
+        The exit code: that of the first process that failed, 128 plus the signal's number if a
+        signal ended that process or Ctrl-C was pressed twice, otherwise 0.
     """
     stack = _reporting(stack, command)
     OUTPUT.redirect()  # a stopped terminal must not delay a signal to the arm
@@ -59,7 +60,7 @@ def run_stack(stack: Stack, command: str) -> int:
 
 
 def _reporting(stack: Stack, command: str) -> Stack:
-    """Return the stack with the command that its report quotes."""
+    """Return the stack with the command for the report, as a parameter of the monitor."""
     processes = [
         (
             replace(p, parameters={**p.parameters, "command": command})
@@ -72,15 +73,17 @@ def _reporting(stack: Stack, command: str) -> Stack:
 
 
 def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child | None:
-    """Wait until a process has ended that is not started again, or until the stack must end.
+    """Wait until a process has ended that is not to be started again, or a signal asks for the end.
+
+    Meanwhile, start crashed processes again and pass Ctrl-Z on to the process that moves the arm.
 
     Args:
         children: Processes of the stack; one that is started again is replaced in place.
-        stack: Of these processes.
-        signals: Received by this process.
+        stack: The stack.
+        signals: Signals that this process has received.
 
     Returns:
-        The process that ended; None where a signal asks for the end.
+        The process that ended; None if a signal asks for the end.
     """
     while not signals.sleep(POLL_S, EndRequest.ORDERLY):
         if signals.is_to_hold and children and children[-1].restarts.was_active:
@@ -100,7 +103,9 @@ def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child |
 
 
 def _hold(actor: Child, stack: Stack) -> None:
-    """Pass Ctrl-Z on to the process that moves the arm, and print how to let it go on."""
+    """Send SIGTSTP to the process that moves the arm, which then holds it; print the commands that
+    let the arm move again.
+    """
     actor.send(signal.SIGTSTP)
     namespace = stack.namespace.strip("/")
     node = f"/{namespace}/actor" if namespace else "/actor"  # also of trials
@@ -110,12 +115,17 @@ def _hold(actor: Child, stack: Stack) -> None:
 
 
 def _stop(children: list[Child], signals: Signals) -> int:
-    """End all processes, the last started first.
+    """End all processes, one after the other, the last started first; kill one that takes longer
+    than `seconds_to_stop`. If a signal asks for more haste, go on with `_stop_fast`.
 
-    A process that is told to end while it is still starting may fail without consequence.
+    The exit code of a process that had not become active when it was told to end does not count.
+
+    Args:
+        children: Processes of the stack.
+        signals: Signals that this process has received.
 
     Returns:
-        The exit code of the first process that failed, otherwise 0.
+        The exit code for `run_stack`.
     """
     failed = _failure(children)
     for child in reversed(children):
@@ -135,8 +145,8 @@ def _stop(children: list[Child], signals: Signals) -> int:
 
 
 def _stop_fast(children: list[Child], signals: Signals) -> None:
-    """End the processes that are left: first the one that moves the arm, so that it is held, then
-    the others together.
+    """Send SIGTERM to the process that moves the arm, so that the arm is held, then to the others.
+    Kill those that are left after `FAST_END_S`, or at a request for an immediate end.
     """
     began = time.monotonic()
     *others, actor = children
@@ -156,9 +166,7 @@ def _stop_fast(children: list[Child], signals: Signals) -> None:
 
 
 def _failure(children: list[Child]) -> int:
-    """Return the exit code of the first process that ended with another code than 0; 0 if
-    none did.
-    """
+    """Return the exit code of the first process in the list that failed; 0 if none did."""
     return next((child.handle.returncode for child in children if child.handle.returncode), 0)
 
 
@@ -170,7 +178,7 @@ def _wait(
     Args:
         children: The processes.
         seconds: Longest wait [s].
-        gives_up: Tested repeatedly; True ends the wait.
+        gives_up: Called every `POLL_S`; True ends the wait.
     """
     deadline = time.monotonic() + seconds
     while (
@@ -182,7 +190,7 @@ def _wait(
 
 
 def _kill(children: list[Child], reason: str) -> None:
-    """Kill the processes that are still running, and print the reason for each."""
+    """Kill the processes that are still running, and print for each what `reason` says."""
     for child in children:
         if child.is_running:
             child.handle.kill()
@@ -191,7 +199,7 @@ def _kill(children: list[Child], reason: str) -> None:
 
 
 def _explain(child: Child) -> None:
-    """Print how a process ended, with the end of its log if it has no terminal."""
+    """Print how a process ended and, unless it writes to the terminal, the end of its log."""
     write_stderr(child.restarts.describe(child.handle.returncode))
     if child.process.executable in ON_TERMINAL:
         return

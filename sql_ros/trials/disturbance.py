@@ -1,4 +1,4 @@
-"""The disturbances of an arm at work, as trials, messages and the simulation name them."""
+"""The disturbances of an arm, as trials, messages and the simulation name them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ KINDS = (
     "over",
     "reset",
 )
-"""Units of `Disturbance.size`: N, kg, a factor, a factor, control steps, share of the states, m.
-`over` ends whatever lasts; `reset` also puts the arm to neutral. Both have no size."""
-ENDINGS = ("over", "reset")
+"""Units of `Disturbance.size`, in order: N, kg, factor, factor, control steps, share of the states,
+m. `over` ends the disturbance that lasts; `reset` also puts the arm into its neutral pose. Both
+have no size."""
+ENDINGS = ("over", "reset")  # kinds that end a disturbance
 LARGEST = 1e4  # largest size, in any unit
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Something done to the arm.
+    """A disturbance of the arm or the task.
 
-    A disturbance that lasts ends with "over", or with the next episode.
+    A push ends by itself. Other disturbances last until "over", or until the next episode.
 
     Attributes:
         kind: One of `KINDS`.
-        size: Its size in the unit of the kind.
-        body: Name of the body that is pushed.
-        vector: Force of a push in the base frame [N], or new position of the target [m].
+        size: Size in the unit of the kind.
+        body: Name of the body that is pushed; empty for other kinds.
+        vector: Force of a push, or new position of the target of "moved_target", in the base frame
+            (3,) [N] or [m]; zeros for other kinds.
         duration_s: Time of a push at full force [s].
-        ramp_s: Time in which a push decreases to no force [s].
+        ramp_s: Time after that in which the force of a push decreases to 0 [s].
+
+    Raises:
+        ValueError: The kind is unknown.
     """
 
     kind: str

@@ -1,14 +1,15 @@
-"""Protect a person who reaches for the arm: it stands first, then is slow until the person is out
-of reach.
+"""Protect the operator of trials by hand, who reaches into the reach of the arm.
+
+The arm first stands still, then moves slowly until the operator is out of reach:
 
 =========  ==================================  ================================  ==================
 phase      begins with                         the arm                           prompt
 =========  ==================================  ================================  ==================
 `AWAY`     the session; the second             moves at full speed               none
            confirmation
-`CALLED`   something that a person is to do    brakes, and is held               none yet
-`INVITED`  the arm at rest, as measured        is held                           what is to be done
-`NEAR`     the first confirmation              moves at most at reduced speed    what is to be done
+`CALLED`   a task for the operator (`call`)    brakes, and is held               none yet
+`INVITED`  the arm at rest, as measured        is held                           the task
+`NEAR`     the first confirmation              moves at most at reduced speed    what to do next
 =========  ==================================  ================================  ==================
 
 Reduced speed is that of ISO 10218, 0.25 m/s for every point of the arm
@@ -24,7 +25,7 @@ import numpy as np
 from sql_ros.robot.arm import RobotState
 from sql_ros.robot.config import REDUCED_SPEED_M_S
 
-RESTS_RAD_S = 0.05  # a joint that is not faster does not endanger a hand
+RESTS_RAD_S = 0.05  # a slower joint is at rest
 APART_S = 2.0  # least time between confirmations, so that one sent twice does not count as two
 CONFIRM = "confirm (c and Enter, or trials/confirm)"
 STEP_OUT = "step out of the arm's reach"
@@ -40,10 +41,13 @@ class Phase(enum.Enum):
 
 
 class Person:
-    """Tracks whether a person may be in reach. Asked at every control step, confirmed between two.
+    """Tracks whether the operator may be in the reach of the arm.
+
+    `observe` is called at every control step. The caller holds the arm while `must_stand` and
+    limits its speed while `is_near`; this class commands nothing.
 
     Attributes:
-        phase: As of the last call.
+        phase: Present phase, see the module's table.
     """
 
     def __init__(self) -> None:
@@ -52,36 +56,36 @@ class Person:
         self._confirmed = 0.0
 
     def call(self, task: str, then: str = STEP_OUT) -> None:
-        """Ask for something, as soon as the arm stands.
+        """Begin the phase `CALLED`: the operator is to do something.
 
         Args:
-            task: What to do while the arm stands.
-            then: What to do while it moves slowly.
+            task: What to do while the arm stands still, for the prompt.
+            then: What to do while the arm moves slowly, for the prompt.
         """
         self.phase = Phase.CALLED
         self._task = task
         self._then = then
 
     def say(self, then: str) -> None:
-        """Replace what is to be done while the arm moves slowly."""
+        """Replace the text of the prompt for the phase `NEAR`."""
         self._then = then
 
     @property
     def must_stand(self) -> bool:
-        """Return whether the arm must be held."""
+        """Return whether the arm must be held: the phase is `CALLED` or `INVITED`."""
         return self.phase in (Phase.CALLED, Phase.INVITED)
 
     @property
     def is_near(self) -> bool:
-        """Return whether the arm moves, at most at reduced speed."""
+        """Return whether the arm may move, but at most at reduced speed: the phase is `NEAR`."""
         return self.phase is Phase.NEAR
 
     def observe(self, state: RobotState, is_at_rest: bool) -> None:
-        """Invite the person once the arm that is held has come to rest.
+        """Go on from `CALLED` to `INVITED` once the arm is commanded and measured to rest.
 
         Args:
-            state: The state of the arm.
-            is_at_rest: The last command asks for no motion.
+            state: State of the arm.
+            is_at_rest: Whether the last command asks for no motion.
         """
         if (
             self.phase is Phase.CALLED
@@ -91,13 +95,16 @@ class Person:
             self.phase = Phase.INVITED
 
     def confirm(self, now: float) -> tuple[bool, str]:
-        """Go on to the next phase because the person confirms.
+        """Take a confirmation of the operator: go on from `INVITED` to `NEAR`, or from `NEAR` to
+        `AWAY`.
+
+        A second confirmation within `APART_S`, and one in another phase, changes nothing.
 
         Args:
             now: Steady time [s].
 
         Returns:
-            Whether the phase has changed, and a message for the person.
+            Whether the phase has changed, and a message for the operator.
         """
         if self.phase is Phase.INVITED:
             self.phase = Phase.NEAR
@@ -126,7 +133,7 @@ class Person:
 
     @property
     def prompt(self) -> str:
-        """Return what the person is to do now; empty: nothing."""
+        """Return the prompt: what the operator is to do now; empty if nothing is."""
         if self.phase is Phase.INVITED:
             return f"the arm stands: {self._task}; then {CONFIRM}"
         if self.phase is Phase.NEAR:

@@ -1,4 +1,4 @@
-"""The protocol of perturbation trials: kinds and sizes, from a file of config/trials/."""
+"""The protocol of perturbation trials: kinds and their sizes, from a file of config/trials/."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from sql_ros.robot.model import HELD, load_model
 from sql_ros.robot.task import Task
 from sql_ros.trials.disturbance import LARGEST
 
-# kinds that an operator and a real arm can do
+# kinds that are possible by hand on a real arm
 BY_HAND = ("undisturbed", "push", "displaced", "payload")
-# shares of an episode between which pushes and moves come: 1 s to 6 s of sawyer_stack's 12.5 s
+# shares of an episode between which pushes and moves of the target begin
 EARLIEST = 0.08
 LATEST = 0.48
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolConfig(Config):
-    """The keys of a config/trials/*.yaml: the sizes of every kind, growing; none: the kind is not
-    tried.
+    """A protocol, with the keys of a config/trials/*.yaml.
+
+    The sizes of each kind are listed in rising order. A kind without sizes is not tried.
     """
 
     repeats: int = option(10, "trials per kind and size", minimum=1)
@@ -71,7 +72,7 @@ class ProtocolConfig(Config):
                 raise ConfigError(f"'{KEYS[kind]}' is {sizes}, expected growing sizes")
 
     def sizes(self) -> dict[str, tuple[float, ...]]:
-        """Return the sizes by kind, of all kinds that have any."""
+        """Return kind (a key of `UNITS`) to sizes, of all kinds that have sizes."""
         return {kind: getattr(self, key) for kind, key in KEYS.items() if getattr(self, key)}
 
 
@@ -105,7 +106,10 @@ def load_protocol(name: str, task: Task, repeats: int = 0) -> ProtocolConfig:
     Args:
         name: Name of a file in config/trials/, or the path of a YAML file.
         task: Task that is tried.
-        repeats: Number of trials per kind and size; 0: as the file says.
+        repeats: Number of trials per kind and size; 0: that of the file.
+
+    Returns:
+        The protocol, with its bodies and times filled in, see `fitted`.
 
     Raises:
         ConfigError: There is no such file, its content is wrong, or it does not fit the task's arm.
@@ -119,7 +123,7 @@ def load_protocol(name: str, task: Task, repeats: int = 0) -> ProtocolConfig:
 
 
 def fitted(config: ProtocolConfig, task: Task) -> ProtocolConfig:
-    """Return the protocol with the bodies and times that it leaves to the task.
+    """Return a protocol with `push_bodies` and `at_s` filled in, where they are empty.
 
     Args:
         config: The protocol.
@@ -135,8 +139,12 @@ def fitted(config: ProtocolConfig, task: Task) -> ProtocolConfig:
 def _bodies(config: ProtocolConfig, task: Task) -> tuple[str, ...]:
     """Return the names of the bodies that are pushed.
 
-    Without a list in the protocol they are the link in the middle of the arm, the last but one, and
-    the hand.
+    By default they are a link in the middle of the arm, the last but one, and the hand (not an
+    object in the hand).
+
+    Args:
+        config: The protocol.
+        task: Task that is tried.
 
     Raises:
         ConfigError: A body of the protocol is missing in the scene, or cannot move.
@@ -165,12 +173,16 @@ def _bodies(config: ProtocolConfig, task: Task) -> tuple[str, ...]:
 
 
 def _times(config: ProtocolConfig, task: Task) -> tuple[float, ...]:
-    """Return the times of the episode [s] between which pushes and moves come.
+    """Return the earliest and the latest time of an episode at which pushes and moves begin [s].
 
-    Without times in the protocol they are the shares `EARLIEST` and `LATEST` of an episode.
+    By default they are the shares `EARLIEST` and `LATEST` of an episode.
+
+    Args:
+        config: The protocol.
+        task: Task that is tried.
 
     Raises:
-        ConfigError: A push would last longer than the episode.
+        ConfigError: A push or move at the latest time would last longer than the episode.
     """
     episode_s = task.config.episode_s
     lasts_s = config.push_s + config.push_ramp_s if config.push_n else 0.0
@@ -187,14 +199,16 @@ def _times(config: ProtocolConfig, task: Task) -> tuple[float, ...]:
 
 
 def check_payloads(config: ProtocolConfig, task: Task) -> None:
-    """Check that no operator puts more into the hand than the safety filter allows for.
+    """Check that the operator will put no larger payload into the hand than the safety filter
+    allows for. Only in torque mode is there a limit.
 
     Args:
         config: The protocol.
         task: Task that is tried by hand.
 
     Raises:
-        ConfigError: In torque mode, a payload is larger than declared.
+        ConfigError: In torque mode, a payload of the protocol is larger than that of the robot
+            file.
     """
     declared = task.robot.payload_kg
     most = max(config.payload_kg, default=0.0)

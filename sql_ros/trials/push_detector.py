@@ -1,4 +1,4 @@
-"""Detect a push from what any arm measures: the motion of its joints and their torques."""
+"""Detect a push from the measured motion of the joints and, if there are any, joint torques."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import numpy as np
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.safety.dynamics import Dynamics
 
-REMEMBERED = 20  # number of recent estimates
-# a push departs from their median by LEAST_NM plus TIMES_USUAL of their largest departure
+REMEMBERED = 20  # number of recent estimates that are kept
+# a push differs from the median of the recent estimates by more than LEAST_NM plus TIMES_USUAL
+# times their largest difference from it
 LEAST_NM = 3.0
 TIMES_USUAL = 1.5
 
 
 class PushDetector:
-    """Detects a push; it gets every state from some time before the push on.
+    """Detects a push. It must be given every state, from `REMEMBERED` states before the push on.
 
-    The external torque is estimated in two ways: as the torque that the motion since the last state
-    takes by the arm's dynamics, less the torque of its drives; and, where torques are commanded, as
-    the measured torque less the commanded one. Both contain contact and friction, so a push is what
-    departs from the recent estimates. An arm that measures no torque (NaN), or reports the
-    commanded one, is judged by its motion.
+    The external torque is estimated in two ways:
+
+    - the torque that the motion since the last state requires by the arm's dynamics, minus the
+      torque of the motors;
+    - in torque mode, the measured torque minus the commanded one.
+
+    Both contain contact and friction, so a push is an estimate that differs from the recent ones.
+    An arm that measures no torques (NaN), or reports the commanded ones, is judged by the first.
 
     Args:
         dynamics: Dynamics of the arm over one control period.
 
     Attributes:
-        has_torques: The last state had a measured torque of every joint.
+        has_torques: Whether the last state had a measured torque of every joint.
     """
 
     def __init__(self, dynamics: Dynamics) -> None:
@@ -43,16 +47,17 @@ class PushDetector:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether there are enough recent estimates."""
+        """Return whether there are enough recent estimates to detect a push."""
         return len(self._usual[0]) >= REMEMBERED
 
     def sees(self, state: RobotState, commanded: Vector | None) -> bool:
-        """Return whether the arm is being pushed, by a new state.
+        """Take the state of a control step, and return whether it shows a push.
 
         Args:
-            state: The state. One that follows the last by another time than a control period,
-                because states were late or lost, is not judged.
-            commanded: Torques sent in answer to this state (N,) [N m]; None: another command mode.
+            state: The state. If it does not follow the last one by about a control period, because
+                states were late or lost, the result is False.
+            commanded: Torques that were sent in answer to this state (N,) [N m]; None in another
+                command mode than torque.
         """
         last = self._last
         given = self._commanded
@@ -76,11 +81,12 @@ class PushDetector:
 
 
 def _departs(torque: Vector, usual: deque[Vector]) -> bool:
-    """Return whether a torque departs from the recent ones, and append it to them.
+    """Return whether an estimate differs from the recent ones as a push does; append it to them.
 
     Args:
         torque: Estimated external torque (N,) [N m].
-        usual: Recent estimates (N,), which are extended.
+        usual: Recent estimates, (N,) each [N m]; changed in place. While there are fewer than
+            `REMEMBERED`, the result is False.
     """
     known = np.array(usual)
     usual.append(torque)

@@ -1,5 +1,5 @@
-"""Report of trials: success with its uncertainty, recovery times, breaking sizes, and policies in
-pairs.
+"""Write the report of trials: success rates with intervals, recovery times, breaking sizes, and
+comparisons of policies on the same trials.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ COLOURS = ("#1f4e79", "#c0392b", "#2e8b57", "#8e6bbf")
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share after Wilson (1927).
+    """Return the 95 % confidence interval of a success rate after Wilson (1927).
 
-    It is right also near 0 and 1, and for few trials.
+    The interval is also valid for rates near 0 and 1, and for few trials.
 
     Args:
         successes: Number of successes.
-        trials: Number of trials.
+        trials: Number of trials; 0: the interval is 0 to 1.
 
     Returns:
-        Lower and upper bound of the share of successes.
+        Lower and upper bound of the success rate.
     """
     if trials == 0:
         return 0.0, 1.0
@@ -45,13 +45,14 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def sign_test(better: int, worse: int) -> float:
-    """Return the exact two-sided p-value of a sign test (McNemar).
+    """Return the exact two-sided p-value of a sign test (McNemar) on pairs of trials.
 
-    It is the probability that chance alone splits the pairs that differ at least as unevenly.
+    It is the probability that pairs with different results split at least as unevenly if both
+    policies are equally good.
 
     Args:
-        better: Number of pairs in which only the first succeeds.
-        worse: Number of pairs in which only the second succeeds.
+        better: Number of pairs in which only the first policy succeeds.
+        worse: Number of pairs in which only the second policy succeeds.
     """
     n = better + worse
     tail: float = sum(math.comb(n, k) for k in range(min(better, worse) + 1)) / 2**n
@@ -59,8 +60,8 @@ def sign_test(better: int, worse: int) -> float:
 
 
 def reference(rows: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return the trials of the smallest size of every kind, from which a policy is expected to
-    recover.
+    """Return the results of the smallest size of every kind (the reference sizes), from which a
+    policy is expected to recover.
     """
     smallest: dict[str, float] = {}
     for row in rows:
@@ -69,8 +70,13 @@ def reference(rows: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def breaking_sizes(rows: Sequence[TrialResult]) -> dict[str, float]:
-    """Return by kind the smallest size of which fewer than half succeeded; inf where there
-    is none.
+    """Return the smallest size of each kind of which fewer than half of the trials succeeded.
+
+    Args:
+        rows: Results of one policy.
+
+    Returns:
+        Kind to size in its unit; infinite if there is no such size.
     """
     broken: dict[str, float] = {}
     for (kind, size), group in _groups(rows).items():
@@ -81,10 +87,15 @@ def breaking_sizes(rows: Sequence[TrialResult]) -> dict[str, float]:
 
 
 def figures_of(rows: Sequence[TrialResult]) -> dict[str, float]:
-    """Return the figures of one policy by name.
+    """Return the figures of one policy, for figures.json.
 
-    Success and recovery are those of the reference sizes; `all_success_rate` is that of all trials.
-    Recovery is left out where no trial succeeded.
+    Args:
+        rows: Results of the policy, at least one.
+
+    Returns:
+        Name to value. Success rates and the quantiles of recovery times [s] are of the reference
+        sizes only, except `all_success_rate`. Recovery times are omitted if no trial succeeded, and
+        `breaks_at_<kind>` if the kind has no breaking size.
     """
     chosen = reference(rows)
     times = [row.recovery_s for row in chosen if row.success]
@@ -119,17 +130,18 @@ def write_trial_report(
     command: str,
     seed: int,
 ) -> dict[str, float]:
-    """Write report.md, success.png, recovery.png and figures.json.
+    """Write report.md, figures.json and, if matplotlib is there, success.png and recovery.png.
 
     Args:
-        folder: Folder to write to, which is created.
-        results: Results by the name of the policy.
+        folder: Folder to write to; it is created if it is missing.
+        results: Name of the policy to its results, at least one each.
         task: Name of the task.
         command: Command that repeats the trials.
         seed: Seed of the session.
 
     Returns:
-        The figures of the first policy; those of further policies are prefixed by their names.
+        The figures of all policies, see `figures_of`. Names of the second and further policies
+        begin with "<policy>/".
     """
     folder.mkdir(parents=True, exist_ok=True)
     first = next(iter(results))
@@ -146,12 +158,15 @@ def write_trial_report(
 
 
 def _shown(title: str, path: Path, work: Callable[[Path], None]) -> str:
-    """Draw a picture and return its line in the report.
+    """Draw a picture, and return the line that shows it in the report.
 
     Args:
         title: Title of the picture.
         path: Path of the picture.
-        work: Draws to a path.
+        work: Function that draws to a path.
+
+    Returns:
+        Markdown of the picture; a sentence with the reason if it could not be drawn.
     """
     is_drawn, reason = draw(lambda: work(path))
     return f"![{title}]({path.name})" if is_drawn else f"No picture of the {title}: {reason}."
@@ -164,14 +179,14 @@ def _text(
     seed: int,
     pictures: list[str],
 ) -> str:
-    """Return the text of the report; the arguments are those of `write_trial_report`.
+    """Return the Markdown text of the report.
 
     Args:
-        results: Results by the name of the policy.
+        results: Name of the policy to its results.
         task: Name of the task.
         command: Command that repeats the trials.
         seed: Seed of the session.
-        pictures: Lines that show the pictures.
+        pictures: Markdown lines that show the pictures.
     """
     parts = [f"# Perturbation trials: {task}, seed {seed}", f"    {command}", *pictures]
     for name, rows in results.items():
@@ -197,7 +212,7 @@ def _text(
 
 
 def _table(rows: Sequence[TrialResult]) -> str:
-    """Return a Markdown table with a row for each kind and size."""
+    """Return a Markdown table of the results of one policy, with a row for each kind and size."""
     header = [
         "kind",
         "size",
@@ -230,7 +245,7 @@ def _table(rows: Sequence[TrialResult]) -> str:
 
 
 def _breaks(rows: Sequence[TrialResult]) -> str:
-    """Return a sentence about the sizes at which the policy breaks."""
+    """Return a sentence with the breaking size of each kind, given the results of one policy."""
     words = []
     for kind, size in breaking_sizes(rows).items():
         largest = max(row.size for row in rows if row.kind == kind)
@@ -244,7 +259,7 @@ def _breaks(rows: Sequence[TrialResult]) -> str:
 
 
 def _detection(rows: Sequence[TrialResult]) -> str:
-    """Return a sentence about how pushes by hand were detected; empty where there were none."""
+    """Return a paragraph that says how pushes by hand were detected; empty if there were none."""
     pushes = [row for row in rows if row.push_seen_by]
     by_motion = sum(row.push_seen_by == "motion" for row in pushes)
     if not pushes:
@@ -258,7 +273,12 @@ def _detection(rows: Sequence[TrialResult]) -> str:
 
 
 def _pairs(results: Mapping[str, Sequence[TrialResult]]) -> str:
-    """Return a Markdown table that compares the first policy with the others, on common trials."""
+    """Return a Markdown section that compares the first policy with each other one, on the trials
+    that both made.
+
+    Args:
+        results: Name of the policy to its results.
+    """
     first, *others = results
     first_success = {(r.kind, r.size, r.repeat, r.seed): r.success for r in results[first]}
     header = [
@@ -279,7 +299,12 @@ def _pairs(results: Mapping[str, Sequence[TrialResult]]) -> str:
 
 
 def _draw_success(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
-    """Draw success against size to a file, with a panel for each kind."""
+    """Draw success rates with intervals against size, one panel for each kind.
+
+    Args:
+        results: Name of the policy to its results.
+        path: File to write.
+    """
     kinds = [
         kind
         for kind in UNITS
@@ -319,7 +344,12 @@ def _draw_success(results: Mapping[str, Sequence[TrialResult]], path: Path) -> N
 
 
 def _draw_recovery(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
-    """Draw recovery times by kind to a file: a dot for each trial, a line for the median."""
+    """Draw recovery times by kind: a dot for each successful trial, a line for the median.
+
+    Args:
+        results: Name of the policy to its results.
+        path: File to write.
+    """
     kinds = [
         kind for kind in UNITS if any(row.kind == kind for rows in results.values() for row in rows)
     ]
@@ -358,7 +388,7 @@ def _draw_recovery(results: Mapping[str, Sequence[TrialResult]], path: Path) -> 
 
 
 def _groups(rows: Sequence[TrialResult]) -> dict[tuple[str, float], list[TrialResult]]:
-    """Return the results by kind and size."""
+    """Return (kind, size) to the results of that kind and size."""
     groups: dict[tuple[str, float], list[TrialResult]] = {}
     for row in rows:
         groups.setdefault((row.kind, row.size), []).append(row)
@@ -366,10 +396,10 @@ def _groups(rows: Sequence[TrialResult]) -> dict[tuple[str, float], list[TrialRe
 
 
 def _percent(share: float) -> str:
-    """Format a share as a percentage."""
+    """Return a share (0 to 1) as text in percent."""
     return f"{100 * share:.0f} %"
 
 
 def _seconds(value: float) -> str:
-    """Format a time [s], NaN as "-"."""
+    """Return a time [s] as text; NaN as "-"."""
     return "-" if math.isnan(value) else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""A session of trials: the next trial, and the results of those before."""
+"""A session of trials: which trial is next, and the results so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sql_ros.robot.task import Task
 from sql_ros.trials.protocol import BY_HAND, ProtocolConfig, check_payloads, fitted
 from sql_ros.trials.trial import Trial, TrialResult, draw_trial
 
-BROKEN_BELOW = 0.5  # share of successes below which larger sizes of a kind are left out
+BROKEN_BELOW = 0.5  # success rate of a size below which the larger sizes of its kind are left out
 
 
 class Session:
@@ -20,20 +20,20 @@ class Session:
 
     Args:
         task: Task of the arm.
-        drive: Drive of the task, with its safety filter.
+        drive: Map from actions to commands of the task, with the safety filter.
         config: The protocol.
         seed: Seed of every draw.
         policy_sha256: Hash of the policy, for the results.
-        by_hand: Only kinds that an operator and a real arm can do.
+        by_hand: Whether an operator pushes the arm. Then only the kinds of `BY_HAND` are tried.
 
     Attributes:
         rows: Results of the trials so far.
-        trial: The current trial; None: the session is over.
-        broken: By kind, the size at which fewer than half of the trials succeeded.
-        aborted: Somebody ended the session early.
+        trial: Current trial; None: the session is over.
+        broken: Kind to the size at which fewer than half of the trials succeeded.
+        aborted: Whether the operator ended the session early.
 
     Raises:
-        ConfigError: The protocol does not fit this task's arm.
+        ConfigError: The protocol does not fit the arm of this task.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Session:
         self.rows: list[TrialResult] = []
         self.broken: dict[str, float] = {}
         self.aborted = False
-        # all at once: an error of a draw ends the session before the arm moves
+        # drawn all at once, so that an error of a draw is raised before the arm moves
         self._drawn = {
             (kind, size): [
                 draw_trial(task, drive, config, kind, size, repeat, seed)
@@ -70,7 +70,7 @@ class Session:
 
     @property
     def most_trials(self) -> int:
-        """Return the number of trials if no kind stops at a smaller size."""
+        """Return the number of trials if no larger sizes are left out."""
         return sum(
             len(self._drawn[kind, size]) for kind, sizes in self._kinds.items() for size in sizes
         )
@@ -83,14 +83,19 @@ class Session:
         interventions: int,
         push_seen_by: str = "",
     ) -> TrialResult:
-        """Record the result of the current trial, and go on to the next.
+        """Append the result of the current trial to `rows`, and go on to the next trial.
+
+        Call it only while `trial` is not None.
 
         Args:
-            success: The arm recovered.
-            recovery_s: Time of recovery [s].
+            success: Whether the arm recovered.
+            recovery_s: Time of recovery [s]; ignored without success.
             deviation_m: Largest distance from the target since the disturbance [m].
             interventions: Number of commands that the safety filter changed.
             push_seen_by: How a push by hand was detected; empty: there was none.
+
+        Returns:
+            The result. Its recovery time is NaN without success.
         """
         trial = self.trial
         assert trial is not None
@@ -111,18 +116,18 @@ class Session:
         return row
 
     def skip(self) -> None:
-        """Go on to the next trial; the current one has no result."""
+        """Go on to the next trial; the current one gets no result."""
         self.trial = next(self._plan, None)
 
     def abort(self) -> None:
-        """End the session for good; the results stay."""
+        """End the session; the results are kept."""
         self._plan = iter(())
         self.trial = None
         self.aborted = True
 
     def _trials(self) -> Iterator[Trial]:
-        """Yield the trials of each kind by growing size, until fewer than half of a size
-        succeed.
+        """Yield the trials of each kind in rising order of size, up to the first size of which
+        fewer than half succeeded; record that size in `broken`.
         """
         for kind, sizes in self._kinds.items():
             for size in sizes:

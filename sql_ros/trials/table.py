@@ -1,5 +1,6 @@
-"""Results of trials as rows of a CSV file, written one by one, so that an aborted session keeps
-them.
+"""Write and read the results of trials as rows of a CSV file.
+
+Each row is written as soon as its trial is over, so an aborted session keeps its results.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ COLUMNS = tuple(field.name for field in fields(TrialResult))
 
 
 def append_rows(path: Path, rows: list[TrialResult]) -> None:
-    """Append rows to a CSV file; a new file gets a heading, an older file keeps its columns.
+    """Append rows to a CSV file; create it, its folder and its heading if it is missing.
+
+    An existing file keeps its columns; values without a column in it are left out.
 
     Args:
         path: Path of the file.
@@ -35,7 +38,7 @@ def append_rows(path: Path, rows: list[TrialResult]) -> None:
 
 
 def _heading(path: Path) -> list[str]:
-    """Return the columns of a file; none where there is no such file."""
+    """Return the columns of a CSV file; empty if there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -43,7 +46,7 @@ def _heading(path: Path) -> list[str]:
 
 
 def read_rows(path: Path) -> list[TrialResult]:
-    """Read the rows of a CSV file.
+    """Return the results in a CSV file, in its order.
 
     Args:
         path: Path of the file.
@@ -63,14 +66,14 @@ def read_rows(path: Path) -> list[TrialResult]:
 
 
 def _row(cells: Mapping[str, str]) -> TrialResult:
-    """Parse a row.
+    """Return the result in a row.
 
     Args:
-        cells: Text by column.
+        cells: Name of the column to text. The column `push_seen_by` may be missing.
 
     Raises:
-        KeyError: A column is missing.
-        ValueError: A number is wrong.
+        KeyError: Another column is missing.
+        ValueError: A text is not a number.
     """
     return TrialResult(
         kind=cells["kind"],
@@ -87,7 +90,7 @@ def _row(cells: Mapping[str, str]) -> TrialResult:
 
 
 def describe(row: TrialResult) -> str:
-    """Describe a result in one line for the user."""
+    """Return a line of text that describes a result to the user."""
     size = f" {row.size:g} {UNITS[row.kind]}" if UNITS[row.kind] else ""
     outcome = f"recovered in {row.recovery_s:.1f} s" if row.success else "did not recover"
     away = "" if math.isnan(row.deviation_m) else f", {1e3 * row.deviation_m:.0f} mm away at most"

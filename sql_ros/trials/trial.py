@@ -14,22 +14,22 @@ from sql_ros.robot.task import Episode, Task
 from sql_ros.trials.disturbance import Disturbance
 from sql_ros.trials.protocol import KEYS, ProtocolConfig
 
-MOST_DRAWS = 1000  # draws of a start pose
-CLEAR_M = 0.05  # height of a start pose over the target
+MOST_DRAWS = 1000  # largest number of draws of a start pose
+CLEAR_M = 0.05  # least height of the tool above the target at the start
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
+    """One trial: an episode with a disturbance.
 
     Attributes:
-        kind: A key of `protocol.UNITS`.
-        size: In the unit of the kind.
+        kind: Kind of perturbation, a key of `protocol.UNITS`.
+        size: Size in the unit of the kind.
         repeat: Number among the trials of this kind and size, from 0.
         seed: Seed of the session.
         episode: Start pose and target.
-        disturbance: What is done to the arm; None: nothing, or the start pose alone.
-        at_s: When, in the time of the episode [s].
+        disturbance: Disturbance of the arm; None for the kinds "undisturbed" and "displaced".
+        at_s: Time of the episode at which the disturbance begins [s]; 0: with the episode.
     """
 
     kind: str
@@ -46,17 +46,17 @@ class TrialResult:
     """The result of a trial.
 
     Attributes:
-        kind: As of the trial.
-        size: As of the trial.
-        repeat: As of the trial.
-        seed: As of the trial.
-        success: The arm recovered.
-        recovery_s: Time of recovery [s]; NaN where it did not recover.
+        kind: That of the trial.
+        size: That of the trial.
+        repeat: That of the trial.
+        seed: That of the trial.
+        success: Whether the arm recovered.
+        recovery_s: Time of recovery [s]; NaN if the arm did not recover.
         deviation_m: Largest distance from the target since the disturbance [m].
         interventions: Number of commands that the safety filter changed.
-        policy_sha256: Hash of the policy.
-        push_seen_by: How a push by hand was detected: "motion", or "motion and torque"; otherwise
-            empty.
+        policy_sha256: SHA-256 of the policy file.
+        push_seen_by: How a push by hand was detected: "motion" or "motion and torque"; empty for
+            other trials.
     """
 
     kind: str
@@ -74,19 +74,20 @@ class TrialResult:
 def draw_trial(
     task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: float, repeat: int, seed: int
 ) -> Trial:
-    """Draw the trial of a kind and size; it depends on these arguments only.
+    """Draw a trial of a kind and size. The same arguments always give the same trial.
 
     Args:
-        task: Task with start poses and targets.
-        drive: Drive of the task, whose safety filter tells which start poses are allowed.
-        config: Protocol, fitted to the task.
+        task: Task; draws start poses and targets.
+        drive: Map from actions to commands, whose safety filter decides which start poses are
+            allowed.
+        config: Protocol, as returned by `protocol.fitted`.
         kind: A key of `protocol.UNITS`.
-        size: In the unit of the kind.
+        size: Size in the unit of the kind.
         repeat: Number among the trials of this kind and size, from 0.
         seed: Seed of the session.
 
     Raises:
-        ConfigError: No pose that far from neutral is allowed.
+        ConfigError: No start pose that far from neutral is allowed.
     """
     rng = np.random.default_rng([seed, list(KEYS).index(kind), round(1e4 * size), repeat])
     episode = task.begin(rng)
@@ -119,17 +120,21 @@ def draw_trial(
 def _displaced_pose(
     task: Task, drive: Drive, size: float, target: Vector, rng: np.random.Generator
 ) -> Vector:
-    """Draw a start pose with one joint between half of `size` and `size` from neutral.
+    """Draw a start pose in which at least one joint is between half of `size` and `size` from its
+    neutral angle, and no joint is farther.
 
-    The other joints are anywhere within `size`. The pose is within the limits, and the arm is clear
-    of everything.
+    The pose is within the limits, and the arm is clear of itself and its surroundings. If the task
+    allows contact with the target, the tool is also above the target by `CLEAR_M`.
 
     Args:
         task: The task.
-        drive: Drive of the task.
+        drive: Map from actions to commands, with the safety filter.
         size: Largest distance of a joint from neutral [rad].
         target: Target of the episode (3,) [m].
         rng: Source of the draws.
+
+    Returns:
+        Joint positions (N,) [rad].
 
     Raises:
         ConfigError: No pose was found in `MOST_DRAWS` draws.
