@@ -247,8 +247,8 @@ def _middleware() -> Diagnosis:
 
 
 def _discovery() -> Diagnosis:
-    """Check that two processes discover each other, as the nodes of a stack must. Takes
-    up to 30 s.
+    """Check that two processes discover each other, as the nodes of a stack must. This takes some
+    seconds.
     """
     met, error = check_discovery()
     domain = os.environ.get("ROS_DOMAIN_ID", "0")

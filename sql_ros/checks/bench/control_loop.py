@@ -78,9 +78,12 @@ def measure_actor(
             lines.
 
     Returns:
-        Figures by name. A name is a figure of `_figures` and the rate, such as `latency_p99_us_20`;
-        `_alone` follows where no learner trained. `machine_<figure>_<rate>` is from `wake_up`.
-        `inference_p99_us` repeats the figure of the highest rate, beside a learner [us].
+        Figures by name, such as `latency_p99_us_20` for a control rate of 20 Hz. The first part of
+        a name is one of: `jitter_<quantile>_us`, `latency_<quantile>_us` (state to command),
+        `inference_<quantile>_us`, `missed_fraction` (missed deadlines per step), `holds`,
+        `steps_per_s`, `swaps` (replaced policies), `cpu_<executable>` (CPU time per second). The
+        rate follows, then `_alone` if no learner trained. `machine_<figure>_<rate>` is from
+        `wake_up`. `inference_p99_us` repeats the figure of the highest rate, beside a learner.
 
     Raises:
         ConfigError: The task is not valid, a node ended, or the actor made too few reports.

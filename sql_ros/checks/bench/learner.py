@@ -152,7 +152,7 @@ def measure_learner(
 
     Raises:
         ConfigError: stable-baselines3 is not installed, a variant is not a valid configuration, or
-        the child process that measures memory failed.
+            the child process that measures memory failed.
     """
     problem = Problem(
         batch, width, value_particles, kernel_particles, observation_size, action_size, seed=seed

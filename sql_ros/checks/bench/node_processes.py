@@ -74,7 +74,7 @@ def run_nodes(
 
     Raises:
         ConfigError: A node ended (with the last line of its output), or the actor made fewer than
-        two reports.
+            two reports.
     """
     domain = own_domain()
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +159,8 @@ def _collect(
         watch: Called with the process ids by executable at each report.
 
     Returns:
-        Reports and CPU times; see `run_nodes`.
+        The actor's reports in order, and the CPU time between the first and the last one by
+        executable, and by "stolen" [s].
 
     Raises:
         ConfigError: A node ended, or the actor made fewer than two reports.
@@ -243,7 +244,8 @@ class _ActorReports:
                 self._take(values, now)
 
     def result(self) -> tuple[list[ActorReport], dict[str, float]]:
-        """Return the kept reports, and the CPU time between the first and the last one by name [s].
+        """Return the kept reports, and the CPU time between the first and the last one by
+        executable, and by "stolen" [s].
 
         Raises:
             ConfigError: A node has ended, or there are fewer than two reports.

@@ -1,9 +1,12 @@
 """The update of the published soft Q-learning code, ported to plain PyTorch: a baseline for speed.
 
-The port differs from `learning.learner` on purpose, as the published code does: one Q-network,
-uniform value particles (one set per update, shared by the states), Stein's kernel and score on
-actions instead of before the tanh, torch's default Adam, hard target copies, and 1 / alpha
-multiplied into the rewards.
+As the published code does, the port differs from `learning.learner` on purpose:
+
+- There is one Q-network. Hard copies of it are the target.
+- The value particles are uniform. One set per update is shared by the states.
+- Stein's kernel and score are of actions, instead of the values before the tanh.
+- The optimiser is torch's default Adam.
+- 1 / alpha is multiplied into the rewards.
 """
 
 from __future__ import annotations

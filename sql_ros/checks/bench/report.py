@@ -23,10 +23,10 @@ HEADER = [
 def table(result: LearnerResult) -> str:
     """Return the result as text.
 
-    The text has a line of sizes, a padded Markdown table with one row per implementation, the speed
-    of the largest matrix products, the costs of the replay buffer and the number of preemptions.
-    Cells are medians over the repeats. The ratios "x port" and "x SB3 SAC" are taken within each
-    repeat, before the median; above 1 means faster than that reference.
+    The text has a line of sizes and a padded Markdown table with one row per implementation. Three
+    lines follow: speed of the largest matrix products, costs of the replay buffer, number of
+    preemptions. Cells are medians over the repeats. The ratios "x port" and "x SB3 SAC" are taken
+    within each repeat, before the median. A ratio above 1 means faster than that reference.
 
     Args:
         result: Measurements of `measure_learner`.

@@ -16,7 +16,7 @@ def require_sb3() -> None:
 
     Raises:
         ConfigError: stable-baselines3 cannot be imported. The text names the command that installs
-        it.
+            it.
     """
     try:
         import stable_baselines3  # noqa: F401
@@ -81,7 +81,8 @@ def _fill(buffer: Any, arrays: dict[str, Array]) -> None:
 
     Args:
         buffer: Replay buffer of stable-baselines3 of size N, for one environment.
-        arrays: Transitions with N rows; see `build_sac`.
+        arrays: Transitions: observation (N, S), action (N, A), reward (N,), next_observation (N,
+            S), terminated (N,).
     """
     buffer.observations[:, 0] = arrays["observation"]
     buffer.next_observations[:, 0] = arrays["next_observation"]

@@ -109,13 +109,15 @@ def measure_soak(
 
 
 def _growth(samples: list[tuple[float, Sample]]) -> dict[str, float]:
-    """Return the figures `memory_mib_`, `memory_growth_` and `files_growth_` of every node.
+    """Return the figures `memory_mib_<node>`, `memory_growth_<node>` and `files_growth_<node>` of
+    every node.
 
     Args:
         samples: Time since the start [s] and the sample of every node, in order of time.
 
     Returns:
-        Figures by name; see `measure_soak`. Each compares the medians of the two windows.
+        Median memory in the last window [MiB], its growth since the first window as a share, and
+        the growth of the median number of file handles, by name of the figure.
     """
     early, late = _windows(len(samples))
     figures: dict[str, float] = {}

@@ -4,7 +4,7 @@ The drivers are written from the published documentation of ros2_control (joint_
 joint_trajectory_controller, forward_command_controller, JointGroup controllers), ur_robot_driver,
 franka_ros2, ros2_kortex and Intera. Messages are built here from rclpy types, without the
 conversions of `sql_ros.nodes`. A simulated driver is called a double. A module marked "pure" uses
-no ROS, no clock and no files.
+no ROS and no clock.
 
 ==================  ========================================================================
 module              content

@@ -121,7 +121,7 @@ class TrajectoryController:
 
         Raises:
             CommandError: The trajectory has other joints, no points, wrong lengths, times that do
-            not grow, a value that is not finite, or a last point with a velocity.
+                not grow, a value that is not finite, or a last point with a velocity.
         """
         if sorted(names) != sorted(self._joints):
             raise CommandError(f"trajectory for {list(names)}, expected {self._joints}")

@@ -28,11 +28,12 @@ class Record:
         refused_commands: Of these, those that the controller refused.
         moving_commands: Of these, those that ask for motion.
         first_step: Change of speed that the first command of a motion asks for, relative to the
-            measured speed, as a share of the change that the acceleration limit allows in one
-            period, or in the time since the command before if that is longer.
-        step: The same change from command to command. It is taken relative to the measured speed if
-            that is nearer than the speed of the command before, since an arm need not be where it
-            was commanded.
+            measured speed. It is given as a share of the change that the acceleration limit allows
+            in one period.
+        step: Change of speed from a command to the next, as a share of the change that the
+            acceleration limit allows in the time between them, at least one period. It is taken
+            relative to the measured speed if that is nearer than the speed of the command before,
+            since an arm need not be where it was commanded.
         commanded_speed: Joint speed in commands of position or velocity, as a share of its limit.
         commanded_tool_speed_m_s: Tool speed by the same commands [m/s].
         speed: Measured joint speed, as a share of its limit.
@@ -40,7 +41,7 @@ class Record:
         beyond_limits_rad: Farthest distance of a joint beyond its position limits [rad].
         tool_speed_m_s: Measured tool speed over one control period [m/s].
         path_rad: Path of the joint that travelled farthest [rad].
-        stops: Commands of the stack's watchdog, zeros at once, whose steps are not judged.
+        stops: Zero commands of the stack's watchdog, whose steps are not judged.
         late_steps: Steps of the double that were later than `LATE_S`; the motion is not judged for
             `RECOVERY_S` after each.
     """
@@ -66,7 +67,11 @@ class Record:
 
 
 class Recorder:
-    """Fills a `Record` from the commands, refusals and states that it is told about.
+    """Fills a `Record` from the commands, refusals and states that are given to its `take_...`
+    methods.
+
+    To judge means to raise the largest values in the record. Nothing is refused here; `verdict.py`
+    compares the record with limits.
 
     Args:
         robot: Gives the limits.
@@ -189,11 +194,11 @@ class Recorder:
             self.record.step = max(self.record.step, change)
 
     def _judge_speed(self, speed: Vector, origin: Vector) -> None:
-        """Judge the joint speed and the tool speed that a command asks for.
+        """Raise the record's commanded joint speed and commanded tool speed to those of a command.
 
         Args:
-            speed: Joint speeds (N,) [rad/s].
-            origin: Position from which they begin (N,) [rad].
+            speed: Joint speeds that the command asks for (N,) [rad/s].
+            origin: Position from which the motion begins (N,) [rad].
         """
         record = self.record
         share = float((np.abs(speed) / self._velocity_limit).max())
@@ -203,8 +208,11 @@ class Recorder:
         record.commanded_tool_speed_m_s = max(record.commanded_tool_speed_m_s, tool)
 
     def take_release(self, setpoint: Vector, position: Vector, velocity: Vector) -> None:
-        """Judge the step to the controller's set-point when the brakes open, as the first step of a
-        motion.
+        """Judge the step from the measured speed to the controller's set-point when the brakes
+        open, as the first step of a motion.
+
+        The command after it is the first of a motion, too. Its step is from rest, or from the
+        measured speed if that is nearer.
 
         Args:
             setpoint: Set-point (N,) in the unit of the interface.
@@ -269,7 +277,9 @@ class Recorder:
             self._judge_motion()
 
     def _judge_motion(self) -> None:
-        """Judge the present speed, and acceleration and tool speed over the last control period."""
+        """Raise the record's measured speed to the present one, and its acceleration and tool speed
+        to those over the last control period.
+        """
         record = self.record
         now, _, velocity, tool = self._states[-1]
         then, _, velocity_then, tool_then = self._states[0]

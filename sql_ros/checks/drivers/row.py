@@ -444,8 +444,14 @@ class _Play:
             )
 
     def _fill(self, word: str) -> str:
-        """Return a word of a step with the names of this arm in place of `{controller}`, `{mode}`,
-        `{joint}`, `{second}`, `{driver}` and `{other}`.
+        """Return a word of a step with names of this row in place of braces.
+
+        `{controller}` and `{mode}` are those of the arm. `{joint}` is the first joint with its
+        prefix, `{second}` the second joint without. `{driver}` and `{other}` are the nodes of the
+        first and the second publisher of states.
+
+        Args:
+            word: Word of a step, see `cases.Step`.
         """
         arm = self._row.arm
         prefix = self._double.habits.prefix

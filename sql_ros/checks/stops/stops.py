@@ -262,7 +262,7 @@ def _await(
 
     Raises:
         ConfigError: The condition did not come to hold, or the actor ended. The text has the end of
-        the actor's output.
+            the actor's output.
     """
     if (
         not arm.wait(lambda: condition() or actor.process.poll() is not None, MOVING_S)
@@ -429,7 +429,7 @@ def _start(arm: VelocityArm, actor: ActorProcess) -> None:
 
     Raises:
         ConfigError: The actor did not accept within `MOVING_S`, or ended. The text has its last
-        answers.
+            answers.
     """
     arm.button.publish(Bool(data=False))
     said: list[str] = []

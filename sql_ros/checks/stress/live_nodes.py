@@ -131,9 +131,10 @@ def _counts(
     early_mib: Mapping[str, float],
     folder: Path,
 ) -> FuzzCounts:
-    """Return the counts of an attack that has been made; see `attack_nodes` for their meanings.
+    """Return the counts of an attack that has been made, with the meanings that `attack_nodes`
+    says.
 
-    Asks each running node for its state, which shows whether the node hangs.
+    Asks each running node for its state. A node that does not answer within `ANSWER_S` hangs.
 
     Args:
         sender: Node that sent the cases and received the diagnostics.

@@ -56,8 +56,8 @@ class BridgeRun:
     def speeds_after(self, struck_s: float) -> npt.NDArray[np.float64]:
         """Return the speeds in which an arm without an actor must be at rest.
 
-        The last command is the one before the first gap of more than `COMMAND_GAP_S` from the
-        strike on.
+        The actor's last command is the one before the first gap of more than `COMMAND_GAP_S`,
+        counted from shortly before the strike.
 
         Args:
             struck_s: Newest stamp when the actor was killed or got SIGSTOP (the strike) [s].
@@ -137,7 +137,7 @@ class StackMonitor:
 
         Raises:
             SqlRosError: A process of the stack has ended, or the buffer does not grow within
-            `RECOVERY_S`. The text has the last lines of the stack's output.
+                `RECOVERY_S`. The text has the last lines of the stack's output.
         """
         goal = self.transitions + RECOVERED
 

@@ -55,8 +55,8 @@ def transitions_of(lqr: SoftLqr) -> Draw:
     """Return a function that draws transitions of the regulator with uniform states and actions.
 
     Args:
-        lqr: The regulator. Its noise is drawn uniformly in [-NOISE, NOISE], which has its
-            covariance.
+        lqr: The regulator. Its noise is drawn uniformly in [-NOISE, NOISE] whatever its covariance
+            says, which must therefore be NOISE^2 / 3 times the identity.
     """
     states, actions = lqr.control.shape
 

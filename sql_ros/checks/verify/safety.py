@@ -49,8 +49,8 @@ class Tally:
     Attributes:
         commands: Commands that were given to the filter.
         violations: Number of observations beyond each limit.
-        worst: Largest share of each limit that was reached, above 1 beyond it; "contact" and
-            "keep_out" are 0 without and at least 2 with a contact or a tool in the box.
+        worst: Largest share of each limit that was reached; above 1 the limit was broken. "contact"
+            is 0, or at least 2 with a contact. "keep_out" is 0, or 2 with the tool in the box.
         interventions: Interventions of the filter by kind.
     """
 
@@ -290,7 +290,7 @@ class HostileLoop:
         """Return a fast motion towards the nearest obstacles (N,), as shares of the velocity
         limits.
 
-        A random corner of the limits is returned if nothing is near.
+        Without an obstacle in the scene a random corner of the limits is returned.
 
         Args:
             state: State of the arm.
