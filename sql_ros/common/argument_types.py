@@ -40,7 +40,12 @@ def positive_real(text: str) -> float:
 
 
 def _whole(text: str, least: int) -> int:
-    """Return a text as a whole number that is at least a limit."""
+    """Return a text as a whole number, checked against its smallest allowed value `least`.
+
+    Raises:
+        argparse.ArgumentTypeError: The number is smaller.
+        ValueError: The text is not a whole number.
+    """
     value = int(text)
     if value < least:
         raise argparse.ArgumentTypeError(f"{value}, expected {least} or more")

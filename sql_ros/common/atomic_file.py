@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file beside its place, sync it, and rename it.
+    """Write a draft beside a file, sync the draft to disk, and rename it to the file.
 
-    The file that was there stays if the disk does not take all of the new one, or the process is
-    killed.
+    An earlier file stays if the disk has no room for the new one, or if the process is killed.
 
     Args:
-        path: Path of the file, in a folder that is there.
-        content: Text is encoded as UTF-8.
+        path: Path of the file, in a folder that exists.
+        content: Content of the file; text is encoded as UTF-8.
 
     Raises:
-        OSError: It cannot be written; the draft is removed.
+        OSError: The file cannot be written; the draft is removed.
     """
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     data = content.encode() if isinstance(content, str) else content

@@ -1,6 +1,4 @@
-"""Child processes that end with their parent: no control loop outlives the command that
-started it.
-"""
+"""Child processes that end with their parent, so that no node outlives the command of its start."""
 
 from __future__ import annotations
 
@@ -15,20 +13,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-PARENT = "SQL_ROS_PARENT"  # environment: process id of the command that a node must not outlive
-ACTIVE = "SQL_ROS_ACTIVE"  # environment: a file that the node makes when it becomes active
+# environment variables for a node
+PARENT = "SQL_ROS_PARENT"  # process id of the command that the node must not outlive
+ACTIVE = "SQL_ROS_ACTIVE"  # path of a file that the node makes when it becomes active
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _LIBC = ctypes.CDLL(None)  # once: between fork and exec is no time to load a library
 
 
 def python_words() -> list[str]:
-    """Return the first words of a command line that runs this interpreter.
+    """Return the first words of a command that runs this interpreter: path, and `-P` if possible.
 
-    `python -m` and `python -c` put the working folder first on the path, where a file such as
-    `queue.py` would be imported instead of the module that is meant. From Python 3.11 on `-P` keeps
-    it off the path, unless this process has the working folder on its own path: there the package
-    itself may lie.
+    `python -m` and `python -c` put the working folder first on `sys.path`, where a file such as
+    `queue.py` would be imported instead of the standard module. From Python 3.11 on, `-P` prevents
+    that. It is left out if this process has the working folder on its own `sys.path`, because the
+    package itself may be there.
     """
     working_folder = ""
     with contextlib.suppress(FileNotFoundError):  # the folder was removed
@@ -39,21 +38,25 @@ def python_words() -> list[str]:
 
 
 def ending_with_this_process() -> Callable[[], None]:
-    """Return a function that a child process calls at its start, to get SIGTERM when its parent
-    ends.
+    """Return a function that makes the calling child process get SIGTERM when this process ends.
 
-    Pass it as `preexec_fn`, or as the `initializer` of a pool; its effect outlives exec (Linux).
-    The
-    signal comes when the thread that started the child ends, for any reason. It is SIGTERM, because
-    SIGINT is ignored by children of a script's background job until they install a handler. A child
-    whose parent has ended before the call ends at once.
+    Pass the function as `preexec_fn`, or as the `initializer` of a pool: the child calls it at its
+    start. Its effect outlives exec (Linux). The signal also comes when only the thread that started
+    the child ends. It is SIGTERM, because children of a script's background job ignore SIGINT until
+    they install a handler. If this process has ended before the call, the child ends at once.
     """
     return partial(_end_with, os.getpid())
 
 
 def _end_with(parent: int) -> None:
-    """Ask the kernel for SIGTERM at the end of the parent; end at once if the parent has ended."""
-    # the parent's handler is still there, and would swallow it
+    """Ask the kernel to send SIGTERM to this process when its parent ends.
+
+    If the parent has ended already, this process ends at once.
+
+    Args:
+        parent: Process id of the parent.
+    """
+    # before exec the parent's handler is still installed, and would swallow the signal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # no signal will come
@@ -61,11 +64,11 @@ def _end_with(parent: int) -> None:
 
 
 def end_with_named_parent() -> None:
-    """Send this process SIGTERM when the process that the environment names (`PARENT`) has ended.
+    """Send this process SIGTERM when the process named by the variable `PARENT` has ended.
 
-    Does nothing where none is named. `ros2 launch` starts its nodes itself, so that
-    `ending_with_this_process` cannot be used. A thread watches the named process; a debugger or a
-    terminal may stand between the two.
+    A thread waits for the end of that process. Without the variable nothing is done; the variable
+    is removed from the environment. This is for nodes that `ros2 launch` starts, for which
+    `ending_with_this_process` cannot be used. The named process need not be the direct parent.
     """
     parent = os.environ.pop(PARENT, "")
     if parent:
@@ -73,7 +76,7 @@ def end_with_named_parent() -> None:
 
 
 def _await_end(parent: int) -> None:
-    """Wait for the end of a process, then send SIGTERM to this one."""
+    """Wait for the end of another process, then send SIGTERM to this one."""
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         descriptor = os.pidfd_open(parent)
         select.select([descriptor], [], [])
@@ -81,9 +84,10 @@ def _await_end(parent: int) -> None:
 
 
 def report_active() -> None:
-    """Make the file that tells the command which started this process that it became active.
+    """Make the file named by the variable `ACTIVE`, which says that this process became active.
 
-    A process that never became active is not started again. Errors of a full disk are ignored.
+    The command that started this process starts it again after a crash only if the file exists.
+    Without the variable nothing is done. Errors of a full disk are ignored.
     """
     if path := os.environ.get(ACTIVE):
         with contextlib.suppress(OSError):  # a full disk: the process is then not started again

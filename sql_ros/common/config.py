@@ -1,5 +1,6 @@
-"""Frozen, validated dataclasses that declare YAML files, ROS parameters and command-line help
-alike.
+"""Configuration: frozen dataclasses that check their values.
+
+The same fields declare the keys of YAML files, ROS parameters and options of commands.
 """
 
 from __future__ import annotations
@@ -34,16 +35,15 @@ def option(
     """Declare one field of a `Config`.
 
     A field of type `Mapping[str, C]` maps names to nested configs C; its default is the empty dict.
-    A
-    field of type `X | None` may be None, which means not known.
+    A field of type `X | None` may be None, which means "not known".
 
     Args:
-        default: Value where none is given; without it the field is required.
+        default: Default value; without one the field is required.
         description: What the field means, with its unit.
-        minimum: Smallest allowed value.
-        maximum: Largest allowed value.
-        choices: Allowed values; empty: any.
-        live: The ROS parameter may be changed while its node runs.
+        minimum: Smallest allowed value; None: no limit.
+        maximum: Largest allowed value; None: no limit.
+        choices: Allowed values; empty: any value.
+        live: Whether the ROS parameter may be changed while its node runs.
 
     Returns:
         A dataclass field with these rules in its metadata.
@@ -78,9 +78,11 @@ def options_of(cls: type[Config] | Config) -> list[dataclasses.Field[Any]]:
 class Config:
     """Base class of every configuration.
 
-    Construction converts the types that YAML and ROS use (int to float, list to tuple) and checks
-    every
-    value. It raises `ConfigError`.
+    Construction converts values from the types that YAML and ROS use (int to float, list to tuple,
+    mapping to nested config), and checks each value.
+
+    Raises:
+        ConfigError: A value has the wrong type or is out of range.
     """
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class Config:
             object.__setattr__(self, field.name, value)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, tuples as lists, for YAML, JSON and ROS."""
+        """Return the fields by name as plain values, tuples as lists, for YAML, JSON and ROS."""
         return {
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
@@ -103,7 +105,7 @@ def config_from_mapping(cls: type[C], values: Mapping[str, Any], source: str) ->
     Args:
         cls: The config dataclass.
         values: Values by field name, as read from YAML, ROS parameters or the command line.
-        source: Named in errors, e.g. a file name or "parameters of node learner".
+        source: Source of the values, named in errors, e.g. a file name.
 
     Raises:
         ConfigError: A key is unknown or missing, a value has the wrong type or is out of range.
@@ -127,14 +129,20 @@ def config_from_mapping(cls: type[C], values: Mapping[str, Any], source: str) ->
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+    """Read a YAML file that contains a mapping.
 
     Aliases are refused: a few lines of them can stand for more than fits into memory, and parameter
     files of ROS 2 may not have them either.
 
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The mapping.
+
     Raises:
-        ConfigError: The file cannot be read, is not YAML, holds no mapping, has an alias, or is too
-            large or too deeply nested.
+        ConfigError: The file cannot be read, is not YAML, contains no mapping, has an alias, or is
+            larger or more deeply nested than allowed.
     """
     try:
         text = path.read_text()
@@ -154,8 +162,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _check_plain(text: str, path: Path) -> None:
     """Check size, nesting and aliases of a YAML text before any value is built.
 
+    Args:
+        text: Content of the file.
+        path: Path of the file, for errors.
+
     Raises:
         ConfigError: The text is too large, too deeply nested, or has an alias.
+        yaml.YAMLError: The text is not YAML.
     """
     if len(text) > LARGEST_YAML:
         raise ConfigError(f"{path} has {len(text)} characters, expected at most {LARGEST_YAML}")
@@ -173,22 +186,30 @@ def _check_plain(text: str, path: Path) -> None:
 
 
 def config_from_yaml(cls: type[C], path: Path) -> C:
-    """Read a config from a YAML file whose keys are the fields of `cls`.
+    """Read a config from a YAML file.
+
+    Args:
+        cls: The config dataclass, whose fields are the keys of the file.
+        path: Path of the file.
 
     Raises:
-        ConfigError: See `read_yaml` and `config_from_mapping`.
+        ConfigError: The file cannot be read as a mapping (`read_yaml`), a key is unknown or
+            missing, or a value does not fit (`config_from_mapping`).
     """
     return config_from_mapping(cls, read_yaml(path), str(path))
 
 
 def _convert(name: str, value: Any, wanted: Any) -> Any:
-    """Return a value of a field in the type that the field declares.
+    """Convert a value to the type that its field declares.
 
     Args:
         name: Name of the field, for errors.
-        value: As read from YAML, ROS parameters or the command line.
+        value: Value as read from YAML, ROS parameters or the command line.
         wanted: Declared type: bool, int, float, str, a tuple or a mapping of one type, a `Config`,
-            or one of these or None.
+            or a union of one of these and None.
+
+    Returns:
+        The converted value; None stays None where the type allows it.
 
     Raises:
         ConfigError: The value is of another type, or a number is too large or not finite.
@@ -207,14 +228,22 @@ def _convert(name: str, value: Any, wanted: Any) -> Any:
 
 
 def _convert_items(name: str, value: Any, wanted: Any) -> tuple[Any, ...]:
-    """Return the items of a list as a tuple, each in the declared type."""
+    """Convert a list or tuple to a tuple whose items have a declared type.
+
+    Raises:
+        ConfigError: The value is no list, or an item is of another type.
+    """
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"'{name}' must be a list, got {shown(value)}")
     return tuple(_convert(name, item, wanted) for item in value)
 
 
 def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
-    """Return a single value in the declared type: an int where a float is declared is converted."""
+    """Check the type of a single value; convert an int where a float is declared.
+
+    Raises:
+        ConfigError: The value is of another type, or a number is too large or not finite.
+    """
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)
@@ -231,10 +260,16 @@ def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
 
 
 def _convert_configs(name: str, value: Any, kind: type[Config]) -> dict[str, Config]:
-    """Return nested configs by name, each built from a mapping or given as a config.
+    """Convert a mapping to nested configs by name.
+
+    Args:
+        name: Name of the field, for errors.
+        value: Mapping from names to configs, or to mappings from which configs are built.
+        kind: Class of the configs.
 
     Raises:
-        ConfigError: The value is no mapping, or one of its items is neither.
+        ConfigError: The value is no mapping, one of its items is neither mapping nor config, or an
+            item does not fit.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(f"'{name}' must be a mapping, got {shown(value)}")
@@ -250,15 +285,17 @@ def _convert_configs(name: str, value: Any, kind: type[Config]) -> dict[str, Con
 
 
 def shown(value: Any) -> str:
-    """Return a short text of any value, for an error message."""
+    """Return a value as a short text for an error message, cut off in the middle if it is long."""
     return reprlib.repr(value)
 
 
 def _check_range(field: dataclasses.Field[Any], value: Any) -> None:
     """Check a value, or each item of a tuple, against choices, minimum and maximum of its field.
 
+    None is always accepted.
+
     Raises:
-        ConfigError: It is outside.
+        ConfigError: The value is not among the choices, below the minimum or above the maximum.
     """
     rules = field.metadata
     if value is None:

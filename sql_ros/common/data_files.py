@@ -1,6 +1,4 @@
-"""Find the data files (config, launch, sim) in a checkout, after pip install and after colcon
-build.
-"""
+"""Find the data files (config, launch, sim): in a checkout, after pip install or colcon build."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from sql_ros.common.errors import ConfigError
 
 
 def share_folder() -> Path:
-    """Return the folder that holds config/, launch/ and sim/.
+    """Return the folder that contains config/, launch/ and sim/.
 
     Raises:
         ConfigError: The data files were not installed beside the package.
@@ -28,16 +26,16 @@ def share_folder() -> Path:
 
 
 def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
-    """Return a file by its path, or by its name in a folder of the share, e.g.
-    `find_file("sawyer_reach", "config/tasks")`.
+    """Return the path of a data file, e.g. `find_file("sawyer_reach", "config/tasks")`.
 
     Args:
-        name: Path with a slash or the suffix, or a name without both.
-        folder: Folder below the share folder.
-        suffix: Suffix of the files there.
+        name: A path, which has a slash or the suffix, or a name, which has neither.
+        folder: Folder below the share folder, in which a name is looked up.
+        suffix: Suffix of the files in this folder.
 
     Raises:
-        ConfigError: There is no such file; the error lists the names in the folder.
+        ConfigError: There is no such file; the error lists the names in the folder. Or the data
+            files are not installed.
     """
     path = (
         Path(name)
@@ -53,10 +51,13 @@ def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
 
 
 def find_policy(name: str) -> Path:
-    """Return a policy file by its path, or by its name in config/policies/.
+    """Return the path of a policy file.
+
+    Args:
+        name: A path, or a name in config/policies/ without its suffix.
 
     Raises:
-        ConfigError: There is neither; the error lists the names in config/policies/.
+        ConfigError: There is no such file; the error lists the names in config/policies/.
     """
     path = Path(name)
     return path if path.is_file() else find_file(name, "config/policies", ".onnx")

@@ -1,26 +1,28 @@
-"""Every error this package raises on purpose.
+"""The tree of errors that this package raises on purpose.
 
 ::
 
     SqlRosError
-     +-- ConfigError       a file, a parameter or an argument: the process stops at its start, exit code 2
-     +-- MessageError      a message on a topic: dropped, counted on /diagnostics, warned about at most once a second
+     +-- ConfigError         wrong file, parameter or argument: the process ends with exit code 2
+     +-- MessageError        wrong message: dropped, counted on /diagnostics, throttled warning
      |    +-- SignatureError   its signature is missing, wrong or old
-     +-- PolicyError       an exported policy: refused, the one in use is kept
-     +-- CheckpointError   a checkpoint that is damaged or does not fit
-     +-- LedgerError       a file of transitions that is damaged, in use, or cannot be written
+     +-- PolicyError         wrong exported policy: refused, the policy in use stays
+     +-- CheckpointError     checkpoint that is damaged or does not fit
+     +-- LedgerError         transition log that is damaged, in use, or cannot be written
 
-An error text says what came, what was expected and where to look.
-"""  # noqa: E501
+The text of an error says what came, what was expected and where to look.
+"""
 
 CONFIG_EXIT_CODE = 2  # of a node or a command that was configured wrongly
-
-
 LONGEST_TEXT = 1000  # characters; a text may quote input of any length
 
 
 class SqlRosError(Exception):
-    """Base class of all errors that sql_ros raises on purpose; a long text is cut off."""
+    """Base class of all errors that sql_ros raises on purpose.
+
+    Args:
+        text: Text of the error, cut off after `LONGEST_TEXT` characters.
+    """
 
     def __init__(self, text: str = "") -> None:
         super().__init__(
@@ -54,7 +56,7 @@ class LedgerError(SqlRosError):
     """A transition log is damaged, in use by another process, or cannot be written.
 
     Attributes:
-        damaged: The file is damaged, so that another attempt fails, too.
+        damaged: Whether the file is damaged, so that another attempt fails, too.
     """
 
     def __init__(self, text: str, *, damaged: bool = False) -> None:

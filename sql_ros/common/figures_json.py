@@ -1,6 +1,4 @@
-"""Figures files for scripts: flat numbers with the command, the seed and the versions
-behind them.
-"""
+"""Figures files: the numbers of a result by name, with command, seed and versions, for scripts."""
 
 from __future__ import annotations
 
@@ -29,8 +27,10 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result may depend on, by name: sql_ros, Python, the machine, and
-    the installed ones of `PACKAGES`.
+    """Return the versions that a result may depend on, by name.
+
+    These are "sql_ros", "python", "machine" (the platform), and those of `PACKAGES` that are
+    installed.
     """
     found = {
         "sql_ros": __version__,
@@ -49,7 +49,7 @@ def merge_versions(runs: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Merge the versions behind several runs.
 
     Args:
-        runs: Versions by name of each run.
+        runs: Versions of each run by name.
 
     Returns:
         Versions by name; several versions of one name are joined by commas.
@@ -67,10 +67,13 @@ def write_figures(
     """Write a JSON file with "command", "seed", "versions" and "figures".
 
     Args:
-        path: The file; its folder is made.
+        path: Path of the file; its folder is made.
         figures: Numbers by name.
         seed: Seed of the run.
-        command: Command that gave the figures; None: the command of this process.
+        command: Command that made the figures; None: the command of this process.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     content = {
         "command": command or command_line(),

@@ -1,4 +1,4 @@
-"""Signals that end a training at its next step, so that it can be saved."""
+"""Signals that end a training at its next step, so that the training can be saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-# a second SIGINT within this time is a copy of the first: a terminal and a wrapper both send it
+# a second SIGINT within this time [s] counts as a copy of the first: a terminal and a wrapper both
+# send one
 AGAIN_S = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
@@ -32,19 +33,29 @@ class Interrupted(Exception):
 
 
 class SignalWatch:
-    """Notes the first signal; a later Ctrl-C raises KeyboardInterrupt at once."""
+    """Records the first signal, for `check`; a later Ctrl-C raises KeyboardInterrupt at once."""
 
     def __init__(self) -> None:
         self._number = 0
         self._noted_at = 0.0  # steady time [s]
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come."""
+        """Raise `Interrupted` if a signal has come; call it between two steps."""
         if self._number:
             raise Interrupted(self._number)
 
     def on_signal(self, number: int, _: object) -> None:
-        """Note a signal, as a handler."""
+        """Handle a signal: record the first one; at Ctrl-C tell the user that the run is saved.
+
+        Later signals are ignored, but for a Ctrl-C that comes more than `AGAIN_S` after the first
+        signal.
+
+        Args:
+            number: Number of the signal.
+
+        Raises:
+            KeyboardInterrupt: It is such a Ctrl-C.
+        """
         if self._number:
             if number == signal.SIGINT and time.monotonic() - self._noted_at > AGAIN_S:
                 raise KeyboardInterrupt
@@ -62,10 +73,13 @@ class SignalWatch:
 
 @contextlib.contextmanager
 def watched_signals() -> Iterator[SignalWatch]:
-    """Take SIGINT, SIGTERM, SIGQUIT and SIGHUP while the context lasts.
+    """Handle SIGINT, SIGTERM, SIGQUIT and SIGHUP by a new watch in a `with` block.
 
-    SIGHUP stays ignored where `nohup` ignores it. In another thread than the main one no signal is
-    taken, since Python allows that there only.
+    The handlers are restored afterwards. SIGHUP stays ignored if `nohup` ignores it. In another
+    thread than the main one no handler is installed, because Python allows handlers there alone.
+
+    Yields:
+        The watch.
     """
     watch = SignalWatch()
     before = {}

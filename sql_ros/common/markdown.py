@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 def markdown_table(
     header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()
 ) -> str:
-    """Return a Markdown table without padding, one line per row, without a newline at its end.
+    """Return a Markdown table without padding and without a newline at its end.
 
     Args:
         header: Column titles.
-        rows: Cells of each row, one per column; `str` writes them.
-        right: Indices of the columns that are aligned to the right; the others say nothing.
+        rows: Cells of each row, one per column; `str` converts them.
+        right: Indices of the columns that are aligned to the right; the others state no alignment.
     """
     columns = set(right)
     rules = ["--:" if index in columns else "---" for index in range(len(header))]
@@ -41,4 +41,5 @@ def padded_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
+    """Return the line of a row of cells."""
     return f"| {' | '.join(cells)} |"

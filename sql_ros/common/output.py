@@ -23,20 +23,24 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-TERMINALS = (1, 2)  # stdout, stderr
-BLOCK = 65536  # bytes per read
-PIPE = 1 << 20  # capacity of a pipe, where Linux allows it [bytes]
-MOST_WAITING = 1 << 20  # bytes that a sink keeps while its file takes none
-FINISH_S = 1.0  # longest wait of an ending process for its last output
-POLL_S = 0.005
+TERMINALS = (1, 2)  # file descriptors of stdout and stderr
+BLOCK = 65536  # largest read [bytes]
+PIPE = 1 << 20  # capacity of a pipe, if Linux allows it [bytes]
+MOST_WAITING = 1 << 20  # that a sink keeps while its file takes nothing [bytes]
+FINISH_S = 1.0  # longest wait of an ending process for its last output [s]
+POLL_S = 0.005  # time between two looks at the pipes while the process ends [s]
 
 
 class _Sink:
-    """Writes to one file descriptor in a thread of its own.
+    """Writes to one file descriptor in a thread of its own, which construction starts.
+
+    Args:
+        target: File descriptor to write to.
+        name: Name of the thread.
 
     Attributes:
         target: The file descriptor.
-        dropped: Number of bytes that the sink could not keep, or that the file did not take.
+        dropped: Number of bytes that were dropped: too much was waiting, or a write failed.
         thread: The writing thread.
     """
 
@@ -55,7 +59,7 @@ class _Sink:
         return self._waiting == 0
 
     def put(self, block: bytes) -> None:
-        """Queue a block of bytes, or drop it if too much is waiting."""
+        """Queue a block of bytes; drop and count it if more than `MOST_WAITING` would wait."""
         with self._changed:
             if self._waiting + len(block) > MOST_WAITING:
                 self.dropped += len(block)
@@ -65,7 +69,7 @@ class _Sink:
             self._changed.notify()
 
     def _write(self) -> None:
-        """Write queued blocks for ever; count the bytes that the file does not take."""
+        """Write queued blocks for ever, as body of the thread; count bytes that are not written."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._blocks)
@@ -80,7 +84,18 @@ class _Sink:
 
 
 class _Channel:
-    """One pipe in place of one or both terminals, and the sinks of its content."""
+    """A pipe in place of stdout, stderr or both, and the sinks of its content.
+
+    Construction replaces the file descriptors and starts the collector thread.
+
+    Args:
+        fds: File descriptors that are replaced: 1, 2 or both.
+
+    Attributes:
+        original: Duplicate of the first file descriptor as it was before.
+        sinks: Sinks that get everything written to the pipe, the terminal's first.
+        thread: The collector thread.
+    """
 
     def __init__(self, fds: tuple[int, ...]) -> None:
         self._fds = fds
@@ -98,7 +113,7 @@ class _Channel:
         self.thread.start()
 
     def restore(self) -> None:
-        """Connect the process to its terminal again."""
+        """Connect the file descriptors to the terminal again."""
         for fd in self._fds:
             os.dup2(self.original, fd)
 
@@ -113,7 +128,7 @@ class _Channel:
         )
 
     def _collect(self) -> None:
-        """Read the pipe until its end, and give each block to the sinks."""
+        """Read the pipe until its end, as body of the thread, and give each block to the sinks."""
         poll = select.poll()
         poll.register(self._reads, select.POLLIN)
         while True:
@@ -129,7 +144,15 @@ class _Channel:
 
 
 class _DroppingStream(io.RawIOBase):
-    """Python's end of a pipe that never blocks; a part that does not fit is dropped and counted."""
+    """Python's end of a pipe that never blocks; a part that does not fit is dropped and counted.
+
+    Args:
+        fd: File descriptor of the writing end.
+        is_terminal: Result of `isatty`: whether a terminal is behind the pipe.
+
+    Attributes:
+        dropped: Number of bytes dropped.
+    """
 
     def __init__(self, fd: int, is_terminal: bool) -> None:
         super().__init__()
@@ -147,8 +170,10 @@ class _DroppingStream(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """Write bytes to the pipe; count those that it does not take, and return the
-        number given.
+        """Write bytes to the pipe, and count those that the pipe does not take as dropped.
+
+        Returns:
+            The number of bytes given, so that the caller does not try again.
         """
         written = 0
         with contextlib.suppress(OSError):
@@ -158,10 +183,10 @@ class _DroppingStream(io.RawIOBase):
 
 
 class Output:
-    """Stdout and stderr of this process.
+    """Stdout and stderr of this process, unchanged until `redirect`.
 
     Attributes:
-        terminals: File descriptors that the process was started with, for its children.
+        terminals: File descriptors of the original stdout and stderr, for child processes.
     """
 
     def __init__(self) -> None:
@@ -173,13 +198,16 @@ class Output:
     def dropped(self) -> int:
         """Return the number of dropped bytes.
 
-        Bytes of C code that did not fit into the pipe are not counted.
+        Bytes that C code wrote and that did not fit into the pipe are not counted.
         """
         sinks = [sink for channel in self._channels for sink in channel.sinks]
         return sum(sink.dropped for sink in sinks) + sum(stream.dropped for stream in self._streams)
 
     def redirect(self) -> None:
-        """Replace stdout and stderr by the pipes; a second call does nothing."""
+        """Replace stdout and stderr by pipes that never block; a second call does nothing.
+
+        Python's `sys.stdout` and `sys.stderr` are replaced, too. `finish` is called at exit.
+        """
         if self._channels:
             return
         are_terminals = [os.isatty(fd) for fd in TERMINALS]
@@ -197,7 +225,10 @@ class Output:
         atexit.register(self.finish)
 
     def keep(self, file: Path) -> None:
-        """Write all output to a file as well.
+        """Append all further output to a file as well; only after `redirect`.
+
+        Args:
+            file: Path of the file, made if it does not exist.
 
         Raises:
             OSError: The file cannot be opened.
@@ -208,7 +239,7 @@ class Output:
             channel.sinks.append(sink)
 
     def threads(self) -> list[int]:
-        """Return the kernel's ids of the threads that read and write."""
+        """Return the kernel's ids of the collector and writing threads; empty before `redirect`."""
         threads = [
             thread
             for channel in self._channels
@@ -220,7 +251,7 @@ class Output:
         """Connect the terminal directly again, and wait until earlier output is written.
 
         Args:
-            longest_s: Longest wait [s].
+            longest_s: Longest wait [s]; output that is not written by then may be lost.
         """
         for channel in self._channels:
             channel.restore()

@@ -1,4 +1,4 @@
-"""Matplotlib, imported when a picture is drawn: without it a run lacks only its pictures."""
+"""Matplotlib, imported when a picture is drawn. Without it a run lacks nothing but pictures."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ def draw(work: Callable[[], str | None]) -> tuple[bool, str]:
     """Draw a picture, if the packages for it can be imported.
 
     Args:
-        work: Draws and saves the picture; may return a text on how it was made.
+        work: Draws and saves the picture; may return a text about how the picture was made. It
+            raises ImportError if a package is missing.
 
     Returns:
-        Whether it was drawn; how it was made, or why it was not drawn.
+        Whether the picture was drawn, and a text: how it was made ("" if `work` returns none), or
+        why it was not drawn.
     """
     try:
         return True, work() or ""

@@ -1,4 +1,4 @@
-"""The folder of a run: the files of an earlier run, run.json, and the lock.
+"""The folder of a run: files of an earlier run in it, its file run.json, and its lock.
 
 A stack and `sql-ros train` use the same functions.
 """
@@ -18,19 +18,20 @@ from typing import IO, Any
 
 from sql_ros.common.errors import ConfigError
 
-# task and mode of the run, whether its arm is real, and the process that holds the lock
+# its content: task and mode of the run, whether its arm is real, and the process with the lock; the
+# lock is on this file
 RUN_FILE = "run.json"
 REPORTS = ("report.md", "figures.json", "trials.csv")
 METRICS = "metrics.jsonl"
-LEDGER = "transitions.sqlite"
-SESSION = "session"  # of the last start that had a learner
+LEDGER = "transitions.sqlite"  # the learner's transition log, see `transition_log`
+SESSION = "session"  # file with the session id of the last start that had a learner
 ENDS = "SELECT MIN(number), MAX(number) FROM records"
 
 
 def traces(folder: Path) -> list[str]:
-    """Return the names of the files and folders of an earlier run, empty without one.
+    """Return the names of files and folders of an earlier run in a folder; empty without one.
 
-    The metrics are left out: the monitor of a stack opens them before the learner checks the
+    metrics.jsonl is left out, because the monitor of a stack opens it before the learner checks the
     folder.
     """
     found = ["checkpoints/"] if (folder / "checkpoints").is_dir() else []
@@ -42,8 +43,8 @@ def check_is_unused(folder: Path, advice: str) -> None:
     """Check that a folder has no earlier run, which a new one would mix with or overwrite.
 
     Args:
-        folder: Folder of the new run; it need not be there.
-        advice: The end of the error: what the user can do instead.
+        folder: Folder of the new run; it need not exist.
+        advice: What the user can do instead, the end of the error.
 
     Raises:
         ConfigError: The folder has an earlier run.
@@ -57,15 +58,21 @@ def check_is_unused(folder: Path, advice: str) -> None:
 
 
 def has_transitions(path: Path) -> bool:
-    """Return whether a ledger has records; True for a damaged one."""
+    """Return whether a ledger has records; False if there is no file, True if it is damaged."""
     return ledger_ends(path) != (0, 0)
 
 
 def ledger_ends(path: Path) -> tuple[int, int]:
-    """Return the smallest and largest number of a ledger's records.
+    """Return the smallest and largest number of a ledger's records, without changing its folder.
 
-    The file and its folder stay as they are. What a killed process left in a write-ahead log is
-    read from a copy. The answer is (0, 0) without records, (-1, -1) if the ledger is damaged.
+    A write-ahead log that a killed process left is read from a copy.
+
+    Args:
+        path: Path of the ledger.
+
+    Returns:
+        The two numbers; (0, 0) without records or without a file, (-1, -1) if the ledger is
+        damaged.
     """
     if not path.exists():
         return 0, 0
@@ -79,7 +86,11 @@ def ledger_ends(path: Path) -> tuple[int, int]:
 
 
 def _ends(uri: str) -> tuple[int, int]:
-    """Return the smallest and largest number of the records of a database; see `ledger_ends`."""
+    """Return the smallest and largest number of the records in a database; see `ledger_ends`.
+
+    Args:
+        uri: URI of the SQLite file.
+    """
     try:
         with closing(sqlite3.connect(uri, uri=True)) as database:
             (ends,) = database.execute(ENDS)
@@ -100,12 +111,13 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def check_is_unlocked(folder: Path) -> None:
-    """Check that no running process holds the lock of a folder; nothing is changed.
+    """Check that no running process has the lock of a folder; nothing is changed.
 
-    A lock ends with its process, however that ended.
+    A lock ends with its process, however the process ended. A folder without a readable run.json
+    counts as unlocked.
 
     Raises:
-        ConfigError: One does.
+        ConfigError: A running process has the lock.
     """
     try:
         file = (folder / RUN_FILE).open("rb")
@@ -116,14 +128,15 @@ def check_is_unlocked(folder: Path) -> None:
 
 
 def check_can_be_made(folder: Path, name: str) -> None:
-    """Check that the folder of a run is there, or can be made, and can be written to.
+    """Check that the folder of a run exists or can be made, and can be written to.
 
     Args:
         folder: Folder of the run.
-        name: Name of the option, for the error.
+        name: Name of the option that gave the folder, for the error.
 
     Raises:
-        ConfigError: A file is in its place, or the file system does not let this process write.
+        ConfigError: A file is in the place of the folder or of one above it, or this process may
+            not write there.
     """
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not there.is_dir():
@@ -133,7 +146,7 @@ def check_can_be_made(folder: Path, name: str) -> None:
 
 
 def missing_folders(folder: Path) -> tuple[Path, ...]:
-    """Return the folders that `mkdir` would make for a folder, outermost first."""
+    """Return those of a folder and its parents that do not exist, outermost first."""
     return tuple(path for path in (*reversed(folder.parents), folder) if not path.exists())
 
 
@@ -141,15 +154,16 @@ def claim(folder: Path, content: dict[str, Any]) -> IO[bytes]:
     """Lock the folder of a run for this process, and write run.json.
 
     Args:
-        folder: Folder of the run, which is there.
-        content: Plain JSON values. "holder" says who has the lock; without it, a running stack.
+        folder: Folder of the run, which must exist.
+        content: Plain JSON values for run.json; the process id is added as "pid". "holder" says in
+            errors of other processes who has the lock; without it they name a running stack.
 
     Returns:
-        The open file: the lock lasts until it is closed, or the process ends. Children do not
-        inherit it.
+        The open file run.json. The lock lasts until the file is closed or the process ends. Child
+        processes do not inherit the file.
 
     Raises:
-        ConfigError: Another process uses the folder, or it cannot be written.
+        ConfigError: Another process has the lock, or the folder cannot be written to.
     """
     try:
         descriptor = os.open(folder / RUN_FILE, os.O_RDWR | os.O_CREAT, 0o644)
@@ -169,12 +183,16 @@ def claim(folder: Path, content: dict[str, Any]) -> IO[bytes]:
 
 
 def _overwrite(file: IO[bytes], content: bytes) -> None:
-    """Replace the content of a file that stays open and locked.
+    """Replace the content of an open file, which stays locked.
 
-    It is truncated last: a full disk still takes bytes in the place of others.
+    The file is truncated last, because a full disk still takes bytes in the place of others.
+
+    Args:
+        file: The file, opened for writing without a buffer, at its beginning.
+        content: The new content.
 
     Raises:
-        OSError: Not all of the content is written.
+        OSError: The content was not written completely.
     """
     written = file.write(content)
     if written != len(content):
@@ -183,15 +201,15 @@ def _overwrite(file: IO[bytes], content: bytes) -> None:
 
 
 def _lock(file: IO[bytes], folder: Path, kind: int) -> None:
-    """Lock an open file without waiting.
+    """Lock run.json without waiting; do nothing on a file system without locks.
 
     Args:
-        file: run.json.
-        folder: That it is in, for the error.
+        file: The open file run.json.
+        folder: Folder of the file, for the error.
         kind: `fcntl.LOCK_SH` or `fcntl.LOCK_EX`.
 
     Raises:
-        ConfigError: Another process holds the lock.
+        ConfigError: Another process has the lock.
     """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -203,4 +221,4 @@ def _lock(file: IO[bytes], folder: Path, kind: int) -> None:
             " another folder, or end that one"
         ) from None
     except OSError:
-        pass  # a file system without locks: the ledger's own lock remains
+        pass  # a file system without locks; SQLite still locks the ledger

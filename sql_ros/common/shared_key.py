@@ -12,7 +12,10 @@ KEY_BYTES = 32  # as many as the digest of SHA-256 has
 
 
 def make_key(path: Path) -> None:
-    """Write a new key in hexadecimal digits, with file mode 0600.
+    """Write a new random key in hexadecimal digits to a new file with mode 0600.
+
+    Args:
+        path: Path of the file; its folder is made.
 
     Raises:
         ConfigError: The file exists already, or cannot be written.
@@ -33,7 +36,8 @@ def read_key(path: Path) -> bytes:
     """Return the key in a file (32 bytes).
 
     Raises:
-        ConfigError: The file is missing, holds no key, or is readable for others.
+        ConfigError: The file cannot be read, contains no key, or has a mode that lets users other
+            than its owner access it.
     """
     try:
         mode = path.stat().st_mode

@@ -1,5 +1,7 @@
-"""Numbered records in SQLite: received transitions that are in no checkpoint yet, and sent ones
-that are not acknowledged yet.
+"""The transition log, or ledger: numbered records in SQLite.
+
+The learner keeps received transitions that are in no checkpoint yet. The actor keeps sent
+transitions that are not acknowledged yet.
 """
 
 from __future__ import annotations
@@ -12,26 +14,27 @@ from typing import Any
 
 from sql_ros.common.errors import LedgerError
 
-BUSY_TIMEOUT_S = 1.0  # longest wait for another process that has locked the file
-MOST_IN_MEMORY = 1000  # records of a temporary ledger, before they are written to disk
-# records removed in one transaction: a temporary ledger keeps them in memory until its end
+BUSY_TIMEOUT_S = 1.0  # longest wait for another process that has locked the file [s]
+MOST_IN_MEMORY = 1000  # records of a temporary ledger before they are written to disk
+# records removed in one transaction: a temporary ledger has them in memory until its transaction
+# ends
 MOST_AT_ONCE = 10_000
 
 
 class Ledger:
-    """Byte strings by rising number; every method may be called in any thread.
+    """Records by number, each a byte string; every method may be called in any thread.
 
-    With a file, synced records survive a crash of the process or of the machine. Without, all
-    records
-    end with the process, and those that exceed the memory limit are on disk meanwhile.
+    With a file, synced records survive a crash of the process or of the machine. Without one, all
+    records are lost when the process ends; those that exceed `MOST_IN_MEMORY` are on disk until
+    then.
 
     Args:
-        path: The file, made if it does not exist; None: a temporary one.
+        path: Path of the file, made if it does not exist; None: a temporary ledger.
 
     Raises:
         LedgerError: The file cannot be read or written, is damaged, is no ledger, or is in use by
-            another process. Every method raises it, too; records that are not synced are then tried
-            again with the next call.
+            another process. The methods raise it, too. Records that are not synced are then kept,
+            and the next call tries to write them again.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -45,13 +48,31 @@ class Ledger:
 
     @staticmethod
     def set_aside(path: Path) -> Path:
-        """Rename a damaged file, remove SQLite's files beside it, and return the new path."""
+        """Add ".damaged" to the name of a damaged file, and remove SQLite's files beside it.
+
+        Args:
+            path: Path of the file.
+
+        Returns:
+            The new path.
+
+        Raises:
+            OSError: A file cannot be renamed or removed.
+        """
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         return path.rename(path.with_name(path.name + ".damaged"))
 
     def put(self, number: int, content: bytes) -> None:
-        """Add a record; it replaces one of the same number."""
+        """Add a record, which replaces a record of the same number.
+
+        The record is kept in memory until the next call of another method writes it. A temporary
+        ledger also writes its records after every `MOST_IN_MEMORY`.
+
+        Args:
+            number: Number of the record.
+            content: Content of the record.
+        """
         with self._lock:
             self._pending.append((number, content))
             # equality: a failed sync is not repeated with each further record
@@ -60,14 +81,14 @@ class Ledger:
             self.sync()
 
     def sync(self) -> None:
-        """Write all added records to the file durably; it takes some milliseconds."""
+        """Write all added records durably to the file, which takes some milliseconds."""
         self._try(lambda: None)
 
     def after(self, number: int, most: int = -1) -> list[tuple[int, bytes]]:
-        """Return records with larger numbers than a given one, in order.
+        """Return the records after a number, in the order of their numbers.
 
         Args:
-            number: The number.
+            number: Number before the first record that is returned.
             most: Most records to return; -1: all.
 
         Returns:
@@ -82,7 +103,7 @@ class Ledger:
         return records
 
     def forget_until(self, number: int) -> None:
-        """Remove the records up to and including a number, also those that are not written yet."""
+        """Remove the records up to and including a number, written or not."""
         with self._lock:
             self._pending = [record for record in self._pending if record[0] > number]
         command = (
@@ -96,7 +117,7 @@ class Ledger:
             pass
 
     def ends(self) -> tuple[int, int]:
-        """Return the smallest and the largest number of a record; (0, 0) without records."""
+        """Return the smallest and the largest number of all records; (0, 0) without records."""
         first, last = self._try(
             lambda: self._database.execute(
                 "SELECT MIN(number), MAX(number) FROM records"
@@ -105,16 +126,18 @@ class Ledger:
         return first or 0, last or 0
 
     def close(self) -> None:
-        """Sync, and close the file."""
+        """Write all added records durably, and close the file."""
         self.sync()
         self._database.close()
 
     def _open(self) -> sqlite3.Connection:
-        """Open the database, check it, and make its table.
+        """Open the database, check its integrity, and make its table if it has none.
+
+        With a file, the lock is exclusive: no other process can use the file.
 
         Raises:
             OSError: The folder cannot be made.
-            sqlite3.Error: The file is damaged or in use.
+            sqlite3.Error: The file cannot be used, is damaged, or is in use.
         """
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,13 +158,15 @@ class Ledger:
         return database
 
     def _try(self, work: Callable[[], Any]) -> Any:
-        """Write the pending records, do some work, and commit both; on an error change nothing.
+        """Write the pending records and do some work in one transaction.
+
+        After an error nothing is changed, and the records stay pending.
 
         Args:
-            work: Called with the lock held; uses the database.
+            work: Uses the database; it is called with the lock held.
 
         Returns:
-            The result of the work.
+            The result of `work`.
 
         Raises:
             LedgerError: SQLite or the file system reported an error.
@@ -163,7 +188,11 @@ class Ledger:
             return result
 
     def _error(self, error: Exception) -> LedgerError:
-        """Return the error to raise for an error of SQLite or of the file system."""
+        """Return the `LedgerError` for an error of SQLite or of the file system.
+
+        Its `damaged` is set for an error of SQLite that is not about the operation (such as a lock
+        or a full disk).
+        """
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError
         )

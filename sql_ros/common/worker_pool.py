@@ -17,9 +17,14 @@ def worker_pool(
 
     Args:
         jobs: Number of worker processes.
-        spawns: Start each worker as a new interpreter. By default the platform's start method is
-            used; a fork inherits the modules, and the state of DDS, of this process.
-        initialize: Called in each worker at its start; picklable.
+        spawns: Whether each worker is started as a new interpreter. Otherwise the start method is
+            the platform's; a forked worker inherits the modules, and the state of DDS, of this
+            process.
+        initialize: Function called in each worker at its start; it must be picklable. None: no
+            function.
+
+    Returns:
+        The pool, which a `with` block shuts down.
     """
     context = multiprocessing.get_context("spawn" if spawns else None)
     start = partial(_start_worker, ending_with_this_process(), initialize)
@@ -29,7 +34,12 @@ def worker_pool(
 def _start_worker(
     end_with_parent: Callable[[], None], initialize: Callable[[], None] | None
 ) -> None:
-    """Tie this worker to its parent, then initialise it."""
+    """Arrange that this worker ends with its parent, then initialise it.
+
+    Args:
+        end_with_parent: Result of `ending_with_this_process`.
+        initialize: Function to call; None: no function.
+    """
     end_with_parent()
     if initialize is not None:
         initialize()
