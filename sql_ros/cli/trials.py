@@ -190,7 +190,7 @@ def _prepare_in_process(
     from sql_ros.trials.protocol import load_protocol
     from sql_ros.trials.session import Session
     from sql_ros.trials.table import append_rows, describe
-    from sql_ros.trials.trial_actor import TrialActor
+    from sql_ros.trials.trial_runner import TrialRunner
 
     check_is_unused(folder, "give another --out, so that nothing measured is mixed")
     task, policy = load_policy(str(path), task_name)
@@ -200,9 +200,9 @@ def _prepare_in_process(
         """Run the session: write and print a row per trial; return exit code 0."""
         drive = Drive(task)
         session = Session(task, drive, protocol, args.seed, policy.info.sha256)
-        actor = TrialActor(task, policy, session, drive=drive)
+        runner = TrialRunner(task, policy, session, drive=drive)
         arm = SimulatedArm(task)
-        while (row := arm.try_once(actor)) is not None:
+        while (row := arm.try_once(runner)) is not None:
             append_rows(folder / "trials.csv", [row])
             print(
                 f"{len(session.rows):4d} of {session.most_trials} at most: {describe(row)}",

@@ -64,8 +64,9 @@ from sql_ros.nodes.state_intake import TOPIC, StateIntake
 from sql_ros.nodes.step_meter import StepMeter
 from sql_ros.nodes.wait_warnings import WARN_EVERY_S, WaitWarnings
 from sql_ros.robot.control.action_mapper import Drive
-from sql_ros.robot.control.episode_actor import Actor, Step
+from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.control.step import Step
 
 STEP_S = 1.0  # longest time that a control step under way may take when the actor is to end
 

@@ -16,7 +16,8 @@ from sql_ros.nodes.step_meter import StepMeter
 from sql_ros.nodes.transition_outbox import TransitionOutbox
 from sql_ros.robot.arm import RobotState
 from sql_ros.robot.control.cache_warmer import Rehearsal
-from sql_ros.robot.control.episode_actor import Actor, Step
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.step import Step
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ STOPPED_WELL = (
     "stopped: rest was commanded and measured; ~/reset releases it, then ~/start moves the arm"
 )
 STOPPED = ("stop", "emergency_stop")  # kinds that /diagnostics reports as an error
-FAULTS = {  # faults of a `Step` of `robot/control/episode_actor.py`
+FAULTS = {  # faults of a `Step` of `robot/control/step.py`
     "policy_non_finite": "the policy's output is not finite",
     "policy_late": "the policy took too long: its command was not sent",
 }

@@ -15,7 +15,7 @@ from sql_ros.nodes.guard import FAULTS
 from sql_ros.nodes.messages import LOCKSTEP_TRANSITIONS
 from sql_ros.nodes.progress_intake import ProgressIntake
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.control.episode_actor import Step
+from sql_ros.robot.control.step import Step
 
 
 class LockstepLoop(ControlLoop):

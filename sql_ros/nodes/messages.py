@@ -58,7 +58,7 @@ from sql_ros.policy.runtime import LARGEST_FILE
 from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD, Transition
 from sql_ros.robot.arm import Vector
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.trials.disturbance import Disturbance
 
 TRANSITION_FIELDS = (

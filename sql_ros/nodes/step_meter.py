@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sql_ros.robot.control.clock import ControlClock
-from sql_ros.robot.control.episode_actor import Step
+from sql_ros.robot.control.step import Step
 from sql_ros.robot.control.step_schedule import KEPT_S, PeriodMeter, Samples
 
 

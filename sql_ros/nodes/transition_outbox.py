@@ -21,8 +21,8 @@ from sql_ros.nodes.messages import ReplayEntry, TransitionCodec
 from sql_ros.nodes.process import NodeThread
 from sql_ros.nodes.qos import REPLAY
 from sql_ros.policy.transition import Transition
-from sql_ros.robot.control.episode_actor import Step
 from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.control.step import Step
 
 RESEND_S = 2.0  # time without a new acknowledgement after which transitions are sent again
 RESENT = 1000  # largest number of transitions that are sent again at once

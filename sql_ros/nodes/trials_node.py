@@ -1,4 +1,4 @@
-"""The node of perturbation trials: an actor node with a `TrialActor` (`trials/trial_actor.py`).
+"""The node of perturbation trials: an actor node with a `TrialRunner` (`trials/trial_runner.py`).
 
 It never imports torch. It has the safety of the actor: the same filter, watchdogs, stop and enable.
 It never trains. In simulation it publishes `disturb` (remapped to `sim_bridge/disturb`). With
@@ -33,13 +33,14 @@ from sql_ros.nodes.diagnostics import Status
 from sql_ros.nodes.messages import disturbance_to_msg
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE
-from sql_ros.robot.control.episode_actor import Actor, Step
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.step import Step
 from sql_ros.robot.policy_file import read_policy
 from sql_ros.trials.disturbance import ENDINGS, Disturbance
 from sql_ros.trials.protocol import load_protocol
 from sql_ros.trials.session import Session
 from sql_ros.trials.table import append_rows, describe
-from sql_ros.trials.trial_actor import TrialActor
+from sql_ros.trials.trial_runner import TrialRunner
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,14 @@ class TrialsConfig(ActorConfig):
 
 
 class TrialsNode(ActorNode):
-    """The managed node that connects a `TrialActor` to topics and services.
+    """The managed node that connects a `TrialRunner` to topics and services.
 
     Attributes:
         settings: Parameters of the node.
+        runner: Runs the trials, from `configure` on.
     """
 
-    actor: TrialActor
+    runner: TrialRunner
     takes_policies = False  # all trials are of the policy file of the parameters
     takes_goals = False  # a trial has its own goal
     where = "actor"  # the topics and services that stop the arm have the same names as the actor's
@@ -94,15 +96,15 @@ class TrialsNode(ActorNode):
         self._written = 0  # rows that were written to the csv file
         self._unheard = 0  # trials skipped because no simulation subscribes to disturbances
         for name, work in (
-            ("skip", self.actor.skip),
-            ("repeat", self.actor.repeat),
-            ("abort", self.actor.abort),
+            ("skip", self.runner.skip),
+            ("repeat", self.runner.repeat),
+            ("abort", self.runner.abort),
         ):
             self.create_service(Trigger, f"~/{name}", self._answer_with(work))
         self.serving.serve(Trigger, "~/confirm", self._begin_confirm)
 
     def make_actor(self) -> Actor:
-        """Return a new `TrialActor` with the policy file and the protocol of the parameters.
+        """Make a `TrialRunner` with policy and protocol of the parameters, and return its actor.
 
         Raises:
             ConfigError: The parameter `policy` is empty, or policy or protocol cannot be used.
@@ -118,27 +120,28 @@ class TrialsNode(ActorNode):
         session = Session(
             self.task, drive, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand
         )
-        return TrialActor(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
+        self.runner = TrialRunner(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
+        return self.runner.actor
 
     def stepped(self) -> None:
         """Publish a new disturbance and a new prompt after a control step; set `finished` after the
         last trial.
         """
-        if self.actor.wish is not None:
-            self._pass_on(self.actor.wish)
-        if self.actor.prompt != self._prompted:
-            self._prompted = self.actor.prompt
+        if self.runner.pending_disturbance is not None:
+            self._publish_disturbance(self.runner.pending_disturbance)
+        if self.runner.prompt != self._prompted:
+            self._prompted = self.runner.prompt
             self._prompts.publish(String(data=self._prompted))
             if self._prompted:
                 _say(f">>> {self._prompted}")
         if (
-            self.actor.session.trial is None
-            and self.actor.wish is None
+            self.runner.session.trial is None
+            and self.runner.pending_disturbance is None
             and not self.finished.is_set()
         ):
-            if self.actor.unreachable:
+            if self.runner.unreachable:
                 _say(
-                    f"{self.actor.unreachable} trials left out: the arm could not get to their"
+                    f"{self.runner.unreachable} trials left out: the arm could not get to their"
                     " start pose"
                 )
             if self._unheard:
@@ -148,18 +151,18 @@ class TrialsNode(ActorNode):
                 )
             self.finished.set()
 
-    def _pass_on(self, wish: Disturbance) -> None:
+    def _publish_disturbance(self, disturbance: Disturbance) -> None:
         """Publish a disturbance for the simulation. If no simulation subscribes, skip the trial:
         its row would report a disturbance that did not happen.
 
         Args:
-            wish: The disturbance. One that ends another is published in any case.
+            disturbance: The disturbance. One that ends another is published in any case.
         """
-        if wish.kind in ENDINGS or self._disturb.get_subscription_count():
-            self._disturb.publish(disturbance_to_msg(wish))
+        if disturbance.kind in ENDINGS or self._disturb.get_subscription_count():
+            self._disturb.publish(disturbance_to_msg(disturbance))
             return
         self._unheard += 1
-        self.actor.skip()
+        self.runner.skip()
 
     def deliver(self, step: Step) -> None:
         """Publish the results of a step as the actor does; write the rows of completed trials."""
@@ -171,13 +174,13 @@ class TrialsNode(ActorNode):
         completed trials.
         """
         with self._lock:
-            self.actor.repeat()
+            self.runner.repeat()
         super().deactivate()
         self._write_rows()
 
     def _write_rows(self) -> None:
         """Append the rows that are not written yet to the csv file, and print them."""
-        session = self.actor.session
+        session = self.runner.session
         for row in session.rows[self._written :]:
             append_rows(Path(self.settings.csv), [row])
             self._written += 1
@@ -186,11 +189,11 @@ class TrialsNode(ActorNode):
     def report(self) -> Status:
         """Return level, message and values for /diagnostics while the node is active."""
         level, message, values = super().report()
-        session = self.actor.session
+        session = self.runner.session
         under_way = f"{session.trial.kind} {session.trial.size:g}" if session.trial else "over"
         made = {
             "trials": len(session.rows),
-            "trials_unreachable": self.actor.unreachable,
+            "trials_unreachable": self.runner.unreachable,
             "trials_unheard": self._unheard,
             "trials_at_most": session.most_trials,
             "successes": sum(row.success for row in session.rows),
@@ -212,7 +215,9 @@ class TrialsNode(ActorNode):
                 return None
             try:
                 stale = self._guard.staleness(source_ns)
-                success, message = (False, stale) if stale else self.actor.confirm(time.monotonic())
+                if stale:
+                    return Trigger.Response(success=False, message=stale)
+                success, message = self.runner.confirm(time.monotonic())
             finally:
                 self._lock.release()
             return Trigger.Response(success=success, message=message)
@@ -232,7 +237,7 @@ class TrialsNode(ActorNode):
             """Change the session; respond with the trial that is next."""
             with self._lock:
                 work()
-            trial = self.actor.session.trial
+            trial = self.runner.session.trial
             response.success = True
             response.message = (
                 f"next: {trial.kind} {trial.size:g}, number {trial.repeat + 1}"

@@ -16,7 +16,7 @@ from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.trials.protocol import ProtocolConfig
 from sql_ros.trials.session import Session
 from sql_ros.trials.trial import TrialResult
-from sql_ros.trials.trial_actor import TrialActor
+from sql_ros.trials.trial_runner import TrialRunner
 
 HEIGHT = 300  # of each of the two views [px]
 WIDTH = 400  # of each of the two views [px]
@@ -51,7 +51,7 @@ def film(
     drive = Drive(task)
     arm = SimulatedArm(task)
     session = Session(task, drive, protocol, seed, policy.info.sha256)
-    actor = TrialActor(task, policy, session, drive=drive)
+    runner = TrialRunner(task, policy, session, drive=drive)
     try:
         cameras: _Cameras | None = _Cameras(arm.sim.model)
     # a graphics driver may raise any error; the arm acts without a clip
@@ -78,15 +78,15 @@ def film(
         ):
             return
         state = arm.state()
-        away = 1e3 * task.distance(state, actor.episode)
-        words = "seated" if task.is_reached(state, actor.episode) else f"{away:.0f} mm away"
+        away = 1e3 * task.distance(state, runner.actor.episode)
+        words = "seated" if task.is_reached(state, runner.actor.episode) else f"{away:.0f} mm away"
         frames.append(
             cameras.picture(
                 arm.sim.data, body, force, f"{step / task.config.control_rate_hz:4.1f} s   {words}"
             )
         )
 
-    row = arm.try_once(actor, show)
+    row = arm.try_once(runner, show)
     assert row is not None
     if cameras is None:
         return row, []

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sql_ros.common.metrics_file import read_metrics
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.runs.evaluation import Evaluation
 
 RECENT = 20  # episodes in the running success rate

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from sql_ros.robot.arm import Arm, RobotState, Vector
-from sql_ros.robot.control.episode_actor import Actor, Step
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.step import Step
 from sql_ros.robot.task import Episode, Task
 from sql_ros.sim.simulation import Simulation
 from sql_ros.trials.trial import TrialResult
-from sql_ros.trials.trial_actor import TrialActor
+from sql_ros.trials.trial_runner import TrialRunner
 
 
 class SimulatedArm:
@@ -56,37 +57,37 @@ class SimulatedArm:
         return step
 
     def try_once(
-        self, actor: TrialActor, show: Callable[[int, Vector], None] = lambda step, force: None
+        self, runner: TrialRunner, show: Callable[[int, Vector], None] = lambda step, force: None
     ) -> TrialResult | None:
-        """Run the next trial of the actor's session, from its start pose.
+        """Run the next trial of a session, from its start pose.
 
-        The perturbations that the actor asks for are applied to the simulation. A control step
+        The perturbations that the runner asks for are applied to the simulation. A control step
         whose state is dropped is not seen by the actor.
 
         Args:
-            actor: An actor with a session; the result is appended to the rows of the session.
+            runner: Runs the trials. The result is appended to the rows of its session.
             show: Called before each control step that the actor sees, with the number of the step
                 and the force of a push (3,), zero without one [N].
 
         Returns:
             The result of the trial; None if the session is over.
         """
-        trial = actor.session.trial
-        made = len(actor.session.rows)
+        trial = runner.session.trial
+        made = len(runner.session.rows)
         step = 0
         if trial is None:
             return None
-        self.begin(actor, trial.episode, trial.repeat)
-        while len(actor.session.rows) == made:
+        self.begin(runner.actor, trial.episode, trial.repeat)
+        while len(runner.session.rows) == made:
             show(step, self.sim.push_force())
-            self.follow(actor)
+            self.follow(runner.actor)
             step += 1
-            if actor.wish is not None:
-                self.sim.disturb(actor.wish)
+            if runner.pending_disturbance is not None:
+                self.sim.disturb(runner.pending_disturbance)
             while self.sim.drops_state():
                 self.sim.advance(self._period)
                 step += 1
-        return actor.session.rows[-1]
+        return runner.session.rows[-1]
 
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
         """Put the arm at the start of an episode, and begin the episode of the actor.

@@ -39,7 +39,7 @@ from sql_ros.nodes.messages import (
     target_to_msg,
 )
 from sql_ros.policy.transition import Transition
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.trials.disturbance import Disturbance
 
 JOINTS = ("j0", "j1")

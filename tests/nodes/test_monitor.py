@@ -12,7 +12,7 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
 from sql_ros.nodes.messages import Progress, episode_to_msg, policy_to_msg, progress_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 
 pytestmark = pytest.mark.stack
 

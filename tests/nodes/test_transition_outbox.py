@@ -10,7 +10,7 @@ from sql_ros.nodes.message_signing import MessageSigner
 from sql_ros.nodes.messages import TransitionCodec
 from sql_ros.nodes.transition_outbox import TransitionOutbox
 from sql_ros.policy.transition import Transition
-from sql_ros.robot.control.episode_actor import Step
+from sql_ros.robot.control.step import Step
 
 
 def test_so_many_transitions_are_kept_for_a_learner_and_no_more(small_spec, monkeypatch):

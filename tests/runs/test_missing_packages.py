@@ -20,7 +20,7 @@ REPORT = """
 from pathlib import Path
 import sql_ros.nodes.actor_node, sql_ros.nodes.sim_bridge_node, sql_ros.nodes.learner_node
 from sql_ros.nodes.monitor_node import MonitorNode
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.progress import RunProgress
 from sql_ros.runs.report import write_report

@@ -10,7 +10,7 @@ import pytest
 from sql_ros.common.figures_json import command_line
 from sql_ros.common.metrics_file import MetricsFile
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.runs.curves import episode_minutes
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.progress import RunProgress

@@ -15,7 +15,7 @@ from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.trials.protocol import ProtocolConfig
 from sql_ros.trials.session import Session
 from sql_ros.trials.trial import TrialResult
-from sql_ros.trials.trial_actor import TrialActor
+from sql_ros.trials.trial_runner import TrialRunner
 
 FOLDER = Path(__file__).parents[2] / "config" / "policies"
 
@@ -63,8 +63,8 @@ def test_it_stacks_with_late_commands(stack, policy):
 def _tried(stack, policy, **sizes) -> list[TrialResult]:
     drive, arm = Drive(stack), SimulatedArm(stack)
     session = Session(stack, drive, ProtocolConfig(repeats=10, undisturbed=(), **sizes), 0)
-    actor = TrialActor(stack, policy, session, drive=drive)
-    while arm.try_once(actor) is not None:
+    runner = TrialRunner(stack, policy, session, drive=drive)
+    while arm.try_once(runner) is not None:
         pass
     return session.rows
 

@@ -15,7 +15,7 @@ from sql_ros.trials.disturbance import Disturbance
 from sql_ros.trials.person import APART_S, RESTS_RAD_S, Person
 from sql_ros.trials.protocol import ProtocolConfig
 from sql_ros.trials.session import Session
-from sql_ros.trials.trial_actor import TrialActor
+from sql_ros.trials.trial_runner import TrialRunner
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ class Watched:
         drive = Drive(task)
         session = Session(task, drive, config, 0, by_hand=True)
         self.arm, self.session = SimulatedArm(task), session
-        self.actor = TrialActor(
+        self.runner = TrialRunner(
             task, Policy(untrained(), task.spec), session, by_hand=True, drive=drive
         )
         sim = self.arm.sim
@@ -57,7 +57,7 @@ class Watched:
         """Go on for a while; return the speeds [m/s]."""
         speeds = []
         for _ in range(round(20 * seconds)):
-            self.arm.follow(self.actor)
+            self.arm.follow(self.runner.actor)
             speeds.append(self.speed())
             self.now += 0.05
         return speeds
@@ -65,15 +65,15 @@ class Watched:
     def until(self, word: str) -> list[float]:
         """Go on until a prompt has a word, for half a minute; return the speeds [m/s]."""
         speeds = []
-        while word not in self.actor.prompt:
+        while word not in self.runner.prompt:
             speeds += self.run(0.05)
-            assert len(speeds) < 600, self.actor.prompt
+            assert len(speeds) < 600, self.runner.prompt
         return speeds
 
     def confirm(self) -> bool:
         """Confirm, a while after the last time."""
         self.now += APART_S
-        return self.actor.confirm(self.now)[0]
+        return self.runner.confirm(self.now)[0]
 
 
 def test_a_load_is_put_into_an_arm_that_stands_and_is_slow_until_he_is_away(short, untrained):
@@ -82,19 +82,19 @@ def test_a_load_is_put_into_an_arm_that_stands_and_is_slow_until_he_is_away(shor
     watched.until("put 0.1 kg in the hand; then confirm")
     assert max(watched.run(5.0)) < 0.05
     assert watched.confirm()
-    assert "step out" in watched.actor.prompt
+    assert "step out" in watched.runner.prompt
     slow = watched.run(15.0)
     assert 0.1 < max(slow) <= REDUCED_SPEED_M_S
-    assert watched.actor.episode is watched.session.trial.episode
+    assert watched.runner.actor.episode is watched.session.trial.episode
     assert max(slow[-20:]) < 0.02  # at its start pose it waits
     assert watched.confirm()
-    assert not watched.actor.prompt
+    assert not watched.runner.prompt
     assert max(watched.run(1.5)) > REDUCED_SPEED_M_S or watched.session.rows
 
 
 def test_a_push_is_asked_of_an_arm_that_stood_and_is_slow_until_he_is_away(short, untrained):
     watched = Watched(short, untrained, push_n=(40.0,), push_bodies=("right_l5",), at_s=(0.5, 0.5))
-    watched.arm.begin(watched.actor, watched.session.trial.episode)
+    watched.arm.begin(watched.runner.actor, watched.session.trial.episode)
     before = watched.until("lay a hand on right_l5")
     assert max(before) > REDUCED_SPEED_M_S  # nobody was near
     assert max(watched.run(5.0)) < 0.05
@@ -104,33 +104,33 @@ def test_a_push_is_asked_of_an_arm_that_stood_and_is_slow_until_he_is_away(short
     assert not watched.confirm()
     watched.arm.sim.disturb(Disturbance("push", 60.0, "right_l5", (0.0, 60.0, 0.0), 0.3, 0.1))
     pushed = watched.run(0.5)
-    assert watched.actor.prompt.startswith("step out")
+    assert watched.runner.prompt.startswith("step out")
     recovering = watched.run(1.0)
     assert max(slow) <= REDUCED_SPEED_M_S < max(pushed)
     assert max(recovering) <= REDUCED_SPEED_M_S
     assert watched.confirm()
-    assert not watched.actor.prompt
+    assert not watched.runner.prompt
 
 
 @pytest.mark.parametrize("word", ["skip", "repeat"])
 def test_whoever_is_in_reach_stays_so_for_the_next_trial(short, untrained, word):
     watched = Watched(short, untrained, push_n=(20.0, 40.0), at_s=(0.5, 0.5))
-    watched.arm.begin(watched.actor, watched.session.trial.episode)
+    watched.arm.begin(watched.runner.actor, watched.session.trial.episode)
     watched.until("lay a hand")
-    getattr(watched.actor, word)()
+    getattr(watched.runner, word)()
     watched.until("keep clear")
     assert max(watched.run(2.0)) < 0.02
     assert watched.confirm()
-    getattr(watched.actor, word)()
-    assert watched.actor.prompt.startswith("step out")
+    getattr(watched.runner, word)()
+    assert watched.runner.prompt.startswith("step out")
     assert max(watched.run(3.0)) <= REDUCED_SPEED_M_S
 
 
 def test_a_stop_while_he_is_asked_asks_again(short, untrained):
     watched = Watched(short, untrained, push_n=(20.0,), at_s=(0.5, 0.5))
-    watched.arm.begin(watched.actor, watched.session.trial.episode)
+    watched.arm.begin(watched.runner.actor, watched.session.trial.episode)
     watched.until("lay a hand")
-    watched.actor.interrupt(watched.arm.state())
+    watched.runner.actor.interrupt(watched.arm.state())
     watched.until("keep clear")
     assert max(watched.run(2.0)) < 0.02
 

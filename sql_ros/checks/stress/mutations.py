@@ -43,7 +43,7 @@ from sql_ros.nodes.sim_bridge_node import SimBridgeConfig
 from sql_ros.nodes.state_reader import StateReader
 from sql_ros.policy.runtime import Policy
 from sql_ros.policy.transition import Transition
-from sql_ros.robot.control.episode_actor import EpisodeSummary
+from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS

@@ -28,6 +28,8 @@ from sql_ros.policy.runtime import Policy
 from sql_ros.policy.transition import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.control.action_mapper import Action, Drive, Driven
+from sql_ros.robot.control.episode_rules import DrawnEpisodes, EpisodeRules
+from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.control.way_to_start import WayToStart
 from sql_ros.robot.task import Episode, Task
 
@@ -44,66 +46,6 @@ class Phase(enum.Enum):
     ACTING = enum.auto()
     RELEASING = enum.auto()
     RETRYING = enum.auto()
-
-
-@dataclass(frozen=True)
-class EpisodeSummary:
-    """A finished episode.
-
-    Attributes:
-        index: Number of the episode of this actor, from 0.
-        steps: Number of control steps. Each makes a transition, except those counted in
-            `Actor.skipped`.
-        robot_steps: Number of control steps, with the way to the start pose, the release and
-            attempts that were given up.
-        undiscounted_return: Sum of rewards.
-        success: At the end of the episode the tool had been at the goal for the task's `hold_s`. If
-            the episode was truncated and the task has a `release_s`, the tool was still at the goal
-            after the release.
-        distance: Distance to the goal in the last state [m].
-        policy_version: Version of the policy that selected the last action; 0 for uniform
-            exploration.
-    """
-
-    index: int
-    steps: int
-    robot_steps: int
-    undiscounted_return: float
-    success: bool
-    distance: float
-    policy_version: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """Result of one control step.
-
-    Attributes:
-        command: Command of this step (N,), in the unit of the command mode. `Actor.step` has
-            already given it to `send`.
-        transition: Transition that ended in this state; None outside of episodes, at the first
-            action, and where the step was counted in `Actor.skipped`.
-        summary: Summary of the episode that ended with this state; None if none ended.
-        target: Target of the episode that begins with this step (3,) [m]; None if none begins.
-        episode_index: Number of the episode of the transition; 0 without a transition.
-        step_index: Number of the transition in its episode, from 0.
-        policy_version: Version of the policy that selected the transition's action; 0 for uniform
-            exploration.
-        fault: Why the command is a hold instead of the policy's action: "policy_non_finite" or
-            "policy_late". Empty without a fault.
-        inference_s: Time that the policy took for its first candidate [s]; 0 where no policy was
-            used.
-    """
-
-    command: Vector
-    transition: Transition | None = None
-    summary: EpisodeSummary | None = None
-    target: Vector | None = None
-    episode_index: int = 0
-    step_index: int = 0
-    policy_version: int = 0
-    fault: str = ""
-    inference_s: float = 0.0
 
 
 @dataclass
@@ -144,6 +86,7 @@ class Actor:
         explores: Act uniformly at random while there is no policy; if false, hold.
         drive: Maps actions to commands; None: a new one for the task. Building one takes a moment,
             so several actors may share one.
+        rules: Rules of the episodes; None: they are drawn from the task (`DrawnEpisodes`).
 
     Attributes:
         policy: The acting policy; None: there is none yet. Replace it by one assignment between two
@@ -157,6 +100,7 @@ class Actor:
             command would leave too late; then the actor holds.
         episode: The episode under way, or the one whose start pose is approached.
         phase: Phase of the next step.
+        way: Way to the start pose of the episode.
         given_up: Number of episodes that were begun and not finished.
         skipped: Number of control steps of episodes that made no transition, because the state was
             not newer than at the step before, or because two actions had acted since the last newer
@@ -171,8 +115,10 @@ class Actor:
         deterministic: bool = False,
         explores: bool = True,
         drive: Drive | None = None,
+        rules: EpisodeRules | None = None,
     ) -> None:
         self.task = task
+        self._rules = rules or DrawnEpisodes(task)
         self.policy: Policy | None = None
         self._drive = drive or Drive(task)
         self.safety = self._drive.safety
@@ -185,7 +131,7 @@ class Actor:
         self._seed = seed
         self._rng = np.random.default_rng(seed)
         self.phase = Phase.APPROACHING
-        self._way = WayToStart(self._drive, period_s)
+        self.way = WayToStart(self._drive, period_s)
         self._running: _Running | None = None  # while ACTING or RELEASING
         self._released = 0  # control steps while RELEASING
         self._index = 0  # number of the episode
@@ -216,11 +162,12 @@ class Actor:
         self._running = None
         self._released = 0
         self._spent = 0
-        self._way.skip()
+        self.way.skip()
         if self.phase is not Phase.RETRYING:
             self.phase = Phase.APPROACHING
         self._last_state = None
         self.safety.forget()
+        self._rules.on_begin()
 
     def draw_after(self, transitions: int) -> None:
         """Restart the random numbers from the seed and a number of transitions.
@@ -237,14 +184,19 @@ class Actor:
         """Return whether there is nothing to act with: no policy, and `explores` is false."""
         return self.policy is None and not self._explores
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether an episode is under way."""
+        return self._running is not None
+
     def forget(self) -> None:
         """Give up an episode under way, and forget the last state, the trail and the commands sent.
 
         Call this when the arm may have been moved by something else.
         """
-        self._give_up()
+        self.give_up()
         self.safety.forget()
-        self._way.trail.clear()
+        self.way.trail.clear()
         self._last_state = None
 
     def interrupt(self, state: RobotState, *, fresh: bool = True) -> Vector:
@@ -259,10 +211,11 @@ class Actor:
         Returns:
             Command (N,), in the unit of the command mode.
         """
-        self._give_up()
+        self._rules.on_interrupt(fresh=fresh)
+        self.give_up()
         return self.safety.hold(state, fresh=fresh)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         """Give up an episode under way, count it in `given_up`, and return to the way to the start
         pose.
 
@@ -271,11 +224,12 @@ class Actor:
         """
         if self._running is not None:
             self.given_up += 1
-            self._spent += self._way.steps + self._running.steps + self._released
+            self._spent += self.way.steps + self._running.steps + self._released
             self._running = None
             self._released = 0
-            self._way.restart()
+            self.way.restart()
             self.phase = Phase.APPROACHING
+            self._rules.on_give_up()
 
     # --- a step ---
 
@@ -296,7 +250,19 @@ class Actor:
         Returns:
             The command, and what the step completed.
         """
+        if not self._rules.begin_step():
+            held = self.safety.hold(state)
+            send(held)
+            self._rules.end_hold(state)
+            return Step(held)
+        step = self._make_step(state, send)
+        self._rules.end_step(state, step)
+        return step
+
+    def _make_step(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
+        """Make the step of the phase. See `step`."""
         if self._jumped(state):
+            self._rules.on_jump()
             self.forget()
         last = self._last_state
         self._last_state = state
@@ -307,7 +273,7 @@ class Actor:
             return self._continue_episode(running, state, send)
         if self.phase is Phase.RELEASING:
             assert running is not None
-            self._way.trail.add(state.position)
+            self.way.trail.add(state.position)
             step = self._release(running, state)
         elif self.phase is Phase.RETRYING:
             step = self._retry(state)
@@ -329,13 +295,17 @@ class Actor:
         The episode begins after more than `rest_steps` at rest at the start pose, or when the time
         for the way is up. An idle actor holds.
         """
-        has_arrived = self._way.count_rest(self.episode.start, state)
+        if not self._rules.may_approach(state):
+            return Step(self.safety.hold(state))
+        has_arrived = self.way.count_rest(self.episode.start, state)
         if self.is_idle:
             return Step(self.safety.hold(state))
-        if self._way.rested <= self.task.rest_steps and not self._way.is_too_long:
-            return Step(self._way.command(self.episode.start, state))
+        if self.way.rested <= self.task.rest_steps and not self.way.is_too_long:
+            return Step(self.way.command(self.episode.start, state))
         if has_arrived:
-            self._way.trail.clear()
+            self.way.trail.clear()
+        if not self._rules.may_begin():
+            return Step(self.safety.hold(state))
         return self._begin_episode(state)
 
     def _begin_episode(self, state: RobotState) -> Step:
@@ -382,7 +352,7 @@ class Actor:
             command, fault = self._act(running, state, observation)
             inference_s = self._inference_s
             send(command)
-        self._way.trail.add(state.position)
+        self.way.trail.add(state.position)
         reward = self._reward(running, driven, state)
         summary = None
         if is_over:
@@ -436,7 +406,7 @@ class Actor:
             self._released = 1
             return self._drive.release(state), None
         summary = self._finish(running, state, running.streak >= self.task.hold_steps)
-        return self._way.command(self.episode.start, state), summary
+        return self.way.command(self.episode.start, state), summary
 
     def _release(self, running: _Running, state: RobotState) -> Step:
         """Make a step in phase `RELEASING`: leave the arm alone, and finish the episode after
@@ -451,7 +421,7 @@ class Actor:
         is_held = running.streak >= self.task.hold_steps
         success = is_held and self.task.is_reached(state, self.episode)
         summary = self._finish(running, state, success)
-        return Step(self._way.command(self.episode.start, state), None, summary)
+        return Step(self.way.command(self.episode.start, state), None, summary)
 
     def _retry(self, state: RobotState) -> Step:
         """Make a step in phase `RETRYING`: hold, and ask the policy for an action that is not sent.
@@ -489,7 +459,7 @@ class Actor:
         self._inference_s = time.perf_counter() - began if policy else 0.0
         fault = self._fault(wished)
         if fault:
-            self._give_up()
+            self.give_up()
             self.phase = Phase.RETRYING
             return self.safety.hold(state), fault
         running.driven = self._drive.act(wished, state, lambda: candidates)
@@ -531,7 +501,7 @@ class Actor:
 
         `GoalActor` overrides this method.
         """
-        return steps >= self.task.episode_steps
+        return self._rules.is_over(steps, state)
 
     def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
         """Close the episode, draw the next one, and return to phase `APPROACHING`.
@@ -547,7 +517,7 @@ class Actor:
         summary = EpisodeSummary(
             index=self._index,
             steps=running.steps,
-            robot_steps=self._spent + self._way.steps + running.steps + self._released,
+            robot_steps=self._spent + self.way.steps + running.steps + self._released,
             undiscounted_return=running.total_reward,
             success=success,
             distance=self.task.distance(state, self.episode),
@@ -557,17 +527,10 @@ class Actor:
         self._running = None
         self._released = 0
         self._spent = 0
-        self._way.begin()
+        self.way.begin()
         self._index += 1
-        self.episode = self._next_episode(summary)
+        self.episode = self._rules.next_episode(summary, self._rng)
         return summary
-
-    def _next_episode(self, summary: EpisodeSummary) -> Episode:
-        """Return the episode that follows a finished one, here a random one.
-
-        Subclasses may use the summary of the finished episode.
-        """
-        return self.task.begin(self._rng)
 
 
 def _never() -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.control.action_mapper import Drive
-from sql_ros.robot.control.episode_actor import Actor, EpisodeSummary, Step
+from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.task import Episode, Task
 
 ROUNDING_M = 1e-6  # by which a transformed goal may be outside of the box
@@ -139,7 +140,7 @@ class GoalActor(Actor):
             self.news.append(f"preempted {shown(self.goal)}: {why}")
         self.goal = None
         self._is_new = False
-        self._give_up()
+        self.give_up()
 
     def expect(self, goal: str) -> None:
         """Note a goal that will be given once its transform is known, in place of an older pending
@@ -214,7 +215,7 @@ class GoalActor(Actor):
         if self._running is not None and self._is_of_goal:
             is_there = self._running.streak >= self.task.hold_steps
             summary = self._finish(self._running, state, is_there)
-        self._give_up()
+        self.give_up()
         self.episode = Episode(state.position, self.goal)
         self._is_new = False
         self._is_of_goal = True

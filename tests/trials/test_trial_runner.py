@@ -1,4 +1,4 @@
-"""The protocol of perturbation trials, and the actor that goes through it.
+"""The protocol of perturbation trials, and the runner that goes through it.
 
 The arm is the simulation of `sawyer_reach`.
 """
@@ -24,7 +24,7 @@ from sql_ros.trials.protocol import ProtocolConfig, fitted, load_protocol
 from sql_ros.trials.push_detector import REMEMBERED, PushDetector
 from sql_ros.trials.session import Session
 from sql_ros.trials.trial import draw_trial
-from sql_ros.trials.trial_actor import TrialActor
+from sql_ros.trials.trial_runner import TrialRunner
 
 PROTOCOL = ProtocolConfig(
     repeats=2,
@@ -55,10 +55,10 @@ def _session(short, drive, protocol=PROTOCOL, **options) -> Session:
     return Session(short, drive, protocol, 0, "sha", **options)
 
 
-def _holds(arm: SimulatedArm, actor: TrialActor) -> None:
+def _holds(arm: SimulatedArm, runner: TrialRunner) -> None:
     for _ in range(20):
-        arm.follow(actor)
-    assert actor.safety.is_at_rest
+        arm.follow(runner.actor)
+    assert runner.actor.safety.is_at_rest
 
 
 def test_trials_depend_on_kind_size_number_and_seed_alone(short, drive):
@@ -126,15 +126,15 @@ def test_a_session_by_hand_has_only_what_a_hand_can_do(short, drive):
 def test_every_trial_is_made_once_and_is_one_row(short, drive, policy):
     protocol = dataclasses.replace(PROTOCOL, at_s=(0.5, 0.8))
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
-    while arm.try_once(actor) is not None:
+    runner = TrialRunner(short, policy, session, drive=drive)
+    while arm.try_once(runner) is not None:
         pass
     made = [(row.kind, row.size, row.repeat) for row in session.rows]
     # an untrained policy breaks every kind at its first size
     assert len(set(made)) == len(made) >= 8
     assert all(row.policy_sha256 == "sha" and row.deviation_m > 0 for row in session.rows)
     assert session.trial is None
-    _holds(arm, actor)
+    _holds(arm, runner)
 
 
 def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
@@ -142,44 +142,45 @@ def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
         ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.8, 0.8)), short
     )
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
-    arm.begin(actor, session.trial.episode)
-    began, wishes = arm.sim.time_ns, []
+    runner = TrialRunner(short, policy, session, drive=drive)
+    arm.begin(runner.actor, session.trial.episode)
+    began, requests = arm.sim.time_ns, []
     while not session.rows:
         at = arm.sim.time_ns - began
-        arm.follow(actor)
-        if actor.wish is not None:
-            wishes.append((1e-9 * at, actor.wish))
-    assert [wish for _, wish in wishes] == [
+        arm.follow(runner.actor)
+        if runner.pending_disturbance is not None:
+            requests.append((1e-9 * at, runner.pending_disturbance))
+    assert [request for _, request in requests] == [
         draw_trial(short, drive, protocol, "push", 30.0, 0, 0).disturbance
     ]
-    assert wishes[0][0] == pytest.approx(0.8, abs=0.051)
+    assert requests[0][0] == pytest.approx(0.8, abs=0.051)
 
 
 def test_what_lasts_is_over_when_the_trial_is(short, drive, policy):
     protocol = ProtocolConfig(repeats=2, undisturbed=(), delay_steps=(1.0,))
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
-    arm.begin(actor, session.trial.episode)
-    wishes = []
+    runner = TrialRunner(short, policy, session, drive=drive)
+    arm.begin(runner.actor, session.trial.episode)
+    requests = []
     for _ in range(400):
-        arm.follow(actor)
-        wishes += [(len(session.rows), actor.wish.kind)] if actor.wish else []
-        if len(wishes) == 4:
+        arm.follow(runner.actor)
+        if runner.pending_disturbance is not None:
+            requests.append((len(session.rows), runner.pending_disturbance.kind))
+        if len(requests) == 4:
             break
-    assert wishes == [(0, "delay"), (1, "over"), (1, "delay"), (2, "over")]
+    assert requests == [(0, "delay"), (1, "over"), (1, "delay"), (2, "over")]
 
 
 def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy):
     session, arm = _session(short, drive), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
-    arm.begin(actor, session.trial.episode)
+    runner = TrialRunner(short, policy, session, drive=drive)
+    arm.begin(runner.actor, session.trial.episode)
     for _ in range(10):
-        arm.follow(actor)
-    actor.interrupt(arm.state())  # as the node does when somebody stops the arm
+        arm.follow(runner.actor)
+    runner.actor.interrupt(arm.state())  # as the node does when somebody stops the arm
     trial = session.trial
     for _ in range(300):
-        arm.follow(actor)
+        arm.follow(runner.actor)
         if session.rows:
             break
     assert (session.rows[0].kind, session.rows[0].repeat) == (trial.kind, trial.repeat)
@@ -190,15 +191,15 @@ def test_what_was_done_in_a_trial_that_is_stopped_is_undone_before_it_begins_ane
 ):
     protocol = ProtocolConfig(repeats=1, undisturbed=(), moved_m=(0.1,), at_s=(0.5, 0.5))
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
+    runner = TrialRunner(short, policy, session, drive=drive)
     trial = session.trial
-    while actor.wish is None:
-        arm.follow(actor)
-    actor.interrupt(arm.state())
+    while runner.pending_disturbance is None:
+        arm.follow(runner.actor)
+    runner.actor.interrupt(arm.state())
     assert session.trial is trial
-    np.testing.assert_array_equal(actor.episode.target, trial.episode.target)
-    arm.follow(actor)
-    assert actor.wish.kind == "over"
+    np.testing.assert_array_equal(runner.actor.episode.target, trial.episode.target)
+    arm.follow(runner.actor)
+    assert runner.pending_disturbance.kind == "over"
 
 
 @pytest.mark.parametrize(("fresh", "rows"), [(True, []), (False, [False])])
@@ -207,14 +208,14 @@ def test_an_arm_whose_states_cannot_be_trusted_after_its_disturbance_did_not_rec
 ):
     protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.5, 0.5))
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
-    arm.begin(actor, session.trial.episode)
-    actor.interrupt(arm.state(), fresh=False)  # before it: the trial begins anew
+    runner = TrialRunner(short, policy, session, drive=drive)
+    arm.begin(runner.actor, session.trial.episode)
+    runner.actor.interrupt(arm.state(), fresh=False)  # before it: the trial begins anew
     assert not session.rows
-    arm.begin(actor, session.trial.episode)
-    while actor.wish is None:
-        arm.follow(actor)
-    actor.interrupt(arm.state(), fresh=fresh)
+    arm.begin(runner.actor, session.trial.episode)
+    while runner.pending_disturbance is None:
+        arm.follow(runner.actor)
+    runner.actor.interrupt(arm.state(), fresh=fresh)
     assert [row.success for row in session.rows] == rows
 
 
@@ -223,11 +224,11 @@ def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, drive, 
         repeats=1, undisturbed=(), push_n=(2000.0,), push_s=0.5, at_s=(0.5, 0.5)
     )
     session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
-    row = arm.try_once(actor)
+    runner = TrialRunner(short, policy, session, drive=drive)
+    row = arm.try_once(runner)
     assert not row.success
     assert session.trial is None
-    assert actor.given_up == 1
+    assert runner.actor.given_up == 1
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
@@ -236,40 +237,40 @@ def test_an_arm_that_cannot_get_to_its_start_pose_is_put_back_before_the_trial(
 ):
     """It stands still, whatever it is told."""
     session, arm = _session(short, drive, by_hand=by_hand), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, by_hand=by_hand, drive=drive)
-    stuck, wishes, prompts = (
+    runner = TrialRunner(short, policy, session, by_hand=by_hand, drive=drive)
+    stuck, requests, prompts = (
         dataclasses.replace(arm.state(), position=np.array(short.robot.neutral_position) + 0.4),
         [],
         set(),
     )
     trial = session.trial
     for _ in range(2 * round(LONGEST_S * 20) + 50):
-        assert actor.step(stuck).target is None  # no trial begins
-        wishes += [actor.wish] if actor.wish else []
-        prompts.add(actor.prompt)
-    assert [wish.kind for wish in wishes] == ([] if by_hand else ["reset"])
-    assert actor.unreachable == (0 if by_hand else 1)
+        assert runner.actor.step(stuck).target is None  # no trial begins
+        requests += [runner.pending_disturbance] if runner.pending_disturbance else []
+        prompts.add(runner.prompt)
+    assert [request.kind for request in requests] == ([] if by_hand else ["reset"])
+    assert runner.unreachable == (0 if by_hand else 1)
     assert (session.trial is trial) == by_hand  # what did not help twice is left out
     assert any("start pose" in prompt for prompt in prompts) == by_hand
     if not by_hand:
-        arm.sim.disturb(wishes[0])
+        arm.sim.disturb(requests[0])
         np.testing.assert_allclose(arm.state().position, short.robot.neutral_position)
 
 
 def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, policy):
     session, arm = _session(short, drive), SimulatedArm(short)
-    actor = TrialActor(short, policy, session, drive=drive)
+    runner = TrialRunner(short, policy, session, drive=drive)
     first = session.trial
-    actor.repeat()
+    runner.repeat()
     assert session.trial is first
-    actor.skip()
+    runner.skip()
     assert (session.trial.kind, session.trial.repeat, session.rows) == (first.kind, 1, [])
-    arm.try_once(actor)
-    actor.abort()
+    arm.try_once(runner)
+    runner.abort()
     assert session.aborted
     assert len(session.rows) == 1
-    _holds(arm, actor)
-    actor.skip()
+    _holds(arm, runner)
+    runner.skip()
     assert session.trial is None
 
 
@@ -296,17 +297,17 @@ def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy, kind, 
         repeats=1, undisturbed=(), push_n=(40.0,), push_bodies=("right_l5",), at_s=(0.5, 0.5)
     )
     session, arm = Session(task, drive, protocol, 0, "sha", by_hand=True), kind(task)
-    actor = TrialActor(task, policy, session, by_hand=True, drive=Drive(task))
-    arm.begin(actor, session.trial.episode)
+    runner = TrialRunner(task, policy, session, by_hand=True, drive=Drive(task))
+    arm.begin(runner.actor, session.trial.episode)
     asked, waited, now = "", 0, 0.0
     for _ in range(400):
-        arm.follow(actor)
+        arm.follow(runner.actor)
         now += 0.05
-        assert actor.wish is None
-        if actor.prompt.startswith(("the arm stands", "step out")):
-            actor.confirm(now)
-        elif actor.prompt.startswith("push"):
-            asked, waited = actor.prompt, waited + 1
+        assert runner.pending_disturbance is None
+        if runner.prompt.startswith(("the arm stands", "step out")):
+            runner.confirm(now)
+        elif runner.prompt.startswith("push"):
+            asked, waited = runner.prompt, waited + 1
             if waited == 60:  # longer than the whole episode would be
                 arm.sim.disturb(Disturbance("push", 150.0, "right_l5", (0.0, 150.0, 0.0), 0.3, 0.1))
         if session.rows:
