@@ -47,7 +47,10 @@ class Command:
         return parser
 
     def run(self, args: argparse.Namespace) -> int:
-        """Run the command with parsed arguments, and return its exit code.
+        """Run the command, and return its exit code.
+
+        Args:
+            args: Arguments as parsed by `parser`.
 
         Raises:
             SqlRosError: The input of the command is wrong; the text is one line for the user.

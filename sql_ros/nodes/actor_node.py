@@ -525,7 +525,10 @@ class ActorNode(ManagedNode):
     # --- /diagnostics ---
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics while the node is active."""
+        """Return level, message and values for /diagnostics while the node is active.
+
+        The message says why the arm is held; if it is not held, what the actor does.
+        """
         assert self._link is not None
         assert self._learner is not None
         values: dict[str, str | int] = {

@@ -108,7 +108,11 @@ def load_actor_task(node: Node, config: ActorConfig) -> LoadedTask:
 def follows_clock(node: Node, config: ActorConfig) -> bool:
     """Return whether control time is that of `/clock`.
 
-    It is where both `use_sim_time` and `follows_clock` are true, except in lockstep.
+    `/clock` is followed if both `use_sim_time` and `follows_clock` are true, except in lockstep.
+
+    Args:
+        node: Gives the parameter `use_sim_time`.
+        config: Parameters of the actor.
     """
     uses_sim_time: bool = node.get_parameter("use_sim_time").value
     return uses_sim_time and config.follows_clock and not config.is_lockstep
@@ -122,7 +126,11 @@ def make_control_clock(node: Node, config: ActorConfig) -> ControlClock:
 def lateness_s(config: ActorConfig, task: Task) -> float:
     """Return the lateness of a command that the safety filter allows for [s].
 
-    It is at most `max_lateness_s`, see `declared_lateness_s`; 0 in lockstep.
+    The lateness is at most `max_lateness_s`, see `declared_lateness_s`; 0 in lockstep.
+
+    Args:
+        config: Parameters of the actor.
+        task: Task; gives the control rate.
     """
     if config.is_lockstep:
         return 0.0
@@ -134,6 +142,11 @@ def most_late_s(config: ActorConfig, task: Task, *, is_real: bool) -> float:
 
     For a real arm it is what the safety filter allows for (`lateness_s`), for a simulated arm the
     parameter `max_lateness_s`.
+
+    Args:
+        config: Parameters of the actor.
+        task: Task; gives the control rate.
+        is_real: Whether the arm is real.
     """
     return lateness_s(config, task) if is_real else config.max_lateness_s
 
@@ -141,7 +154,12 @@ def most_late_s(config: ActorConfig, task: Task, *, is_real: bool) -> float:
 def policy_period_s(node: Node, config: ActorConfig, task: Task) -> float:
     """Return the time between two control steps on the steady clock [s]; infinite in lockstep.
 
-    With `/clock` followed it is the period of the arm, as if that clock ran in real time.
+    If `/clock` is followed, it is the control period of the task, as if `/clock` ran in real time.
+
+    Args:
+        node: Gives the parameter `use_sim_time`.
+        config: Parameters of the actor.
+        task: Task; gives the control rate.
     """
     if config.is_lockstep:
         return math.inf
@@ -264,7 +282,7 @@ def make_rehearsal(
 ) -> Rehearsal | None:
     """Return the `Rehearsal`, which runs the stages of a step on copies to warm the caches.
 
-    It begins `REHEARSAL_S` before a state is due, at most `MOST_REHEARSED` of a period.
+    A rehearsal begins `REHEARSAL_S` before a state is due, at most `MOST_REHEARSED` of a period.
 
     Args:
         config: Parameters of the actor.

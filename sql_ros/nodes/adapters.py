@@ -78,6 +78,10 @@ class Adapter(Protocol):
 def brakes_behind(robot: RobotConfig, mode: str) -> bool:
     """Return whether the commands of a mode contain a braking motion, which the controller executes
     if no further command comes.
+
+    Args:
+        robot: Names the controller of each mode.
+        mode: Command mode.
     """
     return robot.interface(mode) == "trajectory"
 
@@ -159,7 +163,7 @@ class TrajectoryAdapter:
         self, values: Vector, answers_ns: int, brake: Brake | None = None
     ) -> JointTrajectory:
         """Convert a command to a point one period ahead, and `brake` to `BRAKE_POINTS` points after
-        it. See `Adapter`.
+        that, in which the speed falls linearly to 0. See `Adapter`.
         """
         points = [_point(values, self._period)]
         if brake is not None:

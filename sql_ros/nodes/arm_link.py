@@ -257,7 +257,7 @@ class ArmLink:
     def speeds(self) -> Vector | None:
         """Return the largest joint speeds that may be commanded now, (N,) [rad/s].
 
-        They are limited until every joint of a real arm is confirmed (`ResponseCheck.confirmed`).
+        Speeds are limited until every joint of a real arm is confirmed (`ResponseCheck.confirmed`).
         None: no limit, as for a simulated arm.
         """
         return None if self._response is None else self._response.speeds
@@ -266,7 +266,7 @@ class ArmLink:
     def may_brake(self) -> bool:
         """Return whether braking commands may be computed from the measured velocity.
 
-        They must not be after a contradiction found by `ResponseCheck`: if the sign of a joint is
+        After a contradiction found by `ResponseCheck` they must not: if the sign of a joint is
         reversed, a command against the measured velocity accelerates the joint.
         """
         return not self._is_contrary
@@ -274,7 +274,7 @@ class ArmLink:
     def _find_reasons(self, now: float) -> Mapping[str, str]:
         """Return why the arm must be held, hold kind to description, the first that applies.
 
-        It sets `_is_blocked` and `_is_unheard` where they apply.
+        The method also sets `_is_blocked` and `_is_unheard` where they apply.
 
         Args:
             now: Steady time [s].
@@ -383,8 +383,9 @@ class ArmLink:
     def held(self, state: RobotState, *, fresh: bool) -> bool:
         """Update the checks in a control step that is a hold.
 
-        It counts the time at rest. While `is_silent`, it tells the command watchdog that the arm
-        rests, and forgets what was sent. Otherwise it asks the watchdog for its proof (`proof.py`).
+        The time at rest is counted. While `is_silent`, the command watchdog is told that the arm
+        rests, and what was sent is forgotten. Otherwise the watchdog is asked for its proof
+        (`proof.py`).
 
         Args:
             state: Newest state.

@@ -57,8 +57,14 @@ class Claim:
 
 
 def conflict(mine: Claim, other: Claim) -> str:
-    """Return the conflict between the claims of this process and another one, in words; empty if
-    there is none.
+    """Return the conflict between the claims of two processes.
+
+    Args:
+        mine: Claim of this process.
+        other: Claim of the other process.
+
+    Returns:
+        Text for the user; empty if there is no conflict.
     """
     if other.id == mine.id:
         return ""
@@ -72,8 +78,14 @@ def conflict(mine: Claim, other: Claim) -> str:
 
 
 def reason_to_yield(mine: Claim, other: Claim) -> str:
-    """Return the conflict because of which this process must yield to another one, in words; empty
-    if there is none or the other one must yield.
+    """Return the conflict because of which this process must yield to another one.
+
+    Args:
+        mine: Claim of this process.
+        other: Claim of the other process.
+
+    Returns:
+        Text for the user; empty if there is no conflict, or the other process must yield.
     """
     what = conflict(mine, other)
     if not what:

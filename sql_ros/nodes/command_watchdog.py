@@ -127,7 +127,7 @@ class CommandWatchdog:
     def _prove(self, words: bytes) -> None:
         """Update the proof, and write `READY` or `UNREADY` to the actor.
 
-        It is written after every word of the actor, and whenever the proof is given or lost.
+        The answer is written after every read of words, and whenever the proof is given or lost.
 
         Args:
             words: Words of the actor, with `PROVE` if a zero is to be sent; empty if none came.

@@ -65,6 +65,9 @@ class DescriptionWatch:
     def _on_description(self, message: String) -> None:
         """Compare a new description; hold the arm if the description differs from the robot file
         or cannot be read.
+
+        Args:
+            message: URDF of the arm. The same text as before is ignored.
         """
         if message.data == self._last:
             return

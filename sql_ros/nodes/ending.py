@@ -54,7 +54,7 @@ ALWAYS_TAKEN = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.S
 class Ending:
     """Records what signals ask of this process; the main thread polls the attributes.
 
-    They are plain attributes, because a signal handler must not take a lock.
+    There is no lock, because a signal handler must not wait for one.
 
     Attributes:
         is_asked: Whether a signal asks the process to end.

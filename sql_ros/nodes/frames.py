@@ -34,7 +34,7 @@ def rotated(vector: Vector, quaternion: Vector) -> Vector:
 class Frames:
     """Transforms one position at a time to the base frame.
 
-    It subscribes to /tf only while it looks for a transform.
+    The node is subscribed to /tf only while a position waits for its transform.
 
     Args:
         node: Node of the subscription, whose executor looks for the transform.

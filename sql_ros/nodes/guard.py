@@ -139,7 +139,7 @@ class Guard:
         most_late_s: Lateness of a control step above which the step is a hold [s of control time].
         conditions: Functions that return further reasons to hold, in lockstep too. Each takes a
             steady time [s] and returns hold kind to description, `NO_REASONS` if there is none.
-            They are called at every control step and must be fast.
+            Each is called at every control step, so it must be fast.
     """
 
     def __init__(self, node: ManagedNode, config: GuardConfig, prefix: str) -> None:

@@ -191,6 +191,9 @@ class Identifying:
         """Write the record and log the result; log an error if the record cannot be written.
 
         Body of a thread of its own, because a disk may block.
+
+        Args:
+            identification: Identification that has ended with success.
         """
         result = self._describe_result(identification)
         try:

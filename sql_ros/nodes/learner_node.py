@@ -130,6 +130,9 @@ class LearnerNode(ManagedNode):
 
         A message with a wrong signature, a malformed one, and one that was signed for another
         learner are counted and dropped.
+
+        Args:
+            message: The transition with its numbers.
         """
         try:
             signature = self._signer.verify(message)
@@ -460,10 +463,10 @@ class LearnerNode(ManagedNode):
 
 
 def _has_transitions(path: Path) -> bool:
-    """Return whether a transition log has, or once had, transitions.
+    """Return whether a transition log has transitions, from which a run may be resumed.
 
-    The answer is true for a damaged log, and false for the empty one of a run that ended before its
-    first transition.
+    A damaged log counts as having some. A run that ended before its first transition has left an
+    empty log.
 
     Args:
         path: File of the log, which need not exist.

@@ -130,8 +130,8 @@ class LockstepLoop(ControlLoop):
     def _must_wait_after(self, step: Step) -> bool:
         """Return whether the command of a step must wait for the learner.
 
-        It must at the end of an episode, and at every `LOCKSTEP_TRANSITIONS`-th transition unless
-        the last wait ended without a report of the learner.
+        The command must wait at the end of an episode, and at every `LOCKSTEP_TRANSITIONS`-th
+        transition unless the last wait ended without a report of the learner.
 
         Args:
             step: The step, whose transition is not published yet.

@@ -59,7 +59,14 @@ def _default_folder() -> Path | None:
 
 
 def _unwritable(folder: Path | None) -> str:
-    """Create a folder if it is missing; return why it cannot be written to, empty if it can."""
+    """Create a folder if it is missing, and check that it can be written to.
+
+    Args:
+        folder: The folder; None: there is no home folder.
+
+    Returns:
+        Why it cannot be written to, in words; empty if it can.
+    """
     if folder is None:
         return "HOME is not set"
     try:

@@ -167,6 +167,9 @@ def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
     """Return the ROS descriptor of a field: description, choices and bounds.
 
     If a field has only one bound, the other is the smallest or largest number of its type.
+
+    Args:
+        field: Field of a config class.
     """
     rules = field.metadata
     choices = rules["choices"]

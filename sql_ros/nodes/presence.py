@@ -216,7 +216,11 @@ class Presence:
     def _on_claim(self, message: UInt64MultiArray) -> None:
         """Store a claim of another process; give way to that process if the rules say so.
 
-        A new conflict in which the other process must yield is counted as a fault.
+        A new conflict in which the other process must yield is counted as a fault. A malformed
+        message is counted and dropped.
+
+        Args:
+            message: The claim.
         """
         try:
             other = claim_from_msg(message)

@@ -183,8 +183,8 @@ def _without_log_file(words: list[str]) -> list[str]:
 def prepare_middleware() -> None:
     """Set the environment variables that rclpy reads, unless the user has set them.
 
-    They are the discovery range (by default this host, unless DDS Security is configured), the log
-    folder and the profiles of Fast DDS.
+    The variables set the discovery range (by default this host, unless DDS Security is configured),
+    the log folder and the profiles of Fast DDS.
 
     Raises:
         ConfigError: ROS_DOMAIN_ID is not the number of a domain.

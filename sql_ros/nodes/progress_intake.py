@@ -101,9 +101,12 @@ class ProgressIntake:
     def _read(self, message: UInt64MultiArray) -> Progress | None:
         """Return the report of a message.
 
+        Args:
+            message: Received message; a signature is removed in place.
+
         Returns:
-            None, and a fault is counted, if the signature is wrong, the message is malformed, or
-            the report is of a learner of another session.
+            The report. None, and a fault is counted, if the signature is wrong, the message is
+            malformed, or the report is of a learner of another session.
         """
         try:
             self._followed.verify_progress(message)

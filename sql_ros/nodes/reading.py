@@ -26,7 +26,7 @@ LONGEST_WAIT_S = 0.05  # longest time between two checks whether the thread is t
 class ExcludedFromExecutor(CallbackGroup):
     """Callback group of entities that the node's executor must not run or wait for.
 
-    It contains the events of the subscriptions, too. With `rmw_fastrtps` every message of a topic
+    The events of the subscriptions are in it, too. With `rmw_fastrtps` every message of a topic
     wakes a thread that waits for an event of its subscription, until the message is taken. An
     executor with the priority and core of the reading thread would then keep that from running.
     """

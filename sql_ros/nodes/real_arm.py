@@ -122,8 +122,13 @@ class RealArm:
             self._guard.permit.withdraw("the actor was deactivated")
 
     def _end_to_note(self, failure: Exception | None) -> str:
-        """Return how the activation ends, in words, if the next actor of this arm must wait for a
-        start; empty if it need not.
+        """Return how the activation ends, if the next actor of this arm must wait for a start.
+
+        Args:
+            failure: Error that ends the node; None: there is none.
+
+        Returns:
+            Text for the record; empty if the next actor need not wait.
         """
         stop = self._guard.latch.reasons(time.monotonic()).get("stop", "")
         if held := stop or self._guard.permit.obstacle:

@@ -176,7 +176,7 @@ class RealtimeLoop(ControlLoop):
     def _step(self, *, by_state: bool, is_early: bool = False) -> None:
         """Make a control step with the newest state. The loop's lock must be held.
 
-        It is a hold if the guard has a reason, a step of the identification if one is due, and
+        The step is a hold if the guard has a reason, one of the identification if that is due, and
         otherwise a step of the actor. Before the first state, and while the barrier of a training
         is closed, nothing is sent.
 
@@ -243,8 +243,10 @@ class RealtimeLoop(ControlLoop):
     def _hold(self, state: RobotState, now: float) -> None:
         """Make a step that is a hold: brake the arm, or keep it at rest.
 
-        In position mode nothing is sent before the first command, because the controller holds the
-        arm by itself and the measured position may be the reason to hold.
+        The episode is given up, and an identification is interrupted. The command starts from the
+        measured state if `ArmLink.held` says so, otherwise from the last command. In position mode
+        nothing is sent before the first command, because the controller holds the arm by itself and
+        the measured position may be the reason to hold.
 
         Args:
             state: Newest state.

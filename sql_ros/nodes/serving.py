@@ -75,7 +75,9 @@ class Serving:
         self._services.clear()
 
     def _serve(self) -> None:
-        """Body of the thread: take requests, and send the responses that are known."""
+        """Body of the thread until `stop`: take requests, call their `begin` at once, and call
+        every pending responder until it returns the response, which is then sent.
+        """
         services = list(self._services)
         context = self._node.context.handle
         pending: list[tuple[Any, Any, Responder]] = []

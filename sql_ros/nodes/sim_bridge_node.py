@@ -179,8 +179,12 @@ class SimBridgeNode(ManagedNode):
                 self._advance()
 
     def _on_target(self, message: PoseStamped) -> None:
-        """Begin an episode: draw a variation of the arm, and move the goal body to the target. A
-        malformed target is counted and dropped.
+        """Begin an episode: draw a variation of the arm, and move the goal body to the target.
+
+        A malformed target is counted and dropped.
+
+        Args:
+            message: Target of the episode that begins.
         """
         if self.ended.is_set():
             return
@@ -198,8 +202,12 @@ class SimBridgeNode(ManagedNode):
         self._simulate(work)
 
     def _on_disturb(self, message: Float64MultiArray) -> None:
-        """Apply a disturbance, such as a push or a payload (`trials/disturbance.py`). One that is
-        malformed or impossible is counted as a fault and dropped.
+        """Apply a disturbance, such as a push or a payload (`trials/disturbance.py`).
+
+        One that is malformed or impossible is counted as a fault and dropped.
+
+        Args:
+            message: The disturbance.
         """
         if self.ended.is_set():
             return
@@ -220,8 +228,11 @@ class SimBridgeNode(ManagedNode):
         self._simulate(work)
 
     def _simulate(self, work: Callable[[], None]) -> None:
-        """Run a function on the simulation: in lockstep now, otherwise in the paced thread before
-        its next step.
+        """Run a function on the simulation.
+
+        Args:
+            work: The function. In lockstep it is run now, otherwise in the paced thread before its
+                next step.
         """
         if not self.lockstep:
             self._requests.put(work)
@@ -266,7 +277,7 @@ class SimBridgeNode(ManagedNode):
     def _respond(self, response: Any, work: Callable[[], None], message: str) -> Any:
         """Run a function on the simulation for a service, and wait until it has run.
 
-        It fails while the node is not active, and if the paced thread takes longer than
+        The service fails while the node is not active, and if the paced thread takes longer than
         `SERVICE_DEADLINE_S`. In lockstep the state is published after the function.
 
         Args:

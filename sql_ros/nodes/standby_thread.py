@@ -67,6 +67,9 @@ class StandbyThread:
         until the standby may have to send, then publish its command, if there is one.
 
         While a command still moves the arm, a heartbeat is sent to the command watchdog.
+
+        Args:
+            standby: Decides when to send, and computes the commands.
         """
         step_ahead()
         while not self._is_over.wait(standby.wait_s(time.monotonic())):

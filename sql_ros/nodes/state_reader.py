@@ -37,7 +37,7 @@ class ForeignStateError(MessageError):
 def arrival_clock(control_time: Callable[[], float] = time.monotonic) -> Callable[[], int]:
     """Return a clock that starts at the present time and advances with control time.
 
-    It never steps back, even if the clock of this computer is set.
+    The returned clock never steps back, even if the clock of this computer is set.
 
     Args:
         control_time: Returns the control time [s].

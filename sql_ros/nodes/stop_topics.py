@@ -143,6 +143,9 @@ class StopTopics:
         """Return what is wrong with the publishers of a switch, in words; empty if nothing is.
 
         A publisher of a wrong type is also counted as a fault, once.
+
+        Args:
+            switch: The switch.
         """
         publishers = self._node.get_publishers_info_by_topic(switch.topic)
         foreign = {

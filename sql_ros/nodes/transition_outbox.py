@@ -176,8 +176,8 @@ class TransitionOutbox:
         """Body of the delivery thread, at a lower priority than the control loop: run the functions
         given to `put`, in order, until `finish`.
 
-        It is a thread, because publishing thousands of kept transitions to a learner that joins
-        late takes long.
+        The work has a thread of its own, because publishing thousands of kept transitions to a
+        learner that joins late takes long.
         """
         step_back()
         while (work := self._work.get()) is not None:
@@ -185,7 +185,11 @@ class TransitionOutbox:
 
     def _take_acknowledgement(self, number: int, session: int) -> None:
         """Apply an acknowledgement. If the log cannot be read or written, count a fault; the next
-        acknowledgement then tries again. The arguments are those of `acknowledge`.
+        acknowledgement then tries again.
+
+        Args:
+            number: Sequence number up to which the learner has all transitions of this process.
+            session: Session of the learner.
         """
         try:
             self._apply_acknowledgement(number, session)

@@ -53,7 +53,7 @@ class Child:
     def log_tail(self, lines: int) -> list[str]:
         """Return the last lines of the log; empty if there is no log file.
 
-        It waits up to 1 s for each copy thread to write the rest.
+        The call waits up to 1 s for each copy thread to write the rest.
 
         Args:
             lines: Largest number of lines to return.
@@ -125,7 +125,7 @@ def _stdout(output: IO[bytes], is_on_terminal: bool) -> IO[bytes] | int:
 def _environment(process: NodeProcess, stack: Stack) -> dict[str, str]:
     """Return the environment variables of a process.
 
-    They are those of this process, with the ROS log folder, unbuffered output, and the marker file
+    To those of this process are added the ROS log folder, unbuffered output, and the marker file
     that the process makes when it becomes active.
     """
     environment = dict(os.environ)

@@ -137,9 +137,17 @@ def describe(settings: Settings) -> Stack:
 
 
 def _complete(process: NodeProcess, settings: Settings) -> NodeProcess:
-    """Return a process with the parameters of the params file, its restarts and its cores.
+    """Return a process with its parameters of the params file, its restarts and its cores added.
 
-    Without simulation only the learner is restarted: no arm begins to move again without a request.
+    On a real arm only the learner is restarted, so that the arm does not move again without a
+    request. The process that moves the arm chooses its core by itself.
+
+    Args:
+        process: Process as described in `processes.py`.
+        settings: Settings of the stack.
+
+    Raises:
+        ConfigError: The params file contradicts a parameter of the process.
     """
     restartable = ("learner", "sim_bridge", "actor") if settings.sim else ("learner",)
     respawns = (
@@ -186,6 +194,9 @@ def _with_folder(stack: Stack) -> Stack:
     A folder that the user gave may exist. Another must be new: a number is appended to its name
     until there is no such folder.
 
+    Args:
+        stack: The stack.
+
     Raises:
         OSError: The folder cannot be made.
     """
@@ -209,7 +220,12 @@ def _with_folder(stack: Stack) -> Stack:
 
 
 def _with_run_dir(stack: Stack, folder: Path) -> Stack:
-    """Return a stack with another run folder, also in the parameters of its processes."""
+    """Return a stack with another run folder, also in the parameters of its processes.
+
+    Args:
+        stack: The stack.
+        folder: Absolute path of the other run folder.
+    """
     processes = []
     for process in stack.processes:
         paths = {
@@ -225,7 +241,7 @@ def _with_run_dir(stack: Stack, folder: Path) -> Stack:
 def ros_arguments(process: NodeProcess, stack: Stack) -> list[str]:
     """Return the command-line arguments of a process, as `ros2 run` takes them.
 
-    They also disable the log file of rcl, because the log of the stack has the same lines.
+    The arguments also disable the log file of rcl, because the log of the stack has the same lines.
 
     Args:
         process: The process; gives name, parameters and remappings.

@@ -53,8 +53,8 @@ def _of_mode(settings: Settings) -> list[NodeProcess]:
 def _own_clock(settings: Settings) -> dict[str, str]:
     """Return the remapping of /clock into the namespace of a simulated stack.
 
-    It is needed because two simulations have two clocks. Also, a process with Fast DDS 2.14 crashes
-    at its end if it has discovered two publishers of a topic and one of them has left.
+    Two simulations have two clocks. Also, a process with Fast DDS 2.14 crashes at its end if it has
+    discovered two publishers of a topic and one of them has left.
 
     Returns:
         Topic name to its new name; empty for a real arm and without a namespace.

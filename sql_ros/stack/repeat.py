@@ -13,9 +13,9 @@ def repeat_arguments(settings: Settings) -> tuple[str, ...]:
     """Return the launch arguments, as name:=value, that start the same stack again in the same
     working folder.
 
-    They are the given ones, and the task. The folder of a new run is left out, because a second run
-    in it would be refused. Links in the path of the policy are resolved, because the target of
-    `runs/latest` changes.
+    Returned are the given arguments, and the task. The folder of a new run is left out, because a
+    second run in it would be refused. Links in the path of the policy are resolved, because the
+    target of `runs/latest` changes.
 
     Args:
         settings: Settings of the stack.

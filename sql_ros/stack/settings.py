@@ -249,6 +249,10 @@ def _realtime_factor(args: Mapping[str, str], by_hand: bool) -> float:
 def _run_dir(args: Mapping[str, str], seed: int) -> Path:
     """Return the absolute path of the run folder: the given one, else one below runs/ with a name
     of time, namespace, task and seed. The folder is not made.
+
+    Args:
+        args: Name to text of the launch arguments.
+        seed: Seed of the run.
     """
     namespace = args["namespace"].strip("/").replace("/", "-")
     words = [f"{datetime.now():%Y%m%d-%H%M%S}", namespace, Path(args["task"]).stem, f"seed{seed}"]
@@ -258,7 +262,11 @@ def _run_dir(args: Mapping[str, str], seed: int) -> Path:
 def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
     """Return the remappings of the process that moves the arm, topic name to new name.
 
-    They are the topics of the sim_bridge, or those of the real arm.
+    The new names are the topics of the sim_bridge, or those of the real arm.
+
+    Args:
+        args: Name to text of the launch arguments.
+        task: The task; gives robot and command mode.
 
     Raises:
         ConfigError: The robot file does not allow the command mode of the task on the real arm, see
@@ -275,7 +283,11 @@ def _topics(args: Mapping[str, str], task: Task) -> dict[str, str]:
 def _command_topic(task: Task, args: Mapping[str, str]) -> str:
     """Return the command topic of the real arm, for the command mode of the task.
 
-    It is the launch argument `command_topic`, else the topic of the controller in the robot file.
+    The topic is the launch argument `command_topic`, else that of the controller in the robot file.
+
+    Args:
+        task: The task; gives robot and command mode.
+        args: Name to text of the launch arguments.
 
     Raises:
         ConfigError: The robot file names no controller for this mode; or, unless in a dry run, the

@@ -60,7 +60,12 @@ def run_stack(stack: Stack, command: str) -> int:
 
 
 def _reporting(stack: Stack, command: str) -> Stack:
-    """Return the stack with the command for the report, as a parameter of the monitor."""
+    """Return a stack whose monitor has the parameter `command`, which the report quotes.
+
+    Args:
+        stack: The stack.
+        command: Command that repeats the run.
+    """
     processes = [
         (
             replace(p, parameters={**p.parameters, "command": command})
@@ -105,6 +110,10 @@ def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child |
 def _hold(actor: Child, stack: Stack) -> None:
     """Send SIGTSTP to the process that moves the arm, which then holds it; print the commands that
     let the arm move again.
+
+    Args:
+        actor: Process that moves the arm.
+        stack: The stack; gives the namespace.
     """
     actor.send(signal.SIGTSTP)
     namespace = stack.namespace.strip("/")
@@ -147,6 +156,10 @@ def _stop(children: list[Child], signals: Signals) -> int:
 def _stop_fast(children: list[Child], signals: Signals) -> None:
     """Send SIGTERM to the process that moves the arm, so that the arm is held, then to the others.
     Kill those that are left after `FAST_END_S`, or at a request for an immediate end.
+
+    Args:
+        children: Processes of the stack; the last one moves the arm.
+        signals: Signals that this process has received.
     """
     began = time.monotonic()
     *others, actor = children
@@ -190,7 +203,12 @@ def _wait(
 
 
 def _kill(children: list[Child], reason: str) -> None:
-    """Kill the processes that are still running, and print for each what `reason` says."""
+    """Kill the processes that are still running, and print a line for each.
+
+    Args:
+        children: The processes.
+        reason: Text after the name of the process in the line.
+    """
     for child in children:
         if child.is_running:
             child.handle.kill()

@@ -47,8 +47,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 def sign_test(better: int, worse: int) -> float:
     """Return the exact two-sided p-value of a sign test (McNemar) on pairs of trials.
 
-    It is the probability that pairs with different results split at least as unevenly if both
-    policies are equally good.
+    The p-value is the probability that pairs with different results split at least as unevenly if
+    both policies are equally good.
 
     Args:
         better: Number of pairs in which only the first policy succeeds.
@@ -62,6 +62,9 @@ def sign_test(better: int, worse: int) -> float:
 def reference(rows: Sequence[TrialResult]) -> list[TrialResult]:
     """Return the results of the smallest size of every kind (the reference sizes), from which a
     policy is expected to recover.
+
+    Args:
+        rows: Results of one policy.
     """
     smallest: dict[str, float] = {}
     for row in rows:
