@@ -66,7 +66,7 @@ class Product(NamedTuple):
 
     @property
     def factors(self) -> tuple[Operand, Operand]:
-        """Return the two operands that are multiplied; the summand of an operator such as addmm is
+        """Return the left and the right operand of the multiplication; a summand, as in addmm, is
         not among them.
         """
         first, second = FACTORS[self.name]

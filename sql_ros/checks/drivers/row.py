@@ -351,11 +351,11 @@ class _Play:
         self._is_expected_dead |= action in OF_STACK
 
     def _check_holds(self) -> None:
-        """Check that a calm case (`DriverCase.is_calm`) had only holds of a start and of a busy
-        machine.
+        """Check that in a calm case (`DriverCase.is_calm`) the actor reported only kinds of hold in
+        `OF_START` and `OF_MACHINE`.
 
         Raises:
-            _Failure: It had other holds.
+            _Failure: The actor reported other kinds.
         """
         if self._row.case.is_calm:
             expected = (*OF_START, *OF_MACHINE)

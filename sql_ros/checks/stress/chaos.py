@@ -178,8 +178,8 @@ def _launch_arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]
 
 
 def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
-    """Run the first part: kill and stop the processes of `sql-ros up`, which starts killed ones
-    again.
+    """Run the first part: send SIGKILL or SIGSTOP to processes of `sql-ros up`, which starts killed
+    ones again.
 
     Args:
         kills: Number of SIGKILLs.
@@ -213,12 +213,12 @@ def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
 
 
 class _Strikes:
-    """Kills or stops the processes of a stack in random order.
+    """Sends SIGKILL or SIGSTOP to the processes of a stack in random order.
 
     Args:
         supervisor: Process of `sql-ros up`.
-        kills: Number of kills in all, shown with each of them.
-        rng: Draws victims, kinds and moments.
+        kills: Number of SIGKILLs in all, shown with each strike.
+        rng: Draws victims, signals and moments.
 
     Attributes:
         counts: Counts of the strikes so far.
@@ -238,9 +238,10 @@ class _Strikes:
         self._killed_at: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
 
     def strike(self, monitor: StackMonitor) -> None:
-        """Kill or stop the next process, and wait until training goes on.
+        """Send SIGKILL or SIGSTOP to the next process, and wait until training goes on.
 
-        Every process of `VICTIMS` has one turn in each round. Prints a line.
+        A process that got SIGSTOP gets SIGCONT after a while. Every process of `VICTIMS` has one
+        turn in each round. Prints a line.
 
         Args:
             monitor: Listener to the stack; receives messages meanwhile.

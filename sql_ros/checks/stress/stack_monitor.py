@@ -154,8 +154,8 @@ class StackMonitor:
             )
 
     def expect_hold(self) -> None:
-        """Note the stamp of the newest state: the actor is killed or stopped now, and the arm must
-        be held after it.
+        """Note the stamp of the newest state: the actor gets SIGKILL or SIGSTOP now, and the arm
+        must then be held.
 
         Does nothing if no state of the present simulated arm was received.
         """
@@ -164,7 +164,8 @@ class StackMonitor:
             self._expected_holds.append((self.bridge_runs[-1], states[-1][0]))
 
     def watch_hold(self) -> None:
-        """Receive messages until the last noted hold can be judged, at most `REST_UNTIL_S`.
+        """Receive messages until the hold that `expect_hold` noted last can be judged, at most
+        `REST_UNTIL_S`.
 
         No other actor may command the arm meanwhile. Does nothing if no hold was noted.
         """
@@ -175,10 +176,11 @@ class StackMonitor:
         self._listener.spin_until(lambda: run.states[-1][0] >= until_s, REST_UNTIL_S)
 
     def speeds_without_commands(self) -> npt.NDArray[np.float64]:
-        """Return the speeds of all states in which the arm must be at rest after a noted hold.
+        """Return the speeds of all states in which the arm must be at rest after a strike that
+        `expect_hold` noted.
 
         Returns:
-            Speed of the fastest joint (n,) [rad/s], for all holds together; may be empty.
+            Speed of the fastest joint (n,) [rad/s], for all strikes together; may be empty.
         """
         parts = [run.speeds_after(struck_s) for run, struck_s in self._expected_holds]
         return np.concatenate([np.empty(0), *parts])

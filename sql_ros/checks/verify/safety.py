@@ -169,7 +169,7 @@ class HostileLoop:
         return tally
 
     def _delayed_state(self, state: RobotState) -> RobotState:
-        """Keep the present state and return the newest state that has arrived.
+        """Keep the present state, and return the newest state that has arrived at the actor.
 
         Args:
             state: The present state; also the result if states are not late in this episode.
