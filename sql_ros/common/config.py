@@ -230,6 +230,11 @@ def _convert(name: str, value: Any, wanted: Any) -> Any:
 def _convert_items(name: str, value: Any, wanted: Any) -> tuple[Any, ...]:
     """Convert a list or tuple to a tuple whose items have a declared type.
 
+    Args:
+        name: Name of the field, for errors.
+        value: The value, a list or a tuple.
+        wanted: Declared type of the items.
+
     Raises:
         ConfigError: The value is no list, or an item is of another type.
     """
@@ -240,6 +245,11 @@ def _convert_items(name: str, value: Any, wanted: Any) -> tuple[Any, ...]:
 
 def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
     """Check the type of a single value; convert an int where a float is declared.
+
+    Args:
+        name: Name of the field, for errors.
+        value: The value.
+        wanted: Declared type: bool, int, float or str.
 
     Raises:
         ConfigError: The value is of another type, or a number is too large or not finite.

@@ -82,7 +82,11 @@ def train_baseline(
                 progress(model, recorder.curve)
 
         def on_step(scope: dict[str, Any], _: dict[str, Any]) -> bool:
-            """Add a point if one is due, between the transition and the update of a step."""
+            """Add a point if one is due, between the transition and the update of a step.
+
+            Args:
+                scope: Local variables of the caller in stable-baselines3; not used.
+            """
             if model.num_timesteps % evaluate_every == 0 and model.num_timesteps < steps:
                 add_point()
             return True
@@ -166,6 +170,14 @@ def _build(
     method: str, env: Any, steps: int, seed: int, algorithm: AlgorithmConfig, pace: TrainerConfig
 ) -> Any:
     """Build an untrained model of stable-baselines3, on the CPU; see `train_baseline`.
+
+    Args:
+        method: "sac" or "ddpg".
+        env: Environment to train in, with scaled observations.
+        steps: Transitions of the training.
+        seed: Seed of the model and of the environment.
+        algorithm: Options of the learner.
+        pace: Options of the trainer.
 
     Raises:
         ConfigError: The method is unknown, or stable-baselines3 is not installed.

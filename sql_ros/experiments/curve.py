@@ -139,7 +139,13 @@ class CurveRecorder:
             self.clock.start()
 
     def _append(self, steps: int, updates: int, found: Evaluation) -> None:
-        """Append a point to the lists of the curve."""
+        """Append a point to the lists of the curve.
+
+        Args:
+            steps: Transitions so far.
+            updates: Gradient steps so far.
+            found: Result of the evaluation.
+        """
         wall_s, cpu_s = self.clock.read()
         self.curve.steps.append(steps)
         self.curve.returns.append(found.mean_return)

@@ -63,7 +63,19 @@ def make_env(
 def opened_env(
     env_id: str, *, wrap: Wrap = lambda env: env, render_mode: str | None = None
 ) -> Iterator[CheckedEnv]:
-    """Build an environment as `make_env` does, for a `with` block, and close it at the end."""
+    """Build an environment as `make_env` does, for a `with` block, and close it at the end.
+
+    Args:
+        env_id: Gymnasium id, see `make_env`.
+        wrap: Wraps the environment before the adapter does.
+        render_mode: Render mode of the environment; None: no pictures.
+
+    Yields:
+        The environment.
+
+    Raises:
+        ConfigError: The environment cannot be built, see `make_env`.
+    """
     env = make_env(env_id, wrap=wrap, render_mode=render_mode)
     try:
         yield env

@@ -207,7 +207,12 @@ def make_run(
     algorithm, pace = settings()
 
     def progress(trainer: Any, curve: Curve) -> bool:
-        """Print a line and write the policy; return whether the run has converged."""
+        """Print a line and write the policy; return whether the run has converged.
+
+        Args:
+            trainer: The trainer, or the model of stable-baselines3.
+            curve: Curve with the newest point.
+        """
         minutes = result.minutes(curve.steps[-1])
         share = f"{curve.successes[-1]:.2f} of {curve.episodes[-1]}"
         print(

@@ -291,6 +291,10 @@ class Run:
         """Write the newest point of the curve: a line of metrics, a checkpoint and policy.onnx.
 
         The line comes first: if the checkpoint fails, a resumed run removes and repeats the line.
+
+        Args:
+            training: The training.
+            folder: The locked run folder.
         """
         trainer = training.trainer
         curve = training.recorder.curve
@@ -303,6 +307,11 @@ class Run:
 
         There is no curve.png without matplotlib, and no clip.gif of an environment without
         pictures. If no point was added in this session, nothing is written.
+
+        Args:
+            training: The training, which has ended.
+            folder: The locked run folder.
+            signals: Raises `Interrupted` if a signal comes while the clip is recorded.
         """
         curve = training.recorder.curve
         if not curve.steps:
@@ -484,6 +493,12 @@ def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
 
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:
     """Check environment, folder and machine, then train; see `Run` for arguments and errors.
+
+    Args:
+        env_id: Gymnasium id.
+        folder: Folder of the run.
+        configs: Options by section, from `settings`.
+        resume: Whether the training goes on from the newest checkpoint in the folder.
 
     Returns:
         The curve of this session.

@@ -180,7 +180,12 @@ class Candidates(nn.Module):
         self.q = nn.ModuleList(ActingMlp(q, member) for member in range(len(q.mlp.members)))
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw actions (K, A) and return them with their Q (K,), see the class."""
+        """Draw actions (K, A) and return them with their Q (K,), see the class.
+
+        Args:
+            observation: Observation (1, S).
+            noise: Standard normal noise (K, noise size).
+        """
         action = self.draw(observation, noise)
         return action, self.evaluate_q(observation, action)
 
@@ -188,6 +193,10 @@ class Candidates(nn.Module):
         self, observation: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw actions and evaluate Q at the actions and at their mean in one pass.
+
+        Args:
+            observation: Observation (1, S).
+            noise: Standard normal noise (K, noise size).
 
         Returns:
             Actions (K, A), their Q (K,), the mean action (1, A) and its Q (1,).
@@ -247,7 +256,12 @@ class Composed(nn.Module):
         self.noise_size = max(*noise_sizes, action_size)
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw actions (K, A) and return them with their composed Q (K,), see the class."""
+        """Draw actions (K, A) and return them with their composed Q (K,), see the class.
+
+        Args:
+            observation: Observation (1, S).
+            noise: Standard normal noise (K, noise size).
+        """
         action = squash(noise[:, : self.action_size])  # uniform, (K, A)
         q = self._evaluate_q_column(observation, action)  # (K, 1)
         for skill, size in zip(self.skills, self.noise_sizes):
@@ -262,6 +276,10 @@ class Composed(nn.Module):
         self, observation: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw actions and evaluate the composed Q at the actions and at their mean.
+
+        Args:
+            observation: Observation (1, S).
+            noise: Standard normal noise (K, noise size).
 
         Returns:
             Actions (K, A), their composed Q (K,), the mean action (1, A) and its composed Q (1,).

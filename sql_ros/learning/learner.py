@@ -133,7 +133,12 @@ class Learner:
     def _create_sampler(
         self, scaling: Scaling, generator: torch.Generator
     ) -> MixtureNetwork | SamplingNetwork:
-        """Create the sampling network of the configured algorithm, on the device."""
+        """Create the sampling network of the configured algorithm, on the device.
+
+        Args:
+            scaling: Scaling of the observations, (S,).
+            generator: Source of the initial weights.
+        """
         config = self.config
         hidden = config.hidden_sizes
         sampler: MixtureNetwork | SamplingNetwork
@@ -358,7 +363,12 @@ class Learner:
         return latent, mixture.log_density(latent)
 
     def _stein_loss(self, observation: Tensor, temperature: Tensor) -> Tensor:
-        """Return the Stein loss of the sampling network in states (B, S), with fresh noise."""
+        """Return the Stein loss of the sampling network in states (B, S), with fresh noise.
+
+        Args:
+            observation: Observations s, (B, S).
+            temperature: Temperature alpha, scalar.
+        """
         assert isinstance(self.sampler, SamplingNetwork)
         config = self.config
         noise = self._noise(len(observation), config.fixed_particles + config.updated_particles)
@@ -402,6 +412,9 @@ class Learner:
         """Draw the actions at which V is estimated in states (B, S), as configured.
 
         The Stein sampler has no known density: its proposal has no `sampler_backward`.
+
+        Args:
+            observation: Observations (B, S).
         """
         if isinstance(self.sampler, MixtureNetwork):
             return self._propose_by_mixture(self.sampler, observation)

@@ -22,7 +22,14 @@ SMALLEST_SPREAD = 0.05  # standard deviation of the latents drawn around a parti
 def draw_uniform_latent(
     batch: int, count: int, action_size: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw latents of uniform actions: (B, `count`, A), on the device of the generator."""
+    """Draw latents of uniform actions: (B, `count`, A), on the device of the generator.
+
+    Args:
+        batch: Number of states, B.
+        count: Latents per state.
+        action_size: Size of the action, A.
+        generator: Source of randomness.
+    """
     return torch.randn(batch, count, action_size, generator=generator, device=generator.device)
 
 

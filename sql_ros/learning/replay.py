@@ -25,7 +25,12 @@ class Batch:
 
 
 def bytes_per_transition(observation_size: int, action_size: int) -> int:
-    """Return the memory of one transition in the replay buffer, 4 (2 S + A + 2) [bytes]."""
+    """Return the memory of one transition in the replay buffer, 4 (2 S + A + 2) [bytes].
+
+    Args:
+        observation_size: Size of the observation, S.
+        action_size: Size of the action, A.
+    """
     return np.dtype(np.float32).itemsize * (2 * observation_size + action_size + 2)
 
 

@@ -62,6 +62,10 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 def run_case(case: Case, out: Path) -> dict[str, Any]:
     """Load pretrained networks, unless the case starts from nothing, and train.
 
+    Args:
+        case: The case.
+        out: Folder of the experiment; the folder of `pretrain` is beside it.
+
     Returns:
         "steps": numbers of transitions; "returns": mean discounted return of the training episodes
         that ended recently.

@@ -94,6 +94,10 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 def run_case(case: Case, out: Path) -> dict[str, Any]:
     """Train, and record how near the robot comes to the target.
 
+    Args:
+        case: The case.
+        out: Folder of the experiment; not used.
+
     Returns:
         "steps": numbers of transitions; "nearest": smallest distance to the target in training
         until then [m]. Point robot: "paths" of episodes after the training. Quadruped: "places"

@@ -62,6 +62,10 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 def run_case(case: Case, out: Path) -> dict[str, Any]:
     """Train, then run episodes from the origin with sampled actions.
 
+    Args:
+        case: The case.
+        out: Folder of the experiment; not used.
+
     Returns:
         "shares": share of the episodes that end at each goal; "steps": mean length of an episode;
         "paths": the first `DRAWN` paths, lists of (x, y); "q": result of `_probe` for soft

@@ -85,7 +85,12 @@ def models(folder: Path, case: Case) -> Path:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, save the networks in `models`, and return "tracks", the result of `walk`."""
+    """Train, save the networks in `models`, and return "tracks", the result of `walk`.
+
+    Args:
+        case: The case.
+        out: Folder of the experiment.
+    """
     trainer = setting(case).train(case.seed).trainer
     trainer.save_learner(models(out, case))
     return {"tracks": walk(trainer)}

@@ -87,6 +87,10 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
     The file with the results of the composed policy is removed, because it was made with the former
     networks.
+
+    Args:
+        case: The case.
+        out: Folder of the experiment.
     """
     trainer = setting(case).train(case.seed).trainer
     trainer.save_learner(_models(out, case))
@@ -366,7 +370,14 @@ def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
 
 
 def _result(results: dict[Case, dict[str, Any]], kind: str, task: str, seed: int) -> dict[str, Any]:
-    """Return the result of the case with a method, a task and a seed; empty without one."""
+    """Return the result of the case with a method, a task and a seed; empty without one.
+
+    Args:
+        results: Results of `run_case` by case.
+        kind: Method, a key of `KINDS`.
+        task: Task: "x", "y" or "both".
+        seed: Seed of the case.
+    """
     return next(
         (
             r

@@ -87,6 +87,10 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 def run_case(case: Case, out: Path) -> dict[str, Any]:
     """Train, and record how far ahead the snake comes in training and in episodes after it.
 
+    Args:
+        case: The case.
+        out: Folder of the experiment; not used.
+
     Returns:
         "steps": numbers of transitions; "furthest": largest x of all training episodes until then
         [m]; "ends": last x of each episode after the training, with sampled actions [m].

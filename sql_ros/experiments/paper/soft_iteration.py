@@ -45,6 +45,10 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
     An error is the distance of a Q to the optimal soft Q in the sup norm. A gap is the mean over
     the states of the optimal soft value minus the value of a policy.
 
+    Args:
+        case: The case.
+        out: Folder of the experiment; not used.
+
     Returns:
         "iteration" and "boltzmann": errors of soft and of greedy Q-iteration, by sweep; "ratios":
         ratios of successive errors of soft Q-iteration; "improvement": errors of soft policy

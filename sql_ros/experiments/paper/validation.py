@@ -62,7 +62,12 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 
 
 def run_case(case: Case, out: Path) -> dict[str, Any]:
-    """Train, and return the learning curve: "steps" (transitions) and "returns"."""
+    """Train, and return the learning curve: "steps" (transitions) and "returns".
+
+    Args:
+        case: The case.
+        out: Folder of the experiment; not used.
+    """
     chosen = setting(case)
     if case.contender == "ours":
         curve = chosen.train(case.seed).curve

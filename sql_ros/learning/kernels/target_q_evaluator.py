@@ -94,7 +94,12 @@ class TargetQEvaluator:
         return rows.view(-1, states.shape[-1] + size)
 
     def _evaluate_member(self, index: int, rows: Tensor) -> Tensor:
-        """Return Q of one member at input rows: (B K, S + A) -> (B K,), float32."""
+        """Return Q of one member at input rows: (B K, S + A) -> (B K,), float32.
+
+        Args:
+            index: Index of the member.
+            rows: Input rows (B K, S + A), in the precision of the evaluator.
+        """
         *layers, last = self._members[index]
         for layer in layers:
             rows = layer_forward(rows, layer, relu=True).output
