@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from sql_ros.checks.bench import machine as bench_machine
+from sql_ros.cli import bench
 from sql_ros.cli.main import main
+from sql_ros.experiments import ablation_plan
 
 
 @pytest.fixture(scope="module")
@@ -186,18 +188,15 @@ def test_trials_do_not_replace_the_report_of_a_training(policy_file, tmp_path, c
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["demo", "--seed", "-1"],
         ["trials", "--policy", "a.onnx", "--seed", "-1"],
         ["verify", "exact", "--seed", "-1"],
         ["chaos", "--seed", "-1"],
         ["fuzz", "--seed", "-1"],
         ["fuzz", "--cases", "0"],
         ["bench", "lockstep", "--seconds", "nan"],
-        ["bench", "lockstep", "--seed", "-1"],
         ["bench", "soak", "--minutes", "0"],
         ["bench", "actor", "--rates", "20", "0"],
         ["bench", "learner", "--threads", "0"],
-        ["bench", "learner", "--repeats", "0"],
         ["experiment", "multigoal", "--seeds", "0", "-1"],
         ["experiment", "multigoal", "--jobs", "0"],
     ],
@@ -422,7 +421,8 @@ def test_verify_ends_with_an_error_when_a_check_fails(monkeypatch, capsys):
 
 
 @pytest.mark.long
-def test_bench_learner_writes_the_figures_that_scripts_read(tmp_path, capsys):
+def test_bench_learner_writes_the_figures_that_scripts_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "REPEATS", 1)
     target = tmp_path / "learner.json"
     sizes = [
         "--batch",
@@ -433,8 +433,6 @@ def test_bench_learner_writes_the_figures_that_scripts_read(tmp_path, capsys):
         "6",
         "--threads",
         "1",
-        "--repeats",
-        "1",
     ]
     assert main(["bench", "learner", *sizes, "--json", str(target)]) == 0
     figures = json.loads(target.read_text())["figures"]
@@ -442,12 +440,12 @@ def test_bench_learner_writes_the_figures_that_scripts_read(tmp_path, capsys):
     assert "| ours " in capsys.readouterr().out
 
 
-def test_experiment_reports_on_the_runs_it_made(tmp_path):
+def test_experiment_reports_on_the_runs_it_made(tmp_path, monkeypatch):
+    hopper = {"Hopper-v5": ablation_plan.PROBLEMS["Hopper-v5"]}
+    monkeypatch.setattr(ablation_plan, "PROBLEMS", hopper)
     arguments = [
         "--out",
         str(tmp_path),
-        "--envs",
-        "Hopper-v5",
         "--contenders",
         "uniform",
         "--seeds",

@@ -7,9 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from sql_ros.common.argument_types import natural, positive, positive_real
+from sql_ros.common.argument_types import positive, positive_real
 
 PRIORITY = 50  # SCHED_FIFO priority of the actor and the simulated arm
+SEED = 0  # of all draws
+REPEATS = 9  # rounds in which each implementation of the learner is measured once
 KERNEL_PARTICLES = 16  # particles of SVGD, half of them fixed and half updated
 
 
@@ -28,9 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         type=positive_real,
         help="length of a measurement of actor and lockstep (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed", default=0, type=natural, help="seed of all draws (default: %(default)s)"
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures to a JSON file"
@@ -63,13 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", default=2, type=positive, help="threads of torch (default: %(default)s)"
     )
     learner.add_argument(
-        "--repeats",
-        default=9,
-        type=positive,
-        help="rounds in which each implementation is measured once (default: %(default)s)",
-    )
-    learner.add_argument("--no-sb3", action="store_true", help="do not measure stable-baselines3")
-    learner.add_argument(
         "--sweep", action="store_true", help="also the cost by particles and by batch size"
     )
 
@@ -101,20 +93,20 @@ def run(args: argparse.Namespace) -> int:
             args.task,
             rates[0],
             60.0 * args.minutes,
-            args.seed,
+            SEED,
             realtime,
             run_nodes,
             lambda line: print(line, flush=True),
         )
     elif args.what == "lockstep":
-        figures = measure_lockstep(args.task, args.seconds, args.seed)
+        figures = measure_lockstep(args.task, args.seconds, SEED)
     else:
         print(header(), flush=True)
         figures = measure_actor(
             args.task,
             rates,
             args.seconds,
-            args.seed,
+            SEED,
             realtime,
             run_nodes,
             lambda line: print(line, flush=True),
@@ -123,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         for name, value in figures.items():
             print(f"  {name:32s} {value:.6g}")
     if args.json:
-        write_figures(args.json, figures, args.seed)
+        write_figures(args.json, figures, SEED)
     return 0
 
 
@@ -144,18 +136,15 @@ def _measure_learner(args: argparse.Namespace) -> dict[str, float]:
         args.value_particles,
         KERNEL_PARTICLES,
         threads=args.threads,
-        repeats=args.repeats,
-        seed=args.seed,
+        repeats=REPEATS,
+        seed=SEED,
         variants=learner.OURS,
-        with_sb3=not args.no_sb3,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(report.table(result))
     figures = report.figures(result)
     if args.sweep:
-        problem = Problem(
-            args.batch, args.width, args.value_particles, KERNEL_PARTICLES, seed=args.seed
-        )
+        problem = Problem(args.batch, args.width, args.value_particles, KERNEL_PARTICLES, seed=SEED)
         lines = sweep.sweep(problem, threads=args.threads)
         print("\n" + sweep.sweep_table(lines))
         figures |= sweep.sweep_figures(lines)

@@ -105,10 +105,6 @@ COMMANDS = (
         (
             ("sql-ros eval --policy runs/latest/policy.onnx", ""),
             ("sql-ros eval --policy runs/latest/policy.onnx --episodes 20 --json eval.json", ""),
-            (
-                "sql-ros eval --policy runs/latest/policy.onnx --sample",
-                "the stochastic policy instead of its deterministic mode",
-            ),
         ),
         module="evaluate",
     ),
@@ -119,8 +115,7 @@ COMMANDS = (
         " ROS",
         (
             ("sql-ros demo", ""),
-            ("sql-ros demo --push 60 --seed 3 --out runs/harder", ""),
-            ("sql-ros demo --policy runs/latest/policy.onnx", ""),
+            ("sql-ros demo --policy runs/latest/policy.onnx --out runs/mine", ""),
         ),
     ),
     Command(
@@ -148,7 +143,7 @@ COMMANDS = (
         "train soft Q-learning, DDPG or SAC on a Gymnasium environment, in this process and"
         " without ROS",
         (
-            ("sql-ros train sql_ros/Snake-v0 --steps 100000 --envs 4", ""),
+            ("sql-ros train sql_ros/Snake-v0 --steps 100000 --set run.envs=4", ""),
             ("sql-ros train Hopper-v5 --algo sac --seed 1 --set algorithm.discount=0.99", ""),
             (
                 "sql-ros train sql_ros/Snake-v0 --out runs/train/snake --resume",
@@ -174,7 +169,7 @@ COMMANDS = (
         "the papers' experiments, and comparisons of algorithms, each with a report",
         (
             ("sql-ros experiment multigoal --quick", "a few minutes"),
-            ("sql-ros experiment pusher --jobs 2 --json pusher.json", ""),
+            ("sql-ros experiment pusher --jobs 2", ""),
             (
                 "sql-ros experiment all --out docs/results --jobs 2 --resume",
                 "every figure on one page, index.md: hours",
@@ -275,7 +270,6 @@ COMMANDS = (
         (
             ("sql-ros fuzz", "ten thousand cases; exit code 1 if one crashes or hangs"),
             ("sql-ros fuzz --cases 100000 --json fuzz.json", ""),
-            ("sql-ros fuzz --cases 5000 --only onnx_graph nodes", "some targets alone"),
         ),
     ),
 )

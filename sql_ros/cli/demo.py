@@ -7,9 +7,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sql_ros.common.argument_types import natural
-
 PUSHED = "right_l5"  # body of the Sawyer that is pushed
+PUSH_N = 45.0  # force of the push [N]
+SEED = 0  # seed of start pose, target and direction of the push
 PUSHED_AT_S = 5.0  # time of the push in the episode
 SHIPPED = "sawyer_stack"  # default policy, a name in config/policies/
 
@@ -21,19 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=SHIPPED,
         metavar="FILE",
         help="an ONNX file, or a name in config/policies/ (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--push",
-        type=float,
-        default=45.0,
-        metavar="N",
-        help="force of the push (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=natural,
-        default=0,
-        help="seed of start pose, target and direction of the push (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
@@ -59,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     task, policy = load_policy(args.policy)
     row, files = film(
-        task, policy, args.out, seed=args.seed, push_n=args.push, at_s=PUSHED_AT_S, body=PUSHED
+        task, policy, args.out, seed=SEED, push_n=PUSH_N, at_s=PUSHED_AT_S, body=PUSHED
     )
     print(describe(row))
     for file in files:

@@ -32,13 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seed of start poses and targets (default: %(default)s)",
     )
     parser.add_argument(
-        "--sample",
-        action="store_true",
-        help=(
-            "sample actions instead of the deterministic mode: the mean of the samples, or the best"
-        ),
-    )
-    parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures to a JSON file"
     )
 
@@ -69,9 +62,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return True
 
-    result = Evaluator(task, args.seed, deterministic=not args.sample).evaluate(
-        policy, args.episodes, show
-    )
+    result = Evaluator(task, args.seed).evaluate(policy, args.episodes, show)
     figures = {**result.figures(), "wall_s": time.monotonic() - began}
     print(
         f"\n{sum(result.successes)} of {args.episodes} episodes reached the goal, policy version"

@@ -65,17 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     papers = parser.add_argument_group("of the papers")
     papers.add_argument("--quick", action="store_true", help="a version of a few minutes")
-    papers.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the figures to a JSON file"
-    )
     ours = parser.add_argument_group("ablation and stacking, which always go on")
-    ours.add_argument(
-        "--envs",
-        nargs="+",
-        default=[],
-        metavar="ID",
-        help="ablation: Gymnasium environments (default: all)",
-    )
     ours.add_argument(
         "--contenders",
         nargs="+",
@@ -128,11 +118,9 @@ def _of_the_papers(args: argparse.Namespace) -> int:
             `--report-only` is given.
     """
     from sql_ros.common.errors import ConfigError
-    from sql_ros.common.figures_json import write_figures
     from sql_ros.experiments.paper.registry import chosen, write_index
     from sql_ros.experiments.study import conduct
 
-    figures: dict[str, float] = {}
     for experiment in chosen(args.experiment):
         folder = args.out / experiment.name if args.experiment == "all" else args.out
         there = any((folder / "runs").glob("*.json"))
@@ -157,11 +145,6 @@ def _of_the_papers(args: argparse.Namespace) -> int:
                 raise
             print(f"{experiment.name}: {error}", flush=True)  # report the others
             continue
-        figures |= (
-            finding.figures
-            if args.experiment != "all"
-            else {f"{experiment.name}_{k}": v for k, v in finding.figures.items()}
-        )
         print(
             f"{experiment.name}: {finding.verdict}\n\n{finding.text}\n\nreport:"
             f" {folder / 'report.md'}",
@@ -169,8 +152,6 @@ def _of_the_papers(args: argparse.Namespace) -> int:
         )
     if args.experiment == "all":
         print(f"index: {write_index(args.out)}")
-    if args.json:
-        write_figures(args.json, figures, min(args.seeds, default=0))
     return 0
 
 
@@ -187,7 +168,7 @@ def _ablation(args: argparse.Namespace) -> int:
     from sql_ros.experiments.ablation_plan import plan
     from sql_ros.experiments.ablation_report import write_report
 
-    chosen = plan(args.envs, args.contenders, args.seeds, args.steps)
+    chosen = plan(contenders=args.contenders, seeds=args.seeds, steps=args.steps)
     failures = [] if args.report_only else make_runs(args.out, args.jobs, chosen)
     write_report(args.out)
     return 1 if failures else 0

@@ -19,7 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of cases (default: 10000; a minute or two)",
     )
     parser.add_argument("--seed", type=natural, default=0, help="seed of the input (default: 0)")
-    parser.add_argument("--only", nargs="+", metavar="TARGET", help="only these targets")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures to a JSON file"
     )
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from sql_ros.checks.stress.fuzz import attack, figures
     from sql_ros.common.figures_json import write_figures
 
-    counts = attack(args.cases, args.seed, args.only or ())
+    counts = attack(args.cases, args.seed)
     numbers = figures(counts)
     print("\n".join(f"{name:>12} {numbers[name]:g}" for name in TOTALS))
     if args.json:

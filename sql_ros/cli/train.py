@@ -29,9 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, metavar="N", help="seed of environment, networks, draws (default: 0)"
     )
     parser.add_argument(
-        "--envs", type=int, metavar="N", help="environments that run side by side (default: 1)"
-    )
-    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/train/ENV-ALGO-SEED)"
     )
     parser.add_argument(
@@ -74,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
     for section, name, value in (
         ("run", "steps", args.steps),
         ("run", "seed", args.seed),
-        ("run", "envs", args.envs),
         ("algorithm", "kind", args.algo),
     ):
         if value is not None:

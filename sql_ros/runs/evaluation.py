@@ -49,20 +49,17 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates policies in one scene, which stays loaded.
+    """Evaluates policies in their deterministic mode, in one scene, which stays loaded.
 
     Args:
         task: The task.
         seed: Seed of the episodes. Start pose and target of episode i are drawn by
             `default_rng([seed, i])`, so that they are the same for every policy.
-        deterministic: Act by the mean or the best of the policy's samples (`Policy.ranked`);
-            otherwise by one sample.
     """
 
-    def __init__(self, task: Task, seed: int, *, deterministic: bool = True) -> None:
+    def __init__(self, task: Task, seed: int) -> None:
         self._task = task
         self._seed = seed
-        self._deterministic = deterministic
         self._arm = SimulatedArm(task)
         self._drive = Drive(task)
 
@@ -108,7 +105,7 @@ class Evaluator:
         actor = Actor(
             self._task,
             seed=self._seed + index,
-            deterministic=self._deterministic,
+            deterministic=True,
             explores=False,
             drive=self._drive,
         )

@@ -35,11 +35,10 @@ def test_a_run_leaves_metrics_a_policy_and_a_report(tmp_path, kind):
                 kind,
                 "--steps",
                 "200",
-                "--envs",
-                "2",
                 "--out",
                 str(out),
                 *SMALL,
+                "run.envs=2",
             ]
         )
         == 0

@@ -13,14 +13,14 @@ import os
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sql_ros.checks.processes import memory_mib, own_domain
-from sql_ros.common.errors import ConfigError, SqlRosError
+from sql_ros.common.errors import SqlRosError
 
 HANG_S = 5.0  # a case that takes longer hangs
 LONGEST_REASON = 2000  # most characters of a readable reason
@@ -78,7 +78,7 @@ class FuzzCounts:
         return not (self.crashed or self.hung or self.unreadable)
 
 
-def attack(cases: int, seed: int, only: Sequence[str]) -> dict[str, FuzzCounts]:
+def attack(cases: int, seed: int) -> dict[str, FuzzCounts]:
     """Feed hostile input to every target; print a line per target.
 
     Sets the DDS domain and the log folder in the environment of this process, and disables logging.
@@ -87,13 +87,12 @@ def attack(cases: int, seed: int, only: Sequence[str]) -> dict[str, FuzzCounts]:
     Args:
         cases: Number of inputs in all; each target gets at least one.
         seed: Seed of the inputs.
-        only: Names of targets; empty: all. `live_nodes.LIVE` names the running nodes.
 
     Returns:
         Counts by target.
 
     Raises:
-        ConfigError: A target is unknown, or a node did not start.
+        ConfigError: A node did not start.
     """
     from sql_ros.checks.stress.live_nodes import LIVE, attack_nodes
     from sql_ros.checks.stress.mutations import make_targets
@@ -105,14 +104,9 @@ def attack(cases: int, seed: int, only: Sequence[str]) -> dict[str, FuzzCounts]:
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
         os.environ["ROS_LOG_DIR"] = folder
         targets = make_targets(Path(folder))
-        names = [*(target.name for target in targets), LIVE]
-        unknown = sorted(set(only) - set(names))
-        if unknown:
-            raise ConfigError(f"--only {' '.join(unknown)}, expected some of: {', '.join(names)}")
-        chosen = [target for target in targets if not only or target.name in only]
-        live = round(cases * (LIVE_SHARE if chosen else 1.0)) if not only or LIVE in only else 0
-        whole = sum(target.share for target in chosen)
-        for number, target in enumerate(chosen):
+        live = round(cases * LIVE_SHARE)
+        whole = sum(target.share for target in targets)
+        for number, target in enumerate(targets):
             count = max(round((cases - live) * target.share / whole), 1)
             all_counts[target.name] = _attack(target, count, np.random.default_rng([seed, number]))
             _show(target.name, all_counts[target.name])
