@@ -1,13 +1,13 @@
-"""Perturbation trials as the episodes of an actor.
+"""Run perturbation trials as the episodes of an actor. Without ROS.
 
-It knows no ROS. The actor of a `TrialRunner` takes states and gives commands. The runner asks for
-disturbances: a simulation by a `Disturbance`, an operator by a prompt. The same runner works in one
-process with a simulation, in the stack beside the bridge, and on a real arm.
+The actor of a `TrialRunner` answers states with commands. The runner asks for the disturbances: a
+simulation by `pending_disturbance`, an operator by `prompt`. The same runner is used with a
+simulation in one process, in a stack with the sim_bridge, and on a real arm.
 
-The recovery time of a trial counts from the end of its disturbance until the arm is at the goal for
-good; where something is different during the whole episode, it counts from the beginning of the
-episode. Every trial of a kind and size has the same draws for every policy, so policies can be
-compared in pairs.
+The recovery time of a trial is counted until the arm is at the goal and stays there. It begins with
+the end of a push or move of the target; for other kinds, whose disturbance lasts during the whole
+episode, with the episode. The trials of a kind and size have the same draws for every policy, so
+policies can be compared in pairs.
 """
 
 from __future__ import annotations
@@ -30,34 +30,35 @@ from sql_ros.trials.push_detector import PushDetector
 from sql_ros.trials.session import Session
 from sql_ros.trials.trial import Trial
 
-SETTLED_STEPS = 5  # steps of an episode before a disturbance
-PATIENCE_S = 60.0  # time to wait for an operator's push, after which the trial starts again
-STARTED_S = 1.0  # time of motion before an operator is asked to push
+SETTLED_STEPS = 5  # least number of control steps of an episode before a disturbance
+PATIENCE_S = 60.0  # time without a push after which a trial by hand starts again
+STARTED_S = 1.0  # least time of motion before an operator is asked to push
 
 
 class TrialRunner:
     """Runs the trials of a session as the episodes of an actor. Implements `EpisodeRules`.
 
-    A trial that is interrupted by a stop starts again. After a disturbance that led to states that
-    cannot be trusted, the arm did not recover.
+    A trial that a stop interrupts starts again. A trial whose states cannot be trusted after its
+    disturbance counts as failed: the arm did not recover.
 
-    Before an operator is asked for something the arm stands, and it is slow until he has confirmed
-    that he is out of reach (`trials/person.py`). No trial begins before that. In a trial with a
-    push by hand, the arm recovers as slowly until then.
+    With `by_hand`, the arm stands still before the operator is asked to reach for it, and moves
+    slowly until the operator has confirmed to be out of reach (`trials/person.py`). No trial begins
+    before that confirmation. After a push by hand, the arm recovers slowly until then.
 
     Args:
         task: Task of the policy.
         policy: Policy that is tried, in its deterministic mode.
         session: Session with the trials.
-        by_hand: An operator does what a simulation would do: pushes are asked for, waited for and
-            detected.
-        drive: Drive of the task.
+        by_hand: Whether an operator makes the disturbances. Pushes are then asked for by a prompt,
+            waited for and detected.
+        drive: Map from actions to commands of the task, with the safety filter.
 
     Attributes:
-        actor: The actor that makes the control steps.
+        actor: Actor that makes the control steps. Call its `step` and `interrupt`.
         session: As given.
-        pending_disturbance: What the simulation must do after this step; None: nothing.
-        unreachable: Number of trials left out because the arm could not get to their start pose.
+        pending_disturbance: Disturbance that the simulation must make after this control step;
+            None: there is none.
+        unreachable: Number of trials left out because the arm could not reach their start pose.
     """
 
     def __init__(
@@ -81,35 +82,37 @@ class TrialRunner:
 
     @property
     def prompt(self) -> str:
-        """Return what the operator is to do now; empty: nothing."""
+        """Return the prompt: what the operator is to do now. Empty if nothing is."""
         return self._person.prompt if self.session.trial is not None else ""
 
     def skip(self) -> None:
-        """Leave the current trial out."""
+        """Give up the current trial without a result, and prepare the next one."""
         self.actor.give_up()
         self.session.skip()
         self._prepare()
 
     def repeat(self) -> None:
-        """Start the current trial again."""
+        """Give up the current trial, and prepare to start it again."""
         self.actor.give_up()
         self._prepare()
 
     def confirm(self, now: float) -> tuple[bool, str]:
-        """Take that the operator did as asked, or is out of reach.
+        """Take a confirmation of the operator: the prompt was followed. See `Person.confirm`.
+
+        While a push is waited for, no confirmation is accepted.
 
         Args:
             now: Steady time [s].
 
         Returns:
-            Whether that is accepted, and a message for the operator.
+            Whether the confirmation is accepted, and a message for the operator.
         """
         if self._person.is_near and self._waits_for_push:
             return False, "no push was seen yet: push, or skip or repeat the trial"
         return self._person.confirm(now)
 
     def abort(self) -> None:
-        """End the session; from now on the arm is held."""
+        """Give up the current trial and end the session; from now on the arm is held."""
         self.actor.give_up()
         self.session.abort()
         self._prepare()
@@ -117,9 +120,14 @@ class TrialRunner:
     # --- rules of the actor's episodes, see `EpisodeRules` ---
 
     def begin_step(self) -> bool:
-        """Return whether the arm may move: there is a trial, and no person needs it to stand.
+        """Begin a control step.
 
-        End the disturbance of the trial before, and set the largest speed.
+        Set `pending_disturbance` to the end of the last trial's disturbance, or to None. Reduce the
+        speed while the operator is near.
+
+        Returns:
+            Whether the arm may move. Not if the session is over, or the arm must stand still for
+            the operator.
         """
         self._undo_last_disturbance()
         if self.session.trial is None or self._person.must_stand:
@@ -128,21 +136,34 @@ class TrialRunner:
         return True
 
     def end_hold(self, state: RobotState) -> None:
-        """Tell the person near the arm whether it stands."""
+        """Update the phase of the operator after a step in which the arm was held.
+
+        Args:
+            state: State of the arm.
+        """
         self._person.observe(state, self._safety.is_at_rest)
 
     def end_step(self, state: RobotState, step: Step) -> None:
-        """Measure the trial, and begin its disturbance when it is due."""
+        """Measure the trial after a step, and begin its disturbance when it is due.
+
+        Args:
+            state: State of the arm that the step answered.
+            step: The step.
+        """
         if step.target is not None:
             self._enter(state)
         if self.actor.is_running and self.session.trial is not None:
             self._watch_state(state, self.session.trial, step)
 
     def may_approach(self, state: RobotState) -> bool:
-        """Return whether the arm moves on to its start pose; a trial begins there only.
+        """Return whether the arm may move on to its start pose; otherwise it is held.
 
-        An arm that cannot get there is put back by the simulation; if that does not help, the trial
-        is left out. With an operator, he is asked, and the arm is held.
+        If the arm is on the way for too long, the simulation is asked to reset it; the second time
+        the trial is left out. With `by_hand` the operator is asked to clear its way instead, and
+        the arm is held.
+
+        Args:
+            state: State of the arm.
         """
         way = self.actor.way
         if not way.is_too_long or has_arrived(self.actor.episode.start, state):
@@ -162,41 +183,55 @@ class TrialRunner:
         return True
 
     def may_begin(self) -> bool:
-        """Return whether the trial may begin: no person is in reach."""
+        """Return whether the trial may begin: the operator is not near."""
         return not self._person.is_near
 
     def is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the time of the trial is up; by hand it begins with the push."""
+        """Return whether the time of the episode is up. In a trial with a push by hand, the time
+        counts from the push, and is not up before.
+
+        Args:
+            steps: Number of control steps of the episode.
+            state: State of the arm.
+        """
         if self._by_hand and self._is_asked:
             since_s = 1e-9 * (state.stamp_ns - self._recovery_from_ns)
             return self._is_disturbed and since_s >= self._task.config.episode_s
         return steps >= self._task.episode_steps
 
     def next_episode(self, summary: EpisodeSummary, rng: np.random.Generator) -> Episode:
-        """Close the trial, and return the episode of the next one."""
+        """Record the result of the trial, and return the episode of the next one.
+
+        Args:
+            summary: Summary of the trial's episode.
+            rng: Not used, because all trials are drawn at the start of the session.
+        """
         self._close(summary.success)
         return self.actor.episode
 
     def on_begin(self) -> None:
-        """Replace the episode by that of the current trial, in a simulation that was reset."""
+        """Replace the episode by that of the current trial. The simulation was reset, so that no
+        disturbance has to be ended.
+        """
         self._is_disturbed = False
         self._must_undo = False
         self._prepare()
 
     def on_give_up(self) -> None:
-        """Prepare the trial again."""
+        """Prepare to start the current trial again, because its episode was given up."""
         self._prepare()
 
     def on_jump(self) -> None:
-        """Close a running trial as failed, after its disturbance."""
+        """Record a running trial as failed, if its disturbance has begun: the arm has jumped."""
         if self.actor.is_running and self._is_disturbed:
             self._close(False)
 
     def on_interrupt(self, *, fresh: bool) -> None:
-        """Close a running trial as failed, after its disturbance, if states are missing.
+        """Record a running trial as failed, if its disturbance has begun and states are missing.
+        After a stop the trial starts again.
 
         Args:
-            fresh: The last state was measured just now: the interruption is a stop.
+            fresh: Whether the last state is valid and recent, as in a stop.
         """
         self._undo_last_disturbance()
         if not fresh:
@@ -205,12 +240,16 @@ class TrialRunner:
     # --- a trial ---
 
     def _undo_last_disturbance(self) -> None:
-        """Set `pending_disturbance` to end the disturbance of the trial before, or to None."""
+        """Set `pending_disturbance` to "over" if the last trial's disturbance still lasts, else to
+        None.
+        """
         self.pending_disturbance = Disturbance("over", 0.0) if self._must_undo else None
         self._must_undo = False
 
     def _prepare(self) -> None:
-        """Prepare the current trial: the arm moves to its start pose next."""
+        """Prepare the current trial: give its episode to the actor, and call the operator if there
+        is something to do. The arm moves to the start pose next.
+        """
         self._waits_for_push = False
         self._must_undo |= self._is_disturbed and not self._by_hand
         self._is_disturbed = False
@@ -220,9 +259,13 @@ class TrialRunner:
             self._call_operator(self.session.trial)
 
     def _call_operator(self, trial: Trial) -> None:
-        """Ask the operator for what has to be done before a trial.
+        """Ask the operator for what has to be done before a trial begins.
 
-        An operator who was asked for something else may be in reach.
+        That is to put a payload into the hand. If the operator was called for something else and
+        may be in reach, it is to keep clear of the arm.
+
+        Args:
+            trial: The trial.
         """
         person = self._person
         if self._by_hand and trial.kind == "payload":
@@ -233,7 +276,7 @@ class TrialRunner:
             person.say(STEP_OUT)
 
     def _enter(self, state: RobotState) -> None:
-        """Start to measure the trial, at the first state of its episode."""
+        """Reset all measurements of a trial, at the first state of its episode."""
         self._entered_ns = state.stamp_ns
         self._recovery_from_ns = state.stamp_ns
         self._last_away_ns = state.stamp_ns
@@ -249,12 +292,13 @@ class TrialRunner:
         self._push_seen_by = ""
 
     def _watch_state(self, state: RobotState, trial: Trial, step: Step) -> None:
-        """Begin the disturbance when it is due, and update deviation and time of recovery.
+        """Look for a push by hand, begin the disturbance when it is due, and update the largest
+        deviation and the time at which the arm was last away from the goal.
 
         Args:
-            state: The state of the arm.
-            trial: The current trial.
-            step: The control step in answer to the state.
+            state: State of the arm.
+            trial: Current trial.
+            step: Control step that answered the state.
         """
         at_s = 1e-9 * (state.stamp_ns - self._entered_ns)
         period_ns = round(1e9 / self._task.config.control_rate_hz)
@@ -274,45 +318,45 @@ class TrialRunner:
             self._deviation = max(self._deviation, self._task.distance(state, self.actor.episode))
 
     def _disturb(self, state: RobotState, disturbance: Disturbance) -> None:
-        """Begin a disturbance.
+        """Begin the disturbance of a trial.
 
-        In simulation it becomes `pending_disturbance`, and a moved target changes the episode. By
-        hand, a push is asked for, and a payload is in the hand already.
+        In simulation, set `pending_disturbance`; a moved target also changes the target of the
+        episode. By hand, make the next step towards a push; a payload is in the hand already.
 
         Args:
-            state: The state of the arm.
-            disturbance: The disturbance of the trial.
+            state: State of the arm.
+            disturbance: The disturbance.
         """
         if self._by_hand and disturbance.kind == "push":
             self._await_push(state, disturbance)
             return
         self._is_disturbed = True
         if self._by_hand:
-            return  # the operator has put the payload there before
+            return  # the operator has put the payload into the hand before
         self.pending_disturbance = disturbance
         if disturbance.kind == "moved_target":
             self.actor.episode = replace(self.actor.episode, target=np.array(disturbance.vector))
-        if disturbance.kind in ("push", "moved_target"):  # recovery counts from their end
+        if disturbance.kind in ("push", "moved_target"):  # recovery is counted from their end
             self._recovery_from_ns = state.stamp_ns + round(
                 1e9 * (disturbance.duration_s + disturbance.ramp_s)
             )
 
     def _await_push(self, state: RobotState, push: Disturbance) -> None:
-        """Make the next step of a push by hand: call the operator, let the arm move, ask for the
-        push, detect it.
+        """Go on with a push by hand. Called at every control step until the push was detected.
 
-        After `PATIENCE_S` without a push the trial starts again.
+        The steps are: call the operator; after the confirmation let the arm move for `STARTED_S`;
+        ask for the push; detect it. After `PATIENCE_S` without a push the trial starts again.
 
         Args:
-            state: The state of the arm.
-            push: The push to ask for.
+            state: State of the arm.
+            push: Push to ask for.
         """
         now_ns = state.stamp_ns
         if not self._is_asked:
             self._is_asked = True
             self._waits_for_push = True
             self._person.call(f"lay a hand on {push.body}", "wait until the push is asked for")
-        # first step after the confirmation: estimates of the standing arm do not count
+        # first step after the confirmation: the detector starts anew with the moving arm
         elif not self._moved_on_ns:
             self._moved_on_ns = now_ns
             self._push_detector = PushDetector(self._dynamics)
@@ -331,7 +375,11 @@ class TrialRunner:
             self.repeat()
 
     def _close(self, success: bool) -> None:
-        """Record the result of the current trial, and prepare the next."""
+        """Record the result of the current trial, give up its episode, and prepare the next trial.
+
+        Args:
+            success: Whether the arm recovered.
+        """
         recovery_s = max(1e-9 * (self._last_away_ns - self._recovery_from_ns), 0.0)
         interventions = sum(self._safety.interventions.values()) - self._interventions
         self.session.close(success, recovery_s, self._deviation, interventions, self._push_seen_by)
@@ -340,8 +388,12 @@ class TrialRunner:
 
 
 def _push_instruction(push: Disturbance) -> str:
-    """Describe a push for an operator who looks along x away from the robot's base, with y to his
-    left.
+    """Return text that asks an operator for a push, by the largest component of its force.
+
+    The axes are those of the base frame: x away from the base, y to the robot's left, z up.
+
+    Args:
+        push: The push.
     """
     axis = int(np.argmax(np.abs(push.vector)))
     directions = (
