@@ -20,8 +20,6 @@ from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.learning.trainer import Trainer
 from sql_ros.nodes.messages import (
     EPISODE_FIELDS,
-    LARGEST_INPUT,
-    LARGEST_REWARD,
     Progress,
     ReplayEntry,
     TransitionCodec,
@@ -38,7 +36,7 @@ from sql_ros.nodes.messages import (
     target_from_msg,
     target_to_msg,
 )
-from sql_ros.policy.transition import Transition
+from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD, Transition
 from sql_ros.robot.control.step import EpisodeSummary
 from sql_ros.trials.disturbance import Disturbance
 
