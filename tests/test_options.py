@@ -113,7 +113,6 @@ ARGUMENTS = {
     "protocol": "trials of a user",
     "realtime_factor": "watch a simulated training; play faster than real time",
     "repeats": "shorter trials",
-    "respawn": "debug a crash",
     "resume": "continue a training",
     "run_dir": "continue a training; a folder of one's own",
     "seed": "repetitions of an experiment",

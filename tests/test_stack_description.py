@@ -469,7 +469,6 @@ def test_a_task_may_bring_parameters_of_its_own_which_a_params_file_replaces(tmp
     [
         ({}, {"learner", "sim_bridge", "actor"}),
         ({"sim": "false"}, {"learner"}),  # no real arm begins to move again by itself
-        ({"respawn": "false"}, set()),
         ({"mode": "play", "policy": __file__}, set()),
     ],
 )

@@ -202,13 +202,6 @@ SAWYER_STACK_ARGUMENTS = (
         ("", *BOOLEANS),
     ),
     Argument(
-        "respawn",
-        "true",
-        "start a crashed process again, on a real arm only the learner; the learner continues"
-        " from its checkpoint and transition log",
-        BOOLEANS,
-    ),
-    Argument(
         "key_file",
         "",
         "key that signs policies, progress and transitions, see 'sql-ros keygen'; empty: nothing is"

@@ -150,11 +150,7 @@ def _complete(process: NodeProcess, settings: Settings) -> NodeProcess:
         ConfigError: The params file contradicts a parameter of the process.
     """
     restartable = ("learner", "sim_bridge", "actor") if settings.sim else ("learner",)
-    respawns = (
-        settings.args["respawn"] == "true"
-        and settings.mode == "train"
-        and process.executable in restartable
-    )
+    respawns = settings.mode == "train" and process.executable in restartable
     of_file = settings.of_file[process.executable]
     parameters = merge_parameters(
         process.executable, process.parameters, of_file, settings.params_file

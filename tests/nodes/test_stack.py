@@ -283,21 +283,6 @@ def test_a_killed_learner_is_started_again_and_goes_on_until_it_dies_too_often(
     assert (folder / "report.md").is_file()
 
 
-@pytest.mark.long
-def test_without_respawn_a_killed_learner_ends_the_stack_with_its_log(
-    processes, probe, quick, tmp_path
-):
-    folder = tmp_path / "mine"
-    stack = _up(processes, run_dir=folder, params_file=quick, respawn="false")
-    probe.wait(
-        lambda: (folder / "metrics.jsonl").is_file() and _lines(folder, "episode"), timeout=480
-    )
-    _kill("learner", folder)
-    assert stack.wait(360) == 128 + signal.SIGKILL
-    stack.until_said("learner ended with exit code -9")
-    assert (folder / "report.md").is_file()
-
-
 def _cores_of(stack) -> dict[str, set[int]]:
     """That any thread of a node of the stack may run on, by executable."""
     cores = {}
