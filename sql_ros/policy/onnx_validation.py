@@ -211,7 +211,8 @@ def _check_sizes(graph: bytes) -> None:
     lengths |= {item.name: item.dims[-1] for item in inferred.graph.initializer if item.dims}
     operations = 0
     for node in inferred.graph.node:
-        length = lengths.get(node.input[0], 1) if node.op_type in PRODUCTS else 1  # of the sums
+        # length of the sums that make each element
+        length = lengths.get(node.input[0], 1) if node.op_type in PRODUCTS else 1
         operations += length * sum(sizes[name] for name in node.output if name)
     if operations > MAX_OPERATIONS:
         raise PolicyError(

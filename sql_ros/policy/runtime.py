@@ -90,8 +90,8 @@ class Policy:
                 f"policy gives {', '.join(sorted(given)) or 'nothing'}, expected"
                 f" {', '.join(OUTPUTS)}"
             )
-        # a graph of its own: for one of several outputs ONNX Runtime would search the path at every
-        # run, which takes half as long as computing it
+        # a graph with this output alone: in the whole graph ONNX Runtime would search the way to
+        # the output at every run, which takes half as long as computing it
         self._sampler = _create_session(extract_output(model, "action"))
         self._whole = _create_session(data) if ranks else None
         self._outputs = [*OUTPUTS, *(MEAN_OUTPUTS if given.issuperset(MEAN_OUTPUTS) else ())]

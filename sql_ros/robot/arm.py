@@ -110,7 +110,7 @@ class Arm:
             raise ConfigError(f"robot '{config.name}', model {config.model}: {error}") from None
         self._check_range()
         self._data = mujoco.MjData(self._model)
-        # views, whose creation takes time
+        # kept because creating a view takes time
         self._pose = self._data.qpos
         self._tool_position = self._data.site_xpos[self._site]
         self._tool_rotation = self._data.site_xmat[self._site].reshape(3, 3)

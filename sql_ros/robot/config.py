@@ -1,4 +1,4 @@
-"""The configuration of an arm: one YAML file for each under config/robots/."""
+"""The robot file: the configuration of an arm, one YAML file for each arm in config/robots/."""
 
 from __future__ import annotations
 

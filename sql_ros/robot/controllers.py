@@ -11,7 +11,7 @@ from sql_ros.common.errors import ConfigError
 MODES = ("position", "velocity", "torque")  # command modes
 
 
-class _Kind(NamedTuple):
+class _ControllerType(NamedTuple):
     """A type of controller.
 
     Attributes:
@@ -27,27 +27,35 @@ class _Kind(NamedTuple):
 
 # plugin names of ros2_control; Intera has no controllers and is named by its message type
 TYPES = {
-    "forward_command_controller/ForwardCommandController": _Kind("forward", MODES, "{}/commands"),
-    "position_controllers/JointGroupPositionController": _Kind(
+    "forward_command_controller/ForwardCommandController": _ControllerType(
+        "forward", MODES, "{}/commands"
+    ),
+    "position_controllers/JointGroupPositionController": _ControllerType(
         "forward", ("position",), "{}/commands"
     ),
-    "velocity_controllers/JointGroupVelocityController": _Kind(
+    "velocity_controllers/JointGroupVelocityController": _ControllerType(
         "forward", ("velocity",), "{}/commands"
     ),
-    "effort_controllers/JointGroupEffortController": _Kind("forward", ("torque",), "{}/commands"),
-    "joint_trajectory_controller/JointTrajectoryController": _Kind(
+    "effort_controllers/JointGroupEffortController": _ControllerType(
+        "forward", ("torque",), "{}/commands"
+    ),
+    "joint_trajectory_controller/JointTrajectoryController": _ControllerType(
         "trajectory", ("position",), "{}/joint_trajectory"
     ),
-    "ur_controllers/ScaledJointTrajectoryController": _Kind(
+    "ur_controllers/ScaledJointTrajectoryController": _ControllerType(
         "trajectory", ("position",), "{}/joint_trajectory"
     ),
-    "intera_core_msgs/JointCommand": _Kind("intera", MODES, "/robot/limb/right/joint_command"),
+    "intera_core_msgs/JointCommand": _ControllerType(
+        "intera", MODES, "/robot/limb/right/joint_command"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class ControllerConfig(Config):
-    """The controller of a real arm for one command mode."""
+    """The controller of a real arm for one command mode: an entry of `controllers` in a robot
+    file.
+    """
 
     name: str = option(description="name in the controller_manager of the arm")
     type: str = option(description="plugin type in ros2_control", choices=tuple(TYPES))
@@ -72,13 +80,13 @@ class ControllerConfig(Config):
         return self.topic or TYPES[self.type].topic.format(self.name)
 
     def check_mode(self, mode: str) -> None:
-        """Check that the controller takes commands of a mode.
+        """Check that the controller's type takes commands of a mode.
 
         Args:
             mode: Command mode.
 
         Raises:
-            ConfigError: It takes other commands only.
+            ConfigError: The type takes commands of other modes only.
         """
         modes = TYPES[self.type].modes
         if mode not in modes:

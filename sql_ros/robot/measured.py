@@ -25,7 +25,7 @@ from sql_ros.robot.config import RobotConfig, load_robot
 from sql_ros.robot.controllers import MODES
 from sql_ros.robot.model import load_model
 
-# largest usual delay of states where only the whole latency is known
+# largest usual delay of states that is assumed where only the whole latency is known
 MOST_STATE_DELAY_S = 0.05
 HASH_LENGTH = 16  # hash digits in a file's name
 # fields of the MuJoCo model that the hash covers
@@ -50,7 +50,7 @@ HASHED_DECIMALS = 9
 
 @dataclass(frozen=True)
 class Measurement(Config):
-    """The content of a record."""
+    """The content of a record: what was measured of an arm in one command mode."""
 
     arm_sha256: str = option(description="hash of the arm at that time, see MeasuredArm")
     command_mode: str = option(description="command mode of the measurement", choices=MODES)

@@ -104,7 +104,7 @@ def _task_name(path: Path) -> str:
     """Return the name of the task that a policy file was trained for.
 
     Raises:
-        ConfigError: The file cannot be read.
+        ConfigError: The file cannot be read, or is no policy.
     """
     try:
         return read_task_name(path.read_bytes())

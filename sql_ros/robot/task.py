@@ -199,7 +199,7 @@ class Task(ABC):
                 f" '{robot.name}': {len(robot.joints)}"
             )
         robot_file = robot
-        if config.tool:  # a site of an object in the hand, which only the scene has
+        if config.tool:  # the site is on an object in the hand, which only the scene has
             robot = replace(robot, model=config.scene, tool=config.tool, tool_frame="")
         _check_only_tightens(config, robot_file)
         tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
@@ -225,8 +225,8 @@ class Task(ABC):
 
         Args:
             labels: Names of the task's own observations.
-            offset: Value of each that a network receives as 0.
-            scale: Difference from the offset that a network receives as 1, of each.
+            offset: Value that the networks receive as 0, for each label.
+            scale: Difference from the offset that the networks receive as 1, for each label.
         """
         robot = self.robot
         config = self.config

@@ -8,7 +8,7 @@ import numpy as np
 
 from sql_ros.robot.arm import Vector
 
-WINDOW_NS = 14_000_000  # two periods at 125 Hz, less jitter
+WINDOW_NS = 14_000_000  # least span of the samples: two periods at 125 Hz, less jitter
 MEAN_WINDOW_S = 0.016  # mean span of the samples at 125 Hz
 LONGEST_GAP_NS = 100_000_000  # a longer gap restarts the window: the motion in it is unknown
 

@@ -31,7 +31,7 @@ class Plant:
         self._drawn_friction = self._nominal_friction.copy()
         self._drawn_damping = self._nominal_damping.copy()
         self._push: Disturbance | None = None
-        self._push_start = 0  # physics step
+        self._push_start = 0  # number of the physics step at which the push began
 
     @property
     def is_pushed(self) -> bool:

@@ -107,7 +107,7 @@ class JointServos:
         self._step_s: float = model.opt.timestep
         self._modes = servo_modes(robot, self._step_s)
         self._servo = self._modes["position"]
-        self._most_change = self._servo.most_change  # of the setpoint, in the present command
+        self._most_change = self._servo.most_change  # see `ServoMode`, for the present command
         self._target = np.zeros(len(robot.joints))
         self._setpoint = self._target
         self.mode = ""
@@ -177,7 +177,7 @@ class JointServos:
             self.mode = mode
             self._servo = self._modes[mode]
             self._configure_actuators(self._servo)
-            self._setpoint = self._measured(self._servo)
+            self._setpoint = self._initial_setpoint(self._servo)
         self._most_change = self._servo.most_change
         self._target = values
 
@@ -199,7 +199,7 @@ class JointServos:
         self._model.actuator_biasprm[actuators, 1] = -servo.stiffness
         self._model.actuator_biasprm[actuators, 2] = -servo.damping
 
-    def _measured(self, servo: ServoMode) -> Vector:
+    def _initial_setpoint(self, servo: ServoMode) -> Vector:
         """Return the measured velocities (N,) [rad/s] or positions (N,) [rad] at which a
         mode's setpoint starts.
         """
@@ -212,7 +212,11 @@ class JointServos:
         return self.clip("position", self._data.qpos[self._addresses.position])
 
     def _inertia_torque(self, acceleration: Vector) -> Vector:
-        """Return the torque M a (N,) [N m] of a joint acceleration a (N,) [rad/s^2]."""
+        """Return the joint torques that cause an acceleration, by the mass matrix alone (N,) [N m].
+
+        Args:
+            acceleration: Joint accelerations (N,) [rad/s^2].
+        """
         whole = np.zeros(self._model.nv)
         torque = np.zeros(self._model.nv)
         whole[self._addresses.velocity] = acceleration

@@ -92,7 +92,8 @@ class Simulation:
         self._steps = 0  # physics steps since construction
         self._push_update_steps = max(round(PUSH_UPDATE_S / step_s), 1)
         self._timeout_steps = max(round(robot.command_timeout_s * 1e9 / self._step_ns), 1)
-        self._timeout_at: int | None = None  # physics step; None during a hold
+        # number of the physics step at which the command times out; None during a hold
+        self._timeout_at: int | None = None
         self.reset(np.array(robot.neutral_position))
 
     @property
@@ -168,7 +169,9 @@ class Simulation:
         self._state_dropout.end()
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Apply a disturbance. All but a push last until "over", "reset" or the next `vary`.
+        """Apply a disturbance. A push ends by itself; a moved target stays where it is.
+
+        The others act until "over", "reset" or the next `vary`.
 
         Args:
             disturbance: Kind, size and direction of the disturbance.
@@ -180,7 +183,7 @@ class Simulation:
         size = disturbance.size
         if not 0.0 <= size <= LARGEST:
             raise ValueError(f"a {kind} of {size}, expected a size from 0 to {LARGEST:g}")
-        # in lockstep the bridge steps until a state arrives
+        # in lockstep the bridge steps until a state is not dropped, for ever with a share of 1
         if kind == "lost_states" and size >= 1.0:
             raise ValueError(f"lost_states of {size}, expected a share of less than 1")
         self._apply(disturbance)
@@ -223,7 +226,10 @@ class Simulation:
         return self._state_dropout.draw()
 
     def advance(self, physics_steps: int) -> None:
-        """Run a number of physics steps. Once the command times out, the arm holds its position."""
+        """Run a number of physics steps; the simulated time advances by as many time steps.
+
+        Once the command times out, the arm holds its position.
+        """
         while physics_steps:
             count = physics_steps
             if self._plant.is_pushed:

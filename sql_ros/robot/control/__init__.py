@@ -1,1 +1,1 @@
-"""From observation to command, on time."""
+"""The control step: from observation to command, and when a step is made."""

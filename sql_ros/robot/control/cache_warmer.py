@@ -14,8 +14,8 @@ from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.task import Task
 
-# share of a core: Linux takes 50 ms from SCHED_FIFO threads that use a core for 95 % of a second
-# (sched_rt_runtime_us)
+# largest share of a core that the process may use for rehearsals: Linux stops SCHED_FIFO threads
+# that used a core for 95 % of a second for the remaining 50 ms (sched_rt_runtime_us)
 MOST_BUSY = 0.85
 WATCHED_S = 0.1  # shortest time over which the share is measured
 STAGES = 4  # number of stages of a rehearsal
@@ -105,7 +105,9 @@ class Rehearsal:
         self.parts += 1
         stage = self.parts % STAGES
         if stage == 0:
-            self._drive.safety.forget()  # the state is the same as before, not one period after it
+            # the state may be the same as in the last rehearsal; the filter would take it for the
+            # state one period later
+            self._drive.safety.forget()
             self._drive.act(self._action, state)
         elif stage == 2:
             self._arm.state(state.stamp_ns, state.position, state.velocity, state.effort)

@@ -48,10 +48,10 @@ class ControlClock:
         self.follows = follows
         self._max_age = max_age_s
         self.stamp_ns: int | None = None
-        self._time = now  # control time at that message [s]
+        self._time = now  # control time at the newest message of `/clock` [s]
         self._advanced = now - max_age_s  # steady time of that message [s]
-        self._back_s = 0.0  # by which `/clock` went back last
-        self._settled = now  # control time from which on it is trusted again [s]
+        self._back_s = 0.0  # time by which `/clock` went back last [s]
+        self._settled = now  # control time at which `clock_jumped` ends [s]
 
     def take(self, stamp_ns: int, now: float) -> None:
         """Take a message of `/clock`.

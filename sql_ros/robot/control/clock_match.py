@@ -69,6 +69,9 @@ class ClockMatch:
     def take(self, clock_ns: int, stamp_ns: int, now: float) -> None:
         """Take a state and update `reasons`.
 
+        A state without a stamp, or with a stamp too far from `/clock`, sets `reasons` at once.
+        Otherwise `reasons` change at the end of a window.
+
         Args:
             clock_ns: Newest time on `/clock` [ns].
             stamp_ns: Stamp of the state [ns]; 0 where it has none.
@@ -81,12 +84,12 @@ class ClockMatch:
         apart_s = 1e-9 * (clock_ns - stamp_ns)
         if abs(apart_s) > MOST_APART_S:
             self.forget()
-            self.reasons = {"clock_mismatch": _difference(apart_s)}
+            self.reasons = {"clock_mismatch": _describe_offset(apart_s)}
             return
         moment = Moment(clock_ns, stamp_ns, now)
         first, last = self._first, self._last
         self._last = moment
-        if first is None or last is None or _steps_back(last, moment):
+        if first is None or last is None or _went_back(last, moment):
             self._first = moment
             self.reasons = self.reasons if last is not None else COMPARING
             return
@@ -98,11 +101,11 @@ class ClockMatch:
         self._first = moment
         is_same = abs(of_clock - of_states) <= TOLERANCE * fastest
         self.reasons = (
-            NO_REASONS if is_same else {"clock_mismatch": _description(of_clock, of_states)}
+            NO_REASONS if is_same else {"clock_mismatch": _describe_drift(of_clock, of_states)}
         )
 
 
-def _steps_back(last: Moment, moment: Moment) -> bool:
+def _went_back(last: Moment, moment: Moment) -> bool:
     """Return whether `/clock` or the stamps went back by more than `OVERTAKEN_S` since the last
     state.
     """
@@ -110,7 +113,7 @@ def _steps_back(last: Moment, moment: Moment) -> bool:
     return last.clock_ns - moment.clock_ns > most or last.stamp_ns - moment.stamp_ns > most
 
 
-def _difference(apart_s: float) -> str:
+def _describe_offset(apart_s: float) -> str:
     """Describe by how much `/clock` is ahead of the stamps of the states [s]; negative: behind."""
     way = "ahead of" if apart_s > 0.0 else "behind"
     return (
@@ -120,7 +123,7 @@ def _difference(apart_s: float) -> str:
     )
 
 
-def _description(of_clock: float, of_states: float) -> str:
+def _describe_drift(of_clock: float, of_states: float) -> str:
     """Describe how far `/clock` and the stamps of the states advanced during a window [s]."""
     return (
         f"/clock advanced by {of_clock:.2f} s while the stamps of the states advanced by"

@@ -33,14 +33,15 @@ from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.control.way_to_start import WayToStart
 from sql_ros.robot.task import Episode, Task
 
-# largest number of candidates that are compared where a limit of place forbids the first one
+# largest number of candidates that are compared where an obstacle or position limit forbids the
+# first one
 MOST_CANDIDATES = 8
-CANDIDATE_S = 0.5e-3  # largest time that one candidate takes near an obstacle
+CANDIDATE_S = 0.5e-3  # largest time to filter one candidate near an obstacle
 SEARCH_SHARE = 0.1  # share of a control period that the comparison may take
 
 
 class Phase(enum.Enum):
-    """What the actor does in a control step."""
+    """What the actor does in a control step, see the module's table."""
 
     APPROACHING = enum.auto()
     ACTING = enum.auto()
@@ -313,7 +314,8 @@ class Actor:
         action has a fault.
 
         Returns:
-            The step, with the episode's target and without a transition.
+            The step, with the episode's target and without a transition. Its command is not given
+            to `send` here.
         """
         observation = self.task.observe(state, self.episode)
         self._running = _Running(observation)

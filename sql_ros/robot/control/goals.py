@@ -15,8 +15,8 @@ from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.task import Episode, Task
 
-ROUNDING_M = 1e-6  # by which a transformed goal may be outside of the box
-OLDEST_S = 10.0  # of a goal's stamp, before or after the present time
+ROUNDING_M = 1e-6  # largest distance by which a transformed goal may be outside of the box
+OLDEST_S = 10.0  # largest difference between a goal's stamp and the present time
 
 
 def shown(position: Vector) -> str:
@@ -96,7 +96,7 @@ class GoalActor(Actor):
         self.news: deque[str] = deque()
         self._waits = waits
         self._is_new = False  # the goal in force has no episode yet
-        self._is_of_goal = False  # the episode is a goal's
+        self._is_of_goal = False  # the episode under way is one of a goal, not a drawn one
 
     @property
     def waits(self) -> bool:

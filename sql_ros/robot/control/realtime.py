@@ -22,7 +22,7 @@ MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # mlockall(2)
 
 @dataclass(frozen=True)
 class RealtimeConfig(Config):
-    """Parameters of a process with a control loop."""
+    """Parameters of a process with a control loop: facilities that it requests from the kernel."""
 
     realtime_priority: int = option(
         0,
@@ -37,15 +37,15 @@ class RealtimeConfig(Config):
 def claim(config: RealtimeConfig) -> dict[str, str]:
     """Request the facilities of a config for every thread of this process, also those of DDS.
 
-    Threads that start later inherit them. In any case Python's switch interval becomes
-    `SWITCH_INTERVAL_S`.
+    Threads that start later inherit them. With a `realtime_priority` memory is locked, too. In any
+    case Python's switch interval becomes `SWITCH_INTERVAL_S`.
 
     Args:
         config: Facilities to request.
 
     Returns:
-        Outcome by "SCHED_FIFO", "cpu" and "lock_memory", for those that the config asks for:
-        "granted", or the reason of the refusal.
+        Outcome by "SCHED_FIFO", "cpu" and "lock_memory", for those that were requested: "granted",
+        or the reason of the refusal.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     outcome: dict[str, str] = {}

@@ -11,8 +11,8 @@ SORTED = 8000  # largest number of values that are sorted for a quantile
 KEPT_S = 60.0  # time for which periods are kept for quantiles
 GRACE_SHARE = 0.25  # a step waits for its state at most this share of a period after the deadline
 MOST_GRACE_S = 2e-3  # and at most this long
-# share of a period: after a step that was later than this the next one is due a full period later,
-# and two steps are never nearer to each other than the rest of a period
+# lateness of a step, as a share of a period, after which the next step is due a full period later;
+# two steps are at least 1 - LATE_SHARE of a period apart
 LATE_SHARE = 0.25
 LATENESS_SHARE = 0.5  # lateness that the safety filter assumes, as a share of a period
 LEAST_LATENESS_S = 0.02  # smallest lateness that the safety filter assumes
@@ -203,8 +203,9 @@ class Schedule:
     ) -> None:
         self._period = period_s
         self._late = math.inf if is_coarse else LATE_SHARE * period_s
-        self._shortest = 0.0 if is_coarse else (1.0 - LATE_SHARE) * period_s  # between two steps
-        self._earliest = -math.inf  # for the next step
+        # shortest time between two steps [s]
+        self._shortest = 0.0 if is_coarse else (1.0 - LATE_SHARE) * period_s
+        self._earliest = -math.inf  # earliest control time of the next step [s]
         self._grace = min(GRACE_SHARE * period_s, MOST_GRACE_S)
         self.due = (time.perf_counter() if now is None else now) + period_s
 

@@ -8,8 +8,8 @@ from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.control.homing import LONGEST_S, Trail, has_arrived
 
-BACK = "back"  # along the trail
-# joints that go to the start pose (see `Drive.approach`), or `BACK`; tried one after the other
+BACK = "back"  # strategy: go back along the trail
+# joints that move to the start pose (see `Drive.approach`), or `BACK`; tried one after the other
 STRATEGIES = ("all", BACK, "near", "far")
 STUCK_S = 0.5  # time at rest on the way after which the next strategy is tried
 
@@ -92,7 +92,8 @@ class WayToStart:
             pose = self.trail.before(state.position)
             if pose is not None:
                 return self._drive.approach(pose, state)
-            # the trail has ended: straight again if it led anywhere, otherwise the next strategy
+            # at the end of the trail: straight again if the trail led anywhere, otherwise the next
+            # strategy
             self._strategy = 0 if self.trail.clear() else self._strategy + 1
         else:
             self.trail.add(state.position)

@@ -73,7 +73,7 @@ def read_urdf(text: str) -> dict[str, UrdfJoint]:
         )
     try:
         root = ElementTree.fromstring(text)
-        joints = [_joint(each) for each in root.findall("joint")]
+        joints = [_parse_joint(each) for each in root.findall("joint")]
     except (ElementTree.ParseError, ValueError, KeyError, AttributeError) as error:
         raise MessageError(f"robot_description is no URDF that can be read: {error!r}") from None
     return {joint.name: joint for joint in joints}
@@ -221,7 +221,7 @@ def _rotation_about(axis: Vector, angle: float) -> Vector:
     return np.asarray(np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross)
 
 
-def _joint(element: ElementTree.Element) -> UrdfJoint:
+def _parse_joint(element: ElementTree.Element) -> UrdfJoint:
     """Parse the XML element of a joint. Missing parts have the defaults of URDF.
 
     Raises:
@@ -246,8 +246,8 @@ def _joint(element: ElementTree.Element) -> UrdfJoint:
     return UrdfJoint(
         name=element.attrib["name"],
         kind=element.attrib["type"],
-        parent=_link(element, "parent"),
-        child=_link(element, "child"),
+        parent=_link_name(element, "parent"),
+        child=_link_name(element, "child"),
         translation=_numbers(origin, "xyz", "0 0 0"),
         rotation=rotation,
         axis=direction / length if length > 0.0 else direction,
@@ -255,7 +255,7 @@ def _joint(element: ElementTree.Element) -> UrdfJoint:
     )
 
 
-def _link(element: ElementTree.Element, name: str) -> str:
+def _link_name(element: ElementTree.Element, name: str) -> str:
     """Return the name of the link in a child element ("parent" or "child") of a joint.
 
     Raises:
@@ -269,15 +269,15 @@ def _link(element: ElementTree.Element, name: str) -> str:
 
 
 def _numbers(element: ElementTree.Element | None, name: str, default: str) -> Vector:
-    """Parse three numbers (3,) from an attribute of an element.
+    """Parse three numbers (3,) from an attribute of an XML element.
 
     Args:
-        element: The element; None if it is missing.
+        element: The element; None: the default is parsed.
         name: Name of the attribute.
         default: Text that is parsed where the attribute is missing.
 
     Raises:
-        ValueError: The attribute does not have three finite numbers.
+        ValueError: The text does not have three finite numbers.
     """
     text = default if element is None else element.get(name, default)
     numbers = np.array([float(word) for word in text.split()])

@@ -220,7 +220,8 @@ class FollowingCheck:
             self._path = self._path + self._period * command
 
     def _judge_motion(self, position: Vector) -> None:
-        """Add an entry to the memory, and hold the arm if a joint stands still or moves on its own.
+        """Add an entry to the memory; set `reasons` if a joint stands still or moves on its own;
+        update `obeys`.
 
         Args:
             position: Measured joint positions (N,) [rad].
@@ -295,7 +296,7 @@ class FollowingCheck:
             self.obeys = True
 
     def _judge_stray(self, position: Vector) -> None:
-        """Hold the arm if a joint moved within `WINDOW_S` by `STRAY_RAD` more than its commands
+        """Set `reasons` if a joint moved within `WINDOW_S` by `STRAY_RAD` more than its commands
         explain.
 
         The commands of this time and of `LAG_S` before count.

@@ -46,7 +46,8 @@ class HeldPose:
     def was_moved(self, state: RobotState, now: float, *, is_told_to_rest: bool) -> bool:
         """Return whether the arm has come to rest more than `LEAD_RAD` from where it first rested.
 
-        It is then forgotten where the arm rested, so a motion is reported once.
+        The arm counts as resting after `SETTLED_S` plus the latency. If true is returned, the first
+        pose is forgotten, so that a motion is reported once.
 
         Args:
             state: The last state of the arm.

@@ -101,9 +101,9 @@ class Identification:
         self._sign = 0.0
         self._leg_scales: list[float] = []
         self._tried_other_way = False
-        self._rest()
+        self._begin_leg()
 
-    def _rest(self) -> None:
+    def _begin_leg(self) -> None:
         """Start a leg: wait for rest, and clear what was measured of the last leg."""
         self._phase = _Phase.REST
         self._time_s = self._rested_s = 0.0
@@ -156,7 +156,7 @@ class Identification:
             return np.zeros(self._size)
         if self._phase is _Phase.REST:
             return self._await_rest(state)
-        self._watch(state)
+        self._check_deviation(state)
         if self.failure:
             return np.zeros(self._size)
         return self._move(state) if self._phase is _Phase.MOVE else self._await_stop(state)
@@ -172,7 +172,7 @@ class Identification:
         command, velocity = self._sent
         if self._mode == "torque":
             if self._phase is _Phase.MOVE:
-                advance = self._sign * min(SPEED_RAD_S * elapsed_s, self._left_rad)
+                advance = self._sign * min(SPEED_RAD_S * elapsed_s, self._remaining_rad)
                 self._all_commanded[self._joint] += advance
         elif self._mode == "velocity":
             self._all_commanded = self._all_commanded + velocity * elapsed_s
@@ -185,7 +185,7 @@ class Identification:
         return float(self._all_commanded[self._joint])
 
     @property
-    def _left_rad(self) -> float:
+    def _remaining_rad(self) -> float:
         """Return the part of the amplitude that is left to command [rad]."""
         return AMPLITUDE_RAD - self._sign * self._commanded
 
@@ -218,8 +218,8 @@ class Identification:
                 state.position if self._sent is None or self._mode != "position" else self._sent[0]
             )
             self._all_commanded = np.zeros(self._size)
-            return self._wish(state)
-        return self._still(state)
+            return self._moving_velocity(state)
+        return self._holding_velocity(state)
 
     def _move(self, state: RobotState) -> Vector:
         """Make a step in phase `MOVE`: record the motion, and end it after the amplitude or
@@ -232,12 +232,12 @@ class Identification:
             Joint velocities to ask for (N,) [rad/s].
         """
         self._record(state)
-        if self._left_rad < 0.02 * AMPLITUDE_RAD or self._time_s > LEG_S:
+        if self._remaining_rad < 0.02 * AMPLITUDE_RAD or self._time_s > LEG_S:
             self._phase = _Phase.STOP
             self._time_s = 0.0
             self._rested_s = 0.0
-            return self._still(state)
-        return self._wish(state)
+            return self._holding_velocity(state)
+        return self._moving_velocity(state)
 
     def _await_stop(self, state: RobotState) -> Vector:
         """Make a step in phase `STOP`: record the motion, and judge the leg once the arm rests.
@@ -257,19 +257,21 @@ class Identification:
             self.failure = (
                 f"{self._name} did not come to rest within {STOP_S:g} s of its last command"
             )
-        return self._still(state)
+        return self._holding_velocity(state)
 
-    def _wish(self, state: RobotState) -> Vector:
+    def _moving_velocity(self, state: RobotState) -> Vector:
         """Return the velocities that continue the motion of the joint (N,) [rad/s].
 
         They are limited to `FASTEST` times `SPEED_RAD_S`.
         """
-        wish = self._still(state)
-        wish[self._joint] += self._sign * min(SPEED_RAD_S, max(self._left_rad, 0.0) / self._period)
+        wish = self._holding_velocity(state)
+        wish[self._joint] += self._sign * min(
+            SPEED_RAD_S, max(self._remaining_rad, 0.0) / self._period
+        )
         most = FASTEST * SPEED_RAD_S
         return np.clip(wish, -most, most)
 
-    def _still(self, state: RobotState) -> Vector:
+    def _holding_velocity(self, state: RobotState) -> Vector:
         """Return the velocities that keep every joint where it is commanded to be (N,) [rad/s].
 
         They are zeros, except in torque mode during a leg, where they correct the error of the
@@ -288,7 +290,7 @@ class Identification:
         """Return the name of the joint under test."""
         return self._names[self._joint]
 
-    def _moved(self, state: RobotState) -> Vector:
+    def _motion_of(self, state: RobotState) -> Vector:
         """Return how far the joints have moved since the leg began (N,) [rad]."""
         assert self._leg_start is not None
         return state.position - self._leg_start.position
@@ -303,16 +305,16 @@ class Identification:
             (
                 seconds,
                 self._sign * self._commanded,
-                self._sign * float(self._moved(state)[self._joint]),
+                self._sign * float(self._motion_of(state)[self._joint]),
             )
         )
 
-    def _watch(self, state: RobotState) -> None:
+    def _check_deviation(self, state: RobotState) -> None:
         """Set `failure` if a joint is farther than `ASTRAY_RAD` from its commanded motion.
 
         The joint under test may lag behind its command. It must not move the wrong way or ahead.
         """
-        moved = self._moved(state)
+        moved = self._motion_of(state)
         others = self._deviations(moved)
         own_motion = self._sign * float(moved[self._joint])
         ahead = own_motion - self._sign * self._commanded
@@ -340,7 +342,7 @@ class Identification:
             state: State of the arm at rest.
         """
         commanded = self._sign * self._commanded
-        moved = self._moved(state)
+        moved = self._motion_of(state)
         if commanded < (1.0 - OTHERS) * AMPLITUDE_RAD:
             self._reverse(float(moved[self._joint]))
             return
@@ -358,7 +360,7 @@ class Identification:
             return
         self.latency_s = max(self.latency_s, delay_s)
         self._leg_scales.append(scale)
-        self._continue()
+        self._begin_next_leg()
 
     def _reverse(self, moved: float) -> None:
         """Start the first leg again in the other direction, because the filter has no room in this
@@ -379,16 +381,16 @@ class Identification:
             return
         self._tried_other_way = True
         self._sign = -self._sign
-        self._rest()
+        self._begin_leg()
 
-    def _continue(self) -> None:
+    def _begin_next_leg(self) -> None:
         """Start the second leg of the joint; after it, store the joint's scales, and start
         the next joint or set `is_over`.
         """
         if self._leg == 0:
             self._leg = 1
             self._sign = -self._sign
-            self._rest()
+            self._begin_leg()
             return
         self.scales.append((min(self._leg_scales), max(self._leg_scales)))
         self.is_over = self._joint == self._size - 1

@@ -228,8 +228,11 @@ class ResponseCheck:
     def _watch_margins(self, state: RobotState) -> None:
         """Set `mismatch` at once for a joint not yet confirmed that moves into its position margin.
 
-        The safety filter stops a joint that obeys before its margin. Half of the margin is
-        tolerated here.
+        The safety filter stops a joint that obeys before its margin. So here a joint may enter half
+        of the margin.
+
+        Args:
+            state: The last state of the arm.
         """
         last = self._last_state
         if last is None or state.stamp_ns <= last.stamp_ns:
@@ -354,9 +357,10 @@ class ResponseCheck:
         squares: Vector,
         total: Vector,
     ) -> None:
-        """Confirm joints whose own commands explain their motion.
+        """Set `confirmed` for joints whose own commands explain their motion.
 
-        In position and velocity mode no wrong wiring may explain it as well.
+        In position and velocity mode no wrong wiring may explain it as well
+        (`_explained_by_wiring`).
 
         Args:
             is_explained: Which joints their own commands explain (N,).

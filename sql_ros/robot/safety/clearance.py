@@ -387,7 +387,10 @@ class Clearance:
         ]
 
     def _gradient(self, one: int, two: int) -> Vector:
-        """Return how the distance of two geoms changes with the joint positions (N,) [m/rad].
+        """Return the gradient of the distance of two geoms with respect to the joint positions (N,)
+        [m/rad].
+
+        It is that at the pose placed last. The caller must have called `mj_comPos`.
 
         Args:
             one: Index of the geom nearer to the base.

@@ -201,15 +201,15 @@ class CommandModel(ABC):
         """
         self._sent_velocity = self._asked_velocity = velocity
         self._last_start = start
-        self._act(self._effect_of(velocity, start), command)
+        self._remember_effect(self._effect_of(velocity, start), command)
 
     def was_braked(self, velocity: Vector) -> None:
         """Remember joint velocities (N,) [rad/s] that another thread sent last to brake the arm."""
         self._last_start = None
         self._sent_velocity = self._asked_velocity = velocity
-        self._act(velocity, np.zeros_like(velocity))
+        self._remember_effect(velocity, np.zeros_like(velocity))
 
-    def _act(self, effect: Vector, command: Vector) -> None:
+    def _remember_effect(self, effect: Vector, command: Vector) -> None:
         """Remember the effect of a command that acts from now on, for one period unless `elapsed`
         says otherwise.
 
@@ -406,7 +406,7 @@ class CommandModel(ABC):
         """
         zeros = np.zeros_like(like)
         self._sent_velocity = self._asked_velocity = None
-        self._act(zeros, zeros)
+        self._remember_effect(zeros, zeros)
         return zeros
 
     @abstractmethod

@@ -1,4 +1,7 @@
-"""Decide from a control loop's heartbeats when a command watchdog sends zeros.
+"""Decide from a control loop's heartbeats when a command watchdog sends zero commands.
+
+The watchdog is a process of its own, which receives these messages from the process of the control
+loop.
 
 ==========  ====================================================  ==========================
 phase       begins with                                           sends zeros
@@ -6,9 +9,10 @@ phase       begins with                                           sends zeros
 `RESTING`   the start; `REST` from the control loop               no
 `WATCHING`  `BEAT` from the control loop                          no
 `SILENT`    no beat for longer than the timeout                   until a beat or `REST`
-`ORPHANED`  the control loop's process ended while it was not at  for `ORPHAN_S`, then ends
-            rest
-`ENDED`     its end while at rest, or after `ORPHANED`            no
+`ORPHANED`  the end of the control loop's process in another      for `ORPHAN_S`, then ends
+            phase than `RESTING`
+`ENDED`     the end of that process in phase `RESTING`; the end   no
+            of `ORPHANED`
 ==========  ====================================================  ==========================
 """
 

@@ -49,7 +49,10 @@ class LinkSpeeds:
         self._pose = self._data.qpos
         self._points = self._data.site_xpos
         self._before = np.zeros_like(self._points)
-        self._answer: tuple[tuple[Vector, Vector], Vector] = (np.zeros(0), np.zeros(0)), np.zeros(0)
+        self._last_result: tuple[tuple[Vector, Vector], Vector] = (
+            (np.zeros(0), np.zeros(0)),
+            np.zeros(0),
+        )
 
     @property
     def points(self) -> int:
@@ -66,10 +69,10 @@ class LinkSpeeds:
             position: Joint positions (N,) [rad].
             velocity: Joint velocities (N,) [rad/s].
         """
-        asked, speeds = self._answer
-        if asked[0] is not position or asked[1] is not velocity:
+        inputs, speeds = self._last_result
+        if inputs[0] is not position or inputs[1] is not velocity:
             speeds = self._squared(position, velocity)
-            self._answer = (position, velocity), speeds
+            self._last_result = (position, velocity), speeds
         return speeds
 
     def squared_later(self, position: Vector, velocity: Vector, after_s: float) -> Vector:

@@ -5,16 +5,16 @@ For each joint these are compared over `WINDOW_S` of stamps:
 =================  ==========================================================================
 kind               what is compared
 =================  ==========================================================================
-`state_jumped`     the way of the position, with `JUMP_RAD` once and `FASTEST` times the
-                   velocity limit all the time
-`velocity_wrong`   the way of the position, with the integral of the reported velocities
+`state_jumped`     the change of the position, with `JUMP_RAD` plus `FASTEST` times the
+                   velocity limit times the time
+`velocity_wrong`   the change of the position, with the integral of the reported velocities
 =================  ==========================================================================
 
-Velocities may be noisy, up to `LAG_S` late because of a filter, and rare. With an acceleration a
-and a gap g between two states their integral is then off by at most a (`LAG_S` + g)^2. Where a
-motion ends abruptly or a stamp is off by as much, it is off by the speed times `LAG_S` as well.
-States that are farther apart than `SPARSE_S` are not compared, because the motion in between is not
-known.
+Reported velocities may be noisy, rare, and up to `LAG_S` late because of a filter. Let a be the
+acceleration and g the gap between two states. The integral then has an error of at most a (`LAG_S`
++ g)^2. Where a motion ends abruptly, or a stamp is wrong by up to `LAG_S`, the error is larger by
+the speed times `LAG_S`. States that are farther apart than `SPARSE_S` are not compared, because the
+motion in between is not known.
 """
 
 from __future__ import annotations

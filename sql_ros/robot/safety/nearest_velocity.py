@@ -86,8 +86,8 @@ class NearestVelocity:
         """
         position = start.position
         commands = self._commands
-        slowest, fastest = commands.velocity_bounds(start)
-        velocity, kinds, ends_inside, stop_s = self._clip(wish, start, slowest, fastest)
+        smallest, largest = commands.velocity_bounds(start)
+        velocity, kinds, ends_inside, stop_s = self._clip(wish, start, smallest, largest)
         # one period more than the line takes: in torque mode the line starts further back
         duration = 2.0 * commands.longest_s + commands.reaction_s + 0.5 * stop_s
         swept = self._swept(velocity, start, duration)
@@ -118,7 +118,7 @@ class NearestVelocity:
         if is_clear and start.alternatives:  # the programme needs the measurements at this pose
             distance = self._clearance.measure_near(position, swept, duration)
         required = np.minimum(self._clearance.margin, distance - ROUNDING_M)
-        velocity, more = self._slide(velocity, position, distance, slowest, fastest)
+        velocity, more = self._slide(velocity, position, distance, smallest, largest)
         velocity, mixed = self._mix_with_braking(velocity, start, required, distance)
         return velocity, frozenset(kinds | more | mixed)
 
@@ -153,18 +153,20 @@ class NearestVelocity:
 
     # --- limits of the joints ---
 
-    def _clip(self, wish: Vector, start: PeriodStart, slowest: Vector, fastest: Vector) -> _Clipped:
+    def _clip(
+        self, wish: Vector, start: PeriodStart, smallest: Vector, largest: Vector
+    ) -> _Clipped:
         """Clip joint velocities to the limits of speed, acceleration and position.
 
         Args:
             wish: Joint velocities that are asked for (N,) [rad/s].
             start: The start of the period.
-            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
-            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+            smallest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            largest: Largest velocities by the acceleration limit (N,) [rad/s].
         """
         commands = self._commands
         legal = within(wish, self._limits.lowest, self._limits.highest)
-        velocity = reachable = within(legal, slowest, fastest)
+        velocity = reachable = within(legal, smallest, largest)
         origin, moving_s = commands.braking_line(start)
         lowest = origin if start.lowest is None else start.lowest
         highest = origin if start.highest is None else start.highest
@@ -174,7 +176,7 @@ class NearestVelocity:
             (lowest + path >= self._lower).tolist()
         )
         if not ends_inside:
-            velocity = self._clip_to_room(reachable, lowest, highest, moving_s, slowest, fastest)
+            velocity = self._clip_to_room(reachable, lowest, highest, moving_s, smallest, largest)
             stop_s = commands.stop_time(velocity)
             path = (moving_s + 0.5 * stop_s) * velocity
             ends_inside = self._ends_inside(
@@ -197,8 +199,8 @@ class NearestVelocity:
         lowest: Vector,
         highest: Vector,
         moving_s: float,
-        slowest: Vector,
-        fastest: Vector,
+        smallest: Vector,
+        largest: Vector,
     ) -> Vector:
         """Return velocities so slow that the arm stops before every position margin (N,) [rad/s].
 
@@ -211,17 +213,17 @@ class NearestVelocity:
             lowest: Smallest positions at which the line may begin (N,) [rad].
             highest: Largest positions at which the line may begin (N,) [rad].
             moving_s: Time T before braking [s], see `CommandModel.braking_line`.
-            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
-            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+            smallest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            largest: Largest velocities by the acceleration limit (N,) [rad/s].
         """
         below = np.maximum(lowest - self._lower, 0.0)
         above = np.maximum(self._upper - highest, 0.0)
         velocity = within(
             velocity, -self._stoppable(below, moving_s), self._stoppable(above, moving_s)
         )
-        velocity = within(velocity, slowest, fastest)
+        velocity = within(velocity, smallest, largest)
         reach_s = moving_s + 0.5 * self._commands.stop_time(velocity)
-        return within(within(velocity, -below / reach_s, above / reach_s), slowest, fastest)
+        return within(within(velocity, -below / reach_s, above / reach_s), smallest, largest)
 
     def _stoppable(self, room: Vector, moving_s: float) -> Vector:
         """Return the largest speeds from which joints stop within a room (N,) [rad/s].
@@ -360,8 +362,8 @@ class NearestVelocity:
         velocity: Vector,
         position: Vector,
         distance: Vector,
-        slowest: Vector,
-        fastest: Vector,
+        smallest: Vector,
+        largest: Vector,
     ) -> tuple[Vector, set[str]]:
         """Return the nearest velocities with which the arm, to first order, stops before everything
         near.
@@ -373,8 +375,8 @@ class NearestVelocity:
             velocity: Joint velocities within the limits of the joints (N,) [rad/s].
             position: Joint positions at the start, those of the last measurement (N,) [rad].
             distance: Distances at this pose (C,) [m].
-            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
-            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+            smallest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            largest: Largest velocities by the acceleration limit (N,) [rad/s].
 
         Returns:
             Joint velocities (N,) [rad/s], and the kinds of the limits that changed them.
@@ -407,11 +409,11 @@ class NearestVelocity:
                 bounds = np.append(bounds, point_m_s)
             elif attempt or not broken.any():
                 break
-            velocity = self._solve(wish, rows, bounds, slowest, fastest)
+            velocity = self._solve(wish, rows, bounds, smallest, largest)
         return velocity, kinds
 
     def _solve(
-        self, velocity: Vector, rows: Vector, bounds: Vector, slowest: Vector, fastest: Vector
+        self, velocity: Vector, rows: Vector, bounds: Vector, smallest: Vector, largest: Vector
     ) -> Vector:
         """Return the velocities v nearest to given ones with rows @ v <= bounds (N,) [rad/s].
 
@@ -421,16 +423,16 @@ class NearestVelocity:
             velocity: Given velocities, which are returned if there is no solution (N,) [rad/s].
             rows: Matrix of the constraints (R, N).
             bounds: Right sides of the constraints (R,).
-            slowest: Smallest velocities by the acceleration limit (N,) [rad/s].
-            fastest: Largest velocities by the acceleration limit (N,) [rad/s].
+            smallest: Smallest velocities by the acceleration limit (N,) [rad/s].
+            largest: Largest velocities by the acceleration limit (N,) [rad/s].
         """
         scale = self._limits.joints
         count = len(velocity)
         if len(self._sense) != count + len(rows):
             self._sense = np.zeros(count + len(rows), c_int)
         self._sense[:] = 0
-        highest = np.minimum(fastest, np.maximum(self._limits.highest, slowest))
-        lowest = np.maximum(slowest, np.minimum(self._limits.lowest, fastest))
+        highest = np.minimum(largest, np.maximum(self._limits.highest, smallest))
+        lowest = np.maximum(smallest, np.minimum(self._limits.lowest, largest))
         solution, _, flag, _ = daqp.solve(
             self._identity,
             -velocity / scale,
@@ -506,8 +508,9 @@ class NearestVelocity:
         empty if none.
 
         The velocity changes evenly during the period. Two chords of that curve are checked, then
-        the line of braking. The line alone would be too strict for an arm that moves away from
-        something: its begin, extended backwards, is even nearer.
+        the line of braking. The straight line of `_broken_limit_of_torque` begins behind the arm.
+        If the arm moves away from something, this begin is nearer to it than the arm is, so the
+        line alone would forbid the motion.
 
         Args:
             velocity: Joint velocities at the end of the period (N,) [rad/s].

@@ -148,6 +148,8 @@ class PayloadObserver:
     def _judge(self, elapsed: float) -> None:
         """Update `reasons` by the estimated mass, and by the torque that the mass does not explain.
 
+        A reason begins after `PERSISTS_S`, and ends with the first state that is within the limits.
+
         Args:
             elapsed: Time since the last state [s].
         """

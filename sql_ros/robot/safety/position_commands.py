@@ -1,4 +1,4 @@
-"""The command model of position commands."""
+"""The command model of position mode."""
 
 from __future__ import annotations
 

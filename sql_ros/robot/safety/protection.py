@@ -125,7 +125,7 @@ def effective_limits(
     )
     lines.append(
         f"  {robot.clearance_m:g} m between {len(clearance.pairs)} pairs of shapes, not between:"
-        f" {_pairs(task)}"
+        f" {_exempted_pairs(task)}"
     )
     lines.append(
         f"  workspace: {list(robot.workspace) or 'none'}; keep out:"
@@ -145,7 +145,7 @@ def effective_limits(
     return "\n".join(lines)
 
 
-def _pairs(task: Task) -> str:
+def _exempted_pairs(task: Task) -> str:
     """List the pairs of bodies between which no distance is kept, each with the file that exempts
     it.
 

@@ -125,6 +125,8 @@ class Standby:
     def sent(self, velocity: Vector, sent_at: float) -> None:
         """Take a command that the control loop sent, restart its waiting time, and clear `reasons`.
 
+        While the standby thread stands in, only `reasons` are cleared.
+
         Args:
             velocity: Joint velocities that it asks for (N,) [rad/s]. In torque mode: zeros for zero
                 torques, otherwise any values but zeros.
@@ -141,8 +143,8 @@ class Standby:
     def take_back(self, now: float) -> StandbyCommand | None:
         """Begin a control step, in which the control loop commands the arm.
 
-        If the standby thread stood in, it ends that, and sets `reasons`: this control step must be
-        a hold.
+        If the standby thread stood in, it no longer does, and `reasons` say that this control step
+        must be a hold. At rest, the waiting time restarts.
 
         Args:
             now: Steady time [s].

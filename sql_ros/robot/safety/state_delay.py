@@ -9,15 +9,15 @@ kind          begins with                                                ends wi
               delay and `tolerance_s` allow
 ============  =========================================================  =======================
 
-Where the driver's clock is this computer's, or synchronised with it, the delay of a state is the
-time of this clock less the stamp. A stamp that is older than `COMPARABLE_S`, or in the future, is
-of another clock. Then only the growth of the delay over its smallest value so far is known. A delay
-that is constant from the first state on is not detected there, nor one that grows more slowly than
-`DRIFT`, by which clocks may differ.
+If the driver's clock is this computer's, or synchronised with it, the delay of a state is the time
+of this clock less the stamp. A stamp that is older than `COMPARABLE_S`, or in the future, is of
+another clock. Then only the growth of the delay over its smallest value so far is known. With
+another clock a delay that is constant from the first state on is not detected, nor a delay that
+grows more slowly than `DRIFT`, the rate by which clocks may differ.
 
-A stamp that is later than the smallest delay so far allows, by more than `LEAP_S`, is of a clock
-that was set, or of another publisher: `take` reports it. It does not where both stamps are by this
-computer's clock: then a delay has ended.
+If a stamp is more than `LEAP_S` later than the smallest delay so far allows, a clock was set or
+there is another publisher, and `take` reports it. The exception are stamps by this computer's
+clock: then a delay has ended.
 """
 
 from __future__ import annotations

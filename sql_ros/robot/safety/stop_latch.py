@@ -145,7 +145,8 @@ class StopLatch:
         return True, f"released: {latched}; ~/start moves the arm" if latched else "was not stopped"
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return the descriptions of all that stops the arm, by kind; empty if nothing does.
+        """Return what stops the arm now: description by kind, see the module's table. Empty if
+        nothing does.
 
         Args:
             now: Steady time [s].
@@ -159,13 +160,13 @@ class StopLatch:
         if self._latched:
             reasons["stop"] = f"{self._latched}; ~/reset releases it"
         for switch in stopping:
-            self._add(switch, reasons, now)
+            self._add_reasons(switch, reasons, now)
         if self._robot or robot_silent:
             reasons["robot"] = self._silence_of_robot(now) if robot_silent else self._robot
         return reasons
 
     @staticmethod
-    def _add(switch: Switch, reasons: dict[str, str], now: float) -> None:
+    def _add_reasons(switch: Switch, reasons: dict[str, str], now: float) -> None:
         """Add the reasons of a switch that stops the arm.
 
         Args:

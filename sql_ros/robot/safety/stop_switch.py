@@ -87,6 +87,9 @@ class Switch:
     def stops(self, now: float) -> bool:
         """Return whether the arm must be held because of the switch.
 
+        It must while the switch is pressed or closed; if the switch is required, also while it is
+        silent or has a complaint. A stop that is latched is not included.
+
         Args:
             now: Steady time [s].
         """
@@ -96,7 +99,8 @@ class Switch:
         )
 
     def silence(self, now: float) -> str:
-        """Describe the silence of the switch for the user, also if it is not silent.
+        """Return a text for the user that says for how long the switch was silent, or that it was
+        never heard.
 
         Args:
             now: Steady time [s].

@@ -1,4 +1,4 @@
-"""The command model of torque commands."""
+"""The command model of torque mode."""
 
 from __future__ import annotations
 
@@ -140,8 +140,11 @@ class TorqueCommands(CommandModel):
         return start.velocity - change, start.velocity + change
 
     def _measured(self, state: RobotState) -> PeriodStart:
-        """Update the estimated load, and return a start at the state or, with a latency,
-        ahead of it.
+        """Update the estimated load, and return the start of the next period from a new state.
+
+        Args:
+            state: The new state. With a latency, the start is where the torques sent before lead
+                from there.
         """
         self._estimate_load(state)
         measured = within(

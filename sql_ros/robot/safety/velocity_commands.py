@@ -1,4 +1,4 @@
-"""The command model of velocity commands."""
+"""The command model of velocity mode."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ class VelocityCommands(CommandModel):
         return self._lasted_s
 
     def _measured(self, state: RobotState) -> PeriodStart:
-        """Return a start at the state or, with a latency, where the commands under way lead
-        the arm.
+        """Return the start of the next period from a new state.
+
+        Args:
+            state: The new state. With a latency, the start is where the velocities sent before lead
+                from there.
         """
         measured = within(state.velocity, self._reverse_speed, self._speed)
         last = self._within_tracking(measured)

@@ -1,7 +1,7 @@
 """Tasks: observation, reward, start and end of an episode, as pure functions of the robot's state.
 
-A task is one module here with `TaskConfig` and `Task`, which extend those of `robot.task`; one
-scene under sim/scenes/; and one file under config/tasks/ whose `kind` names the module.
+A task consists of a module in this package with `TaskConfig` and `Task`, which extend those of
+`robot.task`; a scene in sim/scenes/; and a file in config/tasks/ whose `kind` names the module.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ TO_TARGET_SCALE_M = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(task.TaskConfig):
-    """The keys of a config/tasks/*.yaml of kind reach."""
+    """The keys of a task file of kind reach."""
 
     tolerance_m: float = option(
         description="a target counts as reached within this distance [m]", minimum=0.0

@@ -40,7 +40,7 @@ ALIGNED = (0.015, 0.12)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(task.TaskConfig):
-    """The keys of a config/tasks/*.yaml of kind stack."""
+    """The keys of a task file of kind stack."""
 
     seated_height_m: float = option(
         0.001, "seated: no higher above the seated brick's height [m]", minimum=0.0

@@ -51,9 +51,9 @@ def test_the_identification_finds_a_wrong_first_joint(mode, fault):
 def test_an_identification_that_never_fails_is_noticed(monkeypatch):
     def accept(identification, _):
         identification._leg_scales.append(1.0)
-        identification._continue()
+        identification._begin_next_leg()
 
-    monkeypatch.setattr(wrong_plant.Identification, "_watch", lambda *_: None)
+    monkeypatch.setattr(wrong_plant.Identification, "_check_deviation", lambda *_: None)
     monkeypatch.setattr(wrong_plant.Identification, "_judge", accept)
     counts = identify_plants("ur5e", UR5E_SCENE, "velocity", "flipped", 0)
     assert (counts.cells, counts.holds) == (6, 0)
