@@ -17,87 +17,93 @@ class ActorConfig(RealtimeConfig, GuardConfig):
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
     mode: str = option(
         "train",
-        "train: sample, feed the replay topic; play: the mean of its samples, or the best",
+        "train: sample actions and publish transitions; play: act deterministically",
         choices=("train", "play"),
     )
     policy: str = option(
-        "", "ONNX file to start with; empty: whoever publishes on the policy topic gives one"
+        "", "ONNX file of the first policy; empty: the first one on the policy topic"
     )
-    seed: int = option(0, "of start poses, exploration and the policy's noise", minimum=0)
-    explores: bool = option(True, "act uniformly until a first policy is there; otherwise hold")
+    seed: int = option(0, "seed of start poses, exploration and the policy's noise", minimum=0)
+    explores: bool = option(
+        True, "act uniformly at random until the first policy is there; false: hold until then"
+    )
     targets: str = option(
         "drawn",
-        "play: drawn: anew for each episode, until a goal comes; goal: hold until one comes on"
-        " ~/goal",
+        "play: drawn: draw one for each episode, until a goal arrives; goal: hold until one arrives"
+        " on ~/goal",
         choices=("drawn", "goal"),
     )
     realtime_factor: float = option(
-        1.0, "as in the simulation; 0: lockstep. A real arm has 1", minimum=0.0, maximum=100.0
+        1.0,
+        "simulated seconds per second, as in the sim_bridge; 0: lockstep; a real arm needs 1",
+        minimum=0.0,
+        maximum=100.0,
     )
     joint_prefix: str = option(
-        "", "before every joint and frame name on topics; empty: as in the robot's file"
+        "", "prefix of every joint and frame name on topics; empty: as in the robot's file"
     )
     people_in_reach: bool = option(
-        False, "people may be in reach: tool and links are no faster than 0.25 m/s"
+        False, "people may be in reach: tool and links move at most at 0.25 m/s"
     )
     follows_clock: bool = option(
         True,
-        "with use_sim_time: control time is that of /clock; false: the steady clock's, as beside"
-        " the sim_bridge, paced by realtime_factor",
+        "with use_sim_time: control time is that of /clock; false: it is that of the steady clock,"
+        " at the pace of realtime_factor, as for the sim_bridge",
     )
     dry_run: bool = option(
-        False, "send nothing to the arm: what would be sent goes to ~/dry_run_commands"
+        False, "send nothing to the arm; publish the commands on ~/dry_run_commands instead"
     )
     real_arm: bool = option(
         True,
-        "the controller of the commands is checked and watched, unless they go to a topic"
+        "true: the arm is real, and its controller is checked, unless the commands go to a topic"
         " sim_bridge/commands; false: the arm is simulated",
     )
     identify: str = option(
         "first",
-        "real arm: move each joint a little before it acts, after ~/start; first: where no record"
-        " says that this was done; always; never",
+        "real arm: move each joint a little before the arm acts, after ~/start; first: only if"
+        " there is no record of an identification; always; never",
         choices=CHOICES,
     )
     compares_description: bool = option(
         True,
-        "real arm: hold it while robot_description, where somebody publishes it, describes another"
-        " arm than the robot file",
+        "real arm: hold it while the topic robot_description describes another arm than the robot"
+        " file",
     )
     switch_controllers: bool = option(
         False,
-        "real arm: activate the controller of the commands where another is active, and restore"
-        " that at the end",
+        "real arm: activate the controller of the commands where another one is active, and restore"
+        " the other one at the end",
     )
     enable_robot: bool = option(
         False,
-        "Intera: ask a robot that is not enabled once to enable itself, before the first command;"
-        " false: somebody else does",
+        "Intera: before the first command, ask a robot that is not enabled to enable itself, once;"
+        " false: the operator enables it",
     )
     key_file: str = option(
         "",
-        "policies, progress and transitions are signed by the key in it, see 'sql-ros keygen';"
-        " empty: they are not",
+        "file of the key that signs policies, progress and transitions, see 'sql-ros keygen';"
+        " empty: they are not signed",
     )
     actor_id: int = option(
-        0, "names this actor among several that feed one learner", minimum=0, maximum=2**31
+        0, "number of this actor among several that feed one learner", minimum=0, maximum=2**31
     )
     most_transitions: int = option(
         0,
-        "train: hold the arm when the run has so many transitions, those of earlier sessions"
-        " included; 0: no limit",
+        "train: number of transitions of the run, with those of earlier sessions, after which the"
+        " arm is held; 0: no limit",
         minimum=0,
     )
     learner_patience_s: float = option(
         60.0,
-        "lockstep training waits so long for the learner, then says so and goes on [s]",
+        "lockstep training: longest wait for the learner; then a fault is counted, and the actor"
+        " goes on [s]",
         minimum=0.0,
         live=True,
     )
     temperature: float = option(
         0.0,
-        "play: 0 acts deterministically; otherwise actions are drawn as exp(Q / temperature), at"
-        " most the policy's own temperature",
+        "play: 0: act deterministically; otherwise actions are drawn in proportion to"
+        " exp(Q / temperature); at most the temperature at which the policy was trained",
         minimum=0.0,
         live=True,
     )

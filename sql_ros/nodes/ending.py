@@ -88,7 +88,8 @@ class Ending:
         return is_to_hold
 
     def _on_signal(self, number: int, _: object) -> None:
-        """Record that the process is to end; hurry after any signal but a first SIGINT.
+        """Record that the process is to end; hurry after any signal but a first SIGINT and its
+        copies within `AGAIN_S`.
 
         In a hurry a timer (SIGALRM) is set, by which the kernel ends the process after `HURRIED_S`
         even if a thread hangs.

@@ -59,38 +59,41 @@ class GuardConfig(ManagedConfig):
     """ROS parameters of the reasons to hold the arm."""
 
     max_state_age_s: float = option(
-        0.1, "an older state leads to a hold [s of control time]", minimum=0.001, maximum=60.0
+        0.1,
+        "largest age of the last state; an older one is a hold [s of control time]",
+        minimum=0.001,
+        maximum=60.0,
     )
     max_state_delay_s: float = option(
         0.02,
-        "a real arm: states that come later than this after their stamps, beyond their usual delay,"
-        " are a hold [s]",
+        "real arm: largest delay of a state after its stamp, beyond the usual delay; a larger one"
+        " is a hold [s]",
         minimum=0.001,
         maximum=1.0,
     )
     max_lateness_s: float = option(
         0.1,
-        "a control step that wakes later than this is a hold [s of control time]; on a real arm at"
-        " most half a period, or 20 ms",
+        "largest lateness of a control step; a later one is a hold [s of control time]; on a real"
+        " arm at most half a period, or 20 ms",
         minimum=0.0001,
         maximum=60.0,
     )
     max_clock_age_s: float = option(
         0.5,
-        "use_sim_time: a /clock that stands for longer is a hold [s of the steady clock]; a real"
-        " arm has a lower maximum",
+        "use_sim_time: longest time for which /clock may stand still; a longer one is a hold [s of"
+        " the steady clock]; a real arm has a lower maximum",
         minimum=0.001,
         maximum=60.0,
     )
     lock_timeout_s: float = option(
         0.0,
-        "silence of ~/stop_lock for longer counts as locked; 0: no lock is required [s]",
+        "longest silence of ~/stop_lock; a longer one counts as locked; 0: no lock is required [s]",
         minimum=0.0,
         maximum=5.0,
     )
     enable_timeout_s: float = option(
         0.0,
-        "~/enable must be refreshed with true within this; 0: not required [s]",
+        "longest time between two messages true on ~/enable; 0: none is required [s]",
         minimum=0.0,
         maximum=2.0,
     )
@@ -241,7 +244,7 @@ class Guard:
         """
         return self._delay.delay_s if self._delay is not None else 0.0
 
-    def took_state(self, stamp_ns: int, now: float) -> None:
+    def check_stamp(self, stamp_ns: int, now: float) -> None:
         """Compare the stamp of a state with `/clock` if that is followed; for a real arm on the
         steady clock, measure the delay of the state.
 

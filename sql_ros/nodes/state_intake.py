@@ -112,7 +112,7 @@ class StateIntake:
         is_unstamped = self._reader.is_unstamped
         if is_unstamped and not self._is_lockstep:
             self.publishers.heard_unstamped()
-        self._guard.took_state(0 if is_unstamped else state.stamp_ns, arrived)
+        self._guard.check_stamp(0 if is_unstamped else state.stamp_ns, arrived)
         self.heard = arrived
         self.on_state(state, arrived)
 

@@ -261,8 +261,8 @@ class TrialRunner:
     def _call_operator(self, trial: Trial) -> None:
         """Ask the operator for what has to be done before a trial begins.
 
-        That is to put a payload into the hand. If the operator was called for something else and
-        may be in reach, it is to keep clear of the arm.
+        For the kind "payload" the operator is to put the payload into the hand. Otherwise, an
+        operator who was called before and may be in reach is to keep clear of the arm.
 
         Args:
             trial: The trial.
