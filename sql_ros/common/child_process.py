@@ -18,7 +18,7 @@ PARENT = "SQL_ROS_PARENT"  # process id of the command that the node must not ou
 ACTIVE = "SQL_ROS_ACTIVE"  # path of a file that the node makes when it becomes active
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_LIBC = ctypes.CDLL(None)  # once: between fork and exec is no time to load a library
+_LIBC = ctypes.CDLL(None)  # loaded here, because a library must not be loaded between fork and exec
 
 
 def python_words() -> list[str]:
@@ -59,7 +59,7 @@ def _end_with(parent: int) -> None:
     # before exec the parent's handler is still installed, and would swallow the signal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # no signal will come
+    if os.getppid() != parent:  # the parent has ended, so no signal will come
         os._exit(128 + signal.SIGTERM)
 
 

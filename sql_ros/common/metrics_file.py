@@ -116,7 +116,7 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
 
     There are no lines if the path is no regular file.
     """
-    # a device, such as /dev/full, has no end
+    # only a regular file is read: a device such as /dev/full has no end
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     return [(line, _object(line)) for line in lines if line]
 

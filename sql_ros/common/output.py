@@ -212,7 +212,7 @@ class Output:
             return
         are_terminals = [os.isatty(fd) for fd in TERMINALS]
         if are_terminals[1]:
-            os.environ.setdefault("RCUTILS_COLORIZED_OUTPUT", "1")  # rcutils would look at the pipe
+            os.environ.setdefault("RCUTILS_COLORIZED_OUTPUT", "1")  # rcutils would see the pipe
         sys.stdout.flush()
         sys.stderr.flush()
         is_same = os.path.sameopenfile(*TERMINALS)  # one pipe then keeps the order of lines

@@ -75,7 +75,7 @@ class Ledger:
         """
         with self._lock:
             self._pending.append((number, content))
-            # equality: a failed sync is not repeated with each further record
+            # a multiple: after a failed sync the next try is not at each further record
             is_full = len(self._pending) % MOST_IN_MEMORY == 0
         if self._path is None and is_full:
             self.sync()

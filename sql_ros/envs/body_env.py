@@ -127,7 +127,7 @@ class BodyEnv(gymnasium.Env[Vector, Vector]):
         share = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         self.data.ctrl[:] = share * self.model.actuator_ctrlrange[:, 1]
         mujoco.mj_step(self.model, self.data, self._physics_steps)
-        # mj_step leaves the bodies where they were before its last step
+        # mj_step leaves the places of bodies as they were before its last step
         mujoco.mj_kinematics(self.model, self.data)
         reward, terminated, info = self.outcome(share)
         return self.observe(), reward, terminated, False, info

@@ -132,7 +132,7 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             ConfigError: The action is not finite, or the environment broke a rule, see `step`.
         """
-        self._check_action(action)  # an integer made of NaN would be a number
+        self._check_action(action)  # before NaN could become an integer
         return self.step(to_env(action, self._actions))
 
     def success_of(self, info: dict[str, Any]) -> float:
@@ -361,7 +361,7 @@ def to_env(action: npt.NDArray[Any], space: gymnasium.spaces.Box[Any]) -> npt.ND
         rounded.
     """
     is_integer = space.dtype.kind in FLAG_KINDS
-    # float16 would overflow between the bounds, an unsigned integer below them
+    # high - low could overflow in the type of the space
     precision = np.float64 if is_integer else np.result_type(space.dtype, np.float32)
     low = space.low.astype(precision)
     high = space.high.astype(precision)

@@ -83,7 +83,7 @@ def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: boo
         named: Whether the rows are labelled with the contenders' names.
     """
     zero = float(np.mean([area(item["curve"]) for item in contenders.get(ZERO, [])] or [0.0]))
-    # the same rows in every column, empty while there is no run
+    # every column has the same rows; a row without a run is empty
     names = [name for name in CONTENDERS if name != ZERO]
     for row, name in enumerate(names):
         areas = [area(item["curve"]) for item in contenders.get(name, [])]

@@ -65,7 +65,7 @@ def train_baseline(
         ConfigError: The method is unknown, stable-baselines3 is not installed, the environment
             cannot be used, or the updates per transition are not a whole number.
     """
-    if not pace.updates_per_transition.is_integer():  # rounded, 0.5 would be none, and 2.5 two
+    if not pace.updates_per_transition.is_integer():  # int() would make 0.5 none and 2.5 two
         raise ConfigError(
             f"updates_per_transition is {pace.updates_per_transition:g}, expected a whole number"
             " beside stable-baselines3"

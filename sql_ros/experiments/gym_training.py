@@ -215,7 +215,7 @@ class Walk:
         self._uniform_until = 0 if skilled else trainer.config.warmup_transitions
         self._envs = envs
         self._trainer = trainer
-        is_resumed = trainer.replay.added > 0  # then no draw is made a second time
+        is_resumed = trainer.replay.added > 0  # then other draws must follow
         self._rng = np.random.default_rng([seed, trainer.replay.added] if is_resumed else seed)
         self._noise = OuNoise((len(envs), trainer.spec.action_size), self._rng) if noisy else None
         if len(envs) == 1 and not is_resumed:

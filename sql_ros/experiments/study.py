@@ -198,7 +198,7 @@ def conduct(
         SqlRosError: A case failed. The files of the others are kept.
     """
     chosen = experiment.cases(list(seeds) or list(range(experiment.seeds[quick])), quick)
-    read_results(out, quick)  # raises before hours are spent on what could not be reported
+    read_results(out, quick)  # an error here comes before hours of runs that could not be reported
     if not report_only:
         print(f"{experiment.name}: ", end="")
         run_and_write = partial(_run_and_write, run_case=experiment.run_case, out=out)
@@ -218,7 +218,7 @@ def conduct(
         raise ConfigError(f"no runs in {out / 'runs'}")
     sides = {(case.contender, case.variant) for case in results}
     missing = [case for case in chosen if (case.contender, case.variant) not in sides]
-    if missing:  # a verdict without the other side would not be one
+    if missing:  # a verdict needs a run of each contender and variant
         names = ", ".join(case.name for case in missing if case.seed == missing[0].seed)
         raise ConfigError(f"{out / 'runs'} lacks {names}: no report before each side has a run")
     finding = experiment.report(results, out)

@@ -163,7 +163,7 @@ def _option_of_word(word: str) -> Options:
         )
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+    except (yaml.YAMLError, ValueError) as error:  # an invalid date is a ValueError
         raise ConfigError(
             f"--set {word}: the value is not YAML: {' '.join(str(error).split())}"
         ) from None
@@ -349,7 +349,7 @@ def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[N
     """
     try:
         yield
-    except KeyboardInterrupt:  # the second Ctrl-C: without saving
+    except KeyboardInterrupt:  # the second Ctrl-C ends without saving
         raise
     except Interrupted as interruption:
         saved = _save_rest(training, folder)
@@ -362,7 +362,7 @@ def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[N
     except OSError as error:
         saved = _save_rest(training, folder)
         raise CheckpointError(f"cannot write to {folder.path}: {error}; {saved}") from error
-    except (Exception, SystemExit):  # SystemExit: rich, where nobody reads stdout any more
+    except (Exception, SystemExit):  # rich raises SystemExit if nobody reads stdout any more
         print(_save_rest(training, folder), file=sys.stderr, flush=True)
         raise
 
@@ -451,7 +451,7 @@ def record(
         return bool(pictures)
     except Interrupted:
         raise
-    # any exception of environment and graphics driver: the run is over and saved
+    # environment and graphics driver may raise any exception; the run is over and saved
     except Exception as error:
         print(f"no clip: {described(error)}", flush=True)
         return False

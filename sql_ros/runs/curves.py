@@ -56,7 +56,7 @@ def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
         axes.set_xlabel("robot time [min]")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in (left, middle):  # above the axes, where no data point is
+    for axes in (left, middle):  # the legend is above the axes, where it hides no point
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize="small")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)

@@ -39,7 +39,7 @@ def point_latest(run_dir: Path) -> None:
     draft.symlink_to(run_dir.name)
     latest = run_dir.parent / "latest"
     if latest.is_dir() and not latest.is_symlink():
-        draft.unlink()  # a folder of a user
+        draft.unlink()  # a user's own folder of this name stays
         return
     draft.replace(latest)
 

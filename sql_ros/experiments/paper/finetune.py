@@ -130,12 +130,12 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     header = ["", f"{title} {first}", *others]
     rows = []
     fastest, badly, ahead, pairs = 0, 0, 0, 0
-    for place, course in zip(axes[0], courses):
+    for panel, course in zip(axes[0], courses):
         areas: dict[str, list[float]] = {}
         for start in STARTS:
             if found := results_of(results, start, course):
                 bands(
-                    place,
+                    panel,
                     found[0]["steps"],
                     [r["returns"] for r in found],
                     start,
@@ -166,8 +166,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             for start in STARTS
         )
         rows.append([COURSES[course], *cells])
-        place.set(title=COURSES[course], xlabel="transitions", ylabel="discounted return")
-        tidy(place)
+        panel.set(title=COURSES[course], xlabel="transitions", ylabel="discounted return")
+        tidy(panel)
     axes[0, 0].legend(frameon=False, fontsize=7)
     figures |= {"courses_fastest": float(fastest), "courses_ddpg_badly": float(badly)}
     all_fastest, all_badly = fastest == len(courses), badly == len(courses)

@@ -64,7 +64,7 @@ def setting(case: Case) -> Setting:
         algorithm={**COMMON, **OF_ROBOT[robot], **KINDS[case.contender]},
         pace={**PACE[robot], "replay_capacity": steps},
         envs=ENVS[robot],
-        # the paper adds noise to both; the quadruped needs but its own entropy
+        # the paper adds noise for both methods; with soft Q-learning the quadruped does without it
         noisy=robot == "point" or case.contender == "ddpg",
     )
 
@@ -141,25 +141,25 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     figure, axes = panels(len(robots), size=(6.0, 4.0))
     figures: dict[str, float] = {}
     rows: list[Row] = []
-    for place, robot in zip(axes[0], robots):
+    for panel, robot in zip(axes[0], robots):
         threshold = THRESHOLDS[robot]
         for kind in KINDS:
             found = results_of(results, kind, robot)
             if not found:
                 continue
-            bands(place, found[0]["steps"], [result["nearest"] for result in found], kind)
+            bands(panel, found[0]["steps"], [result["nearest"] for result in found], kind)
             figures[f"{robot}_{kind}_success"], row = _judge(robot, kind, found, threshold)
             rows.append(row)
-        place.axhline(
+        panel.axhline(
             threshold,
             color="#c0392b",
             linewidth=1.0,
             linestyle="--",
             label="best through the upper passage",
         )
-        place.set(title=robot, xlabel="transitions", ylabel="nearest to the target so far [m]")
-        place.legend(frameon=False)
-        tidy(place)
+        panel.set(title=robot, xlabel="transitions", ylabel="nearest to the target so far [m]")
+        panel.legend(frameon=False)
+        tidy(panel)
     sides = {kind: found for kind in KINDS if (found := results_of(results, kind, "point"))}
     pictures = [save(figure, out / "nearest.png"), _draw_paths(sides, out / "paths.png")]
     if "quadruped" in robots:
@@ -169,7 +169,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             np.mean([figures[f"{robot}_{kind}_success"] for robot in robots])
         )
     all_pass = [figures[f"{robot}_sql_success"] == 1.0 for robot in robots]
-    # the paper compares with DDPG by the quadruped alone
+    # the paper compares soft Q-learning with DDPG on the quadruped alone
     stands_out = figures.get("quadruped_ddpg_success", 1.0) < 1.0
     verdict = "reproduced" if all(all_pass) and stands_out else "partly" if any(all_pass) else "not"
     limits = ", ".join(f"{robot} {THRESHOLDS[robot]:.1f} m" for robot in robots)
@@ -245,8 +245,8 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
     columns = min(max(len(found) for found in sides.values()), 5)
     figure, axes = panels(columns, len(sides), size=(3.0, 2.2))
     for row, (kind, found) in zip(axes, sides.items()):
-        for column, place in enumerate(row):
-            place.set(
+        for column, panel in enumerate(row):
+            panel.set(
                 xlim=(0, WIDTH),
                 ylim=(-HEIGHT / 2, HEIGHT / 2),
                 xticks=[],
@@ -254,12 +254,12 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
                 aspect="equal",
             )
             for x0, y0, x1, y1 in WALLS:
-                place.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
-            place.plot(*TARGET, "s", color="#c0392b", markersize=2 * RADIUS * 9)
+                panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
+            panel.plot(*TARGET, "s", color="#c0392b", markersize=2 * RADIUS * 9)
             if column < len(found):
                 for line in found[column]["paths"]:
-                    place.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
-                place.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
+                    panel.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
+                panel.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
     return save(figure, path)
 
 
@@ -278,20 +278,20 @@ def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
     figure, axes = panels(PARTS, len(rows), size=(2.6, 1.9))
     walls = np.array(quadruped.COURSES["maze"].walls)
     for row, case in zip(axes, rows):
-        for part, (place, seen) in enumerate(
+        for part, (panel, seen) in enumerate(
             zip(row, np.array_split(np.array(runs[case]["places"]), PARTS))
         ):
-            place.set(
+            panel.set(
                 xlim=(walls[:, 0].min(), walls[:, 2].max()),
                 ylim=(walls[:, 1].min(), walls[:, 3].max()),
             )
-            place.set(xticks=[], yticks=[], aspect="equal")
+            panel.set(xticks=[], yticks=[], aspect="equal")
             for x0, y0, x1, y1 in walls:
-                place.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
-            place.plot(*quadruped.COURSES["maze"].target, "s", color="#c0392b", markersize=5)
-            place.plot(*seen.T, ".", color=COLOURS[case.contender], markersize=2, alpha=0.6)
+                panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
+            panel.plot(*quadruped.COURSES["maze"].target, "s", color="#c0392b", markersize=5)
+            panel.plot(*seen.T, ".", color=COLOURS[case.contender], markersize=2, alpha=0.6)
             until = round((part + 1) * EVERY * len(runs[case]["places"]) / PARTS)
-            place.set_title(f"{LABELS[case.contender]}, seed {case.seed}, to {until:,}", fontsize=7)
+            panel.set_title(f"{LABELS[case.contender]}, seed {case.seed}, to {until:,}", fontsize=7)
     return save(figure, path)
 
 

@@ -200,20 +200,20 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
     x, y = np.meshgrid(axis, axis)
     level = -np.min([(x - goal[0]) ** 2 + (y - goal[1]) ** 2 for goal in GOALS], axis=0)
     for row, (kind, found) in enumerate(sides.items()):
-        for column, place in enumerate(axes[row]):
-            place.set(
+        for column, panel in enumerate(axes[row]):
+            panel.set(
                 xlabel="x" if row == len(axes) - 1 else "",
                 ylabel="" if column else "y",
                 aspect="equal",
                 xlim=(-HALF_WIDTH, HALF_WIDTH),
                 ylim=(-HALF_WIDTH, HALF_WIDTH),
             )
-            place.contour(x, y, level, levels=14, colors="#b9c2cc", linewidths=0.6)
-            place.plot(*GOALS.T, "o", color="#c0392b", markersize=5)
+            panel.contour(x, y, level, levels=14, colors="#b9c2cc", linewidths=0.6)
+            panel.plot(*GOALS.T, "o", color="#c0392b", markersize=5)
             if column < len(found):
                 for line in found[column]["paths"]:
-                    place.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
-                place.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
+                    panel.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
+                panel.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
     return save(figure, path)
 
 
@@ -229,9 +229,9 @@ def _draw_q(result: dict[str, Any], path: Path) -> str:
     """
     figure, axes = panels(len(STATES), size=(3.2, 3.2))
     axis = np.linspace(-0.99, 0.99, GRID)
-    for place, state, found in zip(axes[0], STATES, result["q"]):
+    for panel, state, found in zip(axes[0], STATES, result["q"]):
         q = np.array(found["q"])
-        place.contour(
+        panel.contour(
             axis,
             axis,
             q.T,
@@ -239,9 +239,9 @@ def _draw_q(result: dict[str, Any], path: Path) -> str:
             cmap="Blues",
             linewidths=0.9,
         )
-        place.plot(*np.array(found["actions"]).T, ".", color="#c0392b", markersize=3.5, alpha=0.7)
-        place.set(title=f"state {state}", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
-        place.set(xlabel="action x", ylabel="action y" if place is axes[0][0] else "")
+        panel.plot(*np.array(found["actions"]).T, ".", color="#c0392b", markersize=3.5, alpha=0.7)
+        panel.set(title=f"state {state}", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+        panel.set(xlabel="action x", ylabel="action y" if panel is axes[0][0] else "")
     return save(figure, path)
 
 

@@ -201,7 +201,7 @@ def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path
     ends = [np.abs(np.concatenate(result["tracks"])).max() for result in drawn]
     reach = 1.05 * float(np.max(ends))
     for row, seed in zip(axes, seeds):
-        for place, alpha in zip(row, alphas):
+        for panel, alpha in zip(row, alphas):
             result = next(
                 (
                     r
@@ -210,11 +210,11 @@ def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path
                 ),
                 None,
             )
-            place.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-            place.tick_params(labelsize=6)
-            place.set_title(f"alpha {alpha}, seed {seed}", fontsize=8)
+            panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            panel.tick_params(labelsize=6)
+            panel.set_title(f"alpha {alpha}, seed {seed}", fontsize=8)
             for track in result["tracks"] if result else []:
-                place.plot(*np.array(track).T, color=COLOURS["sql"], linewidth=0.7, alpha=0.7)
+                panel.plot(*np.array(track).T, color=COLOURS["sql"], linewidth=0.7, alpha=0.7)
     return save(figure, path)
 
 

@@ -421,13 +421,13 @@ def _draw(
         ("composed", composed["sql"][0]),
         ("trained on both", sql[JOINT]),
     ]
-    for place, (title, result) in zip(axes[0], shown):
-        place.axvline(-1.0, color="#c0392b", alpha=0.4)
-        place.axhline(-1.0, color="#2e6da4", alpha=0.4)
+    for panel, (title, result) in zip(axes[0], shown):
+        panel.axvline(-1.0, color="#c0392b", alpha=0.4)
+        panel.axhline(-1.0, color="#2e6da4", alpha=0.4)
         for track in result["tracks"]:
-            place.plot(*np.array(track).T, color=COLOURS["sql"], linewidth=0.9, alpha=0.7)
-            place.plot(*track[-1], "o", color=COLOURS["sql"], markersize=3)
-        place.set(title=title, xlim=(-1.6, 1.2), ylim=(-1.6, 1.2), aspect="equal")
+            panel.plot(*np.array(track).T, color=COLOURS["sql"], linewidth=0.9, alpha=0.7)
+            panel.plot(*track[-1], "o", color=COLOURS["sql"], markersize=3)
+        panel.set(title=title, xlim=(-1.6, 1.2), ylim=(-1.6, 1.2), aspect="equal")
     last = axes[0, 4]
     for index, (kind, found) in enumerate(composed.items()):
         last.bar(index - 0.2, _mean(found), 0.36, color=COLOURS[kind])

@@ -130,7 +130,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     figure, axes = panels(len(lines_m), size=(6.0, 4.0))
     figures: dict[str, float] = {}
     rows = []
-    for place, (variant, line) in zip(axes[0], lines_m.items()):
+    for panel, (variant, line) in zip(axes[0], lines_m.items()):
         for kind in KINDS:
             found = results_of(results, kind, variant)
             if not found:
@@ -142,7 +142,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             prefix = f"{variant}_{kind}" if variant else kind
             figures[f"{prefix}_success"] = float(np.mean([x > line for x in furthest]))
             figures[f"{prefix}_ends_beyond"] = float(np.mean([x > line for x in ends]))
-            bands(place, found[0]["steps"], [result["furthest"] for result in found], kind)
+            bands(panel, found[0]["steps"], [result["furthest"] for result in found], kind)
             crossed, beyond = sum(x > line for x in furthest), sum(x > line for x in ends)
             rows.append(
                 (
@@ -154,12 +154,12 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
                     ", ".join(f"{x:.1f}" for x in ends),
                 )
             )
-        place.axhline(line, color="#c0392b", linewidth=1.0, linestyle="--")
-        place.set(
+        panel.axhline(line, color="#c0392b", linewidth=1.0, linestyle="--")
+        panel.set(
             title=f"line at {line:g} m", xlabel="transitions", ylabel="furthest ahead so far [m]"
         )
-        place.legend(frameon=False)
-        tidy(place)
+        panel.legend(frameon=False)
+        tidy(panel)
     every, better = (
         figures["sql_success"] == 1.0,
         figures["sql_success"] > figures.get("ddpg_success", 0.0),

@@ -102,12 +102,12 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     header = ["", "ours, each seed", "stable-baselines3, each seed", "apart by, in standard errors"]
     rows = []
     alike = []
-    for place, kind in zip(axes[0], KINDS):
+    for panel, kind in zip(axes[0], KINDS):
         ends = {}
         for side, colour, label in (("ours", kind, "ours"), ("sb3", "random", "stable-baselines3")):
             found = results_of(results, side, kind)
             bands(
-                place,
+                panel,
                 found[0]["steps"],
                 [r["returns"] for r in found],
                 colour,
@@ -125,9 +125,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         alike.append(several and (abs(apart) < NEAR or apart > 0.0))
         cells = (", ".join(f"{value:.0f}" for value in ends[side]) for side in ("ours", "sb3"))
         rows.append([LABELS[kind], *cells, said])
-        place.set(title=f"{LABELS[kind]}, {ENV}", xlabel="transitions", ylabel="return")
-        place.legend(frameon=False)
-        tidy(place)
+        panel.set(title=f"{LABELS[kind]}, {ENV}", xlabel="transitions", ylabel="return")
+        panel.legend(frameon=False)
+        tidy(panel)
     table = markdown_table(header, rows)
     text = f"Mean return of the last {LAST} evaluations of ten episodes.\n\n{table}"
     return Finding(
