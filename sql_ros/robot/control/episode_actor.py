@@ -154,7 +154,8 @@ class Actor:
 
         An episode under way is dropped without a summary. In phase `RETRYING`, the episode starts
         once the policy gives a valid action. The safety filter forgets what was sent, since the
-        caller has put a simulated arm elsewhere.
+        caller has put a simulated arm elsewhere. The rules may replace the episode
+        (`EpisodeRules.on_begin`).
 
         Args:
             episode: Start pose and target.
@@ -187,7 +188,7 @@ class Actor:
 
     @property
     def is_running(self) -> bool:
-        """Return whether an episode is under way."""
+        """Return whether an episode is under way: it has begun, and has no summary yet."""
         return self._running is not None
 
     def forget(self) -> None:
@@ -237,10 +238,11 @@ class Actor:
     def step(
         self, state: RobotState, send: Callable[[Vector], None] = lambda command: None
     ) -> Step:
-        """Advance by one control step.
+        """Advance by one control step, and call the rules before and after it.
 
-        If the arm is where it cannot have moved to since the last state (`has_jumped`), the actor
-        first calls `forget`.
+        If the rules forbid motion (`EpisodeRules.begin_step`), the step is a hold. If the arm is
+        where it cannot have moved to since the last state (`has_jumped`), the actor first calls
+        `forget`.
 
         Args:
             state: State of the arm now, one control period after the last call. The same state
@@ -261,7 +263,13 @@ class Actor:
         return step
 
     def _make_step(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
-        """Make the step of the phase. See `step`."""
+        """Make a control step of the present phase in which the arm may move, and give its command
+        to `send`.
+
+        Args:
+            state: State of the arm now.
+            send: Receives the command (N,) as soon as it is known.
+        """
         if self._jumped(state):
             self._rules.on_jump()
             self.forget()
@@ -294,7 +302,8 @@ class Actor:
         """Make a step in phase `APPROACHING`: move towards the start pose, or begin the episode.
 
         The episode begins after more than `rest_steps` at rest at the start pose, or when the time
-        for the way is up. An idle actor holds.
+        for the way is up. The arm is held if the actor is idle, or if the rules forbid to move or
+        to begin.
         """
         if not self._rules.may_approach(state):
             return Step(self.safety.hold(state))
@@ -499,7 +508,7 @@ class Actor:
         return "policy_late" if self.is_late() else ""
 
     def _is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the episode is truncated after a number of control steps.
+        """Return whether the episode is truncated after a number of control steps, by its rules.
 
         `GoalActor` overrides this method.
         """

@@ -1,4 +1,6 @@
-"""The rules of an actor's episodes: which there are, when one may begin and when it ends."""
+"""The rules of an actor's episodes: which episodes there are, when one may begin and when it
+ends.
+"""
 
 from __future__ import annotations
 
@@ -12,103 +14,126 @@ from sql_ros.robot.task import Episode, Task
 
 
 class EpisodeRules(Protocol):
-    """The rules of an actor's episodes. The actor calls them from its control step.
+    """The rules of an actor's episodes. The actor calls these methods in its control step.
 
-    `DrawnEpisodes` are the rules of a training. `trials/trial_runner.py` has those of trials.
+    `DrawnEpisodes` has the rules of a training, `trials/trial_runner.py` those of trials.
     """
 
     def begin_step(self) -> bool:
-        """Return whether the arm may move in the step that begins; otherwise it is held."""
+        """Return whether the arm may move in the control step that begins; if not, it is held."""
 
     def end_hold(self, state: RobotState) -> None:
-        """Note that the arm was held in this step, in answer to a state."""
-
-    def end_step(self, state: RobotState, step: Step) -> None:
-        """Note a finished step, in answer to a state."""
-
-    def may_approach(self, state: RobotState) -> bool:
-        """Return whether the arm moves on to the start pose; otherwise it is held."""
-
-    def may_begin(self) -> bool:
-        """Return whether the episode may begin at its start pose; otherwise the arm is held."""
-
-    def is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the time of an episode is up.
+        """Note that the control step was a hold because `begin_step` returned False.
 
         Args:
-            steps: Control steps of the episode so far.
-            state: The last one.
+            state: State that the hold was computed from.
+        """
+
+    def end_step(self, state: RobotState, step: Step) -> None:
+        """Note that a control step was made.
+
+        Args:
+            state: State that the command was computed from.
+            step: Result of the step.
+        """
+
+    def may_approach(self, state: RobotState) -> bool:
+        """Return whether the arm may move on towards the start pose; if not, it is held.
+
+        Args:
+            state: The last state of the arm.
+        """
+
+    def may_begin(self) -> bool:
+        """Return whether the episode may begin, now that the arm has reached its start pose or the
+        time for the way is up.
+
+        If not, the arm is held.
+        """
+
+    def is_over(self, steps: int, state: RobotState) -> bool:
+        """Return whether the episode is truncated because its time is up.
+
+        Args:
+            steps: Number of control steps of the episode so far.
+            state: The last state.
         """
 
     def next_episode(self, summary: EpisodeSummary, rng: np.random.Generator) -> Episode:
         """Return the episode that follows a finished one.
 
         Args:
-            summary: Of the finished episode.
-            rng: Source of the draws of the actor.
+            summary: Summary of the finished episode.
+            rng: Generator of the actor's draws.
         """
 
     def on_begin(self) -> None:
-        """Note that `Actor.begin` has set an episode; the rules may replace it."""
+        """Note that `Actor.begin` has set `Actor.episode`. The rules may set another episode
+        here.
+        """
 
     def on_give_up(self) -> None:
         """Note that the actor has given up the episode under way."""
 
     def on_jump(self) -> None:
-        """Note that the arm has jumped; the actor gives up the episode next."""
+        """Note that the arm cannot have moved to the new state. After this call the actor
+        gives up the episode.
+        """
 
     def on_interrupt(self, *, fresh: bool) -> None:
-        """Note an interruption; the actor gives up the episode next.
+        """Note that `Actor.interrupt` was called. After this call the actor gives up the episode.
 
         Args:
-            fresh: The last state was measured just now.
+            fresh: Whether the last state was measured just now.
         """
 
 
 class DrawnEpisodes:
-    """Rules of episodes that are drawn from the task, one after the other, of the same length.
+    """Rules of a training: episodes of the same length, drawn from the task one after the other.
+
+    Nothing but the task decides when the arm moves and an episode begins.
 
     Args:
-        task: Draws the episodes.
+        task: The task.
     """
 
     def __init__(self, task: Task) -> None:
         self._task = task
 
     def begin_step(self) -> bool:
-        """Let the arm move. See `EpisodeRules`."""
+        """Return True: the arm may always move."""
         return True
 
     def end_hold(self, state: RobotState) -> None:
-        """Do nothing. See `EpisodeRules`."""
+        """Do nothing: these rules never hold the arm."""
 
     def end_step(self, state: RobotState, step: Step) -> None:
-        """Do nothing. See `EpisodeRules`."""
+        """Do nothing: these rules measure nothing."""
 
     def may_approach(self, state: RobotState) -> bool:
-        """Let the arm move to its start pose. See `EpisodeRules`."""
+        """Return True: the arm may always move to its start pose."""
         return True
 
     def may_begin(self) -> bool:
-        """Let the episode begin. See `EpisodeRules`."""
+        """Return True: the episode may begin at once."""
         return True
 
     def is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the task's number of steps is made. See `EpisodeRules`."""
+        """Return whether the episode has the task's number of control steps."""
         return steps >= self._task.episode_steps
 
     def next_episode(self, summary: EpisodeSummary, rng: np.random.Generator) -> Episode:
-        """Draw an episode. See `EpisodeRules`."""
+        """Draw an episode of the task. The finished one has no influence."""
         return self._task.begin(rng)
 
     def on_begin(self) -> None:
-        """Do nothing. See `EpisodeRules`."""
+        """Do nothing: the episode that was given is kept."""
 
     def on_give_up(self) -> None:
-        """Do nothing. See `EpisodeRules`."""
+        """Do nothing: the same episode is tried again."""
 
     def on_jump(self) -> None:
-        """Do nothing. See `EpisodeRules`."""
+        """Do nothing: a jump has no further effect."""
 
     def on_interrupt(self, *, fresh: bool) -> None:
-        """Do nothing. See `EpisodeRules`."""
+        """Do nothing: an interruption has no further effect."""

@@ -1,4 +1,4 @@
-"""What a control step and a finished episode result in."""
+"""The results of a control step and of a finished episode."""
 
 from __future__ import annotations
 
