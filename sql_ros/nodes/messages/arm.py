@@ -1,4 +1,4 @@
-"""States, commands and targets of an arm, and the time of a state."""
+"""Messages of an arm: time stamps, states, commands and targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sql_ros.robot.arm import Vector
 
 
 def stamp_to_msg(stamp_ns: int) -> Time:
-    """Convert a time [ns] to builtin_interfaces/Time."""
+    """Convert a time [ns since 1970, or simulated] to builtin_interfaces/Time."""
     return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
 
 
@@ -34,9 +34,9 @@ def state_to_msg(
     Args:
         stamp_ns: Time of the measurement [ns].
         joints: Joint names on topics.
-        position: (N,) [rad].
-        velocity: (N,) [rad/s].
-        effort: (N,) [N m].
+        position: Joint positions (N,) [rad].
+        velocity: Joint velocities (N,) [rad/s].
+        effort: Joint torques (N,) [N m].
     """
     message = JointState(name=list(joints))
     message.header.stamp = stamp_to_msg(stamp_ns)
@@ -49,16 +49,16 @@ def state_to_msg(
 def command_to_msg(
     values: Vector, mode: str, joints: Sequence[str], answers_ns: int
 ) -> Float64MultiArray:
-    """Convert a command to an array that is labelled with mode, joints and "answers <stamp>".
+    """Convert a command to an array whose labels are "<mode> <joints>" and "answers <stamp>".
 
     Controllers of ros2_control read the data and ignore the labels.
 
     Args:
-        values: Command in the unit of the mode, (N,).
-        mode: "position", "velocity" or "torque".
-        joints: Joint names in command order.
-        answers_ns: Stamp of the state that it answers [ns]. In lockstep the simulation steps on
-            exactly this command.
+        values: Command (N,) in the unit of the mode.
+        mode: Command mode: "position", "velocity" or "torque".
+        joints: Joint names on topics, in command order.
+        answers_ns: Stamp of the state that the command answers [ns]. In lockstep the simulation
+            steps only on the command that answers its state.
     """
     count = len(joints)
     names = MultiArrayDimension(label=f"{mode} {' '.join(joints)}", size=count, stride=count)
@@ -71,13 +71,18 @@ def command_from_msg(
 ) -> tuple[Vector, int | None]:
     """Convert a message to a command.
 
+    Args:
+        message: The message; its labels are optional.
+        mode: Expected command mode.
+        joints: Expected joint names, in command order.
+
     Returns:
-        The command (N,), and the stamp of the state that it answers [ns]; None if no label names
-        one.
+        The command (N,) in the unit of the mode; and the stamp of the state that the command
+        answers [ns], None if no label names one.
 
     Raises:
-        MessageError: The length is wrong, a value is not finite, or the labels name another mode or
-            joint order.
+        MessageError: The length is wrong, a value is not finite, or the labels name another mode,
+            other joints or another order.
     """
     values = np.frombuffer(message.data, np.float64)
     if len(values) != len(joints):
@@ -108,11 +113,11 @@ def read_answers(label: str) -> int | None:
 
 
 def target_to_msg(position: Vector, stamp_ns: int, frame: str) -> PoseStamped:
-    """Convert a target.
+    """Convert the target of an episode to a pose, whose orientation is the identity.
 
     Args:
-        position: Target of the tool in the base frame, (3,) [m].
-        stamp_ns: Time of the state at which the episode begins [ns].
+        position: Target of the tool (3,) in the base frame [m].
+        stamp_ns: Stamp of the state at which the episode begins [ns].
         frame: Name of the base frame.
     """
     message = PoseStamped()
@@ -126,10 +131,10 @@ def target_to_msg(position: Vector, stamp_ns: int, frame: str) -> PoseStamped:
 
 
 def target_from_msg(message: PoseStamped, frame: str) -> Vector:
-    """Return the position of a target in the base frame, (3,) [m].
+    """Return the position of a target (3,) in the base frame [m].
 
     Args:
-        message: The target.
+        message: The message; an empty frame stands for the base frame.
         frame: Name of the base frame.
 
     Raises:

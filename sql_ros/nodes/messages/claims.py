@@ -1,4 +1,4 @@
-"""The claim of a process to its place, on the topic `/sql_ros/claims`."""
+"""Messages of the topic `/sql_ros/claims`: the claim of a process (`nodes/claims.py`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sql_ros.nodes.messages.layout import field_layout
 
 CLAIM_FIELDS = ("since_ns", "id")
 CLAIM_LABEL = f"sql_ros.claim/1 {' '.join(CLAIM_FIELDS)}"
-# one label per text: its name, a space, the text
+# attributes of a claim that are texts; each has a label "<attribute> <text>"
 CLAIM_TEXTS = ("node", "commands", "session", "process")
-LONGEST_LABEL = 512  # of a claim; a topic name has 255 characters at most
+LONGEST_LABEL = 512  # largest number of characters in a label; a topic name has at most 255
 
 
 def claim_to_msg(claim: Claim) -> UInt64MultiArray:
-    """Convert a claim: `CLAIM_FIELDS`, labelled with the texts of the claim."""
+    """Convert a claim to an array of `CLAIM_FIELDS`, whose labels have the texts of the claim."""
     texts = [f"{name} {getattr(claim, name)}" for name in CLAIM_TEXTS]
     layout = field_layout("sql_ros.claim/1", CLAIM_FIELDS)
     layout.dim += [MultiArrayDimension(label=text, size=1, stride=1) for text in texts]
@@ -26,10 +26,10 @@ def claim_to_msg(claim: Claim) -> UInt64MultiArray:
 
 
 def claim_from_msg(message: UInt64MultiArray) -> Claim:
-    """Convert a message to the claim of another process.
+    """Convert a message to a claim.
 
     Raises:
-        MessageError: The version or the length is wrong, or a text is no name.
+        MessageError: The version, the length or a label is wrong.
     """
     labels = [dimension.label for dimension in message.layout.dim]
     if labels[:1] != [CLAIM_LABEL] or len(message.data) != len(CLAIM_FIELDS):

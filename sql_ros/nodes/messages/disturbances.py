@@ -1,4 +1,4 @@
-"""A disturbance of the simulated arm, on the topic `sim_bridge/disturb`."""
+"""Messages of the topic `sim_bridge/disturb`: disturbances of the simulated arm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ DISTURBANCE_FIELDS = ("size", "x", "y", "z", "duration_s", "ramp_s")
 
 
 def disturbance_to_msg(disturbance: Disturbance) -> Float64MultiArray:
-    """Convert a disturbance: `DISTURBANCE_FIELDS`, labelled with its kind and body."""
+    """Convert a disturbance to an array of `DISTURBANCE_FIELDS`, whose second label is
+    "<kind> <body>".
+    """
     layout = field_layout("sql_ros.disturbance/1", DISTURBANCE_FIELDS)
     layout.dim.append(
         MultiArrayDimension(
@@ -28,7 +30,8 @@ def disturbance_from_msg(message: Float64MultiArray) -> Disturbance:
     """Convert a message to a disturbance.
 
     Raises:
-        MessageError: The version, the length or the kind is wrong, or a value is not finite.
+        MessageError: The version, the length or the kind is wrong, a value is not finite, or a time
+            is negative.
     """
     labels = [dimension.label for dimension in message.layout.dim]
     expected = f"sql_ros.disturbance/1 {' '.join(DISTURBANCE_FIELDS)}"

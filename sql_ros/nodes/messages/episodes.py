@@ -1,4 +1,4 @@
-"""The summary of an episode, on the topic `actor/episodes`."""
+"""Messages of the topic `actor/episodes`: the summary of an episode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EPISODE_FIELDS = (
 
 
 def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:
-    """Convert the summary of an episode: `EPISODE_FIELDS`."""
+    """Convert the summary of an episode to an array of `EPISODE_FIELDS`."""
     values = asdict(summary)
     data = array.array("d", [float(values[name]) for name in EPISODE_FIELDS])
     return Float64MultiArray(layout=field_layout("sql_ros.episode/1", EPISODE_FIELDS), data=data)

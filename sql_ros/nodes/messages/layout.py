@@ -1,4 +1,4 @@
-"""The layout of an array with one named dimension."""
+"""The layout that the arrays of this package share: one dimension, labelled with its fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from sql_ros.common.errors import MessageError
 
 
 def field_layout(kind: str, fields: Sequence[str]) -> MultiArrayLayout:
-    """Return a layout whose label has the kind, with its version, and the names of the fields."""
+    """Return a layout with one dimension, whose label is "<kind> <fields>".
+
+    Args:
+        kind: Name of the layout with its version, such as "sql_ros.claim/1".
+        fields: Names of the values.
+    """
     return MultiArrayLayout(
         dim=[
             MultiArrayDimension(
@@ -25,10 +30,15 @@ def field_layout(kind: str, fields: Sequence[str]) -> MultiArrayLayout:
 
 
 def check_fields(message: Any, kind: str, fields: Sequence[str]) -> None:
-    """Check label and length of a message with one dimension.
+    """Check label and length of an array with one dimension.
+
+    Args:
+        message: The message.
+        kind: Expected name of the layout with its version.
+        fields: Expected names of the values.
 
     Raises:
-        MessageError: One of them is wrong.
+        MessageError: The label or the length is wrong.
     """
     labels = [dimension.label for dimension in message.layout.dim]
     expected = f"{kind} {' '.join(fields)}"

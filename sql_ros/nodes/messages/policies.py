@@ -1,4 +1,4 @@
-"""The bytes of a policy, on the topic `policy`."""
+"""Messages of the topic `policy`: the bytes of an ONNX file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sql_ros.policy.runtime import LARGEST_FILE
 
 
 def policy_to_msg(data: bytes) -> UInt8MultiArray:
-    """Convert the bytes of an ONNX file to a message with its SHA-256."""
+    """Convert the bytes of an ONNX file to a message, whose label has their SHA-256."""
     label = f"sql_ros.policy/1 sha256 {hashlib.sha256(data).hexdigest()}"
     dimension = MultiArrayDimension(label=label, size=len(data), stride=len(data))
     return UInt8MultiArray(layout=MultiArrayLayout(dim=[dimension]), data=data)
 
 
 def policy_from_msg(message: UInt8MultiArray) -> bytes:
-    """Return the bytes of the ONNX file, verified by their SHA-256.
+    """Return the bytes of an ONNX file, verified by their SHA-256. The content is not checked.
 
     Raises:
         MessageError: The version is unknown, the file is too large, or its SHA-256 differs from the

@@ -1,4 +1,4 @@
-"""The progress of the learner, on the topic `learner/progress`."""
+"""Messages of the topic `learner/progress`: progress reports of the learner."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from std_msgs.msg import MultiArrayDimension, MultiArrayLayout, UInt64MultiArray
 
 from sql_ros.common.errors import MessageError
 
-# run and sequence of every actor process follow
+# first values of a report; then come pairs of run number and sequence number of an actor process
 PROGRESS_FIELDS = ("transitions", "updates", "policy_version")
 PROGRESS_LABEL = f"sql_ros.progress/3 {' '.join(PROGRESS_FIELDS)} [run sequence]*"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a learner.
+    """A progress report of a learner.
 
     Attributes:
-        transitions: Number in the run.
-        updates: Number of gradient updates.
-        policy_version: Version of the newest policy published.
-        acknowledged: Actor process to the sequence number up to which everything is safe; in
-            lockstep also trained on.
-        session: Session of the stack that the learner belongs to; empty: started by hand.
+        transitions: Number of transitions in the run, of all actors and earlier sessions.
+        updates: Number of gradient updates in the run.
+        policy_version: Version of the newest policy that was published.
+        acknowledged: Run number of an actor process to the sequence number up to which the learner
+            has its transitions, on disk if there is a run folder; in lockstep they are trained on.
+        session: Session of the start of the learner's stack; empty: started by hand.
     """
 
     transitions: int
@@ -36,7 +36,9 @@ class Progress:
 
 
 def progress_to_msg(progress: Progress) -> UInt64MultiArray:
-    """Convert progress: `PROGRESS_FIELDS`, then run and sequence number of every actor process."""
+    """Convert a report to an array: `PROGRESS_FIELDS`, then run number and sequence number of every
+    actor process.
+    """
     pairs = [number for pair in progress.acknowledged.items() for number in pair]
     values = array.array(
         "Q", [progress.transitions, progress.updates, progress.policy_version, *pairs]
@@ -47,7 +49,7 @@ def progress_to_msg(progress: Progress) -> UInt64MultiArray:
 
 
 def progress_from_msg(message: UInt64MultiArray) -> Progress:
-    """Convert a message to progress.
+    """Convert a message to a progress report.
 
     Raises:
         MessageError: The version or the length is wrong.

@@ -1,4 +1,4 @@
-"""A transition and its origin, on the topic `replay`."""
+"""Messages of the topic `replay`: a transition and its origin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRANSITION_FIELDS = (
     "terminated",
     "truncated",
 )
-# of an actor, after which it waits in lockstep for the learner: 2.5 s of an arm at 20 Hz
+# number of transitions after which an actor in lockstep waits for the learner: 2.5 s at 20 Hz
 LOCKSTEP_TRANSITIONS = 50
 
 
@@ -36,14 +36,14 @@ class ReplayEntry:
     """A transition and its origin.
 
     Attributes:
-        actor: The actor, its parameter `actor_id`.
-        run: Number of the actor's process.
-        episode: Number of the episode.
-        step: Number of the control step in the episode.
-        sequence: Number of the transition in the process, from 1.
-        policy_version: Version of the policy that acted; 0: none.
+        actor: Parameter `actor_id` of the actor.
+        run: Run number, which identifies the actor's process.
+        episode: Number of the episode of this actor, from 0.
+        step: Number of the transition in the episode, from 0.
+        sequence: Sequence number of the transition in the process, from 1.
+        policy_version: Version of the policy that selected the action; 0 for uniform exploration.
         transition: The transition.
-        oldest: Sequence number of the first transition that the actor can still send.
+        oldest: Sequence number of the oldest transition that the actor still keeps and can send.
     """
 
     actor: int
@@ -57,9 +57,9 @@ class ReplayEntry:
 
     @property
     def is_waited_for(self) -> bool:
-        """Return whether the actor waits for the training on this transition, in lockstep.
+        """Return whether an actor in lockstep waits until this transition is trained on.
 
-        It waits at the end of an episode, and after every `LOCKSTEP_TRANSITIONS`.
+        An actor waits at the end of an episode, and after every `LOCKSTEP_TRANSITIONS`.
         """
         return (
             self.transition.terminated
@@ -71,8 +71,11 @@ class ReplayEntry:
 class TransitionCodec:
     """Converts transitions of one task to messages and back.
 
+    A transition is packed to bytes once (`pack`) and kept. Each time it is sent, the bytes become a
+    message (`wrap`, `serialize`), in which only the number of the oldest transition is new.
+
     Args:
-        spec: Interface of the task.
+        spec: Interface of the task, with the sizes of observation and action.
     """
 
     def __init__(self, spec: TaskSpec) -> None:
@@ -100,10 +103,13 @@ class TransitionCodec:
         ]
 
     def pack(self, entry: ReplayEntry) -> bytes:
-        """Return the bytes of an entry: doubles in the order of the label.
+        """Return the bytes of an entry: the doubles of a message, in the order of its label.
+
+        Args:
+            entry: The entry.
 
         Raises:
-            MessageError: A value is too large.
+            MessageError: A value is larger than the learner accepts.
         """
         e = entry
         t = entry.transition
@@ -124,7 +130,10 @@ class TransitionCodec:
         return values.tobytes()
 
     def unpack(self, content: bytes) -> ReplayEntry:
-        """Return the entry that `pack` converted.
+        """Return the entry of packed bytes.
+
+        Args:
+            content: Result of `pack`, perhaps damaged.
 
         Raises:
             MessageError: The length or a value is wrong.
@@ -136,31 +145,38 @@ class TransitionCodec:
 
         Args:
             content: Result of `pack`.
-            oldest: Sequence number of the first transition that can still be sent.
+            oldest: Sequence number of the oldest transition that is still kept.
         """
         message = Float64MultiArray(layout=self._layout, data=array.array("d", content))
         message.data[TRANSITION_FIELDS.index("oldest")] = oldest
         return message
 
     def serialize(self, content: bytes, oldest: int) -> bytes:
-        """Return the serialised message that `wrap` makes, without rclpy's conversion.
+        """Return what `wrap` returns as a serialised message; faster, without rclpy's conversion.
 
         Args:
             content: Result of `pack`.
-            oldest: Sequence number of the first transition that can still be sent.
+            oldest: Sequence number of the oldest transition that is still kept.
         """
         at = 8 * TRANSITION_FIELDS.index("oldest")
         return b"".join((self._head, content[:at], struct.pack("d", oldest), content[at + 8 :]))
 
     def to_msg(self, entry: ReplayEntry) -> Float64MultiArray:
-        """Convert an entry to a message."""
+        """Convert an entry to a message.
+
+        Raises:
+            MessageError: A value is larger than the learner accepts.
+        """
         return self.wrap(self.pack(entry), entry.oldest)
 
     def from_msg(self, message: Float64MultiArray) -> ReplayEntry:
-        """Check a message and convert it to an entry.
+        """Check a message, and convert it to an entry.
+
+        Args:
+            message: Received message, without a signature.
 
         Raises:
-            MessageError: Labels, length or a value are wrong; the text says what was expected.
+            MessageError: The version, the schema of the task, the length or a value is wrong.
         """
         labels = [dimension.label for dimension in message.layout.dim]
         values = np.frombuffer(message.data, np.float64)
@@ -179,8 +195,11 @@ class TransitionCodec:
     def _check(self, values: Vector) -> ReplayEntry:
         """Check the values of a transition, and convert them to an entry.
 
+        Args:
+            values: Doubles in the order of the label.
+
         Raises:
-            MessageError: The length is wrong, or a value is not finite as float32, or not in its
+            MessageError: The length is wrong, or a value is not finite as float32 or not in its
                 range.
         """
         if len(values) != self._count:
@@ -204,8 +223,11 @@ class TransitionCodec:
     def _check_sizes(self, values: Vector) -> None:
         """Check that no value is larger than the learner accepts.
 
+        Args:
+            values: Doubles in the order of the label.
+
         Raises:
-            MessageError: One is.
+            MessageError: A value is larger.
         """
         fits = np.abs(values) <= self._largest
         if not fits.all():
@@ -217,6 +239,9 @@ class TransitionCodec:
 
     def _unpack(self, values: Vector) -> ReplayEntry:
         """Convert values to an entry.
+
+        Args:
+            values: Doubles in the order of the label, of the right length and within range.
 
         Raises:
             MessageError: A count is no whole number, a flag is neither 0 nor 1, or `oldest` is
