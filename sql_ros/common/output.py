@@ -59,7 +59,10 @@ class _Sink:
         return self._waiting == 0
 
     def put(self, block: bytes) -> None:
-        """Queue a block of bytes; drop and count it if more than `MOST_WAITING` would wait."""
+        """Queue a block of bytes for the writing thread, without waiting.
+
+        If more than `MOST_WAITING` bytes would wait, the block is dropped and counted in `dropped`.
+        """
         with self._changed:
             if self._waiting + len(block) > MOST_WAITING:
                 self.dropped += len(block)

@@ -103,7 +103,11 @@ class Ledger:
         return records
 
     def forget_until(self, number: int) -> None:
-        """Remove the records up to and including a number, written or not."""
+        """Remove all records with numbers up to a given one, from memory and file.
+
+        Args:
+            number: Largest number that is removed.
+        """
         with self._lock:
             self._pending = [record for record in self._pending if record[0] > number]
         command = (

@@ -74,7 +74,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
             options: Not used.
 
         Returns:
-            Observation (S,) and info, see the class.
+            Observation (S,), and info with "distance" to the goal [m] and "is_success".
         """
         super().reset(seed=seed)
         self._episode = self.task.begin(self.np_random)
@@ -95,8 +95,9 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
             action: Action (A,) in [-1, 1].
 
         Returns:
-            Observation (S,), reward, terminated, truncated, and info, see the class. Observation
-            and reward are those before the release, info is that after it.
+            Observation (S,), reward, terminated, truncated, and info with "distance" to the goal
+            [m] and "is_success". Observation and reward are those before the release, info is that
+            after it.
         """
         driven = self._drive.act(action, self._state)
         self._apply(driven.command)

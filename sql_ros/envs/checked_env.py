@@ -127,10 +127,11 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             action: Action (A,); [-1, 1] is mapped to the bounds of the environment.
 
         Returns:
-            Observation (S,), reward, terminated, truncated and info, see `step`.
+            A copy of the observation (S,), reward, terminated, truncated and info.
 
         Raises:
-            ConfigError: The action is not finite, or the environment broke a rule, see `step`.
+            ConfigError: The action is not finite, the environment raised an exception, or it
+                returned something that breaks the rules.
         """
         self._check_action(action)  # before NaN could become an integer
         return self.step(to_env(action, self._actions))

@@ -51,7 +51,7 @@ class PointMazeEnv(gymnasium.Env[Vector, Vector]):
             options: "state": place (2,) of the point instead of the drawn one. None: no options.
 
         Returns:
-            Observation (2,) and info, see the class.
+            Observation (2,), and info with "distance" to the target and "is_success".
         """
         super().reset(seed=seed)
         drawn = START + self.np_random.normal(0.0, START_STD, 2)
@@ -65,7 +65,9 @@ class PointMazeEnv(gymnasium.Env[Vector, Vector]):
             action: Action (2,), clipped to [-1, 1]; 1 is a step of `SPEED`.
 
         Returns:
-            Observation (2,), reward, terminated, truncated (always False), and info, see the class.
+            Observation (2,): the place, scaled to [-1, 1]; reward, which falls with the distance to
+            the target and with |a|^2; terminated: whether the target is reached; truncated: False;
+            info with "distance" to the target and "is_success".
         """
         moved = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         for _ in range(SUBSTEPS):

@@ -39,7 +39,7 @@ class MultiGoalEnv(gymnasium.Env[Vector, Vector]):
             options: "state": place (2,) of the point instead of the drawn one. None: no options.
 
         Returns:
-            Observation (2,) and info, see the class.
+            Observation (2,): the place; info with "goal" -1 and "is_success" False.
         """
         super().reset(seed=seed)
         drawn = self.np_random.normal(0.0, START_STD, 2)
@@ -53,7 +53,9 @@ class MultiGoalEnv(gymnasium.Env[Vector, Vector]):
             action: Action (2,), clipped to [-1, 1].
 
         Returns:
-            Observation (2,), reward, terminated, truncated (always False), and info, see the class.
+            Observation (2,): the place; reward, which falls with the squared distance to the
+            nearest goal and with |a|^2; terminated: whether a goal is reached; truncated: False;
+            info with "goal", its index (-1: none), and "is_success".
         """
         moved = np.clip(action, -1.0, 1.0)
         self._place = np.clip(self._place + moved, -HALF_WIDTH, HALF_WIDTH)

@@ -46,7 +46,7 @@ class PusherEnv(BodyEnv):
         super().__init__("pusher", 5, render_mode)
 
     def observe(self) -> Vector:
-        """Return the observation (12,); see the class."""
+        """Return the observation (12,): joint angles and velocities, places of tip and puck."""
         joints, speeds = self.data.qpos[:3], self.data.qvel[:3] / RATE
         return np.concatenate(
             [joints, speeds, self.data.site("tip").xpos, self.data.body("puck").xpos]
@@ -61,10 +61,14 @@ class PusherEnv(BodyEnv):
         self.data.qpos[3:5] = puck
 
     def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return reward, False (no termination) and info; see the class.
+        """Compute the outcome of a control step.
 
         Args:
             action: Action (A,), clipped to [-1, 1].
+
+        Returns:
+            The reward: minus the weighted distance of the puck to the goal, minus `ACTION_COST`
+            |a|^2. False: episodes do not terminate. Info with "distance" along "x" and "y" [m].
         """
         distance = np.abs(self.data.body("puck").xpos[:2] - GOAL)
         reward = -ACTION_COST * float(np.square(action).sum()) - float(self._weights @ distance)

@@ -125,7 +125,7 @@ class QuadrupedEnv(BodyEnv):
         super().__init__("quadruped", 10, render_mode, self._course.walls)
 
     def observe(self) -> Vector:
-        """Return the observation (29,); see the class."""
+        """Return the observation (29,): place, height, attitude, joint angles and velocities."""
         place, rest, speeds = self.data.qpos[:2] / FAR, self.data.qpos[2:], self.data.qvel.copy()
         speeds[:3] /= 0.4 * FAR
         speeds[3:] /= FAR
@@ -144,10 +144,15 @@ class QuadrupedEnv(BodyEnv):
         self._at = self.data.qpos[:2].copy()
 
     def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return reward, whether the robot has flipped over, and info; see the class.
+        """Compute the outcome of a control step.
 
         Args:
             action: Action (A,), clipped to [-1, 1].
+
+        Returns:
+            The reward: `PAY` times what the course pays, minus `ACTION_COST` times the mean square
+            of the action. Whether the robot has flipped over. Info with the place "x", "y" and the
+            "distance" to the target [m].
         """
         at = self.data.qpos[:2].copy()
         velocity, self._at = (at - self._at) / self.dt, at

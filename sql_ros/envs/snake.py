@@ -37,7 +37,7 @@ class SnakeEnv(BodyEnv):
         super().__init__("snake", 10, render_mode)
 
     def observe(self) -> Vector:
-        """Return the observation (9,); see the class."""
+        """Return the observation (9,): scaled x of the centre of mass, angles, and velocities."""
         return np.array(
             [
                 (self._middle() - self._origin) / self._line_m,
@@ -61,10 +61,15 @@ class SnakeEnv(BodyEnv):
         return float(self.data.subtree_com[1, 0])
 
     def outcome(self, action: npt.NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return reward, False (no termination) and info; see the class.
+        """Compute the outcome of a control step.
 
         Args:
             action: Action (A,), clipped to [-1, 1].
+
+        Returns:
+            The reward: speed of the centre of mass along x in either direction [m/s], times
+            `BEYOND` beyond the line, minus `ACTION_COST` |a|^2. False: episodes do not terminate.
+            Info with "x" of the centre of mass [m] and "is_success": whether it is beyond the line.
         """
         mujoco.mj_comPos(self.model, self.data)
         x = self._middle() - self._origin

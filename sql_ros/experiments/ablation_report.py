@@ -98,7 +98,12 @@ def _conditions(summary: dict[str, Any]) -> list[str]:
 
 
 def _row(name: str, numbers: dict[str, Any]) -> list[str]:
-    """Return the table cells of a contender in the order of `HEADER`, from its numbers."""
+    """Return the table cells of a contender, in the order of `HEADER`.
+
+    Args:
+        name: Name of the contender.
+        numbers: Its numbers, from `summarise`. Training times are "-" if nothing was learned.
+    """
     finals, learns = numbers["final_returns"], numbers["updates_per_s"] > 0.0
     return [
         name,

@@ -131,7 +131,15 @@ class _Acting(nn.Module):
         )
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return actions and their Q, see the class."""
+        """Return the deterministic action, once for each row of noise, and its Q.
+
+        Args:
+            observation: Observation (1, S), not scaled.
+            noise: Noise (K, A), whose values are ignored.
+
+        Returns:
+            Actions (K, A) in [-1, 1], and Q (K,), the smallest of the critics.
+        """
         # the noise, times 0, gives as many rows as candidates
         state = (observation - self.offset) / self.scale + 0.0 * noise[:, :1]
         action = (

@@ -60,7 +60,11 @@ class EpisodeLog(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._log, self._made = log, 0
 
     def step(self, action: Any) -> Any:
-        """Make a step of the environment, and add an entry to the log if its episode ends."""
+        """Make a step of the environment; if the episode ends, log its success.
+
+        Returns:
+            The result of the environment: observation, reward, terminated, truncated and info.
+        """
         result = self.env.step(action)
         self._made += 1
         if result[2] or result[3]:

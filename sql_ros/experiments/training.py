@@ -137,7 +137,13 @@ def _values_by_section(path: Path | None, words: list[str], given: Options) -> O
 
 
 def _without_former(options: Options) -> Options:
-    """Return the options of a file without those of `FORMER` at their only value."""
+    """Return the options of a file without former options that have the value of their constant.
+
+    A former option with another value stays, and is later refused as unknown.
+
+    Args:
+        options: Content of the file, by section and name.
+    """
     algorithm = options.get("algorithm")
     if not isinstance(algorithm, dict):
         return options
@@ -234,7 +240,11 @@ class Run:
             return training.recorder.curve
 
     def _training(self) -> Training:
-        """Return the training: its environments, which a `with` block closes, and a new trainer."""
+        """Open the environments and build an untrained trainer, with the options of this run.
+
+        Returns:
+            The training, a context that closes the environments.
+        """
         return Training(
             self._env_id,
             self._config.seed,
@@ -492,7 +502,9 @@ def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
 
 
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:
-    """Check environment, folder and machine, then train; see `Run` for arguments and errors.
+    """Check environment, folder and machine, then train to the end or until a signal comes.
+
+    It raises what `Run` and `Run.make` raise.
 
     Args:
         env_id: Gymnasium id.

@@ -114,7 +114,8 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         path: Folder of the checkpoint.
 
     Returns:
-        State and manifest, see `load_checkpoint`.
+        The state, as it was given to `save_checkpoint` (tuples have become lists), and the
+        manifest.
 
     Raises:
         OSError: A file is missing.

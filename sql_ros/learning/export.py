@@ -75,10 +75,11 @@ def export_composition(
 
 
 def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpec) -> Composed:
-    """Compose skills to a module that acts in this process.
+    """Compose skills by the weighted sum of their Q, as a module that acts in this process.
 
     Args:
-        learners: Learners of the skills, see `export_composition`.
+        learners: Learners of two skills or more, of one temperature, whose tasks have the sizes of
+            observation and action of `spec`.
         weights: Weight of each skill's Q.
         spec: Interface of the composed task.
 
@@ -86,7 +87,8 @@ def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpe
         The module, on the CPU.
 
     Raises:
-        ConfigError: The skills or weights do not fit together, see `export_composition`.
+        ConfigError: There are fewer than two skills, not one weight per skill, weights that are not
+            finite or all 0, or skills of other sizes or of different temperatures.
     """
     if len(learners) < 2 or len(weights) != len(learners):
         raise ConfigError(

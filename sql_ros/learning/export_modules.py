@@ -180,11 +180,14 @@ class Candidates(nn.Module):
         self.q = nn.ModuleList(ActingMlp(q, member) for member in range(len(q.mlp.members)))
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw actions (K, A) and return them with their Q (K,), see the class.
+        """Draw K actions and evaluate Q at them.
 
         Args:
             observation: Observation (1, S).
             noise: Standard normal noise (K, noise size).
+
+        Returns:
+            Actions (K, A) in [-1, 1], and their Q (K,), the smallest of the Q-networks.
         """
         action = self.draw(observation, noise)
         return action, self.evaluate_q(observation, action)
@@ -256,11 +259,16 @@ class Composed(nn.Module):
         self.noise_size = max(*noise_sizes, action_size)
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw actions (K, A) and return them with their composed Q (K,), see the class.
+        """Draw K actions and evaluate the composed Q at them.
+
+        Each is the best of one action by each skill and a uniform one.
 
         Args:
             observation: Observation (1, S).
             noise: Standard normal noise (K, noise size).
+
+        Returns:
+            Actions (K, A) in [-1, 1], and their composed Q (K,).
         """
         action = squash(noise[:, : self.action_size])  # uniform, (K, A)
         q = self._evaluate_q_column(observation, action)  # (K, 1)

@@ -59,7 +59,7 @@ def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capac
         capacity: Capacity of the replay buffer in this start, in transitions.
 
     Raises:
-        ConfigError: The folder has no training that can be resumed, see `check_has_run`.
+        ConfigError: The folder does not exist, or has no training that can be resumed.
         CheckpointError: There are checkpoints but none is sound, or the newest sound one is of
             another task or of other networks, or has more transitions than the capacity.
     """

@@ -248,8 +248,18 @@ def _text(
 ) -> str:
     """Return the text of report.md.
 
-    For the arguments see `write_report`; `figures` is the result of `figures_of`, and `pictures`
-    that of `_pictures`.
+    Args:
+        task: The task.
+        progress: Progress of the run.
+        policy: The policy in policy.onnx; None: there was none yet.
+        evaluation: Evaluation of this policy; None: it was not evaluated.
+        figures: Figures by name, from `figures_of`.
+        source: Name or path of the task, as `task:=` takes it.
+        command: Command that repeats the run.
+        seed: Seed of the run.
+        evaluation_seed: Seed of the evaluation episodes.
+        ending: Why the run ended, as a sentence.
+        pictures: Markdown of each picture, or why it is missing.
     """
     result = _result(progress, evaluation)
     source_word = shlex.quote(source)

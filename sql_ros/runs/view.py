@@ -11,7 +11,10 @@ LINE_EVERY_S = 10.0  # time between two lines [s]
 
 
 def rows(progress: RunProgress) -> list[tuple[str, str]]:
-    """Return name and value of each row of the view; "-" for a value that is not known yet."""
+    """Return name and value, as text, of each row of the view.
+
+    A value that is not known yet is "-".
+    """
     last = progress.episodes[-1] if progress.episodes else None
     control = progress.control
     evaluation = progress.evaluating or "none yet"

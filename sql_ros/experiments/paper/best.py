@@ -149,7 +149,10 @@ class _RecordedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._total, self._factor = 0.0, 1.0
 
     def step(self, action: Any) -> Any:
-        """Make a control step, add its reward to the return, and record the return at the end."""
+        """Make a control step and add its discounted reward to the return of the episode.
+
+        If the episode ends, the return goes to the recorder. The result is that of the environment.
+        """
         result = self.env.step(action)
         self._returns.count()
         self._total, self._factor = (

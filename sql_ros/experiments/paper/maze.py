@@ -115,7 +115,14 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
 
 def _walk(trainer: Trainer) -> list[list[list[float]]]:
-    """Run `EPISODES` of the point robot with sampled actions; return its path (x, y) in each."""
+    """Run `EPISODES` of the trained point robot, with actions sampled from the policy.
+
+    Args:
+        trainer: Trainer whose policy acts.
+
+    Returns:
+        The path of each episode, a list of places (x, y).
+    """
     paths = []
     with opened_env(ROBOTS["point"]) as env:
         robot: Any = env.unwrapped

@@ -39,7 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case."""
+    """Return the setting of a case, whose contender is a key of `KINDS`."""
     return Setting(
         env=ENV,
         steps=10_000 if case.quick else 20_000,

@@ -72,7 +72,10 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Return cases of both skills and the joint task for each method; quick: soft Q-learning."""
+    """Return a case for each seed, each method and each task: both skills and the joint task.
+
+    The quick version has soft Q-learning as its only method.
+    """
     kinds = ["sql"] if quick else list(KINDS)
     return [
         Case(kind, task, seed, quick)
@@ -215,7 +218,11 @@ def bound_on_data(learners: Sequence[Learner], joint: Learner, spec: TaskSpec) -
     sums, largest, gaps = [], [0.0], []
 
     def visit(observations: Tensor) -> None:
-        """Add C*, the largest disagreement and the gap of an episode's observations (T, S)."""
+        """Add the sums of one episode: its C*, its largest disagreement and its gap.
+
+        Args:
+            observations: Observations of the episode, (T, S).
+        """
         states = observations[::VISITED]
         apart = (
             torch.stack([value(states, [learner]) for learner in learners]).mean(0)

@@ -52,7 +52,7 @@ def setting(case: Case) -> Setting:
 
 
 def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
-    """Return the cases of this library and of stable-baselines3."""
+    """Return a case for each seed, each algorithm and each library: "ours" and "sb3"."""
     return [
         Case(side, kind, seed, quick)
         for seed in seeds

@@ -57,7 +57,16 @@ class GraphedUpdate:
         return self._outputs
 
     def _execute_eagerly(self, inputs: Tensors) -> Tensors:
-        """Run the update on the stream of the capture, in order with the present stream."""
+        """Run the update once without a graph, on the stream of the capture.
+
+        Earlier work on the present stream is finished before, later work waits for the update.
+
+        Args:
+            inputs: Inputs of the update by name.
+
+        Returns:
+            The outputs of the update.
+        """
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             outputs = self._update(inputs)
@@ -65,7 +74,16 @@ class GraphedUpdate:
         return outputs
 
     def _capture(self, inputs: Tensors) -> torch.cuda.CUDAGraph:
-        """Capture the update and return its graph; keep the input and output tensors."""
+        """Capture the update as a graph, without executing it.
+
+        Copies of the inputs, and the outputs, are kept: a replay reads and writes these tensors.
+
+        Args:
+            inputs: Inputs of the update by name, for their shapes.
+
+        Returns:
+            The graph.
+        """
         self._inputs = {name: tensor.clone() for name, tensor in inputs.items()}
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)

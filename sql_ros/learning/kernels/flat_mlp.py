@@ -178,7 +178,16 @@ class _MlpFunction(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Return the gradients by the rows (R, in) and by `flat`; None where it is not needed."""
+        """Propagate a gradient back through all members.
+
+        Args:
+            ctx: Context of the forward evaluation.
+            gradient: Gradient by the outputs, (N, R, out).
+
+        Returns:
+            Gradients by the rows (R, in), by `flat`, and by the network (None). A gradient that is
+            not needed is None.
+        """
         network = ctx.network
         needs_rows, needs_flat, _ = ctx.needs_input_grad
         flat_gradient = torch.empty_like(network.flat) if needs_flat else None

@@ -86,7 +86,7 @@ class TargetQEvaluator:
         return torch.stack(q, dim=1)
 
     def _rows(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return the input rows of the networks: (B, S), (B, K, A) -> (B K, S + A)."""
+        """Join each action with its scaled state: (B, S), (B, K, A) -> input rows (B K, S + A)."""
         count, size = action.shape[1:]
         state = self._source.scaled(observation).to(self._precision)
         states = state.unsqueeze(1).expand(-1, count, -1)
