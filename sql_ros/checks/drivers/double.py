@@ -147,8 +147,9 @@ class DriverDouble:
 
     def close(self) -> None:
         """Destroy all nodes and their context."""
-        self._executor.shutdown()
-        for node in list(self._executor.get_nodes()):
+        nodes = list(self._executor.get_nodes())
+        self._executor.shutdown()  # the executor forgets its nodes
+        for node in nodes:
             node.destroy_node()
         self._context.try_shutdown()
 
