@@ -33,7 +33,8 @@ class Measurement:
         stamp_ns: Simulated time since construction [ns].
         position: Joint positions (N,) [rad].
         velocity: Joint velocities (N,) [rad/s].
-        effort: Torques of the actuators (N,) [N m], without gravity compensation.
+        effort: Torques of the drives on the joints (N,) [N m], MuJoCo's `qfrc_actuator`. They
+            include gravity compensation where the MJCF has `actuatorgravcomp`.
     """
 
     stamp_ns: int

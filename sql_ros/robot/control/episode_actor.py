@@ -54,7 +54,7 @@ class _Running:
     """An episode under way.
 
     Attributes:
-        observation: Observation for which the last action was selected (O,).
+        observation: Observation for which the last action was selected (S,).
         driven: The last action; None before the first.
         is_first: The last action is the first one since a newer state came. Only then does the next
             state complete a transition.
@@ -457,7 +457,7 @@ class Actor:
         Args:
             running: The episode.
             state: The last state of the arm.
-            observation: Observation of this state (O,).
+            observation: Observation of this state (S,).
 
         Returns:
             Command (N,) in the unit of the command mode; and the fault that made it a hold, empty
@@ -480,9 +480,12 @@ class Actor:
         return running.driven.command, ""
 
     def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
-        """Yield at most `_most_candidates` actions (A,), the preferred one first.
+        """Yield at most `_most_candidates` actions (A,), the preferred one first, each computed
+        when it is asked for.
 
-        Each is computed when it is asked for. Without a policy they are uniform in [-1, 1].
+        Args:
+            policy: The acting policy; None: the actions are uniform in [-1, 1].
+            observation: Observation (S,) for which the actions are selected.
         """
         if policy is None:
             for _ in range(self._most_candidates):

@@ -173,14 +173,16 @@ class GoalActor(Actor):
     ) -> Step:
         """Advance by one control step, as `Actor.step` does; hold while `waits` is true.
 
-        Adds "reached ..." to `news` when the goal in force is reached first.
+        If a new goal was given, its episode begins with this step. Adds "reached ..." to `news` in
+        the step in which the goal counts as reached.
 
         Args:
             state: State of the arm now, one control period after the last call.
             send: Receives the command (N,) as soon as it is known.
 
         Returns:
-            The step. It has the summary of the last goal's episode if a new goal ended that.
+            The step. If a new goal ended the episode of the last goal, the step has the summary of
+            that episode.
         """
         if self.waits:
             return self._stay(state, send)
@@ -205,7 +207,13 @@ class GoalActor(Actor):
         return Step(held)
 
     def _turn_to_goal(self, state: RobotState) -> EpisodeSummary | None:
-        """End the episode under way, and make the new goal the next episode.
+        """End the episode under way, and make the new goal the next episode, which starts in the
+        present pose.
+
+        A drawn episode counts as given up.
+
+        Args:
+            state: State of the arm now.
 
         Returns:
             The summary of the ended episode if it was one of a goal; otherwise None.
@@ -222,8 +230,11 @@ class GoalActor(Actor):
         return summary
 
     def _note_arrival(self, state: RobotState) -> None:
-        """Mark the goal as reached and add to `news`, once the tool has been at it for
+        """Set `is_reached` and add "reached ..." to `news`, once the tool has been at the goal for
         `hold_steps`.
+
+        Args:
+            state: State of the arm now, for the distance in the text.
         """
         running = self._running
         if self.goal is None or self.is_reached or running is None:

@@ -222,11 +222,11 @@ def _rotation_about(axis: Vector, angle: float) -> Vector:
 
 
 def _parse_joint(element: ElementTree.Element) -> UrdfJoint:
-    """Parse the XML element of a joint. Missing parts have the defaults of URDF.
+    """Parse the XML element `joint` of a URDF. Missing parts have the defaults of URDF.
 
     Raises:
         ValueError: A number is wrong, or a link element is missing.
-        KeyError: The joint has no name or no type, or a link element no name.
+        KeyError: The joint has no name or no type, or a link element has no link.
     """
     origin = element.find("origin")
     axis = element.find("axis")

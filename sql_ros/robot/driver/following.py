@@ -210,8 +210,10 @@ class FollowingCheck:
         self._most = self._path
 
     def _advance(self, command: Vector) -> None:
-        """Extend the commanded path by a command (N,) in the unit of the mode, which acts for
-        a period.
+        """Extend the commanded path (N,) [rad] by a command that acts for one period.
+
+        Args:
+            command: Command in the unit of the mode (N,): the new end of the path, or a velocity.
         """
         assert self._path is not None
         if self._mode == "position":

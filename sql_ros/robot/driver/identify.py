@@ -296,8 +296,10 @@ class Identification:
         return state.position - self._leg_start.position
 
     def _record(self, state: RobotState) -> None:
-        """Record the time [s], and the commanded and the measured motion of the joint [rad],
-        of a state.
+        """Append a state to the track of the leg: time since its begin [s], commanded and measured
+        motion of the joint [rad].
+
+        Both motions are positive in the direction of the leg.
         """
         assert self._leg_start is not None
         seconds = 1e-9 * (state.stamp_ns - self._leg_start.stamp_ns)
@@ -384,8 +386,9 @@ class Identification:
         self._begin_leg()
 
     def _begin_next_leg(self) -> None:
-        """Start the second leg of the joint; after it, store the joint's scales, and start
-        the next joint or set `is_over`.
+        """Start the way back of the joint, or the first leg of the next joint.
+
+        After the way back, the joint's scales are stored. After the last joint, `is_over` is set.
         """
         if self._leg == 0:
             self._leg = 1

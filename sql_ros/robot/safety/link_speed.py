@@ -87,8 +87,8 @@ class LinkSpeeds:
         return self._squared(position + after_s * velocity, velocity)
 
     def _squared(self, position: Vector, velocity: Vector) -> Vector:
-        """Compute the squared speeds of all points (P,) [m^2/s^2] from their positions
-        `STEP_S` apart.
+        """Compute the squared speeds of all points (P,) [m^2/s^2], by the finite difference
+        of two poses `STEP_S` apart.
         """
         self._place(position)
         self._before[:] = self._points

@@ -77,11 +77,11 @@ class Permit:
     def check(
         self, reasons: Mapping[str, str], now: float, fault: Mapping[str, str] = NO_REASONS
     ) -> Mapping[str, str]:
-        """Return all reasons to hold at this control step, by kind, with "start_needed" if a start
-        is needed.
+        """Return all reasons to hold at this control step, by kind: those given, or else
+        "start_needed" if a start is needed.
 
-        First a start is required if a hold of this kind or of this duration needs one (module's
-        table). If there are other reasons, only these are returned.
+        The call also counts the duration of a hold. It requires a start if a hold of this kind or
+        of this duration needs one (module's table).
 
         Args:
             reasons: Other reasons to hold at this control step, by kind.

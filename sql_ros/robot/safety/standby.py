@@ -106,9 +106,9 @@ class Standby:
     def may_send(self, now: float, *, brakes: bool = False) -> bool:
         """Return whether the control loop may send a command now; if so, restart its waiting time.
 
-        A command that is not a braking one, and is later than `patience_s`, is refused. The standby
-        thread then stands in, and the next control step must be a hold. While the standby thread
-        stands in, every command is refused.
+        While the standby thread stands in, every command is refused. A command that does not brake
+        is also refused if it is later than `patience_s`. The standby thread then stands in, and the
+        next control step must be a hold.
 
         Args:
             now: Steady time [s].

@@ -124,13 +124,14 @@ class StopLatch:
 
     def reset(self, now: float) -> tuple[bool, str]:
         """End a latched stop, unless something else stops the arm. A silent deadman's switch does
-        not count.
+        not prevent that.
 
         Args:
             now: Steady time [s].
 
         Returns:
-            Whether no stop is latched any more, and a message for the caller.
+            Whether no stop is latched any more, and a message for the caller: what was released, or
+            what still stops the arm.
         """
         with self._latching:
             causes = [
