@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LEAST_LINES = 6  # of a function; shorter ones explain themselves
 LEAST_WORDS = 6  # of a sentence
+NO_BREAK = "\u2060"  # a word joiner: no white space to a regular expression
 
 
 def functions() -> Iterator[str]:
@@ -36,6 +37,11 @@ def functions() -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}:{node.lineno}\n{signature}\n{docstring}"
 
 
+def _without_spaces(code: re.Match[str]) -> str:
+    """Return a piece of code without white space, so that no sentence ends in it."""
+    return code[0].replace(" ", NO_BREAK)
+
+
 def sentences() -> Iterator[str]:
     """Yield page and text of every sentence outside of code, tables and headings."""
     for page in [
@@ -48,9 +54,10 @@ def sentences() -> Iterator[str]:
         for paragraph in paragraphs:
             if paragraph.lstrip().startswith(("#", "|", "<", "!")):
                 continue
-            for sentence in re.split(r"(?<=[.:;])\s+", " ".join(paragraph.split())):
+            line = re.sub(r"`[^`]*`", _without_spaces, " ".join(paragraph.split()))
+            for sentence in re.split(r"(?<=[.:;])\s+", line):
                 if len(sentence.split()) >= LEAST_WORDS:
-                    yield f"{page.name}: {sentence}"
+                    yield f"{page.name}: {sentence.replace(NO_BREAK, ' ')}"
 
 
 def main() -> None:
