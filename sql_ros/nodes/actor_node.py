@@ -68,7 +68,7 @@ from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import step_back
 from sql_ros.robot.control.step import Step
 
-STEP_S = 1.0  # longest time that a control step under way may take when the actor is to end
+STEP_S = 1.0  # longest wait at a deactivation for the end of a control step under way
 
 
 class ActorNode(ManagedNode):

@@ -39,7 +39,7 @@ from sql_ros.robot.scene_arm import check_scene_arm
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 
-ROUNDING = 1.0 + 1e-6  # factor that admits a temperature typed with the digits that are shown
+ROUNDING = 1.0 + 1e-6  # factor by which a typed temperature may exceed that of the policy
 REHEARSAL_S = 1e-3  # time of rehearsed steps before a state is due
 MOST_REHEARSED = 0.3  # largest share of a control period that is spent on rehearsed steps
 

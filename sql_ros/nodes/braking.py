@@ -165,7 +165,7 @@ class Braking:
             stands_in = standby is not None and standby.stands_in
             braked = ": the standby thread brakes the arm" if stands_in else ""
             return f"the control loop hangs{braked}", False
-        # torques brake by what is measured until the arm rests
+        # in torque mode a command does not tell whether the arm rests
         if not (self._is_torque or self._actor.safety.is_at_rest):
             return "the arm is still being braked", False
         if not self._guard.is_sound(time.monotonic()):

@@ -146,7 +146,7 @@ class ControllerWatch:
         self._log_check(f"by {self._wanted.manager}")
         self.is_right = not verdict.reason
         if self.is_right:
-            # a later change is made by somebody else, and is not reverted
+            # if another process changes the controllers later, this one does not change them back
             self.reasons = NO_REASONS
             self._switches = False
         elif verdict.can_switch and self._switches:

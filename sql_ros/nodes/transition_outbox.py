@@ -144,7 +144,7 @@ class TransitionOutbox:
         )
         try:
             content = self._codec.pack(entry)
-        except MessageError as error:  # without a number, so that no learner waits for it
+        except MessageError as error:  # dropped without a number, so no learner waits for it
             self._diagnostics.fault("transition_dropped", str(error))
             return
         self.made = number
@@ -248,7 +248,8 @@ class TransitionOutbox:
         """
         kept = self._ledger.after(number, RESENT)
         for each, content in kept:
-            self._send(content, min(self.acknowledged + 1, each))  # it may be acknowledged by now
+            # the transition may have been acknowledged since it was read
+            self._send(content, min(self.acknowledged + 1, each))
         return len(kept)
 
     def _send(self, content: bytes, oldest: int) -> None:

@@ -86,7 +86,7 @@ class WatchdogLink:
         # a log file could block the process
         words += [str(child_reads), str(child_writes), "--ros-args", "--disable-external-lib-logs"]
         words += [*remapped, *_enclave()]
-        stdout, stderr = OUTPUT.terminals  # pipes of the actor would end with it
+        stdout, stderr = OUTPUT.terminals  # the pipes of the actor's output end with the actor
         self._process = subprocess.Popen(
             words,
             pass_fds=(child_reads, child_writes),

@@ -46,7 +46,7 @@ def remove_run_dir(stack: Stack) -> bool:
     if folder not in stack.made_folders or not _is_fresh(folder):
         return False
     shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another run has been made in it
+    with contextlib.suppress(OSError):  # a parent folder has another run by now
         for parent in reversed(stack.made_folders[:-1]):
             parent.rmdir()
     return not folder.exists()

@@ -152,7 +152,7 @@ def _displaced_pose(
         state = arm.state(0, np.array(robot.neutral_position) + offset, at_rest, at_rest)
         if ((state.position < lower) | (state.position > upper)).any():
             continue
-        # there is no clearance to a target that may be touched
+        # the safety filter keeps no distance from a target that may be touched
         above = not task.config.may_touch or state.tool_position[2] > target[2] + CLEAR_M
         if drive.safety.is_stoppable(state) and above:
             return state.position
