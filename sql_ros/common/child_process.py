@@ -26,7 +26,7 @@ def python_words() -> list[str]:
 
     `python -m` and `python -c` put the working folder first on `sys.path`, where a file such as
     `queue.py` would be imported instead of the standard module. From Python 3.11 on, `-P` prevents
-    that. It is left out if this process has the working folder on its own `sys.path`, because the
+    that. `-P` is left out if this process has the working folder on its own `sys.path`, because the
     package itself may be there.
     """
     working_folder = ""
@@ -41,9 +41,10 @@ def ending_with_this_process() -> Callable[[], None]:
     """Return a function that makes the calling child process get SIGTERM when this process ends.
 
     Pass the function as `preexec_fn`, or as the `initializer` of a pool: the child calls it at its
-    start. Its effect outlives exec (Linux). The signal also comes when only the thread that started
-    the child ends. It is SIGTERM, because children of a script's background job ignore SIGINT until
-    they install a handler. If this process has ended before the call, the child ends at once.
+    start. The effect of the call outlives exec (Linux). The signal also comes when only the thread
+    that started the child ends. The signal is SIGTERM, because children of a script's background
+    job ignore SIGINT until they install a handler. If this process has ended before the call, the
+    child ends at once.
     """
     return partial(_end_with, os.getpid())
 
@@ -67,7 +68,7 @@ def end_with_named_parent() -> None:
     """Send this process SIGTERM when the process named by the variable `PARENT` has ended.
 
     A thread waits for the end of that process. Without the variable nothing is done; the variable
-    is removed from the environment. This is for nodes that `ros2 launch` starts, for which
+    is removed from the environment. The function is for nodes that `ros2 launch` starts, for which
     `ending_with_this_process` cannot be used. The named process need not be the direct parent.
     """
     parent = os.environ.pop(PARENT, "")

@@ -29,7 +29,7 @@ PACKAGES = (
 def versions() -> dict[str, str]:
     """Return the versions that a result may depend on, by name.
 
-    These are "sql_ros", "python", "machine" (the platform), and those of `PACKAGES` that are
+    The names are "sql_ros", "python", "machine" (the platform), and those of `PACKAGES` that are
     installed.
     """
     found = {

@@ -54,7 +54,7 @@ class SignalWatch:
             number: Number of the signal.
 
         Raises:
-            KeyboardInterrupt: It is such a Ctrl-C.
+            KeyboardInterrupt: The signal is such a later Ctrl-C.
         """
         if self._number:
             if number == signal.SIGINT and time.monotonic() - self._noted_at > AGAIN_S:

@@ -24,7 +24,7 @@ def draw(work: Callable[[], str | None]) -> tuple[bool, str]:
     """Draw a picture, if the packages for it can be imported.
 
     Args:
-        work: Draws and saves the picture; may return a text about how the picture was made. It
+        work: Draws and saves the picture; may return a text about how the picture was made. `work`
             raises ImportError if a package is missing.
 
     Returns:

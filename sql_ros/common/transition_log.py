@@ -194,8 +194,8 @@ class Ledger:
     def _error(self, error: Exception) -> LedgerError:
         """Return the `LedgerError` for an error of SQLite or of the file system.
 
-        Its `damaged` is set for an error of SQLite that is not about the operation (such as a lock
-        or a full disk).
+        The error's `damaged` is set for an error of SQLite that is not about the operation (such as
+        a lock or a full disk).
         """
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError

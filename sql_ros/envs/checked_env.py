@@ -237,7 +237,7 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Check a reward and return it as a float; it may be an array of one number.
 
         Raises:
-            ConfigError: It is no single number, not finite, or beyond `LARGEST_REWARD`.
+            ConfigError: The value is no single number, not finite, or beyond `LARGEST_REWARD`.
         """
         if type(value) is float and abs(value) <= LARGEST_REWARD:
             return value

@@ -102,7 +102,8 @@ def _row(name: str, numbers: dict[str, Any]) -> list[str]:
 
     Args:
         name: Name of the contender.
-        numbers: Its numbers, from `summarise`. Training times are "-" if nothing was learned.
+        numbers: Numbers of the contender, from `summarise`. Training times are "-" if nothing was
+            learned.
     """
     finals, learns = numbers["final_returns"], numbers["updates_per_s"] > 0.0
     return [

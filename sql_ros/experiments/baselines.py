@@ -99,8 +99,8 @@ def train_baseline(
 def export_baseline(model: Any, spec: TaskSpec) -> bytes:
     """Export a model of stable-baselines3 as an ONNX policy that the actor accepts.
 
-    The policy acts by the deterministic mode of the model, whatever the noise. Its Q is the
-    smallest of the model's critics.
+    The policy acts by the deterministic mode of the model, whatever the noise. The policy's Q is
+    the smallest of the model's critics.
 
     Args:
         model: SAC or DDPG, trained on a `ScaledEnv`.

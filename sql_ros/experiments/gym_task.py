@@ -115,7 +115,7 @@ def spec_of(env: Any) -> TaskSpec:
 def _rate_hz(env: Any) -> float:
     """Return the control steps per second of simulated time [Hz].
 
-    It is 1 / `dt` of the environment, else its "render_fps", else 1.0.
+    The rate is 1 / `dt` of the environment, else the environment's "render_fps", else 1.0.
     """
     period_s = getattr(env.unwrapped, "dt", None)
     if isinstance(period_s, (int, float)) and 0.0 < period_s < np.inf:

@@ -300,7 +300,7 @@ def _write(
 
     Args:
         experiment: The experiment.
-        finding: Its finding.
+        finding: Finding of the experiment.
         results: Results by case.
         out: Folder of the experiment.
         quick: Whether the results are of the quick version.

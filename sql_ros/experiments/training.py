@@ -504,7 +504,7 @@ def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:
     """Check environment, folder and machine, then train to the end or until a signal comes.
 
-    It raises what `Run` and `Run.make` raise.
+    The errors are those of `Run` and `Run.make`.
 
     Args:
         env_id: Gymnasium id.

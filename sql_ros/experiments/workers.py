@@ -36,8 +36,8 @@ def make_side_by_side(
     A failed run does not end the others. Workers end with this process.
 
     Args:
-        make: Makes a run, writes its file and returns the text of its line. It is called in a
-            worker process and must be picklable.
+        make: Makes a run, writes its file and returns the text of its line. The function is called
+            in a worker process and must be picklable.
         runs: All runs, also those that have a file.
         is_made: Returns whether a run has a file.
         jobs: Number of worker processes, of one thread each.

@@ -53,8 +53,8 @@ def newest_sound(folder: Path, read: Callable[[Path], T]) -> T:
 
     Args:
         folder: Folder of the checkpoints of one run.
-        read: Function that reads one checkpoint, given its folder. It raises OSError or one of
-            `DECODE_ERRORS` if the checkpoint is damaged.
+        read: Function that reads one checkpoint, given its folder. The function raises OSError or
+            one of `DECODE_ERRORS` if the checkpoint is damaged.
 
     Returns:
         The result of `read` for the newest checkpoint that is not damaged.

@@ -69,8 +69,8 @@ def boltzmann_entropy(
         temperature: Temperature alpha > 0.
 
     Returns:
-        Entropy of the policy in each state, (B,), or in each state by each network, (B, N). That of
-        uniform actions is A log 2.
+        Entropy of the policy in each state, (B,), or in each state by each network, (B, N). Uniform
+        actions have the entropy A log 2.
     """
     mean_q = (weights * q).sum(-1)  # (B,)
     # H = -E log pi = (V - E Q) / alpha
@@ -118,10 +118,10 @@ def fitting_gradient(weights: Tensor) -> Tensor:
     """Return the gradient of KL(exp(Q / alpha) / Z || pi) by log pi at the value particles.
 
     pi is the density of a mixture sampler. Up to a constant the divergence is estimated by
-    -(weights * log_pi).sum(-1).mean(), at the actions where V is estimated. This is a departure
-    from [SQL17] Eq. 13 and 14 with the same fixed point. It needs neither the gradient of Q nor
-    particles of its own. It accounts for the mass of each mode, and it covers every mode in which
-    an action was drawn.
+    -(weights * log_pi).sum(-1).mean(), at the actions where V is estimated. The fit by this
+    divergence is a departure from [SQL17] Eq. 13 and 14 with the same fixed point. The fit needs
+    neither the gradient of Q nor particles of its own. The fit accounts for the mass of each mode,
+    and covers every mode in which an action was drawn.
 
     Args:
         weights: Result of `importance_weights`, (B, K), or (B, N, K) where the divergences of N
@@ -199,15 +199,16 @@ def stein_loss(
 ) -> Tensor:
     """Return a loss whose negative gradient moves a sampling network along the Stein direction.
 
-    Its value has no meaning. A departure from the published code: kernel, score and update are all
-    those of latents, before the squash, so that the fixed point is exp(Q / alpha) on the box. The
-    published code mixes latents and actions. Its variance is off by a third where Q is constant.
+    The value of the loss has no meaning. A departure from the published code: kernel, score and
+    update are all those of latents, before the squash, so that the fixed point is exp(Q / alpha) on
+    the box. The published code mixes latents and actions. Its variance is off by a third where Q is
+    constant.
 
     Args:
         sampler: Sampling network f_phi, from observations (B, S) and noise (B, K, A) to latents
             (B, K, A).
-        q: Function from observations (B, S) and actions (B, K, A) to Q (B, K), e.g. a `TwinQ`. Its
-            parameters get no gradient.
+        q: Function from observations (B, S) and actions (B, K, A) to Q (B, K), e.g. a `TwinQ`. The
+            parameters of Q get no gradient.
         observation: Observations s, (B, S).
         noise: Standard normal noise xi, (B, K + M, A). The first K rows of a state become its fixed
             particles, the other M its updated particles ([SQL17] App. C.1).

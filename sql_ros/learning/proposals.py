@@ -119,7 +119,7 @@ def particle_proposal(
 
     Returns:
         Latents, those near the particles first (B, K + U, A), and the log density of their actions
-        (B, K + U). It is that of the mixture of all K normals (weight K / (K + U) in all) and the
+        (B, K + U). This density is the mixture of all K normals (weight K / (K + U) in all) and the
         uniform density.
     """
     batch, count, size = centre.shape

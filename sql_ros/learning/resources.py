@@ -18,8 +18,8 @@ UNLIMITED = 1 << 60  # a larger limit of a control group stands for no limit [by
 def memory_available(root: Path = Path("/")) -> int:
     """Return the memory that this process can still take [bytes].
 
-    It is the available memory of the machine, or what a control group of this process leaves, if
-    that is less.
+    The result is the available memory of the machine, or what a control group of this process
+    leaves, if that is less.
 
     Args:
         root: Root of the file system, in which /proc and /sys are read; tests give another one.
@@ -55,7 +55,7 @@ def check_memory(spec: TaskSpec, capacity: int, available: int) -> None:
 def disk_needed(spec: TaskSpec, capacity: int, most_transitions: int) -> int:
     """Return the disk space that a training needs at most [bytes].
 
-    It is the space of `COPIES_ON_DISK` checkpoints and of the other files of one session.
+    The result is the space of `COPIES_ON_DISK` checkpoints and of the other files of one session.
 
     Args:
         spec: Interface of the task.

@@ -84,8 +84,8 @@ class Trainer:
     def updates_due(self) -> int:
         """Return the number of updates still to be made, at least 0.
 
-        It is floor(transitions * `updates_per_transition`) - updates made. Transitions and updates
-        are counted from the end of the warm-up, or from a resume at another pace.
+        The number is floor(transitions * `updates_per_transition`) - updates made. Transitions and
+        updates are counted from the end of the warm-up, or from a resume at another pace.
         """
         transitions, updates = self._pace_start
         counted = max(self.replay.added - transitions, 0)
@@ -96,7 +96,7 @@ class Trainer:
     def ratio(self) -> float:
         """Return updates per transition since the warm-up, or since a resume at another pace.
 
-        It is 0.0 before the first transition that counts.
+        The ratio is 0.0 before the first transition that counts.
         """
         transitions, updates = self._pace_start
         counted = self.replay.added - transitions
@@ -245,8 +245,8 @@ class Trainer:
         """Restore from where on the pace is counted.
 
         If the checkpoint has another pace than the present options, counting starts anew, and no
-        update is due. A checkpoint of an older version does not contain its pace. Its pace counts
-        as another one if more updates were made than the present pace allows.
+        update is due. A checkpoint of an older version does not contain its pace. The checkpoint's
+        pace counts as another one if more updates were made than the present pace allows.
 
         Args:
             manifest: Manifest of the checkpoint, whose replay buffer and learner are restored.

@@ -174,7 +174,7 @@ def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str
 def continuing(command: str, source: str) -> str:
     """Return the command that continues a training.
 
-    It has the launch arguments of the first command, without those in `NOT_REPEATED`.
+    The command has the launch arguments of the first command, without those in `NOT_REPEATED`.
 
     Args:
         command: Command that began the training.

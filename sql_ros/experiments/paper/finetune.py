@@ -118,9 +118,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if on every course the policy pretrained by soft Q-learning
-        is best with every seed, and the one pretrained by DDPG is worse than both others in the
-        mean. It is "partly" if one of the two holds.
+        The finding. The verdict is "reproduced" if on every course the policy pretrained by soft
+        Q-learning is best with every seed, and the one pretrained by DDPG is worse than both others
+        in the mean. The verdict is "partly" if one of the two holds.
     """
     courses = [course for course in COURSES if any(case.variant == course for case in results)]
     figure, axes = panels(len(courses))

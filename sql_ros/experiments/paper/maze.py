@@ -140,9 +140,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if every run of soft Q-learning gets past, and not every run
-        of DDPG with the quadruped. It is "partly" if every run of soft Q-learning gets past with at
-        least one of the robots.
+        The finding. The verdict is "reproduced" if every run of soft Q-learning gets past, and not
+        every run of DDPG with the quadruped. The verdict is "partly" if every run of soft
+        Q-learning gets past with at least one of the robots.
     """
     robots = [robot for robot in ROBOTS if any(case.variant == robot for case in results)]
     figure, axes = panels(len(robots), size=(6.0, 4.0))

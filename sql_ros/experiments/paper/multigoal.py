@@ -140,9 +140,10 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if with every seed soft Q-learning reaches each goal in a
-        share of the episodes within `SHARE`, and DDPG reaches at most one goal. It is "partly" if
-        with every seed soft Q-learning reaches each goal in more than 2 % of the episodes.
+        The finding. The verdict is "reproduced" if with every seed soft Q-learning reaches each
+        goal in a share of the episodes within `SHARE`, and DDPG reaches at most one goal. The
+        verdict is "partly" if with every seed soft Q-learning reaches each goal in more than 2 % of
+        the episodes.
     """
     sides = {kind: found for kind in KINDS if (found := results_of(results, kind))}
     rows = []

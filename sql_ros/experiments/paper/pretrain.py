@@ -117,8 +117,8 @@ def walk(trainer: Trainer) -> list[list[list[float]]]:
 def spread(ends: Any) -> float:
     """Return the spread of the directions of points, seen from the origin.
 
-    It is 1 minus the length of the mean of the unit vectors to the points: 0 if all have the same
-    direction, 1 for directions all around.
+    The spread is 1 minus the length of the mean of the unit vectors to the points: 0 if all have
+    the same direction, 1 for directions all around.
 
     Args:
         ends: Points (n, 2).
@@ -135,9 +135,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if with alpha `MAIN` the robot walks more than three times
-        as far as with alpha 10, and its directions have a spread above 0.5. It is "partly" if one
-        of the two holds.
+        The finding. The verdict is "reproduced" if with alpha `MAIN` the robot walks more than
+        three times as far as with alpha 10, and its directions have a spread above 0.5. The verdict
+        is "partly" if one of the two holds.
     """
     alphas = [
         alpha
@@ -185,7 +185,7 @@ def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path
 
     Args:
         results: Results of `run_case` by case.
-        alphas: Those of `ALPHAS` that have results.
+        alphas: Values in `ALPHAS` that have results.
         path: Path of the PNG.
 
     Returns:

@@ -134,8 +134,8 @@ def best_of(learner: Learner) -> Act:
 def composed_act(learners: Sequence[Learner], spec: TaskSpec) -> Act:
     """Return the composed policy of several skills, which acts as the exported one would.
 
-    It samples `CANDIDATES` actions from the skills and uniformly, and takes the one with the
-    highest mean Q of the skills.
+    The policy samples `CANDIDATES` actions from the skills and uniformly, and takes the one with
+    the highest mean Q of the skills.
 
     Args:
         learners: Learners of the skills.
@@ -279,9 +279,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures and the composed results.
 
     Returns:
-        The finding, by the ratio of the distances at the end, composed to joint. It is "reproduced"
-        if the ratio of soft Q-learning is below 1.3 and below those of the other methods, "not" if
-        it is above 2, otherwise "partly".
+        The finding, by the ratio of the distances at the end, composed to joint. The verdict is
+        "reproduced" if the ratio of soft Q-learning is below 1.3 and below those of the other
+        methods, "not" if it is above 2, otherwise "partly".
 
     Raises:
         ConfigError: No seed of soft Q-learning has both skills and the joint task.

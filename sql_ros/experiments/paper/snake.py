@@ -118,9 +118,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding, whose verdict counts the runs with the nearer line. It is "reproduced" if every
-        run of soft Q-learning crosses the line and ends beyond it, and a smaller share of DDPG's
-        crosses it. It is "partly" if only the last holds.
+        The finding. Its verdict counts the runs with the nearer line. The verdict is "reproduced"
+        if every run of soft Q-learning crosses the line and ends beyond it, and a smaller share of
+        DDPG's crosses it. The verdict is "partly" if only this last condition holds.
     """
     lines_m = {
         variant: line

@@ -141,9 +141,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if the three soft algorithms agree, every sweep shrinks the
-        error at least by the discount, and the explorer has a gap in every problem. Otherwise it is
-        "partly".
+        The finding. The verdict is "reproduced" if the three soft algorithms agree, every sweep
+        shrinks the error at least by the discount, and the explorer has a gap in every problem.
+        Otherwise the verdict is "partly".
     """
     found = list(results.values())
     ratio = max(max(result["ratios"]) for result in found)

@@ -93,9 +93,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. It is "reproduced" if each method of this library is better than the method of
-        stable-baselines3, or worse by less than `NEAR` standard errors. Otherwise, or with one run
-        alone, it is "not".
+        The finding. The verdict is "reproduced" if each method of this library is better than the
+        method of stable-baselines3, or worse by less than `NEAR` standard errors. Otherwise, or
+        with one run alone, the verdict is "not".
     """
     figure, axes = panels(len(KINDS), size=(5.0, 3.6))
     figures: dict[str, float] = {}

@@ -77,8 +77,8 @@ class Adam:
     def state_dict(self) -> dict[str, Any]:
         """Return "step", "mean" and "square" of each parameter, by its position in the groups.
 
-        These are the number of steps made and the running means of the gradient and of its square.
-        The tensors are those of the optimiser, not copies.
+        The values are the number of steps made and the running means of the gradient and of its
+        square. The tensors are those of the optimiser, not copies.
         """
         return {
             str(position): {"step": step, "mean": mean, "square": square}
