@@ -55,8 +55,12 @@ class CheckpointError(SqlRosError):
 class LedgerError(SqlRosError):
     """A transition log is damaged, in use by another process, or cannot be written.
 
-    Attributes:
+    Args:
+        text: Text of the error.
         damaged: Whether the file is damaged, so that another attempt fails, too.
+
+    Attributes:
+        damaged: Whether the file is damaged.
     """
 
     def __init__(self, text: str, *, damaged: bool = False) -> None:

@@ -120,6 +120,10 @@ class _Acting(nn.Module):
     """The exported graph, from observation (1, S) and noise (K, A) to actions (K, A) and Q (K,).
 
     All K actions are the same one.
+
+    Args:
+        model: SAC or DDPG of stable-baselines3, whose networks are copied.
+        spec: Interface of the task, for the scaling of observations.
     """
 
     def __init__(self, model: Any, spec: TaskSpec) -> None:
@@ -152,9 +156,12 @@ class _Acting(nn.Module):
 
 
 class ScaledEnv(gymnasium.ObservationWrapper):
-    """An environment with scaled observations, (o - offset) / scale of the task's spec.
+    """An environment with scaled observations, (o - offset) / scale.
 
-    The networks of this library scale observations themselves.
+    Models of stable-baselines3 need it. The networks of this library scale observations themselves.
+
+    Args:
+        env: The environment; offset and scale are those of its interface, see `spec_of`.
     """
 
     def __init__(self, env: Any) -> None:

@@ -59,7 +59,12 @@ class BestSoFar:
 
 
 class _RecordedInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A wrapper that gives the info of each step to a function."""
+    """A wrapper that gives the info of each step to a function.
+
+    Args:
+        env: The environment.
+        record: Called with the info of each step.
+    """
 
     def __init__(self, env: Any, record: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(env)
@@ -141,7 +146,12 @@ class DiscountedReturns:
 
 
 class _RecordedReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A wrapper that gives the discounted return of each episode to a recorder."""
+    """A wrapper that gives the discounted return of each episode to a recorder.
+
+    Args:
+        env: The environment.
+        returns: The recorder, whose discount is used.
+    """
 
     def __init__(self, env: Any, returns: DiscountedReturns) -> None:
         super().__init__(env)
