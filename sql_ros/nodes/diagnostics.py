@@ -58,7 +58,7 @@ class Diagnostics:
             self._node.get_logger().warning(f"{kind} ({self.faults[kind]} so far): {message}")
 
     def publish(self) -> None:
-        """Publish the status now."""
+        """Publish the status, the fault counts and the number of lost output bytes now."""
         level, message, values = self._report()
         entries = {
             **values,

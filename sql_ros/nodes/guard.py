@@ -484,7 +484,8 @@ class Guard:
             work: Serves the request; returns success and a message for the caller.
 
         Returns:
-            A function that returns the response, for `Serving`.
+            A function that returns the response: that of `work`, or a failure with the reason if
+            the request was too old.
         """
         stale = self.staleness(self._node.serving.source_ns)
         if stale:

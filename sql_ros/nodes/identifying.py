@@ -97,13 +97,12 @@ class Identifying:
         self._begin()
 
     def request_start(self, state: RobotState) -> None:
-        """Withdraw the permit, with a reason that says what will move, once per activation.
-
-        Nothing is done while another reason requires a start.
+        """Require a start of the identification: withdraw the permit, with a reason that says what
+        will move. Done once per activation, and not while another reason requires a start.
 
         Args:
-            state: Present state of the arm. The reason names its tool position, for the operator to
-                compare.
+            state: Present state of the arm. The reason names its tool position, which the operator
+                can compare with the real arm.
         """
         if self._was_asked or self._permit.obstacle:
             return

@@ -64,7 +64,7 @@ def _own_clock(settings: Settings) -> dict[str, str]:
 
 
 def monitor(settings: Settings) -> NodeProcess:
-    """Return the process that evaluates policies and writes the report."""
+    """Return the process that evaluates policies, shows progress and writes the report."""
     parameters = {
         **_shared(settings),
         "mode": settings.mode,

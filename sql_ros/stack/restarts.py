@@ -45,7 +45,10 @@ class Restarts:
         return self._marker.exists()
 
     def allow(self, code: int) -> bool:
-        """Return whether the process is to be started again after an end; count the restart.
+        """Return whether the process is to be started again after it has ended; count the restart.
+
+        It is not if it ended in order or refused its configuration (`CONFIG_EXIT_CODE`), and not
+        more often than `MOST_RESTARTS` times within `WITHIN_S`.
 
         Args:
             code: Exit code of the process; negative: minus the number of the signal that ended it.

@@ -186,12 +186,12 @@ def _failure(children: list[Child]) -> int:
 def _wait(
     children: list[Child], seconds: float, gives_up: Callable[[], bool] = lambda: False
 ) -> None:
-    """Wait until all processes have ended.
+    """Wait until all processes have ended, the time is up, or `gives_up` returns True.
 
     Args:
         children: The processes.
         seconds: Longest wait [s].
-        gives_up: Called every `POLL_S`; True ends the wait.
+        gives_up: Called every `POLL_S`.
     """
     deadline = time.monotonic() + seconds
     while (
