@@ -27,7 +27,7 @@ CONFIGS = {
     },
     "actor": {"": "sql_ros.nodes.actor_config.ActorConfig"},
     "sim_bridge": {"": "sql_ros.nodes.sim_bridge_node.SimBridgeConfig"},
-    "monitor": {"": "sql_ros.nodes.monitor_node.MonitorConfig"},
+    "monitor": {"": "sql_ros.nodes.monitor_config.MonitorConfig"},
     "trials": {"": "sql_ros.nodes.trials_node.TrialsConfig"},
 }
 

@@ -8,86 +8,38 @@ ends with it.
 from __future__ import annotations
 
 import math
-import os
-import shlex
 import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray, UInt64MultiArray
 
-from sql_ros.common.config import Config, option
 from sql_ros.common.errors import ConfigError, MessageError, PolicyError, SqlRosError
-from sql_ros.common.metrics_file import MetricsFile
 from sql_ros.nodes.barrier import LearnerBarrier
 from sql_ros.nodes.diagnostics import OK, WARN, Diagnostics, Status
 from sql_ros.nodes.ending import ENDING, NOT_SUSPENDED
 from sql_ros.nodes.message_signing import FollowedLearner, MessageSigner
 from sql_ros.nodes.messages import episode_from_msg, policy_from_msg, progress_from_msg
+from sql_ros.nodes.monitor_config import EVALUATION_SEED, MonitorConfig
 from sql_ros.nodes.parameters import LiveParameters, declare_configs
 from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.process import NodeThread, run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY
+from sql_ros.nodes.run_recorder import RunRecorder, print_line
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.policy_file import read_policy
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluation, Evaluator
 from sql_ros.runs.progress import RunProgress
-from sql_ros.runs.report import keep_policy, point_latest, write_report
 from sql_ros.runs.view import View
 
-EVALUATION_SEED = 1000  # of start poses and targets, the same for every policy
 LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
 STACK_NODES = ("actor", "learner", "sim_bridge", "monitor")  # nodes whose faults are shown
 LEAST_EPISODES = 20  # episodes that every evaluated policy plays
-
-
-@dataclass(frozen=True)
-class MonitorConfig(Config):
-    """Parameters of the monitor."""
-
-    task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
-    mode: str = option(
-        "train", "train: evaluate policies; play: watch only", choices=("train", "play")
-    )
-    policy: str = option("", "ONNX file of the policy that plays, for the report")
-    real_arm: bool = option(
-        False, "the episodes are those of a real arm; the evaluations stay simulated"
-    )
-    run_dir: str = option(
-        "", "folder for report, curves, metrics and policy; empty: nothing is written"
-    )
-    key_file: str = option(
-        "",
-        "file of the key that signs policies, progress and transitions, see 'sql-ros keygen';"
-        " empty: they are not signed",
-    )
-    seed: int = option(
-        0, "seed of the run, for the report; evaluation episodes have seeds of their own", minimum=0
-    )
-    command: str = option("", "command that repeats the run, for the report")
-    evaluation_episodes: int = option(100, "episodes of one evaluation", minimum=1, live=True)
-    evaluation_period: int = option(
-        10, "number of policies between two evaluations", minimum=1, live=True
-    )
-    success_threshold: float = option(
-        0.95,
-        "share of evaluation episodes at which the task is learned",
-        minimum=0.0,
-        maximum=1.0,
-        live=True,
-    )
-    stops_on_success: bool = option(True, "end the run when the task is learned", live=True)
-    session: str = option("", "session of one start of a stack, whose nodes belong together")
-    most_transitions: int = option(
-        0, "end the run after this number of transitions; 0: no limit", minimum=0
-    )
 
 
 class MonitorNode(LiveParameters, Node):
@@ -102,9 +54,10 @@ class MonitorNode(LiveParameters, Node):
         self.finished = threading.Event()
         self.failure: Exception | None = None
         self.progress = RunProgress(self.task.config.control_rate_hz, self.config.real_arm)
-        self._run_dir = Path(self.config.run_dir) if self.config.run_dir else None
         self._newest = read_policy(self.config.policy, self.task) if self.config.policy else None
-        self._metrics = self._open_metrics()
+        self._diagnostics = Diagnostics(self, "evaluation", self._report)
+        run_dir = Path(self.config.run_dir) if self.config.run_dir else None
+        self._recorder = RunRecorder(run_dir, self.progress, self._diagnostics)
         self._evaluator = Evaluator(self.task, EVALUATION_SEED)
         self._best: tuple[Policy, Evaluation] | None = None
         self._ending = ""
@@ -114,7 +67,6 @@ class MonitorNode(LiveParameters, Node):
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
         self.create_subscription(UInt8MultiArray, "policy", self._on_policy, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._diagnostics = Diagnostics(self, "evaluation", self._report)
         self._presence = Presence(self, self.config.session, self._diagnostics, self._yield_place)
         reports = self.resolve_topic_name("learner/progress")
         self._learner = LearnerBarrier(self.config.session, reports, trains=False)
@@ -149,21 +101,22 @@ class MonitorNode(LiveParameters, Node):
         self._policy_arrived.set()
         for thread in self._threads:
             thread.join()
-        if self._run_dir is None:
+        run_dir = self._recorder.run_dir
+        if run_dir is None:
             return
         if not self.progress.transitions and not self.progress.episodes:
-            self._print(
+            print_line(
                 "Neither a transition nor a complete episode was received: no report is written to"
-                f" {self._run_dir}"
+                f" {run_dir}"
             )
             return
         try:
-            self._conclude(self._run_dir)
+            self._conclude()
         except OSError as error:
             self._diagnostics.faults["report_failed"] += 1
             self._diagnostics.publish_last()
             self.failure = self.failure or SqlRosError(
-                f"the report in {self._run_dir} is incomplete: {error}"
+                f"the report in {run_dir} is incomplete: {error}"
             )
 
     def _yield_place(self, why: str) -> None:
@@ -172,7 +125,7 @@ class MonitorNode(LiveParameters, Node):
         Args:
             why: The reason, for the error.
         """
-        self._run_dir = None
+        self._recorder.run_dir = None
         self.failure = ConfigError(why)
         self._end("Another monitor watches the run.")
 
@@ -215,7 +168,7 @@ class MonitorNode(LiveParameters, Node):
             "updates": p.updates,
             "updates_per_s": round(p.updates_per_s, 1),
         }
-        self._record("episode", **{**vars(episode), **robot}, **_parse_numbers(p.training))
+        self._recorder.record("episode", **{**vars(episode), **robot}, **_parse_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         """Take the progress of the learner; end the run after `most_transitions`."""
@@ -236,8 +189,8 @@ class MonitorNode(LiveParameters, Node):
         p = self.progress
         if p.first_updates is None:
             p.first_updates = news.updates
-        if news.transitions and not p.transitions:
-            self._point_latest()
+        if self.config.mode == "train" and news.transitions and not p.transitions:
+            self._recorder.point_latest()
         p.transitions = news.transitions
         p.updates = news.updates
         p.policy_version = news.policy_version
@@ -323,7 +276,7 @@ class MonitorNode(LiveParameters, Node):
             "robot_minutes": minutes,
             "updates": policy.info.updates,
         }
-        self._record("evaluation", **about, **result.figures())
+        self._recorder.record("evaluation", **about, **result.figures())
         complete = len(result.successes) == config.evaluation_episodes
         if complete and (self._best is None or result.success_rate >= self._best[1].success_rate):
             self._best = (policy, result)
@@ -368,7 +321,7 @@ class MonitorNode(LiveParameters, Node):
             return WARN, "waiting for the actor's diagnostics", values
         return OK, "watching", values
 
-    # --- view, metrics and report ---
+    # --- view and report ---
 
     def _show_progress(self) -> None:
         """Body of the view thread: show the progress twice a second, until the run ends."""
@@ -380,63 +333,7 @@ class MonitorNode(LiveParameters, Node):
         view.show(self.progress)
         view.close()
 
-    def _print(self, text: str) -> None:
-        """Print a line. It never fails: `common/output.py` drops what stdout does not take."""
-        print(text, flush=True)  # never fails: common/output.py drops what stdout does not take
-
-    def _open_metrics(self) -> MetricsFile | None:
-        """Open the metrics file in the run folder, and read the metrics of earlier sessions.
-
-        Returns:
-            The file; None without a run folder.
-
-        Raises:
-            ConfigError: The folder cannot be written to.
-        """
-        if self._run_dir is None:
-            return None
-        try:
-            self._run_dir.mkdir(parents=True, exist_ok=True)
-            self.progress.resume(self._run_dir / "metrics.jsonl")
-            metrics = MetricsFile(self._run_dir / "metrics.jsonl")
-        except OSError as error:
-            raise ConfigError(f"run_dir {self._run_dir} cannot be written: {error}") from None
-        return metrics
-
-    def _point_latest(self) -> None:
-        """Point runs/latest to this run, once it has transitions.
-
-        A start that was refused leaves the link where it points.
-        """
-        if self._run_dir is None or self.config.mode != "train":
-            return
-        try:
-            point_latest(self._run_dir)
-        except OSError as error:
-            self._diagnostics.fault(
-                "latest_lost", f"runs/latest does not point to this run: {error}"
-            )
-
-    def _record(self, kind: str, **values: Any) -> None:
-        """Write a line of metrics; count a failure, and go on without the line."""
-        if self._metrics is None:
-            return
-        try:
-            self._metrics.write(kind, self.progress.wall_s, **values)
-        except OSError as error:
-            self._fault_once(
-                "metrics_lost",
-                f"{error}; the run continues, and lost lines are counted on /diagnostics",
-            )
-
-    def _fault_once(self, kind: str, text: str) -> None:
-        """Count a fault, and log it the first time only: a full disk stays full for a while."""
-        if kind in self._diagnostics.faults:
-            self._diagnostics.faults[kind] += 1
-        else:
-            self._diagnostics.fault(kind, text)
-
-    def _conclude(self, run_dir: Path) -> None:
+    def _conclude(self) -> None:
         """Write policy and report into the run folder, and print the result.
 
         The report is about the best policy. If none was evaluated in full, the newest is evaluated
@@ -449,7 +346,7 @@ class MonitorNode(LiveParameters, Node):
         policy, result = self._best or (self._newest, None)
         plays_for_real = self.config.real_arm and self.config.mode == "play"
         if policy is not None and result is None and not ENDING.is_hurried and not plays_for_real:
-            self._print(f"evaluating policy version {policy.info.version} for the report ...")
+            print_line(f"evaluating policy version {policy.info.version} for the report ...")
             deadline = time.monotonic() + LAST_EVALUATION_S
             try:
                 result = self._evaluator.evaluate(
@@ -459,39 +356,7 @@ class MonitorNode(LiveParameters, Node):
                 )
             except PolicyError as error:
                 self._diagnostics.fault("policy_not_evaluated", str(error))
-        if policy is not None:
-            keep_policy(policy, run_dir / "policy.onnx")
-        command = (
-            self.config.command
-            or f"ros2 run sql_ros monitor --ros-args -p task:={shlex.quote(self.config.task)}"
-        )
-        figures = write_report(
-            run_dir,
-            self.task,
-            self.progress,
-            policy,
-            result,
-            command=command,
-            seed=self.config.seed,
-            evaluation_seed=EVALUATION_SEED,
-            ending=self._ending,
-            source=self.config.task,
-            draws=not ENDING.is_hurried,
-        )
-        rate = "no policy was evaluated, "
-        if result:
-            kind = "simulated success rate" if self.config.real_arm else "success rate"
-            rate = f"{kind} {result.success_rate:.2f}, "
-        if self.config.real_arm:
-            rate = (
-                f"the real arm reached the goal in {self.progress.successes} of"
-                f" {len(self.progress.episodes)} episodes, {rate}"
-            )
-        shown = os.path.relpath(run_dir / "report.md")
-        self._print(
-            f"{self._ending} {rate}{figures['robot_minutes']:.1f} robot minutes,"
-            f" {figures['wall_s']:.0f} s: {shown}"
-        )
+        self._recorder.write_report(self.task, self.config, policy, result, self._ending)
 
 
 def _parse_numbers(values: dict[str, str]) -> dict[str, float]:
