@@ -20,7 +20,7 @@ from sql_ros.nodes.managed import ManagedNode
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.config import load_robot
 from sql_ros.robot.control.action_mapper import Drive
-from sql_ros.robot.control.cache_warmer import Rehearsal
+from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.clock import ControlClock
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.goals import GoalActor
@@ -279,8 +279,8 @@ def make_standby(
 
 def make_rehearsal(
     config: ActorConfig, task: Task, clock: ControlClock, period_s: float
-) -> Rehearsal | None:
-    """Return the `Rehearsal`, which runs the stages of a step on copies to warm the caches.
+) -> CacheWarmer | None:
+    """Return the `CacheWarmer`, which runs the stages of a step on copies to warm the caches.
 
     A rehearsal begins `REHEARSAL_S` before a state is due, at most `MOST_REHEARSED` of a period.
 
@@ -296,7 +296,7 @@ def make_rehearsal(
     if config.is_lockstep or clock.follows:
         return None
     ahead_s = min(REHEARSAL_S, MOST_REHEARSED * period_s)
-    return Rehearsal(task, ahead_s, lateness_s(config, task))
+    return CacheWarmer(task, ahead_s, lateness_s(config, task))
 
 
 def make_actor(config: ActorConfig, task: Task, drive: Drive, period_s: float) -> Actor:

@@ -15,7 +15,7 @@ from sql_ros.nodes.state_intake import StateIntake
 from sql_ros.nodes.step_meter import StepMeter
 from sql_ros.nodes.transition_outbox import TransitionOutbox
 from sql_ros.robot.arm import RobotState
-from sql_ros.robot.control.cache_warmer import Rehearsal
+from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.step import Step
 
@@ -84,7 +84,7 @@ class ControlLoop:
         self._safety = parts.actor.safety
         self._period_s = 1.0 / parts.actor.task.config.control_rate_hz  # in the time of the arm
         self._clock = parts.guard.clock
-        self.rehearsal: Rehearsal | None = None
+        self.rehearsal: CacheWarmer | None = None
         self.waits_since: float | None = None
 
     def prepare(self) -> None:

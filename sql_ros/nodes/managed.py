@@ -29,8 +29,8 @@ from sql_ros.nodes.diagnostics import ERROR, OK, Diagnostics, Status
 from sql_ros.nodes.ending import NOT_SUSPENDED
 from sql_ros.nodes.parameters import LiveParameters, declare_configs
 from sql_ros.nodes.presence import Presence
-from sql_ros.nodes.reading import Reading
-from sql_ros.nodes.serving import Serving
+from sql_ros.nodes.reading import ReadingThread
+from sql_ros.nodes.serving import ServiceThread
 from sql_ros.nodes.steady_timer import steady_timer
 from sql_ros.robot.control.realtime import RealtimeConfig, claim, settle, step_back
 
@@ -92,8 +92,8 @@ class ManagedNode(LiveParameters, LifecycleNode):
         self._is_starting = False  # `start` runs, and raises the error of a transition
         # held during a transition, which the executor or the main thread makes
         self._transition_lock = threading.RLock()
-        self.reading = Reading(self)
-        self.serving = Serving(self)
+        self.reading = ReadingThread(self)
+        self.serving = ServiceThread(self)
         self._diagnostics = Diagnostics(self, component, self._status)
         self.presence = Presence(
             self, self.configs[0].session, self._diagnostics, self._yield_place

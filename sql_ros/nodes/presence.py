@@ -22,7 +22,7 @@ from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.endpoint_names import endpoint_name
 from sql_ros.nodes.messages import claim_from_msg, claim_to_msg
 from sql_ros.nodes.qos import LATCHED, LATCHED_BY_MANY
-from sql_ros.nodes.reading import Reading
+from sql_ros.nodes.reading import ReadingThread
 from sql_ros.robot.control.realtime import step_back
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
@@ -90,7 +90,7 @@ class Presence:
         self._began = self._beat_at = time.monotonic()
         self._reclaims_until: float | None = None  # steady time [s], after a silence
         self._publisher = node.create_publisher(UInt64MultiArray, TOPIC, LATCHED)
-        self._reading = Reading(node)
+        self._reading = ReadingThread(node)
         self._reading.subscribe(UInt64MultiArray, TOPIC, self._on_claim, LATCHED_BY_MANY)
 
     def start(self) -> None:

@@ -43,7 +43,7 @@ class ExcludedFromExecutor(CallbackGroup):
         """Do nothing: an executor never runs these entities."""
 
 
-class Reading:
+class ReadingThread:
     """Reads topics of one node in one thread, the reading thread.
 
     Callbacks run one after the other. If several topics have a message, their callbacks run in the

@@ -19,7 +19,7 @@ from sql_ros.nodes.guard import FAULTS
 from sql_ros.nodes.identifying import Identifying
 from sql_ros.nodes.real_arm import RealArm
 from sql_ros.robot.arm import RobotState
-from sql_ros.robot.control.cache_warmer import Rehearsal
+from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.step_schedule import Overload, Schedule
 from sql_ros.robot.driver.following import LEAD_RAD
 from sql_ros.robot.driver.response import SLOW_RAD_S
@@ -46,7 +46,7 @@ class RealtimeLoop(ControlLoop):
         self,
         parts: LoopParts,
         max_state_age_s: float,
-        rehearsal: Rehearsal | None,
+        rehearsal: CacheWarmer | None,
         real_arm: RealArm,
         states_topic: str,
     ) -> None:
@@ -116,7 +116,7 @@ class RealtimeLoop(ControlLoop):
     def await_state(self) -> float:
         """Make the step for which no state came, if it is overdue; otherwise rehearse a stage.
 
-        Called by the reading thread while there is no message, see `Reading.meanwhile`.
+        Called by the reading thread while there is no message, see `ReadingThread.meanwhile`.
 
         Returns:
             Longest time until the next call [s]; infinite while the node is not active.
@@ -134,7 +134,7 @@ class RealtimeLoop(ControlLoop):
                 self._step(by_state=False)
         return 0.0
 
-    def _rehearse(self, rehearsal: Rehearsal) -> float:
+    def _rehearse(self, rehearsal: CacheWarmer) -> float:
         """Run one stage of a control step on copies, to warm the caches, if a state is due soon.
 
         Args:

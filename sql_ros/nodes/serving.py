@@ -24,7 +24,7 @@ POLL_S = 0.005  # time between two calls of a responder
 Responder = Callable[[], Any]  # called until it returns the response; None: not known yet
 
 
-class Serving:
+class ServiceThread:
     """Serves services of one node in one thread; responses may be sent later.
 
     Args:

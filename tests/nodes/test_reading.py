@@ -9,7 +9,7 @@ from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Int64
 
 from sql_ros.nodes.qos import RELIABLE
-from sql_ros.nodes.reading import Reading
+from sql_ros.nodes.reading import ReadingThread
 
 pytestmark = pytest.mark.stack
 
@@ -21,7 +21,7 @@ class Reader(LifecycleNode):
         super().__init__("reader", context=context)
         self.finished, self.failure = threading.Event(), None
         self.slow: list[int] = []
-        self.reading = Reading(self)
+        self.reading = ReadingThread(self)
         self.reading.subscribe(Int64, "fast", on_fast, RELIABLE)
         self.create_subscription(
             Int64, "slow", lambda message: self.slow.append(message.data), RELIABLE

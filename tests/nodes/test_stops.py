@@ -100,9 +100,9 @@ sys.exit(run_node(HungNode))
 QUEUED = """
 import sys, time
 from sql_ros.nodes.actor_node import ActorNode, run_node
-from sql_ros.nodes.serving import Serving
+from sql_ros.nodes.serving import ServiceThread
 
-class LateServing(Serving):
+class LateServiceThread(ServiceThread):
     def _take(self, service):
         if service.srv_name.endswith("{name}"):
             time.sleep({seconds})
@@ -111,7 +111,7 @@ class LateServing(Serving):
 class QueuedNode(ActorNode):
     def __init__(self):
         super().__init__()
-        self.serving = LateServing(self)
+        self.serving = LateServiceThread(self)
 
 sys.exit(run_node(QueuedNode))
 """

@@ -19,7 +19,7 @@ from sql_ros.robot.task import Task
 Action = npt.NDArray[np.float32]
 
 
-class Driven(NamedTuple):
+class AppliedAction(NamedTuple):
     """An action and the command that it became.
 
     The command is computed before the arm moves. `action` and `applied` are computed on access,
@@ -91,7 +91,7 @@ class Drive:
         action: Action,
         state: RobotState,
         others: Callable[[], Iterable[Action]] | None = None,
-    ) -> Driven:
+    ) -> AppliedAction:
         """Filter an action, or a better candidate, and record the command as sent.
 
         The further candidates are considered only where a limit on positions or distances changes
@@ -126,7 +126,7 @@ class Drive:
                     wanted, chosen = candidate, admission
                 if not chosen.is_elsewhere:
                     break
-        return Driven(self.safety.send(chosen), wanted, self._origin(state), self._scale)
+        return AppliedAction(self.safety.send(chosen), wanted, self._origin(state), self._scale)
 
     def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
         """Return the filtered command that moves the arm towards a pose, and record it as sent.

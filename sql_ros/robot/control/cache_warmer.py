@@ -21,7 +21,7 @@ WATCHED_S = 0.1  # shortest time over which the share is measured
 STAGES = 4  # number of stages of a rehearsal
 
 
-class Rehearsal:
+class CacheWarmer:
     """Run the stages of a control step on copies of all stateful objects, to warm the caches.
 
     The commands that are sent are the same with and without rehearsals. A step that follows a pause

@@ -27,7 +27,7 @@ import numpy as np
 from sql_ros.policy.runtime import Policy
 from sql_ros.policy.transition import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
-from sql_ros.robot.control.action_mapper import Action, Drive, Driven
+from sql_ros.robot.control.action_mapper import Action, AppliedAction, Drive
 from sql_ros.robot.control.episode_rules import DrawnEpisodes, EpisodeRules
 from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.control.way_to_start import WayToStart
@@ -55,7 +55,7 @@ class _Running:
 
     Attributes:
         observation: Observation for which the last action was selected (S,).
-        driven: The last action; None before the first.
+        applied: The last action; None before the first.
         is_first: The last action is the first one since a newer state came. Only then does the next
             state complete a transition.
         policy_version: Version of the policy that selected the last action; 0 for uniform
@@ -66,7 +66,7 @@ class _Running:
     """
 
     observation: Action
-    driven: Driven | None = None
+    applied: AppliedAction | None = None
     is_first: bool = True
     policy_version: int = 0
     steps: int = 0
@@ -353,8 +353,8 @@ class Actor:
         running.steps += 1
         truncated = not terminated and self._is_over(running.steps, state)
         index, step_index, version = self._index, running.steps - 1, running.policy_version
-        before, driven = running.observation, running.driven
-        assert driven is not None  # an episode begins with an action
+        before, applied = running.observation, running.applied
+        assert applied is not None  # an episode begins with an action
         is_whole = running.is_first and not self._is_repeated
         is_over = terminated or truncated
         fault = ""
@@ -364,7 +364,7 @@ class Actor:
             inference_s = self._inference_s
             send(command)
         self.way.trail.add(state.position)
-        reward = self._reward(running, driven, state)
+        reward = self._reward(running, applied, state)
         summary = None
         if is_over:
             command, summary = self._end_episode(running, state, truncated=truncated)
@@ -372,7 +372,7 @@ class Actor:
         transition = None
         if is_whole:
             transition = Transition(
-                before, driven.action, reward, observation, terminated, truncated
+                before, applied.action, reward, observation, terminated, truncated
             )
         else:
             self.skipped += 1
@@ -388,11 +388,11 @@ class Actor:
             inference_s,
         )
 
-    def _reward(self, running: _Running, driven: Driven, state: RobotState) -> float:
+    def _reward(self, running: _Running, applied: AppliedAction, state: RobotState) -> float:
         """Return the reward of an action that led to a state, and update `total_reward` and
         `streak`.
         """
-        reward = self.task.reward(state, driven.applied, self.episode)
+        reward = self.task.reward(state, applied.applied, self.episode)
         running.total_reward += reward
         running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
         return reward
@@ -473,11 +473,11 @@ class Actor:
             self.give_up()
             self.phase = Phase.RETRYING
             return self.safety.hold(state), fault
-        running.driven = self._drive.act(wished, state, lambda: candidates)
+        running.applied = self._drive.act(wished, state, lambda: candidates)
         running.is_first = not self._is_repeated
         running.observation = observation
         running.policy_version = policy.info.version if policy else 0
-        return running.driven.command, ""
+        return running.applied.command, ""
 
     def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
         """Yield at most `_most_candidates` actions (A,), the preferred one first, each computed

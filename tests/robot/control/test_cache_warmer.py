@@ -7,7 +7,7 @@ import pytest
 
 import sql_ros.robot.control.cache_warmer as rehearsal_module
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.cache_warmer import Rehearsal
+from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.runs.rollout import SimulatedArm
 
@@ -20,7 +20,7 @@ def test_what_is_sent_and_learned_is_the_same_with_rehearsals_in_between(
     policy = Policy(untrained(), short.spec) if has_policy else None
 
     def run(parts: int):
-        actor, arm, rehearsal = Actor(short, seed=3), SimulatedArm(short), Rehearsal(short, 0.001)
+        actor, arm, rehearsal = Actor(short, seed=3), SimulatedArm(short), CacheWarmer(short, 0.001)
         actor.policy = policy
         steps = []
         for _ in range(80):
@@ -48,14 +48,14 @@ def test_a_policy_that_gives_nan_does_no_harm(task, untrained):
         def sample(self, observation, rng):
             return np.full(self.spec.action_size, np.nan, np.float32)
 
-    rehearsal, arm = Rehearsal(task, 0.001), SimulatedArm(task)
+    rehearsal, arm = CacheWarmer(task, 0.001), SimulatedArm(task)
     for _ in range(8):
         rehearsal.run_stage(Lost(untrained(), task.spec), arm.state())
     assert rehearsal.parts == 8
 
 
 def test_it_is_rehearsed_just_before_a_state_is_due_and_only_after_a_pause(task):
-    rehearsal = Rehearsal(task, ahead_s=3.0)
+    rehearsal = CacheWarmer(task, ahead_s=3.0)
     assert rehearsal.wait_s(now=1.0, due=10.0) == 6.0
     assert rehearsal.wait_s(now=7.0, due=10.0) == rehearsal.wait_s(now=12.0, due=10.0) == 0.0
     assert rehearsal.wait_s(now=13.5, due=10.0) == np.inf  # none came
@@ -66,7 +66,7 @@ def test_it_is_rehearsed_just_before_a_state_is_due_and_only_after_a_pause(task)
 
 def test_nothing_is_rehearsed_where_most_of_a_core_is_used(task, monkeypatch):
     """Linux takes a core from SCHED_FIFO threads for 50 ms when they have used 95 % of a second."""
-    rehearsal, used = Rehearsal(task, ahead_s=0.5), 0.0
+    rehearsal, used = CacheWarmer(task, ahead_s=0.5), 0.0
     monkeypatch.setattr(rehearsal_module.time, "process_time", lambda: used)
     outcomes = []
     for second, share in enumerate((0.5, 0.9, 0.9, 0.5, 0.5), start=10):
