@@ -258,10 +258,10 @@ def settings() -> tuple[AlgorithmConfig, TrainerConfig]:
         section, _, key = name.partition(".")
         if section in chosen and key:
             chosen[section][key] = value
-    where = f"parameters of task {TASK}"
+    source = f"parameters of task {TASK}"
     return (
-        config_from_mapping(AlgorithmConfig, chosen["algorithm"], where),
-        config_from_mapping(TrainerConfig, chosen["trainer"], where),
+        config_from_mapping(AlgorithmConfig, chosen["algorithm"], source),
+        config_from_mapping(TrainerConfig, chosen["trainer"], source),
     )
 
 

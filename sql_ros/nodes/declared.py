@@ -56,18 +56,18 @@ def check_parameters(node: str, values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: A parameter is unknown, of the wrong type or out of range.
     """
-    where = f"parameters of {node}"
+    source = f"parameters of {node}"
     own = {name: value for name, value in values.items() if name.split(".")[0] not in OF_RCLPY}
     known = declared_by(node)
     for name in own:
         if name not in known:
             close = get_close_matches(name, known, 3)
             advice = f"did you mean {', '.join(close)}?" if close else "sql-ros params lists them"
-            raise ConfigError(f"{where}: unknown parameter '{name}': {advice}")
+            raise ConfigError(f"{source}: unknown parameter '{name}': {advice}")
     for prefix, config in _configs(node).items():
         names = {field.name: prefix + field.name for field in options_of(config)}
         given = {field: own[name] for field, name in names.items() if name in own}
-        config_from_mapping(config, given, where)
+        config_from_mapping(config, given, source)
 
 
 def _configs(node: str) -> dict[str, type[Config]]:

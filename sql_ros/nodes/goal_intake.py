@@ -171,8 +171,8 @@ class GoalIntake:
         goal = check_goal(position, self._actor.task, self._frame)
         with self._lock:  # excludes a deactivation, which ends goals
             actor = self._check_ready()
-            where = f"in {self._frame}{note} for {self._tool}"
-            actor.give(goal, f" {where}; the orientation is ignored")
+            reference = f"in {self._frame}{note} for {self._tool}"
+            actor.give(goal, f" {reference}; the orientation is ignored")
             self._publish_news(actor)
         self._frames.stop()
 

@@ -28,7 +28,7 @@ CHOICES = ("first", "always", "never")
 METHOD = "identification: one joint after the other"
 
 
-class Identifying:
+class ArmIdentification:
     """The identification of the arm of one configured actor.
 
     Args:

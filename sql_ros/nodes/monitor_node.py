@@ -221,8 +221,8 @@ class MonitorNode(LiveParameters, Node):
         """
         namespace = self.get_namespace().rstrip("/")
         for status in message.status:
-            where, _, node = status.hardware_id.rpartition("/")
-            if where != namespace or node not in STACK_NODES:
+            node_namespace, _, node = status.hardware_id.rpartition("/")
+            if node_namespace != namespace or node not in STACK_NODES:
                 continue
             values = {entry.key: entry.value for entry in status.values}
             if node == "actor":
@@ -305,9 +305,9 @@ class MonitorNode(LiveParameters, Node):
         """End the run if a policy reached the threshold, where `stops_on_success` is true."""
         if result.success_rate >= self.config.success_threshold and self.config.stops_on_success:
             threshold = f"{100 * self.config.success_threshold:g} %"
-            where = " in simulation" if self.config.real_arm else ""
+            scope = " in simulation" if self.config.real_arm else ""
             passed = (
-                f"policy version {policy.info.version} passed the threshold of {threshold}{where}"
+                f"policy version {policy.info.version} passed the threshold of {threshold}{scope}"
             )
             self._end(f"The run ended by itself: {passed}.")
 

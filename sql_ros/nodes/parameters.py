@@ -127,20 +127,20 @@ def declare_configs(node: Node, configs: dict[str, type[Config]]) -> list[Any]:
         for name, p in node.get_parameters_by_prefix("").items()
         if name.split(".")[0] not in OF_RCLPY
     }
-    where = f"parameters of node {node.get_name()}"
+    source = f"parameters of node {node.get_name()}"
     names = [
         _join(prefix, field.name) for prefix, cls in configs.items() for field in options_of(cls)
     ]
     for name in given:
         if name not in names:
             raise ConfigError(
-                f"{where}: unknown parameter '{name}', expected one of: {', '.join(sorted(names))}"
+                f"{source}: unknown parameter '{name}', expected one of: {', '.join(sorted(names))}"
             )
     results = []
     for prefix, cls in configs.items():
         fields = {field.name: _join(prefix, field.name) for field in options_of(cls)}
         config = config_from_mapping(
-            cls, {key: given[name] for key, name in fields.items() if name in given}, where
+            cls, {key: given[name] for key, name in fields.items() if name in given}, source
         )
         for field in options_of(cls):
             name = fields[field.name]

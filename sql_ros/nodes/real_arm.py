@@ -11,7 +11,7 @@ from sql_ros.nodes.command_rivals import CommandRivals
 from sql_ros.nodes.description_watch import DescriptionWatch
 from sql_ros.nodes.ending import ENDING
 from sql_ros.nodes.guard import Guard
-from sql_ros.nodes.identifying import Identifying
+from sql_ros.nodes.identifying import ArmIdentification
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.state_intake import TOPIC
 from sql_ros.robot.driver.held_pose import HeldPose
@@ -57,7 +57,7 @@ class RealArm:
         self._guard = guard
         self.is_commanded = is_real and not config.dry_run
         self.held_pose: HeldPose | None = None
-        self.identifying: Identifying | None = None
+        self.identifying: ArmIdentification | None = None
         self.rivals: CommandRivals | None = None
         self._unfinished: Unfinished | None = None
         if self.is_commanded:
@@ -67,7 +67,7 @@ class RealArm:
             states = node.resolve_topic_name(TOPIC)
             self._unfinished = Unfinished(states, robot.wire_joints, node.commanded())
             self.rivals = CommandRivals(node, node.presence, node.commanded(), node.owns)
-            self.identifying = Identifying(
+            self.identifying = ArmIdentification(
                 node,
                 task,
                 loaded.arm,

@@ -16,7 +16,7 @@ import numpy as np
 
 from sql_ros.nodes.control_loop import ControlLoop, LoopParts
 from sql_ros.nodes.guard import FAULTS
-from sql_ros.nodes.identifying import Identifying
+from sql_ros.nodes.identifying import ArmIdentification
 from sql_ros.nodes.real_arm import RealArm
 from sql_ros.robot.arm import RobotState
 from sql_ros.robot.control.cache_warmer import CacheWarmer
@@ -333,7 +333,7 @@ class RealtimeLoop(ControlLoop):
 
     # --- the identification of a real arm ---
 
-    def _due_identification(self, state: RobotState | None) -> Identifying | None:
+    def _due_identification(self, state: RobotState | None) -> ArmIdentification | None:
         """Return the identification if it is due, else None. Ask the operator to start it.
 
         Args:
@@ -346,7 +346,7 @@ class RealtimeLoop(ControlLoop):
             identifying.request_start(state)
         return identifying
 
-    def _identify(self, identifying: Identifying, state: RobotState) -> None:
+    def _identify(self, identifying: ArmIdentification, state: RobotState) -> None:
         """Make a control step of the identification.
 
         After its end the arm is held, usual delay of states and latency are set to what was
