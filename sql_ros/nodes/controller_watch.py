@@ -56,9 +56,9 @@ def wanted_controller(
         The controller and the full name of its controller_manager.
     """
     for suffix in SUFFIXES:
-        namespace, _, name = topic.removesuffix(suffix).rpartition("/")
+        topic_namespace, _, name = topic.removesuffix(suffix).rpartition("/")
         if name and topic.endswith(suffix) and not controller.topic:
-            manager = f"{namespace}/controller_manager"
+            manager = f"{topic_namespace}/controller_manager"
             return WantedController(replace(controller, name=name), mode, joints, manager)
     return WantedController(controller, mode, joints, f"{namespace.rstrip('/')}/controller_manager")
 
