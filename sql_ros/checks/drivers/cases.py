@@ -263,11 +263,6 @@ CASES: dict[str, DriverCase] = {
         (
             MOVES,
             asks("the arm stands: lay a hand"),
-            do("confirm"),
-            asks("push "),
-            do("push"),
-            asks("step out"),
-            do("confirm"),
             Step("tries", ("by motion alone",)),
         ),
         {"effort": "nan"},

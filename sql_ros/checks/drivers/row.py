@@ -328,10 +328,17 @@ class _Play:
         """Expect that the trials end with exit code 0, with all words of the step in terminal
         output or report.
 
+        Their prompts are answered meanwhile: a trial that was held by a busy machine is repeated.
+
         Raises:
             _Failure: One of these was otherwise.
         """
-        self._wait(lambda: self._stack.code is not None, 2.0 * START_S, "the end of the trials")
+
+        def is_over() -> bool:
+            self._double.answer_prompt()
+            return self._stack.code is not None
+
+        self._wait(is_over, 2.0 * START_S, "the end of the trials")
         if self._stack.code:
             raise _Failure(f"the trials ended with exit code {self._stack.code}")
         missing = [word for word in step.words if word not in self._stack.report()]
