@@ -389,7 +389,7 @@ class ActorNode(ManagedNode):
         if isinstance(self._loop, LockstepLoop):
             self._loop.patience_s = config.learner_patience_s
 
-    def suspend(self) -> None:
+    def on_ctrl_z(self) -> None:
         """Latch a stop, and hold the arm at once where the node is configured.
 
         The process is not suspended. Only `~/reset` ends the stop.

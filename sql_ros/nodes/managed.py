@@ -194,7 +194,7 @@ class ManagedNode(LiveParameters, LifecycleNode):
         """Count a fault for received bytes that are no message, described by a text."""
         self._diagnostics.fault("input_malformed", text)
 
-    def suspend(self) -> None:
+    def on_ctrl_z(self) -> None:
         """Log that Ctrl-Z does not suspend a node. `ActorNode` also holds the arm."""
         self.get_logger().warning(NOT_SUSPENDED)
 

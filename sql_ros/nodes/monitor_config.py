@@ -1,4 +1,4 @@
-"""Parameters of the monitor."""
+"""The ROS parameters of the monitor."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sql_ros.common.config import Config, option
 
-EVALUATION_SEED = 1000  # of start poses and targets, the same for every policy
+EVALUATION_SEED = 1000  # seed of start poses and targets, the same for every policy
 
 
 @dataclass(frozen=True)
 class MonitorConfig(Config):
-    """Parameters of the monitor."""
+    """ROS parameters of the monitor."""
 
     task: str = option("sawyer_reach", "name of a file in config/tasks/, or a path")
     mode: str = option(
@@ -19,7 +19,7 @@ class MonitorConfig(Config):
     )
     policy: str = option("", "ONNX file of the policy that plays, for the report")
     real_arm: bool = option(
-        False, "the episodes are those of a real arm; the evaluations stay simulated"
+        False, "the episodes are those of a real arm; policies are still evaluated in simulation"
     )
     run_dir: str = option(
         "", "folder for report, curves, metrics and policy; empty: nothing is written"
@@ -39,7 +39,7 @@ class MonitorConfig(Config):
     )
     success_threshold: float = option(
         0.95,
-        "share of evaluation episodes at which the task is learned",
+        "share of successful evaluation episodes at which the task is learned",
         minimum=0.0,
         maximum=1.0,
         live=True,

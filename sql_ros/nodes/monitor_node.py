@@ -1,8 +1,8 @@
-"""The monitor: watches a run, evaluates its policies in a simulation of its own, shows progress,
-ends the run, writes the report.
+"""The monitor node: watch a run, evaluate its policies in simulation, show progress, end the run
+and write its report.
 
-It never commands the arm. It ends when the task is learned (train) or when it is told to. The stack
-ends with it.
+The monitor never commands the arm. Its process ends when the task is learned (mode train), after
+`most_transitions`, or by a signal. The stack then ends, too.
 """
 
 from __future__ import annotations
@@ -37,13 +37,21 @@ from sql_ros.runs.evaluation import Evaluation, Evaluator
 from sql_ros.runs.progress import RunProgress
 from sql_ros.runs.view import View
 
-LAST_EVALUATION_S = 15.0  # at most, when a run is stopped before a full evaluation
+LAST_EVALUATION_S = 15.0  # longest evaluation at the end of a run without a complete one
 STACK_NODES = ("actor", "learner", "sim_bridge", "monitor")  # nodes whose faults are shown
-LEAST_EPISODES = 20  # episodes that every evaluated policy plays
+LEAST_EPISODES = 20  # least number of episodes of an evaluation
 
 
 class MonitorNode(LiveParameters, Node):
-    """Connects the rooms of `runs/` to topics."""
+    """The node that connects progress, evaluation, view and report (`runs/`) to topics.
+
+    Attributes:
+        config: Parameters of the node.
+        task: Task of the run.
+        progress: Progress of the run, as heard so far.
+        finished: Set when the run has ended.
+        failure: Error because of which the process must end; None: there is none.
+    """
 
     def __init__(self) -> None:
         super().__init__("monitor", automatically_declare_parameters_from_overrides=True)
@@ -61,7 +69,8 @@ class MonitorNode(LiveParameters, Node):
         self._evaluator = Evaluator(self.task, EVALUATION_SEED)
         self._best: tuple[Policy, Evaluation] | None = None
         self._ending = ""
-        self._update_counts: deque[tuple[float, int]] = deque(maxlen=20)  # steady time, updates
+        # steady time [s] and number of updates of the last progress reports
+        self._update_counts: deque[tuple[float, int]] = deque(maxlen=20)
         self._policy_arrived = threading.Event()
         self.create_subscription(Float64MultiArray, "actor/episodes", self._on_episode, REPLAY)
         self.create_subscription(UInt64MultiArray, "learner/progress", self._on_progress, RELIABLE)
@@ -70,17 +79,17 @@ class MonitorNode(LiveParameters, Node):
         self._presence = Presence(self, self.config.session, self._diagnostics, self._yield_place)
         reports = self.resolve_topic_name("learner/progress")
         self._learner = LearnerBarrier(self.config.session, reports, trains=False)
-        self._has_place = False  # another monitor has not this place
+        self._has_place = False  # no other monitor has this node name
         self._threads = [
             NodeThread(self, self._evaluate_policies, "evaluation"),
             NodeThread(self, self._show_progress, "view"),
         ]
 
     def start(self) -> None:
-        """Start to evaluate and to show, unless another monitor does.
+        """Claim the node name, and start the threads of evaluation and view.
 
         Raises:
-            ConfigError: Another process has this place.
+            ConfigError: Another process has this node name.
         """
         self._presence.start()
         self._presence.claim()
@@ -89,10 +98,11 @@ class MonitorNode(LiveParameters, Node):
             thread.start()
 
     def stop(self) -> None:
-        """Join the threads and write the report.
+        """End the run, join the threads and write the report.
 
-        No report is written where there was no run, because the folder may be that of an earlier
-        one.
+        No report is written without a run folder, and if neither a transition nor an episode was
+        received, because the folder may be that of an earlier run. If a file cannot be written,
+        `failure` is set.
         """
         self._presence.stop()
         if not self._has_place:
@@ -120,25 +130,29 @@ class MonitorNode(LiveParameters, Node):
             )
 
     def _yield_place(self, why: str) -> None:
-        """End without a report, because the run is that of another monitor.
+        """End the process without a report, because an older monitor has this node name.
 
         Args:
-            why: The reason, for the error.
+            why: The conflict, in words.
         """
         self._recorder.run_dir = None
         self.failure = ConfigError(why)
         self._end("Another monitor watches the run.")
 
     def bad_input(self, text: str) -> None:
-        """See `process.Runnable`."""
+        """Count a fault for received bytes that are no message, described by a text."""
         self._diagnostics.fault("input_malformed", text)
 
-    def suspend(self) -> None:
-        """See `process.Runnable`."""
+    def on_ctrl_z(self) -> None:
+        """Log that Ctrl-Z does not suspend a node."""
         self.get_logger().warning(NOT_SUSPENDED)
 
     def _end(self, reason: str) -> None:
-        """End the run. The first reason counts, and later messages do not."""
+        """End the run: set `finished`, after which messages no longer count for the report.
+
+        Args:
+            reason: Sentence for the report. Only that of the first call is used.
+        """
         if not self.finished.is_set():
             self._ending = reason
             self.progress.ended = time.monotonic()
@@ -147,9 +161,13 @@ class MonitorNode(LiveParameters, Node):
     # --- callbacks: decode and store ---
 
     def _on_episode(self, message: Float64MultiArray) -> None:
-        """Take the summary of an episode, and write it to the metrics.
+        """Add an episode to the progress, and write it to the metrics file. A malformed message is
+        counted and dropped.
 
-        Steps of the arm after the end of the run are counted apart. The next session counts them.
+        Steps of the arm after the end of the run are counted apart, for the next session.
+
+        Args:
+            message: Summary of the episode.
         """
         try:
             episode = episode_from_msg(message)
@@ -157,7 +175,7 @@ class MonitorNode(LiveParameters, Node):
             self._diagnostics.fault("episode_dropped", str(error))
             return
         p = self.progress
-        # the arm moves while the report is written; the next session counts these steps
+        # the arm moves on while the report is written
         if self.finished.is_set():
             p.later_steps += episode.robot_steps
         else:
@@ -171,7 +189,14 @@ class MonitorNode(LiveParameters, Node):
         self._recorder.record("episode", **{**vars(episode), **robot}, **_parse_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
-        """Take the progress of the learner; end the run after `most_transitions`."""
+        """Take a progress report of the learner; end the run after `most_transitions`.
+
+        The first report with transitions points runs/latest to this run. A report that is malformed
+        or of another session is counted and dropped.
+
+        Args:
+            message: The report.
+        """
         try:
             self._followed.verify_progress(message)
             news = progress_from_msg(message)
@@ -204,7 +229,11 @@ class MonitorNode(LiveParameters, Node):
             )
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
-        """Take a policy; count one that is refused."""
+        """Check a policy, and give it to the evaluation thread. One that is refused is counted.
+
+        Args:
+            message: The policy.
+        """
         try:
             if not self._followed.verify_policy(message):
                 return
@@ -215,9 +244,11 @@ class MonitorNode(LiveParameters, Node):
         self._policy_arrived.set()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Take the statuses of the nodes in this namespace.
+        """Store values, message and faults of the nodes in this namespace. Statuses of other stacks
+        in the ROS domain are ignored.
 
-        /diagnostics has those of every stack of the domain.
+        Args:
+            message: Statuses of one or more nodes.
         """
         namespace = self.get_namespace().rstrip("/")
         for status in message.status:
@@ -237,8 +268,10 @@ class MonitorNode(LiveParameters, Node):
     # --- evaluation ---
 
     def _evaluate_policies(self) -> None:
-        """Body of the evaluation thread: evaluate the newest policy every `evaluation_period`
-        versions, and each one once the actor succeeds in half of its episodes.
+        """Body of the evaluation thread until the end of the run. In mode play it does nothing.
+
+        The newest policy is evaluated if its version is `evaluation_period` above that of the last
+        evaluation; and, once the actor succeeds in half of its recent episodes, in any case.
         """
         evaluated = 0
         while not self.finished.is_set():
@@ -255,7 +288,14 @@ class MonitorNode(LiveParameters, Node):
                 self._evaluate(policy)
 
     def _evaluate(self, policy: Policy) -> None:
-        """Evaluate a policy, write the result to the metrics, and keep it if it is the best."""
+        """Evaluate a policy in simulation, and write the result to the metrics file.
+
+        The policy is kept as the best if its evaluation is complete and its success rate is at
+        least the best so far; then the run may end (`_end_on_success`).
+
+        Args:
+            policy: The policy.
+        """
         p = self.progress
         minutes = self.progress.robot_minutes
         config = self.config  # the same for the whole evaluation, although it may be changed
@@ -283,10 +323,10 @@ class MonitorNode(LiveParameters, Node):
             self._end_on_success(policy, result)
 
     def _continues(self, policy: Policy, config: MonitorConfig, so_far: Evaluation) -> bool:
-        """Return whether the evaluation of a policy goes on.
+        """Return whether the evaluation of a policy goes on; show its state in the view.
 
-        The first `LEAST_EPISODES` episodes are always played. The others are played while the
-        threshold can still be reached.
+        The first `LEAST_EPISODES` episodes are always played, the others while the success
+        threshold can still be reached. The end of the run ends the evaluation.
 
         Args:
             policy: The policy.
@@ -302,7 +342,12 @@ class MonitorNode(LiveParameters, Node):
         )
 
     def _end_on_success(self, policy: Policy, result: Evaluation) -> None:
-        """End the run if a policy reached the threshold, where `stops_on_success` is true."""
+        """End the run if `stops_on_success` is true and the success rate reaches the threshold.
+
+        Args:
+            policy: Evaluated policy.
+            result: Result of its complete evaluation.
+        """
         if result.success_rate >= self.config.success_threshold and self.config.stops_on_success:
             threshold = f"{100 * self.config.success_threshold:g} %"
             scope = " in simulation" if self.config.real_arm else ""
@@ -324,7 +369,7 @@ class MonitorNode(LiveParameters, Node):
     # --- view and report ---
 
     def _show_progress(self) -> None:
-        """Body of the view thread: show the progress twice a second, until the run ends."""
+        """Body of the view thread: show the progress twice a second until the run ends."""
         view = View(
             f"{self.task.spec.task}, {self.config.mode}: Ctrl-C stops it and writes the report"
         )
@@ -336,9 +381,12 @@ class MonitorNode(LiveParameters, Node):
     def _conclude(self) -> None:
         """Write policy and report into the run folder, and print the result.
 
-        The report is about the best policy. If none was evaluated in full, the newest is evaluated
-        for at most `LAST_EVALUATION_S`, unless the process must end soon. A policy that played on a
-        real arm has its result there, and is not evaluated.
+        The report is about the best policy. If no evaluation is complete, the newest policy is
+        evaluated now, for `LAST_EVALUATION_S` at most; but not if the process must end soon, nor in
+        mode play on a real arm, where the episodes of the arm are the result.
+
+        Args:
+            run_dir: Run folder.
 
         Raises:
             OSError: A file cannot be written.
@@ -360,7 +408,14 @@ class MonitorNode(LiveParameters, Node):
 
 
 def _parse_numbers(values: dict[str, str]) -> dict[str, float]:
-    """Return the values of the learner's diagnostics that go into the metrics."""
+    """Return those values of the learner's diagnostics that are written to the metrics file.
+
+    Args:
+        values: Values of the learner on /diagnostics, key to text.
+
+    Returns:
+        Key to number; values that are missing or no finite number are left out.
+    """
     wanted = ("q_loss", "value_mean", "target_mean", "temperature", "updates_per_transition")
     return {
         name: number
@@ -370,9 +425,7 @@ def _parse_numbers(values: dict[str, str]) -> dict[str, float]:
 
 
 def _parse_number(text: str) -> float | None:
-    """Return a value on /diagnostics, where anybody may write anything; None if it is no
-    finite number.
-    """
+    """Return a value on /diagnostics as a number; None if the text is not a finite number."""
     try:
         number = float(text)
     except ValueError:
@@ -381,7 +434,11 @@ def _parse_number(text: str) -> float | None:
 
 
 def main() -> int:
-    """Entry point of the executable `monitor`."""
+    """Run the executable `monitor`.
+
+    Returns:
+        Its exit code.
+    """
     return run_node(MonitorNode)
 
 

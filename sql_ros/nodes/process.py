@@ -66,7 +66,7 @@ class Runnable(Protocol):
     def bad_input(self, text: str) -> None:
         """Count and log received bytes that are no message, described by a text."""
 
-    def suspend(self) -> None:
+    def on_ctrl_z(self) -> None:
         """React to Ctrl-Z (SIGTSTP): a node that moves an arm holds it. The process goes on."""
 
     def destroy_node(self) -> None:
@@ -317,7 +317,7 @@ def _spin(node: Runnable) -> None:
         spinning.start()
         while not (ENDING.is_asked or node.finished.wait(POLL_S)):
             if ENDING.take_hold():
-                node.suspend()
+                node.on_ctrl_z()
     finally:
         try:
             node.stop()

@@ -1,4 +1,4 @@
-"""What the monitor writes into the run folder: metrics, policy and report."""
+"""Write metrics, policy and report of a run into its folder, for the monitor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sql_ros.runs.report import keep_policy, point_latest, write_report
 
 
 def print_line(text: str) -> None:
-    """Print a line. It never fails: `common/output.py` drops what stdout does not take."""
+    """Print a line on stdout; it is lost if nothing reads stdout any more (`common/output.py`)."""
     print(text, flush=True)
 
 
@@ -28,12 +28,13 @@ class RunRecorder:
     """Writes metrics, policy and report of a run into its folder.
 
     Args:
-        run_dir: The folder; None: nothing is written.
+        run_dir: Run folder, which is made if it is missing; None: nothing is written.
         progress: Progress of the run. Metrics of earlier sessions in the folder are added to it.
         diagnostics: Counts what cannot be written.
 
     Attributes:
-        run_dir: The folder of link and report. Set it to None if the run is another monitor's.
+        run_dir: Run folder. Set it to None if another monitor has this run: then neither link nor
+            report is written.
 
     Raises:
         ConfigError: The folder cannot be written to.
@@ -48,7 +49,8 @@ class RunRecorder:
         self._metrics = self._open_metrics()
 
     def _open_metrics(self) -> MetricsFile | None:
-        """Open the metrics file in the run folder, and read the metrics of earlier sessions.
+        """Make the run folder, read the metrics of earlier sessions into the progress, and open the
+        metrics file.
 
         Returns:
             The file; None without a run folder.
@@ -67,9 +69,9 @@ class RunRecorder:
         return metrics
 
     def point_latest(self) -> None:
-        """Point runs/latest to this run.
+        """Point the link runs/latest to this run; count a fault if that fails.
 
-        A start that was refused leaves the link where it points.
+        Call it at the first transition, so that a start that was refused leaves the link as it was.
         """
         if self.run_dir is None:
             return
@@ -81,11 +83,11 @@ class RunRecorder:
             )
 
     def record(self, kind: str, **values: Any) -> None:
-        """Write a line of metrics; count a failure, and go on without the line.
+        """Write a line to the metrics file, if there is one; count a fault if that fails.
 
         Args:
-            kind: Kind of the line, "episode" or "evaluation".
-            values: Values of the line by key.
+            kind: Kind of the line: "episode" or "evaluation".
+            values: Values of the line.
         """
         if self._metrics is None:
             return
@@ -98,7 +100,12 @@ class RunRecorder:
             )
 
     def _fault_once(self, kind: str, text: str) -> None:
-        """Count a fault, and log it the first time only: a full disk stays full for a while."""
+        """Count a fault, and log only the first one of its kind, because a full disk stays full.
+
+        Args:
+            kind: Key of the count.
+            text: Description for the log.
+        """
         if kind in self._diagnostics.faults:
             self._diagnostics.faults[kind] += 1
         else:
@@ -112,14 +119,15 @@ class RunRecorder:
         result: Evaluation | None,
         ending: str,
     ) -> None:
-        """Write policy and report into the run folder, and print the result.
+        """Write the policy file and the report into the run folder, and print a line with the
+        result. Without a run folder nothing is done.
 
         Args:
             task: Task of the run.
             config: Parameters of the monitor.
             policy: Policy of the report; None: there is none.
             result: Evaluation of the policy; None: it was not evaluated.
-            ending: Why the run ended.
+            ending: Sentence that says why the run ended.
 
         Raises:
             OSError: A file cannot be written.
