@@ -173,10 +173,10 @@ def check_policy_speed(policy: Policy, path: str, period_s: float) -> None:
     Args:
         policy: Policy to time.
         path: File of the policy, for the error.
-        period_s: Control period [s].
+        period_s: Control period [s]; infinite: the policy is not timed.
 
     Raises:
-        ConfigError: An inference takes too large a share of the period.
+        ConfigError: An inference takes a larger share of the period than `check_speed` allows.
     """
     try:
         check_speed(policy, period_s)
@@ -291,7 +291,7 @@ def make_rehearsal(
         period_s: Control period on the steady clock [s].
 
     Returns:
-        The rehearsal; None in lockstep and where `/clock` is followed.
+        The cache warmer; None in lockstep and where `/clock` is followed.
     """
     if config.is_lockstep or clock.follows:
         return None

@@ -62,7 +62,8 @@ class ControlLoop:
         parts: Parts of the actor node.
 
     Attributes:
-        rehearsal: Rehearsal of control steps; None: steps are not rehearsed.
+        rehearsal: Runs the stages of control steps on copies, to warm the caches; None: nothing
+            does.
         waits_since: Steady time since which a command waits for the learner [s]; None while no
             command waits, and always in real time.
     """

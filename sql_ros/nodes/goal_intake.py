@@ -85,8 +85,8 @@ class GoalIntake:
         self._publish_news(actor)
 
     def activity(self) -> str:
-        """Return what the actor does about goals, for /diagnostics: it waits for a goal, is on the
-        way to one, or is at one. Empty if it acts without a goal.
+        """Return text for /diagnostics: the actor waits for a goal, is on the way to one, or is at
+        one. Empty if the actor has no goal and does not wait for one.
         """
         actor = self._actor
         if not isinstance(actor, GoalActor):

@@ -37,7 +37,8 @@ class RealtimeLoop(ControlLoop):
         parts: Parts of the actor node.
         max_state_age_s: Largest age of a state when the command that answers it is sent [s of
             control time].
-        rehearsal: Rehearsal of control steps before a state is due; None: there is none.
+        rehearsal: Runs the stages of a control step on copies before a state is due, to warm the
+            caches; None: nothing does.
         real_arm: Checks of a real arm; gives `held_pose` and `identifying`.
         states_topic: Resolved topic of the joint states, for a warning.
     """
@@ -138,7 +139,7 @@ class RealtimeLoop(ControlLoop):
         """Run one stage of a control step on copies, to warm the caches, if a state is due soon.
 
         Args:
-            rehearsal: The rehearsal.
+            rehearsal: Runs the stage.
 
         Returns:
             Time until the next stage is to be run [s]; 0 after a stage was run.

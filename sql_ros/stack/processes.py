@@ -64,7 +64,12 @@ def _own_clock(settings: Settings) -> dict[str, str]:
 
 
 def monitor(settings: Settings) -> NodeProcess:
-    """Return the process that evaluates policies, shows progress and writes the report."""
+    """Return the process of the monitor node, which evaluates policies, shows progress and writes
+    the report.
+
+    Args:
+        settings: Settings of the stack.
+    """
     parameters = {
         **_shared(settings),
         "mode": settings.mode,
@@ -88,7 +93,11 @@ def launch_command(settings: Settings) -> str:
 
 
 def learner(settings: Settings) -> NodeProcess:
-    """Return the process that trains the policy."""
+    """Return the process of the learner node, which trains the policy.
+
+    Args:
+        settings: Settings of the stack.
+    """
     parameters = {
         **_shared(settings),
         **_managed(settings),
@@ -100,7 +109,12 @@ def learner(settings: Settings) -> NodeProcess:
 
 
 def sim_bridge(settings: Settings) -> NodeProcess:
-    """Return the process of the simulated arm, which also publishes simulated time on /clock."""
+    """Return the process of the sim_bridge node, which simulates the arm and publishes simulated
+    time on /clock.
+
+    Args:
+        settings: Settings of the stack.
+    """
     parameters = {
         "task": settings.task_name,
         "use_sim_time": False,
@@ -111,7 +125,11 @@ def sim_bridge(settings: Settings) -> NodeProcess:
 
 
 def actor(settings: Settings) -> NodeProcess:
-    """Return the process that moves the arm in the modes train and play."""
+    """Return the process of the actor node, which moves the arm in the modes train and play.
+
+    Args:
+        settings: Settings of the stack.
+    """
     parameters = {
         **_acting(settings),
         "mode": settings.mode,
@@ -121,7 +139,11 @@ def actor(settings: Settings) -> NodeProcess:
 
 
 def trials(settings: Settings) -> NodeProcess:
-    """Return the process that moves the arm in the mode trials."""
+    """Return the process of the trials node, which moves the arm in the mode trials.
+
+    Args:
+        settings: Settings of the stack.
+    """
     parameters = {
         **_acting(settings),
         **settings.given_parameters("protocol", "repeats"),

@@ -158,9 +158,9 @@ class TrialRunner:
     def may_approach(self, state: RobotState) -> bool:
         """Return whether the arm may move on to its start pose; otherwise it is held.
 
-        If the arm is on the way for too long, the simulation is asked to reset it; the second time
-        the trial is left out. With `by_hand` the operator is asked to clear its way instead, and
-        the arm is held.
+        If the arm is on the way for too long, `pending_disturbance` asks the simulation to reset
+        the arm; the second time the trial is left out. With `by_hand` the operator is asked to
+        clear the way of the arm instead, and the arm is held.
 
         Args:
             state: State of the arm.
