@@ -57,7 +57,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._period = self._sim.physics_steps(self.task.config.control_rate_hz)
         self._drive = Drive(self.task)
         self._renderer: mujoco.Renderer | None = None
-        self._steps = self._streak = 0
+        self._steps = self._steps_at_goal = 0
 
     @property
     def max_episode_steps(self) -> int:
@@ -82,7 +82,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._sim.reset(self._episode.start)
         self._sim.place("goal", self._episode.target)
         self._drive.safety.forget()
-        self._steps = self._streak = 0
+        self._steps = self._steps_at_goal = 0
         self._state = self._measure()
         return self.task.observe(self._state, self._episode), self._info()
 
@@ -102,7 +102,9 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         driven = self._drive.act(action, self._state)
         self._apply(driven.command)
         self._steps += 1
-        self._streak = self._streak + 1 if self.task.is_reached(self._state, self._episode) else 0
+        self._steps_at_goal = (
+            self._steps_at_goal + 1 if self.task.is_reached(self._state, self._episode) else 0
+        )
         terminated = self.task.is_terminated(self._state, self._episode)
         truncated = not terminated and self._steps >= self.task.episode_steps
         reward, observation = (
@@ -121,7 +123,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         for _ in range(self.task.release_steps):
             self._apply(self._drive.release(self._state))
         if not self.task.is_reached(self._state, self._episode):
-            self._streak = 0
+            self._steps_at_goal = 0
 
     def _apply(self, command: Vector) -> None:
         """Send a command to the simulated arm, advance it by one control period and measure it."""
@@ -158,6 +160,6 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     def _info(self) -> dict[str, Any]:
         """Return the info of the present state."""
         return {
-            "is_success": self._streak >= self.task.hold_steps,
+            "is_success": self._steps_at_goal >= self.task.hold_steps,
             "distance": self.task.distance(self._state, self._episode),
         }

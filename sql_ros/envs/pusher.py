@@ -20,7 +20,7 @@ CORNER, CLEAR_OF_CORNER = (
     np.array([1.0, -1.0]),
     0.45,
 )  # nearer, the arm cannot reach behind the puck
-RATE = 3.0  # scale of joint velocities in the observation [rad/s]
+VELOCITY_SCALE = 3.0  # scale of joint velocities in the observation [rad/s]
 
 
 class PusherEnv(BodyEnv):
@@ -47,7 +47,7 @@ class PusherEnv(BodyEnv):
 
     def observe(self) -> Vector:
         """Return the observation (12,): joint angles and velocities, places of tip and puck."""
-        joints, speeds = self.data.qpos[:3], self.data.qvel[:3] / RATE
+        joints, speeds = self.data.qpos[:3], self.data.qvel[:3] / VELOCITY_SCALE
         return np.concatenate(
             [joints, speeds, self.data.site("tip").xpos, self.data.body("puck").xpos]
         ).astype(np.float32)

@@ -16,10 +16,12 @@ from sql_ros.envs.body_env import BodyEnv, Vector
 UPRIGHT = 0.0
 # reward per m/s, and at the target. The unit of the paper's reward is not published; with this
 # unit the robot walks at the paper's alpha = 0.1
-PAY = 2.0
+REWARD_SCALE = 2.0
 ACTION_COST = 0.05  # cost per mean square of the action
 CROUCH = 1.0  # angle of the knees at the start, the middle of their range [rad]
-FAR = 5.0  # scale of places in the observation [m], and of speeds times 2.5
+# scale of places [m] and of angular velocities [rad/s] in the observation; that of the velocity of
+# the body is 0.4 times as large [m/s]
+PLACE_SCALE = 5.0
 
 Wall = tuple[float, float, float, float]
 
@@ -104,9 +106,10 @@ class QuadrupedEnv(BodyEnv):
     """A quadruped with eight servos, one control step per 10 physics steps.
 
     The observation (29,) has the place (x, y), the height, the attitude (quaternion), eight joint
-    angles, and the velocities of all these; places and velocities are scaled. The reward is `PAY`
-    times what the course pays, minus the cost of the action. The episode terminates when the robot
-    has flipped over. `info` has the place "x", "y" and the "distance" to the target [m].
+    angles, and the velocities of all these; places and velocities are scaled. The reward is
+    `REWARD_SCALE` times what the course pays, minus the cost of the action. The episode terminates
+    when the robot has flipped over. `info` has the place "x", "y" and the "distance" to the target
+    [m].
 
     Args:
         course: Name in `COURSES`.
@@ -126,9 +129,11 @@ class QuadrupedEnv(BodyEnv):
 
     def observe(self) -> Vector:
         """Return the observation (29,): place, height, attitude, joint angles and velocities."""
-        place, rest, speeds = self.data.qpos[:2] / FAR, self.data.qpos[2:], self.data.qvel.copy()
-        speeds[:3] /= 0.4 * FAR
-        speeds[3:] /= FAR
+        place = self.data.qpos[:2] / PLACE_SCALE
+        rest = self.data.qpos[2:]
+        speeds = self.data.qvel.copy()
+        speeds[:3] /= 0.4 * PLACE_SCALE
+        speeds[3:] /= PLACE_SCALE
         return np.concatenate([place, rest, speeds]).astype(np.float32)
 
     def set_start(self) -> None:
@@ -150,9 +155,9 @@ class QuadrupedEnv(BodyEnv):
             action: Action (A,), clipped to [-1, 1].
 
         Returns:
-            The reward: `PAY` times what the course pays, minus `ACTION_COST` times the mean square
-            of the action. Whether the robot has flipped over. Info with the place "x", "y" and the
-            "distance" to the target [m].
+            The reward: `REWARD_SCALE` times what the course pays, minus `ACTION_COST` times the
+            mean square of the action. Whether the robot has flipped over. Info with the place "x",
+            "y" and the "distance" to the target [m].
         """
         at = self.data.qpos[:2].copy()
         velocity, self._at = (at - self._at) / self.dt, at
@@ -165,4 +170,4 @@ class QuadrupedEnv(BodyEnv):
             paid = float(np.exp(-0.5 * (distance / self._course.width) ** 2))
         flipped = bool(self.data.body("torso").xmat[8] < UPRIGHT)
         info = {"x": float(at[0]), "y": float(at[1]), "distance": distance}
-        return PAY * paid - ACTION_COST * float(np.square(action).mean()), flipped, info
+        return REWARD_SCALE * paid - ACTION_COST * float(np.square(action).mean()), flipped, info

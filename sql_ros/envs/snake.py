@@ -40,7 +40,7 @@ class SnakeEnv(BodyEnv):
         """Return the observation (9,): scaled x of the centre of mass, angles, and velocities."""
         return np.array(
             [
-                (self._middle() - self._origin) / self._line_m,
+                (self._centre_of_mass_x() - self._origin) / self._line_m,
                 *self.data.qpos[2:],
                 *(self.data.qvel / [1.0, 1.0, 3.0, 3.0, 3.0]),
             ],
@@ -51,9 +51,9 @@ class SnakeEnv(BodyEnv):
         """Draw heading and joint angles within 0.1 rad, and make this place the origin of x."""
         self.data.qpos[2:] = self.np_random.uniform(-0.1, 0.1, 3)
         mujoco.mj_forward(self.model, self.data)
-        self._origin, self._x = self._middle(), 0.0
+        self._origin, self._x = self._centre_of_mass_x(), 0.0
 
-    def _middle(self) -> float:
+    def _centre_of_mass_x(self) -> float:
         """Return x of the centre of mass in the world [m].
 
         It changes little when the snake moves its head alone.
@@ -72,7 +72,7 @@ class SnakeEnv(BodyEnv):
             Info with "x" of the centre of mass [m] and "is_success": whether it is beyond the line.
         """
         mujoco.mj_comPos(self.model, self.data)
-        x = self._middle() - self._origin
+        x = self._centre_of_mass_x() - self._origin
         speed, self._x = (x - self._x) / self.dt, x
         beyond = x > self._line_m
         reward = abs(speed) * (BEYOND if beyond else 1.0) - ACTION_COST * float(

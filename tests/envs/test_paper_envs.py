@@ -9,7 +9,7 @@ import sql_ros.envs  # noqa: F401
 from sql_ros.common.errors import ConfigError
 from sql_ros.envs import quadruped
 from sql_ros.envs.maze import SPEED, START, TARGET, UPPER_BEST, is_free
-from sql_ros.envs.quadruped import PAY
+from sql_ros.envs.quadruped import REWARD_SCALE
 
 IDS = [
     "MultiGoal",
@@ -245,7 +245,7 @@ def test_walls_hold_it():
 def test_the_target_pays_the_more_the_nearer_it_is():
     rewards = [_quadruped("maze", at=at)[1][1] for at in ((0.0, 0.0), (3.0, -2.0), (5.0, 0.0))]
     assert rewards[0] < rewards[1] < rewards[2]
-    assert rewards[2] == pytest.approx(PAY, abs=0.05)
+    assert rewards[2] == pytest.approx(REWARD_SCALE, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -172,9 +172,9 @@ def test_mazes_of_other_measures_are_counted_apart_each_by_its_own_dead_end(tmp_
 
 def test_places_are_noted_now_and_then():
     places = best.PlaceRecorder()
-    for step in range(1, 3 * best.EVERY):
+    for step in range(1, 3 * best.PLACE_INTERVAL):
         places.record({"x": step, "y": 0.123})
-    assert places.recorded == [[best.EVERY, 0.12], [2 * best.EVERY, 0.12]]
+    assert places.recorded == [[best.PLACE_INTERVAL, 0.12], [2 * best.PLACE_INTERVAL, 0.12]]
 
 
 def test_discounted_returns_are_means_of_the_episodes_that_ended_lately():

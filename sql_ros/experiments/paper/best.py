@@ -11,8 +11,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-APART = 50  # fewest transitions between two entries of `BestSoFar`
-EVERY = 40  # transitions between two recorded places
+LEAST_INTERVAL = 50  # fewest transitions between two entries of `BestSoFar`
+PLACE_INTERVAL = 40  # transitions between two recorded places
 
 
 class BestSoFar:
@@ -23,8 +23,9 @@ class BestSoFar:
         better: The function max or min: which of two values is better.
 
     Attributes:
-        steps: Numbers of transitions at which the best value changed, at least `APART` apart.
-        best: The best value from each of these on.
+        steps: Numbers of transitions at which the best value changed, at least `LEAST_INTERVAL`
+            apart.
+        best: The best value from each of these numbers on.
     """
 
     def __init__(self, key: str, better: Callable[[float, float], float]) -> None:
@@ -42,7 +43,7 @@ class BestSoFar:
         value = float(info[self._key])
         if self.best and self._better(value, self.best[-1]) == self.best[-1]:
             return
-        if self.steps and self._made - self.steps[-1] < APART:
+        if self.steps and self._made - self.steps[-1] < LEAST_INTERVAL:
             self.best[-1] = value
         else:
             self.steps.append(self._made)
@@ -80,7 +81,7 @@ class PlaceRecorder:
     """Records places of a robot, over all environments of a run.
 
     Attributes:
-        recorded: Places (x, y) [m] in order, one of every `EVERY` transitions.
+        recorded: Places (x, y) [m] in order, one of every `PLACE_INTERVAL` transitions.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ class PlaceRecorder:
     def record(self, info: dict[str, Any]) -> None:
         """Count a control step, and record "x" and "y" of its info if a place is due."""
         self._made += 1
-        if self._made % EVERY == 0:
+        if self._made % PLACE_INTERVAL == 0:
             self.recorded.append([round(float(info["x"]), 2), round(float(info["y"]), 2)])
 
 

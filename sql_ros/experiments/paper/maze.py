@@ -15,7 +15,7 @@ from sql_ros.envs.maze import HEIGHT, RADIUS, TARGET, UPPER_BEST, WALLS, WIDTH
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
-from sql_ros.experiments.paper.best import EVERY, BestSoFar, PlaceRecorder
+from sql_ros.experiments.paper.best import PLACE_INTERVAL, BestSoFar, PlaceRecorder
 from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.learning.trainer import Trainer
@@ -297,7 +297,7 @@ def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
                 panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color="#5d6d7e"))
             panel.plot(*quadruped.COURSES["maze"].target, "s", color="#c0392b", markersize=5)
             panel.plot(*seen.T, ".", color=COLOURS[case.contender], markersize=2, alpha=0.6)
-            until = round((part + 1) * EVERY * len(runs[case]["places"]) / PARTS)
+            until = round((part + 1) * PLACE_INTERVAL * len(runs[case]["places"]) / PARTS)
             panel.set_title(f"{LABELS[case.contender]}, seed {case.seed}, to {until:,}", fontsize=7)
     return save(figure, path)
 
