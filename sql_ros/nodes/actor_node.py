@@ -374,6 +374,9 @@ class ActorNode(ManagedNode):
     def check_change(self, config: ActorConfig) -> None:
         """Check the temperature of changed parameters against the policy in use.
 
+        Args:
+            config: Parameters with the new values.
+
         Raises:
             ConfigError: The temperature cannot be used.
         """
@@ -381,7 +384,11 @@ class ActorNode(ManagedNode):
             check_temperature(config, self.actor.policy)
 
     def take_change(self, config: ActorConfig) -> None:
-        """Apply changed parameters, from the next control step on."""
+        """Apply changed parameters, from the next control step on.
+
+        Args:
+            config: Parameters with the new values, which `check_change` has accepted.
+        """
         self.config = config
         if self.phase == "unconfigured":
             return

@@ -126,12 +126,17 @@ class ForwardAdapter:
     def to_msg(
         self, values: Vector, answers_ns: int, brake: Brake | None = None
     ) -> Float64MultiArray:
-        """Convert a command to an array with labels. See `Adapter`; `brake` is ignored."""
+        """Convert a command (N,) in the unit of the mode to an array with labels. `brake` is
+        ignored. See `Adapter`.
+        """
         return command_to_msg(values, self._mode, self._joints, answers_ns)
 
     def from_msg(self, message: Float64MultiArray) -> tuple[Vector, int | None]:
-        """Convert an array to a command. Labels are optional; if there are any, they must name the
-        mode and the joints. See `Adapter`.
+        """Convert an array to a command. Labels are optional. See `Adapter`.
+
+        Raises:
+            MessageError: The length is wrong, a value is not finite, or the labels name another
+                mode, other joints or another order.
         """
         return command_from_msg(message, self._mode, self._joints)
 
@@ -162,8 +167,13 @@ class TrajectoryAdapter:
     def to_msg(
         self, values: Vector, answers_ns: int, brake: Brake | None = None
     ) -> JointTrajectory:
-        """Convert a command to a point one period ahead, and `brake` to `BRAKE_POINTS` points after
-        that, in which the speed falls linearly to 0. See `Adapter`.
+        """Convert a command to a trajectory. See `Adapter`.
+
+        Args:
+            values: Joint positions (N,) to be reached one period after the message arrives [rad].
+            answers_ns: Stamp of the state that the command answers [ns].
+            brake: Braking motion, which becomes `BRAKE_POINTS` further points in which the speed
+                falls linearly to 0. None: the trajectory has one point.
         """
         points = [_point(values, self._period)]
         if brake is not None:
@@ -177,7 +187,15 @@ class TrajectoryAdapter:
         )
 
     def from_msg(self, message: JointTrajectory) -> tuple[Vector, int | None]:
-        """Convert the first point of a trajectory to a command. See `Adapter`."""
+        """Convert the first point of a trajectory to a command; ignore the others. See `Adapter`.
+
+        Returns:
+            Joint positions (N,) in command order [rad], and the stamp of the state that they
+            answer [ns], None if the message names no state.
+
+        Raises:
+            MessageError: There is no point, or its joints or values do not fit the arm.
+        """
         if not message.points:
             raise MessageError(
                 "trajectory has 0 points, expected the command, and the brake after it"

@@ -60,7 +60,12 @@ def identified_publisher(
 
 
 def _gids(node: Node, topic: str) -> set[bytes]:
-    """Return the GIDs of the publishers of a resolved topic by nodes with the name of this node."""
+    """Return the GIDs of a topic's publishers whose nodes have the full name of this node.
+
+    Args:
+        node: This node.
+        topic: Resolved topic.
+    """
     name = node.get_fully_qualified_name()
     return {
         bytes(e.endpoint_gid)

@@ -92,7 +92,14 @@ class LiveParameters:
         )
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Check changed parameters before rclpy sets them; return whether it may."""
+        """Check changed parameters before rclpy sets them.
+
+        Args:
+            parameters: Parameters with their new values.
+
+        Returns:
+            Success, or the reason of `check_change` for a refusal.
+        """
         try:
             self.check_change(self._config_with(parameters))
         except ConfigError as error:

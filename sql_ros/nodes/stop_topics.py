@@ -114,7 +114,7 @@ class StopTopics:
         lag = self._lags[switch.topic]
 
         def on_message(message: Bool) -> None:
-            """Pass a message with its delay to the latch; hold the arm now if anything stops it."""
+            """Pass a message with its delay to the latch; hold the arm now if it must stop."""
             now = time.monotonic()
             late_s = lag.late_s(self._node.reading.source_ns, time.time_ns(), now)
             self._latch.take(switch, message.data, now, late_s)
