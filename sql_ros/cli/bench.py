@@ -69,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure what `args.what` names, and print the figures; with `--json` also write them.
 
+    Actor and soak run with real-time priority, on a core of their own, where the kernel grants it.
+
     Returns:
         Exit code 0.
 

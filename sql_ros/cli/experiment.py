@@ -104,8 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_the_papers(args: argparse.Namespace) -> int:
-    """Run one or all experiments of the papers; print their verdicts, and with `--json` write their
-    figures.
+    """Run one or all experiments of the papers; write report.md of each and print its verdict.
 
     With "all", an index page is written too, and with `--report-only` an experiment that cannot be
     reported is skipped with a line.
@@ -156,7 +155,8 @@ def _of_the_papers(args: argparse.Namespace) -> int:
 
 
 def _ablation(args: argparse.Namespace) -> int:
-    """Run the comparison of learner settings, and write its report.
+    """Run the comparison of learner settings, and write its report. With `--report-only` no run is
+    made.
 
     Returns:
         Exit code 1 if a run failed, otherwise 0.
@@ -175,7 +175,8 @@ def _ablation(args: argparse.Namespace) -> int:
 
 
 def _stacking(args: argparse.Namespace) -> int:
-    """Run the comparison of success against robot time for stacking, and write its report.
+    """Run the comparison of success against robot time for stacking, and write report.md. With
+    `--report-only` no run is made.
 
     Returns:
         Exit code 1 if a run failed, otherwise 0.

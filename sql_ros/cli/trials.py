@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check all sessions, run one per policy, then write one report; with `--json` also figures.
 
-    A session that fails ends the command; the trials measured so far are reported.
+    The figures of the first policy are printed. A session that fails ends the command; the trials
+    measured so far are reported.
 
     Returns:
         The exit code of the last session; 1 if no trial was completed.

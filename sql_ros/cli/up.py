@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     print the launch arguments.
 
     Returns:
-        The exit code of the stack, see `run_stack`.
+        The exit code of the stack, see `run_stack`; 0 with `--show-args`.
 
     Raises:
         SqlRosError: The arguments are wrong, the preflight refuses the stack

@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the suites and print a row per check; with `--out` also write a report.
+    """Run the suites and print a row per check; with `--out` also write verify.json, verify.md and
+    samplers.png.
+
+    The suites of drivers and stops, which are given alone, have a `run` of their own. Checks that
+    are not judged are printed with `--all` only.
 
     Returns:
         Exit code 1 if a check fails, otherwise 0.

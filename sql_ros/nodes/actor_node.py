@@ -110,6 +110,9 @@ class ActorNode(ManagedNode):
     def configure(self) -> None:
         """Load task and policy; create the parts, topics, services and the control loop.
 
+        Latency and limits of the arm are logged. A second `configure` continues the transition
+        numbers of the first.
+
         Raises:
             ConfigError: A parameter, the task, the policy or the measurement record of a real arm
                 cannot be used.
@@ -190,8 +193,8 @@ class ActorNode(ManagedNode):
     def _make_real_arm(self, link: ArmLink, loaded: LoadedTask) -> RealArm:
         """Check and log the limits of the arm; return the checks that only a real arm needs.
 
-        A commanded real arm also makes the safety filter allow for the delay of states, and observe
-        the payload.
+        For a real arm outside a dry run, the safety filter is also set to allow for the delay of
+        states and to observe the payload.
 
         Args:
             link: Link to the arm.
@@ -211,7 +214,7 @@ class ActorNode(ManagedNode):
 
     def _make_loop(self, link: ArmLink, learner: LearnerLink) -> ControlLoop:
         """Return the control loop: `LockstepLoop` where `realtime_factor` is 0, else
-        `RealtimeLoop`.
+        `RealtimeLoop`. In real time also set `is_late` of the actor.
 
         Args:
             link: Link to the arm.
@@ -249,7 +252,8 @@ class ActorNode(ManagedNode):
         return loop
 
     def _connect_parts(self, link: ArmLink, learner: LearnerLink) -> None:
-        """Set the callbacks between guard, intakes, control loop and warnings.
+        """Set the guard's conditions and the callbacks between guard, intakes and control loop;
+        create the warnings of a waiting actor (`_waits`).
 
         Args:
             link: Link to the arm, one of the guard's conditions.
@@ -281,6 +285,10 @@ class ActorNode(ManagedNode):
 
     def _create_topics(self, learner: LearnerLink, state_delay_s: float) -> None:
         """Create publishers, subscriptions, services and the timer of the warnings.
+
+        `~/goal` is subscribed if `takes_goals` is true, the robot's condition if the interface of
+        the arm is `intera`. Policies are not subscribed if `takes_policies` is false, nor if the
+        parameters give a policy file and the actor does not train.
 
         Args:
             learner: Link to the learner, which creates its own subscriptions.
@@ -384,7 +392,8 @@ class ActorNode(ManagedNode):
             check_temperature(config, self.actor.policy)
 
     def take_change(self, config: ActorConfig) -> None:
-        """Apply changed parameters, from the next control step on.
+        """Apply changed parameters from the next control step on: the temperature, and in lockstep
+        the patience with the learner. Before `configure` they are only stored.
 
         Args:
             config: Parameters with the new values, which `check_change` has accepted.
@@ -412,7 +421,8 @@ class ActorNode(ManagedNode):
     def prepare(self) -> None:
         """Apply the real-time settings, and reset every part to the start of an activation.
 
-        Transition numbers and a latched stop outlive the reset.
+        Transition numbers and a latched stop outlive the reset. If no report of a learner is
+        awaited, an Intera robot is also set up, see `_begin_with_robot`.
         """
         assert self._link is not None
         assert self._learner is not None
@@ -499,8 +509,11 @@ class ActorNode(ManagedNode):
     def deactivate(self) -> None:
         """End the control loop and bring the arm to rest; the last command is a hold.
 
-        Afterwards wait for the learner to acknowledge the last transitions, for `HAND_OVER_S` at
-        most (`transition_outbox.py`).
+        An actor that has sent no command in this activation sends none now either. A goal is
+        cancelled, and for a real arm the way of the end is recorded (`RealArm.end`). A step that
+        takes longer than `STEP_S` is logged as an error and not waited for. At the end wait for the
+        learner to acknowledge the last transitions, for `HAND_OVER_S` at most
+        (`transition_outbox.py`).
         """
         assert self._link is not None
         assert self._learner is not None
@@ -534,7 +547,9 @@ class ActorNode(ManagedNode):
     def report(self) -> Status:
         """Return level, message and values for /diagnostics while the node is active.
 
-        The message says why the arm is held; if it is not held, what the actor does.
+        The message says why the arm is held; if it is not held, what the actor does. In a dry run
+        it begins with "dry run". The level is that of the reason to hold; WARN in a dry run and
+        while there is nothing to act with; otherwise OK.
         """
         assert self._link is not None
         assert self._learner is not None

@@ -71,6 +71,10 @@ def load_actor_task(node: Node, config: ActorConfig) -> LoadedTask:
         node: Resolves the command topic and logs.
         config: Parameters of the actor.
 
+    Returns:
+        The task. For a real arm also its identity and the usual delay of its states; the latency
+        that is known is then set in `task.robot`.
+
     Raises:
         ConfigError: The task cannot be loaded; or a real arm would move although its latency is
             unknown and no identification is to come; or `dry_run` is true in lockstep.

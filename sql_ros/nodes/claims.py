@@ -57,7 +57,8 @@ class Claim:
 
 
 def conflict(mine: Claim, other: Claim) -> str:
-    """Return the conflict between the claims of two processes.
+    """Return the conflict between the claims of two processes: the same node name, the same command
+    topic, or two starts of a stack in one namespace.
 
     Args:
         mine: Claim of this process.
@@ -79,6 +80,9 @@ def conflict(mine: Claim, other: Claim) -> str:
 
 def reason_to_yield(mine: Claim, other: Claim) -> str:
     """Return the conflict because of which this process must yield to another one.
+
+    Of two stacks, the one that started later yields. Otherwise the process that was activated later
+    yields, and a process that is not active yields to an active one.
 
     Args:
         mine: Claim of this process.

@@ -90,8 +90,11 @@ class CommandWatchdog:
         self._proof = Proof(node, self._publisher, self._zeros)
 
     def watch(self) -> None:
-        """Run until the actor's pipe is closed and, if the arm was not at rest, zeros were
-        published for `ORPHAN_S` after that. Log an error when zeros begin.
+        """Publish zeros while the monitor asks for them; otherwise keep up the proof that zeros
+        would arrive. Log an error when zeros begin.
+
+        Return when the actor's pipe is closed and, if the arm was not at rest, zeros have been
+        published for `ORPHAN_S` after that.
         """
         monitor = self._monitor
         while monitor.phase is not Phase.ENDED:
@@ -154,9 +157,9 @@ def _actor_condition(monitor: HeartbeatMonitor) -> str:
 
 
 def main() -> int:
-    """Run the process.
+    """Run the process until its actor has ended, see `CommandWatchdog.watch`. Signals are ignored.
 
-    Its arguments, before those of ROS, are the Args of `CommandWatchdog` from `topic` on.
+    The arguments of the process, before those of ROS, are the Args of `CommandWatchdog` from `topic` on.
 
     Returns:
         The exit code 0.

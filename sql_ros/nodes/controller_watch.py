@@ -110,7 +110,7 @@ class ControllerWatch:
         """Send a query, unless one is pending; set `reasons` where there is no answer.
 
         A query without an answer for `ANSWERS_S` is sent again. If there has been no
-        controller_manager for `APPEARS_S` since the start, the check is omitted from then on.
+        controller_manager for `APPEARS_S` since the start, commands are allowed without the check.
         """
         now = time.monotonic()
         if self._pending is not None and now - self._queried_at < ANSWERS_S:
@@ -187,7 +187,8 @@ class ControllerWatch:
             self._refused = f" (switch_controller was refused: {getattr(answer, 'message', '')})"
 
     def restore(self) -> None:
-        """Deactivate the controller that this watch activated, and activate the former ones.
+        """Deactivate the controller that this watch activated, and activate the former ones. If it
+        has activated none, nothing is done.
 
         Call it when the arm is at rest. It waits for the answer, at most `ANSWERS_S`, and logs an
         error if there is none. In the executor's thread, which receives the answer, it does not

@@ -89,7 +89,12 @@ def main() -> int:
 
 
 def _check() -> int:
-    """Check the parameters on stdin; print the first error on stderr; return the exit code."""
+    """Check the parameters on stdin, JSON of node name to parameter name to value; print the first
+    error on stderr.
+
+    Returns:
+        The exit code: 0; `CONFIG_EXIT_CODE` after an error.
+    """
     try:
         for node, values in json.load(sys.stdin).items():
             check_parameters(node, values)
@@ -100,7 +105,7 @@ def _check() -> int:
 
 
 def _print_names() -> int:
-    """Print the parameter names of every node; return the exit code 0.
+    """Print JSON of node name to the list of its parameter names; return the exit code 0.
 
     A node whose modules cannot be imported is omitted, and the reason is printed on stderr.
     """

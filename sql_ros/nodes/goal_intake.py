@@ -71,7 +71,8 @@ class GoalIntake:
         node.create_subscription(PoseStamped, "~/goal", self._on_goal, RELIABLE)
 
     def stepped(self, holds: Mapping[str, str]) -> None:
-        """Cancel the goal if the control step was a stop; log and publish the news about goals.
+        """Cancel the goal if a kind of `GOAL_ENDING_HOLDS` holds the arm; log and publish the news
+        about goals. Nothing is done in mode train.
 
         Args:
             holds: Reasons to hold in the step, hold kind to description.
@@ -97,7 +98,7 @@ class GoalIntake:
         return f"{'at' if actor.is_reached else 'acting, on the way to'} goal {shown(goal)}"
 
     def deactivate(self) -> None:
-        """Cancel the goal in force and one that waits for its transform; publish that."""
+        """Cancel the goal in force and one that waits for its transform; log and publish that."""
         self._frames.stop()
         actor = self._actor
         if isinstance(actor, GoalActor):
@@ -106,10 +107,14 @@ class GoalIntake:
                 self._publish_news(actor)
 
     def _on_goal(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
-        """Give a goal to the actor, begin to look for its transform, or refuse it.
+        """Give a goal in the base frame to the actor; look for the transform of one in another
+        frame.
+
+        A goal that is late, malformed or cannot be accepted now is refused: it is counted as a
+        fault, and the reason is published.
 
         Args:
-            message: Wanted position of the tool.
+            message: Wanted position of the tool; an empty frame stands for the base frame.
             info: Information of the middleware, with the time of publication.
         """
         frame = message.header.frame_id
@@ -158,7 +163,8 @@ class GoalIntake:
         return self._actor
 
     def _take(self, position: Vector, note: str = "") -> None:
-        """Give a goal to the actor, publish that, and stop looking for another goal's transform.
+        """Give a goal to the actor, log and publish that, and stop looking for another goal's
+        transform.
 
         Args:
             position: Wanted position of the tool (3,) in the base frame [m].

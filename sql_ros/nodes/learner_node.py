@@ -435,7 +435,11 @@ class LearnerNode(ManagedNode):
             self._diagnostics.fault("checkpoint_failed", str(error))
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics while the node is active."""
+        """Return level, message and values for /diagnostics while the node is active.
+
+        The level is ERROR if a metric of the training is not a number, WARN before the first
+        transition, otherwise OK, with the message "warming up" or "training".
+        """
         trainer = self.trainer
         values = {
             "transitions": trainer.replay.added,

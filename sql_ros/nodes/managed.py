@@ -145,15 +145,18 @@ class ManagedNode(LiveParameters, LifecycleNode):
     # --- the process ---
 
     def take_real_time(self, config: RealtimeConfig) -> dict[str, str]:
-        """Apply the real-time settings to the process, and log the result of each.
+        """Apply the real-time settings to all threads of the process, and log the result of each.
 
-        The output threads get a lower priority. Called in `prepare`.
+        Called in `prepare`. Garbage is collected once, and all remaining objects are excluded from
+        later collections. The threads that write stdout, stderr and the log file get a lower
+        priority than the others.
 
         Args:
             config: The settings, such as priority and core.
 
         Returns:
-            Name of the setting to "granted" or the reason why not, see `realtime.claim`.
+            Each setting that was requested ("SCHED_FIFO", "cpu", "lock_memory") to "granted" or the
+            reason of the refusal.
         """
         settle()
         outcome = claim(config)
@@ -292,7 +295,8 @@ class ManagedNode(LiveParameters, LifecycleNode):
     def _yield_place(self, why: str) -> None:
         """Stop motion and deactivate, because an older process has this node name or command topic.
 
-        With `autostart` the process ends with a `ConfigError`. Called in a thread of `presence`.
+        With `autostart` the process ends with a `ConfigError`. Without it an error is logged, and
+        the executor deactivates the node. Called in a thread of `presence`.
 
         Args:
             why: The conflict, in words.
@@ -320,8 +324,8 @@ class ManagedNode(LiveParameters, LifecycleNode):
         self.presence.release()
 
     def _destroy_entities(self) -> None:
-        """Call `cleanup`, and destroy every publisher, subscription, service and timer that the
-        constructor did not create.
+        """End the reading and the service thread, call `cleanup`, and destroy every publisher,
+        subscription, service and timer that the constructor did not create.
         """
         self.reading.stop()
         self.serving.stop()

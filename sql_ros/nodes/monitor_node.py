@@ -101,8 +101,9 @@ class MonitorNode(LiveParameters, Node):
         """End the run, join the threads and write the report.
 
         No report is written without a run folder, and if neither a transition nor an episode was
-        received, because the folder may be that of an earlier run. If a file cannot be written,
-        `failure` is set.
+        received, because the folder may be that of an earlier run; a line is then printed. If a
+        file cannot be written, a fault is published and `failure` is set. If the node name was
+        never claimed, only the claim is withdrawn.
         """
         self._presence.stop()
         if not self._has_place:
@@ -161,8 +162,8 @@ class MonitorNode(LiveParameters, Node):
     # --- callbacks: decode and store ---
 
     def _on_episode(self, message: Float64MultiArray) -> None:
-        """Add an episode to the progress, and write it to the metrics file. A malformed message is
-        counted and dropped.
+        """Add an episode to the progress, and write it to the metrics file, with robot minutes,
+        updates and metrics of the learner. A malformed message is counted and dropped.
 
         Steps of the arm after the end of the run are counted apart, for the next session.
 
@@ -191,8 +192,9 @@ class MonitorNode(LiveParameters, Node):
     def _on_progress(self, message: UInt64MultiArray) -> None:
         """Take a progress report of the learner; end the run after `most_transitions`.
 
-        The first report with transitions points runs/latest to this run. A report that is malformed
-        or of another session is counted and dropped.
+        In mode train, the first report with transitions points runs/latest to this run. A policy
+        that arrived before the first report of its learner is checked now. A report that is
+        malformed or of another session is counted and dropped.
 
         Args:
             message: The report.
@@ -244,8 +246,8 @@ class MonitorNode(LiveParameters, Node):
         self._policy_arrived.set()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Store values, message and faults of the nodes in this namespace. Statuses of other stacks
-        in the ROS domain are ignored.
+        """Store in `progress` the values and the message of the actor, the values of the learner,
+        and the fault counts of all nodes of this stack. Statuses of other namespaces are ignored.
 
         Args:
             message: Statuses of one or more nodes.
@@ -291,7 +293,8 @@ class MonitorNode(LiveParameters, Node):
         """Evaluate a policy in simulation, and write the result to the metrics file.
 
         The policy is kept as the best if its evaluation is complete and its success rate is at
-        least the best so far; then the run may end (`_end_on_success`).
+        least the best so far; then the run may end (`_end_on_success`). A policy that fails is
+        counted as a fault, and nothing is written.
 
         Args:
             policy: The policy.
@@ -357,7 +360,9 @@ class MonitorNode(LiveParameters, Node):
             self._end(f"The run ended by itself: {passed}.")
 
     def _report(self) -> Status:
-        """Return level, message and values for /diagnostics."""
+        """Return level, message and values for /diagnostics. The level is WARN until the diagnostics
+        of the actor have arrived, then OK.
+        """
         values = {
             "evaluations": len(self.progress.evaluations),
             "recent_success": f"{self.progress.recent_success:.3f}",
@@ -384,9 +389,6 @@ class MonitorNode(LiveParameters, Node):
         The report is about the best policy. If no evaluation is complete, the newest policy is
         evaluated now, for `LAST_EVALUATION_S` at most; but not if the process must end soon, nor in
         mode play on a real arm, where the episodes of the arm are the result.
-
-        Args:
-            run_dir: Run folder.
 
         Raises:
             OSError: A file cannot be written.

@@ -14,7 +14,9 @@ def pass_on_keys() -> None:
     """Call the service of `KEYS` for each line on stdin, and print its answer; return at the end
     of stdin.
 
-    The first letter of a line counts. It blocks, and creates a ROS context and a node of its own.
+    The first letter of a line counts. For another letter, and for a service that is not there or
+    does not answer within 5 s, a line is printed. The function blocks, and creates a ROS context
+    and a node of its own.
     """
     context = rclpy.Context()
     rclpy.init(context=context)

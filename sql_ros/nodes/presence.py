@@ -154,14 +154,16 @@ class Presence:
     def unclaimed_publishers(self, owns: Callable[[bytes, str], bool]) -> list[str]:
         """Return the nodes that publish on the command topic of this node without a claim.
 
-        Processes with a claim are left out, because of two active ones one yields by itself.
+        Processes with a claim are left out, because of two active ones one yields by itself. A
+        claim counts only if it came within the last `SIGN_OF_LIFE_S`.
 
         Args:
             owns: Returns whether a publisher belongs to this node, given its GID and the full name
                 of its node.
 
         Returns:
-            Full node names, sorted, each once; empty if this node commands no arm.
+            Full node names, sorted, each once; "another <name>" for a second process with the name
+            of this node. Empty if this node commands no arm.
         """
         if not self._own.commands:
             return []
@@ -182,7 +184,8 @@ class Presence:
         self._publisher.publish(claim_to_msg(claim))
 
     def _publish_due_claim(self) -> float:
-        """Publish the claim if it is due. Called by the thread while it has nothing to read.
+        """Look for a silence of this process (`_notice_silence`), then publish the claim if it is
+        due. Called by the thread while it has nothing to read.
 
         Returns:
             Time until the claim is due again [s].
@@ -214,10 +217,12 @@ class Presence:
         self._beat_at = now
 
     def _on_claim(self, message: UInt64MultiArray) -> None:
-        """Store a claim of another process; give way to that process if the rules say so.
+        """Store a claim of another process; call `yield_place` if this node is active and must
+        yield to that process.
 
-        A new conflict in which the other process must yield is counted as a fault. A malformed
-        message is counted and dropped.
+        Which of two must yield, `reason_to_yield` says; but for `RECLAIM_S` after a silence, this
+        process yields to every active one. A new conflict in which the other process must yield is
+        counted as a fault. A malformed message is counted and dropped.
 
         Args:
             message: The claim.

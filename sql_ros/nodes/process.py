@@ -88,7 +88,9 @@ class NodeThread(threading.Thread):
         self._body = body
 
     def run(self) -> None:
-        """Run the body; if it raises, set `failure` and `finished` of the node."""
+        """Run the body; if it raises, set `failure` and `finished` of the node. The end of rclpy
+        only ends the thread.
+        """
         try:
             self._body()
         except ExternalShutdownException:
@@ -280,8 +282,9 @@ def _end_within(seconds: float, code: int) -> None:
 def _spin(node: Runnable) -> None:
     """Start the node, spin it in a thread, and wait in the main thread for the end; then stop it.
 
+    A Ctrl-Z calls `node.on_ctrl_z`. If a signal asks for the end already, the node is not started.
     Stopping and shutting down follow the one order in which rclpy does not abort. The node is not
-    destroyed.
+    destroyed. If rclpy hangs after `node.stop`, the process ends after `CLEAN_END_S`.
 
     Args:
         node: The node.

@@ -76,7 +76,10 @@ class ProgressIntake:
     def on_message(self, message: UInt64MultiArray) -> None:
         """Take a report: acknowledge transitions, open the barrier, and call the callbacks.
 
-        A report that cannot be used is counted and dropped, see `_read`.
+        The barrier is opened only while the node is active. If the first report counts more
+        transitions than this process has made, an earlier run is resumed, and a training actor gets
+        another random seed. If the report is of another learner than before, the policy intake is
+        told. A report that cannot be used is counted and dropped, see `_read`.
 
         Args:
             message: The report.

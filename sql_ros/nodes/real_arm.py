@@ -118,17 +118,19 @@ class RealArm:
             failure: Error that ends the node; None: there is none.
         """
         if self._unfinished is not None:
-            self._unfinished.end(self._end_to_note(failure))
+            self._unfinished.end(self._why_next_must_wait(failure))
             self._guard.permit.withdraw("the actor was deactivated")
 
-    def _end_to_note(self, failure: Exception | None) -> str:
-        """Return how the activation ends, if the next actor of this arm must wait for a start.
+    def _why_next_must_wait(self, failure: Exception | None) -> str:
+        """Return the end of this activation, if because of it the next actor of this arm must wait
+        for a start: while a stop is latched or a start is needed, by an error, or in a hurry
+        (`ENDING.is_hurried`: after a signal other than a first Ctrl-C).
 
         Args:
             failure: Error that ends the node; None: there is none.
 
         Returns:
-            Text for the record; empty if the next actor need not wait.
+            The end in words, for the record; empty if the next actor need not wait.
         """
         stop = self._guard.latch.reasons(time.monotonic()).get("stop", "")
         if held := stop or self._guard.permit.obstacle:

@@ -312,6 +312,8 @@ class RealtimeLoop(ControlLoop):
         """If a real arm in position mode was moved while it was commanded to rest, forget the last
         command, so that the next one starts where the arm is, and require a start.
 
+        Nothing is done before the first command, and while the newest state cannot be trusted.
+
         Args:
             state: Newest state; None before the first.
             at: Control time [s].

@@ -69,7 +69,8 @@ class RunRecorder:
         return metrics
 
     def point_latest(self) -> None:
-        """Point the link runs/latest to this run; count a fault if that fails.
+        """Point the link runs/latest to this run; count a fault if that fails. Without a run folder
+        nothing is done.
 
         Call it at the first transition, so that a start that was refused leaves the link as it was.
         """
@@ -119,8 +120,10 @@ class RunRecorder:
         result: Evaluation | None,
         ending: str,
     ) -> None:
-        """Write the policy file and the report into the run folder, and print a line with the
-        result. Without a run folder nothing is done.
+        """Write policy.onnx (if there is a policy), report.md, figures.json and pictures into the
+        run folder, and print a line with the result. Without a run folder nothing is done.
+
+        No picture is drawn if the process must end soon.
 
         Args:
             task: Task of the run.

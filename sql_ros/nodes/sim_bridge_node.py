@@ -372,7 +372,9 @@ class SimBridgeNode(ManagedNode):
         )
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics while the node is active."""
+        """Return level, message and values for /diagnostics while the node is active: WARN and
+        "paused", or OK and "stepping".
+        """
         values = {
             "steps": self._steps,
             "disturbances": self._disturbances,

@@ -124,8 +124,12 @@ class TrialsNode(ActorNode):
         return self.runner.actor
 
     def stepped(self) -> None:
-        """Publish a new disturbance and a new prompt after a control step; set `finished` after the
-        last trial.
+        """Publish and print what is new after a control step; set `finished` after the last trial.
+
+        A pending disturbance is published. If no simulation subscribes to disturbances, its trial
+        is skipped and counted instead. The prompt is published when it has changed, and printed
+        unless it is empty. After the last trial, lines with the numbers of trials left out are
+        printed, if there are any.
         """
         if self.runner.pending_disturbance is not None:
             self._publish_disturbance(self.runner.pending_disturbance)
@@ -187,7 +191,9 @@ class TrialsNode(ActorNode):
             _say(f"{self._written:4d} of {session.most_trials} at most: {describe(row)}")
 
     def report(self) -> Status:
-        """Return level, message and values for /diagnostics while the node is active."""
+        """Return level, message and values of the actor for /diagnostics, with the current trial
+        added to the message, and counts of trials to the values.
+        """
         level, message, values = super().report()
         session = self.runner.session
         under_way = f"{session.trial.kind} {session.trial.size:g}" if session.trial else "over"

@@ -74,8 +74,11 @@ class WatchdogLink:
         self._start()
 
     def _start(self) -> None:
-        """Start the process with two pipes, in a POSIX session of its own, so that a signal to the
-        actor's terminal does not end it.
+        """Start the process with two pipes, off the core of the control loop; reset `is_ready`,
+        `is_dead` and `is_hung`.
+
+        The process has a POSIX session of its own, so that a signal to the actor's terminal does
+        not end it.
         """
         child_reads, self._write_fd = os.pipe()
         self._read_fd, child_writes = os.pipe()

@@ -66,7 +66,8 @@ class Child:
 
 
 def start_child(process: NodeProcess, stack: Stack, restarts: Restarts) -> Child:
-    """Start a process of a stack, with stdout and stderr in its log file.
+    """Start a process of a stack, with stdout and stderr in its log file, and on the terminal too
+    for the processes of `ON_TERMINAL`.
 
     The process is in a POSIX session of its own, so that Ctrl-C in the terminal reaches only
     `sql-ros up`, which ends the processes in order. It gets SIGTERM when this process ends.

@@ -139,8 +139,9 @@ def describe(settings: Settings) -> Stack:
 def _complete(process: NodeProcess, settings: Settings) -> NodeProcess:
     """Return a process with its parameters of the params file, its restarts and its cores added.
 
-    On a real arm only the learner is restarted, so that the arm does not move again without a
-    request. The process that moves the arm chooses its core by itself.
+    Restarts are made in mode train only: in simulation of learner, sim_bridge and actor, on a real
+    arm of the learner only, so that the arm does not move again without a request. The process that
+    moves the arm chooses its core by itself.
 
     Args:
         process: Process as described in `processes.py`.

@@ -38,6 +38,10 @@ ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}  # by
 def preflight(given: Mapping[str, str]) -> Stack:
     """Return the description of a stack, after all checks that need no running process.
 
+    Checked are arguments, task, scene, run folder, policy and protocol, params file and key files;
+    for a real arm outside a dry run also collision shapes, scene and latency; in mode train
+    packages, memory, disk space and resume conditions, in other modes the disk space.
+
     Args:
         given: Name to value of launch arguments; the others take their defaults. A missing task is
             that of the run to resume, or of the policy.

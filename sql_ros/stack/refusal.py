@@ -53,7 +53,9 @@ def remove_run_dir(stack: Stack) -> bool:
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Return whether a folder contains only files that every start writes, with no metrics yet."""
+    """Return whether a folder contains only files that every start writes, with no metrics yet;
+    False if the folder cannot be read.
+    """
     try:
         metrics = folder / METRICS
         has_metrics = metrics.exists() and metrics.stat().st_size > 0

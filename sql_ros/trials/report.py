@@ -96,8 +96,10 @@ def figures_of(rows: Sequence[TrialResult]) -> dict[str, float]:
         rows: Results of the policy, at least one.
 
     Returns:
-        Name to value. Success rates and the quantiles of recovery times [s] are of the reference
-        sizes only, except `all_success_rate`. Recovery times are omitted if no trial succeeded, and
+        Name to value: `trials`, `reference_trials`, `success_rate`, `all_success_rate`,
+        `recovery_p50_s`, `recovery_p95_s`, and `success_<kind>` and `breaks_at_<kind>` of each
+        kind. Success rates and the quantiles of recovery times are of the reference sizes only,
+        except `all_success_rate`. Recovery times are omitted if no trial succeeded, and
         `breaks_at_<kind>` if the kind has no breaking size.
     """
     chosen = reference(rows)
@@ -248,7 +250,9 @@ def _table(rows: Sequence[TrialResult]) -> str:
 
 
 def _breaks(rows: Sequence[TrialResult]) -> str:
-    """Return a sentence with the breaking size of each kind, given the results of one policy."""
+    """Return a sentence with the breaking size of each kind, given the results of one policy; for a
+    kind without one "not up to" its largest size. "undisturbed" is left out unless it breaks.
+    """
     words = []
     for kind, size in breaking_sizes(rows).items():
         largest = max(row.size for row in rows if row.kind == kind)

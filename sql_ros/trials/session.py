@@ -127,7 +127,7 @@ class Session:
 
     def _trials(self) -> Iterator[Trial]:
         """Yield the trials of each kind in rising order of size, up to the first size of which
-        fewer than half succeeded; record that size in `broken`.
+        fewer than half succeeded; record that size in `broken`. Skipped trials do not count.
         """
         for kind, sizes in self._kinds.items():
             for size in sizes:

@@ -76,6 +76,10 @@ def draw_trial(
 ) -> Trial:
     """Draw a trial of a kind and size. The same arguments always give the same trial.
 
+    Start pose and target are drawn for every kind. A push also draws direction, body and time; a
+    moved target its horizontal direction and the time; a displaced arm another start pose. Friction
+    and damping are multiplied by `size` or divided by it, with equal probability.
+
     Args:
         task: Task; draws start poses and targets.
         drive: Map from actions to commands, whose safety filter decides which start poses are

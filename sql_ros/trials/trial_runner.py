@@ -200,11 +200,15 @@ class TrialRunner:
         return steps >= self._task.episode_steps
 
     def next_episode(self, summary: EpisodeSummary, rng: np.random.Generator) -> Episode:
-        """Record the result of the trial, and return the episode of the next one.
+        """Record the result of the trial, and go on to the next one: its episode becomes that of
+        the actor, and the operator is called if there is something to do.
 
         Args:
-            summary: Summary of the trial's episode.
+            summary: Summary of the trial's episode, of which only `success` is used.
             rng: Not used, because all trials are drawn at the start of the session.
+
+        Returns:
+            The episode of the next trial; after the last one, the episode that has just ended.
         """
         self._close(summary.success)
         return self.actor.episode
@@ -249,6 +253,9 @@ class TrialRunner:
     def _prepare(self) -> None:
         """Prepare the current trial: give its episode to the actor, and call the operator if there
         is something to do. The arm moves to the start pose next.
+
+        In simulation, a disturbance of the trial before is marked as one that must end first. After
+        the last trial, the actor keeps its episode.
         """
         self._waits_for_push = False
         self._must_undo |= self._is_disturbed and not self._by_hand
