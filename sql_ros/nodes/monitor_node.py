@@ -360,8 +360,9 @@ class MonitorNode(LiveParameters, Node):
             self._end(f"The run ended by itself: {passed}.")
 
     def _report(self) -> Status:
-        """Return level, message and values for /diagnostics. The level is WARN until the diagnostics
-        of the actor have arrived, then OK.
+        """Return level, message and values for /diagnostics.
+
+        The level is WARN until the diagnostics of the actor have arrived, then OK.
         """
         values = {
             "evaluations": len(self.progress.evaluations),

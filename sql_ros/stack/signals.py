@@ -52,9 +52,8 @@ class Signals:
         return self.end_request >= until
 
     def _on_signal(self, number: int, _: object) -> None:
-        """Raise the urgency of `end_request`: to ORDERLY at a first SIGINT, which also writes a line
-        to stderr; to IMMEDIATE at a further SIGINT, or one after another signal; to FAST at another
-        signal.
+        """Raise the urgency of `end_request`: to ORDERLY at a first SIGINT, to FAST at another
+        signal, to IMMEDIATE at a SIGINT after either. The first SIGINT also writes a line to stderr.
         """
         if number != signal.SIGINT:
             self.end_request = max(self.end_request, EndRequest.FAST)
