@@ -159,8 +159,7 @@ def _actor_condition(monitor: HeartbeatMonitor) -> str:
 def main() -> int:
     """Run the process until its actor has ended, see `CommandWatchdog.watch`. Signals are ignored.
 
-    The arguments of the process, before those of ROS, are the Args of `CommandWatchdog` from `topic`
-    on.
+    Its arguments, before those of ROS, are the Args of `CommandWatchdog` from `topic` on.
 
     Returns:
         The exit code 0.

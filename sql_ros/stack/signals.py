@@ -53,7 +53,8 @@ class Signals:
 
     def _on_signal(self, number: int, _: object) -> None:
         """Raise the urgency of `end_request`: to ORDERLY at a first SIGINT, to FAST at another
-        signal, to IMMEDIATE at a SIGINT after either. The first SIGINT also writes a line to stderr.
+        signal, to IMMEDIATE at a SIGINT after either. The first SIGINT also writes a line to
+        stderr.
         """
         if number != signal.SIGINT:
             self.end_request = max(self.end_request, EndRequest.FAST)

@@ -133,8 +133,10 @@ def _figures_of(result: LearnerResult, name: str, suffix: str) -> dict[str, floa
         suffix: Appended to the name of each figure; may be empty.
 
     Returns:
-        Rates [1/s], operations [GFLOP], time of the products [s] and their share. An implementation
-        that is not a reference also has its ratios to the references that were measured.
+        `updates_per_s` (median), `updates_per_s_min` and `updates_per_s_max` over the repeats;
+        `gflop_per_update`; `gemm_s` and `gemm_fraction`, the time of the matrix products and its
+        share of the update. An implementation that is not a reference also has
+        `ratio_vs_<reference>` for the references that were measured, above 1 if it is faster.
     """
     measured = result.implementations[name]
     values = {

@@ -310,9 +310,11 @@ def _stop(
 ) -> StopResult | None:
     """Let the arm move, hinder the actor, send one stop, and wait for rest.
 
+    The hindrance ends when the arm rests, or after `MISSED_S`.
+
     Args:
-        arm: Arm that sends the stop and records the commands.
-        actor: Actor that is hindered until the arm is at rest, at most `MISSED_S`.
+        arm: Arm that sends the stop and records the commands. Its `outside_rad` is set to 0 first.
+        actor: Actor that is hindered.
         case: The stop.
         acceleration: Acceleration limits (N,) [rad/s^2].
 
@@ -372,7 +374,8 @@ def _judge(
     """Return the result of a stop from the recorded commands.
 
     The braking begins with the first of the commands that get slower and slower up to the first
-    zero command.
+    zero command. It is within the limits if it takes at most `SLACK_S` longer than the acceleration
+    limits need, and no joint leaves its position limits.
 
     Args:
         case: The stop.

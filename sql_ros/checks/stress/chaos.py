@@ -325,7 +325,7 @@ class _Strikes:
             return began
         # a quick successor would move the arm before the arm was seen at rest
         os.kill(successor, signal.SIGSTOP)
-        monitor.watch_hold()
+        monitor.record_hold()
         os.kill(successor, signal.SIGCONT)
         return time.monotonic()
 
@@ -473,6 +473,8 @@ def _run_strikes(
     """Wait for training, strike until there were enough strikes, end the stack, and add to the
     counts.
 
+    After an error the stack is ended too, but nothing is added to the counts.
+
     Args:
         counts: Counts that are changed in place; `strike` changes them too.
         children: Processes of the stack; they get SIGINT in reverse order.
@@ -526,6 +528,8 @@ def _await_recovery(counts: ChaosCounts, monitor: StackMonitor, began: float, te
 
 def _count_lost_and_doubled(counts: ChaosCounts, monitor: StackMonitor, run_dir: Path) -> None:
     """Add the transitions of the last checkpoint, and the lost and the doubled ones, to the counts.
+
+    Transitions that the listener did not receive are neither lost nor doubled.
 
     Args:
         counts: Counts that are changed in place.

@@ -117,7 +117,8 @@ def attack(cases: int, seed: int) -> dict[str, FuzzCounts]:
 
 
 def judge(counts: FuzzCounts, work: Callable[[], object]) -> None:
-    """Feed one case and count its outcome.
+    """Feed one case and count its outcome. Describe it in `counts.first`, if it is the first that
+    crashed, hung or was refused without a readable reason.
 
     Args:
         counts: Counts that are changed in place.

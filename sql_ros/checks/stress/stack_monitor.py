@@ -89,7 +89,7 @@ class BridgeRun:
 class StackMonitor:
     """Node that subscribes to the topics of a stack, in the DDS domain of this process.
 
-    Messages are received only inside `listen`, `await_training` and `watch_hold`.
+    Messages are received only inside `listen`, `await_training` and `record_hold`.
 
     Args:
         processes: Processes of the stack. When one has ended, no recovery is awaited any more.
@@ -163,11 +163,13 @@ class StackMonitor:
         if states:
             self._expected_holds.append((self.bridge_runs[-1], states[-1][0]))
 
-    def watch_hold(self) -> None:
-        """Receive messages until the hold that `expect_hold` noted last can be judged, at most
-        `REST_UNTIL_S`.
+    def record_hold(self) -> None:
+        """Receive states until the hold that `expect_hold` noted last can be judged, which
+        `speeds_without_commands` does.
 
-        No other actor may command the arm meanwhile. Does nothing if no hold was noted.
+        These are the states up to `COMMAND_GAP_S` + `REST_UNTIL_S` of simulated time after the
+        strike. The method returns after `REST_UNTIL_S` [s] in any case. No other actor may command
+        the arm meanwhile. Does nothing if no hold was noted.
         """
         if not self._expected_holds:
             return

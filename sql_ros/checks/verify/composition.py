@@ -170,7 +170,8 @@ def bounds(seed: int, problems: int = 20) -> list[Check]:
         problems: Problems per number of skills.
 
     Returns:
-        For each number of skills the worst violations, and the check that the gap is not zero.
+        For each number of skills four checks: the largest violation of the two bounds of Lemma 1
+        and of that of Theorem 1, and the gap, which must be at least 0.01.
     """
     checks = []
     for count in (2, 3):

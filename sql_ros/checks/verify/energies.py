@@ -139,7 +139,9 @@ def family(size: int) -> list[Energy]:
 
 
 def _one_dimensional() -> list[Energy]:
-    """Return the energies in one dimension."""
+    """Return the seven energies in one dimension: one mode, two modes (equal, of unequal width, of
+    unequal height), a spike, a mode at the boundary, and a constant.
+    """
     return [
         Energy("one mode", 1, lambda a: _bump(a, [0.3], [0.4]), _halves),
         Energy(
@@ -167,7 +169,9 @@ def _one_dimensional() -> list[Energy]:
 
 
 def _two_dimensional() -> list[Energy]:
-    """Return the energies in two dimensions."""
+    """Return the eight energies in two dimensions: one mode, two modes (equal, of unequal width, of
+    unequal height), a ring, a narrow ridge, a mode at the boundary, and a constant.
+    """
     return [
         Energy("one mode", 2, lambda a: _bump(a, [0.3, -0.2], [0.4, 0.2]), _halves),
         Energy(

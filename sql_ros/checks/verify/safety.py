@@ -306,6 +306,10 @@ class HostileLoop:
     def _step(self, policy: Callable[[RobotState], Vector], tally: Tally, since_s: float) -> None:
         """Make one control step: wish, filter, simulation, observations.
 
+        The acceleration that is observed is that of the arm; in velocity mode with late commands or
+        a slow servo, that between two commands. At the begin of an episode in velocity mode, and in
+        position mode with late commands, none is observed.
+
         Args:
             policy: Maps a state to wished joint velocities, as shares of the limits.
             tally: Observations, changed in place.
@@ -348,7 +352,7 @@ class HostileLoop:
 
     def _act(self, tally: Tally) -> float:
         """Let the commands act for a control period and a random lateness, and observe the limits
-        meanwhile.
+        meanwhile. With a lateness, tell the filter how long the command acted.
 
         Args:
             tally: Observations, changed in place.

@@ -97,7 +97,9 @@ class WrongPlantLoop(HostileLoop):
         self._response = ResponseCheck(robot, mode, self._period, scene)
 
     def play(self, matrix: Vector) -> tuple[float | None, Tally]:
-        """Act at work until the arm is held, at most `PLAY_S`.
+        """Act at work, by a random hostile policy, until the arm is held, at most `PLAY_S`.
+
+        The arm is held by the checks of response, following and payload.
 
         Args:
             matrix: The executed command is this matrix times the command (N, N).
@@ -137,13 +139,14 @@ class WrongPlantLoop(HostileLoop):
         return None, tally
 
     def identify(self, matrix: Vector) -> tuple[str, float, Tally]:
-        """Identify the arm; if the identification fails, hold the arm for `HOLD_S`.
+        """Identify the arm, for `IDENTIFY_S` at most; if the identification fails, or the following
+        check would hold the arm, hold the arm for `HOLD_S`.
 
         Args:
             matrix: The executed command is this matrix times the command (N, N).
 
         Returns:
-            The failure in words, empty if the identification did not fail; the end of the
+            The failure in words, empty if there was none (also after `IDENTIFY_S`); the end of the
             identification [s]; the observations until the end of the hold.
         """
         self._place_at_rest()
@@ -203,7 +206,8 @@ class WrongPlantLoop(HostileLoop):
 
         Args:
             share: Wished velocities, or torques in torque mode, as shares of the limits (N,).
-            state: State from which a position command leads.
+            state: State from which a position command leads, by a factor drawn from `PUSH` times
+                the motion of one period.
         """
         if self._mode == "velocity":
             return np.asarray(share * self._speed)
@@ -383,6 +387,12 @@ def _identification_checks(name: str, mode: str, fault: str, counts: PlantCounts
         mode: Command mode.
         fault: One of `FAULTS`, or "right".
         counts: Counts of all its cells.
+
+    Returns:
+        Number of cells; cells beyond a limit, which must be none except in torque mode. Without a
+        fault also the holds, of which there must be none. With a fault the holds, which must be in
+        every cell except for a wrong scale in torque mode; and the latest hold, which is not
+        judged.
     """
     group = f"plant at identification, {name}, {mode}, {fault}"
     # an identification by torques controls the velocity, which hides their scale
