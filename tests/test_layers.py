@@ -15,6 +15,7 @@ LEVELS = {
     "robot": 2,
     "trials": 3,
     "sim": 4,
+    "arms": 5,
     "envs": 5,
     "runs": 5,
     "stack": 5,

@@ -10,6 +10,7 @@ from types import ModuleType
 
 GROUPS = {
     "run": "train and run an arm",
+    "arm": "bring an arm",
     "learn": "learn without ROS",
     "machine": "set up this machine",
     "check": "checks and measurements",
@@ -136,6 +137,27 @@ COMMANDS = (
                 "the real arm: asks the operator to push it",
             ),
         ),
+    ),
+    Command(
+        "import-robot",
+        "arm",
+        "write the files of an arm from its MJCF or URDF: robot, reach task, scene, picture; list"
+        " every guess",
+        (
+            ("sql-ros import-robot panda.urdf --tool panda_hand_tcp --out my_panda", ""),
+            ("sql-ros up task:=my_panda/panda_reach.yaml", "train it to reach, in simulation"),
+        ),
+        module="import_robot",
+    ),
+    Command(
+        "check-robot",
+        "arm",
+        "check an arm at its task: hold and step in every mode, contacts, guarded pairs, reach",
+        (
+            ("sql-ros check-robot my_panda/panda_reach.yaml", "exit code 1 if a check fails"),
+            ("sql-ros check-robot ur5e_reach --picture ur5e.png", ""),
+        ),
+        module="check_robot",
     ),
     Command(
         "train",

@@ -5,6 +5,7 @@ The same fields declare the keys of YAML files, ROS parameters and options of co
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import reprlib
@@ -221,7 +222,7 @@ def _convert(name: str, value: Any, wanted: Any) -> Any:
     if typing.get_origin(wanted) is tuple:
         return _convert_items(name, value, typing.get_args(wanted)[0])
     if typing.get_origin(wanted) is Mapping:
-        return _convert_configs(name, value, typing.get_args(wanted)[1])
+        return _convert_mapping(name, value, typing.get_args(wanted)[1])
     if isinstance(wanted, type) and issubclass(wanted, Config) and isinstance(value, Mapping):
         return config_from_mapping(wanted, value, f"'{name}'")
     return _convert_scalar(name, value, wanted)
@@ -244,7 +245,10 @@ def _convert_items(name: str, value: Any, wanted: Any) -> tuple[Any, ...]:
 
 
 def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
-    """Check the type of a single value; convert an int where a float is declared.
+    """Check the type of a single value, and convert it where a float is declared.
+
+    An int is converted, and so is a text such as "1e-2" or "2e0": YAML 1.1 takes a number without a
+    point for a text.
 
     Args:
         name: Name of the field, for errors.
@@ -254,6 +258,9 @@ def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
     Raises:
         ConfigError: The value is of another type, or a number is too large or not finite.
     """
+    if wanted is float and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)
@@ -269,23 +276,25 @@ def _convert_scalar(name: str, value: Any, wanted: Any) -> Any:
     return value
 
 
-def _convert_configs(name: str, value: Any, kind: type[Config]) -> dict[str, Config]:
-    """Convert a mapping to nested configs by name.
+def _convert_mapping(name: str, value: Any, kind: Any) -> dict[str, Any]:
+    """Convert each item of a mapping to the declared type.
 
     Args:
         name: Name of the field, for errors.
-        value: Mapping from names to configs, or to mappings from which configs are built.
-        kind: Class of the configs.
+        value: Mapping from names to items. A config may be given as a mapping from which it is
+            built.
+        kind: Declared type of the items, which may be a `Config`.
 
     Raises:
-        ConfigError: The value is no mapping, one of its items is neither mapping nor config, or an
-            item does not fit.
+        ConfigError: The value is no mapping, or one of its items has another type.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(f"'{name}' must be a mapping, got {shown(value)}")
-    converted = {}
+    converted: dict[str, Any] = {}
     for key, item in value.items():
-        if isinstance(item, Mapping):
+        if not issubclass(kind, Config):
+            converted[str(key)] = _convert(f"{name}.{key}", item, kind)
+        elif isinstance(item, Mapping):
             converted[str(key)] = config_from_mapping(kind, item, f"'{name}.{key}'")
         elif isinstance(item, kind):
             converted[str(key)] = item

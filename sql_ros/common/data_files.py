@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sql_ros.common.errors import ConfigError
 
@@ -48,6 +50,39 @@ def find_file(name: str, folder: str, suffix: str = ".yaml") -> Path:
         )
         raise ConfigError(f"'{name}' is neither a file nor one of: {known} (in {folder}/)")
     return path
+
+
+def find_beside(name: str, folder: Path | None) -> Path:
+    """Return a file that another file names.
+
+    Args:
+        name: Absolute path, or a path relative to `folder`, to the share folder or to the working
+            folder; the first that exists counts.
+        folder: Folder of the file that names it; None: it is not known.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    places = [place for place in (folder, share_folder(), Path()) if place is not None]
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    looked = " or ".join(str(place.resolve()) for place in places)
+    raise ConfigError(f"there is no file '{name}', looked for in {looked}")
+
+
+def resolve_beside(values: dict[str, Any], keys: Sequence[str], source: Path) -> None:
+    """Make paths that a file gives relative to its own folder absolute.
+
+    Args:
+        values: Content of the file, which is changed.
+        keys: Keys whose values may be paths. One that is no file there is left alone.
+        source: The file.
+    """
+    for key in keys:
+        beside = source.parent / str(values.get(key) or ".")
+        if beside.is_file():
+            values[key] = str(beside.resolve())
 
 
 def find_policy(name: str) -> Path:

@@ -18,7 +18,6 @@ from sql_ros.nodes.actor_config import ActorConfig
 from sql_ros.nodes.arm_link import ArmLink, check_pace, is_real_arm
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.control.action_mapper import Drive
 from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.clock import ControlClock
@@ -35,7 +34,6 @@ from sql_ros.robot.safety.protection import (
     missing_shapes,
 )
 from sql_ros.robot.safety.standby import Standby
-from sql_ros.robot.scene_arm import check_scene_arm
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 
@@ -357,7 +355,7 @@ def check_limits(
     if is_real:
         check_waits(task, waits_s)
         check_shapes(clearance, scene)
-        check_scene_arm(load_robot(task.config.robot), scene)
+        task.robot.check_confirmed()
     elif missing := missing_shapes(clearance, scene):
         node.get_logger().warning(missing)
     limits = effective_limits(task, clearance, lateness_s(config, task), waits_s)

@@ -101,7 +101,7 @@ class Arm:
     def __init__(self, config: RobotConfig) -> None:
         self.config = config
         self.size = len(config.joints)
-        self._model = load_model(config.model)
+        self._model = load_model(config)
         try:
             self._address = np.array([self._model.joint(name).qposadr[0] for name in config.joints])
             self._dofs = np.array([self._model.joint(name).dofadr[0] for name in config.joints])

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sql_ros.common.config import Config, config_from_mapping, option, read_yaml
-from sql_ros.common.data_files import find_file
+from sql_ros.common.config import Config, option
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.controllers import MODES, TYPES, ControllerConfig
 
 FASTEST_RAD_S = 50.0  # a larger velocity limit is not one in rad/s
 # largest speed of every point of the arm while people are in reach: ISO 10218's reduced speed
 REDUCED_SPEED_M_S = 0.25
-# keys of former robot files, now under `controllers`
-REPLACED = {
-    "interface": "the 'type' of each controller decides how it takes commands",
-    "command_topic": "it follows from 'name' and 'type' of each controller, unless 'topic' says so",
-}
 PER_JOINT = (
     "neutral_position",
     "position_lower",
@@ -58,8 +52,10 @@ class RobotConfig(Config):
     """
 
     name: str = option(description="name of the arm")
-    model: str = option(description="MJCF of the arm, relative to the share folder")
-    tool: str = option(description="site whose pose tasks see")
+    model: str = option(
+        description="MJCF or URDF of the arm, relative to the robot file or to the share folder"
+    )
+    tool: str = option(description="site, body or link whose pose tasks see")
     joints: tuple[str, ...] = option(description="joint names in command order")
     neutral_position: tuple[float, ...] = option(description="rest pose [rad]")
     position_lower: tuple[float, ...] = option(description="lower position limits [rad]")
@@ -74,6 +70,17 @@ class RobotConfig(Config):
     )
     servo_damping: tuple[float, ...] = option(
         description="damping of the simulated position and velocity servo [N m s/rad]", minimum=0.0
+    )
+    scene: str = option(
+        "", "MJCF around the arm where a task names none, as 'model'; empty: the arm alone"
+    )
+    fixed_joints: Mapping[str, float] = option(
+        {}, "position of joints that are not controlled [rad or m]; others: 0, or nearest to it"
+    )
+    unconfirmed: tuple[str, ...] = option(
+        (),
+        "keys whose values are estimates that nobody has confirmed; a real arm does not move before"
+        " this list is empty",
     )
     position_margin_rad: float = option(
         0.05, "margin before each position limit [rad]", minimum=0.0
@@ -240,6 +247,19 @@ class RobotConfig(Config):
             if any(letter.isspace() for letter in getattr(self, name)):
                 raise ConfigError(f"'{name}' is '{getattr(self, name)}', expected no blanks")
 
+    def check_confirmed(self) -> None:
+        """Check that no limit is a mere estimate.
+
+        Raises:
+            ConfigError: `unconfirmed` names one.
+        """
+        if self.unconfirmed:
+            raise ConfigError(
+                f"robot '{self.name}' has estimates for {', '.join(self.unconfirmed)}, which nobody"
+                " has confirmed: look them up, write them into the robot file, and remove them from"
+                " 'unconfirmed' there"
+            )
+
     @property
     def speed_limit_m_s(self) -> float:
         """Return the largest speed of the tool and of every link [m/s].
@@ -390,21 +410,3 @@ class RobotConfig(Config):
 def _types_for(mode: str) -> list[str]:
     """Return the controller types that take commands of a mode."""
     return [name for name, kind in TYPES.items() if mode in kind.modes]
-
-
-def load_robot(name: str) -> RobotConfig:
-    """Read the file of an arm.
-
-    Args:
-        name: Name of a file config/robots/<name>.yaml, or the path of a YAML file.
-
-    Raises:
-        ConfigError: There is no such file, it has an unknown key or one of a former version, or a
-            value is wrong.
-    """
-    path = find_file(name, "config/robots")
-    values = read_yaml(path)
-    for key, advice in REPLACED.items():
-        if key in values:
-            raise ConfigError(f"{path}: key '{key}' is replaced by 'controllers': {advice}")
-    return config_from_mapping(RobotConfig, values, str(path))

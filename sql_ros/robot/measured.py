@@ -21,9 +21,10 @@ import yaml
 
 from sql_ros.common.config import Config, config_from_yaml, option
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.config import RobotConfig, load_robot
+from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.controllers import MODES
 from sql_ros.robot.model import load_model
+from sql_ros.robot.robot_file import load_robot
 
 # largest usual delay of states that is assumed where only the whole latency is known
 MOST_STATE_DELAY_S = 0.05
@@ -142,7 +143,7 @@ def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str])
         ConfigError: The robot file or its MJCF cannot be read.
     """
     digest = hashlib.sha256(robot_file.read_bytes())
-    model = load_model(load_robot(str(robot_file)).model)
+    model = load_model(load_robot(str(robot_file)))
     digest.update(bytes(model.names))
     for name in HASHED_FIELDS:
         # -0.0 becomes 0.0

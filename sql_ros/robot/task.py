@@ -48,7 +48,10 @@ class TaskConfig(Config):
     """
 
     robot: str = option(description="name of a file in config/robots/")
-    scene: str = option(description="MJCF of arm and objects, relative to the share folder")
+    scene: str = option(
+        "sim/scenes/floor.xml",
+        "MJCF of what is around the arm, relative to the task file or to the share folder",
+    )
     control_rate_hz: float = option(
         description="control steps per second", minimum=0.1, maximum=1000.0
     )
@@ -200,7 +203,7 @@ class Task(ABC):
             )
         robot_file = robot
         if config.tool:  # the site is on an object in the hand, which only the scene has
-            robot = replace(robot, model=config.scene, tool=config.tool, tool_frame="")
+            robot = replace(robot, scene=config.scene, tool=config.tool, tool_frame="")
         _check_only_tightens(config, robot_file)
         tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
         self.robot = replace(
@@ -325,7 +328,7 @@ def _check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
         raise ConfigError("'payload_center_m' is given without a 'payload_kg'")
     if not config.may_touch:
         return
-    model = load_model(robot.model)
+    model = load_model(robot)
     roots = {
         int(model.body_rootid[model.jnt_bodyid[model.joint(name).id]]) for name in robot.joints
     }

@@ -20,11 +20,9 @@ from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.learning.preflight import check_training
 from sql_ros.learning.resources import SESSION_BYTES, check_disk
 from sql_ros.learning.resume import check_arm, check_has_run, task_of_run
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.measured import check_is_measured, known_latency, measured_arm, resolved_topic
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import check_shapes
-from sql_ros.robot.scene_arm import check_scene_arm
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_arguments, whole_number
 from sql_ros.stack.description import Stack, describe
 from sql_ros.stack.params_file import check_parameters
@@ -61,8 +59,8 @@ def preflight(given: Mapping[str, str]) -> Stack:
         read_key(Path(key_file))
     if not (settings.sim or settings.dry_run):
         config = settings.task.config
+        settings.task.robot.check_confirmed()
         check_shapes(Clearance(settings.task.robot, config.scene), config.scene)
-        check_scene_arm(load_robot(config.robot), config.scene)
         _check_latency(settings, stack)
     if settings.mode == "train":
         _check_learner(settings, stack.parameters_of("learner"))

@@ -149,7 +149,7 @@ def _bodies(config: ProtocolConfig, task: Task) -> tuple[str, ...]:
     Raises:
         ConfigError: A body of the protocol is missing in the scene, or cannot move.
     """
-    model = load_model(task.config.scene)
+    model = load_model(task.robot, task.config.scene)
     joints = task.robot.joints
     movable = [
         model.body(i).name for i in range(model.nbody) if model.body_dofnum[model.body_weldid[i]]

@@ -29,7 +29,6 @@ from sql_ros.common.data_files import find_file
 from sql_ros.common.errors import ConfigError
 from sql_ros.nodes.messages import TRANSITION_FIELDS, Progress, progress_to_msg
 from sql_ros.nodes.qos import RELIABLE, REPLAY
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.controllers import MODES
 from sql_ros.robot.measured import (
     MeasuredArm,
@@ -37,6 +36,7 @@ from sql_ros.robot.measured import (
     record_path,
     resolved_topic,
 )
+from sql_ros.robot.robot_file import load_robot
 
 ROBOTS = ("sawyer", "ur5e")
 # of each of two workers, from 1 on; sql-ros bench, chaos and fuzz take those from 51 on

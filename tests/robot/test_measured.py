@@ -10,7 +10,6 @@ import yaml
 
 from sql_ros.common.data_files import find_file, share_folder
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.measured import (
     Latency,
     MeasuredArm,
@@ -22,6 +21,7 @@ from sql_ros.robot.measured import (
     resolved_topic,
     store_measurement,
 )
+from sql_ros.robot.robot_file import load_robot
 
 OF_ANOTHER = "arm_sha256: x\ncommand_mode: velocity\nlatency_s: 0.1\nmeasured_at: x\nmethod: x"
 AT = "2026-11-30T00:00:00+00:00"

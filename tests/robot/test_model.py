@@ -6,15 +6,16 @@ import pytest
 from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.model import load_model
+from sql_ros.robot.robot_file import load_robot
 
 SCENE = share_folder() / "sim/scenes/sawyer_stack.xml"
 
 
 def test_what_is_held_is_a_part_of_the_arm():
-    model = load_model("sim/scenes/sawyer_stack.xml")
+    model = load_model(load_robot("sawyer"), "sim/scenes/sawyer_stack.xml")
     assert model.body(model.body("held/gripper").parentid[0]).name == "right_hand"
     assert model.nq == model.nv == 7  # rigidly
-    alone = load_model("sim/robots/sawyer.xml")
+    alone = load_model(load_robot("sawyer"))
     more = (
         model.body_subtreemass[model.body("right_hand").id]
         - alone.body_subtreemass[alone.body("right_hand").id]
@@ -22,8 +23,8 @@ def test_what_is_held_is_a_part_of_the_arm():
     assert more == pytest.approx(0.47 + 0.012)
 
 
-def test_a_scene_without_anything_held_is_the_file_itself():
-    assert load_model("sim/scenes/sawyer_reach.xml").nq == 7
+def test_an_arm_in_a_scene_with_nothing_in_its_hand_moves_by_its_joints_alone():
+    assert load_model(load_robot("sawyer"), "sim/scenes/sawyer_reach.xml").nq == 7
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,9 @@ def test_a_scene_without_anything_held_is_the_file_itself():
 def test_a_held_object_that_cannot_be_put_into_the_hand_is_named(tmp_path, held, reason):
     scene = tmp_path / "scene.xml"
     text = SCENE.read_text().replace("sim/objects/duplo_brick.xml right_hand", held)
-    scene.write_text(
-        text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml"))
-    )
+    scene.write_text(text)
     with pytest.raises(ConfigError, match=reason):
-        load_model(str(scene))
+        load_model(load_robot("sawyer"), str(scene))
 
 
 def test_the_arm_compensates_for_what_it_holds():

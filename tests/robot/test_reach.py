@@ -10,7 +10,7 @@ import yaml
 from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.tasks import load_task
 from sql_ros.robot.tasks.reach import Episode, Task
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Variation
 from sql_ros.sim.simulation import Simulation
 from sql_ros.trials.disturbance import Disturbance

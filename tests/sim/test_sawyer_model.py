@@ -11,9 +11,12 @@ import mujoco
 import numpy as np
 import pytest
 
+from sql_ros.robot.model import load_model
+from sql_ros.robot.robot_file import load_robot
+
 SIM = Path(__file__).parents[2] / "sim"
 SAWYER_XML = SIM / "robots" / "sawyer.xml"
-SCENE_XML = SIM / "scenes" / "sawyer_reach.xml"
+SCENE = "sim/scenes/sawyer_reach.xml"
 
 JOINTS = [f"right_j{i}" for i in range(7)]
 LINKS = [f"right_l{i}" for i in range(7)]
@@ -110,7 +113,7 @@ def model() -> mujoco.MjModel:
 
 @pytest.fixture
 def scene() -> mujoco.MjModel:
-    return mujoco.MjModel.from_xml_path(str(SCENE_XML))
+    return load_model(load_robot("sawyer"), SCENE)
 
 
 def at(model: mujoco.MjModel, joint_positions) -> mujoco.MjData:
@@ -207,9 +210,9 @@ def test_the_limits_are_those_of_the_table(model):
     assert np.all(model.jnt_actfrclimited)
 
 
-@pytest.mark.parametrize("xml", [SAWYER_XML, SCENE_XML], ids=["robot", "scene"])
-def test_motors_drive_the_seven_joints_in_the_order_of_commands(xml):
-    model = mujoco.MjModel.from_xml_path(str(xml))
+@pytest.mark.parametrize("place", ["", SCENE], ids=["robot", "scene"])
+def test_motors_drive_the_seven_joints_in_the_order_of_commands(place):
+    model = load_model(load_robot("sawyer"), place)
     assert [model.joint(i).name for i in range(model.njnt)] == JOINTS
     assert [model.actuator(i).name for i in range(model.nu)] == JOINTS
     assert model.actuator_trnid[:, 0].tolist() == [model.joint(name).id for name in JOINTS]
@@ -247,9 +250,9 @@ def test_neighbouring_links_never_touch(model):
     assert neighbours == set()
 
 
-@pytest.mark.parametrize("xml", [SAWYER_XML, SCENE_XML], ids=["robot", "scene"])
-def test_the_released_arm_stays_where_it_is(xml):
-    model = mujoco.MjModel.from_xml_path(str(xml))
+@pytest.mark.parametrize("place", ["", SCENE], ids=["robot", "scene"])
+def test_the_released_arm_stays_where_it_is(place):
+    model = load_model(load_robot("sawyer"), place)
     data = at(model, NEUTRAL)
     mujoco.mj_step(model, data, nstep=round(1.0 / model.opt.timestep))
     assert data.qpos == pytest.approx(NEUTRAL, abs=1e-3)

@@ -10,7 +10,7 @@ import yaml
 from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.envs.arm_env import ArmEnv
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Variation
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.rollout import SimulatedArm
@@ -106,22 +106,12 @@ def test_a_rate_that_does_not_fit_the_physics_is_refused_with_both_numbers(sim):
         sim.physics_steps(70.0)
 
 
-def test_a_scene_without_the_arm_is_refused(tmp_path):
-    (tmp_path / "empty.xml").write_text("<mujoco/>")
-    with pytest.raises(ConfigError, match="right_j0"):
-        Simulation(str(tmp_path / "empty.xml"), ROBOT)
-
-
 def _scene(folder: Path, old: str, new: str) -> str:
     """The scene of `sawyer_reach` with another text in one place."""
     text = (share_folder() / "sim/scenes/sawyer_reach.xml").read_text()
     assert old in text
     path = folder / "scene.xml"
-    path.write_text(
-        text.replace("../robots/sawyer.xml", str(share_folder() / "sim/robots/sawyer.xml")).replace(
-            old, new
-        )
-    )
+    path.write_text(text.replace(old, new))
     return str(path)
 
 
@@ -152,13 +142,16 @@ def test_what_is_no_mocap_body_is_not_placed_and_no_other_in_its_stead(sim):
     np.testing.assert_array_equal(sim.data.mocap_pos, before)
 
 
-def test_a_tool_that_is_not_in_the_scene_is_named_with_the_sites_there_are(tmp_path):
+def test_a_tool_that_is_not_there_is_named_with_the_sites_there_are(tmp_path):
     scene = _scene(tmp_path, "</worldbody>", '<site name="mark"/></worldbody>')
+    with pytest.raises(ConfigError, match=r"no site, body or link 'left_hand'.*right_hand"):
+        Simulation(scene, dataclasses.replace(ROBOT, tool="left_hand"))
+    held = dataclasses.replace(ROBOT, tool="left_hand", scene=scene)
     with pytest.raises(
         ConfigError,
         match=f"scene {scene}: .*'mark', 'right_hand'.*; expected .* its tool: a site 'left_hand'",
     ):
-        Simulation(scene, dataclasses.replace(ROBOT, tool="left_hand"))
+        Simulation(scene, held)
 
 
 def test_all_that_makes_an_arm_for_a_task_asks_for_its_goal(tmp_path):

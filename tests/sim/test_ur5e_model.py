@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import RobotConfig, load_robot
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.model import load_model
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.sim.simulation import Simulation
 
 SIM = Path(__file__).parents[2] / "sim"
 UR5E_XML = SIM / "robots" / "ur5e.xml"
-SCENE_XML = SIM / "scenes" / "ur5e_reach.xml"
+SCENE = "sim/scenes/ur5e_reach.xml"
 
 JOINTS = [
     "shoulder_pan_joint",
@@ -159,9 +161,9 @@ def test_limits_are_the_same_in_the_model_and_in_the_config(model, robot):
     assert np.all(model.jnt_actfrclimited)
 
 
-@pytest.mark.parametrize("xml", [UR5E_XML, SCENE_XML], ids=["robot", "scene"])
-def test_motors_drive_the_six_joints_in_the_order_of_commands(xml, robot):
-    model = mujoco.MjModel.from_xml_path(str(xml))
+@pytest.mark.parametrize("place", ["", SCENE], ids=["robot", "scene"])
+def test_motors_drive_the_six_joints_in_the_order_of_commands(place, robot):
+    model = load_model(robot, place)
     assert list(robot.joints) == JOINTS
     assert [model.joint(i).name for i in range(model.njnt)] == JOINTS
     assert [model.actuator(i).name for i in range(model.nu)] == JOINTS
@@ -247,7 +249,7 @@ def test_the_position_servo_steps_without_ringing(sim, robot, joint):
 
 
 def test_the_scene_has_what_a_task_and_a_picture_need():
-    scene = mujoco.MjModel.from_xml_path(str(SCENE_XML))
+    scene = load_model(load_robot("ur5e"), SCENE)
     assert scene.camera("overview").id == 0
     assert scene.body("goal").mocapid[0] == 0
     data = mujoco.MjData(scene)

@@ -517,7 +517,7 @@ class _Tool:
     """
 
     def __init__(self, robot: RobotConfig) -> None:
-        self._model = load_model(robot.model)
+        self._model = load_model(robot)
         self._data = mujoco.MjData(self._model)
         self._address = [self._model.joint(name).qposadr[0] for name in robot.joints]
         self._site = self._model.site(robot.tool).id

@@ -14,8 +14,8 @@ from sql_ros.checks.played_latency import RECORDS, store_played_latency
 from sql_ros.checks.processes import node_command, start_process
 from sql_ros.common.child_process import python_words
 from sql_ros.common.data_files import share_folder
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.measured import measured_arm, resolved_topic
+from sql_ros.robot.robot_file import load_robot
 
 SMALL: dict[
     str, dict[str, Any]

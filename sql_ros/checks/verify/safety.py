@@ -19,9 +19,10 @@ from sql_ros.checks.verify.checks import Check, Progress
 from sql_ros.common.worker_pool import worker_pool
 from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, RobotState, Vector
-from sql_ros.robot.config import RobotConfig, load_robot
+from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.control.step_schedule import declared_lateness_s
 from sql_ros.robot.model import load_model
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.filter import SafetyFilter
 from sql_ros.robot.safety.velocity_commands import LONGEST_LATENCY_S
@@ -524,7 +525,7 @@ def _hand_center(robot: RobotConfig, scene: str) -> tuple[float, ...]:
         robot: The arm.
         scene: MJCF, relative to the share folder.
     """
-    model = load_model(scene)
+    model = load_model(robot, scene)
     site = model.site(robot.tool)
     turn = np.zeros(9)
     mujoco.mju_quat2Mat(turn, site.quat)

@@ -28,11 +28,12 @@ from sql_ros.checks.verify.safety import MAX_LATENESS_S, HostileLoop, Tally
 from sql_ros.common.worker_pool import worker_pool
 from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.config import RobotConfig, load_robot
+from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.control.step_schedule import declared_lateness_s
 from sql_ros.robot.driver.following import LEAD_RAD, FollowingCheck
 from sql_ros.robot.driver.identify import Identification
 from sql_ros.robot.driver.response import SLOW_RAD_S, ResponseCheck
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.speed_ramp import SpeedRamp
 
 RATE_HZ = 20.0  # control rate of the shipped tasks

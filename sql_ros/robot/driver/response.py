@@ -149,9 +149,7 @@ class ResponseCheck:
         )[:, None]
         self._commanded = np.zeros((len(slow), self._window + self._lags, self._size))
         self._measured = np.zeros((self._window, self._size))
-        self._dynamics = (
-            Dynamics(robot, scene or robot.model, sample_s) if mode == "torque" else None
-        )
+        self._dynamics = Dynamics(robot, scene, sample_s) if mode == "torque" else None
         if self._dynamics is not None:
             self._dynamics.load_kg = robot.payload_kg
         self._effort = np.maximum(robot.effort_limit, 1e-9)

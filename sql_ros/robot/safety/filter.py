@@ -129,7 +129,6 @@ class SafetyFilter:
         scene: str = "",
         lateness_s: float = 0.0,
     ) -> None:
-        scene = scene or config.model
         self.limits = SpeedLimits(config)
         self.clearance = Clearance(config, scene)
         self._commands = _command_model(config, command_mode, period_s, scene, lateness_s)

@@ -84,7 +84,7 @@ def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[An
     Raises:
         ConfigError: The MJCF cannot be read, or lacks a joint or the tool site.
     """
-    model = load_model(scene)
+    model = load_model(config, scene)
     try:
         model.site(config.tool)
         return model, [model.joint(name) for name in config.joints]

@@ -48,9 +48,46 @@ def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDA
         ConfigError: An exempted body does not exist, or two shapes are never farther apart than the
             clearance and not listed in `always_near`.
     """
+    always_near = _body_pairs(posed.model, config.always_near, "always_near")
+    joints, found, near = _movable_pairs(config, posed, poses)
+    _check_near_pairs(config, sorted(near.values()), always_near)
+    ordered = [
+        (one, two) if joints[one].sum() <= joints[two].sum() else (two, one)
+        for one, two in found
+        if (one, two) not in near
+    ]
+    return np.array(ordered, np.intp).reshape(-1, 2)
+
+
+def near_bodies(config: RobotConfig, posed: PosedScene) -> list[tuple[str, str]]:
+    """Return the pairs of bodies that are never farther apart than the clearance, by name.
+
+    Args:
+        config: The arm, its clearance, and the pairs of bodies that are exempted.
+        posed: The scene, whose model is changed.
+    """
+    _, _, near = _movable_pairs(config, posed, sample_poses(config))
+    return sorted(set(near.values()))
+
+
+def _movable_pairs(
+    config: RobotConfig, posed: PosedScene, poses: Vector
+) -> tuple[
+    list[npt.NDArray[np.bool_]], list[tuple[int, int]], dict[tuple[int, int], tuple[str, str]]
+]:
+    """Find the pairs of shapes that may collide, are not exempted, and move against each other.
+
+    Args:
+        config: The arm.
+        posed: The scene, whose model is changed.
+        poses: Random poses (S, N) [rad].
+
+    Returns:
+        Which joints of the arm move each geom (G, N); the pairs of geoms; and, of those that are
+        never farther apart than the clearance, the names of their bodies in alphabetical order.
+    """
     model = posed.model
     may_touch = _body_pairs(model, config.may_touch, "may_touch")
-    always_near = _body_pairs(model, config.always_near, "always_near")
     least, largest = _distance_ranges(
         posed, _colliding_geoms(posed, poses[: SAMPLES // 25]), poses[: SAMPLES // 5]
     )
@@ -64,23 +101,17 @@ def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDA
     names = [model.body(body).name for body in model.geom_bodyid]
     found = [
         (one, two)
-        for one, two in np.argwhere(varying)
+        for one, two in np.argwhere(varying).tolist()
         if (joints[one] != joints[two]).any()
         and not (is_free[one] or is_free[two])
         and frozenset((names[one], names[two])) not in may_touch
     ]
     near = {
-        (min(names[one], names[two]), max(names[one], names[two]))
+        (one, two): (min(names[one], names[two]), max(names[one], names[two]))
         for one, two in found
         if largest[one, two] <= config.clearance_m
     }
-    _check_near_pairs(config, sorted(near), always_near)
-    ordered = [
-        (one, two) if joints[one].sum() <= joints[two].sum() else (two, one)
-        for one, two in found
-        if largest[one, two] > config.clearance_m
-    ]
-    return np.array(ordered, np.intp).reshape(-1, 2)
+    return joints, found, near
 
 
 def _body_pairs(

@@ -8,14 +8,52 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sql_ros.common.config import config_from_mapping, read_yaml, shown
-from sql_ros.common.data_files import find_file
+from sql_ros.common.data_files import find_file, resolve_beside
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Task
+
+
+def _import_kind(kind: Any, kinds: list[str], path: Path) -> ModuleType:
+    """Return the module of a kind of task.
+
+    Args:
+        kind: One of `kinds`, or the name of a module that is installed, in the folder of the task
+            file or in the working folder.
+        kinds: Names of the modules here.
+        path: The task file.
+
+    Raises:
+        ConfigError: There is no such module, or it lacks `Task` or `TaskConfig`.
+    """
+    if kind in kinds:
+        return importlib.import_module(f"{__name__}.{kind}")
+    known = f"one of: {', '.join(kinds)} (modules in sql_ros/robot/tasks/)"
+    if not isinstance(kind, str) or not all(part.isidentifier() for part in kind.split(".")):
+        raise ConfigError(f"{path}: kind {shown(kind)} is not {known}, nor the name of a module")
+    folders = [str(path.resolve().parent), str(Path.cwd())]
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    try:
+        module = importlib.import_module(kind)
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: kind {shown(kind)} is not {known}, nor a module beside the task file, in the"
+            f" working folder or installed ({error})"
+        ) from None
+    missing = [name for name in ("Task", "TaskConfig") if not hasattr(module, name)]
+    if missing:
+        raise ConfigError(
+            f"{path}: module {kind} ({module.__file__}) lacks {' and '.join(missing)}, which extend"
+            " those of sql_ros.robot.task"
+        )
+    return module
 
 
 def load_task(
@@ -34,15 +72,12 @@ def load_task(
             the task does not fit the arm.
     """
     path = find_file(name, "config/tasks")
-    values = {**read_yaml(path), **options}
+    values = read_yaml(path)
+    resolve_beside(values, ("robot", "scene"), path)
+    values |= options
     kinds = [module.name for module in pkgutil.iter_modules(__path__)]
     kind = values.pop("kind", None)
-    if kind not in kinds:
-        raise ConfigError(
-            f"{path}: kind {shown(kind)} is not one of: {', '.join(kinds)} (modules in"
-            " sql_ros/robot/tasks/)"
-        )
-    module = importlib.import_module(f"{__name__}.{kind}")
+    module = _import_kind(kind, kinds, path)
     config = config_from_mapping(module.TaskConfig, values, str(path))
     robot = load_robot(config.robot)
     if joint_prefix:

@@ -5,7 +5,7 @@ import pytest
 
 from sql_ros.checks.drivers.recorder import Recorder
 from sql_ros.checks.drivers.verdict import violations
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 
 PERIOD_S = 0.05
 REST = np.zeros(6)

@@ -12,7 +12,7 @@ from sql_ros.checks.verify.wrong_plant import (
     play_plants,
     wrong_plants,
 )
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 
 SCENE = "sim/scenes/sawyer_reach.xml"
 UR5E_SCENE = "sim/scenes/ur5e_reach.xml"

@@ -6,8 +6,8 @@ import pytest
 
 from sql_ros.checks.drivers.urdf import ur_description
 from sql_ros.common.errors import MessageError
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.driver.description import difference
+from sql_ros.robot.robot_file import load_robot
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.driver.following import LEAD_RAD, SETTLED_S
 from sql_ros.robot.driver.held_pose import RESTS_RAD_S, HeldPose
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.filter import SafetyFilter
 
 ROBOT = load_robot("ur5e")

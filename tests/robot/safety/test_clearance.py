@@ -11,7 +11,7 @@ import pytest
 import sql_ros.robot.safety.clearance as clearance_module
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import HORIZON_M, SCALAR_LIMIT, Clearance
 
 ROBOT = load_robot("sawyer")

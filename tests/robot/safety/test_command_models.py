@@ -7,7 +7,7 @@ import pytest
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.position_commands import PositionCommands
 from sql_ros.robot.safety.torque_commands import TorqueCommands
 from sql_ros.robot.safety.velocity_commands import LONGEST_LATENCY_S, VelocityCommands

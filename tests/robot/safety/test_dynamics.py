@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.dynamics import Dynamics
 from sql_ros.sim.simulation import Simulation
 from sql_ros.trials.disturbance import Disturbance

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.filter import SafetyFilter
 from sql_ros.sim.simulation import Simulation
 from sql_ros.trials.disturbance import Disturbance

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import REDUCED_SPEED_M_S, load_robot
+from sql_ros.robot.config import REDUCED_SPEED_M_S
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.filter import SafetyFilter
 from sql_ros.robot.safety.link_speed import LinkSpeeds
 from sql_ros.robot.safety.posed_scene import load_scene

@@ -8,8 +8,8 @@ import pytest
 from sql_ros.checks.verify.safety import PAYLOAD_KG, HostileLoop, hard_cells
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.config import load_robot
 from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.filter import SafetyFilter
 from sql_ros.robot.tasks import load_task, stack
 from sql_ros.sim.simulation import Simulation

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.config import load_robot
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import (
     check_shapes,

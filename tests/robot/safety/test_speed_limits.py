@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sql_ros.robot.config import REDUCED_SPEED_M_S, load_robot
+from sql_ros.robot.config import REDUCED_SPEED_M_S
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.speed_limits import SpeedLimits
 
 ROBOT = load_robot("ur5e")

@@ -6,7 +6,8 @@ import pytest
 
 from sql_ros.common.config import config_from_mapping
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.config import RequiredStop, RobotConfig, load_robot
+from sql_ros.robot.config import RequiredStop, RobotConfig
+from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.stop_switch import DRIFT, SourceLag
 
 

@@ -1,0 +1,1 @@
+"""Bring an arm: check its files, and write them from its description."""

@@ -1,0 +1,313 @@
+"""Check an arm and its task in simulation, before anything is trained or moved.
+
+=================  =============================================  ==============================
+check              what is played                                 otherwise
+=================  =============================================  ==============================
+hold               each command mode for `HOLD_S`, no motion      an error: it sinks, or explodes
+                   asked
+step               a quarter of each speed limit for `STEP_S`      a warning: it does not follow
+contact            the neutral pose                                an error: shapes overlap
+guarded pairs      distances in the neutral pose                   a warning: no pair, too near
+reach              inverse kinematics to points of the target box  a warning below 95 %, an error
+                                                                   at 0
+unconfirmed        the robot file                                  a warning: estimates
+=================  =============================================  ==============================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Arm, Vector
+from sql_ros.robot.safety.clearance import Clearance
+from sql_ros.robot.safety.protection import missing_shapes
+from sql_ros.robot.task import Task
+from sql_ros.sim.simulation import Simulation
+
+HOLD_S = 0.5  # for which an arm must hold its pose
+HELD_RAD = 0.01  # a smaller motion is a hold
+STEP_S = 0.4  # length of a step of velocity
+STEP_SHARE = 0.25  # of the speed limits
+FOLLOWS = (0.5, 1.3)  # ratio of measured to commanded motion of an arm that follows
+TARGETS = 100  # points of the target box
+IK_STEPS = 60
+IK_STARTS = 4
+IK_DAMPING = 1e-3
+REACHED_M = 5e-3
+MOSTLY = 0.95  # share of the box below which a warning is given
+MODES = ("position", "velocity", "torque")
+
+
+@dataclass
+class ArmReport:
+    """Result of the checks of an arm at its task.
+
+    Attributes:
+        self_pairs: Pairs of shapes of the arm that the safety filter keeps apart.
+        scene_pairs: Pairs of a shape of the arm and one of the scene.
+        near: Pairs of bodies nearer than the clearance in the neutral pose, with their distance.
+        reachable: Share of the target box that the tool reaches.
+        errors: What prevents a training, one line each.
+        warnings: What should be changed, one line each.
+    """
+
+    self_pairs: int = 0
+    scene_pairs: int = 0
+    near: list[str] = field(default_factory=list)
+    reachable: float = 0.0
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """Return the line for the start of a stack."""
+        near = "; ".join(self.near) or "none"
+        return (
+            f"guarded: {self.self_pairs} self, {self.scene_pairs} scene pairs; too near at neutral:"
+            f" {near}; reachable: {100.0 * self.reachable:.0f} %"
+        )
+
+    def lines(self) -> list[str]:
+        """Return summary, errors and warnings for the user."""
+        return [
+            self.summary,
+            *(f"error: {text}" for text in self.errors),
+            *(f"warning: {text}" for text in self.warnings),
+        ]
+
+
+def check_arm(task: Task) -> ArmReport:
+    """Check the arm of a task.
+
+    Args:
+        task: The task, with its arm and scene.
+
+    Raises:
+        ConfigError: The files do not fit each other, so that no check is possible.
+    """
+    report = ArmReport()
+    sim = Simulation(task.config.scene, task.robot, goal=True)
+    sim.physics_steps(task.config.control_rate_hz)
+    _check_order(sim, report)
+    _check_shapes(task, report)
+    _check_contacts(sim, report)
+    for mode in MODES:
+        _check_hold(sim, mode, report)
+    if not report.errors:
+        _check_step(sim, report)
+    _check_reach(task, report)
+    if task.robot.unconfirmed:
+        report.warnings.append(
+            f"nobody has confirmed {', '.join(task.robot.unconfirmed)} of robot"
+            f" '{task.robot.name}': a real arm does not move before. Look the values up, and write"
+            " them into the robot file"
+        )
+    return report
+
+
+def require_sound_arm(task: Task) -> ArmReport:
+    """Check the arm of a task, and refuse one that cannot be trained.
+
+    Raises:
+        ConfigError: A check failed.
+    """
+    report = check_arm(task)
+    if report.errors:
+        raise ConfigError(f"robot '{task.robot.name}', task '{task.name}': {report.errors[0]}")
+    return report
+
+
+def _check_order(sim: Simulation, report: ArmReport) -> None:
+    """Check that the joints are listed from the base to the tool, as a controller lists them."""
+    robot = sim.robot
+    ordered = sorted(robot.joints, key=lambda name: int(sim.model.joint(name).id))
+    if tuple(ordered) != robot.joints:
+        report.warnings.append(
+            f"'joints' are {', '.join(robot.joints)}, but from the base to the tool they are"
+            f" {', '.join(ordered)}: do the limits and the controller's `joints` have your order?"
+        )
+
+
+def _check_shapes(task: Task, report: ArmReport) -> None:
+    """Count the guarded pairs, and name those that are too near in the neutral pose."""
+    clearance = Clearance(task.robot, task.config.scene)
+    kinds = clearance.kinds.tolist()
+    report.self_pairs = kinds.count("self_collision")
+    report.scene_pairs = kinds.count("collision")
+    if missing := missing_shapes(clearance, task.config.scene):
+        report.warnings.append(missing)
+    distances = clearance.measure_all(np.array(task.robot.neutral_position))
+    model = clearance.model
+    near: dict[str, float] = {}
+    for (one, two), distance in zip(clearance.pairs.tolist(), distances):
+        if distance < clearance.margin:
+            bodies = [_body_name(model, geom) for geom in (one, two)]
+            name = "-".join(bodies)
+            near[name] = min(float(distance), near.get(name, np.inf))
+    report.near = [f"{name} ({1e3 * distance:.0f} mm)" for name, distance in near.items()]
+    if near:
+        report.warnings.append(
+            f"in the neutral pose {', '.join(report.near)} are nearer than clearance_m"
+            f" ({1e3 * clearance.margin:g} mm), so the safety filter keeps them from moving nearer:"
+            " choose another neutral_position, name pairs that never meet under may_touch, or"
+            " make clearance_m smaller"
+        )
+
+
+def _body_name(model: mujoco.MjModel, geom: int) -> str:
+    """Return the name of a shape's body, or of the shape where that is the world."""
+    body = int(model.geom_bodyid[geom])
+    name = model.body(body).name if body else model.geom(geom).name
+    return str(name or "world")
+
+
+def _check_contacts(sim: Simulation, report: ArmReport) -> None:
+    """Find shapes of the arm that overlap in the neutral pose."""
+    found = overlapping_bodies(sim)
+    if found:
+        named = ", ".join("-".join(pair) for pair in found)
+        report.errors.append(
+            f"in the neutral pose these overlap: {named}. Choose another neutral_position, or name"
+            " pairs that are always in touch under always_near"
+        )
+
+
+def overlapping_bodies(sim: Simulation) -> list[tuple[str, str]]:
+    """Return the bodies whose shapes overlap in the neutral pose, one of them moved by a joint.
+
+    Each pair is in alphabetical order. The world is named "world".
+    """
+    sim.reset(np.array(sim.robot.neutral_position))
+    model = sim.model
+    contact = sim.data.contact
+    found = set()
+    for bodies in model.geom_bodyid[contact.geom[contact.dist < 0.0]]:
+        if model.body_weldid[bodies].any():
+            one, two = sorted(str(model.body(body).name) for body in bodies)
+            found.add((one, two))
+    return sorted(found)
+
+
+def _check_hold(sim: Simulation, mode: str, report: ArmReport) -> None:
+    """Check that the arm holds its neutral pose in a command mode."""
+    pose = np.array(sim.robot.neutral_position)
+    sim.reset(pose)
+    command = pose if mode == "position" else np.zeros_like(pose)
+    away = _play(sim, mode, command, HOLD_S) - pose
+    if not np.isfinite(away).all():
+        report.errors.append(f"the simulation is unstable in {mode} mode: {_light_joints(sim)}")
+    elif np.abs(away).max() > HELD_RAD:
+        joint = int(np.abs(away).argmax())
+        report.errors.append(
+            f"in {mode} mode {sim.robot.joints[joint]} moves by {away[joint]:.3f} rad within"
+            f" {HOLD_S:g} s although nothing is asked: is effort_limit"
+            f" ({sim.robot.effort_limit[joint]:g}) less than its weight, or does it touch"
+            " something?"
+        )
+
+
+def _play(sim: Simulation, mode: str, command: Vector, seconds: float) -> Vector:
+    """Give a command for a time; return the joint positions (N,), NaN after an instability."""
+    timestep = sim.model.opt.timestep
+    every = max(round(0.05 / timestep), 1)
+    warnings = sim.data.warning
+    unstable = mujoco.mjtWarning.mjWARN_BADQACC
+    before = warnings[unstable].number
+    for _ in range(max(round(seconds / (every * timestep)), 1)):
+        sim.command(mode, command)
+        sim.advance(every)
+    if warnings[unstable].number > before:
+        return np.full(len(command), np.nan)
+    return np.array(sim.measure().position)
+
+
+def _light_joints(sim: Simulation) -> str:
+    """Return the remedy for an unstable simulation."""
+    return (
+        "smaller servo_damping and servo_stiffness, more armature on the light joints, or a smaller"
+        f" timestep than {sim.model.opt.timestep:g} s"
+    )
+
+
+def _check_step(sim: Simulation, report: ArmReport) -> None:
+    """Check that every joint follows a velocity away from its nearer limit."""
+    robot = sim.robot
+    pose = np.array(robot.neutral_position)
+    middle = 0.5 * (np.array(robot.position_lower) + np.array(robot.position_upper))
+    for joint in range(len(pose)):
+        speed = np.zeros_like(pose)
+        sign = 1.0 if pose[joint] <= middle[joint] else -1.0
+        speed[joint] = sign * STEP_SHARE * robot.velocity_limit[joint]
+        sim.reset(pose)
+        moved = (_play(sim, "velocity", speed, STEP_S) - pose)[joint]
+        ratio = moved / (speed[joint] * STEP_S)
+        if not FOLLOWS[0] <= ratio <= FOLLOWS[1]:
+            report.warnings.append(
+                f"{robot.joints[joint]} moves {ratio:.2f} times as far as a velocity of"
+                f" {speed[joint]:.2f} rad/s asks for {STEP_S:g} s: effort_limit, servo_damping or"
+                " something in its way"
+            )
+
+
+def _check_reach(task: Task, report: ArmReport) -> None:
+    """Estimate the share of the target box that the tool reaches."""
+    config = task.config
+    report.reachable = reachable_share(
+        Arm(task.robot), np.array(config.target_lower), np.array(config.target_upper)
+    )
+    percent = 100.0 * report.reachable
+    box = f"{list(config.target_lower)} to {list(config.target_upper)} m in the base frame"
+    if report.reachable == 0.0:
+        report.errors.append(
+            f"the tool '{task.robot.tool}' reaches no point of the target box {box}: metres, and in"
+            " the frame of the base?"
+        )
+    elif report.reachable < MOSTLY:
+        report.warnings.append(
+            f"the tool '{task.robot.tool}' reaches {percent:.0f} % of the target box {box}: make it"
+            " smaller, or move it nearer"
+        )
+
+
+def reachable_share(arm: Arm, lower: Vector, upper: Vector) -> float:
+    """Return the share of a box that the tool reaches within the joint limits, from 0 to 1.
+
+    The orientation of the tool is free. Obstacles do not count.
+
+    Args:
+        arm: Kinematics.
+        lower: Lower corner (3,) [m].
+        upper: Upper corner (3,) [m].
+    """
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(lower, upper, (TARGETS, 3))
+    return float(np.mean([reaches(arm, target, rng) for target in targets]))
+
+
+def reaches(arm: Arm, target: Vector, rng: np.random.Generator) -> bool:
+    """Return whether inverse kinematics brings the tool to a position (3,) [m].
+
+    Args:
+        arm: Kinematics.
+        target: The position.
+        rng: Draws the starts beside the neutral pose.
+    """
+    robot = arm.config
+    low = np.maximum(np.array(robot.position_lower), -np.pi)
+    high = np.minimum(np.array(robot.position_upper), np.pi)
+    zeros = np.zeros(arm.size)
+    for start in range(IK_STARTS):
+        pose = np.array(robot.neutral_position) if start == 0 else rng.uniform(low, high)
+        for _ in range(IK_STEPS):
+            error = target - arm.state(0, pose, zeros, zeros).tool_position
+            if np.linalg.norm(error) < REACHED_M:
+                return True
+            jacobian = arm.jacobian(pose)[:3]
+            damped = jacobian @ jacobian.T + IK_DAMPING * np.eye(3)
+            step = jacobian.T @ np.linalg.solve(damped, error)
+            pose = np.clip(pose + np.clip(step, -0.3, 0.3), low, high)
+    return False

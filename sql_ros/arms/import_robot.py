@@ -1,0 +1,378 @@
+"""Write the files of an arm from its description: robot, reach task, scene and a picture.
+
+Whatever the description does not say is a guess. Every guess is listed, for the user to confirm,
+and the robot file names those that a real arm must not rely on (`unconfirmed`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import yaml
+
+from sql_ros.arms.arm_checks import ArmReport, check_arm, overlapping_bodies, reachable_share
+from sql_ros.common.data_files import share_folder
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Arm, Vector
+from sql_ros.robot.arm_description import read_description
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.estimates import UNLIMITED, complete_robot
+from sql_ros.robot.robot_file import load_robot
+from sql_ros.robot.safety.clearance import Clearance
+from sql_ros.robot.safety.posed_scene import PosedScene
+from sql_ros.robot.safety.shape_pairs import near_bodies
+from sql_ros.robot.tasks import load_task
+from sql_ros.sim.simulation import Simulation
+
+SCENE = "sim/scenes/floor.xml"
+POSES = 2000  # random poses among which a rest pose is searched
+MEASURED = 200  # best ones whose distances are measured
+SHARE_OF_RANGE = 0.8  # of each joint's range in which the rest pose lies
+FREE_M = 0.02  # by which its distances exceed the clearance
+NEIGHBOURS_M = 0.005  # neighbours are at most by so much farther apart than the clearance
+NEARLY = 0.9  # share of the largest distance of neighbours whose hulls are always near
+HEIGHT = (0.15, 0.7)  # of the tool in the rest pose, as a share of the reach
+DISTANCE = (0.35, 0.8)  # of the tool from the base, as a share of the reach
+SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
+INWARD = (1.0, 0.9, 0.8, 0.7)  # the box is tried so far from the base, as a share of the tool's
+FLOOR_M = 0.05  # lowest height of the target box
+REACHED = 0.98  # share of the box that must be reachable
+SPEED = 0.8  # of a joint at action 1 [rad/s]
+SPEED_SHARE = 0.4  # the same, as the largest share of the speed limit
+# in names of joints and links that open and close
+GRIPPER = ("finger", "grip", "jaw", "knuckle", "hand", "claw", "mover")
+CONTROLLERS = {
+    "position": "joint_trajectory_controller/JointTrajectoryController",
+    "velocity": "velocity_controllers/JointGroupVelocityController",
+    "torque": "effort_controllers/JointGroupEffortController",
+}
+NAMES = {
+    "position": "joint_trajectory_controller",
+    "velocity": "forward_velocity_controller",
+    "torque": "forward_effort_controller",
+}
+
+
+@dataclass
+class ImportedArm:
+    """What was written for an arm.
+
+    Attributes:
+        robot: Robot file.
+        task: File of the reach task.
+        picture: Picture of the arm at the task.
+        guesses: What the description does not say, one line each.
+        report: Result of the checks.
+    """
+
+    robot: Path
+    task: Path
+    picture: Path
+    guesses: list[str] = field(default_factory=list)
+    report: ArmReport = field(default_factory=ArmReport)
+
+
+def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "") -> ImportedArm:
+    """Write robot.yaml, a reach task, its scene and a picture of an arm into a folder.
+
+    Args:
+        description: MJCF or URDF of the arm.
+        out: The folder; it is made.
+        tool: Site, body or link whose pose tasks see. Empty: the only candidate.
+        prefix: Prefix of the driver's names, as `joint_prefix` of a robot file. It is removed from
+            the names of the description only if the description has it.
+
+    Raises:
+        ConfigError: The description cannot be read, has no arm, or has several candidates for the
+            tool; or the folder has files of another arm.
+    """
+    spec = read_description(description)
+    tool = tool or _only_tool(spec, description)
+    joints = _joints_to(spec, tool, description)
+    name = (spec.modelname or description.stem).replace(" ", "_")
+    arm = ImportedArm(out / "robot.yaml", out / f"{name}_reach.yaml", out / "arm.png")
+    if arm.robot.exists():
+        raise ConfigError(f"{arm.robot} exists, expected a new folder: --out DIR")
+    out.mkdir(parents=True, exist_ok=True)
+    scene = out / "scene.xml"
+    shutil.copyfile(share_folder() / SCENE, scene)
+    values: dict[str, Any] = {
+        "name": name,
+        "model": str(description.resolve()),
+        "tool": tool,
+        "joints": list(joints),
+    }
+    guessed = complete_robot(values, description)
+    origins = [f"'{key}' is estimated: {values[key]}" for key in guessed]
+    values["controllers"] = {
+        mode: {"name": NAMES[mode], "type": CONTROLLERS[mode]} for mode in CONTROLLERS
+    }
+    arm.guesses = [f"'tool' is {tool}", f"'joints' are {', '.join(joints)}", *origins]
+    if prefix:
+        values["joint_prefix"] = prefix
+    arm.guesses += _exempt_neighbours(values, str(scene))
+    robot = RobotConfig(**values)
+    if "neutral_position" in guessed:
+        values["neutral_position"] = _rounded(_find_neutral(robot, str(scene)))
+        arm.guesses = [g for g in arm.guesses if not g.startswith("'neutral_position'")]
+        arm.guesses.append(
+            f"'neutral_position' was searched, free of contact: {values['neutral_position']}"
+        )
+    arm.guesses += _exempt_overlaps(values, str(scene))
+    values["unconfirmed"] = [*guessed, "controllers"]
+    arm.guesses.append("'controllers' have ros2_control's usual names and types")
+    _write_robot(arm.robot, values, arm.guesses)
+    _write_task(arm, load_robot(str(arm.robot)), scene)
+    task = load_task(str(arm.task))
+    arm.report = check_arm(task)
+    return arm
+
+
+def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
+    """Exempt bodies whose shapes are never much farther apart than the clearance.
+
+    They are neighbours with coarse shapes. Those that are never farther apart go to `always_near`,
+    the others to `may_touch`.
+
+    Args:
+        values: Content of the robot file, which is changed.
+        scene: Path of the scene.
+
+    Returns:
+        A guess for each key that was added.
+    """
+    robot = RobotConfig(**values)
+    always = near_bodies(robot, PosedScene(robot, scene))
+    wider = replace(robot, clearance_m=robot.clearance_m + NEIGHBOURS_M)
+    often = [pair for pair in near_bodies(wider, PosedScene(wider, scene)) if pair not in always]
+    guesses = []
+    for key, pairs in (("always_near", always), ("may_touch", often)):
+        if pairs:
+            values[key] = [list(pair) for pair in pairs]
+            named = "; ".join("-".join(pair) for pair in pairs)
+            guesses.append(f"'{key}', shapes of neighbours that are not kept apart: {named}")
+    return guesses
+
+
+def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
+    """Exempt bodies of the arm that overlap in the neutral pose: their shapes always do.
+
+    Args:
+        values: Content of the robot file, which is changed.
+        scene: Path of the scene.
+
+    Returns:
+        A guess, if there are such bodies.
+    """
+    robot = RobotConfig(**values)
+    pairs = [
+        [one, two]
+        for one, two in overlapping_bodies(Simulation(scene, robot))
+        if "world" not in (one, two)
+    ]
+    if not pairs:
+        return []
+    values["always_near"] = [*values.get("always_near", []), *pairs]
+    named = "; ".join("-".join(pair) for pair in pairs)
+    return [f"'always_near', shapes that overlap in the neutral pose: {named}"]
+
+
+def candidates(spec: mujoco.MjSpec) -> list[str]:
+    """Return what may be the tool: the sites, and the bodies that end a chain of joints."""
+    parents = {body.parent.name for body in spec.bodies[1:]}
+    ends = [body.name for body in spec.bodies[1:] if body.name not in parents and _chain(body)]
+    return [*[site.name for site in spec.sites if site.name], *ends]
+
+
+def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
+    """Return the only candidate for the tool. What a gripper's joint moves is never guessed.
+
+    Raises:
+        ConfigError: There are several, or none.
+    """
+    found = candidates(spec)
+    site = spec.site(found[0]) if len(found) == 1 else None
+    body = site.parent if site is not None else spec.body(found[0]) if found else None
+    chain = _chain(body) if body is not None else []
+    names = [*found, *(joint.name for joint in chain)]
+    if len(found) != 1 or any(word in name.lower() for word in GRIPPER for name in names):
+        raise ConfigError(
+            f"{description}: which frame is the tool? --tool NAME, one of:"
+            f" {', '.join(found) or 'none'}; or any other link or body:"
+            f" {', '.join(body.name for body in spec.bodies[1:])}"
+        )
+    return found[0]
+
+
+def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, ...]:
+    """Return the names of the joints from the base to the tool.
+
+    Raises:
+        ConfigError: There is no such tool, or no joint moves it.
+    """
+    site = spec.site(tool)
+    body = site.parent if site is not None else spec.body(tool)
+    if body is None:
+        known = sorted({b.name for b in spec.bodies[1:]} | {s.name for s in spec.sites})
+        raise ConfigError(
+            f"{description}: there is no site, body or link '{tool}', expected one of:"
+            f" {', '.join(known)}"
+        )
+    joints = tuple(joint.name for joint in _chain(body))
+    if not joints or not all(joints):
+        raise ConfigError(
+            f"{description}: no joint moves '{tool}', expected named hinge or slide joints between"
+            " the base and the tool"
+        )
+    return joints
+
+
+def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
+    """Return the hinge and slide joints from the world to a body."""
+    found: list[mujoco.MjsJoint] = []
+    while body is not None and body.name != "world":
+        own = [
+            joint
+            for joint in body.joints
+            if joint.type in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+        ]
+        found = [*own, *found]
+        body = body.parent
+    return found
+
+
+def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
+    """Return a pose that is free of contact and from which the tool moves in all directions.
+
+    The tool is in front of the arm (x), and above the floor.
+
+    Raises:
+        ConfigError: No such pose was found.
+    """
+    arm = Arm(robot)
+    rng = np.random.default_rng(0)
+    lower = np.maximum(np.array(robot.position_lower), -np.pi)
+    upper = np.minimum(np.array(robot.position_upper), np.pi)
+    middle = 0.5 * (lower + upper)
+    half = 0.5 * SHARE_OF_RANGE * (upper - lower)
+    poses = rng.uniform(middle - half, middle + half, (POSES, arm.size))
+    zeros = np.zeros(arm.size)
+    tools = np.array([arm.state(0, pose, zeros, zeros).tool_position for pose in poses])
+    reach = float(np.linalg.norm(tools, axis=1).max())
+    scores = []
+    for pose, tool in zip(poses, tools):
+        distance = float(np.linalg.norm(tool)) / reach
+        is_placed = (
+            HEIGHT[0] < tool[2] / reach < HEIGHT[1]
+            and DISTANCE[0] < distance < DISTANCE[1]
+            and abs(tool[1]) < 0.25 * reach
+            and tool[0] > 0.25 * reach
+        )
+        jacobian = arm.jacobian(pose)[:3]
+        freedom = float(np.sqrt(max(np.linalg.det(jacobian @ jacobian.T), 0.0)))
+        centred = 1.0 - 0.5 * float(np.abs((pose - middle) / half).mean())
+        scores.append(freedom * centred if is_placed else 0.0)
+    clearance = Clearance(robot, scene)
+    best = [index for index in np.argsort(scores)[::-1][:MEASURED] if scores[index] > 0.0]
+    distances = np.array([clearance.measure_all(poses[index]) for index in best])
+    # hulls of some neighbours are never far apart
+    wanted = np.minimum(clearance.margin + FREE_M, NEARLY * distances.max(0, initial=0.0))
+    wanted = np.maximum(wanted, clearance.margin)
+    for index, distance in zip(best, distances):
+        if (distance > wanted).all():
+            return np.asarray(poses[index])
+    raise ConfigError(
+        f"robot '{robot.name}': no pose was found in which nothing is nearer than clearance_m"
+        f" ({clearance.margin:g} m) and the tool is in front of the base. Write a robot file with"
+        " a neutral_position and the pairs that may_touch, and look at it: sql-ros check-robot"
+    )
+
+
+def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
+    """Write the reach task of an arm, with a target box that its tool reaches."""
+    kinematics = Arm(robot)
+    zeros = np.zeros(kinematics.size)
+    tool = kinematics.state(0, np.array(robot.neutral_position), zeros, zeros).tool_position
+    lower, upper = _target_box(kinematics, tool)
+    speed = np.minimum(SPEED, SPEED_SHARE * np.array(robot.velocity_limit))
+    values = {
+        "kind": "reach",
+        "robot": arm.robot.name,
+        "scene": scene.name,
+        "control_rate_hz": 20.0,
+        "command_mode": "velocity",
+        "action_scale": _rounded(speed),
+        "episode_s": 5.0,
+        "start_spread_rad": 0.2,
+        "target_lower": _rounded(lower),
+        "target_upper": _rounded(upper),
+        "tolerance_m": 0.02,
+        "hold_s": 0.5,
+    }
+    arm.guesses.append(
+        f"targets from {values['target_lower']} to {values['target_upper']} m in the base frame"
+    )
+    arm.task.write_text(
+        f"# Bring the tool of {robot.name} to a target drawn anew for each episode, and keep it"
+        " there.\n" + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
+    )
+
+
+def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
+    """Return the corners of a box of targets around a position of the tool [m].
+
+    The largest box of `SPANS` that the tool reaches is taken; it moves towards the base if it must.
+
+    Args:
+        arm: Kinematics.
+        tool: Position of the tool in the rest pose (3,) [m].
+
+    Raises:
+        ConfigError: The tool reaches none of the boxes.
+    """
+    robot = arm.config
+    rng = np.random.default_rng(1)
+    poses = rng.uniform(
+        np.maximum(robot.position_lower, -np.pi),
+        np.minimum(robot.position_upper, np.pi),
+        (POSES, arm.size),
+    )
+    zeros = np.zeros(arm.size)
+    reach = max(
+        float(np.linalg.norm(arm.state(0, pose, zeros, zeros).tool_position)) for pose in poses
+    )
+    for span in SPANS:
+        for inward in INWARD:
+            half = 0.5 * span * reach
+            center = inward * tool
+            center[2] = max(center[2], FLOOR_M + half)
+            if reachable_share(arm, center - half, center + half) >= REACHED:
+                return center - half, center + half
+    raise ConfigError(
+        f"robot '{robot.name}': the tool does not reach a box of {SPANS[-1] * reach:.2f} m around"
+        f" {np.round(tool, 3).tolist()}, where it is in neutral_position: choose another one"
+    )
+
+
+def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None:
+    """Write a robot file, with every guess as a comment at its top."""
+    shown = dict(values)
+    for key in ("position_lower", "position_upper"):
+        shown[key] = [None if abs(value) >= UNLIMITED else value for value in values[key]]
+    lines = [
+        "# Written by `sql-ros import-robot`. Confirm each of these guesses, correct it if it is",
+        "# wrong, and then remove its key from 'unconfirmed': a real arm does not move before.",
+        *(f"# - {guess}" for guess in guesses),
+    ]
+    text = yaml.safe_dump(shown, sort_keys=False, default_flow_style=None, width=100)
+    path.write_text("\n".join(lines) + "\n" + text)
+
+
+def _rounded(values: Vector) -> list[float]:
+    """Return values as plain numbers with three decimals."""
+    return [round(float(value), 3) for value in values]

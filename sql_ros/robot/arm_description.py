@@ -1,0 +1,208 @@
+"""Read the description of an arm, an MJCF or a URDF, and prepare it for control.
+
+The arm is taken as it is. Its actuators, keyframes, sensors, tendons and equality constraints are
+replaced by what control needs:
+
+- one torque actuator for each controlled joint, by the joint's name, without a range of its own;
+- gravity compensation of every body, within the joint's torque limit;
+- the torque limits of the robot file;
+- a site at the tool, where the robot file names a body or a link.
+
+A free joint at the base is removed: the arm stands. Every other joint that is not controlled, such
+as that of a finger, is fixed at its posture, so that the shapes behind it belong to the arm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import mujoco
+import numpy as np
+
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.urdf import read_urdf
+
+PREFIX = "arm/"  # of the names of an arm's assets in a scene
+FREE = mujoco.mjtJoint.mjJNT_FREE
+
+
+def read_description(path: Path) -> mujoco.MjSpec:
+    """Return the MuJoCo specification of an MJCF or of a URDF.
+
+    Args:
+        path: The file. One with a `<robot>` element at its top is a URDF.
+
+    Raises:
+        ConfigError: The file cannot be read, or MuJoCo does not accept it.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if root.tag == "robot":
+        return read_urdf(path, root)
+    try:
+        return mujoco.MjSpec.from_file(str(path))
+    except ValueError as error:
+        raise ConfigError(f"MJCF {path}: {error}") from None
+
+
+def prepare_arm(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
+    """Replace what the description says of control by what control needs, see above.
+
+    Args:
+        spec: Description of the arm; it is changed.
+        robot: Names the controlled joints and the tool, and gives torque limits and postures.
+
+    Raises:
+        ConfigError: A joint or the tool is missing, a joint is neither a hinge nor a slide, or
+            MuJoCo does not accept the description.
+    """
+    for elements in (spec.actuators, spec.keys, spec.sensors, spec.tendons, spec.equalities):
+        for element in list(elements):
+            spec.delete(element)
+    _check_joints(spec, robot)
+    _fix_other_joints(spec, robot)
+    _add_tool(spec, robot)
+    for body in spec.bodies[1:]:
+        body.gravcomp = 1.0
+    for name, effort in zip(robot.joints, robot.effort_limit):
+        joint = spec.joint(name)
+        joint.actgravcomp = True
+        joint.actfrclimited = mujoco.mjtLimited.mjLIMITED_TRUE
+        joint.actfrcrange = [-effort, effort]
+        spec.add_actuator(
+            name=name,
+            target=name,
+            trntype=mujoco.mjtTrn.mjTRN_JOINT,
+            gaintype=mujoco.mjtGain.mjGAIN_FIXED,
+            biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        )
+
+
+def _check_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
+    """Check that the description has every controlled joint, with one degree of freedom.
+
+    Raises:
+        ConfigError: It lacks one; or one is a ball or a free joint.
+    """
+    of_one = {
+        joint.name
+        for joint in spec.joints
+        if joint.type in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+    }
+    for name in robot.joints:
+        if name not in of_one:
+            raise ConfigError(
+                f"robot '{robot.name}': {robot.model} has no hinge or slide joint '{name}',"
+                f" expected one of: {', '.join(sorted(of_one)) or 'none'}"
+            )
+
+
+def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
+    """Delete every joint that is not controlled; its bodies stay at the posture of that joint.
+
+    The posture is that of the robot file's `fixed_joints`, otherwise 0 or the nearest position in
+    the joint's range.
+
+    Raises:
+        ConfigError: MuJoCo does not accept the description, or `fixed_joints` names no such joint.
+    """
+    others = [joint for joint in spec.joints if joint.name not in robot.joints]
+    fixed = {name: float(value) for name, value in robot.fixed_joints.items()}
+    if unknown := sorted(fixed.keys() - {joint.name for joint in others}):
+        raise ConfigError(
+            f"'fixed_joints' names {', '.join(unknown)}, expected joints of {robot.model} that are"
+            f" not under 'joints': {', '.join(joint.name for joint in others) or 'none'}"
+        )
+    if not others:
+        return
+    model = _compile(spec, robot)
+    data = mujoco.MjData(model)
+    mujoco.mj_resetData(model, data)
+    has_moved = set()
+    for index in range(model.njnt):
+        joint = model.joint(index)
+        if joint.name in robot.joints or joint.type[0] == FREE or joint.qpos0.size > 1:
+            continue
+        posture = fixed.get(joint.name, 0.0)
+        if joint.name not in fixed and model.jnt_limited[index]:
+            posture = float(np.clip(posture, *joint.range))
+        if not math.isclose(posture, float(joint.qpos0[0]), abs_tol=1e-12):
+            data.qpos[joint.qposadr[0]] = posture
+            has_moved.add(int(joint.bodyid[0]))
+    mujoco.mj_kinematics(model, data)
+    bodies = {body.id: body for body in spec.bodies}
+    for index in has_moved:
+        if bodies[index].frame is not None:
+            raise ConfigError(
+                f"robot '{robot.name}': {robot.model} has the body '{bodies[index].name}' in a"
+                " <frame>, so that its joint cannot be fixed elsewhere than at 0: give the pose to"
+                " the body itself"
+            )
+        _place_body(bodies[index], model, data, index)
+    for joint in others:
+        spec.delete(joint)
+
+
+def _place_body(
+    body: mujoco.MjsBody, model: mujoco.MjModel, data: mujoco.MjData, index: int
+) -> None:
+    """Set the pose of a body in its parent to that of the data.
+
+    Args:
+        body: Of the specification; it is changed.
+        model: Compiled specification.
+        data: Its state.
+        index: Of the body in the model.
+    """
+    parent = int(model.body_parentid[index])
+    inverse = np.zeros(4)
+    position = np.zeros(3)
+    rotation = np.zeros(4)
+    mujoco.mju_negQuat(inverse, data.xquat[parent])
+    mujoco.mju_rotVecQuat(position, data.xpos[index] - data.xpos[parent], inverse)
+    mujoco.mju_mulQuat(rotation, inverse, data.xquat[index])
+    body.pos = position
+    body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
+    body.quat = rotation
+
+
+def _add_tool(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
+    """Add a site at the frame of the body that the robot file names as its tool, unless the
+    tool is a site.
+
+    Raises:
+        ConfigError: The description has neither a site nor a body of that name.
+    """
+    if spec.site(robot.tool) is not None or robot.scene:
+        return  # a site of what the arm holds is in the scene
+    body = spec.body(robot.tool)
+    if body is None:
+        names = sorted({*_names(spec.sites), *_names(spec.bodies[1:])})
+        raise ConfigError(
+            f"robot '{robot.name}': {robot.model} has no site, body or link '{robot.tool}', which"
+            f" 'tool' names, expected one of: {', '.join(names)}"
+        )
+    body.add_site(name=robot.tool, group=3)
+
+
+def _names(elements: Sequence[mujoco.MjsElement]) -> list[str]:
+    """Return the names of elements that have one."""
+    return [element.name for element in elements if element.name]
+
+
+def _compile(spec: mujoco.MjSpec, robot: RobotConfig) -> mujoco.MjModel:
+    """Compile a description.
+
+    Raises:
+        ConfigError: MuJoCo does not accept it.
+    """
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise ConfigError(f"robot '{robot.name}', {robot.model}: {error}") from None

@@ -1,0 +1,287 @@
+"""Estimate what a robot file leaves out from the description of the arm.
+
+Positions, torques and, in a URDF, speeds are limits of the description. Accelerations and gains of
+the simulated servos follow from its masses. What the description does not have either is a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import mujoco
+import numpy as np
+
+from sql_ros.common.data_files import find_beside
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Vector
+from sql_ros.robot.arm_description import read_description
+
+GUESSED_SPEED = 1.0  # of a joint whose description has no speed [rad/s or m/s]
+MOST_ACCELERATION = 10.0  # [rad/s^2]
+LEAST_ACCELERATION = 0.5
+SHARE_FOR_MOTION = 0.5  # of the torque that gravity leaves
+POSES = 64  # random poses in which masses and gravity are measured
+SEED = 0
+SERVO_S = 0.01  # time constant of the simulated velocity servo
+LAG_S = 0.05  # time by which the simulated position servo is behind a ramp
+LOST_SHARE = 0.03  # share of a speed that the damping of the joint may cost
+LOST_RAD_S = 0.02  # speed that the friction of the joint may cost
+LEAST_ARMATURE = 1e-3  # inertia of a drive, for servo gains [kg m^2]
+UNLIMITED = 1e4  # position limit of a joint without one [rad]
+DIGITS = 3  # significant digits of an estimate
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value for each joint, and where it comes from.
+
+    Attributes:
+        values: (N,), in command order.
+        source: Its origin, for the user.
+        is_guess: Whether the description says nothing about it.
+    """
+
+    values: tuple[float, ...]
+    source: str
+    is_guess: bool
+
+
+class ArmEstimates:
+    """What a description says of its joints.
+
+    Args:
+        file: MJCF or URDF.
+        joints: Names of the controlled joints in command order (N,).
+
+    Raises:
+        ConfigError: The description cannot be read, or lacks a joint.
+    """
+
+    def __init__(self, file: Path, joints: tuple[str, ...]) -> None:
+        self._spec = read_description(file)
+        for body in self._spec.bodies[1:]:
+            body.gravcomp = 0.0
+        try:
+            self._model = self._spec.compile()
+            self._joints = [self._model.joint(name) for name in joints]
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"{file}: {error}") from None
+        self._dofs = np.array([joint.dofadr[0] for joint in self._joints])
+        self._speeds = _urdf_speeds(file)
+        self._mass, self._gravity = self._measure()
+
+    def _measure(self) -> tuple[Vector, Vector]:
+        """Return the largest inertia (N,) [kg m^2] and gravity torque (N,) [N m] of each joint in
+        random poses.
+        """
+        model = self._model
+        data = mujoco.MjData(model)
+        rng = np.random.default_rng(SEED)
+        lower, upper = self._ranges()
+        mass = np.zeros(len(self._joints))
+        gravity = np.zeros(len(self._joints))
+        whole = np.zeros((model.nv, model.nv))
+        for _ in range(POSES):
+            data.qpos[[joint.qposadr[0] for joint in self._joints]] = rng.uniform(
+                np.maximum(lower, -np.pi), np.minimum(upper, np.pi)
+            )
+            mujoco.mj_forward(model, data)
+            mujoco.mj_fullM(model, data, whole)
+            mass = np.maximum(mass, whole[self._dofs, self._dofs])
+            gravity = np.maximum(gravity, np.abs(data.qfrc_bias[self._dofs]))
+        return np.maximum(mass, LEAST_ARMATURE), gravity
+
+    def _ranges(self) -> tuple[Vector, Vector]:
+        """Return the position limits of the description (N,), each +-`UNLIMITED` without one."""
+        model = self._model
+        limited = np.array([bool(model.jnt_limited[joint.id]) for joint in self._joints])
+        ranges = np.array([joint.range for joint in self._joints])
+        return (
+            np.where(limited, ranges[:, 0], -UNLIMITED),
+            np.where(limited, ranges[:, 1], UNLIMITED),
+        )
+
+    def position_lower(self) -> Estimate:
+        """Return the lower position limits [rad]."""
+        return Estimate(tuple(self._ranges()[0].tolist()), "ranges of the description", False)
+
+    def position_upper(self) -> Estimate:
+        """Return the upper position limits [rad]."""
+        return Estimate(tuple(self._ranges()[1].tolist()), "ranges of the description", False)
+
+    def velocity_limit(self) -> Estimate:
+        """Return the speed limits: those of a URDF, otherwise `GUESSED_SPEED` [rad/s]."""
+        known = [self._speeds.get(joint.name, 0.0) for joint in self._joints]
+        if all(speed > 0.0 for speed in known):
+            return Estimate(tuple(known), "limits of the description", False)
+        guessed = tuple(speed if speed > 0.0 else GUESSED_SPEED for speed in known)
+        return Estimate(guessed, f"the description has none: {GUESSED_SPEED:g} rad/s", True)
+
+    def effort_limit(self) -> Estimate:
+        """Return the torque limits [N m].
+
+        They are those of the joints, otherwise of their actuators, otherwise three times the
+        largest torque of gravity.
+        """
+        limits = np.array([self._torque(joint) for joint in self._joints])
+        if (limits > 0.0).all():
+            return Estimate(_rounded(limits), "limits of the description", False)
+        guessed = np.where(limits > 0.0, limits, 3.0 * np.maximum(self._gravity, 1.0))
+        return Estimate(
+            _rounded(guessed), "the description has none: 3 times the torque of gravity", True
+        )
+
+    def _torque(self, joint: Any) -> float:
+        """Return the largest torque of a joint [N m]; 0 if the description has none."""
+        model = self._model
+        if model.jnt_actfrclimited[joint.id]:
+            return float(np.abs(model.jnt_actfrcrange[joint.id]).max())
+        for actuator in range(model.nu):
+            is_its = model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_JOINT
+            if not is_its or model.actuator_trnid[actuator, 0] != joint.id:
+                continue
+            gear = abs(float(model.actuator_gear[actuator, 0]))
+            if model.actuator_forcelimited[actuator]:
+                return gear * float(np.abs(model.actuator_forcerange[actuator]).max())
+            is_motor = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_NONE
+            if is_motor and model.actuator_ctrllimited[actuator]:
+                gain = abs(float(model.actuator_gainprm[actuator, 0]))
+                return gear * gain * float(np.abs(model.actuator_ctrlrange[actuator]).max())
+        return 0.0
+
+    def acceleration_limit(self, effort: Vector) -> Estimate:
+        """Return accelerations that half of the torque left by gravity reaches [rad/s^2].
+
+        Args:
+            effort: Torque limits (N,) [N m].
+        """
+        left = np.maximum(effort - self._gravity, 0.0)
+        estimate = SHARE_FOR_MOTION * left / self._mass
+        limited = np.clip(estimate, LEAST_ACCELERATION, MOST_ACCELERATION)
+        return Estimate(_rounded(limited), "from masses and torque limits", True)
+
+    def _servo_damping(self) -> Vector:
+        """Return the damping (N,) [N m s/rad] with which a servo moves a joint's mass within
+        `SERVO_S`, against its damping and friction.
+        """
+        damping = self._model.dof_damping[self._dofs]
+        friction = self._model.dof_frictionloss[self._dofs]
+        wanted = np.maximum(self._mass / SERVO_S, damping / LOST_SHARE)
+        return np.asarray(np.maximum(wanted, friction / LOST_RAD_S))
+
+    def servo_damping(self) -> Estimate:
+        """Return the damping of the simulated servos [N m s/rad]."""
+        return Estimate(_rounded(self._servo_damping()), "from masses; simulation only", False)
+
+    def servo_stiffness(self) -> Estimate:
+        """Return the stiffness of the simulated position servo [N m/rad]."""
+        stiffness = self._servo_damping() / LAG_S
+        return Estimate(_rounded(stiffness), "from masses; simulation only", False)
+
+    def neutral_position(self, lower: Vector, upper: Vector, margin: float) -> Estimate:
+        """Return a rest pose: that of the first keyframe inside the limits, otherwise one in which
+        every joint is far from its limits.
+
+        Args:
+            lower: Lower position limits (N,) [rad].
+            upper: Upper position limits (N,) [rad].
+            margin: Kept free before each limit [rad].
+        """
+        low = lower + margin
+        high = upper - margin
+        model = self._model
+        for key in range(model.nkey):
+            pose = np.array([model.key_qpos[key, joint.qposadr[0]] for joint in self._joints])
+            if ((pose >= low) & (pose <= high)).all():
+                name = model.key(key).name
+                return Estimate(_rounded(pose), f"keyframe '{name}' of the description", False)
+        middle = np.where((low <= 0.0) & (high >= 0.0), 0.0, 0.5 * (low + high))
+        return Estimate(_rounded(middle), "0, or the middle of each range", True)
+
+
+def complete_robot(values: dict[str, Any], source: Path) -> tuple[str, ...]:
+    """Fill in the values per joint that a robot file leaves out.
+
+    Args:
+        values: Content of the robot file, which is changed.
+        source: The file.
+
+    Returns:
+        Names of the keys that are estimates or guesses, which a real arm must not rely on.
+
+    Raises:
+        ConfigError: The description cannot be read, or lacks a joint.
+    """
+    joints = tuple(str(name) for name in values.get("joints") or ())
+    for key, sign in (("position_lower", -1.0), ("position_upper", 1.0)):
+        if isinstance(values.get(key), list):
+            values[key] = [_limit(value, sign) for value in values[key]]
+    missing = [key for key in ORDER if values.get(key) is None]
+    if not missing or not joints or not values.get("model"):
+        return ()
+    estimates = ArmEstimates(find_beside(str(values["model"]), source.parent), joints)
+    guesses = []
+    for key in missing:
+        estimate = ORDER[key](estimates, values)
+        values[key] = list(estimate.values)
+        if estimate.is_guess:
+            guesses.append(key)
+    return tuple(guesses)
+
+
+def _limit(value: Any, sign: float) -> Any:
+    """Return a position limit; one that is null, `continuous` or infinite becomes `UNLIMITED`."""
+    is_open = value is None or value == "continuous" or value in (float("inf"), -float("inf"))
+    return sign * UNLIMITED if is_open else value
+
+
+def _rounded(values: Vector) -> tuple[float, ...]:
+    """Return values (N,) with `DIGITS` significant digits."""
+    return tuple(float(f"{value:.{DIGITS}g}") for value in values)
+
+
+def _urdf_speeds(file: Path) -> dict[str, float]:
+    """Return the speed limits of a URDF by joint [rad/s]; of an MJCF none."""
+    root = ElementTree.parse(file).getroot()
+    if root.tag != "robot":
+        return {}
+    return {
+        joint.get("name", ""): float(limit.get("velocity") or 0.0)
+        for joint in root.iter("joint")
+        if (limit := joint.find("limit")) is not None
+    }
+
+
+def _array(values: Mapping[str, Any], key: str) -> Vector:
+    """Return the value of a key as an array (N,).
+
+    Raises:
+        ConfigError: It is no list of numbers.
+    """
+    try:
+        return np.array([float(value) for value in values[key]])
+    except (TypeError, ValueError):
+        raise ConfigError(f"'{key}' is {values[key]}, expected a number per joint") from None
+
+
+# in this order: later ones need earlier ones
+ORDER: dict[str, Callable[[ArmEstimates, Mapping[str, Any]], Estimate]] = {
+    "position_lower": lambda arm, values: arm.position_lower(),
+    "position_upper": lambda arm, values: arm.position_upper(),
+    "velocity_limit": lambda arm, values: arm.velocity_limit(),
+    "effort_limit": lambda arm, values: arm.effort_limit(),
+    "acceleration_limit": lambda arm, values: arm.acceleration_limit(
+        _array(values, "effort_limit")
+    ),
+    "servo_damping": lambda arm, values: arm.servo_damping(),
+    "servo_stiffness": lambda arm, values: arm.servo_stiffness(),
+    "neutral_position": lambda arm, values: arm.neutral_position(
+        _array(values, "position_lower"),
+        _array(values, "position_upper"),
+        float(values.get("position_margin_rad", 0.05)),
+    ),
+}

@@ -1,0 +1,37 @@
+"""Read the file of an arm; what it leaves out comes from the description of the arm."""
+
+from __future__ import annotations
+
+from sql_ros.common.config import config_from_mapping, read_yaml
+from sql_ros.common.data_files import find_file, resolve_beside
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.estimates import complete_robot
+
+# keys of former robot files, now under `controllers`
+REPLACED = {
+    "interface": "the 'type' of each controller decides how it takes commands",
+    "command_topic": "it follows from 'name' and 'type' of each controller, unless 'topic' says so",
+}
+
+
+def load_robot(name: str) -> RobotConfig:
+    """Read the file of an arm.
+
+    Args:
+        name: Name of a file config/robots/<name>.yaml, or the path of a YAML file.
+
+    Raises:
+        ConfigError: There is no such file, it has an unknown key or one of a former version, or a
+            value is wrong.
+    """
+    path = find_file(name, "config/robots")
+    values = read_yaml(path)
+    for key, advice in REPLACED.items():
+        if key in values:
+            raise ConfigError(f"{path}: key '{key}' is replaced by 'controllers': {advice}")
+    resolve_beside(values, ("model", "scene"), path)
+    guessed = complete_robot(values, path)
+    if guessed:
+        values["unconfirmed"] = [*(values.get("unconfirmed") or ()), *guessed]
+    return config_from_mapping(RobotConfig, values, str(path))

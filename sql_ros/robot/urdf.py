@@ -1,0 +1,125 @@
+"""Read a URDF as MuJoCo can take it: meshes by their paths, every link a body."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import mujoco
+
+from sql_ros.common.errors import ConfigError
+
+READABLE = (".stl", ".obj", ".msh")  # mesh files that MuJoCo reads
+PACKAGE = "package://"
+FILE = "file://"
+ROOT = "world"  # name of the link that MuJoCo makes the world
+
+
+def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
+    """Return the MuJoCo specification of a URDF.
+
+    Visual meshes that MuJoCo cannot read, or that are not there, are left out.
+
+    Args:
+        path: The file; paths of meshes are relative to its folder.
+        root: Its `<robot>` element, which is changed.
+
+    Raises:
+        ConfigError: A collision mesh is not there or not readable, or MuJoCo does not accept the
+            URDF.
+    """
+    for link in root.iter("link"):
+        for visual in list(link.findall("visual")):
+            mesh = visual.find("geometry/mesh")
+            if mesh is not None and _mesh_file(mesh, path) is None:
+                link.remove(visual)
+    for mesh in root.iter("mesh"):
+        file = _mesh_file(mesh, path)
+        if file is None:
+            raise ConfigError(
+                f"URDF {path}: collision mesh '{mesh.get('filename')}' cannot be read, expected a"
+                f" file that ends with {', '.join(READABLE)}. {PACKAGE} is looked up in the ament"
+                " index, in ROS_PACKAGE_PATH and in the folders above the URDF"
+            )
+        mesh.set("filename", str(file))
+    _add_world(root)
+    _set_compiler(root)
+    try:
+        return mujoco.MjSpec.from_string(ElementTree.tostring(root, "unicode"))
+    except ValueError as error:
+        raise ConfigError(f"URDF {path}: {error}") from None
+
+
+def _add_world(root: ElementTree.Element) -> None:
+    """Fix the root link to a link `world`: MuJoCo would merge the root link with its world."""
+    children = {child.get("link") for child in root.iterfind("joint/child")}
+    roots = [name for link in root.findall("link") if (name := link.get("name")) not in children]
+    if len(roots) != 1 or roots[0] in (None, ROOT):
+        return  # MuJoCo says what is wrong with several roots
+    joint = ElementTree.SubElement(root, "joint", name=f"{ROOT}_to_{roots[0]}", type="fixed")
+    ElementTree.SubElement(joint, "parent", link=ROOT)
+    ElementTree.SubElement(joint, "child", link=roots[0])
+    root.insert(0, ElementTree.Element("link", name=ROOT))
+
+
+def _set_compiler(root: ElementTree.Element) -> None:
+    """Keep every link and every visual, and the paths of meshes."""
+    extension = root.find("mujoco")
+    if extension is None:
+        extension = ElementTree.SubElement(root, "mujoco")
+    compiler = extension.find("compiler")
+    if compiler is None:
+        compiler = ElementTree.SubElement(extension, "compiler")
+    compiler.attrib.pop("meshdir", None)
+    compiler.attrib |= {
+        "strippath": "false",
+        "fusestatic": "false",
+        "discardvisual": "false",
+        "balanceinertia": "true",
+    }
+
+
+def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
+    """Return the file of a `<mesh>`; None if there is none that MuJoCo reads."""
+    name = mesh.get("filename", "")
+    if name.startswith(PACKAGE):
+        package, _, inside = name.removeprefix(PACKAGE).partition("/")
+        candidates = [folder / inside for folder in package_folders(package, urdf)]
+    else:
+        candidates = [urdf.parent / name.removeprefix(FILE)]
+    for candidate in candidates:
+        if candidate.suffix.lower() in READABLE and candidate.is_file():
+            return candidate.resolve()
+    return None
+
+
+def package_folders(package: str, file: Path) -> list[Path]:
+    """Return folders that may be that of a ROS package, the likeliest first.
+
+    Args:
+        package: Its name.
+        file: File that refers to it. A folder above it, or beside one above it, that has the
+            package's name counts, as does one whose package.xml gives this name.
+    """
+    found = [
+        Path(prefix) / "share" / package
+        for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+        if prefix
+    ]
+    for place in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep):
+        if place:
+            found += [Path(place) / package, Path(place)]
+    for folder in file.resolve().parents:
+        if folder.name == package or _package_name(folder) == package:
+            found.append(folder)
+        found.append(folder / package)
+    return [folder for folder in found if folder.is_dir()]
+
+
+def _package_name(folder: Path) -> str:
+    """Return the name in the package.xml of a folder; empty without one."""
+    try:
+        return (ElementTree.parse(folder / "package.xml").getroot().findtext("name") or "").strip()
+    except (OSError, ElementTree.ParseError):
+        return ""

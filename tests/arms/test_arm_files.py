@@ -1,0 +1,351 @@
+"""Descriptions as makers and converters write them are taken as they are, or refused with the cure.
+
+Each case changes a toy arm of three joints in one place.
+"""
+
+import re
+
+import numpy as np
+import pytest
+
+from sql_ros.arms.arm_checks import check_arm, require_sound_arm
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.safety.clearance import Clearance
+from sql_ros.robot.tasks import load_task
+from sql_ros.sim.simulation import Simulation
+
+ARM = """<mujoco model="toy">
+  <compiler angle="radian" autolimits="true"/>
+  <option timestep="0.002" integrator="implicitfast"/>
+  <default><joint axis="0 1 0" damping="1" armature="0.05"/></default>
+  <asset/>
+  <worldbody>
+    <body name="base">
+      <geom type="cylinder" size="0.06 0.05" pos="0 0 0.05" mass="2"/>
+      <body name="l1" pos="0 0 0.15">
+        <joint name="j1" axis="0 0 1" range="-2.9 2.9"/>
+        <geom type="sphere" size="0.05" mass="1"/>
+        <body name="l2">
+          <joint name="j2" range="-1.8 1.8"/>
+          <geom type="capsule" size="0.03" fromto="0 0 0.1 0 0 0.3" mass="1.5"/>
+          <body name="l3" pos="0 0 0.35">
+            <joint name="j3" range="-2.5 2.5"/>
+            <geom type="capsule" size="0.025" fromto="0 0 0.05 0 0 0.25" mass="0.8"/>
+            <body name="flange" pos="0 0 0.3">
+              <geom type="box" size="0.02 0.02 0.01" mass="0.1"/>
+              <site name="tool"/>
+            </body>
+          </body>
+        </body>
+      </body>
+    </body>
+  </worldbody>
+</mujoco>
+"""
+URDF = """<robot name="toy">
+  <link name="base">{inertia}<collision><geometry>{base}</geometry></collision></link>
+  <link name="l1">{inertia}</link>
+  <link name="l2">{inertia}<collision><origin xyz="0 0 0.2"/><geometry>
+    <cylinder radius="0.03" length="0.2"/></geometry></collision></link>
+  <link name="l3">{inertia}<collision><origin xyz="0 0 0.15"/><geometry>
+    <cylinder radius="0.025" length="0.2"/></geometry></collision></link>
+  <link name="tool"/>
+  <joint name="j1" type="revolute"><parent link="base"/><child link="l1"/><origin xyz="0 0 0.15"/>
+    <axis xyz="0 0 1"/><limit lower="-2.9" upper="2.9" effort="60" velocity="2"/></joint>
+  <joint name="j2" type="revolute"><parent link="l1"/><child link="l2"/>
+    <axis xyz="0 1 0"/><limit lower="-1.8" upper="1.8" effort="60" velocity="2"/></joint>
+  <joint name="j3" type="revolute"><parent link="l2"/><child link="l3"/><origin xyz="0 0 0.35"/>
+    <axis xyz="0 1 0"/><limit lower="-2.5" upper="2.5" effort="30" velocity="2"/></joint>
+  <joint name="fixed" type="fixed"><parent link="l3"/><child link="tool"/>
+    <origin xyz="0 0 0.3"/></joint>
+</robot>
+"""
+INERTIA = (
+    '<inertial><origin xyz="0 0 0.1"/><mass value="1"/><inertia ixx="0.01" iyy="0.01" izz="0.01"'
+    ' ixy="0" ixz="0" iyz="0"/></inertial>'
+)
+CYLINDER = '<cylinder radius="0.06" length="0.1"/>'
+NAMES = "name: toy\nmodel: arm.xml\ntool: tool\njoints: [j1, j2, j3]\n"
+ROBOT = (
+    NAMES
+    + """neutral_position: [0.0, 0.5, 1.0]
+position_lower: [-2.9, -1.8, -2.5]
+position_upper: [2.9, 1.8, 2.5]
+velocity_limit: [2.0, 2.0, 2.0]
+acceleration_limit: [8.0, 8.0, 8.0]
+effort_limit: [60.0, 60.0, 30.0]
+servo_stiffness: [2000.0, 2000.0, 1000.0]
+servo_damping: [150.0, 150.0, 60.0]
+"""
+)
+SCENE = """<mujoco model="toy_reach">
+  <include file="arm.xml"/>
+  <worldbody>
+    <light pos="0 0 3"/>
+    <camera name="overview" pos="1.6 -1.2 0.7" xyaxes="0.67 0.74 0 -0.2 0.18 0.96"/>
+    <geom name="floor" type="plane" size="0 0 0.1" pos="0 0 -0.05"/>
+    <body name="goal" mocap="true"><geom type="sphere" size="0.02" contype="0" conaffinity="0"/>
+    </body>
+  </worldbody>
+</mujoco>
+"""
+TASK = """kind: reach
+robot: robot.yaml
+scene: scene.xml
+control_rate_hz: 20.0
+command_mode: velocity
+action_scale: [0.8, 0.8, 0.8]
+episode_s: 5.0
+start_spread_rad: 0.3
+target_lower: [0.30, -0.20, 0.15]
+target_upper: [0.50, 0.20, 0.40]
+tolerance_m: 0.02
+hold_s: 0.5
+"""
+FLANGE = '<site name="tool"/>'
+MOTORS = (
+    "<actuator>"
+    + "".join(f'<motor name="{j}" joint="{j}" ctrlrange="-1 1"/>' for j in ("j1", "j2", "j3"))
+    + "</actuator></mujoco>"
+)
+SERVOS = MOTORS.replace("motor", "position")
+
+
+@pytest.fixture
+def load(tmp_path):
+    """`load(arm=..., robot=...)`: the task of a toy arm in a folder of its own."""
+
+    def made(arm=ARM, robot=ROBOT, scene=SCENE, task=TASK, **others):
+        files = {"arm.xml": arm, "robot.yaml": robot, "scene.xml": scene, "task.yaml": task}
+        for name, text in {**files, **others}.items():
+            path = tmp_path / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return load_task(str(tmp_path / "task.yaml"))
+
+    return made
+
+
+def is_sound(task) -> bool:
+    """Return whether the arm holds its pose and follows in every command mode."""
+    report = check_arm(task)
+    return not report.errors and not any("times as far" in text for text in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("", "", id="without actuators or gravity compensation"),
+        pytest.param("</mujoco>", MOTORS, id="motors without feedback, torques clipped to 1"),
+        pytest.param("</mujoco>", SERVOS, id="position actuators"),
+        pytest.param(' integrator="implicitfast"', "", id="Euler's integrator"),
+        pytest.param('timestep="0.002"', 'timestep="0.003"', id="a step that divides no period"),
+        pytest.param(
+            "</mujoco>",
+            '<keyframe><key name="home" qpos="0 0.5 1"/></keyframe></mujoco>',
+            id="a keyframe",
+        ),
+        pytest.param('<body name="base">', '<body name="base"><freejoint/>', id="a free base"),
+        pytest.param(
+            "<asset/>", '<asset><material name="floor"/></asset>', id="names of the scene"
+        ),
+    ],
+)
+def test_an_arm_holds_and_follows_whatever_its_description_says_of_control(load, old, new):
+    task = load(arm=ARM.replace(old, new) if old else ARM)
+    assert is_sound(task)
+    sim = Simulation(task.config.scene, task.robot)
+    sim.command("torque", np.array([0.0, 50.0, 0.0]))
+    sim.advance(1)
+    assert sim.measure().effort[1] == pytest.approx(50.0, abs=15.0)  # not clipped; plus its weight
+
+
+def test_torques_are_limited_by_the_robot_file(load):
+    task = load()
+    sim = Simulation(task.config.scene, task.robot)
+    sim.command("position", np.array(task.robot.position_upper))
+    sim.advance(10)
+    assert (np.abs(sim.measure().effort) <= np.array(task.robot.effort_limit) + 1e-9).all()
+
+
+def test_a_scene_may_have_free_objects_beside_an_arm_with_a_keyframe(load):
+    task = load(
+        arm=ARM.replace("</mujoco>", '<keyframe><key qpos="0 0.5 1"/></keyframe></mujoco>'),
+        scene=SCENE.replace(
+            "</worldbody>",
+            '<body name="puck" pos="1 1 0.1"><freejoint/><geom size="0.03"/></body></worldbody>',
+        ),
+    )
+    assert is_sound(task)
+
+
+def test_a_finger_is_guarded_at_its_posture(load):
+    finger = (
+        '<body name="finger"><joint name="grip" type="slide" axis="1 0 0" range="0.01 0.03"/>'
+        '<geom type="box" size="0.01 0.01 0.06" pos="0 0 0.06" mass="0.05"/></body>'
+    )
+    arm = ARM.replace(FLANGE, FLANGE + finger)
+    for robot, place in ((ROBOT, 0.01), (ROBOT + "fixed_joints: {grip: 0.03}\n", 0.03)):
+        task = load(arm=arm, robot=robot)
+        clearance = Clearance(task.robot, task.config.scene)
+        body = clearance.model.body("finger")
+        assert body.pos[0] == pytest.approx(place)
+        assert (clearance.model.geom_bodyid[clearance.pairs] == body.id).any()
+        assert clearance.model.njnt == 3
+    with pytest.raises(ConfigError, match=r"fixed_joints.*knuckle.*grip"):
+        check_arm(load(arm=arm, robot=ROBOT + "fixed_joints: {knuckle: 0.0}\n"))
+
+
+def test_the_tool_may_be_a_body(load):
+    assert is_sound(load(robot=ROBOT.replace("tool: tool", "tool: flange")))
+    with pytest.raises(ConfigError, match=r"no site, body or link 'hand'.*flange"):
+        check_arm(load(robot=ROBOT.replace("tool: tool", "tool: hand")))
+
+
+@pytest.mark.parametrize("base", [CYLINDER, '<mesh filename="package://toy_arm/meshes/base.obj"/>'])
+def test_a_urdf_is_taken_as_it_is(load, tmp_path, base, monkeypatch):
+    monkeypatch.setenv("ROS_PACKAGE_PATH", str(tmp_path / "ros"))
+    task = load(
+        robot=NAMES.replace("arm.xml", "arm.urdf"),
+        scene=SCENE.replace('<include file="arm.xml"/>', ""),
+        **{
+            "arm.urdf": URDF.format(inertia=INERTIA, base=base),
+            "ros__toy_arm__meshes__base.obj": "v 0 0 0\nv .05 0 0\nv 0 .05 0\nv 0 0 .05\n"
+            "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n",
+        },
+    )
+    assert is_sound(task)
+    assert task.robot.velocity_limit == (2.0, 2.0, 2.0)
+    assert task.robot.effort_limit == (60.0, 60.0, 30.0)
+    assert "velocity_limit" not in task.robot.unconfirmed
+
+
+def test_a_mesh_that_cannot_be_read_is_named(load):
+    with pytest.raises(ConfigError, match=r"nowhere.dae.*\.stl.*ROS_PACKAGE_PATH"):
+        load(
+            robot=NAMES.replace("arm.xml", "arm.urdf"),
+            **{"arm.urdf": URDF.format(inertia=INERTIA, base='<mesh filename="nowhere.dae"/>')},
+        )
+
+
+def test_an_arm_has_a_folder_of_its_own(load):
+    mesh = '<asset><mesh name="base" file="base.obj"/></asset>'
+    arm = ARM.replace('angle="radian"', 'angle="radian" meshdir="assets"').replace("<asset/>", mesh)
+    arm = arm.replace('type="cylinder" size="0.06 0.05"', 'type="mesh" mesh="base"')
+    task = load(
+        robot=ROBOT.replace("arm.xml", "maker/arm.xml"),
+        scene=SCENE.replace("arm.xml", "maker/arm.xml"),
+        **{
+            "maker__arm.xml": arm,
+            "maker__assets__base.obj": "v 0 0 0\nv .05 0 0\nv 0 .05 0\nv 0 0 .05\n"
+            "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n",
+        },
+    )
+    assert is_sound(task)
+
+
+def test_a_scene_with_an_arm_of_its_own_is_refused_with_the_line_to_delete(load):
+    with pytest.raises(ConfigError, match=r"joint 'j1' of its own.*Delete the <include>"):
+        check_arm(load(scene=SCENE.replace("arm.xml", "other.xml"), **{"other.xml": ARM}))
+
+
+def test_a_joint_may_have_no_limits(load):
+    arm = ARM.replace(' range="-2.9 2.9"', "")
+    for word in ("null", ".inf", "continuous"):
+        robot = ROBOT.replace("[2.9,", f"[{word},").replace(
+            "[-2.9,", f"[{word.replace('.', '-.')},"
+        )
+        assert is_sound(load(arm=arm, robot=robot))
+
+
+def test_numbers_without_a_point_are_numbers(load):
+    task = load(robot=ROBOT.replace("2000.0", "2e3").replace("60.0", "6e1"))
+    assert task.robot.servo_stiffness[:2] == (2000.0, 2000.0)
+
+
+def test_limits_in_degrees_are_asked_about(load):
+    with pytest.raises(ConfigError, match="radians"):
+        check_arm(load(arm=ARM.replace(' angle="radian"', "")))
+
+
+def test_what_a_robot_file_leaves_out_is_estimated_and_a_real_arm_waits_for_it(load):
+    task = load(robot=NAMES)
+    assert is_sound(task)
+    assert task.robot.position_upper == (2.9, 1.8, 2.5)
+    assert {"velocity_limit", "acceleration_limit"} <= set(task.robot.unconfirmed)
+    with pytest.raises(ConfigError, match=r"velocity_limit.*nobody has confirmed"):
+        task.robot.check_confirmed()
+    assert any("nobody has confirmed" in text for text in check_arm(task).warnings)
+    load().robot.check_confirmed()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(
+            {"arm": ARM.replace("<geom ", '<geom contype="0" conaffinity="0" ')},
+            "no geom of them can collide",
+            id="visual shapes alone",
+        ),
+        pytest.param(
+            {"arm": ARM.replace('fromto="0 0 0.1 0 0 0.3"', 'fromto="0 0 0 0 0 0.3"')},
+            "base-l2 .* nearer than clearance_m",
+            id="shapes that are always near",
+        ),
+        pytest.param(
+            {"task": TASK.replace("[0.30", "[0.60").replace("[0.50", "[0.80")},
+            "reaches .* % of the target box",
+            id="a box that is partly out of reach",
+        ),
+        pytest.param(
+            {"robot": ROBOT.replace("[j1, j2, j3]", "[j3, j2, j1]").replace("2.9", "1.7")},
+            "from the base to the tool they are j1, j2, j3",
+            id="another order of joints",
+        ),
+    ],
+)
+def test_what_should_be_changed_is_said(load, changes, said):
+    warnings = check_arm(load(**changes)).warnings
+    assert any(re.search(said, text) for text in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(
+            {"task": TASK.replace("[0.30", "[1.30").replace("[0.50", "[1.50")},
+            "reaches no point of the target box",
+            id="a box out of reach",
+        ),
+        pytest.param(
+            {"scene": SCENE.replace('pos="0 0 -0.05"', 'pos="0 0 0.6"')},
+            "these overlap: .*l2-world",
+            id="an arm in the floor",
+        ),
+    ],
+)
+def test_an_arm_that_cannot_be_trained_is_refused(load, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        require_sound_arm(load(**changes))
+
+
+def test_a_task_may_be_a_module_of_ones_own(load):
+    module = (
+        "from sql_ros.robot.tasks.reach import TaskConfig\n"
+        "from sql_ros.robot.tasks.reach import Task as Reach\n"
+        "class Task(Reach):\n    pass\n"
+    )
+    task = load(
+        task=TASK.replace("kind: reach", "kind: my_tasks.push"),
+        **{"my_tasks__push.py": module, "my_tasks____init__.py": ""},
+    )
+    assert type(task).__module__ == "my_tasks.push"
+    with pytest.raises(ConfigError, match=r"kind 'nothing.here' is not one of: reach, stack"):
+        load(task=TASK.replace("kind: reach", "kind: nothing.here"))
+
+
+def test_a_task_without_a_scene_has_a_floor_a_camera_and_a_goal(load):
+    task = load(task=TASK.replace("scene: scene.xml\n", ""))
+    sim = Simulation(task.config.scene, task.robot, goal=True)
+    assert sim.model.camera("overview") is not None
+    assert sim.model.geom("floor") is not None

@@ -1,0 +1,115 @@
+"""The files of an arm are written from its description, with every guess."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from sql_ros.arms.import_robot import import_robot
+from sql_ros.cli.main import main
+from sql_ros.common.errors import ConfigError
+from sql_ros.robot.tasks import load_task
+from tests.arms.test_arm_files import ARM, CYLINDER, INERTIA, URDF
+
+GRIPPER = """<link name="finger">{inertia}</link>
+  <joint name="grip" type="prismatic"><parent link="tool"/><child link="finger"/>
+    <axis xyz="1 0 0"/><limit lower="0" upper="0.03" effort="10" velocity="0.1"/></joint>
+</robot>"""
+# arms of example-robot-data on PyPI: description and tool
+PUBLIC = {
+    "panda": ("panda_description/urdf/panda.urdf", "panda_hand_tcp"),
+    "so100": ("so_arm_description/urdf/so100.urdf", "gripper"),
+    "so101": ("so_arm_description/urdf/so101.urdf", "gripper_frame_link"),
+    "z1": ("z1_description/urdf/z1.urdf", "gripperStator"),
+    "ur3": ("ur_description/urdf/ur3_robot.urdf", "tool0"),
+    "ur5": ("ur_description/urdf/ur5_robot.urdf", "tool0"),
+    "ur10": ("ur_description/urdf/ur10_robot.urdf", "tool0"),
+    "ur5_gripper": ("ur_description/urdf/ur5_gripper.urdf", "tool0"),
+    "xarm7": ("xarm_description/urdf/xarm7.urdf", ""),
+}
+
+
+@pytest.fixture
+def urdf(tmp_path):
+    path = tmp_path / "toy.urdf"
+    path.write_text(URDF.format(inertia=INERTIA, base=CYLINDER))
+    return path
+
+
+def test_a_urdf_becomes_a_task_that_can_be_trained(urdf, tmp_path, capsys):
+    assert main(["import-robot", str(urdf), "--out", str(tmp_path / "toy")]) == 0
+    out = capsys.readouterr().out
+    assert "'tool' is tool" in out
+    assert "next: sql-ros up task:=" in out
+    task = load_task(str(tmp_path / "toy" / "toy_reach.yaml"))
+    assert task.robot.joints == ("j1", "j2", "j3")
+    assert task.robot.effort_limit == (60.0, 60.0, 30.0)
+    assert {"acceleration_limit", "controllers"} <= set(task.robot.unconfirmed)
+    text = (tmp_path / "toy" / "robot.yaml").read_text()
+    for key in task.robot.unconfirmed:
+        assert f"# - '{key}'" in text
+    assert (tmp_path / "toy" / "arm.png").stat().st_size > 1000
+    spans = [high - low for low, high in zip(task.config.target_lower, task.config.target_upper)]
+    assert min(spans) >= 0.2 * 0.65  # of the reach
+    assert main(["check-robot", str(tmp_path / "toy" / "toy_reach.yaml")]) == 0
+    assert "guarded: " in capsys.readouterr().out
+
+
+def test_a_folder_that_has_an_arm_is_left_alone(urdf, tmp_path):
+    import_robot(urdf, tmp_path / "toy")
+    before = (tmp_path / "toy" / "robot.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=r"robot.yaml exists"):
+        import_robot(urdf, tmp_path / "toy", "l3")
+    assert (tmp_path / "toy" / "robot.yaml").read_bytes() == before
+
+
+def test_a_moving_finger_is_not_guessed_to_be_the_tool(urdf, tmp_path):
+    urdf.write_text(urdf.read_text().replace("</robot>", GRIPPER.format(inertia=INERTIA)))
+    with pytest.raises(ConfigError, match=r"which frame is the tool.*--tool.*finger.*l3"):
+        import_robot(urdf, tmp_path / "toy")
+    assert not (tmp_path / "toy").exists()
+    arm = import_robot(urdf, tmp_path / "toy", "tool")
+    assert load_task(str(arm.task)).robot.joints == ("j1", "j2", "j3")
+
+
+def test_an_mjcf_keeps_its_keyframe_as_the_rest_pose(tmp_path):
+    path = tmp_path / "toy.xml"
+    home = '<keyframe><key name="home" qpos="0.1 0.6 1.1"/></keyframe></mujoco>'
+    path.write_text(ARM.replace("</mujoco>", home))
+    arm = import_robot(path, tmp_path / "toy", "tool", prefix="left_")
+    robot = load_task(str(arm.task)).robot
+    assert robot.neutral_position == (0.1, 0.6, 1.1)
+    assert robot.wire_joints[0] == "left_j1"
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [("hand", "no site, body or link 'hand'.*flange"), ("base", "no joint moves 'base'")],
+)
+def test_a_tool_that_cannot_be_one_is_refused(tmp_path, tool, said):
+    path = tmp_path / "toy.xml"
+    path.write_text(ARM)
+    with pytest.raises(ConfigError, match=said):
+        import_robot(path, tmp_path / "toy", tool)
+
+
+def _public_folder() -> Path | None:
+    """Return the folder of robots of example-robot-data; None if it is not installed."""
+    try:
+        files = importlib.metadata.files("example-robot-data") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    panda = next((file for file in files if file.name == "panda.urdf"), None)
+    return Path(str(panda.locate())).parents[2] if panda else None
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_arm_needs_no_edit(name, tmp_path):
+    folder = _public_folder()
+    if folder is None:
+        pytest.skip("example-robot-data is not installed: pip install --no-deps example-robot-data")
+    description, tool = PUBLIC[name]
+    arm = import_robot(folder / description, tmp_path / name, tool)
+    assert arm.report.errors == []
+    assert arm.report.reachable >= 0.95
+    assert arm.report.self_pairs + arm.report.scene_pairs > 0
