@@ -33,7 +33,7 @@ class MetricsFile:
         Args:
             kind: Kind of the line.
             wall_s: Wall time since the run began [s], rounded to milliseconds.
-            values: Other plain JSON values by name.
+            values: Other plain JSON values by name; a number that is not finite becomes null.
 
         Raises:
             OSError: The line was not written completely.

@@ -31,6 +31,7 @@ ENDS = "SELECT MIN(number), MAX(number) FROM records"
 def traces(folder: Path) -> list[str]:
     """Return the names of files and folders of an earlier run in a folder; empty without one.
 
+    They are "checkpoints/", a ledger that has records or is damaged, and `REPORTS`.
     metrics.jsonl is left out, because the monitor of a stack opens it before the learner checks the
     folder.
     """

@@ -156,8 +156,10 @@ class QuadrupedEnv(BodyEnv):
 
         Returns:
             The reward: `REWARD_SCALE` times what the course pays, minus `ACTION_COST` times the
-            mean square of the action. Whether the robot has flipped over. Info with the place "x",
-            "y" and the "distance" to the target [m].
+            mean square of the action. A course pays the speed in the plane [m/s] ("speed"), the
+            velocity along x [m/s] ("forward"), or a Gaussian of the distance ("target"). Whether
+            the robot has flipped over. Info with the place "x", "y" and the "distance" to the
+            target [m].
         """
         at = self.data.qpos[:2].copy()
         velocity, self._at = (at - self._at) / self.dt, at

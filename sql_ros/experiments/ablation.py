@@ -85,7 +85,10 @@ def _is_made(item: Run, out: Path) -> bool:
 
 
 def _make(item: Run, out: Path) -> str:
-    """Make a run and write its file.
+    """Make a run and write its file, `Run.path`.
+
+    The file has "env", "contender", "method", "seed", "evaluation_episodes", the options
+    ("algorithm", "trainer"), "versions", "core_sha256" and "curve" (a `Curve` as a dict).
 
     Args:
         item: The run.
@@ -115,7 +118,10 @@ def _make(item: Run, out: Path) -> str:
 
 
 def make_curve(item: Run) -> Curve:
-    """Train the contender of a run on its environment, by its method.
+    """Train the contender of a run on its environment, by its method, without writing a file.
+
+    The method is "soft_q" (this library), "sac" or "ddpg" (stable-baselines3), or "uniform", which
+    trains nothing.
 
     Args:
         item: The run.

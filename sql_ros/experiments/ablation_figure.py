@@ -17,7 +17,8 @@ PALE, DARK = "#b8c4d0", "#5d6d7e"  # ablations, uniform actions
 
 
 def draw_ablation(runs: Runs, path: Path) -> None:
-    """Draw a column for each environment that has a run.
+    """Draw a column for each environment that has a run: above the learning curves, below a bar for
+    the area under the curve of each contender. Write the figure to a PNG file.
 
     Args:
         runs: Result of `read_runs`.

@@ -51,8 +51,10 @@ def train_baseline(
         algorithm: Source of the discount, the hidden sizes, the batch size, the target rate, and
             the learning rate of Q, which is used for both networks (defaults of stable-baselines3:
             3e-4 for SAC, 1e-3 for DDPG). Other options are ignored.
-        pace: Warm-up, updates per transition, and capacity of the replay buffer.
-        evaluate_every: Transitions between two points of the curve.
+        pace: Warm-up, updates per transition, and capacity of the replay buffer, which is at most
+            `steps`.
+        evaluate_every: Transitions between two points of the curve; the last transition always has
+            a point.
         evaluation_episodes: Episodes per evaluation.
         evaluate_first: Number of episodes after which a bad evaluation is cut short; 0: never.
         wrap: Wraps the environment that is trained in.
@@ -107,7 +109,8 @@ def export_baseline(model: Any, spec: TaskSpec) -> bytes:
         spec: Interface of the task.
 
     Returns:
-        The bytes of the file, a policy of version 1.
+        The bytes of the file: a policy of version 1 without lineage, whose metadata have the
+        temperature 1.0.
     """
     from sql_ros.learning.export import write_policy
 

@@ -119,6 +119,9 @@ class CurveRecorder:
     ) -> None:
         """Evaluate a policy and append a point to the curve.
 
+        The clock of the training stands still meanwhile. Without evaluation episodes the return of
+        the point is NaN.
+
         Args:
             steps: Transitions so far.
             updates: Gradient steps so far.

@@ -157,6 +157,9 @@ class Training:
     ) -> None:
         """Train until `steps` transitions were added, or `progress` returns True.
 
+        After each transition the updates that are due are made, then a point of the curve if it is
+        due. The environments are reset at the beginning.
+
         Args:
             steps: Number of transitions at which the training ends, loaded ones included. If there
                 are as many already, nothing is done.

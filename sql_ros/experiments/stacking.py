@@ -138,6 +138,9 @@ def make_runs(
 ) -> list[str]:
     """Make the runs that have no file yet, in worker processes; print a line for each.
 
+    The files are `out`/runs/METHOD-seedSEED.json. The robot time between two episodes is measured
+    first, unless every run has a file.
+
     Args:
         out: Folder of the experiment.
         methods: Keys of `METHODS`.
@@ -189,9 +192,10 @@ def make_run(
     overhead_s: float,
     episodes: int = EVALUATION_EPISODES,
 ) -> str:
-    """Make a run, and write its file and its policy.
+    """Make a run, and write its file and its policy, `out`/runs/METHOD-seedSEED.json and .onnx.
 
-    A line is printed and the policy is written at each evaluation.
+    At each evaluation a line is printed, and the policy replaces the one before. The file is
+    written at the end of the run.
 
     Args:
         run: Method and seed.

@@ -177,9 +177,10 @@ def conduct(
     quick: bool,
     report_only: bool = False,
 ) -> Finding:
-    """Run the cases that have no file, then write finding.json, report.md and pictures.
+    """Run the cases that have no file (runs/CASE.json), then write finding.json, report.md and
+    pictures. A line is printed for each run.
 
-    The report covers all cases that have a file.
+    The report covers all cases that have a file, also of other seeds.
 
     Args:
         experiment: The experiment.
@@ -268,7 +269,7 @@ def _file(out: Path, case: Case) -> Path:
 
 
 def _run_and_write(case: Case, run_case: Callable[[Case, Path], dict[str, Any]], out: Path) -> str:
-    """Run a case and write its file.
+    """Run a case and write its file, with "case", "seconds", "versions" and "result".
 
     Args:
         case: The case.

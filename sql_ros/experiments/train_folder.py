@@ -103,7 +103,8 @@ class TrainFolder:
         self.saved = trainer.replay.added
 
     def begin(self) -> None:
-        """Write params.yaml and open the metrics; a second call does nothing.
+        """Write params.yaml, and open metrics.jsonl and, if tensorboard is installed, the events in
+        tensorboard/. A second call does nothing.
 
         Lines of metrics.jsonl that are newer than the resumed checkpoint are removed, because this
         session makes them again.

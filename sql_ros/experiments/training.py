@@ -262,6 +262,9 @@ class Run:
     def _train(self, training: Training, folder: TrainFolder, signals: SignalWatch) -> None:
         """Train with a progress bar on the terminal, and save every point of the curve.
 
+        A line is printed for each point. If the run has as many transitions already, nothing is
+        done.
+
         Args:
             training: The training to run.
             folder: The locked run folder; `begin` is called after the first step.

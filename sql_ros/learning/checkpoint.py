@@ -45,7 +45,8 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint `folder/step-<step>` atomically, then remove the oldest ones.
 
-    The newest `KEPT_CHECKPOINTS` remain. A checkpoint of the same step is replaced.
+    The newest `KEPT_CHECKPOINTS` remain. A checkpoint of the same step is replaced. Drafts of other
+    processes, which were killed, are removed.
 
     Args:
         folder: Folder of the checkpoints of one run, created if it is missing.

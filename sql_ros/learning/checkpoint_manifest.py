@@ -158,7 +158,7 @@ def changed_options(
 
     Returns:
         One text for each option that has another value than in the checkpoint, or that the
-        checkpoint does not have; empty if all are equal.
+        checkpoint does not have; empty if all are equal, or if the checkpoint has no options.
 
     Raises:
         CheckpointError: An option of `NETWORK_OPTIONS` differs. Shapes alone would not tell, since

@@ -131,7 +131,8 @@ def write_policy(
 
     The graph has the inputs "observation" (1, S) and "noise" (K, noise size), K being free, and the
     outputs "action" (K, A) and "q" (K,). `Candidates` and `Composed` get two more outputs, the mean
-    of the actions and its Q (`MEAN_OUTPUTS`).
+    of the actions and its Q (`MEAN_OUTPUTS`). The metadata are texts: "format", "spec" (JSON),
+    "version", "updates", "temperature", "weights_sha256" and "lineage".
 
     Args:
         acting: Module on the CPU, from observation (1, S) and noise (K, noise size) to actions

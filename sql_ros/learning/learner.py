@@ -182,7 +182,8 @@ class Learner:
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Make one gradient step on the Q-networks and the sampling network, and move the target.
 
-        A tuned temperature makes a gradient step, too. `updates` rises by 1.
+        A tuned temperature makes a gradient step, too. With `target_update` "hard" the target moves
+        only in every step number `TARGET_PERIOD`. `updates` rises by 1.
 
         Args:
             batch: B transitions.
@@ -192,7 +193,7 @@ class Learner:
             "q_loss": loss of the Q-networks;
             "value_mean": mean value of the next states;
             "target_mean": mean Bellman target;
-            "entropy": entropy of the policy [nats].
+            "entropy": entropy of the policy [nats], 0 for DDPG.
         """
         config = self.config
         if config.annealing_updates:
@@ -210,7 +211,9 @@ class Learner:
     def _update(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Make the part of `step` that a GPU can replay as one graph.
 
-        No branch here depends on the values of a tensor.
+        Changes Q-networks, sampling network and, if tuned, the temperature by their gradients, and
+        moves the target if `target_update` is "polyak". No branch here depends on the values of a
+        tensor.
 
         Args:
             batch: Fields of a `Batch` by name, as tensors on the device.
@@ -257,7 +260,9 @@ class Learner:
         """Compute the terms of soft Q-learning.
 
         The mixture sampler is fitted to the importance weights of the actions drawn in s'. The
-        Stein sampler moves particles of its own, drawn in s.
+        Stein sampler moves particles of its own, drawn in s. The value of s' is the smallest of the
+        networks' values. The entropy is that of exp((Q - V) / alpha) in s', averaged over states
+        and networks.
 
         Args:
             observation: Observations s, (B, S).
@@ -309,6 +314,9 @@ class Learner:
     ) -> UpdateTerms:
         """Compute the terms of DDPG: one action per state, which climbs Q, and its Q as the value.
 
+        The value is the smallest Q of the target networks. The action climbs the smallest Q of the
+        networks themselves.
+
         Args:
             observation: Observations s, (B, S).
             next_observation: Next observations s', (B, S).
@@ -327,7 +335,8 @@ class Learner:
     ) -> UpdateTerms:
         """Compute the terms of SAC: the sampler is one Gaussian before the squash.
 
-        The gradient of Q - alpha log pi at its own draws moves the Gaussian.
+        The gradient of Q - alpha log pi at its own draws moves the Gaussian. The value of s' is the
+        smallest Q of the target networks less alpha log pi, at one action drawn in s'.
 
         Args:
             observation: Observations s, (B, S).

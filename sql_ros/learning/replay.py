@@ -115,7 +115,7 @@ class ReplayBuffer:
 
         Raises:
             CheckpointError: The checkpoint has more transitions than the buffer can take, or its
-                arrays have other dimensions.
+                arrays have other dimensions. Some fields may then be overwritten already.
         """
         size = len(arrays["reward"])
         row = (added if next_row is None else next_row) % max(size, 1)

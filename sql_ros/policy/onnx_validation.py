@@ -68,6 +68,9 @@ ATTRIBUTE_TYPES = (
 def check_graph(data: bytes) -> onnx.ModelProto:
     """Check that the graph of a policy file may be run.
 
+    It may if it has at most `MAX_NODES` nodes, only `OPERATORS` of ONNX itself with plain
+    attributes, all weights dense and in the file, and sizes that `_check_sizes` accepts.
+
     Args:
         data: Bytes of an ONNX file.
 

@@ -35,7 +35,8 @@ def draw_arm(task: Task, policy: Policy | None, path: Path, seed: int) -> str:
         seed: Seed of the episodes.
 
     Returns:
-        "rendered", or "drawn" and the reason why MuJoCo could not render.
+        "rendered" (by MuJoCo); or "drawn, since ..." with the reason why MuJoCo could not render:
+        then the file shows the tool's path and the goal alone, drawn by Matplotlib.
 
     Raises:
         ImportError: Matplotlib cannot be used.

@@ -143,8 +143,10 @@ def _pictures(
 def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str, float]:
     """Return the figures of a run by name.
 
-    In a run of a real arm, figures of its episodes are called `real_*`, and figures of the
-    evaluation, which is simulated, `simulated_*`.
+    Always: "robot_minutes", "wall_s", "transitions", "updates", "updates_per_s". Simulated arm:
+    "training_episodes", "success_rate" and the other figures of `Evaluation.figures`. Real arm:
+    "real_episodes", "real_successes" and "real_success_rate" of its episodes, and the figures of
+    the evaluation, which is simulated, as `simulated_*`.
 
     Args:
         progress: Progress of the run.

@@ -92,6 +92,8 @@ class SimulatedArm:
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
         """Put the arm at the start of an episode, and begin the episode of the actor.
 
+        The arm's variation is drawn, which ends all disturbances, and the goal marker is placed.
+
         Args:
             actor: The actor.
             episode: Start pose and target.

@@ -105,7 +105,8 @@ class Simulation:
     def reset(self, position: Vector) -> None:
         """Put the arm at rest in a pose, and objects where the scene file has them.
 
-        The arm then holds the pose until the next command. The simulated time continues.
+        The arm then holds the pose until the next command. The simulated time continues, and
+        delayed commands stay on their way.
 
         Args:
             position: Joint positions (N,) [rad].
@@ -118,7 +119,8 @@ class Simulation:
     def command(self, mode: str, values: Vector, over_s: float = 0.0) -> None:
         """Take a command, clip it to the limits of the robot, and restart the command timeout.
 
-        It acts from the next `advance` on, or later where commands are delayed.
+        It acts from the next `advance` on, or later where commands are delayed. The timeout
+        restarts in both cases.
 
         Args:
             mode: "position" [rad], "velocity" [rad/s] or "torque" [N m].
@@ -170,9 +172,23 @@ class Simulation:
         self._state_dropout.end()
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Apply a disturbance. A push ends by itself; a moved target stays where it is.
+        """Apply a disturbance. Its kind decides the effect.
 
-        The others act until "over", "reset" or the next `vary`.
+        ==============  ================================================================
+        kind            effect
+        ==============  ================================================================
+        `push`          the force `vector` [N] on `body`, which ends by itself
+        `payload`       a load of `size` [kg] on the hand
+        `friction`      contact friction, as drawn, times `size`
+        `damping`       joint damping, as drawn, times `size`
+        `delay`         commands later by `size` commands, rounded
+        `lost_states`   a random share `size` of the states is dropped (`drops_state`)
+        `moved_target`  the body `goal` moves to `vector` [m], and stays there
+        `over`          ends all disturbances
+        `reset`         the same, and the arm is at rest in its neutral position
+        ==============  ================================================================
+
+        Those without an end of their own act until "over", "reset" or the next `vary`.
 
         Args:
             disturbance: Kind, size and direction of the disturbance.

@@ -38,7 +38,11 @@ class BestSoFar:
         return _RecordedInfo(env, self.record)
 
     def record(self, info: dict[str, Any]) -> None:
-        """Count a control step, and record its info if it has a better value."""
+        """Count a control step, and record its info if it has a better value.
+
+        A better value that comes less than `LEAST_INTERVAL` transitions after the last entry
+        replaces the value of that entry.
+        """
         self._made += 1
         value = float(info[self._key])
         if self.best and self._better(value, self.best[-1]) == self.best[-1]:

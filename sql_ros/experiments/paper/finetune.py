@@ -62,13 +62,16 @@ def cases(seeds: Sequence[int], quick: bool) -> list[Case]:
 def run_case(case: Case, out: Path) -> dict[str, Any]:
     """Load pretrained networks, unless the case starts from nothing, and train.
 
+    The optimisers are loaded, too. Updates are counted from 0, so that the temperature is annealed
+    from its first value.
+
     Args:
         case: The case.
         out: Folder of the experiment; the folder of `pretrain` is beside it.
 
     Returns:
-        "steps": numbers of transitions; "returns": mean discounted return of the training episodes
-        that ended recently.
+        "steps": `POINTS` numbers of transitions; "returns": at each of them, mean discounted return
+        of the training episodes that ended since the one before.
 
     Raises:
         ConfigError: The pretrained networks are missing, see `pretrained`.
@@ -120,7 +123,10 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     Returns:
         The finding. The verdict is "reproduced" if on every course the policy pretrained by soft
         Q-learning is best with every seed, and the one pretrained by DDPG is worse than both others
-        in the mean. The verdict is "partly" if one of the two holds.
+        in the mean. The verdict is "partly" if one of the two holds on every course, otherwise
+        "not". Figures: "<course>_<start>_area" (mean return over the training), and the number of
+        courses on which each of the two holds, "courses_fastest" and "courses_ddpg_badly". Picture:
+        returns.png.
     """
     courses = [course for course in COURSES if any(case.variant == course for case in results)]
     figure, axes = panels(len(courses))

@@ -134,8 +134,9 @@ def best_of(learner: Learner) -> Act:
 def composed_act(learners: Sequence[Learner], spec: TaskSpec) -> Act:
     """Return the composed policy of several skills, which acts as the exported one would.
 
-    The policy samples `CANDIDATES` actions from the skills and uniformly, and takes the one with
-    the highest mean Q of the skills.
+    For each of `CANDIDATES` rows of noise, each skill draws an action, and one is drawn uniformly.
+    Of all these actions the policy takes the one with the highest mean Q of the skills (every skill
+    has the weight 1 / number of skills).
 
     Args:
         learners: Learners of the skills.
@@ -166,12 +167,12 @@ def evaluate(
     Args:
         task: Task whose reward is summed up: "x", "y" or "both".
         act: The policy.
-        visit: Called after all episodes with the observations (T, S) of each.
+        visit: Called after all episodes with the observations (T, S) of each, without the last.
 
     Returns:
         Means over the episodes: "x", "y" and "distance", distance of the puck to the goal at the
         end, along each axis and in the plane [m]; "return", discounted. "tracks": paths of the puck
-        (x, y) in the first 12 episodes [m].
+        in the first 12 episodes, (x, y) at every tenth control step [m].
     """
 
     def act_of_row(observation: Vector) -> Vector:
@@ -281,7 +282,11 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     Returns:
         The finding, by the ratio of the distances at the end, composed to joint. The verdict is
         "reproduced" if the ratio of soft Q-learning is below 1.3 and below those of the other
-        methods, "not" if it is above 2, otherwise "partly".
+        methods, "not" if it is above 2, otherwise "partly". Figures: distances
+        "<method>_composed_distance" and "<method>_joint_distance" [m], their ratio
+        "composed_to_joint_ratio" (with "<method>_" before it for other methods than soft
+        Q-learning), "<method>_return_gap" (joint less composed), and the means of `bound_on_data`.
+        Picture: pusher.png.
 
     Raises:
         ConfigError: No seed of soft Q-learning has both skills and the joint task.

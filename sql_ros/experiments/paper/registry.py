@@ -37,6 +37,9 @@ OTHERS = (  # subfolders with reports of other commands, and their titles
 def write_index(folder: Path) -> Path:
     """Write `folder`/index.md: every experiment with the paper's result, a verdict and the command.
 
+    The verdict of an experiment without a finding.json is "not run yet". Texts and pictures of the
+    findings follow, then links to the subfolders `OTHERS` that exist.
+
     Args:
         folder: Folder with a subfolder for each experiment, by its name.
 

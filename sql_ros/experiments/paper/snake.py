@@ -120,7 +120,13 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     Returns:
         The finding. Its verdict counts the runs with the nearer line. The verdict is "reproduced"
         if every run of soft Q-learning crosses the line and ends beyond it, and a smaller share of
-        DDPG's crosses it. The verdict is "partly" if only this last condition holds.
+        DDPG's crosses it. The verdict is "partly" if only this last condition holds, and "not" if
+        it does not. Figures: "<method>_success" and "<method>_ends_beyond", shares of the runs that
+        cross the line in training and that end beyond it (median of the episodes), with "far_"
+        before them for the farther line. Picture: furthest.png.
+
+    Raises:
+        KeyError: There is no run of soft Q-learning with the nearer line.
     """
     lines_m = {
         variant: line

@@ -141,9 +141,10 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         out: Folder of the experiment, for the pictures.
 
     Returns:
-        The finding. The verdict is "reproduced" if the three soft algorithms agree, every sweep
-        shrinks the error at least by the discount, and the explorer has a gap in every problem.
-        Otherwise the verdict is "partly".
+        The finding. The verdict is "reproduced" if the three soft algorithms agree (error of soft
+        policy iteration below 1e-6, gap of the policy gradient below 1e-3), every sweep shrinks the
+        error at least by the discount, and the explorer has a gap in every problem. Otherwise the
+        verdict is "partly". Picture: convergence.png, of the first problem.
     """
     found = list(results.values())
     ratio = max(max(result["ratios"]) for result in found)

@@ -95,7 +95,12 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     Returns:
         The finding. The verdict is "reproduced" if each method of this library is better than the
         method of stable-baselines3, or worse by less than `NEAR` standard errors. Otherwise, or
-        with one run alone, the verdict is "not".
+        with one run alone, the verdict is "not". Figures: mean returns "<method>_ours" and
+        "<method>_sb3", and their difference "<method>_apart" in standard errors. Picture:
+        validation.png.
+
+    Raises:
+        IndexError: A method of one of the libraries has no run.
     """
     figure, axes = panels(len(KINDS), size=(5.0, 3.6))
     figures: dict[str, float] = {}

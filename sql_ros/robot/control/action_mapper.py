@@ -94,11 +94,13 @@ class Drive:
     ) -> AppliedAction:
         """Filter an action, or a better candidate, and record the command as sent.
 
-        The further candidates are considered only where a limit on positions or distances changes
-        the first action ("elsewhere": joint position, obstacle, workspace, speed of tool and
-        links). The first candidate that no such limit changes is taken (safety-first sampling). If
-        there is none, the one with the smallest correction is taken. Each search is counted in
-        `safety.interventions["resampled"]`.
+        The further candidates are drawn and considered only where a limit on positions or distances
+        changes the first action ("elsewhere": joint position, obstacle, workspace, speed of tool
+        and links). The first candidate that no such limit changes is taken (safety-first sampling).
+        If there is none, the one with the smallest `Admission.correction` is taken. A further
+        candidate whose command is not finite is never taken. Each search is counted in
+        `safety.interventions["resampled"]`. The changes of the chosen command are counted there by
+        kind of limit.
 
         Args:
             action: Action selected by the policy (A,); values outside [-1, 1] are clipped.
@@ -137,8 +139,9 @@ class Drive:
         Args:
             pose: Wanted joint positions (N,) [rad].
             state: The last state of the arm.
-            joints: Joints that move: "all", "near" (the first half, from the base to the elbow) or
-                "far" (the rest). The other joints stay at their measured positions.
+            joints: Joints that move: "all", "near" (the first half, from the base to the elbow; of
+                an odd number the middle one, too) or "far" (the rest). The other joints stay at
+                their measured positions.
 
         Returns:
             Command (N,), in the unit of the command mode.

@@ -30,8 +30,8 @@ class CacheWarmer:
     Args:
         task: The task of the control steps. A second safety filter is built for it, which takes a
             moment.
-        ahead_s: Rehearsals begin this long before a state is due, and end at the latest twice this
-            long after that time [s].
+        ahead_s: Rehearsals begin this long before a state is due, and end at the latest this long
+            after the state was due [s].
         lateness_s: Lateness of commands that the second safety filter assumes [s]; see `Drive`.
 
     Attributes:
@@ -65,7 +65,8 @@ class CacheWarmer:
             due: Steady time at which the next state is due [s].
 
         Returns:
-            0: run a stage now. Infinite: run none before the next state.
+            0: run a stage now. Infinite: run none before the next state; also if the state is late
+            by more than `ahead_s`. Other values: wait for so long, then run a stage.
         """
         early_s = due - self._ahead_s - now
         if due != self._due:
@@ -92,11 +93,14 @@ class CacheWarmer:
         return self._is_busy
 
     def run_stage(self, policy: Policy | None, state: RobotState) -> None:
-        """Run the next stage and advance to the one after it. A cycle is: policy, reward, policy,
-        safety filter.
+        """Run the next stage, and count it in `parts`. A cycle is: policy, reward, policy, safety
+        filter.
 
-        A stage is short, so that the caller can check in between whether the state has arrived.
-        Results are discarded.
+        The stage of the policy samples an action. The stage of the reward computes the pose of the
+        tool, the reward, and whether the episode is terminated or its goal reached. The stage of
+        the safety filter filters the action sampled last. A stage is short, so that the caller can
+        check in between whether the state has arrived. Nothing is sent, and no object of the real
+        control step changes.
 
         Args:
             policy: The acting policy; None: its two stages do nothing.

@@ -69,8 +69,12 @@ class ClockMatch:
     def take(self, clock_ns: int, stamp_ns: int, now: float) -> None:
         """Take a state and update `reasons`.
 
-        A state without a stamp, or with a stamp too far from `/clock`, sets `reasons` at once.
-        Otherwise `reasons` change at the end of a window.
+        A state without a stamp, or with a stamp more than `MOST_APART_S` from `/clock`, sets
+        `reasons` at once and ends the comparison. The next state starts a comparison, with the
+        reason that it is not over yet. A window ends after `WINDOW_S` by the faster of `/clock` and
+        the stamps, and at least `LEAST_S` of steady time. `reasons` then say whether the progress
+        of both differed. If `/clock` or the stamps go back by more than `OVERTAKEN_S`, the window
+        starts again, and `reasons` stay.
 
         Args:
             clock_ns: Newest time on `/clock` [ns].

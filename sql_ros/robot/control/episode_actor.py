@@ -152,10 +152,10 @@ class Actor:
         """Start an episode with the next step, right where the arm is, instead of moving to its
         start pose first.
 
-        An episode under way is dropped without a summary. In phase `RETRYING`, the episode starts
-        once the policy gives a valid action. The safety filter forgets what was sent, since the
-        caller has put a simulated arm elsewhere. The rules may replace the episode
-        (`EpisodeRules.on_begin`).
+        An episode under way is dropped without a summary, and is not counted in `given_up`. In
+        phase `RETRYING`, the episode starts once the policy gives a valid action. The safety filter
+        forgets what was sent, since the caller has put a simulated arm elsewhere. The rules may
+        replace the episode (`EpisodeRules.on_begin`).
 
         Args:
             episode: Start pose and target.
@@ -221,8 +221,8 @@ class Actor:
         """Give up an episode under way, count it in `given_up`, and return to the way to the start
         pose.
 
-        The control steps made so far still count in `EpisodeSummary.robot_steps`. Nothing happens
-        between episodes.
+        The control steps made so far still count in `EpisodeSummary.robot_steps`. The rules are
+        told (`EpisodeRules.on_give_up`). Between episodes nothing happens.
         """
         if self._running is not None:
             self.given_up += 1
@@ -264,7 +264,9 @@ class Actor:
 
     def _make_step(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
         """Make a control step of the present phase in which the arm may move, and give its command
-        to `send`.
+        to `send` once.
+
+        If the arm has jumped, `EpisodeRules.on_jump` and `forget` are called first.
 
         Args:
             state: State of the arm now.
@@ -303,7 +305,11 @@ class Actor:
 
         The episode begins after more than `rest_steps` at rest at the start pose, or when the time
         for the way is up. The arm is held if the actor is idle, or if the rules forbid to move or
-        to begin.
+        to begin. Unless the rules forbid to move, `way.rested` is updated.
+
+        Returns:
+            The result of `_begin_episode` if the episode begins, otherwise a step with the command
+            alone. The command is not given to `send` here.
         """
         if not self._rules.may_approach(state):
             return Step(self.safety.hold(state))
@@ -323,7 +329,8 @@ class Actor:
         action has a fault.
 
         Returns:
-            The step, with the episode's target and without a transition. Its command is not given
+            The step, with the episode's target and without a transition. If the action has a fault,
+            the command is a hold, and the episode is given up and counted. The command is not given
             to `send` here.
         """
         observation = self.task.observe(state, self.episode)
@@ -336,6 +343,9 @@ class Actor:
         self, running: _Running, state: RobotState, send: Callable[[Vector], None]
     ) -> Step:
         """Make a step in phase `ACTING`: select the next action, or end the episode.
+
+        If the next action has a fault, the command is a hold, and the episode is given up. The
+        transition of the last action is returned all the same. The pose is added to the trail.
 
         Args:
             running: The episode.
@@ -390,7 +400,7 @@ class Actor:
 
     def _reward(self, running: _Running, applied: AppliedAction, state: RobotState) -> float:
         """Return the reward of an action that led to a state, and update `total_reward` and
-        `streak`.
+        `streak`. The reward is computed from the action that corresponds to the filtered command.
         """
         reward = self.task.reward(state, applied.applied, self.episode)
         running.total_reward += reward
@@ -409,8 +419,9 @@ class Actor:
                 alone before success is judged.
 
         Returns:
-            Command (N,) in the unit of the command mode; and the summary, None if the arm is left
-            alone first.
+            Command (N,) in the unit of the command mode, and the summary. If the arm is left alone
+            first, the command is that of `Drive.release`, and the summary is None. Otherwise the
+            command already moves the arm towards the start pose of the next episode.
         """
         if truncated and self.task.release_steps:
             self.phase = Phase.RELEASING
@@ -420,11 +431,16 @@ class Actor:
         return self.way.command(self.episode.start, state), summary
 
     def _release(self, running: _Running, state: RobotState) -> Step:
-        """Make a step in phase `RELEASING`: leave the arm alone, and finish the episode after
+        """Make a step in phase `RELEASING`: leave the arm alone, or finish the episode after
         `release_steps`.
 
-        The episode succeeds if the tool was at the goal long enough before the release and is there
-        now.
+        The episode succeeds if the tool was at the goal in the last `hold_steps` states before the
+        release, and is there now.
+
+        Returns:
+            A step with the command alone while the arm is left alone. The step that finishes the
+            episode has its summary, and its command already moves the arm towards the start pose of
+            the next episode (phase `APPROACHING`). The command is not given to `send` here.
         """
         if self._released < self.task.release_steps:
             self._released += 1
@@ -438,6 +454,9 @@ class Actor:
         """Make a step in phase `RETRYING`: hold, and ask the policy for an action that is not sent.
 
         If the action is finite and in time, the next step continues on the way to the start pose.
+
+        Returns:
+            A hold, with the fault of the action; empty if the action is finite and in time.
         """
         observation = self.task.observe(state, self.episode)
         wished = next(self._candidates(self.policy, observation))
@@ -483,6 +502,9 @@ class Actor:
         """Yield at most `_most_candidates` actions (A,), the preferred one first, each computed
         when it is asked for.
 
+        A deterministic actor yields `Policy.ranked`, or `Policy.tempered` if `temperature` is not
+        0. Any other actor samples each action from the policy.
+
         Args:
             policy: The acting policy; None: the actions are uniform in [-1, 1].
             observation: Observation (S,) for which the actions are selected.
@@ -518,7 +540,10 @@ class Actor:
         return self._rules.is_over(steps, state)
 
     def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
-        """Close the episode, draw the next one, and return to phase `APPROACHING`.
+        """Close the episode, set `episode` to the next one that the rules give, and return to
+        phase `APPROACHING`.
+
+        The way to the start pose begins anew, and the number of the episode rises by 1.
 
         Args:
             running: The episode.

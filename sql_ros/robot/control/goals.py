@@ -106,8 +106,10 @@ class GoalActor(Actor):
     def give(self, goal: Vector, note: str = "") -> None:
         """Take a goal in place of the present one and of a pending one.
 
-        The goal's episode begins with the next step. Adds "accepted ..." to `news`, and "preempted
-        ..." for a goal that it replaces. The present goal again only adds to `news`.
+        The goal's episode begins with the next step, and `is_reached` becomes false. Adds "accepted
+        ..." to `news`, and "preempted ..." for a pending goal and for a goal in force that was not
+        reached. If the goal is the one in force already, it stays as it is, and only `news` gets
+        "accepted ..." or "reached ...: it is the present goal".
 
         Args:
             goal: Target (3,) [m], as returned by `check_goal`.
@@ -128,7 +130,8 @@ class GoalActor(Actor):
     def cancel(self, why: str) -> None:
         """Give up the goal in force and a pending one; the arm is held until the next goal comes.
 
-        Adds "preempted ..." to `news` for each that was not reached. Does nothing without a goal.
+        Adds "preempted ..." to `news` for each that was not reached. An episode under way counts as
+        given up. Without a goal in force only a pending one is given up, and nothing else changes.
 
         Args:
             why: Reason, for `news`.
@@ -143,8 +146,8 @@ class GoalActor(Actor):
         self.give_up()
 
     def expect(self, goal: str) -> None:
-        """Note a goal that will be given once its transform is known, in place of an older pending
-        one.
+        """Note a goal that will be given once its transform is known. An older pending one is
+        preempted, which is added to `news`.
 
         Args:
             goal: Text for people that describes the goal.

@@ -69,9 +69,10 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
 
 
 def step_back(thread: int = 0) -> None:
-    """Lower a thread by one step of priority below the threads that answer the arm.
+    """Lower the SCHED_FIFO priority of a thread by 1, at most to the lowest one.
 
-    Nothing changes for a thread without SCHED_FIFO priority.
+    So the thread runs after the threads that answer the arm, which keep the priority that all have
+    at first. Nothing changes for a thread without SCHED_FIFO priority.
 
     Args:
         thread: Thread id of the kernel; 0: the calling thread.
@@ -87,10 +88,10 @@ def step_back(thread: int = 0) -> None:
 
 
 def step_ahead() -> None:
-    """Raise the calling thread by one step of priority above the control loop.
+    """Raise the SCHED_FIFO priority of the calling thread by 1, at most to the highest one.
 
-    So the thread runs even if the control loop hangs on their core. Nothing changes without
-    SCHED_FIFO priority.
+    A thread starts with the priority of the control loop. So afterwards it runs even if the control
+    loop hangs on their core. Nothing changes without SCHED_FIFO priority.
 
     Raises:
         OSError: The kernel refused.

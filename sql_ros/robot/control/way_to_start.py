@@ -39,14 +39,16 @@ class WayToStart:
         self.begin()
 
     def begin(self) -> None:
-        """Reset counts and strategy for the way to the start pose of the next episode."""
+        """Reset counts and strategy for the way to the start pose of the next episode. The trail
+        stays.
+        """
         self.steps = 0
         self.rested = 0
         self._stood = 0  # control steps at rest elsewhere, without a break up to now
         self._strategy = 0  # index into STRATEGIES
 
     def restart(self) -> None:
-        """Allow `LONGEST_S` again, because the same episode is tried again."""
+        """Allow `LONGEST_S` again, because the same episode is tried again. The strategy stays."""
         self.steps = 0
 
     def skip(self) -> None:
@@ -74,6 +76,11 @@ class WayToStart:
     def command(self, start: Vector, state: RobotState) -> Vector:
         """Return the command of a control step on the way, and record it in the safety filter as
         sent.
+
+        The command is counted in `steps`. After `STUCK_S` at rest elsewhere the next strategy is
+        used, and after the last one the first again. The pose is added to the trail, except on the
+        way back along the trail. At the end of that way the trail is cleared, and the arm moves
+        straight again. If the trail had one pose at most, the next strategy is used instead.
 
         Args:
             start: Start pose (N,) [rad].

@@ -93,7 +93,9 @@ def judge(wanted: WantedController, listed: Sequence[ListedController]) -> Verdi
         listed: All controllers of the controller_manager.
 
     Returns:
-        An empty verdict if it does; otherwise the reason and what the user can do.
+        An empty verdict if it does. Otherwise the reason, the first of these: it is not listed, has
+        another type, commands other joints or another order of them, or is not active. A terminal
+        command is given if it is not listed, inactive or unconfigured.
     """
     name = wanted.controller.name
     found = next((each for each in listed if each.name == name), None)
@@ -121,6 +123,11 @@ def _activation(
         wanted: The controller that commands need.
         found: The same controller as listed.
         rivals: Names of active controllers of the same joints, which have to be deactivated.
+
+    Returns:
+        The reason is its state. If it is inactive, the command activates it and deactivates the
+        rivals, and `can_switch` is true. If it is unconfigured, the command also configures it. In
+        any other state there is no command.
     """
     name = found.name
     reason = f"controller {name} is {found.state}"
@@ -137,8 +144,9 @@ def _activation(
 
 
 def _wrong_joints(wanted: WantedController, found: ListedController) -> str:
-    """Describe what is wrong with the command interfaces of a controller; empty if nothing is, or
-    none are listed yet.
+    """Describe what is wrong with the command interfaces of a controller; empty if nothing is.
+
+    A controller that lists none is wrong only if it is active.
 
     A forward controller takes values by position, so the order counts. A trajectory has joint
     names, so its order does not count, and other interfaces beside those of the mode are allowed.

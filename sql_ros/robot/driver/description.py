@@ -107,7 +107,7 @@ def difference(robot: RobotConfig, text: str) -> str:
 
 def _wider_limit(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
     """Describe a limit of position or speed that is wider in the robot file than in the
-    description.
+    description. Position limits are compared for joints of type "revolute" only.
 
     Args:
         robot: Content of the robot file.

@@ -141,8 +141,9 @@ class FollowingCheck:
     def sent(self, command: Vector, position: Vector) -> None:
         """Take a command that was sent to the arm, and judge the motion so far.
 
-        Nothing is judged while a contradiction holds the arm, or while holds for other reasons last
-        longer than `LAG_S`.
+        A contradiction sets `reasons` and is counted in `attempts`; motion as commanded sets
+        `obeys`. Nothing is judged while a contradiction holds the arm. Nor is it while holds for
+        other reasons last longer than `LAG_S`; these also clear the memory.
 
         Args:
             command: Command in the unit of the mode (N,).
@@ -165,8 +166,8 @@ class FollowingCheck:
         self._steps += 1
 
     def rest(self, position: Vector, velocity: Vector) -> bool:
-        """Make a step of a hold because of a contradiction. After some rest, end `reasons`: the arm
-        is tried again.
+        """Make a step of a hold because of a contradiction. After a rest of `REST_S`, doubled by
+        every attempt up to `MOST_REST_S`, `reasons` become empty: the arm is tried again.
 
         Args:
             position: Measured joint positions (N,) [rad].
@@ -259,7 +260,7 @@ class FollowingCheck:
         return len(lately) > self._lag and bool(moved < STILL_RAD)
 
     def _restart_moved_joints(self, position: Vector) -> None:
-        """Restart the comparison of the joints that have moved since theirs began.
+        """Restart the comparison of each joint that has moved since its comparison began.
 
         Args:
             position: Measured joint positions (N,) [rad].

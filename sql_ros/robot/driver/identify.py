@@ -193,7 +193,8 @@ class Identification:
         """Make a step in phase `REST`: once the arm has rested for `RESTS_S`, begin the motion of
         the leg.
 
-        `failure` is set if the arm does not come to rest within `BEGIN_S`.
+        The first leg of a joint leads towards the middle of its range. `failure` is set if the arm
+        does not come to rest within `BEGIN_S`.
 
         Args:
             state: The last state of the arm.
@@ -337,8 +338,8 @@ class Identification:
     def _judge(self, state: RobotState) -> None:
         """Judge a leg at whose end the arm rests: start the next leg or joint, or set `failure`.
 
-        If most of the amplitude was not commanded, because the filter has no room, the leg is
-        reversed.
+        If less than 1 - `OTHERS` of the amplitude was commanded, because the filter has no room,
+        the leg is reversed. A leg that passes updates `latency_s`, and its scale is kept.
 
         Args:
             state: State of the arm at rest.

@@ -143,7 +143,7 @@ class Clearance:
         Returns:
             Distances at the start of the motion (C,) [m], see `measure_all`. Those that were not
             measured are lower bounds: the last distance less the most by which it can have shrunk
-            since. -inf for a pose that is not finite.
+            since. All are -inf for a pose that is not finite, and nothing is stored.
         """
         if not math.isfinite(position.sum()):
             return np.full(self.count, -np.inf)
@@ -227,7 +227,8 @@ class Clearance:
         required distance r, every point may move on by d - r / 2 before the next measurement. So
         the distance is at least r / 2 between two measurements, and at least r at the measurements
         and at the end. A motion that needs more than `MOST_STEPS` measurements counts as a
-        conflict.
+        conflict. `data` is left at the pose measured last on the way. The stored last measurement
+        changes only if `first` is None: it becomes that at the start.
 
         Args:
             position: Joint positions at the start of the motion (N,) [rad].

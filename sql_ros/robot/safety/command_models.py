@@ -247,7 +247,9 @@ class CommandModel(ABC):
         """Return the joint velocities that the last command stands for (N,) [rad/s]; zeros if there
         is none.
 
-        `trust` does not change them.
+        They are those that were sent last, after the filter's limits, also by another thread
+        (`was_braked`). They stay as they were sent where `trust`, `follow_brake` or `follow_rest`
+        change the start of the next command.
         """
         asked = self._asked_velocity
         return np.zeros_like(self._speed) if asked is None else asked

@@ -234,7 +234,8 @@ class SafetyFilter:
 
         Args:
             seconds: Time since the last command was sent [s]. Less than a period counts as a
-                period.
+                period. More than the longest time for which a command may act, or 0.1 s if that is
+                longer, counts as that time.
             is_early: A time of less than a period counts as it is, because the next command is a
                 hold that does not wait for the end of the period.
         """
@@ -286,8 +287,8 @@ class SafetyFilter:
 
     @property
     def asked(self) -> Vector:
-        """Return the joint velocities that the last command stands for (N,) [rad/s]; zeros
-        without a command.
+        """Return the joint velocities that the last command stands for, as sent, after the
+        filter's limits (N,) [rad/s]; zeros without a command. `trust` does not change them.
         """
         return self._commands.asked
 
@@ -381,6 +382,9 @@ class SafetyFilter:
     def is_stoppable(self, state: RobotState) -> bool:
         """Return whether the arm could brake now without breaking a limit of position, distance, or
         speed of tool and links.
+
+        All distances are measured, as the last measurement of `clearance`. Nothing is counted or
+        remembered as sent.
 
         Args:
             state: State from which the arm brakes, with the measured velocities.

@@ -112,7 +112,9 @@ class MotionCheck:
 
         Returns:
             Text that says how the reported velocities contradict the positions; empty if they do
-            not, and for states less than `SAMPLE_NS` after the last sample.
+            not. Also empty where nothing is compared: for states less than `SAMPLE_NS` after the
+            last sample, while the window is not full, if states are farther apart than `SPARSE_S`,
+            and after a gap of more than `LONGEST_GAP_NS`, which starts a new window.
         """
         stamp_ns = state.stamp_ns
         if self._samples and stamp_ns - self._last_ns > LONGEST_GAP_NS:

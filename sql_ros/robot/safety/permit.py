@@ -81,7 +81,8 @@ class Permit:
         "start_needed" if a start is needed.
 
         The call also counts the duration of a hold. It requires a start if a hold of this kind or
-        of this duration needs one (module's table).
+        of this duration needs one (module's table). If the call returns no reason, and there is
+        no fault, the arm counts as having moved from now on.
 
         Args:
             reasons: Other reasons to hold at this control step, by kind.
@@ -116,7 +117,9 @@ class Permit:
                 these kinds that the last control step had.
 
         Returns:
-            Whether motion is permitted, and a message for the caller.
+            Whether motion is permitted, also where no start was needed; and a message for the
+            caller: "started, after ...", "no start was needed", or "still held: ..." with all
+            reasons.
         """
         others = {
             kind: reason for kind, reason in self._reasons.items() if kind not in FROM_OUTSIDE

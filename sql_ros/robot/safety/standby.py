@@ -107,8 +107,8 @@ class Standby:
         """Return whether the control loop may send a command now; if so, restart its waiting time.
 
         While the standby thread stands in, every command is refused. A command that does not brake
-        is also refused if it is later than `patience_s`. The standby thread then stands in, and the
-        next control step must be a hold.
+        is also refused if it is later than `patience_s`. The standby thread then stands in, which
+        is counted in `count`, and the next control step must be a hold.
 
         Args:
             now: Steady time [s].

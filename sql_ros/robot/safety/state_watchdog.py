@@ -113,9 +113,11 @@ class StateWatch:
     def accept(self, state: RobotState, now: float) -> None:
         """Take a well-formed state, judge it, and make it `state` if it can be trusted.
 
-        A state with the stamp of the last one is ignored. So is one with an older stamp that was
-        overtaken on its way. After a state that is implausible, or whose stamp went back by more
-        than `max_age_s`, `TRUST_AFTER` plausible states in a row are needed.
+        A state with a joint more than `OUTSIDE_RAD` beyond its limits is "state_bad", and is not
+        used. A state with the stamp of the last one is ignored. So is one with an older stamp that
+        was overtaken on its way. The first state is never trusted. After a state that is
+        implausible, or whose stamp went back by more than `max_age_s`, `TRUST_AFTER` plausible
+        states in a row are needed.
 
         Args:
             state: The new state.
@@ -163,8 +165,11 @@ class StateWatch:
         )
 
     def _is_plausible(self, last: RobotState | None, state: RobotState) -> bool:
-        """Return whether an arm can be in a new state. If it cannot, store the reason in
+        """Return whether an arm can be in a new state. If it cannot, store kind and reason in
         `_distrust`.
+
+        The kinds are "state_jumped", "state_too_fast" and "velocity_wrong". The first two also
+        restart the window of `MotionCheck`, which otherwise takes the state.
 
         Args:
             last: The state before, trusted or not; None if there is none.

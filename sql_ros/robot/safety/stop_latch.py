@@ -60,7 +60,8 @@ class StopLatch:
         Args:
             kind: Kind of the switch, see `stop_switch.py`.
             topic: Resolved topic, which identifies the switch.
-            deadline_s: Longest silence of the switch [s]; 0: this caller does not require it.
+            deadline_s: Longest silence of the switch [s], which requires it; of several callers'
+                deadlines the shortest counts. 0: this caller does not require the switch.
 
         Raises:
             ConfigError: The topic belongs to a switch of another kind.
