@@ -91,10 +91,11 @@ def run(args: argparse.Namespace) -> int:
     """Make the runs of an experiment, unless `--report-only`, and write its report.
 
     Returns:
-        Exit code 1 if a run of a comparison failed, otherwise 0.
+        Exit code 1 if a run of ablation or stacking failed, otherwise 0.
 
     Raises:
-        ConfigError: The folder has runs already, or a name is unknown.
+        ConfigError: The folder of an experiment of the papers has runs already, and neither
+            `--resume` nor `--report-only` is given; or a contender is unknown.
     """
     args.out = args.out or Path("runs/experiments") / args.experiment
     if args.experiment in ("all", *PAPER):

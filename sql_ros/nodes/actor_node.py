@@ -328,7 +328,8 @@ class ActorNode(ManagedNode):
         """Return a new actor for the parameter `mode`, with the policy file of the parameters.
 
         Raises:
-            ConfigError: The policy file or the temperature cannot be used.
+            ConfigError: The policy file cannot be read or is too slow, or the temperature cannot be
+                used.
         """
         period_s = policy_period_s(self, self.config, self.task)
         return make_actor(self.config, self.task, self.make_drive(), period_s)

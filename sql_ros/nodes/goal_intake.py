@@ -185,6 +185,8 @@ class GoalIntake:
     def _take_transformed(self, position: Vector) -> None:
         """Give a transformed goal to the actor, unless it was cancelled or replaced meanwhile.
 
+        A goal that cannot be accepted is refused.
+
         Args:
             position: Wanted position of the tool (3,) in the base frame [m].
         """

@@ -401,7 +401,7 @@ class Guard:
 
     def status(self) -> tuple[bytes, str] | None:
         """Return level and message for /diagnostics, of the reason to name first; None while
-        nothing holds the arm.
+        nothing holds the arm. The level is ERROR for the kinds of `STOPPED`, otherwise WARN.
         """
         gravest = self.holds.gravest()
         if gravest is None:

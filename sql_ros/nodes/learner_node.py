@@ -371,10 +371,11 @@ class LearnerNode(ManagedNode):
             )
 
     def _is_respawned(self, path: Path) -> bool:
-        """Return whether this start of the stack has had a learner before, which has ended.
+        """Return whether the last learner of the run folder was of the same start of the stack as
+        this one, and has ended. False for a learner that was started by hand.
 
         Args:
-            path: File with the session of the last learner in the run folder.
+            path: File in which that learner has written its session.
         """
         return (
             bool(self.config.session) and path.is_file() and path.read_text() == self.config.session

@@ -162,8 +162,8 @@ class LockstepLoop(ControlLoop):
             self._output.send(self._answered[1], self._answered[0])
 
     def _give_learner_up(self, waited_s: float) -> None:
-        """Note that a wait ended without a report of the learner; count a fault, unless
-        `patience_s` is 0.
+        """Note that a wait ended without a report of the learner, so that commands wait at the ends
+        of episodes only, until the next report. Count a fault, unless `patience_s` is 0.
 
         Args:
             waited_s: How long the command has waited [s].

@@ -212,6 +212,10 @@ class ManagedNode(LiveParameters, LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go from inactive to active. Refuse if another process has the same node name or commands
         the same topic (`claims.py`).
+
+        Returns:
+            `DONE`; `REFUSED` after a `SqlRosError`, upon which the node is inactive again; `BROKEN`
+            after another error, upon which rclpy calls `on_error`.
         """
         claimed = self._attempt("activate", "inactive", self._claim_place, lambda: None)
         if claimed != DONE:
@@ -370,7 +374,10 @@ class ManagedNode(LiveParameters, LifecycleNode):
             )
 
     def _status(self) -> Status:
-        """Return the status for /diagnostics, in any phase."""
+        """Return the status for /diagnostics, in any phase.
+
+        Before an activation the level is ERROR if the last transition failed, otherwise OK.
+        """
         if self.phase == "active":
             return self.report()
         if self._error is not None:

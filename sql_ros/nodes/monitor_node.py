@@ -131,7 +131,8 @@ class MonitorNode(LiveParameters, Node):
             )
 
     def _yield_place(self, why: str) -> None:
-        """End the process without a report, because an older monitor has this node name.
+        """End the process without a report and with an error (`failure`), because an older monitor
+        has this node name.
 
         Args:
             why: The conflict, in words.

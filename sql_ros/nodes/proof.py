@@ -42,7 +42,8 @@ class Proof:
         self.is_given = False
 
     def seek(self) -> None:
-        """Publish a zero command, unless one was published already or a subscriber is not matched.
+        """Publish a zero command, unless one was published already, a subscriber is not matched or
+        there is no controller.
 
         Call it only while the arm is held.
         """

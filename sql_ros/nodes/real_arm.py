@@ -112,7 +112,8 @@ class RealArm:
             self._log.warning(text)
 
     def end(self, failure: Exception | None) -> None:
-        """Write to disk how the activation ends, and require a start in the next activation.
+        """Write to disk how the activation ends, and require a start in the next activation. For an
+        arm that is not commanded nothing is done.
 
         Args:
             failure: Error that ends the node; None: there is none.

@@ -156,8 +156,8 @@ class TrialsNode(ActorNode):
             self.finished.set()
 
     def _publish_disturbance(self, disturbance: Disturbance) -> None:
-        """Publish a disturbance for the simulation. If no simulation subscribes, skip the trial:
-        its row would report a disturbance that did not happen.
+        """Publish a disturbance for the simulation. If no simulation subscribes, skip the trial and
+        count it: its row would report a disturbance that did not happen.
 
         Args:
             disturbance: The disturbance. One that ends another is published in any case.
@@ -174,8 +174,8 @@ class TrialsNode(ActorNode):
         self._write_rows()
 
     def deactivate(self) -> None:
-        """Deactivate as the actor does; drop the trial under way, and write the rows of
-        completed trials.
+        """Deactivate as the actor does; drop the trial under way, which the next activation starts
+        again, and write the rows of completed trials.
         """
         with self._lock:
             self.runner.repeat()

@@ -155,7 +155,8 @@ class WatchdogLink:
 
     def prove(self) -> None:
         """Ask the watchdog to send a zero command and wait for its acknowledgement by the
-        controller, unless it is ready, dead or hung. Call it only while the arm is held.
+        controller, unless it is ready, dead or hung. It is asked once per `ASK_S` at most. Call it
+        only while the arm is held.
         """
         now = self._read_at
         if not (self.is_ready or self.is_dead or self.is_hung) and now - self._asked_at >= ASK_S:

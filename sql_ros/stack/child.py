@@ -126,8 +126,8 @@ def _stdout(output: IO[bytes], is_on_terminal: bool) -> IO[bytes] | int:
 def _environment(process: NodeProcess, stack: Stack) -> dict[str, str]:
     """Return the environment variables of a process.
 
-    To those of this process are added the ROS log folder, unbuffered output, and the marker file
-    that the process makes when it becomes active.
+    To those of this process are added the ROS log folder and unbuffered output, unless they are
+    set, and the marker file that the process makes when it becomes active.
     """
     environment = dict(os.environ)
     environment.setdefault("ROS_LOG_DIR", str(stack.run_dir / "log"))

@@ -42,7 +42,12 @@ def processes_of(settings: Settings) -> list[NodeProcess]:
 
 
 def _of_mode(settings: Settings) -> list[NodeProcess]:
-    """Return the processes of the stack's mode and arm, without the remapping of /clock."""
+    """Return the processes of the stack's mode and arm, without the remapping of /clock.
+
+    In mode train these are monitor, learner, sim_bridge and actor; in mode play the same without
+    the learner; in mode trials sim_bridge and trials. Without a simulated arm there is no
+    sim_bridge.
+    """
     simulated = [sim_bridge(settings)] if settings.sim else []
     if settings.mode == "trials":
         return [*simulated, trials(settings)]

@@ -61,7 +61,8 @@ class Restarts:
         return len(self._times) <= MOST_RESTARTS
 
     def describe(self, code: int) -> str:
-        """Return text for the user that says how the process ended.
+        """Return text for the user that says how the process ended, with a hint at the memory if it
+        was killed before it was active.
 
         Args:
             code: Exit code of the process; negative: minus the number of the signal that ended it.

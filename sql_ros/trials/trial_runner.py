@@ -146,6 +146,8 @@ class TrialRunner:
     def end_step(self, state: RobotState, step: Step) -> None:
         """Measure the trial after a step, and begin its disturbance when it is due.
 
+        The measurements are reset at the first step of an episode.
+
         Args:
             state: State of the arm that the step answered.
             step: The step.
@@ -232,7 +234,7 @@ class TrialRunner:
 
     def on_interrupt(self, *, fresh: bool) -> None:
         """Record a running trial as failed, if its disturbance has begun and states are missing.
-        After a stop the trial starts again.
+        After a stop the trial starts again. `pending_disturbance` is set as in `begin_step`.
 
         Args:
             fresh: Whether the last state is valid and recent, as in a stop.

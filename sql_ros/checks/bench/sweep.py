@@ -42,7 +42,7 @@ class Line:
         """Fit seconds = intercept + slope x size by least squares.
 
         Returns:
-            Intercept [s], slope [s], and the coefficient of determination R^2.
+            Intercept [s], slope [s per unit of the size], and the coefficient of determination R^2.
         """
         x = np.array(self.sizes, float)
         y = np.array(self.seconds)

@@ -232,7 +232,7 @@ def _session(
 
 
 def _draw(mode: str, rng: np.random.Generator) -> StopCase:
-    """Draw a stop: its hindrance, kind and pauses.
+    """Draw a stop: its hindrance, kind, and pauses of up to `MOVED_S` and `PAUSE_S`.
 
     Args:
         mode: Mode of the actor.

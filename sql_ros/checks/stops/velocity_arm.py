@@ -107,7 +107,8 @@ class VelocityArm:
         self._listener.close()
 
     def _on_command(self, message: Float64MultiArray, info: Mapping[str, int]) -> None:
-        """Integrate up to now, then take a velocity command and record it.
+        """Integrate up to now, then take a velocity command and record it with its time of
+        publication.
 
         Args:
             message: Velocities (N,) [rad/s].

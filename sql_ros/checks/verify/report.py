@@ -130,7 +130,7 @@ def _used_share(check: Check) -> float:
     """Return the share of its limit that a check uses; above 1 the check fails.
 
     For "at least" the share is limit / value. nan, and a value on the wrong side of 0, give
-    infinity.
+    infinity; so does every value but 0 if it may be at most 0.
     """
     if check.kind == "at least":
         return check.limit / check.value if check.value > 0 else np.inf

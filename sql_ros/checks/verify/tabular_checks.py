@@ -26,7 +26,8 @@ DISCOUNTS = (0.5, 0.9)
 def random_problems(seed: int) -> Iterator[tuple[FiniteMdp, float]]:
     """Yield random problems of 8 states and 4 actions, each with a temperature.
 
-    The problems are the same for the same seed.
+    There is one for each discount of `DISCOUNTS` with each temperature of `TEMPERATURES`. The
+    problems are the same for the same seed.
 
     Args:
         seed: Seed of the problems.
