@@ -129,7 +129,7 @@ def _package(name: str, advice: str, needed: bool) -> Diagnosis:
 
 
 def _python() -> Diagnosis:
-    """Check the version of Python."""
+    """Check that Python is version 3.10 or later, which is needed."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Diagnosis(
         sys.version_info >= (3, 10),
@@ -140,7 +140,7 @@ def _python() -> Diagnosis:
 
 
 def _cores() -> Diagnosis:
-    """Check that this process may use at least two processor cores."""
+    """Check that this process may use at least two processor cores, which is not needed."""
     count = len(os.sched_getaffinity(0))
     return Diagnosis(
         count >= 2,
@@ -155,7 +155,8 @@ def _log_folder() -> Diagnosis:
     """Check that log files have a writable folder.
 
     If there is none, ROS_LOG_DIR is set to another folder if one can be written to, and
-    MPLCONFIGDIR to a temporary folder if it is not set.
+    MPLCONFIGDIR to a temporary folder if it is not set. The part is needed only if there is no
+    other folder.
     """
     from sql_ros.nodes.log_folder import choose_log_folder
 
@@ -184,7 +185,7 @@ def _shared_memory() -> Diagnosis:
 
 
 def _data_files() -> Diagnosis:
-    """Check that the data files of the package are found."""
+    """Check that the data files of the package are found; the diagnosis names their folder."""
     from sql_ros.common.data_files import share_folder
 
     try:
@@ -271,7 +272,7 @@ def _discovery() -> Diagnosis:
 
 
 def _controller_messages() -> Diagnosis:
-    """Check that the messages of the controller manager can be imported."""
+    """Check that the messages of the controller manager can be imported, which is not needed."""
     what = "controller_manager_msgs"
     advice = "without it the subscribers of the command topic are checked"
     try:
@@ -318,7 +319,7 @@ def _network() -> Diagnosis:
 
 
 def _ros2_command() -> Diagnosis:
-    """Check that the command `ros2` is on the path."""
+    """Check that the command `ros2` is on the path, which is not needed."""
     path = shutil.which("ros2")
     return Diagnosis(
         path is not None,
@@ -330,8 +331,9 @@ def _ros2_command() -> Diagnosis:
 
 
 def _rendering() -> Diagnosis:
-    """Check that MuJoCo renders a picture, in a child process, since a graphics driver may crash
-    it.
+    """Check that MuJoCo renders a picture, which is not needed.
+
+    The picture is made in a child process, since a graphics driver may crash it.
     """
     load = "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>')"
     code = load + "; r = mujoco.Renderer(m, 8, 8); r.update_scene(mujoco.MjData(m)); r.render()"
@@ -355,7 +357,9 @@ def _rendering() -> Diagnosis:
 
 
 def _priority() -> Diagnosis:
-    """Check that this process may take a real-time priority; the normal priority is restored."""
+    """Check that this process may take a real-time priority, which is not needed; the normal
+    priority is restored.
+    """
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

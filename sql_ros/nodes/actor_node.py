@@ -576,10 +576,10 @@ class ActorNode(ManagedNode):
 
 
 def main() -> int:
-    """Run the executable `actor`.
+    """Run the executable `actor`, see `run_node`.
 
     Returns:
-        Its exit code.
+        The exit code: 0; `CONFIG_EXIT_CODE` after an error that is printed in one line.
     """
     return run_node(ActorNode)
 

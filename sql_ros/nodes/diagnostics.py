@@ -45,7 +45,8 @@ class Diagnostics:
         steady_timer(node, 1.0, self.publish)
 
     def fault(self, kind: str, message: str) -> None:
-        """Count a fault and log it as a warning, at most once a second per kind.
+        """Count a fault. Log it as a warning, unless one of its kind was logged within the last
+        second.
 
         Args:
             kind: Key of the count, such as "state_dropped".

@@ -248,7 +248,8 @@ class Guard:
         """Compare the stamp of a state with `/clock` if that is followed; for a real arm on the
         steady clock, measure the delay of the state.
 
-        A leap between the clocks of driver and this computer latches a stop.
+        A leap between the clocks of driver and this computer latches a stop. A state without a
+        stamp makes the measurement begin anew.
 
         Args:
             stamp_ns: Stamp of the state [ns]; 0: the state has no stamp.
@@ -275,7 +276,8 @@ class Guard:
             is_idle: Whether there is no policy and exploring is not allowed.
 
         Returns:
-            Hold kind to description; empty if the arm may move.
+            Hold kind to description; empty if the arm may move. The kinds are those of the states
+            and of the reasons from outside, `policy_missing`, `loop_late` and `start_needed`.
         """
         stops = self._outside_reasons(now)
         states = self.watch.reasons(self.clock.at(now))

@@ -494,10 +494,10 @@ def _has_transitions(path: Path) -> bool:
 
 
 def main() -> int:
-    """Run the executable `learner`.
+    """Run the executable `learner`, see `run_node`.
 
     Returns:
-        Its exit code.
+        The exit code: 0; `CONFIG_EXIT_CODE` after an error that is printed in one line.
     """
     return run_node(LearnerNode)
 

@@ -82,7 +82,10 @@ class Listeners:
         return self._reasons if self._publisher.get_subscription_count() else self._no_subscriber
 
     def _query(self) -> None:
-        """Query the graph for controllers, and set the reasons. Called by a timer."""
+        """Query the graph for controllers; set the reasons, empty if one subscribes.
+
+        Called by a timer. Best-effort subscribers count only with `is_bridged`.
+        """
         endpoints = subscribers(self._node, self._topic)
         if any(may_move_an_arm(e) and (is_reliable(e) or self._is_bridged) for e in endpoints):
             self._reasons = NO_REASONS

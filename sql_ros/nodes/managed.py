@@ -132,6 +132,8 @@ class ManagedNode(LiveParameters, LifecycleNode):
     def owns(self, gid: bytes, name: str) -> bool:
         """Return whether a publisher of the topic `commanded` belongs to this node.
 
+        To be overridden; False by default.
+
         Args:
             gid: GID of the publisher.
             name: Full name of its node.
@@ -252,7 +254,9 @@ class ManagedNode(LiveParameters, LifecycleNode):
         work: Callable[[], None],
         undo: Callable[[], None] | None = None,
     ) -> TransitionCallbackReturn:
-        """Make a lifecycle transition, holding the transition lock; log an error.
+        """Make a lifecycle transition, holding the transition lock: set `phase` and log it.
+
+        An error is kept for `start` and the diagnostics, and logged unless `start` runs.
 
         Args:
             what: Name of the transition, for the log.

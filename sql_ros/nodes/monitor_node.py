@@ -291,11 +291,11 @@ class MonitorNode(LiveParameters, Node):
                 self._evaluate(policy)
 
     def _evaluate(self, policy: Policy) -> None:
-        """Evaluate a policy in simulation, and write the result to the metrics file.
+        """Evaluate a policy in simulation; add the result to the progress and to the metrics file.
 
         The policy is kept as the best if its evaluation is complete and its success rate is at
         least the best so far; then the run may end (`_end_on_success`). A policy that fails is
-        counted as a fault, and nothing is written.
+        counted as a fault, and has no result.
 
         Args:
             policy: The policy.
@@ -438,10 +438,10 @@ def _parse_number(text: str) -> float | None:
 
 
 def main() -> int:
-    """Run the executable `monitor`.
+    """Run the executable `monitor`, see `run_node`.
 
     Returns:
-        Its exit code.
+        The exit code: 0; `CONFIG_EXIT_CODE` after an error that is printed in one line.
     """
     return run_node(MonitorNode)
 

@@ -219,9 +219,10 @@ class RealtimeLoop(ControlLoop):
         self._guard.note(reasons, now)
 
     def _act(self, state: RobotState, arrived: float, due: float) -> Mapping[str, str]:
-        """Let the actor answer a state: send the command, then measure the step.
+        """Let the actor answer a state: send the command, call `stepped`, then measure the step.
 
-        Transition, target and summary are published later, in the delivery thread of the outbox.
+        While `ArmLink.is_trying`, the command starts from the measured state. Transition, target
+        and summary are published later, in the delivery thread of the outbox.
 
         Args:
             state: Newest state.

@@ -386,10 +386,10 @@ class SimBridgeNode(ManagedNode):
 
 
 def main() -> int:
-    """Run the executable `sim_bridge`.
+    """Run the executable `sim_bridge`, see `run_node`.
 
     Returns:
-        Its exit code.
+        The exit code: 0; `CONFIG_EXIT_CODE` after an error that is printed in one line.
     """
     return run_node(SimBridgeNode)
 

@@ -90,7 +90,9 @@ class StopTopics:
             lag.forget()
 
     def complaints(self) -> dict[str, str]:
-        """Return what is wrong with publishers, /diagnostics key to text; empty if nothing is."""
+        """Return what is wrong with publishers, /diagnostics key `stop<topic>` to text; empty if
+        nothing is.
+        """
         return {
             f"stop{topic}": switch.complaint
             for topic, switch in self._switches.items()

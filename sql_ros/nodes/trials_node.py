@@ -216,7 +216,9 @@ class TrialsNode(ActorNode):
         source_ns = self.serving.source_ns
 
         def answer() -> Trigger.Response | None:
-            """Confirm, unless a control step is being made; return the response or None."""
+            """Confirm, unless a control step is being made; return the response or None. A request
+            that is too old for a real arm is refused.
+            """
             if not self._lock.acquire(blocking=False):
                 return None
             try:
@@ -261,10 +263,10 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Run the executable `trials`.
+    """Run the executable `trials`, see `run_node`.
 
     Returns:
-        Its exit code.
+        The exit code: 0; `CONFIG_EXIT_CODE` after an error that is printed in one line.
     """
     return run_node(TrialsNode)
 

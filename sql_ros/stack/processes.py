@@ -33,7 +33,9 @@ class NodeProcess:
 
 
 def processes_of(settings: Settings) -> list[NodeProcess]:
-    """Return the processes of a stack in the order of their start. The last one moves the arm."""
+    """Return the processes of a stack in the order of their start, with /clock remapped where the
+    stack has its own (`_own_clock`). The last one moves the arm.
+    """
     clock = _own_clock(settings)
     return [
         replace(process, remappings={**process.remappings, **clock})
@@ -159,7 +161,9 @@ def trials(settings: Settings) -> NodeProcess:
 
 
 def _shared(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of every process but the sim_bridge."""
+    """Return the parameters of every process but the sim_bridge: `use_sim_time`, `task`, and
+    `key_file` if it was given.
+    """
     return {
         "use_sim_time": settings.uses_sim_time,
         "task": settings.task_name,
@@ -168,7 +172,9 @@ def _shared(settings: Settings) -> dict[str, Any]:
 
 
 def _managed(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of every managed node, that is of every process but the monitor."""
+    """Return the parameters of every managed node, that is of every process but the monitor:
+    `realtime_factor`, `session`, and `autostart` if it was given.
+    """
     return {
         "realtime_factor": settings.realtime_factor,
         **settings.given_parameters("autostart"),
@@ -177,7 +183,10 @@ def _managed(settings: Settings) -> dict[str, Any]:
 
 
 def _acting(settings: Settings) -> dict[str, Any]:
-    """Return the parameters of the process that moves the arm, actor or trials."""
+    """Return the parameters that actor and trials have in common: the shared and the managed ones,
+    policy, dry run, people in reach, kind of arm and clock, those that were given, and `cpu` if a
+    core is reserved.
+    """
     parameters = {
         **_shared(settings),
         **_managed(settings),

@@ -124,7 +124,7 @@ def header() -> str:
 
 
 def _line(rate: float, learns: bool, new: dict[str, float], last: dict[str, float | str]) -> str:
-    """Return the line of text about one measurement.
+    """Return the line of text about one measurement, with the columns of `header`.
 
     Args:
         rate: Control rate [Hz].

@@ -285,7 +285,8 @@ class _ActorReports:
 
 
 def _play_learner(node: Any, has_begun: Callable[[], bool]) -> None:
-    """Create a timer that publishes the progress of a learner that accepted the run.
+    """Create a timer that publishes the progress of a learner that accepted the run, on
+    `learner/progress`.
 
     Args:
         node: Node of publisher and timer.

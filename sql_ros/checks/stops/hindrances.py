@@ -203,7 +203,7 @@ class ActorProcess:
 
     @contextlib.contextmanager
     def _stalled_policy(self) -> Iterator[None]:
-        """Let the next control step inside the context take `STALL_S` longer."""
+        """Let the next control step inside the context, and no other, take `STALL_S` longer."""
         self._flag.touch()
         try:
             yield

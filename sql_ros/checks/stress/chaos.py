@@ -159,7 +159,8 @@ def run_chaos(kills: int, cuts: int, seed: int, out: Path | None) -> ChaosCounts
 
 
 def _launch_arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]:
-    """Write the params file of the stack, and return the launch arguments by name.
+    """Write the params file of the stack, `chaos.yaml`, and return the launch arguments by name:
+    task, run folder, pace, seed and params file.
 
     Args:
         run_dir: Run folder of the stack.

@@ -182,8 +182,9 @@ def figures(all_counts: dict[str, FuzzCounts]) -> dict[str, float]:
         all_counts: Counts by target.
 
     Returns:
-        Sums over all targets by name of the count; `taken_<target>`, `refused_<target>`,
-        `crashed_<target>` and `growth_mib_<target>` [MiB].
+        `cases`, `taken`, `refused`, `crashed`, `hung` and `unreadable` over all targets; of each
+        target `taken_<target>`, `refused_<target>`, `crashed_<target>` and `growth_mib_<target>`
+        [MiB].
     """
     names = ("cases", "taken", "refused", "crashed", "hung", "unreadable")
     values = {

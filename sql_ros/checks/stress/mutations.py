@@ -118,7 +118,8 @@ ALIAS_BOMB = "\n".join(
 
 
 def make_targets(folder: Path) -> list[Target]:
-    """Return every target that is attacked in this process.
+    """Return every target that is attacked in this process: messages and their signature, policies,
+    YAML files, parameters, launch arguments, and files of a run. Writes the files of the attack.
 
     Args:
         folder: Existing folder for the files of the attack.
@@ -619,8 +620,8 @@ def _configuration_targets(task: Task, folder: Path) -> list[Target]:
 
 
 def _file_targets(task: Task, folder: Path) -> list[Target]:
-    """Return the targets that load a checkpoint, a transition log or a key file. Writes the correct
-    files.
+    """Return the targets "checkpoint", "ledger" (a transition log) and "key", each of which loads
+    such a file. Writes the correct files, which the targets copy and alter.
 
     Args:
         task: Gives the sizes of transitions and networks.

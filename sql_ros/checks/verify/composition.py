@@ -208,6 +208,9 @@ def exact_composition(seed: int, problems: int = 20) -> list[Check]:
     Args:
         seed: Seed of the problems.
         problems: Number of problems, even; half have two skills, half three.
+
+    Returns:
+        One check: the largest difference.
     """
     worst = 0.0
     rng = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ NOISE = 0.05  # every component of the state noise is uniform in [-NOISE, NOISE]
 def regulator_with_one_action() -> SoftLqr:
     """Return a regulator with two states and one action.
 
-    |mean| + 3 standard deviations of the optimal policy stay below 1 in the whole box.
+    |mean| + 3 standard deviations of the optimal policy stay below 1 in the whole box of states.
     """
     return SoftLqr(
         dynamics=np.array([[0.7, 0.1], [-0.1, 0.6]]),
@@ -38,7 +38,7 @@ def regulator_with_one_action() -> SoftLqr:
 def regulator_with_two_actions() -> SoftLqr:
     """Return a regulator with two states and two actions whose optimal noise is correlated.
 
-    |mean| + 3 standard deviations of the optimal policy stay below 1 in the whole box.
+    |mean| + 3 standard deviations of the optimal policy stay below 1 in the whole box of states.
     """
     return SoftLqr(
         dynamics=np.array([[0.6, 0.1], [-0.1, 0.55]]),

@@ -543,8 +543,8 @@ def safety_checks(commands: int, seed: int, progress: Progress, jobs: int) -> li
         jobs: Closed loops at a time.
 
     Returns:
-        The checks, over all rates by cell and mode: number of commands, interventions, violations
-        and largest share of each limit.
+        The checks, over all rates by cell and mode: number of commands, interventions (at least
+        one), and of each limit the violations (none) and the largest share (at most 1).
     """
     trials = [(cell, mode, rate) for cell in cells() for mode in cell.modes for rate in RATES_HZ]
     each = -(-commands // len(trials))

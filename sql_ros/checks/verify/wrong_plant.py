@@ -227,7 +227,9 @@ def wrong_plants(fault: str, size: int) -> Iterator[tuple[str, Vector]]:
         size: Number of joints N.
 
     Yields:
-        Name of the plant, and the matrix (N, N) by which commands are multiplied.
+        Name of the plant, and the matrix (N, N) by which commands are multiplied: for "swapped" a
+        permutation of two joints, otherwise the identity with the factor `SCALES[fault]` at one
+        joint.
     """
     if fault == "swapped":
         for first in range(size):
@@ -421,6 +423,10 @@ def _checks(name: str, mode: str, fault: str, counts: PlantCounts) -> list[Check
         mode: Command mode.
         fault: One of `FAULTS`, or "right".
         counts: Counts of all its cells.
+
+    Returns:
+        Number of cells. Without a fault also the holds, of which there must be none. With a fault
+        holds, latest hold and cells beyond a limit, none of which is judged.
     """
     group = f"plant at work, {name}, {mode}, {fault}"
     if fault == "right":
