@@ -212,8 +212,9 @@ def _policy() -> Diagnosis:
 
 
 def _ros() -> Diagnosis:
-    """Check that rclpy and its messages can be imported; the diagnosis names the ROS
-    distribution.
+    """Check that rclpy and its messages can be imported, which is needed.
+
+    The diagnosis names the installed distribution, or the version of the wheel from PyPI.
     """
     advice = (
         "source a ROS 2 workspace (source /opt/ros/jazzy/setup.bash), or take the wheels: pip"

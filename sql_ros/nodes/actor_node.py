@@ -368,7 +368,11 @@ class ActorNode(ManagedNode):
         return not self.ended.is_set() and is_open
 
     def _goal_obstacle(self) -> str:
-        """Return why no goal can be accepted now, in words; empty if one can."""
+        """Return why no goal can be accepted now, in words; empty if one can.
+
+        Obstacles are: the node is not active, there is no state or no policy, a stop holds the arm,
+        or a start is needed.
+        """
         if self.ended.is_set():
             return f"the actor is {self.phase}: activate it first"
         if self._states.newest is None:

@@ -147,6 +147,10 @@ class Braking:
     def obstacle_to_rest(self, since: float) -> tuple[str, bool]:
         """Return why the arm cannot be said to rest after a stop.
 
+        Final obstacles are: the node is not active, or has commanded nothing. The others are: the
+        control loop hangs, the arm is still being braked, no state can be trusted, no newer state
+        has come, or the arm was measured in motion.
+
         Args:
             since: Steady time of the stop [s].
 

@@ -114,7 +114,13 @@ class ControlLoop:
         """Make a hold now, for a stop, before the next step is due. Nothing by default."""
 
     def values(self) -> dict[str, str | int]:
-        """Return measurements and counts of the control steps, /diagnostics key to value."""
+        """Return measurements and counts of the control steps, /diagnostics key to value.
+
+        The measurements are those of `StepMeter.values`. Counted are steps, missed deadlines,
+        commands of the standby, rehearsed stages, episodes and transitions that were given up, and
+        interventions of the safety filter by kind (`safety/<kind>`). `clock` names the control
+        clock.
+        """
         meter, rehearsal, standby = self._meter, self.rehearsal, self._output.standby
         interventions = dict(self._safety.interventions)
         return {

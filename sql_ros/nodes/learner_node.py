@@ -318,8 +318,8 @@ class LearnerNode(ManagedNode):
         return self.config.resume
 
     def _restore(self, resumes: bool) -> None:
-        """Open the transition log. To resume, load the newest checkpoint and add the logged
-        transitions after it.
+        """Open the transition log and write the session. To resume, load the newest checkpoint, add
+        the logged transitions after it, and log how many there are.
 
         The transitions after a gap or a damaged record are not used, and a fault is counted.
         Without a run folder nothing is done.

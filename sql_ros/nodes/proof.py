@@ -57,7 +57,8 @@ class Proof:
         """Check the acknowledgement, or whether the controllers are still the same; update
         `is_given`.
 
-        Before the proof is given a call blocks for up to `ACK_S`.
+        The proof is lost if no controller is left or another one has come. Before the proof is
+        given a call blocks for up to `ACK_S`.
 
         Args:
             now: Steady time [s].

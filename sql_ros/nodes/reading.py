@@ -142,7 +142,12 @@ class ReadingThread:
             return None
 
     def _read(self) -> None:
-        """Body of the thread until `stop`: call `meanwhile`, wait for messages, call callbacks."""
+        """Body of the thread until `stop`: call `meanwhile`, wait for messages, call callbacks.
+
+        A wait is as long as `meanwhile` says, at most `LONGEST_WAIT_S`. Then one message of each
+        topic that has one is taken, in the order of subscription; `number` and `source_ns` are set
+        before its callback.
+        """
         subscriptions = list(self._subscriptions)
         context = self._node.context.handle
         with context:

@@ -44,7 +44,8 @@ class WaitWarnings:
 
     def warn(self) -> None:
         """Count a fault for the first wait that has lasted for `WARN_EVERY_S`: for states, of a
-        command for the learner, or of transitions for an acknowledgement.
+        command for the learner (both `waiting`), or of transitions for an acknowledgement
+        (`learner_silent`).
         """
         now = time.monotonic()
         waits_since = self._loop.waits_since

@@ -68,6 +68,8 @@ def read_params(name: str, task: str, namespace: str = "") -> Parameters:
 def _read_sections(path: Path, namespace: str) -> Parameters:
     """Return the parameters of one file: node to parameter name to value.
 
+    A section that names one node comes before sections with wildcards for several.
+
     Args:
         path: Path of the file.
         namespace: ROS namespace of the stack; empty: the root.

@@ -138,6 +138,9 @@ class Settings:
 def read_settings(given: Mapping[str, str]) -> Settings:
     """Return the settings for launch arguments; read the params file and the task.
 
+    A given argument comes before the value of the params file, and that before the default, see
+    `effective_arguments`.
+
     Args:
         given: Name to text of launch arguments; the others take their defaults.
 
@@ -306,7 +309,9 @@ def _check_combination(settings: Settings) -> None:
     """Check settings against each other: mode, arm, policy, pace, dry run, goals and resume.
 
     Raises:
-        ConfigError: Two settings contradict each other, or the mode needs another one.
+        ConfigError: A real arm has another pace than real time; a dry run is in lockstep; play or
+            trials have no policy; trials on a real arm are not by hand; goals are asked for outside
+            of mode play; or a resumed run is no training or has no `run_dir`.
     """
     args = settings.args
     factor = settings.realtime_factor

@@ -217,7 +217,10 @@ def _text(
 
 
 def _table(rows: Sequence[TrialResult]) -> str:
-    """Return a Markdown table of the results of one policy, with a row for each kind and size."""
+    """Return a Markdown table of the results of one policy, with a row for each kind and size:
+    successes with their interval, recovery times of successful trials, largest deviations, and the
+    mean number of interventions.
+    """
     header = [
         "kind",
         "size",

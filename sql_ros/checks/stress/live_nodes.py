@@ -217,7 +217,8 @@ class _HostileNode:
                 continue
 
     def call_service(self, rng: np.random.Generator) -> None:
-        """Call a random service with random values, without waiting for the answer.
+        """Call a random service with random values, without waiting for the answer: set or get
+        parameters of a node, one of `TRIGGERS`, or pause or step the simulation.
 
         Args:
             rng: Draws node, service and values.

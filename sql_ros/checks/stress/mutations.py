@@ -550,7 +550,8 @@ def _alter_attributes(rng: Rng, model: Any) -> None:
 
 
 def _configuration_targets(task: Task, folder: Path) -> list[Target]:
-    """Return the targets that load a YAML file, parameters or launch arguments.
+    """Return the targets that load a YAML file (task, robot file, protocol, params file), build a
+    config of parameters, or run the preflight with altered launch arguments.
 
     Args:
         task: Task that the protocols of trials are read for.

@@ -344,6 +344,8 @@ def main() -> int:
     """Read the command line, run the check with some actors at a time, print the figures and write
     them if asked.
 
+    Each job has a DDS domain, a folder and a seed of its own.
+
     Returns:
         Exit code 1 if a signal was lost, otherwise 0.
     """

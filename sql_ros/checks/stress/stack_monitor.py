@@ -228,7 +228,8 @@ class StackMonitor:
 
     def _on_command(self, message: Any) -> None:
         """Count an unsafe command, and keep the stamp of the state that the command answers, if it
-        names one.
+        names one, in the present bridge run or, if the stamp is too late for that, in the one
+        before.
         """
         velocity = np.array(message.data)
         self.unsafe_commands += int(not (np.abs(velocity) <= self._velocity_limit).all())

@@ -205,7 +205,8 @@ class HostileLoop:
         """Begin an episode: put the arm into a random state from which it can stop, and draw
         delays, losses and payload.
 
-        The filter forgets the episode before.
+        In position mode, with a payload and with a slow servo the arm begins at rest. The filter
+        forgets the episode before.
         """
         robot = self._robot
         rng = self._rng
