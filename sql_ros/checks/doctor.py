@@ -195,7 +195,7 @@ def _data_files() -> Diagnosis:
 
 
 def _policy() -> Diagnosis:
-    """Check that the installed ONNX Runtime loads the shipped policy `POLICY`."""
+    """Check that the installed ONNX Runtime loads the shipped policy `POLICY`, which is needed."""
     try:
         from sql_ros.common.data_files import share_folder
         from sql_ros.policy.runtime import Policy
@@ -239,7 +239,7 @@ def _ros() -> Diagnosis:
 
 
 def _middleware() -> Diagnosis:
-    """Check that rclpy has a middleware; the diagnosis names it."""
+    """Check that rclpy has a middleware, which is needed; the diagnosis names it."""
     try:
         from rclpy.utilities import get_rmw_implementation_identifier
 
@@ -249,8 +249,8 @@ def _middleware() -> Diagnosis:
 
 
 def _discovery() -> Diagnosis:
-    """Check that two processes discover each other, as the nodes of a stack must. This takes some
-    seconds.
+    """Check that two processes discover each other, as the nodes of a stack must. This is needed,
+    and takes some seconds.
     """
     met, error = check_discovery()
     domain = os.environ.get("ROS_DOMAIN_ID", "0")

@@ -172,6 +172,10 @@ class Guard:
     ) -> None:
         """Create the subscriptions, the services and `watch`.
 
+        The services are `stop`, `reset` and `start`; the subscriptions are those of the switches
+        (`StopTopics`) and, if it is followed, `/clock`. For a real arm on the steady clock, the
+        delay of states and suspensions of the computer are measured from then on.
+
         Call it before the states are subscribed. If a message that stops the arm and a state are
         both ready, the message is then read first.
 
@@ -457,7 +461,9 @@ class Guard:
         self.hold_now()
 
         def answer() -> Trigger.Response | None:
-            """Return the response of a stop; None while the arm may still come to rest."""
+            """Return the response of a stop: success once the arm rests, failure if that cannot be
+            known or takes longer than `ANSWER_S`; None before that.
+            """
             obstacle, is_final = self.obstacle_to_rest(began)
             if not obstacle:
                 return Trigger.Response(success=True, message=STOPPED_WELL)

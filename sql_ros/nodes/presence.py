@@ -201,8 +201,11 @@ class Presence:
         return self._next_beat - now
 
     def _notice_silence(self, now: float) -> None:
-        """Claim again, as from now, after a silence of this process in which others counted it as
-        dead, as when the process was suspended. Count a fault, and end the hold after `RECLAIM_S`.
+        """Look for a silence of this process of `SIGN_OF_LIFE_S`, in which others counted it as
+        dead. The cause may be a suspension of the process.
+
+        After a silence hold the arm for `RECLAIM_S`, claim again as from now if this node is
+        active, and count a fault.
 
         Args:
             now: Steady time [s].

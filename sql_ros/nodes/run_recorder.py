@@ -49,8 +49,8 @@ class RunRecorder:
         self._metrics = self._open_metrics()
 
     def _open_metrics(self) -> MetricsFile | None:
-        """Make the run folder, read the metrics of earlier sessions into the progress, and open the
-        metrics file.
+        """Make the run folder, read the metrics of earlier sessions into the progress, and open
+        metrics.jsonl in the folder.
 
         Returns:
             The file; None without a run folder.

@@ -237,6 +237,8 @@ class TrialsNode(ActorNode):
     ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         """Return the callback of a service that changes the session.
 
+        The response is always a success, and names the trial that is next.
+
         Args:
             work: Function that changes the session. It is called between two control steps.
         """

@@ -129,8 +129,8 @@ class ActorProcess:
 
     @staticmethod
     def _settings(mode: str, folder: Path) -> dict[str, object]:
-        """Return the actor's parameters in a mode. In the mode of trials, also write the file of
-        their protocol.
+        """Return the actor's parameters in a mode. In the mode of trials, also write their
+        protocol.yaml.
 
         Args:
             mode: One of `MODES`.
