@@ -209,7 +209,8 @@ class Output:
     def redirect(self) -> None:
         """Replace stdout and stderr by pipes that never block; a second call does nothing.
 
-        Python's `sys.stdout` and `sys.stderr` are replaced, too. `finish` is called at exit.
+        Python's `sys.stdout` and `sys.stderr` are replaced, too, and `terminals` become duplicates
+        of the original file descriptors. Threads are started. `finish` is called at exit.
         """
         if self._channels:
             return

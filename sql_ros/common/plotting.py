@@ -7,7 +7,7 @@ from typing import Any
 
 
 def pyplot() -> Any:
-    """Return the module `matplotlib.pyplot`, set up to draw to files.
+    """Return the module `matplotlib.pyplot`, with the backend Agg, which draws to files.
 
     Raises:
         ImportError: Matplotlib is not installed, or does not fit the installed numpy.

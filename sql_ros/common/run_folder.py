@@ -43,6 +43,8 @@ def traces(folder: Path) -> list[str]:
 def check_is_unused(folder: Path, advice: str) -> None:
     """Check that a folder has no earlier run, which a new one would mix with or overwrite.
 
+    An earlier run has left files of `traces`, or a metrics.jsonl that is not empty.
+
     Args:
         folder: Folder of the new run; it need not exist.
         advice: What the user can do instead, the end of the error.

@@ -93,6 +93,9 @@ class Ledger:
 
         Returns:
             Number and content of each record.
+
+        Raises:
+            LedgerError: See the class; also if a record is no byte string.
         """
         command = "SELECT number, content FROM records WHERE number > ? ORDER BY number LIMIT ?"
         records = list(
@@ -104,6 +107,9 @@ class Ledger:
 
     def forget_until(self, number: int) -> None:
         """Remove all records with numbers up to a given one, from memory and file.
+
+        The other records in memory are written. At most `MOST_AT_ONCE` records are removed in one
+        transaction.
 
         Args:
             number: Largest number that is removed.
@@ -194,8 +200,8 @@ class Ledger:
     def _error(self, error: Exception) -> LedgerError:
         """Return the `LedgerError` for an error of SQLite or of the file system.
 
-        The error's `damaged` is set for an error of SQLite that is not about the operation (such as
-        a lock or a full disk).
+        Its `damaged` is true if SQLite finds the content of the file wrong. It is false for errors
+        of an operation, such as a lock or a full disk, and for those of the file system.
         """
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError

@@ -95,6 +95,9 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
         """Make one control step.
 
+        If the episode has not terminated, it is truncated at the limit of steps (see the class). At
+        an imposed limit a warning is logged the first time.
+
         Args:
             action: Action (A,) in the units and within the bounds of the environment.
 

@@ -145,7 +145,9 @@ def make_curve(item: Run) -> Curve:
 
 
 def _uniform_curve(item: Run) -> Curve:
-    """Evaluate uniform actions; return a curve of one point, because nothing is learned."""
+    """Evaluate uniform actions; return a curve of one point, at the number of transitions of the
+    run, because nothing is learned.
+    """
     rng = np.random.default_rng(item.seed)
     with opened_env(item.env) as env:
         recorder = CurveRecorder(env, item.problem.evaluation_episodes)

@@ -189,6 +189,9 @@ def _build(
 ) -> Any:
     """Build an untrained model of stable-baselines3, on the CPU; see `train_baseline`.
 
+    DDPG explores with normal noise of `DDPG_NOISE`. The replay buffer has at most `steps`
+    transitions.
+
     Args:
         method: "sac" or "ddpg".
         env: Environment to train in, with scaled observations.

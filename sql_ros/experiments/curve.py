@@ -174,7 +174,7 @@ def evaluate(
         act: The policy.
         episodes: Number of episodes, at least 1.
         first: If the share of successes in the first `first` episodes is below `PROMISING`, the
-            other episodes are left out. 0: all are run.
+            other episodes are left out. 0, or an environment that knows no success: all are run.
         between_steps: Called after every state. An exception of it ends the evaluation.
 
     Returns:

@@ -27,6 +27,9 @@ def make_env(
 ) -> CheckedEnv:
     """Build an environment by its Gymnasium id, inside the adapter `CheckedEnv`.
 
+    The module that the id names is imported. The working folder then stays at the end of
+    `sys.path`.
+
     Args:
         env_id: A registered id, or `module:Id-v0` with a module that registers it. The module is
             looked for in the working folder first, then among the installed packages.

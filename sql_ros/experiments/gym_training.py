@@ -239,7 +239,8 @@ class Walk:
         return [self._transition(index, action) for index, action in enumerate(self._act())]
 
     def _transition(self, index: int, action: Vector) -> Transition:
-        """Make one control step in one environment; reset the environment if its episode ends.
+        """Make one control step in one environment; if its episode ends, reset the environment and
+        its exploration noise.
 
         Args:
             index: Index of the environment.
@@ -260,7 +261,11 @@ class Walk:
         return Transition(observation, action, reward, next_observation, terminated, truncated)
 
     def _act(self) -> Vector:
-        """Choose an action for each environment: (number of environments, A) in [-1, 1]."""
+        """Choose an action for each environment: (number of environments, A) in [-1, 1].
+
+        During the warm-up the actions are uniform. Then they are samples of the policy, with the
+        exploration noise if there is one.
+        """
         shape = (len(self._envs), self._trainer.spec.action_size)
         if self._trainer.replay.added < self._uniform_until:
             return self._rng.uniform(-1.0, 1.0, shape).astype(np.float32)

@@ -141,7 +141,11 @@ def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
 
 
 def _text(summary: Mapping[str, Any]) -> str:
-    """Return the text of report.md, from the content of stacking.json."""
+    """Return the text of report.md, from the content of stacking.json.
+
+    It has the command, the picture, a table of the milestones of each method beside those of a real
+    arm and the targets, and the versions.
+    """
     methods = summary["methods"]
     lines = [
         "# Stacking: robot time to learn it",

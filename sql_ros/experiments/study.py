@@ -82,7 +82,7 @@ class Setting:
         wrap: Wrap = lambda env: env,
         prepare: Callable[[Trainer], None] = lambda trainer: None,
     ) -> Trained:
-        """Train on the environment; see `gym_training.train`.
+        """Train on the environment, without writing a file; see `gym_training.train`.
 
         Args:
             seed: Seed of the environment, the networks and every draw.
@@ -297,7 +297,9 @@ def _write(
 ) -> None:
     """Write finding.json and report.md.
 
-    The text of analysis.md, which a person may have written, is added to the finding's.
+    The text of analysis.md, which a person may have written, is added to the finding's. The file
+    finding.json has "name", "title", "paper", "verdict", "text", "figures", "pictures", "command",
+    "runs" (their number by contender), "quick" and "versions".
 
     Args:
         experiment: The experiment.

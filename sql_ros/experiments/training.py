@@ -319,7 +319,8 @@ class Run:
         """Write figures.json, curve.png of the whole run, clip.gif and report.md.
 
         There is no curve.png without matplotlib, and no clip.gif of an environment without
-        pictures. If no point was added in this session, nothing is written.
+        pictures; the reason is printed. If no point was added in this session, a line says so and
+        nothing is written.
 
         Args:
             training: The training, which has ended.
@@ -381,7 +382,10 @@ def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[N
 
 
 def _save_rest(training: Training, folder: TrainFolder) -> str:
-    """Save the transitions made since the last checkpoint, in a new one.
+    """Save the transitions made since the last checkpoint: write a new one, and policy.onnx.
+
+    Nothing is written if there are none. If `folder.begin` was not called yet, it is called. An
+    error of a file or of the networks is not raised but returned in the text.
 
     Args:
         training: The training.
@@ -415,7 +419,8 @@ def _line(trainer: Trainer, curve: Curve) -> str:
 
 
 def _report(env_id: str, figures: dict[str, float], pictures: dict[str, bool]) -> str:
-    """Return the text of report.md.
+    """Return the text of report.md: the command, the pictures, a table of the figures, and the
+    versions.
 
     Args:
         env_id: Gymnasium id.

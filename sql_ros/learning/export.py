@@ -77,6 +77,8 @@ def export_composition(
 def compose(learners: Sequence[Learner], weights: Sequence[float], spec: TaskSpec) -> Composed:
     """Compose skills by the weighted sum of their Q, as a module that acts in this process.
 
+    The networks of the learners are copied.
+
     Args:
         learners: Learners of two skills or more, of one temperature, whose tasks have the sizes of
             observation and action of `spec`.

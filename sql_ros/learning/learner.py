@@ -135,6 +135,9 @@ class Learner:
     ) -> MixtureNetwork | SamplingNetwork:
         """Create the sampling network of the configured algorithm, on the device.
 
+        Soft Q-learning has a mixture of `MIXTURE_COMPONENTS` Gaussians, or the Stein sampler. SAC
+        has one Gaussian, DDPG a network without noise.
+
         Args:
             scaling: Scaling of the observations, (S,).
             generator: Source of the initial weights.
@@ -502,7 +505,9 @@ class Learner:
         """Return everything on which `step` depends, for a checkpoint.
 
         Returns:
-            Nested dicts of tensors and plain numbers; tensors may share memory with the learner.
+            Nested dicts of tensors and plain numbers, which may share memory with the learner: "q",
+            "q_target", "sampler", "log_temperature", "optimizer", "temperature_optimizer",
+            "generator" (state of the random generator) and "updates".
         """
         return {
             "q": self.q.state_dict(),

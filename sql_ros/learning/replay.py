@@ -107,6 +107,8 @@ class ReplayBuffer:
     def restore(self, arrays: dict[str, Array], added: int, next_row: int | None = None) -> None:
         """Replace the content by that of a checkpoint; the capacity may be another one.
 
+        Sets `size`, `added` and `next_row`.
+
         Args:
             arrays: Result of `arrays` when the checkpoint was written.
             added: `added` when the checkpoint was written.

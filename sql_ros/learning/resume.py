@@ -52,6 +52,9 @@ def check_has_run(folder: Path) -> None:
 def check_resume(folder: Path, spec: TaskSpec, algorithm: AlgorithmConfig, capacity: int) -> None:
     """Check everything that a learner checks when it resumes a run.
 
+    A run without checkpoints passes if its ledger has all transitions. Damaged checkpoints beside a
+    sound one are named in a warning.
+
     Args:
         folder: Folder of the run.
         spec: Interface of the task.

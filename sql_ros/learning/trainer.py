@@ -200,9 +200,10 @@ class Trainer:
     def load(self, folder: Path) -> dict[str, object]:
         """Restore the newest sound checkpoint of a folder, with everything that `save` wrote.
 
-        Options that do not decide the networks may differ from those of the checkpoint. A warning
-        names them, and the present ones hold. If the pace differs, transitions and updates of the
-        checkpoint do not count: no update is due from them.
+        That is learner, replay buffer, pace, `policy_version` and random generators. Options that
+        do not decide the networks may differ from those of the checkpoint. A warning names them,
+        and the present ones hold. If the pace differs, transitions and updates of the checkpoint do
+        not count: no update is due from them.
 
         Args:
             folder: Folder of the checkpoints of the run.

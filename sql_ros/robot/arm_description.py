@@ -31,10 +31,10 @@ FREE = mujoco.mjtJoint.mjJNT_FREE
 
 
 def read_description(path: Path) -> mujoco.MjSpec:
-    """Return the MuJoCo specification of an MJCF or of a URDF.
+    """Return the MuJoCo specification of an MJCF or of a URDF, not compiled yet.
 
     Args:
-        path: The file. One with a `<robot>` element at its top is a URDF.
+        path: The file. A file whose root element is `<robot>` is a URDF.
 
     Raises:
         ConfigError: The file cannot be read, or MuJoCo does not accept it.
@@ -52,14 +52,17 @@ def read_description(path: Path) -> mujoco.MjSpec:
 
 
 def prepare_arm(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
-    """Replace what the description says of control by what control needs, see above.
+    """Replace what the description says of control by what control needs, see the module.
 
     Args:
         spec: Description of the arm; it is changed.
-        robot: Names the controlled joints and the tool, and gives torque limits and postures.
+        robot: Robot file, with the controlled joints (`joints`), the tool (`tool`), the torque
+            limits (`effort_limit`) and the postures of other joints (`fixed_joints`).
 
     Raises:
-        ConfigError: A joint or the tool is missing, a joint is neither a hinge nor a slide, or
+        ConfigError: A joint or the tool is missing, a joint is neither a hinge nor a slide,
+            `fixed_joints` names a joint that the description does not have or that is controlled, a
+            joint in a `<frame>` would have to be fixed elsewhere than at its zero position, or
             MuJoCo does not accept the description.
     """
     for elements in (spec.actuators, spec.keys, spec.sensors, spec.tendons, spec.equalities):
@@ -87,8 +90,12 @@ def prepare_arm(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
 def _check_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
     """Check that the description has every controlled joint, with one degree of freedom.
 
+    Args:
+        spec: Description of the arm.
+        robot: Robot file, with the controlled joints.
+
     Raises:
-        ConfigError: It lacks one; or one is a ball or a free joint.
+        ConfigError: It lacks a controlled joint, or a controlled joint is a ball or a free joint.
     """
     of_one = {
         joint.name
@@ -107,10 +114,15 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
     """Delete every joint that is not controlled; its bodies stay at the posture of that joint.
 
     The posture is that of the robot file's `fixed_joints`, otherwise 0 or the nearest position in
-    the joint's range.
+    the joint's range. A free joint and a ball joint are deleted at their pose in the description.
+
+    Args:
+        spec: Description of the arm; it is changed.
+        robot: Robot file, with the controlled joints and `fixed_joints`.
 
     Raises:
-        ConfigError: MuJoCo does not accept the description, or `fixed_joints` names no such joint.
+        ConfigError: MuJoCo does not accept the description, `fixed_joints` names a joint that is
+            controlled or not there, or a body that has to move is in a `<frame>`.
     """
     others = [joint for joint in spec.joints if joint.name not in robot.joints]
     fixed = {name: float(value) for name, value in robot.fixed_joints.items()}
@@ -152,13 +164,13 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
 def _place_body(
     body: mujoco.MjsBody, model: mujoco.MjModel, data: mujoco.MjData, index: int
 ) -> None:
-    """Set the pose of a body in its parent to that of the data.
+    """Set the pose of a body in its parent to that in the MuJoCo data.
 
     Args:
-        body: Of the specification; it is changed.
+        body: Body of the specification; it is changed.
         model: Compiled specification.
-        data: Its state.
-        index: Of the body in the model.
+        data: MuJoCo data of the model, with computed kinematics.
+        index: Index of the body in the model.
     """
     parent = int(model.body_parentid[index])
     inverse = np.zeros(4)
@@ -173,8 +185,14 @@ def _place_body(
 
 
 def _add_tool(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
-    """Add a site at the frame of the body that the robot file names as its tool, unless the
-    tool is a site.
+    """Add a site at the frame of the body that the robot file names as its tool, with the name of
+    the body.
+
+    Nothing is done if the tool is a site already, or if the robot file has a `scene`.
+
+    Args:
+        spec: Description of the arm; it is changed.
+        robot: Robot file, with the name of the tool.
 
     Raises:
         ConfigError: The description has neither a site nor a body of that name.
@@ -197,10 +215,14 @@ def _names(elements: Sequence[mujoco.MjsElement]) -> list[str]:
 
 
 def _compile(spec: mujoco.MjSpec, robot: RobotConfig) -> mujoco.MjModel:
-    """Compile a description.
+    """Return the compiled model of a description.
+
+    Args:
+        spec: Description of the arm.
+        robot: Robot file, for the error message.
 
     Raises:
-        ConfigError: MuJoCo does not accept it.
+        ConfigError: MuJoCo does not accept the description.
     """
     try:
         return spec.compile()

@@ -37,12 +37,13 @@ DIGITS = 3  # significant digits of an estimate
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value for each joint, and where it comes from.
+    """A value for each joint, and its origin.
 
     Attributes:
-        values: (N,), in command order.
-        source: Its origin, for the user.
-        is_guess: Whether the description says nothing about it.
+        values: Value of each joint (N,), in command order.
+        source: Origin of the values, as text for the user.
+        is_guess: Whether a real arm must not rely on the values, because the description does not
+            state them.
     """
 
     values: tuple[float, ...]
@@ -51,7 +52,7 @@ class Estimate:
 
 
 class ArmEstimates:
-    """What a description says of its joints.
+    """Values of a robot file, computed from the description of the arm.
 
     Args:
         file: MJCF or URDF.
@@ -75,8 +76,12 @@ class ArmEstimates:
         self._mass, self._gravity = self._measure()
 
     def _measure(self) -> tuple[Vector, Vector]:
-        """Return the largest inertia (N,) [kg m^2] and gravity torque (N,) [N m] of each joint in
+        """Measure the largest inertia and the largest gravity torque of each joint in `POSES`
         random poses.
+
+        Returns:
+            Inertia, at least `LEAST_ARMATURE` (N,) [kg m^2]; and absolute gravity torque (N,)
+            [N m].
         """
         model = self._model
         data = mujoco.MjData(model)
@@ -96,7 +101,10 @@ class ArmEstimates:
         return np.maximum(mass, LEAST_ARMATURE), gravity
 
     def _ranges(self) -> tuple[Vector, Vector]:
-        """Return the position limits of the description (N,), each +-`UNLIMITED` without one."""
+        """Return lower and upper position limits of the description, (N,) each [rad].
+
+        A joint without a range has -`UNLIMITED` and `UNLIMITED`.
+        """
         model = self._model
         limited = np.array([bool(model.jnt_limited[joint.id]) for joint in self._joints])
         ranges = np.array([joint.range for joint in self._joints])
@@ -114,7 +122,10 @@ class ArmEstimates:
         return Estimate(tuple(self._ranges()[1].tolist()), "ranges of the description", False)
 
     def velocity_limit(self) -> Estimate:
-        """Return the speed limits: those of a URDF, otherwise `GUESSED_SPEED` [rad/s]."""
+        """Return the speed limits [rad/s]: those of a URDF, otherwise `GUESSED_SPEED`.
+
+        They are a guess if one joint has no limit in the description.
+        """
         known = [self._speeds.get(joint.name, 0.0) for joint in self._joints]
         if all(speed > 0.0 for speed in known):
             return Estimate(tuple(known), "limits of the description", False)
@@ -125,7 +136,8 @@ class ArmEstimates:
         """Return the torque limits [N m].
 
         They are those of the joints, otherwise of their actuators, otherwise three times the
-        largest torque of gravity.
+        largest torque of gravity, at least 3 N m. They are a guess if one joint has no limit in the
+        description.
         """
         limits = np.array([self._torque(joint) for joint in self._joints])
         if (limits > 0.0).all():
@@ -136,7 +148,14 @@ class ArmEstimates:
         )
 
     def _torque(self, joint: Any) -> float:
-        """Return the largest torque of a joint [N m]; 0 if the description has none."""
+        """Return the largest torque of a joint [N m]; 0 if the description has none.
+
+        The limit of the joint counts first. Then, of its first actuator with a limit, the force
+        range counts, or the control range if the actuator is a motor, each times the gear.
+
+        Args:
+            joint: The joint in the compiled model.
+        """
         model = self._model
         if model.jnt_actfrclimited[joint.id]:
             return float(np.abs(model.jnt_actfrcrange[joint.id]).max())
@@ -154,7 +173,8 @@ class ArmEstimates:
         return 0.0
 
     def acceleration_limit(self, effort: Vector) -> Estimate:
-        """Return accelerations that half of the torque left by gravity reaches [rad/s^2].
+        """Return accelerations that half of the torque left by gravity reaches [rad/s^2], within
+        `LEAST_ACCELERATION` and `MOST_ACCELERATION`. They count as a guess.
 
         Args:
             effort: Torque limits (N,) [N m].
@@ -183,13 +203,13 @@ class ArmEstimates:
         return Estimate(_rounded(stiffness), "from masses; simulation only", False)
 
     def neutral_position(self, lower: Vector, upper: Vector, margin: float) -> Estimate:
-        """Return a rest pose: that of the first keyframe inside the limits, otherwise one in which
-        every joint is far from its limits.
+        """Return a rest pose [rad]: that of the first keyframe inside the limits; otherwise, as a
+        guess, each joint at 0, or in the middle of its range if 0 is outside.
 
         Args:
             lower: Lower position limits (N,) [rad].
             upper: Upper position limits (N,) [rad].
-            margin: Kept free before each limit [rad].
+            margin: Distance that the pose keeps from each limit [rad].
         """
         low = lower + margin
         high = upper - margin
@@ -204,17 +224,21 @@ class ArmEstimates:
 
 
 def complete_robot(values: dict[str, Any], source: Path) -> tuple[str, ...]:
-    """Fill in the values per joint that a robot file leaves out.
+    """Fill in the values per joint (`ORDER`) that a robot file leaves out.
+
+    Position limits that are null, "continuous" or infinite become -`UNLIMITED` or `UNLIMITED`.
+    Without joints or `model` nothing is filled in.
 
     Args:
         values: Content of the robot file, which is changed.
-        source: The file.
+        source: Path of the robot file; a relative `model` is searched in its folder first.
 
     Returns:
-        Names of the keys that are estimates or guesses, which a real arm must not rely on.
+        Names of the filled keys whose values are guesses, on which a real arm must not rely.
 
     Raises:
-        ConfigError: The description cannot be read, or lacks a joint.
+        ConfigError: The description cannot be read, or lacks a joint, or a given value from which
+            another one is estimated is no list of numbers.
     """
     joints = tuple(str(name) for name in values.get("joints") or ())
     for key, sign in (("position_lower", -1.0), ("position_upper", 1.0)):
@@ -245,7 +269,9 @@ def _rounded(values: Vector) -> tuple[float, ...]:
 
 
 def _urdf_speeds(file: Path) -> dict[str, float]:
-    """Return the speed limits of a URDF by joint [rad/s]; of an MJCF none."""
+    """Return the speed limits of a URDF by the name of the joint [rad/s]; 0 where a limit states no
+    speed. Empty for an MJCF, which has no such limits.
+    """
     root = ElementTree.parse(file).getroot()
     if root.tag != "robot":
         return {}
@@ -257,10 +283,10 @@ def _urdf_speeds(file: Path) -> dict[str, float]:
 
 
 def _array(values: Mapping[str, Any], key: str) -> Vector:
-    """Return the value of a key as an array (N,).
+    """Return the value of a key of a robot file as an array (N,).
 
     Raises:
-        ConfigError: It is no list of numbers.
+        ConfigError: The value is no list of numbers.
     """
     try:
         return np.array([float(value) for value in values[key]])

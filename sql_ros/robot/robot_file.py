@@ -18,6 +18,10 @@ REPLACED = {
 def load_robot(name: str) -> RobotConfig:
     """Read the file of an arm.
 
+    Values per joint that the file leaves out come from the description of the arm. The keys whose
+    values are guesses are added to `unconfirmed`. Paths in `model` and `scene` may be relative to
+    the folder of the file.
+
     Args:
         name: Name of a file config/robots/<name>.yaml, or the path of a YAML file.
 

@@ -19,15 +19,15 @@ ROOT = "world"  # name of the link that MuJoCo makes the world
 def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
     """Return the MuJoCo specification of a URDF.
 
-    Visual meshes that MuJoCo cannot read, or that are not there, are left out.
+    Visuals whose mesh does not exist, or has another type than `READABLE`, are left out.
 
     Args:
-        path: The file; paths of meshes are relative to its folder.
-        root: Its `<robot>` element, which is changed.
+        path: URDF file. Paths of meshes are relative to its folder, or begin with `PACKAGE`.
+        root: Element `<robot>` of the file, which is changed.
 
     Raises:
-        ConfigError: A collision mesh is not there or not readable, or MuJoCo does not accept the
-            URDF.
+        ConfigError: A collision mesh does not exist or has another type than `READABLE`, or MuJoCo
+            does not accept the URDF.
     """
     for link in root.iter("link"):
         for visual in list(link.findall("visual")):
@@ -52,7 +52,13 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
 
 
 def _add_world(root: ElementTree.Element) -> None:
-    """Fix the root link to a link `world`: MuJoCo would merge the root link with its world."""
+    """Fix the root link to a new link `world`: MuJoCo would merge the root link with its world.
+
+    Nothing is done if there is not exactly one root link, or if it is called `world` already.
+
+    Args:
+        root: Element `<robot>` of a URDF, which is changed.
+    """
     children = {child.get("link") for child in root.iterfind("joint/child")}
     roots = [name for link in root.findall("link") if (name := link.get("name")) not in children]
     if len(roots) != 1 or roots[0] in (None, ROOT):
@@ -64,7 +70,12 @@ def _add_world(root: ElementTree.Element) -> None:
 
 
 def _set_compiler(root: ElementTree.Element) -> None:
-    """Keep every link and every visual, and the paths of meshes."""
+    """Set the options of MuJoCo's compiler in a URDF: keep every link, every visual and the paths
+    of meshes, and repair inertias that no body can have (`balanceinertia`).
+
+    Args:
+        root: Element `<robot>` of a URDF, which is changed.
+    """
     extension = root.find("mujoco")
     if extension is None:
         extension = ElementTree.SubElement(root, "mujoco")
@@ -81,7 +92,16 @@ def _set_compiler(root: ElementTree.Element) -> None:
 
 
 def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
-    """Return the file of a `<mesh>`; None if there is none that MuJoCo reads."""
+    """Return the absolute path of the file that an element `<mesh>` names.
+
+    Args:
+        mesh: The element.
+        urdf: URDF file that has the element.
+
+    Returns:
+        The first file that exists among those that the name may mean; None if none exists, or its
+        type is not in `READABLE`.
+    """
     name = mesh.get("filename", "")
     if name.startswith(PACKAGE):
         package, _, inside = name.removeprefix(PACKAGE).partition("/")
@@ -95,12 +115,15 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
 
 
 def package_folders(package: str, file: Path) -> list[Path]:
-    """Return folders that may be that of a ROS package, the likeliest first.
+    """Return existing folders that may be that of a ROS package, the likeliest first.
+
+    They are found in AMENT_PREFIX_PATH, then in ROS_PACKAGE_PATH, then near a file.
 
     Args:
-        package: Its name.
-        file: File that refers to it. A folder above it, or beside one above it, that has the
-            package's name counts, as does one whose package.xml gives this name.
+        package: Name of the package.
+        file: File that refers to the package. A folder above the file counts if it has the name of
+            the package, or a package.xml with this name. A folder of this name inside a folder
+            above the file counts, too.
     """
     found = [
         Path(prefix) / "share" / package

@@ -32,6 +32,9 @@ def film(
 ) -> tuple[TrialResult, list[Path]]:
     """Run one simulated episode with one push, filmed by the cameras "overview" and "close".
 
+    The film begins with the episode and ends `AFTER_S` after the push. The strip has five of its
+    pictures, from the start to the end.
+
     Args:
         task: The task of the policy.
         policy: Policy that acts in its deterministic mode.

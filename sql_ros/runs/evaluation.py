@@ -38,7 +38,11 @@ class Evaluation:
         return float(np.mean(self.successes))
 
     def figures(self) -> dict[str, float]:
-        """Return the results as numbers by name, for a figures file; there must be an episode."""
+        """Return the results as numbers by name, for a figures file; there must be an episode.
+
+        The names are "success_rate", "episodes" (their number), "mean_return",
+        "median_final_distance_m" and "worst_final_distance_m".
+        """
         return {
             "success_rate": self.success_rate,
             "episodes": float(len(self.successes)),

@@ -95,6 +95,7 @@ class RunProgress:
     def resume(self, metrics: Path) -> None:
         """Set the robot time to that of earlier sessions, from the last episode in metrics.jsonl.
 
+        That time becomes `earlier_steps` and `robot_steps`. Without an episode nothing changes.
         Lines that are no episode are skipped.
 
         Args:

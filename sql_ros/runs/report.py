@@ -250,6 +250,10 @@ def _text(
 ) -> str:
     """Return the text of report.md.
 
+    It has the successes and why the run ended, the pictures, the command, tables of the figures and
+    of the versions, the policy's version and hash, the counted faults, and the commands that
+    evaluate the policy again and continue the run.
+
     Args:
         task: The task.
         progress: Progress of the run.

@@ -13,7 +13,9 @@ LINE_EVERY_S = 10.0  # time between two lines [s]
 def rows(progress: RunProgress) -> list[tuple[str, str]]:
     """Return name and value, as text, of each row of the view.
 
-    A value that is not known yet is "-".
+    The rows are: state of the actor, number of episodes, return of the last one, success of the
+    last `RECENT`, last evaluation, robot time, transitions, updates, policy in use, control period,
+    missed deadlines, and faults. A value that is not known yet is "-".
     """
     last = progress.episodes[-1] if progress.episodes else None
     control = progress.control

@@ -47,7 +47,10 @@ class ServoMode:
 
 
 def servo_modes(robot: RobotConfig, step_s: float) -> dict[str, ServoMode]:
-    """Return the servo settings of an arm by command mode.
+    """Return the servo settings of an arm by command mode: "position", "velocity", "torque".
+
+    The setpoint of a position servo moves at most with the velocity limit, that of a velocity servo
+    with the acceleration limit. Torques act at once. Commands are limited to the robot's limits.
 
     Args:
         robot: The arm, with limits, stiffness and damping.

@@ -28,7 +28,12 @@ DISCOUNT = 0.97
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case, with a contender of `STARTS` and a variant of `COURSES`."""
+    """Return the setting of a case, with a contender of `STARTS` and a variant of `COURSES`.
+
+    The training has 20,000 transitions, in the quick version 10,000. The temperature is annealed in
+    its first half. A pretrained policy acts from the first step on. Noise is added to the actions
+    of DDPG.
+    """
     steps, ratio = (10_000, 0.5) if case.quick else (20_000, 1.0)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     annealed = {

@@ -55,7 +55,12 @@ PARTS = 5  # parts of a training, one panel of the picture each
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case, whose variant is a key of `ROBOTS` or of `OTHERS`."""
+    """Return the setting of a case, whose variant is a key of `ROBOTS` or of `OTHERS`.
+
+    A variant in `OTHERS` has the settings of the quadruped. The number of transitions is in
+    `STEPS`, in the quick version 10,000. Noise is added to the actions of the point robot, and of
+    DDPG.
+    """
     robot = "quadruped" if case.variant in OTHERS else case.variant
     steps = 10_000 if case.quick else STEPS[robot]
     return Setting(

@@ -28,7 +28,12 @@ LAYER_NORM = {"layer_norm": True}
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case, whose variant is one of `ALPHAS`, or `START`."""
+    """Return the setting of a case, whose variant is one of `ALPHAS`, or `START`.
+
+    `START` has the temperature `MAIN`. The training has 50,000 transitions, 60,000 for `START`, and
+    20,000 in the quick version. The last two have layer norm, and an update for each transition
+    instead of each second one. Noise is added to the actions of DDPG.
+    """
     alpha = float(MAIN if case.variant == START else case.variant)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}
     often = case.quick or case.variant == START
@@ -98,6 +103,9 @@ def run_case(case: Case, out: Path) -> dict[str, Any]:
 
 def walk(trainer: Trainer) -> list[list[list[float]]]:
     """Run `EPISODES` with sampled actions in the open; return the tracks of the robot.
+
+    Args:
+        trainer: Trainer whose policy acts.
 
     Returns:
         Places (x, y) [m] at every half second of each episode, the first at the origin.

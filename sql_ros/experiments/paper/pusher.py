@@ -56,7 +56,11 @@ def env_of(task: str) -> str:
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case, whose variant is the task: "x", "y" or "both"."""
+    """Return the setting of a case, whose variant is the task: "x", "y" or "both".
+
+    The training has 100,000 transitions. In the quick version it has 30,000, and the smaller
+    networks of `SMALL`. Noise is added to the actions of DDPG.
+    """
     return Setting(
         env=env_of(case.variant),
         steps=30_000 if case.quick else 100_000,

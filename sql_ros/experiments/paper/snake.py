@@ -52,7 +52,11 @@ EPISODES = 10  # episodes after the training
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case, whose variant is a key of `ENVS`: the place of the line."""
+    """Return the setting of a case, whose variant is a key of `ENVS`: the place of the line.
+
+    The number of transitions is in `STEPS`, in the quick version half of it. The temperature is
+    annealed over the share `ANNEALED` of the training. Noise is added to all actions.
+    """
     steps, ratio = STEPS[case.variant] // (2 if case.quick else 1), 0.5
     return Setting(
         env=ENVS[case.variant],

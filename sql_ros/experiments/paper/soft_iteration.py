@@ -184,6 +184,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 def _draw(result: dict[str, Any], path: Path) -> str:
     """Draw the errors and gaps of the four algorithms on one problem.
 
+    Left: errors of soft Q-iteration, soft policy iteration and the greedy explorer, by sweep.
+    Right: gaps of the policy gradient, by step, and of the greedy explorer.
+
     Args:
         result: Result of `run_case`.
         path: Path of the PNG.

@@ -39,7 +39,11 @@ NEAR = 2.0  # standard errors within which two means count as alike
 
 
 def setting(case: Case) -> Setting:
-    """Return the setting of a case: the contender is "ours" or "sb3", the variant the algorithm."""
+    """Return the setting of a case: the contender is "ours" or "sb3", the variant the algorithm.
+
+    The training has 12,000 transitions, in the quick version 6,000, and twelve evaluations of ten
+    episodes. Noise is added to the actions of our DDPG.
+    """
     return Setting(
         env=ENV,
         steps=6_000 if case.quick else 12_000,

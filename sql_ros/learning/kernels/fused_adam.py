@@ -41,7 +41,8 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Iterable[Tensor | None]) -> None:
-        """Make one descent step, in place.
+        """Make one descent step. The parameters, their step counts and their running means change
+        in place.
 
         Args:
             gradients: One gradient per parameter, in the order of the groups. A parameter whose

@@ -40,7 +40,11 @@ def affine(
 
 
 def uses_onednn(rows: int, weight: Tensor) -> bool:
-    """Return whether `affine` uses oneDNN for a number of rows and a weight matrix (in, out)."""
+    """Return whether `affine` uses oneDNN for a number of rows and a weight matrix (in, out).
+
+    The product has at least `ONEDNN_MULTIPLICATIONS`, is in float32 or bfloat16, and is computed on
+    a CPU with AVX-512.
+    """
     inputs, outputs = weight.shape
     return (
         _HAS_FAST_ONEDNN

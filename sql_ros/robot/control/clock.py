@@ -90,7 +90,7 @@ class ControlClock:
         return self._time + stood if stood > 0.0 else self._time
 
     def reasons(self, now: float) -> Mapping[str, str]:
-        """Return why the arm must be held because of `/clock`.
+        """Return why the arm must be held because of `/clock`, see the module's table.
 
         Args:
             now: Steady time [s].

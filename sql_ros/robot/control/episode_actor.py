@@ -219,7 +219,7 @@ class Actor:
 
     def give_up(self) -> None:
         """Give up an episode under way, count it in `given_up`, and return to the way to the start
-        pose.
+        pose (phase `APPROACHING`).
 
         The control steps made so far still count in `EpisodeSummary.robot_steps`. The rules are
         told (`EpisodeRules.on_give_up`). Between episodes nothing happens.
@@ -306,6 +306,9 @@ class Actor:
         The episode begins after more than `rest_steps` at rest at the start pose, or when the time
         for the way is up. The arm is held if the actor is idle, or if the rules forbid to move or
         to begin. Unless the rules forbid to move, `way.rested` is updated.
+
+        Args:
+            state: State of the arm now.
 
         Returns:
             The result of `_begin_episode` if the episode begins, otherwise a step with the command
@@ -437,6 +440,10 @@ class Actor:
         The episode succeeds if the tool was at the goal in the last `hold_steps` states before the
         release, and is there now.
 
+        Args:
+            running: The episode.
+            state: State of the arm now.
+
         Returns:
             A step with the command alone while the arm is left alone. The step that finishes the
             episode has its summary, and its command already moves the arm towards the start pose of
@@ -455,6 +462,9 @@ class Actor:
 
         If the action is finite and in time, the next step continues on the way to the start pose.
 
+        Args:
+            state: State of the arm now.
+
         Returns:
             A hold, with the fault of the action; empty if the action is finite and in time.
         """
@@ -471,7 +481,8 @@ class Actor:
         """Select an action for an observation, filter it, and store both in the episode.
 
         If the action is not finite or late, the episode is given up and the phase becomes
-        `RETRYING`. The time of the policy is stored in `_inference_s`.
+        `RETRYING`. The time of the policy is stored in `_inference_s`. The safety filter records
+        the command as sent; the caller has to give it to `send`.
 
         Args:
             running: The episode.

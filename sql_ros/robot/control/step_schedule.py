@@ -169,7 +169,7 @@ class Pacer:
 
     def wait(self) -> None:
         """Sleep until the deadline, or return at once if it has passed; advance the deadline by a
-        period.
+        period. If it was missed by more than a period, the next one is a period from now.
         """
         now = time.perf_counter()
         if now < self.deadline:
@@ -241,7 +241,7 @@ class Schedule:
         return max(self.due + self._grace - now, 0.0)
 
     def stepped(self, now: float, *, by_state: bool) -> None:
-        """Note that a step began, and set the next deadline.
+        """Note that a step began, and set the next deadline, `due`.
 
         It is a period after the last deadline, shifted a little towards the step. After a step that
         was late by more than `LATE_SHARE` of a period, or away by more than a period, it is a

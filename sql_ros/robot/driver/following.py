@@ -358,7 +358,7 @@ class FollowingCheck:
 
     def contradict(self, reason: str) -> None:
         """Hold the arm because its motion contradicts its commands: set `reasons`, and count an
-        attempt.
+        attempt in `attempts`. `obeys` becomes false, and the memory is cleared.
 
         `response.py`'s contradictions are given here, too.
 

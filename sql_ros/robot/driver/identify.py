@@ -162,7 +162,10 @@ class Identification:
         return self._move(state) if self._phase is _Phase.MOVE else self._await_stop(state)
 
     def _advance(self, elapsed_s: float) -> None:
-        """Update the joint positions to which the commands have led by now.
+        """Update the joint positions to which the commands have led by now, since the leg began.
+
+        In torque mode that is the motion that the leg asks for. In velocity mode it is the integral
+        of the velocities sent, in position mode the command less the first one of the leg.
 
         Args:
             elapsed_s: Time since the last step [s].
@@ -339,7 +342,9 @@ class Identification:
         """Judge a leg at whose end the arm rests: start the next leg or joint, or set `failure`.
 
         If less than 1 - `OTHERS` of the amplitude was commanded, because the filter has no room,
-        the leg is reversed. A leg that passes updates `latency_s`, and its scale is kept.
+        the leg is reversed. A leg fails if its scale is not within `OBEYS`, another joint moved by
+        more than `OTHERS` of the amplitude, or the delay is longer than `LONGEST_DELAY_S`. A leg
+        that passes updates `latency_s`, and its scale is kept.
 
         Args:
             state: State of the arm at rest.
@@ -413,6 +418,9 @@ class Identification:
 
     def _describe_failure(self, moved: Vector) -> str:
         """Describe what is wrong with the motion of a leg, and a likely cause.
+
+        The first of these that is true: another joint moved more, the joint hardly moved, it moved
+        the wrong way, it moved by another distance.
 
         Args:
             moved: Measured motion of the joints since the leg began (N,) [rad].

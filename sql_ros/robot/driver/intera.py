@@ -74,7 +74,10 @@ class AssemblyState:
 
     @property
     def complaint(self) -> str:
-        """Describe the gravest reason why the robot does not move; empty if it can move."""
+        """Describe the gravest reason why the robot does not move; empty if it can move.
+
+        In this order: emergency stop, error, stopped, not enabled, not homed, not ready.
+        """
         if self.estop_pressed:
             return "the robot's emergency stop is pressed"
         if self.error:

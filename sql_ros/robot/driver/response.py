@@ -199,6 +199,9 @@ class ResponseCheck:
         """Take a command that was sent to the arm, and compare the motion so far; update
         `confirmed` and `mismatch`.
 
+        The motion is compared once per `SAMPLE_S`. Whether a joint that is not confirmed moves into
+        its position margin is checked at every call (not in torque mode).
+
         Args:
             command: Command in the unit of the mode (N,).
             state: State that the command was computed from.
@@ -309,7 +312,10 @@ class ResponseCheck:
     def _compare(self) -> None:
         """Compare the memory, and update `confirmed` and `mismatch`.
 
-        A contradiction becomes `mismatch` after `IN_A_ROW` comparisons in a row that find one.
+        A joint is a suspect if no scale of its commands within `OBEYS` explains its motion. The
+        contradiction is the best explanation of a suspect's motion: by another scale, or by the
+        commands of another suspect. If there is none, it may be that of an unexplained motion
+        ("strange"). It becomes `mismatch` after `IN_A_ROW` comparisons in a row that find one.
         """
         width = min(self._count, self._window)
         commanded = self._candidates(width)

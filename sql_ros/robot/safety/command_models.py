@@ -105,7 +105,8 @@ class CommandModel(ABC):
     # --- latency and memory ---
 
     def reckon_with_latency(self, seconds: float) -> None:
-        """Set the latency of commands, and forget the commands sent so far.
+        """Set the latency of commands, `reaction_s` and `acceleration`, and forget the commands
+        sent so far.
 
         Args:
             seconds: Latency [s]; 0: none.
@@ -152,7 +153,10 @@ class CommandModel(ABC):
         self.reaction_s = self._known_reaction_s() + self._expected_delay_s
 
     def forget(self) -> None:
-        """Forget the commands sent so far: the next period starts at the measured state."""
+        """Forget the commands sent so far: the next period starts at the measured state.
+
+        `asked` becomes zeros, and the estimate of the load begins anew.
+        """
         self._sent_velocity: Vector | None = None
         # as `_sent_velocity`, but not changed by `trust` or where the controller has led the arm
         self._asked_velocity: Vector | None = None

@@ -85,6 +85,8 @@ class Dynamics:
     def gravity(self, position: Vector) -> Vector:
         """Return the motor torques of the arm's own gravity compensation at a pose (N,) [N m].
 
+        They include the declared payload if the compensation knows it (`payload_is_compensated`).
+
         Args:
             position: Joint positions (N,) [rad].
         """

@@ -183,7 +183,8 @@ class SafetyFilter:
     def forget(self) -> None:
         """Forget the commands sent so far, so that the next command starts from the measured state.
 
-        Call this when the arm was put elsewhere, or was not commanded for a while.
+        The estimate of the load begins anew, too; speed limits and counts stay. Call this when the
+        arm was put elsewhere, or was not commanded for a while.
         """
         self._commands.forget()
 
@@ -420,6 +421,9 @@ class SafetyFilter:
         command: Vector | None = None,
     ) -> Admission:
         """Return the admission of joint velocities, with a command within the torque limits.
+
+        If the torque limits change the command, "effort" is added to the kinds. Nothing is counted
+        or remembered as sent.
 
         Args:
             velocity: Admitted joint velocities (N,) [rad/s].

@@ -198,8 +198,8 @@ class _Skeleton:
         return False
 
     def _body(self, root: int) -> Any:
-        """Return the body of the skeleton for a body of the full model; create it and its parents
-        if needed.
+        """Return the body of the skeleton for a body of the full model; create it, its joint if the
+        arm has one there, and its parents if needed.
 
         Args:
             root: Index in the full model of a body that is not welded to its parent.

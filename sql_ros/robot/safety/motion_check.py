@@ -160,6 +160,10 @@ class MotionCheck:
     def _compare(self, newest: Sample) -> str:
         """Describe how the velocities of a whole window contradict its positions.
 
+        They do for a joint whose change of position differs from the integral of its velocities by
+        more than `NOISE_RAD` and the two errors in the module's docstring. The first such joint is
+        described.
+
         Args:
             newest: The last sample.
 

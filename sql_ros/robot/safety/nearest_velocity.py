@@ -77,12 +77,18 @@ class NearestVelocity:
     def nearest(self, wish: Vector, start: PeriodStart) -> tuple[Vector, frozenset[str]]:
         """Return the admissible velocities nearest to those asked for.
 
+        They are first clipped to the limits of the joints. If tool and links then are slow enough,
+        and nothing comes near, that is the result. Otherwise they are changed so that the arm
+        slides along what is near (`_slide`), and mixed with braking if they still break a limit.
+        Distances that are measured here become the last measurement of the clearance.
+
         Args:
             wish: Joint velocities that are asked for (N,) [rad/s].
             start: The start of the period.
 
         Returns:
-            Joint velocities (N,) [rad/s], and the kinds of the limits that changed them.
+            Joint velocities (N,) [rad/s], and the kinds of the limits that changed them, with
+            "braking" if only braking was left; empty if they are those asked for.
         """
         position = start.position
         commands = self._commands

@@ -63,7 +63,10 @@ class PayloadObserver:
         self._remembered_s = seconds + 3.0 * self._period
 
     def forget(self) -> None:
-        """Forget states, torques, estimate and reasons, because the arm may carry another load."""
+        """Forget states, torques, estimate and reasons, because the arm may carry another load.
+
+        `mass_kg` becomes half of the declared mass.
+        """
         self.mass_kg = 0.5 * self._declared
         self.reasons: Mapping[str, str] = NO_REASONS
         self._weight = self._moment = 0.0  # weighted sums of x.x and x.y
@@ -180,8 +183,8 @@ class PayloadObserver:
 def check_payload(config: RobotConfig, dynamics: Dynamics, acceleration: Vector) -> None:
     """Check that a declared payload is safe before it is estimated.
 
-    It must neither overload the motors at the neutral pose nor accelerate a joint beyond its limit.
-    Without a declared payload nothing is checked.
+    Its weight must neither overload the motors at the neutral pose nor accelerate a joint beyond
+    its limit in one of `CHECKED_POSES` random poses. Without a declared payload nothing is checked.
 
     Args:
         config: The arm, with the payload declared.

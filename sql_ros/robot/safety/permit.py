@@ -143,7 +143,9 @@ class Permit:
         return self._start_reason
 
     def _interrupt(self, reasons: Mapping[str, str], now: float) -> None:
-        """Note a hold, and require a start if its kind or its duration needs one.
+        """Note a hold, and require a start if its kind or its duration needs one (module's table).
+
+        If a start is needed already, nothing changes.
 
         Args:
             reasons: Reasons of the hold, by kind.

@@ -90,6 +90,10 @@ def effective_limits(
 ) -> str:
     """Describe the limits that are in force for a task, as lines for the log.
 
+    They are: range, speed and acceleration of each joint; speed of tool and links; clearance and
+    the pairs of bodies without one; workspace and keep-out boxes; payload; lateness, latency and
+    the waiting times.
+
     Args:
         task: The task, with its arm.
         clearance: Clearance of its safety filter.

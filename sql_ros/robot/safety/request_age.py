@@ -16,15 +16,15 @@ REMEDY = (
 
 
 def staleness(source_ns: int, now_ns: int) -> str:
-    """Describe why a request is too old to move the arm.
+    """Describe why the age of a request forbids that it moves the arm.
 
     Args:
         source_ns: Time at which it was sent, by the clock of its sender [ns]; 0: not known.
         now_ns: Present time by this computer's clock [ns].
 
     Returns:
-        Text for the sender; empty if the request is at most `OLDEST_S` old or in the future. An
-        unknown time counts as too old.
+        Text for the sender; empty if the request is at most `OLDEST_S` old, or at most so far in
+        the future. An unknown time counts as too old.
     """
     if source_ns <= 0:
         return (

@@ -92,7 +92,9 @@ class Standby:
         self.reasons: Mapping[str, str] = NO_REASONS
 
     def forget(self) -> None:
-        """Begin a new activation, in which nothing was sent. `count` stays."""
+        """Begin a new activation, in which nothing was sent. `reasons` become empty, `count`
+        stays.
+        """
         with self._lock:
             self._velocity = None
             self._sent_at = 0.0
@@ -184,7 +186,9 @@ class Standby:
     def advance(self, now: float) -> Vector | None:
         """Return the joint velocities that the standby thread has to send now (N,) [rad/s].
 
-        The first call that returns velocities begins to stand in, and is counted.
+        They are the velocities sent last, braked along their own line for the time since then; in
+        torque mode they are zeros at once. The first call that returns velocities begins to stand
+        in, and is counted in `count`.
 
         Args:
             now: Steady time [s].

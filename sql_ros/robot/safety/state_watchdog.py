@@ -100,7 +100,7 @@ class StateWatch:
         self.forget()
 
     def forget(self) -> None:
-        """Forget all states and what was wrong with them."""
+        """Forget all states and what was wrong with them; `state` becomes None."""
         self.state: RobotState | None = None
         self._last: RobotState | None = None  # last state, trusted or not
         self._heard = 0.0  # time of the last state [s]
@@ -212,6 +212,10 @@ class StateWatch:
     def reasons(self, now: float) -> Mapping[str, str]:
         """Return what is wrong with the states now: description by kind.
 
+        The kinds are "state_bad"; "state_too_old", or "stamps_frozen" if states arrive but their
+        stamps stand; and the kind for which the states are distrusted: "stamps_frozen",
+        "state_jumped", "state_too_fast" or "velocity_wrong".
+
         Args:
             now: Control time [s].
 
@@ -258,7 +262,7 @@ class Holds:
         self._since: dict[str, float] = {}
 
     def note(self, reasons: Mapping[str, str], now: float) -> list[str]:
-        """Take the reasons of a control step, and count those that begin.
+        """Take the reasons of a control step as `present`, and count those that begin in `counts`.
 
         Args:
             reasons: Description by kind.

@@ -169,7 +169,7 @@ class StopLatch:
 
     @staticmethod
     def _add_reasons(switch: Switch, reasons: dict[str, str], now: float) -> None:
-        """Add the reasons of a switch that stops the arm.
+        """Add the reasons of a switch that stops the arm, by the kinds of the module's table.
 
         Args:
             switch: The switch.
