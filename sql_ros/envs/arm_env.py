@@ -69,6 +69,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Draw an episode and the arm's variation from its model, and put the arm at the start.
 
+        The safety filter forgets the commands sent, and the goal marker is moved to the target.
+
         Args:
             seed: Seed of the draws; None: the generator of earlier episodes goes on.
             options: Not used.

@@ -139,7 +139,7 @@ class QuadrupedEnv(BodyEnv):
     def set_start(self) -> None:
         """Put the robot at the origin, crouching, with a heading drawn uniformly.
 
-        The joint angles are drawn within 0.1 rad.
+        The joint angles are drawn within 0.1 rad of 0 (hips) and of `CROUCH` (knees).
         """
         heading = self.np_random.uniform(-np.pi, np.pi)
         self.data.qpos[2] = 0.42

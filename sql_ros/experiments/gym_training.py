@@ -310,7 +310,10 @@ class OuNoise:
 
 
 def sampled(learner: Learner) -> Act:
-    """Return a function from an observation (S,) to an action (A,) drawn from the policy."""
+    """Return a function from an observation (S,) to an action (A,) drawn from the present policy.
+
+    Each call advances the learner's random generator.
+    """
 
     def act(observation: Vector) -> Vector:
         action: Vector = learner.sample(torch.from_numpy(observation[None]), 1)[0, 0].cpu().numpy()

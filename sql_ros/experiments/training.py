@@ -360,6 +360,7 @@ def _saved_on_the_way_out(training: Training, folder: TrainFolder) -> Iterator[N
         Interrupted: As it came; what is saved is printed.
         SqlRosError: As it came, with what is saved added to the text.
         CheckpointError: In place of an OSError, with what is saved in the text.
+        Exception, SystemExit: As it came; what is saved is printed to stderr.
     """
     try:
         yield
@@ -441,7 +442,8 @@ def record(
 ) -> bool:
     """Save a clip of one episode in the deterministic mode.
 
-    An error other than a signal is printed, and leaves no clip.
+    Every control step number `CLIP_EVERY` is a frame, up to `CLIP_FRAMES` frames. An error other
+    than a signal is printed, and leaves no clip.
 
     Args:
         env_id: Gymnasium id.

@@ -68,7 +68,9 @@ def film(
     frames: list[Image.Image] = []
 
     def show(step: int, force: Any) -> None:
-        """Add a frame of a control step, if one is due.
+        """Add a frame of a control step, if one is due, with the time and the distance to the goal.
+
+        Every control step number `STEPS_PER_FRAME` is due, until `AFTER_S` after the push.
 
         Args:
             step: Number of the control step in the episode.

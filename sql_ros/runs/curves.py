@@ -14,7 +14,8 @@ from sql_ros.runs.progress import RECENT, RunProgress
 def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
     """Draw return, success rate and final distance of this session's episodes over the robot time.
 
-    The success rate of evaluations is a curve of its own.
+    Each has a panel, with its mean over the last `RECENT` episodes; the distance has a logarithmic
+    axis. The success rate of evaluations is a curve of its own.
 
     Args:
         progress: Progress of the run.

@@ -31,8 +31,8 @@ def setting(case: Case) -> Setting:
     """Return the setting of a case, whose variant is one of `ALPHAS`, or `START`.
 
     `START` has the temperature `MAIN`. The training has 50,000 transitions, 60,000 for `START`, and
-    20,000 in the quick version. The last two have layer norm, and an update for each transition
-    instead of each second one. Noise is added to the actions of DDPG.
+    20,000 in the quick version. `START` and the quick version have the options of `fine_tuned`, and
+    one update per transition instead of 0.5. Noise is added to the actions of DDPG.
     """
     alpha = float(MAIN if case.variant == START else case.variant)
     kind = {"kind": "ddpg", "q_networks": 1} if case.contender == "ddpg" else {}

@@ -358,7 +358,8 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
 def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
     """Compose the skills of one seed and evaluate the composed policy on the joint task.
 
-    The result is written to the file `_composed`. If this file exists already, it is read instead.
+    The result is written to `out`/composed/METHOD-seedSEED.json. If this file exists already, it is
+    read instead.
 
     Args:
         out: Folder of the experiment.

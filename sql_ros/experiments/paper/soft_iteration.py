@@ -144,7 +144,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         The finding. The verdict is "reproduced" if the three soft algorithms agree (error of soft
         policy iteration below 1e-6, gap of the policy gradient below 1e-3), every sweep shrinks the
         error at least by the discount, and the explorer has a gap in every problem. Otherwise the
-        verdict is "partly". Picture: convergence.png, of the first problem.
+        verdict is "partly". Figures: "contraction_ratio" (largest), "discount",
+        "policy_iteration_gap" and "policy_gradient_gap" (largest), "explorer_gap" (of the values)
+        and "explorer_q_gap" (of the Q), means. Picture: convergence.png, of the first problem.
     """
     found = list(results.values())
     ratio = max(max(result["ratios"]) for result in found)

@@ -56,8 +56,10 @@ class ControlClock:
     def take(self, stamp_ns: int, now: float) -> None:
         """Take a message of `/clock`.
 
-        A message that is older than the last one by at most `OVERTAKEN_S` is ignored. One that is
-        older by more starts `clock_jumped` (see `reasons`), and control time stays where it is.
+        A later message advances control time by the difference of the times in both messages. A
+        message that is not later than the last one is ignored if it is older by at most
+        `OVERTAKEN_S`. One that is older by more starts `clock_jumped` (see `reasons`), and control
+        time stays where it is. Messages that are not ignored set `stamp_ns`.
 
         Args:
             stamp_ns: Time in the message [ns].

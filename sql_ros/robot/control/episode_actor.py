@@ -266,11 +266,15 @@ class Actor:
         """Make a control step of the present phase in which the arm may move, and give its command
         to `send` once.
 
-        If the arm has jumped, `EpisodeRules.on_jump` and `forget` are called first.
+        If the arm has jumped, `EpisodeRules.on_jump` and `forget` are called first. In phase
+        `RELEASING` the pose is added to the trail.
 
         Args:
             state: State of the arm now.
             send: Receives the command (N,) as soon as it is known.
+
+        Returns:
+            The result of the method of the phase.
         """
         if self._jumped(state):
             self._rules.on_jump()

@@ -94,8 +94,8 @@ def judge(wanted: WantedController, listed: Sequence[ListedController]) -> Verdi
 
     Returns:
         An empty verdict if it does. Otherwise the reason, the first of these: it is not listed, has
-        another type, commands other joints or another order of them, or is not active. A terminal
-        command is given if it is not listed, inactive or unconfigured.
+        another type, commands no joints, other joints or another order of them, or is not active. A
+        terminal command is given if it is not listed, inactive or unconfigured.
     """
     name = wanted.controller.name
     found = next((each for each in listed if each.name == name), None)

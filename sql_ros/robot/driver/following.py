@@ -194,6 +194,8 @@ class FollowingCheck:
     def _begin(self, position: Vector) -> None:
         """Start a new memory of commands and motion.
 
+        The commanded path begins where the arm is, and no joint has moved or obeyed yet.
+
         Args:
             position: Measured joint positions (N,) [rad].
         """

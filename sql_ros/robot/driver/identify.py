@@ -130,6 +130,9 @@ class Identification:
         """Take a state, judge the motion so far, and return the joint velocities to ask the safety
         filter for.
 
+        `failure` is set if a joint strays from its commanded motion, is faster than `RUNS_RAD_S` in
+        torque mode, or if a leg fails. `is_over` is set after the last leg.
+
         Args:
             state: The last state of the arm.
 

@@ -27,7 +27,8 @@ class WriterWatch:
             now: Steady time at which the message was read [s].
 
         Returns:
-            Whether the number is not above the last one, which shows another writer. False after a
+            Whether the number is not above the last one, which shows another writer; the topic is
+            then contested for `CONTESTED_S` (`is_contested`). False for the first number, after a
             silence of more than `SILENCE_S`, and without numbers.
         """
         last = self._number

@@ -181,7 +181,8 @@ class CommandModel(ABC):
     def elapsed(self, seconds: float, *, is_early: bool = False) -> None:
         """Take the time for which the last command has acted, before the next command is computed.
 
-        The time counts as one period at least, and as `longest_s` or `LONGEST_BRAKE_S` at most.
+        The time counts as one period at least, and at most as the longer one of `longest_s` and
+        `LONGEST_BRAKE_S`.
 
         Args:
             seconds: Time since the last command was sent [s].

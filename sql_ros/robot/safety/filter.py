@@ -336,6 +336,9 @@ class SafetyFilter:
         """Return what would be sent for a command, without counting it and without remembering it
         as sent.
 
+        For a command that is not finite, or that leads to velocities that are not, this is a
+        command that brakes, with the kind "non_finite".
+
         Args:
             command: Command that is asked for (N,), in the unit of the mode.
             state: The last state of the arm.

@@ -261,6 +261,7 @@ class NearestVelocity:
         """Return whether a point of tool or links is faster than its limit, at the start or the end
         of a period.
 
+        A point is too fast if it exceeds the limit by more than the share 2 `POINT_SPEED_SLACK`.
         The end is checked only if a joint turns by `TURNED_RAD` or more within the period.
 
         Args:
@@ -309,7 +310,8 @@ class NearestVelocity:
         """Return the kind of the limit that a motion from an alternative start would break.
 
         A servo that lags cuts corners. So the straight way from the measured pose to the pose where
-        the lagging servo comes to rest is checked, too.
+        the lagging servo comes to rest is checked, too. Distances that are measured here become the
+        last measurement of the clearance.
 
         Args:
             velocity: Joint velocities (N,) [rad/s].

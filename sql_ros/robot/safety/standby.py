@@ -127,7 +127,8 @@ class Standby:
     def sent(self, velocity: Vector, sent_at: float) -> None:
         """Take a command that the control loop sent, restart its waiting time, and clear `reasons`.
 
-        While the standby thread stands in, only `reasons` are cleared.
+        Where it asks for no motion, the standby thread has nothing to brake. While the standby
+        thread stands in, only `reasons` are cleared.
 
         Args:
             velocity: Joint velocities that it asks for (N,) [rad/s]. In torque mode: zeros for zero

@@ -124,6 +124,9 @@ class StateDelay:
     def _judge(self, age_s: float, growth_s: float, now: float) -> None:
         """Update `delay_s`, `is_of_clock` and `reasons`.
 
+        A state in time ends `reasons`. They begin with a state that is later than the limit of a
+        single state, or if no state came in time for `PATIENCE_S`.
+
         Args:
             age_s: Time of this computer's clock less the stamp [s].
             growth_s: Delay less the smallest delay so far, by steady time [s].
