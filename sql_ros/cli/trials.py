@@ -253,7 +253,10 @@ def _prepare_in_stack(
     stack = preflight(given)
 
     def run_session() -> int:
-        """Run the stack; for trials by hand also read the operator's keys. Return its exit code."""
+        """Run the stack with a locked run folder, and return its exit code.
+
+        For trials by hand, first print how to confirm, and read the operator's keys in a thread.
+        """
         if by_hand:
             print(
                 "Keep the emergency stop in reach. The arm stands before you are asked to reach for"

@@ -134,6 +134,10 @@ class ForwardAdapter:
     def from_msg(self, message: Float64MultiArray) -> tuple[Vector, int | None]:
         """Convert an array to a command. Labels are optional. See `Adapter`.
 
+        Returns:
+            The command (N,) in the unit of the mode, and the stamp of the state that it answers
+            [ns], None if no label names one.
+
         Raises:
             MessageError: The length is wrong, a value is not finite, or the labels name another
                 mode, other joints or another order.

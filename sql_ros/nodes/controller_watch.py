@@ -176,7 +176,8 @@ class ControllerWatch:
         future.add_done_callback(self._on_switched)
 
     def _on_switched(self, future: Future) -> None:
-        """Keep the reason of a refused switch for the description of the hold.
+        """Keep the reason of a refused switch for the description of the hold; `restore` has then
+        nothing to undo.
 
         Args:
             future: The answer to `switch_controller`.

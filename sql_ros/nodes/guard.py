@@ -418,6 +418,10 @@ class Guard:
     def values(self) -> dict[str, int | str]:
         """Return counts of holds by kind, the delay of states, and complaints about stop topics,
         /diagnostics key to value.
+
+        The keys are `holds`, `hold/<kind>` and those of `StopTopics.complaints`; for a real arm on
+        the steady clock also `state_delay_ms`, and `state_delay_of`: "clock" if the delay is known
+        from this computer's clock, "growth" if only its growth over the smallest one is known.
         """
         delay = self._delay
         of_states: dict[str, str] = {}

@@ -75,6 +75,10 @@ class InteraAdapter:
     def from_msg(self, message: Any) -> tuple[Vector, int | None]:
         """Convert a JointCommand to a command. See `adapters.Adapter`.
 
+        Returns:
+            The command (N,) in command order and in the unit of the mode, and the stamp of the
+            state that it answers [ns], None if the header names none.
+
         Raises:
             MessageError: Its mode is another one, or its names or values do not fit the arm.
         """

@@ -129,7 +129,9 @@ class LearnerLink:
         self.outbox.finish()
 
     def values(self) -> dict[str, str | int]:
-        """Return counts of transitions and the version of the policy, /diagnostics key to value."""
+        """Return the number of transitions made, the number not acknowledged, and the version of
+        the policy, /diagnostics key to value.
+        """
         return {
             "transitions": self.outbox.made,
             "unacknowledged": self.outbox.lacking,

@@ -232,7 +232,9 @@ class MonitorNode(LiveParameters, Node):
             )
 
     def _on_policy(self, message: UInt8MultiArray) -> None:
-        """Check a policy, and give it to the evaluation thread. One that is refused is counted.
+        """Check a policy, and give it to the evaluation thread.
+
+        A refused policy is counted. One of a learner without a progress report so far waits for it.
 
         Args:
             message: The policy.

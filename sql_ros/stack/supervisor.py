@@ -80,7 +80,8 @@ def _reporting(stack: Stack, command: str) -> Stack:
 def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child | None:
     """Wait until a process has ended that is not to be started again, or a signal asks for the end.
 
-    Meanwhile, start crashed processes again and pass Ctrl-Z on to the process that moves the arm.
+    Meanwhile, start crashed processes again, with a line on stderr, and pass Ctrl-Z on to the
+    process that moves the arm, once it is active.
 
     Args:
         children: Processes of the stack; one that is started again is replaced in place.
