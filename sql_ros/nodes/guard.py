@@ -105,7 +105,8 @@ class GuardConfig(ManagedConfig):
             follows_clock: Whether control time is that of `/clock`.
 
         Returns:
-            Parameter name to time [s].
+            Parameter name to time [s]: `max_state_age_s`, `max_state_delay_s` and `max_lateness_s`,
+            and `max_clock_age_s` if `/clock` is followed.
         """
         of_clock = dict(max_clock_age_s=self.max_clock_age_s) if follows_clock else {}
         return {

@@ -79,6 +79,9 @@ class LearnerNode(ManagedNode):
     def configure(self) -> None:
         """Build buffer and networks, resume an earlier run where asked, and create the topics.
 
+        `policy` and `~/progress` are published, `replay` is subscribed. The number of threads of
+        torch is set.
+
         Raises:
             ConfigError: A parameter, the task, the memory or the run folder cannot be used.
             LedgerError: The transition log cannot be read, or is in use by another process.

@@ -92,6 +92,9 @@ class SimBridgeNode(ManagedNode):
     def configure(self) -> None:
         """Load task and scene; create topics and services.
 
+        `joint_states` and `/clock` are published; `~/commands`, `target` and `~/disturb` are
+        subscribed; the services are `~/reset_world`, `~/set_pause` and `~/step_simulation`.
+
         Raises:
             ConfigError: The task or the scene cannot be used, or the message package of the arm's
                 interface is not installed.
@@ -243,7 +246,10 @@ class SimBridgeNode(ManagedNode):
     def _on_reset_world(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Put the arm at rest in its neutral pose, and step once. Simulated time goes on."""
+        """Put the arm at rest in its neutral pose, and step once. Simulated time goes on.
+
+        The response says whether that was done, see `_respond`.
+        """
 
         def reset() -> None:
             """Reset the arm and step once."""

@@ -159,8 +159,8 @@ class TransitionOutbox:
         self._send(content, self.acknowledged + 1)
 
     def _give_up_oldest(self) -> None:
-        """If more than `MOST_KEPT` transitions are not acknowledged, delete the oldest and count a
-        fault.
+        """If more than `MOST_KEPT` transitions are not acknowledged, delete the oldest, let them
+        count as acknowledged, and count a fault.
 
         Raises:
             LedgerError: The log cannot be written.

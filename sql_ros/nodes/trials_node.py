@@ -86,6 +86,9 @@ class TrialsNode(ActorNode):
     def configure(self) -> None:
         """Configure as the actor does; create the topics and services of the session.
 
+        `disturb` and `~/prompt` are published; the services are `~/skip`, `~/repeat`, `~/abort` and
+        `~/confirm`.
+
         Raises:
             ConfigError: A parameter, the task, the policy or the protocol cannot be used.
         """

@@ -128,7 +128,7 @@ def policy_improvement(seed: int) -> list[Check]:
 
     Returns:
         Two checks: the largest loss of Q in five improvements, and the least gain by the first one,
-        which must be 0.001.
+        which must be at least 0.001.
     """
     worst = 0.0
     first = np.inf
