@@ -25,15 +25,15 @@ PAGE = "docs/results.md"
 INTRODUCTION = """\
 # Results
 
-This page has every number that the other pages quote, with its command, its date and its machine.
-Each section shows the command, the values, and a table with their origin.
+This page has all numbers that the other pages quote. Each section shows a command, the values that
+it measured, the date and the machine.
 
 Do not edit this page. `python -m sql_ros.checks.results` writes it from
-`docs/results/records/*.json` and from the JSON files that these records name. A test fails when the
-page differs from them.
+`docs/results/records/*.json` and from the JSON files that these records name. A test fails if the
+page differs from these files.
 
-To add a result, run its command with `--json` or `--out` below `docs/results`. Add a record that
-names the file. Then run the command above.
+To add a result, run its command with `--json` or `--out` and a path below `docs/results`. Add a
+record that names the JSON file. Then run `python -m sql_ros.checks.results`.
 """
 REDUCE: dict[str, Callable[[Sequence[float]], float]] = {"max": max, "sum": sum}
 
