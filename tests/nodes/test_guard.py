@@ -265,7 +265,7 @@ def test_a_terminal_that_blocks_does_not_keep_a_stop_from_acting(probe, processe
         while True:
             os.write(writes, b"x")
     os.set_blocking(writes, True)  # it is the actor's terminal
-    scene.turn(AWAY + 0.2)  # a jump: a hold that is said
+    scene.turn(AWAY + 2.0)  # a jump, also after a gap of the states: a hold that is said
     scene.until(lambda: scene.count("state_jumped") or scene.holds(), "hold: state_jumped")
     scene.stop()
     scene.until(scene.holds, "hold: stop")
