@@ -16,13 +16,13 @@ LEVELS = {
     "trials": 3,
     "sim": 4,
     "arms": 5,
-    "envs": 5,
-    "runs": 5,
-    "stack": 5,
-    "nodes": 6,
-    "checks": 7,
-    "experiments": 8,
-    "cli": 9,
+    "envs": 6,
+    "runs": 6,
+    "stack": 6,
+    "nodes": 7,
+    "checks": 8,
+    "experiments": 9,
+    "cli": 10,
 }
 ROBOT_LEVELS = {"": 0, "tasks": 1, "safety": 1, "control": 2, "driver": 2}
 ROS = {

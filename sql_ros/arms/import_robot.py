@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 import yaml
 
-from sql_ros.arms.arm_checks import ArmReport, check_arm, overlapping_bodies, reachable_share
+from sql_ros.arms.robot_checks import RobotReport, check_robot, overlapping_bodies, reachable_share
 from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm, Vector
@@ -74,7 +74,7 @@ class ImportedArm:
     task: Path
     picture: Path
     guesses: list[str] = field(default_factory=list)
-    report: ArmReport = field(default_factory=ArmReport)
+    report: RobotReport = field(default_factory=RobotReport)
 
 
 def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "") -> ImportedArm:
@@ -129,7 +129,7 @@ def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "")
     _write_robot(arm.robot, values, arm.guesses)
     _write_task(arm, load_robot(str(arm.robot)), scene)
     task = load_task(str(arm.task))
-    arm.report = check_arm(task)
+    arm.report = check_robot(task)
     return arm
 
 

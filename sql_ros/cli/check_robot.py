@@ -28,12 +28,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: The files do not fit each other, so that no check is possible.
     """
-    from sql_ros.arms.arm_checks import check_arm
+    from sql_ros.arms.robot_checks import check_robot
     from sql_ros.robot.tasks import load_task
     from sql_ros.runs.picture import draw_arm
 
     task = load_task(args.task)
-    report = check_arm(task)
+    report = check_robot(task)
     print("\n".join(report.lines()))
     if args.picture:
         print(f"{args.picture}: {draw_arm(task, None, args.picture, seed=0)}")

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sql_ros.arms.robot_checks import require_sound_robot
 from sql_ros.common.config import config_from_mapping
-from sql_ros.common.data_files import find_file, find_policy
+from sql_ros.common.data_files import find_file, find_policy, share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.common.run_folder import check_can_be_made, check_is_unlocked, check_is_unused
 from sql_ros.common.shared_key import read_key
@@ -36,9 +37,10 @@ ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}  # by
 def preflight(given: Mapping[str, str]) -> Stack:
     """Return the description of a stack, after all checks that need no running process.
 
-    Checked are arguments, task, scene, run folder, policy and protocol, params file and key files;
-    for a real arm outside a dry run also collision shapes, scene and latency; in mode train
-    packages, memory, disk space and resume conditions, in other modes the disk space.
+    Checked are arguments, task, scene, the user's own robot in simulation, run folder, policy and
+    protocol, params file and key files. For a real arm outside a dry run, collision shapes, scene
+    and latency are checked, too. In mode train it is packages, memory, disk space and resume
+    conditions, in other modes the disk space.
 
     Args:
         given: Name to value of launch arguments; the others take their defaults. A missing task is
@@ -49,6 +51,7 @@ def preflight(given: Mapping[str, str]) -> Stack:
     """
     settings = read_settings(with_task(given))
     stack = describe(settings)
+    _check_own_robot(settings)
     _check_run_folder(settings)
     if settings.policy is not None:
         _check_policy(settings.policy, settings)
@@ -131,6 +134,22 @@ def _task_of_run(folder: Path, task: str) -> str:
             " out, or resume another run"
         )
     return task or of_run
+
+
+def _check_own_robot(settings: Settings) -> None:
+    """Check the robot of a task that is not shipped, and print the result.
+
+    The tests of this package check the shipped ones.
+
+    Raises:
+        ConfigError: A check failed.
+    """
+    task_file = find_file(settings.args["task"], "config/tasks").resolve()
+    if share_folder().resolve() in task_file.parents:
+        return
+    report = require_sound_robot(settings.task)
+    for line in report.lines():
+        print(f"{settings.task.robot.name}: {line}", flush=True)
 
 
 def _check_run_folder(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from sql_ros.arms.arm_checks import check_arm, require_sound_arm
+from sql_ros.arms.robot_checks import check_robot, require_sound_robot
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.tasks import load_task
@@ -128,7 +128,7 @@ def load(tmp_path):
 
 def is_sound(task) -> bool:
     """Return whether the arm holds its pose and follows in every command mode."""
-    report = check_arm(task)
+    report = check_robot(task)
     return not report.errors and not any("times as far" in text for text in report.warnings)
 
 
@@ -193,13 +193,13 @@ def test_a_finger_is_guarded_at_its_posture(load):
         assert (clearance.model.geom_bodyid[clearance.pairs] == body.id).any()
         assert clearance.model.njnt == 3
     with pytest.raises(ConfigError, match=r"fixed_joints.*knuckle.*grip"):
-        check_arm(load(arm=arm, robot=ROBOT + "fixed_joints: {knuckle: 0.0}\n"))
+        check_robot(load(arm=arm, robot=ROBOT + "fixed_joints: {knuckle: 0.0}\n"))
 
 
 def test_the_tool_may_be_a_body(load):
     assert is_sound(load(robot=ROBOT.replace("tool: tool", "tool: flange")))
     with pytest.raises(ConfigError, match=r"no site, body or link 'hand'.*flange"):
-        check_arm(load(robot=ROBOT.replace("tool: tool", "tool: hand")))
+        check_robot(load(robot=ROBOT.replace("tool: tool", "tool: hand")))
 
 
 @pytest.mark.parametrize("base", [CYLINDER, '<mesh filename="package://toy_arm/meshes/base.obj"/>'])
@@ -246,7 +246,7 @@ def test_an_arm_has_a_folder_of_its_own(load):
 
 def test_a_scene_with_an_arm_of_its_own_is_refused_with_the_line_to_delete(load):
     with pytest.raises(ConfigError, match=r"joint 'j1' of its own.*Delete the <include>"):
-        check_arm(load(scene=SCENE.replace("arm.xml", "other.xml"), **{"other.xml": ARM}))
+        check_robot(load(scene=SCENE.replace("arm.xml", "other.xml"), **{"other.xml": ARM}))
 
 
 def test_a_joint_may_have_no_limits(load):
@@ -265,7 +265,7 @@ def test_numbers_without_a_point_are_numbers(load):
 
 def test_limits_in_degrees_are_asked_about(load):
     with pytest.raises(ConfigError, match="radians"):
-        check_arm(load(arm=ARM.replace(' angle="radian"', "")))
+        check_robot(load(arm=ARM.replace(' angle="radian"', "")))
 
 
 def test_what_a_robot_file_leaves_out_is_estimated_and_a_real_arm_waits_for_it(load):
@@ -275,7 +275,7 @@ def test_what_a_robot_file_leaves_out_is_estimated_and_a_real_arm_waits_for_it(l
     assert {"velocity_limit", "acceleration_limit"} <= set(task.robot.unconfirmed)
     with pytest.raises(ConfigError, match=r"velocity_limit.*nobody has confirmed"):
         task.robot.check_confirmed()
-    assert any("nobody has confirmed" in text for text in check_arm(task).warnings)
+    assert any("nobody has confirmed" in text for text in check_robot(task).warnings)
     load().robot.check_confirmed()
 
 
@@ -305,7 +305,7 @@ def test_what_a_robot_file_leaves_out_is_estimated_and_a_real_arm_waits_for_it(l
     ],
 )
 def test_what_should_be_changed_is_said(load, changes, said):
-    warnings = check_arm(load(**changes)).warnings
+    warnings = check_robot(load(**changes)).warnings
     assert any(re.search(said, text) for text in warnings), warnings
 
 
@@ -326,7 +326,7 @@ def test_what_should_be_changed_is_said(load, changes, said):
 )
 def test_an_arm_that_cannot_be_trained_is_refused(load, changes, said):
     with pytest.raises(ConfigError, match=said):
-        require_sound_arm(load(**changes))
+        require_sound_robot(load(**changes))
 
 
 def test_a_task_may_be_a_module_of_ones_own(load):

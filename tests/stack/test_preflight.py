@@ -105,9 +105,8 @@ def _short_task(folder: Path) -> str:
     share = share_folder()
     arm = (share / "sim/robots/ur5e.xml").read_text()
     _write(folder / "short.xml", arm.replace('pos="-0.425 0 0"', 'pos="-0.345 0 0"'))
-    scene = (
-        (share / "sim/scenes/ur5e_reach.xml").read_text().replace("../robots/ur5e.xml", "short.xml")
-    )
+    scene = (share / "sim/scenes/ur5e_reach.xml").read_text()
+    scene = scene.replace("</mujoco>", '<include file="short.xml"/></mujoco>')
     task = yaml.safe_load((share / "config/tasks/ur5e_reach.yaml").read_text())
     task["scene"] = _write(folder / "scene.xml", scene)
     return _write(folder / "ur5e_reach.yaml", yaml.safe_dump(task))
@@ -262,8 +261,8 @@ REFUSED: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "a real arm whose scene has another arm": (
         lambda top: ["sim:=false", f"task:={_short_task(top)}"],
         (
-            "scene.xml: link 'forearm_link' is 80.0 mm away from where the model of robot 'ur5e'"
-            " (sim/robots/ur5e.xml) has it"
+            "scene.xml has a joint 'shoulder_pan_joint' of its own: the arm of robot 'ur5e' is put"
+            " into the scene from sim/robots/ur5e.xml. Delete the <include> of the arm there"
         ),
     ),
     "a real arm whose latency nobody measured": (

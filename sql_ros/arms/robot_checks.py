@@ -43,7 +43,7 @@ MODES = ("position", "velocity", "torque")
 
 
 @dataclass
-class ArmReport:
+class RobotReport:
     """Result of the checks of an arm at its task.
 
     Attributes:
@@ -80,7 +80,7 @@ class ArmReport:
         ]
 
 
-def check_arm(task: Task) -> ArmReport:
+def check_robot(task: Task) -> RobotReport:
     """Check the arm of a task.
 
     Args:
@@ -89,7 +89,7 @@ def check_arm(task: Task) -> ArmReport:
     Raises:
         ConfigError: The files do not fit each other, so that no check is possible.
     """
-    report = ArmReport()
+    report = RobotReport()
     sim = Simulation(task.config.scene, task.robot, goal=True)
     sim.physics_steps(task.config.control_rate_hz)
     _check_order(sim, report)
@@ -109,19 +109,19 @@ def check_arm(task: Task) -> ArmReport:
     return report
 
 
-def require_sound_arm(task: Task) -> ArmReport:
+def require_sound_robot(task: Task) -> RobotReport:
     """Check the arm of a task, and refuse one that cannot be trained.
 
     Raises:
         ConfigError: A check failed.
     """
-    report = check_arm(task)
+    report = check_robot(task)
     if report.errors:
         raise ConfigError(f"robot '{task.robot.name}', task '{task.name}': {report.errors[0]}")
     return report
 
 
-def _check_order(sim: Simulation, report: ArmReport) -> None:
+def _check_order(sim: Simulation, report: RobotReport) -> None:
     """Check that the joints are listed from the base to the tool, as a controller lists them."""
     robot = sim.robot
     ordered = sorted(robot.joints, key=lambda name: int(sim.model.joint(name).id))
@@ -132,7 +132,7 @@ def _check_order(sim: Simulation, report: ArmReport) -> None:
         )
 
 
-def _check_shapes(task: Task, report: ArmReport) -> None:
+def _check_shapes(task: Task, report: RobotReport) -> None:
     """Count the guarded pairs, and name those that are too near in the neutral pose."""
     clearance = Clearance(task.robot, task.config.scene)
     kinds = clearance.kinds.tolist()
@@ -165,7 +165,7 @@ def _body_name(model: mujoco.MjModel, geom: int) -> str:
     return str(name or "world")
 
 
-def _check_contacts(sim: Simulation, report: ArmReport) -> None:
+def _check_contacts(sim: Simulation, report: RobotReport) -> None:
     """Find shapes of the arm that overlap in the neutral pose."""
     found = overlapping_bodies(sim)
     if found:
@@ -192,7 +192,7 @@ def overlapping_bodies(sim: Simulation) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _check_hold(sim: Simulation, mode: str, report: ArmReport) -> None:
+def _check_hold(sim: Simulation, mode: str, report: RobotReport) -> None:
     """Check that the arm holds its neutral pose in a command mode."""
     pose = np.array(sim.robot.neutral_position)
     sim.reset(pose)
@@ -233,7 +233,7 @@ def _light_joints(sim: Simulation) -> str:
     )
 
 
-def _check_step(sim: Simulation, report: ArmReport) -> None:
+def _check_step(sim: Simulation, report: RobotReport) -> None:
     """Check that every joint follows a velocity away from its nearer limit."""
     robot = sim.robot
     pose = np.array(robot.neutral_position)
@@ -253,7 +253,7 @@ def _check_step(sim: Simulation, report: ArmReport) -> None:
             )
 
 
-def _check_reach(task: Task, report: ArmReport) -> None:
+def _check_reach(task: Task, report: RobotReport) -> None:
     """Estimate the share of the target box that the tool reaches."""
     config = task.config
     report.reachable = reachable_share(
