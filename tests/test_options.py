@@ -146,6 +146,7 @@ FLAGS = {
     "demo --out": "a folder of one's own",
     "demo --policy": "a policy of one's own",
     "doctor --robot": "a robot's PC needs no torch",
+    "demo --task": "the policy of an arm of one's own",
     "check-robot --picture": "a look at the arm in its scene",
     "import-robot --out": "the folder of the files",
     "import-robot --prefix": "two arms of one driver (docs/your_arm.md)",

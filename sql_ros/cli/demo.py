@@ -7,10 +7,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-PUSHED = "right_l5"  # body of the Sawyer that is pushed
-PUSH_N = 45.0  # force of the push [N]
+PUSH_N = 45.0  # largest force of the push [N]
+PUSH_PER_NM = 0.6  # force of the push for 1 N m of the strongest joint [N]
 SEED = 0  # seed of start pose, target and direction of the push
-PUSHED_AT_S = 5.0  # time of the push in the episode
+PUSHED_AT_S = 5.0  # time of the push in the episode, at most
+PUSHED_AT_SHARE = 0.4  # the same, as a share of the episode
 SHIPPED = "sawyer_stack"  # default policy, a name in config/policies/
 
 
@@ -21,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=SHIPPED,
         metavar="FILE",
         help="an ONNX file, or a name in config/policies/ (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--task",
+        default="",
+        metavar="FILE",
+        help="task file of the policy (default: that of its run, or of config/tasks/)",
     )
     parser.add_argument(
         "--out",
@@ -42,11 +49,18 @@ def run(args: argparse.Namespace) -> int:
     """
     from sql_ros.robot.policy_file import load_policy
     from sql_ros.runs.clip import film
+    from sql_ros.trials.protocol import default_bodies
     from sql_ros.trials.table import describe
 
-    task, policy = load_policy(args.policy)
+    task, policy = load_policy(args.policy, args.task)
     row, files = film(
-        task, policy, args.out, seed=SEED, push_n=PUSH_N, at_s=PUSHED_AT_S, body=PUSHED
+        task,
+        policy,
+        args.out,
+        seed=SEED,
+        push_n=min(PUSH_N, PUSH_PER_NM * max(task.robot.effort_limit)),
+        at_s=min(PUSHED_AT_S, PUSHED_AT_SHARE * task.config.episode_s),
+        body=default_bodies(task)[1],
     )
     print(describe(row))
     for file in files:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sql_ros.common.data_files import find_policy, share_folder
 from sql_ros.common.errors import ConfigError, PolicyError
+from sql_ros.common.run_folder import read_run
 from sql_ros.policy.runtime import Policy, read_task_name
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
@@ -23,7 +24,8 @@ def task_of_policy(path: Path, task: str = "") -> str:
             trained for.
 
     Returns:
-        `task` if given, otherwise the name of the trained task, which has a file in config/tasks/.
+        `task` if given; otherwise the path of the task file of the policy's run, if the policy is
+        in a run folder; otherwise the name of the trained task, which has a file in config/tasks/.
 
     Raises:
         ConfigError: The policy cannot be read; the name of `task` is not that of the trained task;
@@ -36,6 +38,8 @@ def task_of_policy(path: Path, task: str = "") -> str:
             " out, or name another policy; a task file of your own with the same interface must be"
             f" called {trained}.yaml, in any folder: task:=PATH/{trained}.yaml"
         )
+    if not task:
+        task = _task_of_run(path, trained)
     if not task and not (share_folder() / "config" / "tasks" / f"{trained}.yaml").is_file():
         raise ConfigError(
             f"policy {path} was trained for task '{trained}', which is no file in config/tasks/: "
@@ -98,6 +102,22 @@ def check_speed(policy: Policy, period_s: float) -> None:
             f"policy takes {1e3 * duration_s:.2f} ms for an action, expected at most"
             f" {1e3 * most:.2f} ms, half a control period"
         )
+
+
+def _task_of_run(path: Path, trained: str) -> str:
+    """Return the path of the task file of the run that a policy lies in.
+
+    Args:
+        path: Path of the policy file.
+        trained: Name of the task that the policy was trained for.
+
+    Returns:
+        The path; empty if the policy is in no run folder, or the run is of no task file of this
+        name that is still there.
+    """
+    task = read_run(path.parent).get("task")
+    is_file = isinstance(task, str) and task.endswith(".yaml") and Path(task).is_file()
+    return str(task) if is_file and Path(str(task)).stem == trained else ""
 
 
 def _task_name(path: Path) -> str:

@@ -19,6 +19,8 @@ from sql_ros.trials.trial import TrialResult
 from sql_ros.trials.trial_runner import TrialRunner
 
 HEIGHT = 300  # of each of the two views [px]
+VIEWS = ("overview", "close")  # cameras of a scene, from left to right
+FREE_CAMERA = -1
 WIDTH = 400  # of each of the two views [px]
 STEPS_PER_FRAME = 3  # control steps
 AFTER_S = 4.5  # time filmed after the push [s]
@@ -84,7 +86,9 @@ def film(
             return
         state = arm.state()
         away = 1e3 * task.distance(state, runner.actor.episode)
-        words = "seated" if task.is_reached(state, runner.actor.episode) else f"{away:.0f} mm away"
+        words = (
+            "at the goal" if task.is_reached(state, runner.actor.episode) else f"{away:.0f} mm away"
+        )
         frames.append(
             cameras.picture(
                 arm.sim.data, body, force, f"{step / task.config.control_rate_hz:4.1f} s   {words}"
@@ -140,7 +144,9 @@ def _save(
 
 
 class _Cameras:
-    """Renders both cameras side by side, with an arrow for a push and a line of text.
+    """Renders the cameras "overview" and "close" of a scene side by side, with an arrow for a push
+    and a line of text. A camera that the scene does not have is left out; without both, MuJoCo's
+    free camera renders.
 
     Args:
         model: The MuJoCo model, whose quality of rendering is changed.
@@ -154,9 +160,12 @@ class _Cameras:
         model.vis.quality.offsamples = SAMPLES
         model.vis.quality.shadowsize = SHADOWS
         self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
+        there = [model.camera(camera).name for camera in range(model.ncam)]
+        self._cameras: list[str | int] = [name for name in VIEWS if name in there]
+        self._cameras = self._cameras or [FREE_CAMERA]
 
     def picture(self, data: mujoco.MjData, body: str, force: Any, text: str) -> Image.Image:
-        """Render the scene by both cameras.
+        """Render the scene by every camera.
 
         Args:
             data: State of the simulation.
@@ -165,11 +174,11 @@ class _Cameras:
             text: Text above the picture, to which the size of the force is added.
 
         Returns:
-            The picture, 2 `WIDTH` x `HEIGHT`.
+            The picture, `HEIGHT` high and `WIDTH` wide for each camera.
         """
         views = []
         mujoco.mj_camlight(self._model, data)
-        for camera in ("overview", "close"):
+        for camera in self._cameras:
             self._renderer.update_scene(data, camera=camera)
             if np.any(force):
                 self._arrow(data.xpos[self._model.body(body).id], np.asarray(force))

@@ -150,7 +150,6 @@ def _bodies(config: ProtocolConfig, task: Task) -> tuple[str, ...]:
         ConfigError: A body of the protocol is missing in the scene, or cannot move.
     """
     model = load_model(task.robot, task.config.scene)
-    joints = task.robot.joints
     movable = [
         model.body(i).name for i in range(model.nbody) if model.body_dofnum[model.body_weldid[i]]
     ]
@@ -160,8 +159,19 @@ def _bodies(config: ProtocolConfig, task: Task) -> tuple[str, ...]:
                 f"'push_bodies' names '{name}', but what can be pushed in {task.config.scene} is:"
                 f" {', '.join(movable)}"
             )
-    if config.push_bodies:
-        return config.push_bodies
+    return config.push_bodies or default_bodies(task)
+
+
+def default_bodies(task: Task) -> tuple[str, ...]:
+    """Return the names of a link in the middle of the arm, of the last but one, and of the hand.
+
+    The hand is a body of the arm, not an object in the hand. A body is named once.
+
+    Raises:
+        ConfigError: The scene cannot be read.
+    """
+    model = load_model(task.robot, task.config.scene)
+    joints = task.robot.joints
     hand = int(model.site(task.robot.tool).bodyid[0])
     while model.body(hand).name.startswith(f"{HELD}/"):
         hand = int(model.body_parentid[hand])

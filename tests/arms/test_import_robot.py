@@ -1,11 +1,13 @@
 """The files of an arm are written from its description, with every guess."""
 
 import importlib.metadata
+import json
 from pathlib import Path
 
 import pytest
 
 from sql_ros.arms.import_robot import import_robot
+from sql_ros.checks.bench.control_loop import untrained_policy
 from sql_ros.cli.main import main
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.tasks import load_task
@@ -113,3 +115,18 @@ def test_a_public_arm_needs_no_edit(name, tmp_path):
     assert arm.report.errors == []
     assert arm.report.reachable >= 0.95
     assert arm.report.self_pairs + arm.report.scene_pairs > 0
+
+
+def test_the_policy_of_a_run_brings_its_task(urdf, tmp_path, capsys):
+    """Of an arm of one's own, whose task file is in no folder of this package."""
+    arm = import_robot(urdf, tmp_path / "toy")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    policy = Path(untrained_policy(str(arm.task), folder, seed=0))
+    assert main(["eval", "--policy", str(policy), "--episodes", "1"]) == 2
+    assert "is no file in config/tasks/" in capsys.readouterr().err
+    (policy.parent / "run.json").write_text(json.dumps({"task": str(arm.task)}))
+    assert main(["eval", "--policy", str(policy), "--episodes", "1"]) == 0
+    assert "success_rate" in capsys.readouterr().out
+    assert main(["demo", "--policy", str(policy), "--out", str(tmp_path / "clip")]) in (0, 1)
+    assert "push" in capsys.readouterr().out
