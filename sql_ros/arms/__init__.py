@@ -1,1 +1,1 @@
-"""Bring an arm: check its files, and write them from its description."""
+"""Add an arm: write its files from its description, and check them in simulation."""

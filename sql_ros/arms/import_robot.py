@@ -1,7 +1,7 @@
-"""Write the files of an arm from its description: robot, reach task, scene and a picture.
+"""Write the files of an arm from its description: robot file, reach task and scene.
 
-Whatever the description does not say is a guess. Every guess is listed, for the user to confirm,
-and the robot file names those that a real arm must not rely on (`unconfirmed`).
+A value that the description does not state is a guess. Every guess is listed for the user, who must
+confirm it. The robot file names the guesses on which a real arm must not rely (`unconfirmed`).
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ from sql_ros.sim.simulation import Simulation
 
 SCENE = "sim/scenes/floor.xml"
 POSES = 2000  # random poses among which a rest pose is searched
-MEASURED = 200  # best ones whose distances are measured
+MEASURED = 200  # number of the best poses whose distances are measured
 SHARE_OF_RANGE = 0.8  # of each joint's range in which the rest pose lies
-FREE_M = 0.02  # by which its distances exceed the clearance
-NEIGHBOURS_M = 0.005  # neighbours are at most by so much farther apart than the clearance
-NEARLY = 0.9  # share of the largest distance of neighbours whose hulls are always near
+FREE_M = 0.02  # by which the distances in the rest pose exceed the clearance
+NEIGHBOURS_M = 0.005  # distance above the clearance up to which bodies count as always near
+NEARLY = 0.9  # share of the largest distance of a pair that is enough where hulls are always near
 HEIGHT = (0.15, 0.7)  # of the tool in the rest pose, as a share of the reach
 DISTANCE = (0.35, 0.8)  # of the tool from the base, as a share of the reach
 SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
-INWARD = (1.0, 0.9, 0.8, 0.7)  # the box is tried so far from the base, as a share of the tool's
+# distances of the box from the base that are tried, as a share of the tool's distance
+INWARD = (1.0, 0.9, 0.8, 0.7)
 FLOOR_M = 0.05  # lowest height of the target box
 REACHED = 0.98  # share of the box that must be reachable
 SPEED = 0.8  # of a joint at action 1 [rad/s]
-SPEED_SHARE = 0.4  # the same, as the largest share of the speed limit
-# in names of joints and links that open and close
+SPEED_SHARE = 0.4  # largest share of the speed limit that action 1 asks for
+# words in the names of joints and links of grippers
 GRIPPER = ("finger", "grip", "jaw", "knuckle", "hand", "claw", "mover")
 CONTROLLERS = {
     "position": "joint_trajectory_controller/JointTrajectoryController",
@@ -60,13 +61,14 @@ NAMES = {
 
 @dataclass
 class ImportedArm:
-    """What was written for an arm.
+    """Files of an imported arm, the guesses in them, and the result of the checks.
 
     Attributes:
-        robot: Robot file.
-        task: File of the reach task.
-        picture: Picture of the arm at the task.
-        guesses: What the description does not say, one line each.
+        robot: Path of the robot file.
+        task: Path of the reach task.
+        picture: Path for a picture of the arm. The caller draws it.
+        guesses: Values that the description does not state, and values computed from it, one line
+            each.
         report: Result of the checks.
     """
 
@@ -78,18 +80,22 @@ class ImportedArm:
 
 
 def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "") -> ImportedArm:
-    """Write robot.yaml, a reach task, its scene and a picture of an arm into a folder.
+    """Write robot.yaml, a reach task and its scene into a folder, and check the arm.
+
+    An arm whose checks find errors is written, too: see `ImportedArm.report`.
 
     Args:
         description: MJCF or URDF of the arm.
-        out: The folder; it is made.
-        tool: Site, body or link whose pose tasks see. Empty: the only candidate.
-        prefix: Prefix of the driver's names, as `joint_prefix` of a robot file. It is removed from
-            the names of the description only if the description has it.
+        out: The folder. It is created, and must not have a robot.yaml.
+        tool: Site, body or link whose pose the tasks observe. Empty: the only candidate.
+        prefix: Prefix of the driver's joint and frame names, as `joint_prefix` of a robot file. It
+            is put before the names of the description, which stay as they are.
 
     Raises:
-        ConfigError: The description cannot be read, has no arm, or has several candidates for the
-            tool; or the folder has files of another arm.
+        ConfigError: The description cannot be read, or has no joint that moves the tool; `tool` is
+            empty and there is no single candidate, or this one belongs to a gripper; `tool` is not
+            in the description; the folder has a robot.yaml; or no rest pose or no box of reachable
+            targets was found.
     """
     spec = read_description(description)
     tool = tool or _only_tool(spec, description)
@@ -134,17 +140,18 @@ def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "")
 
 
 def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
-    """Exempt bodies whose shapes are never much farther apart than the clearance.
+    """Exempt pairs of bodies that are always near from the clearance of the safety filter.
 
-    They are neighbours with coarse shapes. Those that are never farther apart go to `always_near`,
-    the others to `may_touch`.
+    They are neighbours with coarse shapes. Pairs that are never farther apart than `clearance_m`
+    are listed under `always_near`. Pairs that are at most `NEIGHBOURS_M` farther apart are listed
+    under `may_touch`.
 
     Args:
         values: Content of the robot file, which is changed.
         scene: Path of the scene.
 
     Returns:
-        A guess for each key that was added.
+        A line with the guess for each key that was added.
     """
     robot = RobotConfig(**values)
     always = near_bodies(robot, PosedScene(robot, scene))
@@ -160,14 +167,16 @@ def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
 
 
 def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
-    """Exempt bodies of the arm that overlap in the neutral pose: their shapes always do.
+    """Add the pairs of bodies of the arm that overlap in the neutral pose to `always_near`.
+
+    The assumption is that they overlap in every pose.
 
     Args:
         values: Content of the robot file, which is changed.
         scene: Path of the scene.
 
     Returns:
-        A guess, if there are such bodies.
+        A line with the guess; empty if no bodies overlap.
     """
     robot = RobotConfig(**values)
     pairs = [
@@ -183,17 +192,24 @@ def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
 
 
 def candidates(spec: mujoco.MjSpec) -> list[str]:
-    """Return what may be the tool: the sites, and the bodies that end a chain of joints."""
+    """Return the names of the candidates for the tool: the sites, and the bodies that a joint moves
+    and that have no child body.
+    """
     parents = {body.parent.name for body in spec.bodies[1:]}
     ends = [body.name for body in spec.bodies[1:] if body.name not in parents and _chain(body)]
     return [*[site.name for site in spec.sites if site.name], *ends]
 
 
 def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
-    """Return the only candidate for the tool. What a gripper's joint moves is never guessed.
+    """Return the name of the only candidate for the tool.
+
+    Args:
+        spec: Description of the arm.
+        description: Its file, for the error.
 
     Raises:
-        ConfigError: There are several, or none.
+        ConfigError: There are several candidates or none; or a word of `GRIPPER` is in the name of
+            the only one, or of a joint that moves it.
     """
     found = candidates(spec)
     site = spec.site(found[0]) if len(found) == 1 else None
@@ -210,10 +226,15 @@ def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
 
 
 def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, ...]:
-    """Return the names of the joints from the base to the tool.
+    """Return the names of the hinge and slide joints from the base to the tool.
+
+    Args:
+        spec: Description of the arm.
+        tool: Name of a site, body or link.
+        description: File of the description, for the error.
 
     Raises:
-        ConfigError: There is no such tool, or no joint moves it.
+        ConfigError: There is no such tool, no joint moves it, or a joint has no name.
     """
     site = spec.site(tool)
     body = site.parent if site is not None else spec.body(tool)
@@ -233,7 +254,9 @@ def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, 
 
 
 def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
-    """Return the hinge and slide joints from the world to a body."""
+    """Return the hinge and slide joints between the world and a body, the joint next to the world
+    first.
+    """
     found: list[mujoco.MjsJoint] = []
     while body is not None and body.name != "world":
         own = [
@@ -247,9 +270,15 @@ def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
 
 
 def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
-    """Return a pose that is free of contact and from which the tool moves in all directions.
+    """Return joint positions (N,) [rad] for a rest pose, the best of `POSES` random poses.
 
-    The tool is in front of the arm (x), and above the floor.
+    The tool is in front of the base (x), and above the floor. Poses are preferred in which the tool
+    moves easily in all directions and the joints are far from their limits. In the returned pose
+    every distance that the safety filter keeps exceeds the clearance, where possible by `FREE_M`.
+
+    Args:
+        robot: Robot file.
+        scene: Path of the scene.
 
     Raises:
         ConfigError: No such pose was found.
@@ -294,7 +323,16 @@ def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
 
 
 def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
-    """Write the reach task of an arm, with a target box that its tool reaches."""
+    """Write the reach task of an arm, with a target box that its tool reaches.
+
+    Args:
+        arm: Paths of the files; the box is added to its guesses.
+        robot: Robot file.
+        scene: Path of the scene, in the folder of the task.
+
+    Raises:
+        ConfigError: The tool reaches none of the boxes that are tried.
+    """
     kinematics = Arm(robot)
     zeros = np.zeros(kinematics.size)
     tool = kinematics.state(0, np.array(robot.neutral_position), zeros, zeros).tool_position
@@ -324,13 +362,14 @@ def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
 
 
 def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
-    """Return the corners of a box of targets around a position of the tool [m].
+    """Return lower and upper corner, (3,) each [m], of a target box near a position of the tool.
 
-    The largest box of `SPANS` that the tool reaches is taken; it moves towards the base if it must.
+    It is the largest box of `SPANS` of which the tool reaches the share `REACHED`. Boxes around the
+    position of the tool are tried first, then boxes nearer to the base (`INWARD`).
 
     Args:
         arm: Kinematics.
-        tool: Position of the tool in the rest pose (3,) [m].
+        tool: Position of the tool in the rest pose, in the base frame (3,) [m].
 
     Raises:
         ConfigError: The tool reaches none of the boxes.
@@ -360,7 +399,13 @@ def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
 
 
 def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None:
-    """Write a robot file, with every guess as a comment at its top."""
+    """Write a robot file, with every guess as a comment at its top.
+
+    Args:
+        path: Path of the robot file.
+        values: Content of the robot file. A joint without position limits gets null.
+        guesses: The guesses, one line each.
+    """
     shown = dict(values)
     for key in ("position_lower", "position_upper"):
         shown[key] = [None if abs(value) >= UNLIMITED else value for value in values[key]]
@@ -374,5 +419,5 @@ def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None
 
 
 def _rounded(values: Vector) -> list[float]:
-    """Return values as plain numbers with three decimals."""
+    """Return values (N,) as a list of numbers, rounded to three decimals."""
     return [round(float(value), 3) for value in values]

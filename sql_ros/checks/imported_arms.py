@@ -1,8 +1,8 @@
 """`python -m sql_ros.checks.imported_arms`: import public arms, and train each to reach.
 
-The descriptions are those of example-robot-data on PyPI, of which nothing is in this repository.
-For each arm `sql-ros import-robot` and `sql-ros up` run as a user would run them, without an edit
-between them: the number of edits is 0. An arm whose run folder has a result is not trained again.
+The descriptions are those of example-robot-data on PyPI; this repository has no copy of them. For
+each arm `sql-ros import-robot` and `sql-ros up` are run as a user runs them. No file is edited
+between them, so the figure `edits` is 0. An arm whose run folder has a result is not trained again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from sql_ros.common.child_process import python_words
 from sql_ros.common.figures_json import write_figures
 from sql_ros.common.markdown import markdown_table
 
-# name: description below the folder of robots, and tool ("": the only candidate)
+# name of an arm: path of its description in the folder of robots, and its tool ("": the only
+# candidate)
 ARMS = {
     "panda": ("panda_description/urdf/panda.urdf", "panda_hand_tcp"),
     "so100": ("so_arm_description/urdf/so100.urdf", "gripper"),
@@ -33,20 +34,21 @@ ARMS = {
     "kinova": ("kinova_description/robots/kinova.urdf", "j2s6s200_end_effector"),
     "talos_left_arm": ("talos_data/robots/talos_left_arm.urdf", "gripper_left_base_link"),
 }
-LEARNED = 0.95  # success rate of an arm that has learned to reach
-TRANSITIONS = 20_000  # at most, of a training
+LEARNED = 0.95  # least success rate of an arm that has learned to reach
+TRANSITIONS = 20_000  # largest number of transitions of a training
 
 
 @dataclass(frozen=True)
 class ImportedArmResult:
-    """Result of an arm.
+    """Result of the import and the training of an arm.
 
     Attributes:
         name: Key of `ARMS`.
-        import_s: Time of `sql-ros import-robot` [s]; the picture is included.
-        is_imported: Whether it ended with exit code 0.
-        success_rate: Of the evaluation of the best policy; 0 without a training.
-        robot_minutes: Simulated time of the training [min].
+        import_s: Duration of `sql-ros import-robot`, with the picture [s]; 0 if it is not known.
+        is_imported: Whether `sql-ros import-robot` ended with exit code 0. True also if the folder
+            has a robot.yaml of an earlier import.
+        success_rate: Success rate of the run's evaluation, from 0 to 1; 0 without a result.
+        robot_minutes: Simulated time of the training [min]; 0 without a result.
     """
 
     name: str
@@ -57,12 +59,16 @@ class ImportedArmResult:
 
 
 def import_and_train(name: str, robots: Path, out: Path, seed: int) -> ImportedArmResult:
-    """Import an arm and train it, unless its run folder has a result.
+    """Import an arm and train it, and return the result.
+
+    An arm with a robot.yaml is not imported again, and an arm with figures of a run is not trained
+    again.
 
     Args:
         name: Key of `ARMS`.
         robots: Folder of the descriptions.
-        out: Folder for the files; that of the arm has its name.
+        out: Folder for the files of all arms. Each arm has a folder with its name there, and logs
+            beside this folder.
         seed: Seed of the training.
     """
     description, tool = ARMS[name]
@@ -99,7 +105,15 @@ def import_and_train(name: str, robots: Path, out: Path, seed: int) -> ImportedA
 
 
 def _run(words: list[str], log: Path) -> bool:
-    """Run `sql-ros` with some arguments and its output in a file; return whether it succeeded."""
+    """Run `sql-ros` in a process of its own.
+
+    Args:
+        words: Arguments of `sql-ros`.
+        log: File for its output.
+
+    Returns:
+        Whether it ended with exit code 0.
+    """
     with log.open("w") as file:
         command = [*python_words(), "-m", "sql_ros.cli.main", *words]
         return subprocess.run(command, stdout=file, stderr=file, check=False).returncode == 0

@@ -20,13 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print summary, errors and warnings of the checks.
+    """Print summary, errors and warnings of the checks; with `--picture` also draw the arm.
 
     Returns:
         Exit code 1 if a check found an error, otherwise 0.
 
     Raises:
-        ConfigError: The files do not fit each other, so that no check is possible.
+        ConfigError: A file cannot be read, or arm, scene and control rate do not fit each other, so
+            that no check is possible.
+        ImportError: A picture is requested, and Matplotlib cannot be used.
     """
     from sql_ros.arms.robot_checks import check_robot
     from sql_ros.robot.tasks import load_task

@@ -29,13 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files, and print every guess and the result of the checks.
+    """Write the files and a picture of the arm. Print every guess, and the result of the checks.
+
+    Without Matplotlib no picture is drawn.
 
     Returns:
-        Exit code 1 if a check found an error, otherwise 0.
+        Exit code 1 if a check found an error, otherwise 0. The files are written in both cases.
 
     Raises:
-        ConfigError: The arm cannot be imported.
+        ConfigError: The arm cannot be imported, see `sql_ros.arms.import_robot.import_robot`.
     """
     from sql_ros.arms.import_robot import import_robot
     from sql_ros.robot.tasks import load_task

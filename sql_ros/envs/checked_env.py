@@ -127,7 +127,8 @@ class CheckedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Make one control step with an action in the units of a policy.
 
         Args:
-            action: Action (A,); [-1, 1] is mapped to the bounds of the environment.
+            action: Action (A,). It is clipped to [-1, 1], and mapped linearly to the bounds of the
+                environment. For a space of integers the result is rounded.
 
         Returns:
             A copy of the observation (S,), reward, terminated, truncated and info.

@@ -191,8 +191,9 @@ class TwinQ(StateActionNetwork):
 
         Returns:
             Q of each network (N, B), and its backward function: from the gradient of a loss by Q
-            (N, B) to the gradient of this loss by the parameters, `mlp.flat`. Each call overwrites
-            the result of the call before.
+            (N, B) to the gradient of this loss by the parameters, `mlp.flat`. The backward function
+            returns memory of the MLP: the next call of any backward function of these networks
+            overwrites the gradient.
         """
         rows = torch.cat([self.scaled(observation), action], dim=-1)  # (B, S + A)
         q, mlp_backward = self.mlp.forward_with_backward(rows)  # (N, B, 1)

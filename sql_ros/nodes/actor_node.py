@@ -214,7 +214,7 @@ class ActorNode(ManagedNode):
 
     def _make_loop(self, link: ArmLink, learner: LearnerLink) -> ControlLoop:
         """Return the control loop: `LockstepLoop` where `realtime_factor` is 0, else
-        `RealtimeLoop`. In real time also set `is_late` of the actor.
+        `RealtimeLoop`. In real time its `is_late` also becomes that of `self.actor`.
 
         Args:
             link: Link to the arm.

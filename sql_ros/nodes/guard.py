@@ -450,7 +450,7 @@ class Guard:
             self.latch.stop("the robot's emergency stop was pressed")
         now = time.monotonic()
         late_s = self._robot_lag.late_s(source_ns, time.time_ns(), now)
-        self.latch.robot(condition.complaint, now - late_s)
+        self.latch.take_robot_report(condition.complaint, now - late_s)
         if condition.complaint:
             self.hold_now()
 

@@ -374,11 +374,18 @@ class LearnerNode(ManagedNode):
             )
 
     def _is_respawned(self, path: Path) -> bool:
-        """Return whether the last learner of the run folder was of the same start of the stack as
-        this one, and has ended. False for a learner that was started by hand.
+        """Return whether the last learner of the run folder belonged to the same start of the stack
+        as this one.
+
+        The session in the file is compared with the parameter `session`; each start of a stack has
+        its own. Whether the last learner has ended is not checked here.
 
         Args:
-            path: File in which that learner has written its session.
+            path: File in which the last learner has written its session.
+
+        Returns:
+            False also without a session, as of a learner that was started by hand, and without the
+            file.
         """
         return (
             bool(self.config.session) and path.is_file() and path.read_text() == self.config.session

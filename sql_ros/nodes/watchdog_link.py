@@ -234,6 +234,9 @@ def _leave_core(pid: int, cpu: int) -> None:
     A control loop that hangs may occupy its core. On another core the child needs no priority, and
     without priority it does not delay the control loop.
 
+    An error is ignored: the child has ended already, or a cpuset forbids the other cores, and the
+    child keeps its cores.
+
     Args:
         pid: Process id of the child.
         cpu: Core reserved for the control loop; -1: none is.

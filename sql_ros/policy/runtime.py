@@ -206,12 +206,17 @@ class Policy:
         observation: npt.NDArray[np.float32],
         noise: npt.NDArray[np.float32],
     ) -> list[Any]:
-        """Return the values of named outputs, in this order.
+        """Compute named outputs for one observation and K rows of noise. The policy must have
+        `ranks`.
 
         Args:
-            outputs: Names of the outputs.
+            outputs: Names of the outputs, from `OUTPUTS` and `MEAN_OUTPUTS`.
             observation: Observation (S,).
-            noise: Standard normal numbers (K, `noise_size`).
+            noise: Standard normal numbers (K, `noise_size`), one row for each action.
+
+        Returns:
+            An array for each name, in this order: "action" (K, A), "q" (K,), "mean" (1, A),
+            "mean_q" (1,).
         """
         assert self._whole is not None, "loaded with ranks=False"
         return list(self._whole.run(outputs, {"observation": observation[None], "noise": noise}))

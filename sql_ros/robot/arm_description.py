@@ -1,7 +1,7 @@
 """Read the description of an arm, an MJCF or a URDF, and prepare it for control.
 
-The arm is taken as it is. Its actuators, keyframes, sensors, tendons and equality constraints are
-replaced by what control needs:
+Bodies, shapes and controlled joints stay as the description has them. Its actuators, keyframes,
+sensors, tendons and equality constraints are deleted. Control needs, and `prepare_arm` adds:
 
 - one torque actuator for each controlled joint, by the joint's name, without a range of its own;
 - gravity compensation of every body, within the joint's torque limit;
@@ -52,7 +52,12 @@ def read_description(path: Path) -> mujoco.MjSpec:
 
 
 def prepare_arm(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
-    """Replace what the description says of control by what control needs, see the module.
+    """Make the description ready for torque control.
+
+    Delete its actuators, keyframes, sensors, tendons and equality constraints, and every joint that
+    is not controlled; the bodies of such a joint stay at its posture. Add the tool's site, gravity
+    compensation of every body, torque limits, and one torque actuator for each controlled joint,
+    with the joint's name.
 
     Args:
         spec: Description of the arm; it is changed.

@@ -1,7 +1,9 @@
-"""Estimate what a robot file leaves out from the description of the arm.
+"""Estimate values that a robot file leaves out from the description of the arm.
 
-Positions, torques and, in a URDF, speeds are limits of the description. Accelerations and gains of
-the simulated servos follow from its masses. What the description does not have either is a guess.
+Limits of position and torque are those of the description; in a URDF also limits of speed.
+Accelerations and gains of the simulated servos are computed from its masses. A limit that the
+description does not state is a guess. Units are those of hinge joints; those of slide joints are
+[m], [m/s], [N] and so on.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from sql_ros.robot.arm_description import read_description
 
 GUESSED_SPEED = 1.0  # of a joint whose description has no speed [rad/s or m/s]
 MOST_ACCELERATION = 10.0  # [rad/s^2]
-LEAST_ACCELERATION = 0.5
+LEAST_ACCELERATION = 0.5  # [rad/s^2]
 SHARE_FOR_MOTION = 0.5  # of the torque that gravity leaves
-POSES = 64  # random poses in which masses and gravity are measured
+POSES = 64  # random poses in which inertia and gravity are computed
 SEED = 0
 SERVO_S = 0.01  # time constant of the simulated velocity servo
 LAG_S = 0.05  # time by which the simulated position servo is behind a ramp
 LOST_SHARE = 0.03  # share of a speed that the damping of the joint may cost
 LOST_RAD_S = 0.02  # speed that the friction of the joint may cost
-LEAST_ARMATURE = 1e-3  # inertia of a drive, for servo gains [kg m^2]
+LEAST_ARMATURE = 1e-3  # least inertia of a joint, as of its drive [kg m^2]
 UNLIMITED = 1e4  # position limit of a joint without one [rad]
 DIGITS = 3  # significant digits of an estimate
 
@@ -76,7 +78,7 @@ class ArmEstimates:
         self._mass, self._gravity = self._measure()
 
     def _measure(self) -> tuple[Vector, Vector]:
-        """Measure the largest inertia and the largest gravity torque of each joint in `POSES`
+        """Compute the largest inertia and the largest gravity torque of each joint in `POSES`
         random poses.
 
         Returns:
@@ -103,7 +105,7 @@ class ArmEstimates:
     def _ranges(self) -> tuple[Vector, Vector]:
         """Return lower and upper position limits of the description, (N,) each [rad].
 
-        A joint without a range has -`UNLIMITED` and `UNLIMITED`.
+        They are -`UNLIMITED` and `UNLIMITED` for a joint without a range.
         """
         model = self._model
         limited = np.array([bool(model.jnt_limited[joint.id]) for joint in self._joints])
@@ -122,9 +124,10 @@ class ArmEstimates:
         return Estimate(tuple(self._ranges()[1].tolist()), "ranges of the description", False)
 
     def velocity_limit(self) -> Estimate:
-        """Return the speed limits [rad/s]: those of a URDF, otherwise `GUESSED_SPEED`.
+        """Return the speed limits [rad/s].
 
-        They are a guess if one joint has no limit in the description.
+        They are those of a URDF. A joint without a limit has `GUESSED_SPEED`, and all values then
+        count as a guess.
         """
         known = [self._speeds.get(joint.name, 0.0) for joint in self._joints]
         if all(speed > 0.0 for speed in known):
@@ -135,9 +138,9 @@ class ArmEstimates:
     def effort_limit(self) -> Estimate:
         """Return the torque limits [N m].
 
-        They are those of the joints, otherwise of their actuators, otherwise three times the
-        largest torque of gravity, at least 3 N m. They are a guess if one joint has no limit in the
-        description.
+        They are the limits of the joints in the description, otherwise of the actuators
+        (`_torque`). A joint without either has three times its largest gravity torque, at least
+        3 N m, and all values then count as a guess.
         """
         limits = np.array([self._torque(joint) for joint in self._joints])
         if (limits > 0.0).all():
@@ -150,8 +153,9 @@ class ArmEstimates:
     def _torque(self, joint: Any) -> float:
         """Return the largest torque of a joint [N m]; 0 if the description has none.
 
-        The limit of the joint counts first. Then, of its first actuator with a limit, the force
-        range counts, or the control range if the actuator is a motor, each times the gear.
+        It is the limit of the joint. A joint without one has that of its first actuator with a
+        limit: the force range times the gear; or, of a motor without a force range, the control
+        range times gain and gear.
 
         Args:
             joint: The joint in the compiled model.
@@ -173,8 +177,10 @@ class ArmEstimates:
         return 0.0
 
     def acceleration_limit(self, effort: Vector) -> Estimate:
-        """Return accelerations that half of the torque left by gravity reaches [rad/s^2], within
-        `LEAST_ACCELERATION` and `MOST_ACCELERATION`. They count as a guess.
+        """Return the acceleration limits [rad/s^2]. They count as a guess.
+
+        They are the accelerations by half of the torque that gravity leaves (`SHARE_FOR_MOTION`),
+        clipped to `LEAST_ACCELERATION` and `MOST_ACCELERATION`.
 
         Args:
             effort: Torque limits (N,) [N m].
@@ -185,8 +191,11 @@ class ArmEstimates:
         return Estimate(_rounded(limited), "from masses and torque limits", True)
 
     def _servo_damping(self) -> Vector:
-        """Return the damping (N,) [N m s/rad] with which a servo moves a joint's mass within
-        `SERVO_S`, against its damping and friction.
+        """Return the damping of the velocity servo of each joint (N,) [N m s/rad].
+
+        It is the smallest damping with which the servo has at most the time constant `SERVO_S`, and
+        with which the joint's own damping costs at most `LOST_SHARE` of a speed and its friction at
+        most `LOST_RAD_S`.
         """
         damping = self._model.dof_damping[self._dofs]
         friction = self._model.dof_frictionloss[self._dofs]
@@ -203,13 +212,15 @@ class ArmEstimates:
         return Estimate(_rounded(stiffness), "from masses; simulation only", False)
 
     def neutral_position(self, lower: Vector, upper: Vector, margin: float) -> Estimate:
-        """Return a rest pose [rad]: that of the first keyframe inside the limits; otherwise, as a
-        guess, each joint at 0, or in the middle of its range if 0 is outside.
+        """Return a rest pose [rad]: the pose of the first keyframe inside the limits.
+
+        Without such a keyframe it is a guess: each joint is at 0, or in the middle of its range if
+        0 is outside of the range.
 
         Args:
             lower: Lower position limits (N,) [rad].
             upper: Upper position limits (N,) [rad].
-            margin: Distance that the pose keeps from each limit [rad].
+            margin: Least distance of the pose from each limit [rad].
         """
         low = lower + margin
         high = upper - margin
@@ -231,14 +242,14 @@ def complete_robot(values: dict[str, Any], source: Path) -> tuple[str, ...]:
 
     Args:
         values: Content of the robot file, which is changed.
-        source: Path of the robot file; a relative `model` is searched in its folder first.
+        source: Path of the robot file; a relative `model` is searched for in its folder first.
 
     Returns:
-        Names of the filled keys whose values are guesses, on which a real arm must not rely.
+        Names of the keys that were filled with guesses, on which a real arm must not rely.
 
     Raises:
-        ConfigError: The description cannot be read, or lacks a joint, or a given value from which
-            another one is estimated is no list of numbers.
+        ConfigError: The description cannot be read or lacks a joint; or a given value that an
+            estimate needs is not a list of numbers.
     """
     joints = tuple(str(name) for name in values.get("joints") or ())
     for key, sign in (("position_lower", -1.0), ("position_upper", 1.0)):
@@ -258,7 +269,13 @@ def complete_robot(values: dict[str, Any], source: Path) -> tuple[str, ...]:
 
 
 def _limit(value: Any, sign: float) -> Any:
-    """Return a position limit; one that is null, `continuous` or infinite becomes `UNLIMITED`."""
+    """Return a position limit. A limit that is null, "continuous" or infinite becomes `sign` times
+    `UNLIMITED`.
+
+    Args:
+        value: Value in the robot file.
+        sign: -1.0 for a lower limit, 1.0 for an upper one.
+    """
     is_open = value is None or value == "continuous" or value in (float("inf"), -float("inf"))
     return sign * UNLIMITED if is_open else value
 
@@ -269,8 +286,10 @@ def _rounded(values: Vector) -> tuple[float, ...]:
 
 
 def _urdf_speeds(file: Path) -> dict[str, float]:
-    """Return the speed limits of a URDF by the name of the joint [rad/s]; 0 where a limit states no
-    speed. Empty for an MJCF, which has no such limits.
+    """Return the speed limits of a URDF, name of the joint to limit [rad/s].
+
+    The limit is 0 where the URDF states no speed. The result is empty for an MJCF, which has no
+    speed limits.
     """
     root = ElementTree.parse(file).getroot()
     if root.tag != "robot":
@@ -286,7 +305,7 @@ def _array(values: Mapping[str, Any], key: str) -> Vector:
     """Return the value of a key of a robot file as an array (N,).
 
     Raises:
-        ConfigError: The value is no list of numbers.
+        ConfigError: The value is not a list of numbers.
     """
     try:
         return np.array([float(value) for value in values[key]])
@@ -294,7 +313,7 @@ def _array(values: Mapping[str, Any], key: str) -> Vector:
         raise ConfigError(f"'{key}' is {values[key]}, expected a number per joint") from None
 
 
-# in this order: later ones need earlier ones
+# keys in the order in which they are estimated, because later estimates need earlier values
 ORDER: dict[str, Callable[[ArmEstimates, Mapping[str, Any]], Estimate]] = {
     "position_lower": lambda arm, values: arm.position_lower(),
     "position_upper": lambda arm, values: arm.position_upper(),

@@ -1,9 +1,8 @@
 """Put an arm into a scene, and compile both as one MuJoCo model.
 
-The arm comes from the description that its robot file names, the scene from an MJCF without the
-arm. Neither needs to know names or folders of the other. The world frame of the model is the frame
-of the arm's base. So a task may move the scene against the arm (`base_position`, `base_rpy`), and
-targets, boxes and poses stay in the base frame.
+The arm comes from the description that its robot file names. The scene comes from an MJCF without
+the arm. The two files may be in different folders. Except for joints, both may use the same names.
+The world frame of the scene is the frame of the arm's base.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sql_ros.robot.config import RobotConfig
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
 # it is fixed to
 HELD = "held"
-# what an include of the arm itself is read as
+# content that replaces the arm where the scene includes it
 NOTHING = b"<mujoco><custom/></mujoco>"
 GOAL = "goal"
 OVERVIEW = "overview"
@@ -33,13 +32,15 @@ def load_model(robot: RobotConfig, scene: str = "") -> mujoco.MjModel:
 
     Args:
         robot: The arm.
-        scene: MJCF of the surroundings, a path or relative to the share folder. It may include the
-            arm's own MJCF, which is passed over. Empty: the scene of `robot.scene`, or the arm
-            alone, as where it is the arm's own MJCF.
+        scene: MJCF of the surroundings: an absolute path, or a path relative to the share folder or
+            to the working folder. An include of the arm's own MJCF is ignored. Empty: the scene of
+            `robot.scene`; the arm alone if that is empty, too. The arm's own MJCF as the scene also
+            means the arm alone.
 
     Raises:
-        ConfigError: A file cannot be read, the description lacks a joint or the tool of the robot
-            file, or the scene has a joint of the arm.
+        ConfigError: A file cannot be read, MuJoCo does not accept it, or the description cannot be
+            prepared (`prepare_arm`); or the scene has a joint with the name of a controlled joint,
+            or a wrong custom text `HELD`.
     """
     arm_file = find_beside(robot.model, None)
     arm = read_description(arm_file)
@@ -82,10 +83,15 @@ def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
 
 
 def _check_scene(world: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:
-    """Check that the scene has no arm of its own.
+    """Check that the scene does not have the arm already.
+
+    Args:
+        world: The scene.
+        robot: Robot file of the arm.
+        path: File of the scene, for the error.
 
     Raises:
-        ConfigError: It has a joint of the arm's name.
+        ConfigError: The scene has a joint with the name of a controlled joint.
     """
     for name in robot.joints:
         if world.joint(name) is not None:
@@ -96,14 +102,15 @@ def _check_scene(world: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:
 
 
 def _attach(world: mujoco.MjSpec, arm: mujoco.MjSpec) -> None:
-    """Put the arm into the world. Bodies, joints, sites and shapes of the arm keep their names.
+    """Put the arm into the scene, at the origin of its world frame.
 
-    Elements of the scene with such a name get the prefix "scene/"; the arm's assets get the prefix
-    "arm/".
+    Bodies, joints, sites, shapes, cameras, lights and actuators of the arm keep their names.
+    Elements of the scene with the same kind and name get the prefix "scene/". Other elements of the
+    arm, such as meshes and materials, get the prefix "arm/".
 
     Args:
         world: The scene, which is changed.
-        arm: The arm, whose elements become the scene's.
+        arm: The arm, whose elements become elements of the scene.
     """
     kinds = ("bodies", "joints", "sites", "geoms", "cameras", "lights")
     for kind in kinds:
@@ -152,14 +159,15 @@ def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:
 
 
 def _compile_apart(spec: mujoco.MjSpec, robot: RobotConfig, name: str) -> mujoco.MjModel:
-    """Compile a specification in which adjacent, overlapping bodies of the arm do not collide.
+    """Compile a specification, and exclude contacts of bodies whose shapes overlap by design.
 
-    MuJoCo leaves out contacts of a body with its parent, but not where the parent stands still.
-    Shapes of many descriptions always overlap there. Bodies that the robot file lists under
-    `always_near` do not collide either where they overlap. Overlaps count in the neutral pose.
+    Two bodies that overlap in the neutral pose do not collide if they are adjacent, or if the robot
+    file lists them under `always_near`. MuJoCo itself leaves out contacts of a body with its
+    parent, but not with a parent that no joint moves. The shapes of many descriptions overlap
+    there.
 
     Args:
-        spec: The specification; excludes are added.
+        spec: The specification, to which excludes are added.
         robot: The arm.
         name: Name of the file, for the error.
 
@@ -186,7 +194,15 @@ def _compile_apart(spec: mujoco.MjSpec, robot: RobotConfig, name: str) -> mujoco
 
 
 def _is_adjacent(model: mujoco.MjModel, one: int, two: int) -> bool:
-    """Return whether a joint is all that is between two bodies, neither of which is the world."""
+    """Return whether only a joint is between two bodies, both named and neither of them the world.
+
+    Bodies that are fixed to each other count as one.
+
+    Args:
+        model: Compiled model.
+        one: Index of a body.
+        two: Index of another body.
+    """
     first, second = model.body_weldid[one], model.body_weldid[two]
     parents = (
         model.body_weldid[model.body_parentid[first]],
@@ -201,7 +217,7 @@ def _compile(spec: mujoco.MjSpec, name: str) -> mujoco.MjModel:
 
     Args:
         spec: The specification.
-        name: Of its file, for the error.
+        name: Name of its file, for the error.
 
     Raises:
         ConfigError: MuJoCo does not accept it.

@@ -1,4 +1,4 @@
-"""Read a URDF as MuJoCo can take it: meshes by their paths, every link a body."""
+"""Read a URDF for MuJoCo: meshes are found by their paths, and every link becomes a body."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import mujoco
 
 from sql_ros.common.errors import ConfigError
 
-READABLE = (".stl", ".obj", ".msh")  # mesh files that MuJoCo reads
+READABLE = (".stl", ".obj", ".msh")  # types of mesh files that MuJoCo reads
 PACKAGE = "package://"
 FILE = "file://"
-ROOT = "world"  # name of the link that MuJoCo makes the world
+ROOT = "world"  # name of the link that becomes the world of MuJoCo
 
 
 def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
@@ -22,7 +22,8 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
     Visuals whose mesh does not exist, or has another type than `READABLE`, are left out.
 
     Args:
-        path: URDF file. Paths of meshes are relative to its folder, or begin with `PACKAGE`.
+        path: URDF file. Paths of meshes are absolute or relative to its folder, with or without
+            `FILE`, or begin with `PACKAGE`, see `package_folders`.
         root: Element `<robot>` of the file, which is changed.
 
     Raises:
@@ -52,9 +53,10 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
 
 
 def _add_world(root: ElementTree.Element) -> None:
-    """Fix the root link to a new link `world`: MuJoCo would merge the root link with its world.
+    """Fix the root link to a new link `world`, because MuJoCo would merge the root link with its
+    world.
 
-    Nothing is done if there is not exactly one root link, or if it is called `world` already.
+    Nothing is done if there is not exactly one root link, or if this one is called `world`.
 
     Args:
         root: Element `<robot>` of a URDF, which is changed.
@@ -62,7 +64,7 @@ def _add_world(root: ElementTree.Element) -> None:
     children = {child.get("link") for child in root.iterfind("joint/child")}
     roots = [name for link in root.findall("link") if (name := link.get("name")) not in children]
     if len(roots) != 1 or roots[0] in (None, ROOT):
-        return  # MuJoCo says what is wrong with several roots
+        return  # MuJoCo reports several roots
     joint = ElementTree.SubElement(root, "joint", name=f"{ROOT}_to_{roots[0]}", type="fixed")
     ElementTree.SubElement(joint, "parent", link=ROOT)
     ElementTree.SubElement(joint, "child", link=roots[0])
@@ -70,8 +72,10 @@ def _add_world(root: ElementTree.Element) -> None:
 
 
 def _set_compiler(root: ElementTree.Element) -> None:
-    """Set the options of MuJoCo's compiler in a URDF: keep every link, every visual and the paths
-    of meshes, and repair inertias that no body can have (`balanceinertia`).
+    """Set the options of MuJoCo's compiler in a URDF.
+
+    Every link, every visual and the paths of meshes are kept. Inertias that no body can have are
+    repaired (`balanceinertia`).
 
     Args:
         root: Element `<robot>` of a URDF, which is changed.
@@ -99,8 +103,8 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
         urdf: URDF file that has the element.
 
     Returns:
-        The first file that exists among those that the name may mean; None if none exists, or its
-        type is not in `READABLE`.
+        The first existing file with a type of `READABLE` among the candidates; None if there is
+        none. The candidates of a name with `PACKAGE` are in the folders of `package_folders`.
     """
     name = mesh.get("filename", "")
     if name.startswith(PACKAGE):
@@ -115,9 +119,10 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
 
 
 def package_folders(package: str, file: Path) -> list[Path]:
-    """Return existing folders that may be that of a ROS package, the likeliest first.
+    """Return existing folders that may be the folder of a ROS package, the likeliest first.
 
-    They are found in AMENT_PREFIX_PATH, then in ROS_PACKAGE_PATH, then near a file.
+    First come the share folders of AMENT_PREFIX_PATH. For each folder of ROS_PACKAGE_PATH follow
+    the folder of this name in it and the folder itself. Last come folders near a file.
 
     Args:
         package: Name of the package.
@@ -141,7 +146,7 @@ def package_folders(package: str, file: Path) -> list[Path]:
 
 
 def _package_name(folder: Path) -> str:
-    """Return the name in the package.xml of a folder; empty without one."""
+    """Return the package name in the package.xml of a folder; empty if there is none."""
     try:
         return (ElementTree.parse(folder / "package.xml").getroot().findtext("name") or "").strip()
     except (OSError, ElementTree.ParseError):

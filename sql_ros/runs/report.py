@@ -214,11 +214,13 @@ def _curves_picture(is_drawn: bool, why: str) -> str:
 
 
 def _result(progress: RunProgress, evaluation: Evaluation | None) -> str:
-    """Return the sentences about successes: of the real arm, if it is one, and of the evaluation.
+    """Return the sentences of the report on successes: of the real arm's episodes, if the run had a
+    real arm, and of the evaluation.
 
     Args:
         progress: Progress of the run.
-        evaluation: Evaluation of the policy; None: it was not evaluated.
+        evaluation: Evaluation of the policy; None: a sentence says that the policy was not
+            evaluated.
     """
     sentences = []
     if progress.real_arm:

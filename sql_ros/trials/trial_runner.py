@@ -97,9 +97,12 @@ class TrialRunner:
         self._prepare()
 
     def confirm(self, now: float) -> tuple[bool, str]:
-        """Take a confirmation of the operator: the prompt was followed. See `Person.confirm`.
+        """Take a confirmation of the operator, see `Person.confirm`.
 
-        While a push is waited for, no confirmation is accepted.
+        The first confirmation after a call of the operator says that the operator is at the arm,
+        which then moves at reduced speed. The second one says that the operator is out of its
+        reach, and the arm moves at full speed. If the operator is to push the arm, the second one
+        is refused until the push was seen.
 
         Args:
             now: Steady time [s].

@@ -134,7 +134,9 @@ class StackUnderTest:
     def _write_files(self) -> Path:
         """Write robot file, task, parameters and protocol of the row; return the path of the task.
 
-        If the case says that the arm is known, also write the record that it was identified.
+        If the case says that the arm is known, and the robot file has a controller for the command
+        mode, also write a record of an identification into the folder of the row, see
+        `_pretend_identified`.
         """
         arm = self._row.arm
         case = self._row.case

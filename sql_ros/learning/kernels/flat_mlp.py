@@ -129,8 +129,9 @@ class Mlp(nn.Module):
 
         Returns:
             The outputs of each member (N, R, out), and their backward function: from the gradient
-            of a loss by the outputs (N, R, out) to the gradient of this loss by `flat`. Each call
-            overwrites the result of the call before.
+            of a loss by the outputs (N, R, out) to the gradient of this loss by `flat`. The
+            backward function returns memory of the MLP: the next call of any backward function of
+            these networks overwrites the gradient.
         """
         passes = [_forward(rows, layers) for layers in self.members]
 

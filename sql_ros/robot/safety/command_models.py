@@ -376,11 +376,15 @@ class CommandModel(ABC):
         last = self._last_start
         if last is not None and last.state is state and self._sent_velocity is not None:
             return self._predicted(last, self._sent_velocity)
-        return self._measured(state)
+        return self._start_from_state(state)
 
     @abstractmethod
-    def _measured(self, state: RobotState) -> PeriodStart:
-        """Return the start of the next period from a new state."""
+    def _start_from_state(self, state: RobotState) -> PeriodStart:
+        """Return the start of the next period from a new state.
+
+        Args:
+            state: State that arrived after the last command was computed.
+        """
 
     @abstractmethod
     def _predicted(self, last: PeriodStart, sent: Vector) -> PeriodStart:

@@ -119,12 +119,16 @@ class PositionCommands(CommandModel):
                 position=position - self._period * velocity
             )
 
-    def _measured(self, state: RobotState) -> PeriodStart:
-        """Return a start at the positions sent last, with velocities that the arm can have.
+    def _start_from_state(self, state: RobotState) -> PeriodStart:
+        """Return the start of the next period from a new state: the positions and velocities sent
+        last, the velocities clipped to what the servo can follow (`_within_tracking`).
 
         The start is at the measured positions if there is no last command, or if the arm was moved
         while it was at rest. `is_behind` is set if the arm is farther from the last command than
         its servo can lag.
+
+        Args:
+            state: State that arrived after the last command was computed.
         """
         measured = within(state.velocity, self._reverse_speed, self._speed)
         last = self._within_tracking(measured)

@@ -113,8 +113,10 @@ class StopLatch:
         self._robot_heard = NEVER
         self._robot_timeout = timeout_s
 
-    def robot(self, reason: str, now: float) -> None:
+    def take_robot_report(self, reason: str, now: float) -> None:
         """Take a report of the robot's own state.
+
+        The reason stops the arm until the next report, and does not latch.
 
         Args:
             reason: Why the robot does not move, in words; empty if it can move.

@@ -139,7 +139,7 @@ class TorqueCommands(CommandModel):
             change = np.maximum(change - unknown, LEAST_CHANGE * change)
         return start.velocity - change, start.velocity + change
 
-    def _measured(self, state: RobotState) -> PeriodStart:
+    def _start_from_state(self, state: RobotState) -> PeriodStart:
         """Update the estimated load, and return the start of the next period from a new state.
 
         Args:

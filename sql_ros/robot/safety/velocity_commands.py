@@ -40,7 +40,7 @@ class VelocityCommands(CommandModel):
         """
         return self._lasted_s
 
-    def _measured(self, state: RobotState) -> PeriodStart:
+    def _start_from_state(self, state: RobotState) -> PeriodStart:
         """Return the start of the next period from a new state.
 
         Args:

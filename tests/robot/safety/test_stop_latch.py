@@ -114,11 +114,11 @@ def test_a_deadmans_switch_must_be_refreshed_with_true():
 
 def test_what_the_robot_says_is_a_reason_while_it_says_it():
     latch = Latch(0.0, 0.0)
-    latch.robot("the robot is not enabled", 0.0)
+    latch.take_robot_report("the robot is not enabled", 0.0)
     assert latch.reasons(0.0) == {"robot": "the robot is not enabled"}
     latch.stop("somebody called")
     assert not latch.reset(0.0)[0]
-    latch.robot("", 0.0)
+    latch.take_robot_report("", 0.0)
     assert latch.reset(0.0)[0]
 
 
@@ -126,7 +126,7 @@ def test_a_robot_that_is_to_speak_and_does_not_is_a_reason():
     latch = Latch(0.0, 0.0)
     latch.expect_robot(1.0)
     assert "never heard" in latch.reasons(0.0)["robot"]
-    latch.robot("", 1.0)
+    latch.take_robot_report("", 1.0)
     assert not latch.reasons(2.0)
     assert "no word from the robot" in latch.reasons(2.1)["robot"]
 
