@@ -116,7 +116,7 @@ def _once_it_moves(probe, parent: subprocess.Popen, motion: Motion, folder: Path
     return pids
 
 
-@pytest.mark.short("launch-SIGTERM", "up-SIGKILL")
+@pytest.mark.short("up-SIGKILL")
 @pytest.mark.parametrize(
     ("kind", "number"),
     [
@@ -201,6 +201,7 @@ def test_ctrl_z_holds_the_arm_and_says_how_to_go_on(processes, probe, quick, tmp
     assert (folder / "report.md").is_file()
 
 
+@pytest.mark.long
 def test_a_process_killed_before_it_was_active_is_not_started_again(
     processes, probe, quick, tmp_path
 ):

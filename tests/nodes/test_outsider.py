@@ -106,6 +106,7 @@ def stack(processes, fast_learner, tmp_path):
     return again
 
 
+@pytest.mark.long
 def test_an_outsider_is_refused_whatever_it_tries(stack, outsider, probe, said, untrained):
     probe.wait(
         lambda: said("actor", "policy_version") >= 2 and all(outsider.heard.values()),

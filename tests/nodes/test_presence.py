@@ -236,6 +236,7 @@ def test_a_stack_is_refused_beside_another_in_its_namespace(processes, probe, fa
     _refused(learner, "another stack is in this namespace: /sim_bridge (process ")
 
 
+@pytest.mark.long
 def test_a_second_sql_ros_up_ends_with_the_reason(processes, probe, tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text("monitor: {ros__parameters: {evaluation_episodes: 1}}")

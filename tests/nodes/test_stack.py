@@ -107,6 +107,7 @@ def _lines(folder, kind: str) -> list[dict]:
     return [line for line in lines if line["kind"] == kind]
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_a_whole_run_and_resuming_goes_on(processes, probe, quick, tmp_path):
     folder = tmp_path / "runs" / "mine"
     stack = _up(processes, run_dir=folder, params_file=quick)

@@ -59,7 +59,6 @@ SHORT = (  # the rows that `make test` runs
     "ur5e/play/sign_flipped",
     "ur5e/play/states_stop",
     "ur5e/play/identified",
-    "sawyer_velocity/play/velocity_nan",
     "ur5e/train/controller_late",
     "sawyer_velocity/play/two_publishers",
     "sawyer_velocity/play/controller_dies",
