@@ -1,15 +1,17 @@
-"""Write the files of an arm from its description: robot file, reach task and scene.
+"""Write the files of an arm from its description: robot, reach task, scene and a picture.
 
-A value that the description does not state is a guess. Every guess is listed for the user, who must
-confirm it. The robot file names the guesses on which a real arm must not rely (`unconfirmed`).
+Whatever the description does not say is a guess. Every guess is listed, for the user to confirm,
+and the robot file names those that a real arm must not rely on (`unconfirmed`).
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -31,21 +33,21 @@ from sql_ros.sim.simulation import Simulation
 
 SCENE = "sim/scenes/floor.xml"
 POSES = 2000  # random poses among which a rest pose is searched
-MEASURED = 200  # number of the best poses whose distances are measured
+MEASURED = 200  # best ones whose distances are measured
 SHARE_OF_RANGE = 0.8  # of each joint's range in which the rest pose lies
-FREE_M = 0.02  # by which the distances in the rest pose exceed the clearance
-NEIGHBOURS_M = 0.005  # distance above the clearance up to which bodies count as always near
-NEARLY = 0.9  # share of the largest distance of a pair that is enough where hulls are always near
+MARGINS = 2.0  # position margins that the rest pose keeps from each limit
+FREE_M = 0.02  # by which its distances exceed the clearance
+NEIGHBOURS_M = 0.005  # neighbours are at most by so much farther apart than the clearance
+NEARLY = 0.9  # share of the largest distance of neighbours whose hulls are always near
 HEIGHT = (0.15, 0.7)  # of the tool in the rest pose, as a share of the reach
 DISTANCE = (0.35, 0.8)  # of the tool from the base, as a share of the reach
 SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
-# distances of the box from the base that are tried, as a share of the tool's distance
-INWARD = (1.0, 0.9, 0.8, 0.7)
+INWARD = (1.0, 0.9, 0.8, 0.7)  # the box is tried so far from the base, as a share of the tool's
 FLOOR_M = 0.05  # lowest height of the target box
 REACHED = 0.98  # share of the box that must be reachable
 SPEED = 0.8  # of a joint at action 1 [rad/s]
-SPEED_SHARE = 0.4  # largest share of the speed limit that action 1 asks for
-# words in the names of joints and links of grippers
+SPEED_SHARE = 0.4  # the same, as the largest share of the speed limit
+# in names of joints and links that open and close
 GRIPPER = ("finger", "grip", "jaw", "knuckle", "hand", "claw", "mover")
 CONTROLLERS = {
     "position": "joint_trajectory_controller/JointTrajectoryController",
@@ -61,14 +63,13 @@ NAMES = {
 
 @dataclass
 class ImportedArm:
-    """Files of an imported arm, the guesses in them, and the result of the checks.
+    """What was written for an arm.
 
     Attributes:
-        robot: Path of the robot file.
-        task: Path of the reach task.
-        picture: Path for a picture of the arm. The caller draws it.
-        guesses: Values that the description does not state, and values computed from it, one line
-            each.
+        robot: Robot file.
+        task: File of the reach task.
+        picture: Picture of the arm at the task.
+        guesses: What the description does not say, one line each.
         report: Result of the checks.
     """
 
@@ -80,45 +81,82 @@ class ImportedArm:
 
 
 def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "") -> ImportedArm:
-    """Write robot.yaml, a reach task and its scene into a folder, and check the arm.
-
-    An arm whose checks find errors is written, too: see `ImportedArm.report`.
+    """Write robot.yaml, a reach task, its scene and a picture of an arm into a folder.
 
     Args:
         description: MJCF or URDF of the arm.
-        out: The folder. It is created, and must not have a robot.yaml.
-        tool: Site, body or link whose pose the tasks observe. Empty: the only candidate.
-        prefix: Prefix of the driver's joint and frame names, as `joint_prefix` of a robot file. It
-            is put before the names of the description, which stay as they are.
+        out: The folder; it is made.
+        tool: Site, body or link whose pose tasks see. Empty: the only candidate.
+        prefix: Prefix of the driver's names that the description does not have, as `joint_prefix`
+            of a robot file.
 
     Raises:
-        ConfigError: The description cannot be read, or has no joint that moves the tool; `tool` is
-            empty and there is no single candidate, or this one belongs to a gripper; `tool` is not
-            in the description; the folder has a robot.yaml; or no rest pose or no box of reachable
-            targets was found.
+        ConfigError: The description cannot be read, has no arm, or has several candidates for the
+            tool; or the folder has files of another arm.
     """
     spec = read_description(description)
     tool = tool or _only_tool(spec, description)
     joints = _joints_to(spec, tool, description)
-    name = (spec.modelname or description.stem).replace(" ", "_")
+    name = re.sub(r"\W+", "_", spec.modelname or description.stem).strip("_") or "arm"
     arm = ImportedArm(out / "robot.yaml", out / f"{name}_reach.yaml", out / "arm.png")
     if arm.robot.exists():
         raise ConfigError(f"{arm.robot} exists, expected a new folder: --out DIR")
     out.mkdir(parents=True, exist_ok=True)
     scene = out / "scene.xml"
-    shutil.copyfile(share_folder() / SCENE, scene)
+    try:
+        shutil.copyfile(share_folder() / SCENE, scene)
+        _write_files(arm, spec, description, scene, tool=tool, joints=joints, prefix=prefix)
+    except ConfigError:
+        for file in (arm.robot, arm.task, scene):
+            file.unlink(missing_ok=True)
+        raise
+    return arm
+
+
+def _write_files(
+    arm: ImportedArm,
+    spec: mujoco.MjSpec,
+    description: Path,
+    scene: Path,
+    *,
+    tool: str,
+    joints: tuple[str, ...],
+    prefix: str,
+) -> None:
+    """Write robot and task file, and set guesses and report of the arm.
+
+    Args:
+        arm: The files to write.
+        spec: Description of the arm.
+        description: Its file.
+        scene: The scene, which is there.
+        tool: Name of the tool.
+        joints: Names of the controlled joints, from the base to the tool.
+        prefix: `joint_prefix` of the robot file; empty: none.
+
+    Raises:
+        ConfigError: The arm cannot be imported.
+    """
     values: dict[str, Any] = {
-        "name": name,
+        "name": arm.task.stem.removesuffix("_reach"),
         "model": str(description.resolve()),
         "tool": tool,
         "joints": list(joints),
     }
     guessed = complete_robot(values, description)
     origins = [f"'{key}' is estimated: {values[key]}" for key in guessed]
+    values["base_frame"] = _base_frame(spec)
+    arm.guesses, unconfirmed = _hidden_joints(spec, description, values)
     values["controllers"] = {
         mode: {"name": NAMES[mode], "type": CONTROLLERS[mode]} for mode in CONTROLLERS
     }
-    arm.guesses = [f"'tool' is {tool}", f"'joints' are {', '.join(joints)}", *origins]
+    arm.guesses = [
+        f"'tool' is {tool}",
+        f"'joints' are {', '.join(joints)}",
+        f"'base_frame' is {values['base_frame']}",
+        *origins,
+        *arm.guesses,
+    ]
     if prefix:
         values["joint_prefix"] = prefix
     arm.guesses += _exempt_neighbours(values, str(scene))
@@ -130,28 +168,105 @@ def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "")
             f"'neutral_position' was searched, free of contact: {values['neutral_position']}"
         )
     arm.guesses += _exempt_overlaps(values, str(scene))
-    values["unconfirmed"] = [*guessed, "controllers"]
+    exempt = [key for key in ("always_near", "may_touch") if key in values]
+    values["unconfirmed"] = [*guessed, *unconfirmed, *exempt, "base_frame", "controllers"]
     arm.guesses.append("'controllers' have ros2_control's usual names and types")
     _write_robot(arm.robot, values, arm.guesses)
     _write_task(arm, load_robot(str(arm.robot)), scene)
     task = load_task(str(arm.task))
     arm.report = check_robot(task)
-    return arm
+
+
+def _base_frame(spec: mujoco.MjSpec) -> str:
+    """Return the name of the frame of the description: its root body, or "world" where that stands
+    elsewhere.
+    """
+    model = spec.copy().compile()
+    is_at_origin = model.nbody > 1 and not model.body_pos[1].any() and model.body_quat[1][0] == 1.0
+    return str(model.body(1).name or "world") if is_at_origin else "world"
+
+
+def _hidden_joints(
+    spec: mujoco.MjSpec, description: Path, values: dict[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Fix the other joints at their widest posture; find what the import cannot take over.
+
+    Args:
+        spec: The description.
+        description: Its file.
+        values: Content of the robot file, to which `fixed_joints` may be added.
+
+    Returns:
+        Guesses, and the keys that nobody has confirmed.
+
+    Raises:
+        ConfigError: A ball joint moves the tool.
+    """
+    joints = values["joints"]
+    model = spec.copy().compile()
+    fixed = {}
+    for index in range(model.njnt):
+        joint = model.joint(index)
+        if joint.name in joints or joint.type[0] == mujoco.mjtJoint.mjJNT_FREE:
+            continue
+        if joint.type[0] == mujoco.mjtJoint.mjJNT_BALL:
+            raise ConfigError(
+                f"{description}: '{joint.name}' is a ball joint, expected hinges and slides"
+            )
+        ends = joint.range.tolist() if model.jnt_limited[index] else [0.0]
+        fixed[str(joint.name)] = round(float(max(ends, key=abs)), 4)
+    guesses = []
+    keys = []
+    if fixed:
+        values["fixed_joints"] = fixed
+        keys.append("fixed_joints")
+        named = ", ".join(f"{name} at {value:g}" for name, value in fixed.items())
+        guesses.append(
+            f"'fixed_joints' are {named}: the shapes behind them are guarded there and nowhere else"
+        )
+    coupled = sorted(set(joints) & _coupled_joints(spec, description))
+    if coupled:
+        keys.append("joints")
+        guesses.append(
+            f"'joints' has {', '.join(coupled)}, which the description couples to another joint;"
+            " here each is commanded by itself"
+        )
+    for exclude in spec.excludes:
+        guesses.append(
+            f"an <exclude> of the description: {exclude.bodyname1}-{exclude.bodyname2} are not kept"
+            " apart"
+        )
+    return guesses, keys
+
+
+def _coupled_joints(spec: mujoco.MjSpec, description: Path) -> set[str]:
+    """Return the joints that an equality of an MJCF or a mimic of a URDF couples to another."""
+    coupled = {
+        name
+        for equality in spec.equalities
+        if equality.type == mujoco.mjtEq.mjEQ_JOINT
+        for name in (equality.name1, equality.name2)
+        if name
+    }
+    root = ElementTree.parse(description).getroot()
+    mimics = [
+        joint.get("name", "") for joint in root.iter("joint") if joint.find("mimic") is not None
+    ]
+    return coupled | set(mimics)
 
 
 def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
-    """Exempt pairs of bodies that are always near from the clearance of the safety filter.
+    """Exempt bodies whose shapes are never much farther apart than the clearance.
 
-    They are neighbours with coarse shapes. Pairs that are never farther apart than `clearance_m`
-    are listed under `always_near`. Pairs that are at most `NEIGHBOURS_M` farther apart are listed
-    under `may_touch`.
+    They are neighbours with coarse shapes. Those that are never farther apart go to `always_near`,
+    the others to `may_touch`.
 
     Args:
         values: Content of the robot file, which is changed.
         scene: Path of the scene.
 
     Returns:
-        A line with the guess for each key that was added.
+        A guess for each key that was added.
     """
     robot = RobotConfig(**values)
     always = near_bodies(robot, PosedScene(robot, scene))
@@ -167,16 +282,14 @@ def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
 
 
 def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
-    """Add the pairs of bodies of the arm that overlap in the neutral pose to `always_near`.
-
-    The assumption is that they overlap in every pose.
+    """Exempt bodies of the arm that overlap in the neutral pose: their shapes always do.
 
     Args:
         values: Content of the robot file, which is changed.
         scene: Path of the scene.
 
     Returns:
-        A line with the guess; empty if no bodies overlap.
+        A guess, if there are such bodies.
     """
     robot = RobotConfig(**values)
     pairs = [
@@ -192,24 +305,17 @@ def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
 
 
 def candidates(spec: mujoco.MjSpec) -> list[str]:
-    """Return the names of the candidates for the tool: the sites, and the bodies that a joint moves
-    and that have no child body.
-    """
+    """Return what may be the tool: the sites, and the bodies that end a chain of joints."""
     parents = {body.parent.name for body in spec.bodies[1:]}
     ends = [body.name for body in spec.bodies[1:] if body.name not in parents and _chain(body)]
     return [*[site.name for site in spec.sites if site.name], *ends]
 
 
 def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
-    """Return the name of the only candidate for the tool.
-
-    Args:
-        spec: Description of the arm.
-        description: Its file, for the error.
+    """Return the only candidate for the tool. What a gripper's joint moves is never guessed.
 
     Raises:
-        ConfigError: There are several candidates or none; or a word of `GRIPPER` is in the name of
-            the only one, or of a joint that moves it.
+        ConfigError: There are several, or none.
     """
     found = candidates(spec)
     site = spec.site(found[0]) if len(found) == 1 else None
@@ -226,15 +332,10 @@ def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
 
 
 def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, ...]:
-    """Return the names of the hinge and slide joints from the base to the tool.
-
-    Args:
-        spec: Description of the arm.
-        tool: Name of a site, body or link.
-        description: File of the description, for the error.
+    """Return the names of the joints from the base to the tool.
 
     Raises:
-        ConfigError: There is no such tool, no joint moves it, or a joint has no name.
+        ConfigError: There is no such tool, or no joint moves it.
     """
     site = spec.site(tool)
     body = site.parent if site is not None else spec.body(tool)
@@ -254,9 +355,7 @@ def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, 
 
 
 def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
-    """Return the hinge and slide joints between the world and a body, the joint next to the world
-    first.
-    """
+    """Return the hinge and slide joints from the world to a body."""
     found: list[mujoco.MjsJoint] = []
     while body is not None and body.name != "world":
         own = [
@@ -270,15 +369,9 @@ def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
 
 
 def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
-    """Return joint positions (N,) [rad] for a rest pose, the best of `POSES` random poses.
+    """Return a pose that is free of contact and from which the tool moves in all directions.
 
-    The tool is in front of the base (x), and above the floor. Poses are preferred in which the tool
-    moves easily in all directions and the joints are far from their limits. In the returned pose
-    every distance that the safety filter keeps exceeds the clearance, where possible by `FREE_M`.
-
-    Args:
-        robot: Robot file.
-        scene: Path of the scene.
+    The tool is in front of the arm (x), and above the floor.
 
     Raises:
         ConfigError: No such pose was found.
@@ -289,6 +382,9 @@ def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
     upper = np.minimum(np.array(robot.position_upper), np.pi)
     middle = 0.5 * (lower + upper)
     half = 0.5 * SHARE_OF_RANGE * (upper - lower)
+    half = np.minimum(
+        half, np.maximum(0.5 * (upper - lower) - MARGINS * robot.position_margin_rad, 0.0)
+    )
     poses = rng.uniform(middle - half, middle + half, (POSES, arm.size))
     zeros = np.zeros(arm.size)
     tools = np.array([arm.state(0, pose, zeros, zeros).tool_position for pose in poses])
@@ -323,16 +419,7 @@ def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
 
 
 def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
-    """Write the reach task of an arm, with a target box that its tool reaches.
-
-    Args:
-        arm: Paths of the files; the box is added to its guesses.
-        robot: Robot file.
-        scene: Path of the scene, in the folder of the task.
-
-    Raises:
-        ConfigError: The tool reaches none of the boxes that are tried.
-    """
+    """Write the reach task of an arm, with a target box that its tool reaches."""
     kinematics = Arm(robot)
     zeros = np.zeros(kinematics.size)
     tool = kinematics.state(0, np.array(robot.neutral_position), zeros, zeros).tool_position
@@ -362,14 +449,13 @@ def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
 
 
 def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
-    """Return lower and upper corner, (3,) each [m], of a target box near a position of the tool.
+    """Return the corners of a box of targets around a position of the tool [m].
 
-    It is the largest box of `SPANS` of which the tool reaches the share `REACHED`. Boxes around the
-    position of the tool are tried first, then boxes nearer to the base (`INWARD`).
+    The largest box of `SPANS` that the tool reaches is taken; it moves towards the base if it must.
 
     Args:
         arm: Kinematics.
-        tool: Position of the tool in the rest pose, in the base frame (3,) [m].
+        tool: Position of the tool in the rest pose (3,) [m].
 
     Raises:
         ConfigError: The tool reaches none of the boxes.
@@ -399,13 +485,7 @@ def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
 
 
 def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None:
-    """Write a robot file, with every guess as a comment at its top.
-
-    Args:
-        path: Path of the robot file.
-        values: Content of the robot file. A joint without position limits gets null.
-        guesses: The guesses, one line each.
-    """
+    """Write a robot file, with every guess as a comment at its top."""
     shown = dict(values)
     for key in ("position_lower", "position_upper"):
         shown[key] = [None if abs(value) >= UNLIMITED else value for value in values[key]]
@@ -419,5 +499,5 @@ def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None
 
 
 def _rounded(values: Vector) -> list[float]:
-    """Return values (N,) as a list of numbers, rounded to three decimals."""
+    """Return values as plain numbers with three decimals."""
     return [round(float(value), 3) for value in values]

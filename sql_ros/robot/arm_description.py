@@ -28,6 +28,7 @@ from sql_ros.robot.urdf import read_urdf
 
 PREFIX = "arm/"  # of the names of an arm's assets in a scene
 FREE = mujoco.mjtJoint.mjJNT_FREE
+ROUNDING = 1e-6  # of a posture beyond its range
 
 
 def read_description(path: Path) -> mujoco.MjSpec:
@@ -140,15 +141,12 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
         return
     model = _compile(spec, robot)
     data = mujoco.MjData(model)
-    mujoco.mj_resetData(model, data)
     has_moved = set()
     for index in range(model.njnt):
         joint = model.joint(index)
         if joint.name in robot.joints or joint.type[0] == FREE or joint.qpos0.size > 1:
             continue
-        posture = fixed.get(joint.name, 0.0)
-        if joint.name not in fixed and model.jnt_limited[index]:
-            posture = float(np.clip(posture, *joint.range))
+        posture = _posture(model, index, fixed.get(joint.name), robot)
         if not math.isclose(posture, float(joint.qpos0[0]), abs_tol=1e-12):
             data.qpos[joint.qposadr[0]] = posture
             has_moved.add(int(joint.bodyid[0]))
@@ -164,6 +162,30 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
         _place_body(bodies[index], model, data, index)
     for joint in others:
         spec.delete(joint)
+
+
+def _posture(model: mujoco.MjModel, index: int, given: float | None, robot: RobotConfig) -> float:
+    """Return the position at which a joint that is not controlled is fixed [rad or m].
+
+    Args:
+        model: Compiled description.
+        index: Index of the joint.
+        given: Position of the robot file; None: 0, or the nearest position in the joint's range.
+        robot: The arm, for the error.
+
+    Raises:
+        ConfigError: The given position is outside the joint's range.
+    """
+    joint = model.joint(index)
+    least, most = joint.range.tolist() if model.jnt_limited[index] else (-math.inf, math.inf)
+    if given is None:
+        return min(max(0.0, least), most)
+    if not least - ROUNDING <= given <= most + ROUNDING:
+        raise ConfigError(
+            f"'fixed_joints' has {joint.name}: {given:g}, expected {least:g} to {most:g}, its range"
+            f" in {robot.model}"
+        )
+    return given
 
 
 def _place_body(
@@ -202,9 +224,11 @@ def _add_tool(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
     Raises:
         ConfigError: The description has neither a site nor a body of that name.
     """
-    if spec.site(robot.tool) is not None or robot.scene:
-        return  # a site of what the arm holds is in the scene
+    if spec.site(robot.tool) is not None:
+        return
     body = spec.body(robot.tool)
+    if body is None and robot.scene:
+        return  # a site of what the arm holds is in the scene
     if body is None:
         names = sorted({*_names(spec.sites), *_names(spec.bodies[1:])})
         raise ConfigError(

@@ -34,6 +34,7 @@ LOST_SHARE = 0.03  # share of a speed that the damping of the joint may cost
 LOST_RAD_S = 0.02  # speed that the friction of the joint may cost
 LEAST_ARMATURE = 1e-3  # least inertia of a joint, as of its drive [kg m^2]
 UNLIMITED = 1e4  # position limit of a joint without one [rad]
+ROUNDING = 1.01  # ratio of limits that count as the same
 DIGITS = 3  # significant digits of an estimate
 
 
@@ -116,12 +117,56 @@ class ArmEstimates:
         )
 
     def position_lower(self) -> Estimate:
-        """Return the lower position limits [rad]."""
-        return Estimate(tuple(self._ranges()[0].tolist()), "ranges of the description", False)
+        """Return the lower position limits [rad]; a guess if a joint has no range."""
+        return self._limits(0)
 
     def position_upper(self) -> Estimate:
-        """Return the upper position limits [rad]."""
-        return Estimate(tuple(self._ranges()[1].tolist()), "ranges of the description", False)
+        """Return the upper position limits [rad]; a guess if a joint has no range."""
+        return self._limits(1)
+
+    def _limits(self, side: int) -> Estimate:
+        """Return position limits of the description.
+
+        Args:
+            side: 0 for the lower, 1 for the upper limits.
+
+        Raises:
+            ConfigError: A slide joint has no range.
+        """
+        values = self._ranges()[side]
+        is_open = np.abs(values) >= UNLIMITED
+        for joint, open_end in zip(self._joints, is_open):
+            if open_end and joint.type[0] == mujoco.mjtJoint.mjJNT_SLIDE:
+                raise ConfigError(
+                    f"the slide joint '{joint.name}' has no range in the description: give"
+                    " position_lower and position_upper [m] in the robot file"
+                )
+        source = "the description has no range" if is_open.any() else "ranges of the description"
+        return Estimate(tuple(values.tolist()), source, bool(is_open.any()))
+
+    def find_too_high(self, velocity: Vector, effort: Vector) -> list[str]:
+        """Return a line for each joint whose limits are beyond those of the description.
+
+        Ranges of actuators do not count: they may have another unit.
+
+        Args:
+            velocity: Speed limits of the robot file (N,) [rad/s].
+            effort: Torque limits of the robot file (N,) [N m].
+        """
+        found = []
+        for joint, speed, torque in zip(self._joints, velocity, effort):
+            known = self._speeds.get(joint.name, 0.0)
+            if 0.0 < known < speed / ROUNDING:
+                found.append(
+                    f"{joint.name}: velocity_limit {speed:g}, the description has {known:g}"
+                )
+            is_limited = self._model.jnt_actfrclimited[joint.id]
+            strongest = float(np.abs(self._model.jnt_actfrcrange[joint.id]).max())
+            if is_limited and strongest < torque / ROUNDING:
+                found.append(
+                    f"{joint.name}: effort_limit {torque:g}, the description has {strongest:g}"
+                )
+        return found
 
     def velocity_limit(self) -> Estimate:
         """Return the speed limits [rad/s].
@@ -295,10 +340,18 @@ def _urdf_speeds(file: Path) -> dict[str, float]:
     if root.tag != "robot":
         return {}
     return {
-        joint.get("name", ""): float(limit.get("velocity") or 0.0)
+        joint.get("name", ""): _number(limit.get("velocity"))
         for joint in root.iter("joint")
         if (limit := joint.find("limit")) is not None
     }
+
+
+def _number(text: str | None) -> float:
+    """Return a number of a URDF; 0 if there is none, as where xacro has not been run."""
+    try:
+        return float(text or 0.0)
+    except ValueError:
+        return 0.0
 
 
 def _array(values: Mapping[str, Any], key: str) -> Vector:

@@ -1,8 +1,8 @@
 """Put an arm into a scene, and compile both as one MuJoCo model.
 
-The arm comes from the description that its robot file names. The scene comes from an MJCF without
-the arm. The two files may be in different folders. Except for joints, both may use the same names.
-The world frame of the scene is the frame of the arm's base.
+The arm comes from the description that its robot file names, the scene from an MJCF without the
+arm. Neither needs to know names or folders of the other. The world frame of the model is that of
+the arm's description.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from sql_ros.robot.config import RobotConfig
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
 # it is fixed to
 HELD = "held"
-# content that replaces the arm where the scene includes it
+# what an include of the arm itself is read as
 NOTHING = b"<mujoco><custom/></mujoco>"
 GOAL = "goal"
 OVERVIEW = "overview"
 
 
-def load_model(robot: RobotConfig, scene: str = "") -> mujoco.MjModel:
+def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False) -> mujoco.MjModel:
     """Compile an arm in a scene.
 
     Args:
         robot: The arm.
-        scene: MJCF of the surroundings: an absolute path, or a path relative to the share folder or
-            to the working folder. An include of the arm's own MJCF is ignored. Empty: the scene of
-            `robot.scene`; the arm alone if that is empty, too. The arm's own MJCF as the scene also
-            means the arm alone.
+        scene: MJCF of the surroundings, a path or relative to the share folder. It may include the
+            arm's own MJCF, which is passed over. Empty: the scene of `robot.scene`, or the arm
+            alone, as where it is the arm's own MJCF.
+        for_physics: Whether the model is stepped. Then neighbours whose shapes overlap do not
+            collide. The safety filter needs their shapes.
 
     Raises:
-        ConfigError: A file cannot be read, MuJoCo does not accept it, or the description cannot be
-            prepared (`prepare_arm`); or the scene has a joint with the name of a controlled joint,
-            or a wrong custom text `HELD`.
+        ConfigError: A file cannot be read, the description lacks a joint or the tool of the robot
+            file, the scene has a joint of the arm or an exclude of its bodies, or arm and scene
+            have different gravities.
     """
     arm_file = find_beside(robot.model, None)
     arm = read_description(arm_file)
@@ -49,16 +50,16 @@ def load_model(robot: RobotConfig, scene: str = "") -> mujoco.MjModel:
     scene_file = find_beside(name, None) if name else arm_file
     if scene_file.resolve() == arm_file.resolve():
         arm.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-        return _compile_apart(arm, robot, str(arm_file))
+        return _compile(arm, robot, str(arm_file), for_physics=for_physics)
     world = _read_scene(scene_file, arm_file)
-    _check_scene(world, robot, scene_file)
+    _check_scene(world, arm, robot, scene_file)
     world.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     arm.option = world.option  # MuJoCo warns where they differ
     _attach(world, arm)
     for text in world.texts:
         if text.name == HELD:
             _put_into_hand(world, text.data, scene_file)
-    return _compile_apart(world, robot, str(scene_file))
+    return _compile(world, robot, str(scene_file), for_physics=for_physics)
 
 
 def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
@@ -82,16 +83,12 @@ def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
         raise ConfigError(f"MJCF {path}: {error}") from None
 
 
-def _check_scene(world: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:
-    """Check that the scene does not have the arm already.
-
-    Args:
-        world: The scene.
-        robot: Robot file of the arm.
-        path: File of the scene, for the error.
+def _check_scene(world: mujoco.MjSpec, arm: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:
+    """Check that the scene has no arm of its own, and takes no protection from the arm.
 
     Raises:
-        ConfigError: The scene has a joint with the name of a controlled joint.
+        ConfigError: It has a joint of the arm's name, an exclude or a pair of the arm's bodies or
+            shapes, or another gravity than the arm's description.
     """
     for name in robot.joints:
         if world.joint(name) is not None:
@@ -99,25 +96,46 @@ def _check_scene(world: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:
                 f"scene {path} has a joint '{name}' of its own: the arm of robot '{robot.name}' is"
                 f" put into the scene from {robot.model}. Delete the <include> of the arm there"
             )
+    named = [(e.bodyname1, e.bodyname2) for e in world.excludes]
+    named += [(p.geomname1, p.geomname2) for p in world.pairs]
+    own = {element.name for element in (*world.bodies, *world.geoms)}
+    foreign = sorted({name for pair in named for name in pair if name not in own})
+    if foreign:
+        raise ConfigError(
+            f"scene {path} has an <exclude> or <pair> of {', '.join(foreign)}, which is not in the"
+            " scene: what of the arm may touch is said by 'may_touch' of robot and task file"
+        )
+    if not np.allclose(arm.option.gravity, mujoco.MjSpec().option.gravity) and not np.allclose(
+        arm.option.gravity, world.option.gravity
+    ):
+        raise ConfigError(
+            f"the gravity of {robot.model} is {arm.option.gravity.tolist()}, but that of scene"
+            f" {path} is {world.option.gravity.tolist()}: give the scene the same <option gravity>"
+        )
 
 
 def _attach(world: mujoco.MjSpec, arm: mujoco.MjSpec) -> None:
-    """Put the arm into the scene, at the origin of its world frame.
+    """Put the arm into the world. Bodies, joints, sites and shapes of the arm keep their names.
 
-    Bodies, joints, sites, shapes, cameras, lights and actuators of the arm keep their names.
-    Elements of the scene with the same kind and name get the prefix "scene/". Other elements of the
-    arm, such as meshes and materials, get the prefix "arm/".
+    Elements of the scene with the name of any element of the arm get the prefix "scene/"; the arm's
+    assets get the prefix "arm/".
 
     Args:
         world: The scene, which is changed.
-        arm: The arm, whose elements become elements of the scene.
+        arm: The arm, whose elements become the scene's.
     """
     kinds = ("bodies", "joints", "sites", "geoms", "cameras", "lights")
+    taken = {e.name for kind in kinds for e in getattr(arm, kind) if e.name} - {"world", "goal"}
+    new_names = {name: f"scene/{name}" for name in taken}
     for kind in kinds:
-        taken = {element.name for element in getattr(arm, kind) if element.name}
         for element in getattr(world, kind):
-            if element.name in taken - {"world"}:
-                element.name = f"scene/{element.name}"
+            element.name = new_names.get(element.name, element.name)
+    for exclude in world.excludes:
+        exclude.bodyname1 = new_names.get(exclude.bodyname1, exclude.bodyname1)
+        exclude.bodyname2 = new_names.get(exclude.bodyname2, exclude.bodyname2)
+    for pair in world.pairs:
+        pair.geomname1 = new_names.get(pair.geomname1, pair.geomname1)
+        pair.geomname2 = new_names.get(pair.geomname2, pair.geomname2)
     world.attach(arm, frame=world.worldbody.add_frame(), prefix=PREFIX)
     for kind in (*kinds, "actuators"):
         for element in getattr(world, kind):
@@ -153,76 +171,81 @@ def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:
     file = find_beside(words[0], scene.parent)
     try:
         held = mujoco.MjSpec.from_file(str(file))
+        if len(held.worldbody.bodies) != 1 or held.worldbody.geoms or held.joints:
+            raise ConfigError(
+                f"MJCF {file} is held: expected one body without joints, and no shape outside of"
+                " it: the safety filter moves it with the hand"
+            )
+        for body in held.bodies[1:]:
+            body.gravcomp = 1.0
         world.body(words[1]).add_frame().attach_body(held.worldbody.first_body(), f"{HELD}/", "")
     except ValueError as error:
         raise ConfigError(f"MJCF {file}: {error}") from None
 
 
-def _compile_apart(spec: mujoco.MjSpec, robot: RobotConfig, name: str) -> mujoco.MjModel:
-    """Compile a specification, and exclude contacts of bodies whose shapes overlap by design.
+def _compile(
+    spec: mujoco.MjSpec, robot: RobotConfig, name: str, *, for_physics: bool
+) -> mujoco.MjModel:
+    """Compile a specification; for physics without contacts of overlapping neighbours.
 
-    Two bodies that overlap in the neutral pose do not collide if they are adjacent, or if the robot
-    file lists them under `always_near`. MuJoCo itself leaves out contacts of a body with its
-    parent, but not with a parent that no joint moves. The shapes of many descriptions overlap
-    there.
+    MuJoCo leaves out contacts of a body with its parent, but not where the parent stands still.
+    Shapes of many descriptions always overlap there. Bodies that the robot file lists under
+    `always_near` do not collide either where they overlap. Overlaps count in the neutral pose.
 
     Args:
-        spec: The specification, to which excludes are added.
+        spec: The specification; excludes may be added.
         robot: The arm.
         name: Name of the file, for the error.
-
-    Raises:
-        ConfigError: MuJoCo does not accept it.
-    """
-    always_near = {frozenset(pair) for pair in robot.always_near}
-    model = _compile(spec, name)
-    data = mujoco.MjData(model)
-    for joint, position in zip(robot.joints, robot.neutral_position):
-        data.qpos[model.joint(joint).qposadr[0]] = position
-    mujoco.mj_fwdPosition(model, data)
-    overlapping = {
-        (int(one), int(two))
-        for one, two in np.sort(model.geom_bodyid[data.contact.geom[data.contact.dist < 0.0]])
-        if _is_adjacent(model, one, two)
-        or frozenset((model.body(one).name, model.body(two).name)) in always_near
-    }
-    if not overlapping:
-        return model
-    for first, second in sorted(overlapping):
-        spec.add_exclude(bodyname1=model.body(first).name, bodyname2=model.body(second).name)
-    return _compile(spec, name)
-
-
-def _is_adjacent(model: mujoco.MjModel, one: int, two: int) -> bool:
-    """Return whether only a joint is between two bodies, both named and neither of them the world.
-
-    Bodies that are fixed to each other count as one.
-
-    Args:
-        model: Compiled model.
-        one: Index of a body.
-        two: Index of another body.
-    """
-    first, second = model.body_weldid[one], model.body_weldid[two]
-    parents = (
-        model.body_weldid[model.body_parentid[first]],
-        model.body_weldid[model.body_parentid[second]],
-    )
-    is_next = first != second and (parents[0] == second or parents[1] == first)
-    return bool(one and two and is_next and model.body(one).name and model.body(two).name)
-
-
-def _compile(spec: mujoco.MjSpec, name: str) -> mujoco.MjModel:
-    """Compile a specification.
-
-    Args:
-        spec: The specification.
-        name: Name of its file, for the error.
+        for_physics: Whether the model is stepped.
 
     Raises:
         ConfigError: MuJoCo does not accept it.
     """
     try:
-        return spec.compile()
+        model = spec.compile()
+        overlapping = _overlapping_neighbours(model, robot) if for_physics else []
+        for first, second in overlapping:
+            spec.add_exclude(bodyname1=first, bodyname2=second)
+        return spec.compile() if overlapping else model
     except ValueError as error:
         raise ConfigError(f"MJCF {name}: {error}") from None
+
+
+def _overlapping_neighbours(model: mujoco.MjModel, robot: RobotConfig) -> list[tuple[str, str]]:
+    """Return the neighbours, and the bodies under `always_near`, that overlap in the neutral pose.
+
+    Args:
+        model: The arm in its scene.
+        robot: The arm.
+
+    Returns:
+        Pairs of body names.
+    """
+    always_near = {frozenset(pair) for pair in robot.always_near}
+    data = mujoco.MjData(model)
+    for joint, position in zip(robot.joints, robot.neutral_position):
+        data.qpos[model.joint(joint).qposadr[0]] = position
+    mujoco.mj_fwdPosition(model, data)
+    found = set()
+    for one, two in np.sort(model.geom_bodyid[data.contact.geom[data.contact.dist < 0.0]]):
+        names = (str(model.body(one).name), str(model.body(two).name))
+        if all(names) and (_is_adjacent(model, one, two) or frozenset(names) in always_near):
+            found.add(names)
+    return sorted(found)
+
+
+def _is_adjacent(model: mujoco.MjModel, one: int, two: int) -> bool:
+    """Return whether one body carries the other by a single joint; the world carries none.
+
+    Args:
+        model: The arm in its scene.
+        one: Index of a body, smaller than `two`.
+        two: Index of the other body.
+    """
+    if not one or model.body_weldid[one] == model.body_weldid[two]:
+        return False
+    joint_body = model.body_weldid[two]  # the body of the group with the joint
+    below = int(model.body_parentid[joint_body])
+    while below and below != one and model.body_weldid[below] == model.body_weldid[one]:
+        below = int(model.body_parentid[below])
+    return bool(below == one)

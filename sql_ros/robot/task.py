@@ -49,8 +49,9 @@ class TaskConfig(Config):
 
     robot: str = option(description="name of a file in config/robots/")
     scene: str = option(
-        "sim/scenes/floor.xml",
-        "MJCF of what is around the arm, relative to the task file or to the share folder",
+        "",
+        "MJCF of what is around the arm, relative to the task file or to the share folder; empty:"
+        " the robot's scene, or a floor",
     )
     control_rate_hz: float = option(
         description="control steps per second", minimum=0.1, maximum=1000.0

@@ -1,4 +1,4 @@
-"""Read a URDF for MuJoCo: meshes are found by their paths, and every link becomes a body."""
+"""Read a URDF as MuJoCo can take it: meshes by their paths, every link a body."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ import mujoco
 
 from sql_ros.common.errors import ConfigError
 
-READABLE = (".stl", ".obj", ".msh")  # types of mesh files that MuJoCo reads
+READABLE = (".stl", ".obj", ".msh")  # mesh files that MuJoCo reads
 PACKAGE = "package://"
 FILE = "file://"
-ROOT = "world"  # name of the link that becomes the world of MuJoCo
+UNREADABLE_M = 1e-3  # radius of a sphere in place of a visual mesh that cannot be read
+ROOT = "world"  # name of the link that MuJoCo makes the world
 
 
 def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
     """Return the MuJoCo specification of a URDF.
 
-    Visuals whose mesh does not exist, or has another type than `READABLE`, are left out.
+    Visuals whose mesh does not exist, or has another type than `READABLE`, become tiny spheres: a
+    link whose shapes are all left out would count as a mere frame.
 
     Args:
-        path: URDF file. Paths of meshes are absolute or relative to its folder, with or without
-            `FILE`, or begin with `PACKAGE`, see `package_folders`.
+        path: URDF file. Paths of meshes are relative to its folder, or begin with `PACKAGE`.
         root: Element `<robot>` of the file, which is changed.
 
     Raises:
         ConfigError: A collision mesh does not exist or has another type than `READABLE`, or MuJoCo
             does not accept the URDF.
     """
-    for link in root.iter("link"):
-        for visual in list(link.findall("visual")):
-            mesh = visual.find("geometry/mesh")
-            if mesh is not None and _mesh_file(mesh, path) is None:
-                link.remove(visual)
+    for geometry in root.iterfind("link/visual/geometry"):
+        mesh = geometry.find("mesh")
+        if mesh is not None and _mesh_file(mesh, path) is None:
+            geometry.remove(mesh)
+            ElementTree.SubElement(geometry, "sphere", radius=f"{UNREADABLE_M:g}")
     for mesh in root.iter("mesh"):
         file = _mesh_file(mesh, path)
         if file is None:
@@ -53,10 +54,9 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
 
 
 def _add_world(root: ElementTree.Element) -> None:
-    """Fix the root link to a new link `world`, because MuJoCo would merge the root link with its
-    world.
+    """Fix the root link to a new link `world`: MuJoCo would merge the root link with its world.
 
-    Nothing is done if there is not exactly one root link, or if this one is called `world`.
+    Nothing is done if there is not exactly one root link, or if it is called `world` already.
 
     Args:
         root: Element `<robot>` of a URDF, which is changed.
@@ -64,7 +64,7 @@ def _add_world(root: ElementTree.Element) -> None:
     children = {child.get("link") for child in root.iterfind("joint/child")}
     roots = [name for link in root.findall("link") if (name := link.get("name")) not in children]
     if len(roots) != 1 or roots[0] in (None, ROOT):
-        return  # MuJoCo reports several roots
+        return  # MuJoCo says what is wrong with several roots
     joint = ElementTree.SubElement(root, "joint", name=f"{ROOT}_to_{roots[0]}", type="fixed")
     ElementTree.SubElement(joint, "parent", link=ROOT)
     ElementTree.SubElement(joint, "child", link=roots[0])
@@ -72,10 +72,8 @@ def _add_world(root: ElementTree.Element) -> None:
 
 
 def _set_compiler(root: ElementTree.Element) -> None:
-    """Set the options of MuJoCo's compiler in a URDF.
-
-    Every link, every visual and the paths of meshes are kept. Inertias that no body can have are
-    repaired (`balanceinertia`).
+    """Set the options of MuJoCo's compiler in a URDF: keep every link, every visual and the paths
+    of meshes, and repair inertias that no body can have (`balanceinertia`).
 
     Args:
         root: Element `<robot>` of a URDF, which is changed.
@@ -103,8 +101,8 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
         urdf: URDF file that has the element.
 
     Returns:
-        The first existing file with a type of `READABLE` among the candidates; None if there is
-        none. The candidates of a name with `PACKAGE` are in the folders of `package_folders`.
+        The first file that exists among those that the name may mean; None if none exists, or its
+        type is not in `READABLE`.
     """
     name = mesh.get("filename", "")
     if name.startswith(PACKAGE):
@@ -119,10 +117,9 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
 
 
 def package_folders(package: str, file: Path) -> list[Path]:
-    """Return existing folders that may be the folder of a ROS package, the likeliest first.
+    """Return existing folders that may be that of a ROS package, the likeliest first.
 
-    First come the share folders of AMENT_PREFIX_PATH. For each folder of ROS_PACKAGE_PATH follow
-    the folder of this name in it and the folder itself. Last come folders near a file.
+    They are found in AMENT_PREFIX_PATH, then in ROS_PACKAGE_PATH, then near a file.
 
     Args:
         package: Name of the package.
@@ -146,7 +143,7 @@ def package_folders(package: str, file: Path) -> list[Path]:
 
 
 def _package_name(folder: Path) -> str:
-    """Return the package name in the package.xml of a folder; empty if there is none."""
+    """Return the name in the package.xml of a folder; empty without one."""
     try:
         return (ElementTree.parse(folder / "package.xml").getroot().findtext("name") or "").strip()
     except (OSError, ElementTree.ParseError):

@@ -69,7 +69,7 @@ class Simulation:
 
     def __init__(self, scene: str, robot: RobotConfig, *, goal: bool = False) -> None:
         self.robot = robot
-        self.model = load_model(robot, scene)
+        self.model = load_model(robot, scene, for_physics=True)
         self._addresses = find_arm(self.model, robot, scene)
         self.velocity_address = self._addresses.velocity
         self._mocap = {

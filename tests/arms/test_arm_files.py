@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from sql_ros.arms.robot_checks import check_robot, require_sound_robot
+from sql_ros.arms.robot_checks import check_robot, overlapping_bodies, require_sound_robot
 from sql_ros.common.errors import ConfigError
+from sql_ros.robot.arm import Arm
 from sql_ros.robot.safety.clearance import Clearance
+from sql_ros.robot.safety.filter import SafetyFilter
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -107,6 +109,13 @@ MOTORS = (
     "<actuator>"
     + "".join(f'<motor name="{j}" joint="{j}" ctrlrange="-1 1"/>' for j in ("j1", "j2", "j3"))
     + "</actuator></mujoco>"
+)
+SLIDE = '<joint name="j1" type="slide" axis="1 0 0" range="-1 2"/>'
+EXCLUDE = '<contact><exclude body1="{}" body2="{}"/></contact></mujoco>'
+HELD = '<custom><text name="held" data="held.xml flange"/></custom><worldbody>'
+LOOSE = (
+    '<mujoco><worldbody><body name="palm"><geom size="0.02"/><body><joint/><geom size="0.01"/>'
+    "</body></body></worldbody></mujoco>"
 )
 SERVOS = MOTORS.replace("motor", "position")
 
@@ -349,3 +358,99 @@ def test_a_task_without_a_scene_has_a_floor_a_camera_and_a_goal(load):
     sim = Simulation(task.config.scene, task.robot, goal=True)
     assert sim.model.camera("overview") is not None
     assert sim.model.geom("floor") is not None
+
+
+def test_a_slide_is_kept_from_obstacles_as_fast_as_it_moves(load):
+    """A gantry along x: its shapes are as near to its axis as they are thick."""
+    arm = ARM.replace('<joint name="j1" axis="0 0 1" range="-2.9 2.9"/>', SLIDE)
+    arm = arm.replace('name="l1" pos="0 0 0.15"', 'name="l1" pos="0 0 0.3"')
+    wall = '<geom name="wall" type="box" size="0.02 1 1" pos="1.2 0 0.5"/></worldbody>'
+    robot = ROBOT.replace("[-2.9,", "[-1.0,").replace("[2.9,", "[2.0,").replace("0.5, 1.0", "0, 0")
+    task = load(arm=arm, robot=robot, scene=SCENE.replace("</worldbody>", wall))
+    safety = SafetyFilter(task.robot, "velocity", 0.05, task.config.scene)
+    clearance = Clearance(task.robot, task.config.scene)
+    kinematics = Arm(task.robot)
+    position = np.zeros(3)
+    nearest = np.inf
+    for step in range(400):
+        state = kinematics.state(1 + step * 50_000_000, position, np.zeros(3), np.zeros(3))
+        position = position + 0.05 * safety.admit(np.array([2.0, 0.0, 0.0]), state)
+        nearest = min(nearest, float(clearance.measure_all(position).min()))
+    assert position[0] > 0.5
+    assert nearest > 0.5 * task.robot.clearance_m
+
+
+def test_overlapping_neighbours_keep_their_distance_elsewhere(load):
+    """The hub of l2 overlaps the base; its tube must not go into it."""
+    hub = '<joint name="j2" range="-1.8 1.8"/><geom size="0.06" pos="0 0 -0.05" mass="0.1"/>'
+    arm = ARM.replace('<joint name="j2" range="-1.8 1.8"/>', hub)
+    task = load(arm=arm, robot=ROBOT + "always_near: [[base, l2]]\n")
+    clearance = Clearance(task.robot, task.config.scene)
+    pairs = {
+        tuple(sorted(str(clearance.model.body(body).name) for body in bodies))
+        for bodies in clearance.model.geom_bodyid[clearance.pairs]
+    }
+    assert ("base", "l3") in pairs
+    sim = Simulation(task.config.scene, task.robot)
+    assert ("base", "l2") not in overlapping_bodies(sim)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(
+            {"scene": SCENE.replace("</mujoco>", EXCLUDE.format("l3", "base"))},
+            r"<exclude> or <pair> of base, l3",
+            id="an exclude of the scene that names the arm",
+        ),
+        pytest.param(
+            {"arm": ARM.replace("<option ", '<option gravity="9.81 0 0" ')},
+            r"gravity of .* is \[9.81",
+            id="another gravity",
+        ),
+        pytest.param(
+            {"scene": SCENE.replace("<worldbody>", HELD), "held.xml": LOOSE},
+            "expected one body without joints",
+            id="a held object that can move",
+        ),
+    ],
+)
+def test_a_scene_that_takes_protection_from_the_arm_is_refused(load, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        check_robot(load(**changes))
+
+
+def test_names_of_a_scene_never_become_those_of_the_arm(load):
+    scene = SCENE.replace(
+        "</worldbody>",
+        '<body name="l3" pos="2 2 1"><geom name="l2" size="0.1"/></body>'
+        '<body name="block" pos="2 -2 1"><geom size="0.1"/><site name="flange"/></body>'
+        "</worldbody>",
+    ).replace("</mujoco>", EXCLUDE.format("l3", "block"))
+    task = load(scene=scene, robot=ROBOT.replace("tool: tool", "tool: flange"))
+    model = Simulation(task.config.scene, task.robot).model
+    assert model.body("scene/l3").pos[0] == 2.0
+    assert model.body(int(model.site("flange").bodyid[0])).name == "flange"
+    assert is_sound(task)
+
+
+def test_the_scene_of_the_robot_file_counts_where_the_task_names_none(load):
+    task = load(task=TASK.replace("scene: scene.xml\n", ""), robot=ROBOT + "scene: scene.xml\n")
+    assert task.config.scene.endswith("scene.xml")
+
+
+def test_an_object_that_can_move_is_said_not_to_be_guarded(load):
+    door = '<body name="door" pos="1 1 0.3"><joint/><geom type="box" size=".1 .1 .3"/></body>'
+    report = check_robot(load(scene=SCENE.replace("</worldbody>", door + "</worldbody>")))
+    assert any("door of the scene can move" in text for text in report.warnings)
+
+
+def test_limits_beyond_the_description_are_an_error(load):
+    arm = ARM.replace('<joint axis="0 1 0" ', '<joint axis="0 1 0" actuatorfrcrange="-40 40" ')
+    with pytest.raises(ConfigError, match="limits beyond the description: j1: effort_limit 60"):
+        require_sound_robot(load(arm=arm))
+
+
+def test_a_joint_without_a_range_is_a_guess(load):
+    task = load(arm=ARM.replace(' range="-2.9 2.9"', ""), robot=NAMES)
+    assert {"position_lower", "position_upper"} <= set(task.robot.unconfirmed)

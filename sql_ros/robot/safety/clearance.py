@@ -101,6 +101,10 @@ class Clearance:
         self._measured = np.zeros(len(self._posed.joints)), np.full(self.count, -np.inf)
         self._reach = largest_radii(self._posed, self.pairs, self._boxes, poses)
 
+    def is_of_arm(self, body: int) -> bool:
+        """Return whether a joint of the arm moves a body, given by its index in the model."""
+        return bool(self._posed.arm_joints(body).any())
+
     def measure_all(self, position: Vector) -> Vector:
         """Measure the distances of all constraints, and store them as the last measurement.
 

@@ -132,6 +132,7 @@ class _Skeleton:
         # at the pose in which welded bodies are measured
         mujoco.mj_kinematics(model, self._data)
         self._spec = mujoco.MjSpec()
+        self._spec.compiler.degree = False
         self._joints = {int(joint.bodyid[0]): joint for joint in joints}
         self._made: dict[int, Any] = {0: self._spec.worldbody}
 

@@ -150,7 +150,9 @@ def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
     data = posed.data
     # the midphase uses the margins that the model was compiled with
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+    model.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_OVERRIDE)  # of the margins
     model.geom_margin[:] = model.body_margin[:] = FARTHEST_M  # all that may collide is listed
+    model.pair_margin[:] = FARTHEST_M
     listed = []
     for position in poses:
         data.qpos[posed.position_address] = position
@@ -223,8 +225,8 @@ def largest_radii(
         poses: Random poses (S, N) [rad].
 
     Returns:
-        Radius for each constraint and joint (C, N) [m]; 0 where the joint does not change the
-        distance.
+        Radius for each constraint and joint (C, N) [m], for slides 1; 0 where the joint does not
+        change the distance.
     """
     model = posed.model
     data = posed.data
@@ -238,7 +240,10 @@ def largest_radii(
         axis = data.xaxis[axes]
         np.maximum(of_shapes, _from_axes(data.geom_xpos[pairs[:, 1]], anchor, axis), out=of_shapes)
         np.maximum(of_points, _from_axes(boxes.positions(), anchor, axis), out=of_points)
+    is_slide = model.jnt_type[axes] == mujoco.mjtJoint.mjJNT_SLIDE
     of_shapes = REACH_GROWTH * (of_shapes + model.geom_rbound[pairs[:, 1]][:, None])
+    of_shapes[:, is_slide] = 1.0  # every point moves as far as the joint
+    of_points[:, is_slide] = 1.0
     between = [
         posed.arm_joints(model.geom_bodyid[two]) & ~posed.arm_joints(model.geom_bodyid[one])
         for one, two in pairs

@@ -20,6 +20,8 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Task
 
+FLOOR = "sim/scenes/floor.xml"  # scene where neither task nor robot file names one
+
 
 def _import_kind(kind: Any, kinds: list[str], path: Path) -> ModuleType:
     """Return the module of a kind of task.
@@ -80,6 +82,8 @@ def load_task(
     module = _import_kind(kind, kinds, path)
     config = config_from_mapping(module.TaskConfig, values, str(path))
     robot = load_robot(config.robot)
+    if not config.scene:
+        config = replace(config, scene=robot.scene or FLOOR)
     if joint_prefix:
         robot = replace(robot, joint_prefix=joint_prefix)
     if people_in_reach:
