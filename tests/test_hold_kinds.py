@@ -28,6 +28,10 @@ def _kinds(path: Path) -> Iterator[str]:
                 value=ast.Tuple(elts=[ast.Constant(value=kind), *_]),
             ):
                 yield kind
+            case ast.Call(
+                func=ast.Attribute(attr="_begin_distrust"), args=[ast.Constant(value=kind), *_]
+            ):
+                yield kind
 
 
 def _of_code() -> set[str]:

@@ -71,6 +71,9 @@ class CommandOutput:
         self.moved = 0.0
         self._step_began = 0.0  # steady time [s]
         self._sent_step_began = 0.0  # steady time of the step whose command was sent last [s]
+        # until when the filter followed the braking motion after which command, as steady times [s]
+        self._followed_until = 0.0
+        self._followed_step_began = -1.0
         self.admits_only_holds = False
 
     def forget(self) -> None:
@@ -94,10 +97,15 @@ class CommandOutput:
         if not self._follows_controller:
             return
         elapsed_s = now - self._sent_step_began
-        if self._has_brake:
-            self._safety.follow_brake(elapsed_s)
-        else:
+        if not self._has_brake:
             self._safety.follow_rest(elapsed_s)
+        elif self._followed_step_began != self._sent_step_began:
+            self._safety.follow_brake(elapsed_s)
+        else:  # the filter is where the arm was at the last call
+            since = max(self._followed_until, self._sent_step_began + self._period_s)
+            self._safety.follow_brake(self._period_s + max(now - since, 0.0))
+        self._followed_step_began = self._sent_step_began
+        self._followed_until = now
 
     def elapsed_s(self, at: float) -> float:
         """Return for how long the last command has acted, in the time of the arm [s].
@@ -131,7 +139,8 @@ class CommandOutput:
     def send(self, command: Vector, state: RobotState, *, brakes: bool = False) -> None:
         """Publish a command of the control loop and record it, or drop it.
 
-        The command is dropped while `ArmLink.is_silent`; while the standby thread brakes the arm;
+        The command is dropped while `ArmLink.is_silent`; for a real arm in position mode, if the
+        step began more than a period ago; while the standby thread brakes the arm;
         and, unless it is a hold, if it is too late for the standby (which then brakes the arm until
         the next step) or `admits_only_holds` is set. A command that is sent updates the attributes
         and the standby, and is passed to `ArmLink.sent`.
@@ -143,6 +152,8 @@ class CommandOutput:
         """
         if self._link.is_silent or (self.admits_only_holds and not brakes):
             return
+        if self._follows_controller and time.monotonic() - self._step_began > self._period_s:
+            return  # the controller brakes meanwhile; the point would lie behind the arm
         standby = self.standby
         if standby is not None and not standby.may_send(time.monotonic(), brakes=brakes):
             return

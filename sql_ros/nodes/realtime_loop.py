@@ -198,9 +198,9 @@ class RealtimeLoop(ControlLoop):
         if self._barrier.reasons:  # also returns before the command watchdog sends a zero
             self._guard.note(self._barrier.reasons, now)
             return
-        if self._link.was_stopped(now):
-            self._actor.forget()
         self._output.take_back(now)
+        if self._link.was_stopped(now):  # the standby's velocities were zeros of the watchdog
+            self._actor.forget()
         self._safety.elapsed(self._output.elapsed_s(at), is_early=is_early)
         self._output.begin_step(now)
         self._notice_overload(at, at - due)

@@ -39,7 +39,7 @@ PROMPT_S = 5.0
 # time after activation within which a driver may be started and a policy may arrive
 FIRST_S = 30.0
 STOPS = frozenset({"stop", "emergency_stop"})
-LATCHED_AT_ONCE = STOPS | {"not_following", "velocity_wrong"}
+LATCHED_AT_ONCE = STOPS | {"not_following", "velocity_wrong", "pose_changed"}
 
 
 class Permit:

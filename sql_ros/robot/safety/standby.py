@@ -39,6 +39,7 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 REPEATED_S = 0.5  # time for which the final zeros are repeated
+STALLED_S = 0.2  # after such a gap the command watchdog or the robot's timeout has stopped the arm
 LONGEST_BRAKE_S = 0.1  # longest time for which one command brakes, however late it is
 STOOD_IN: Mapping[str, str] = {
     "loop_late": "the control loop sent nothing in time, and the arm was braked meanwhile"
@@ -207,6 +208,8 @@ class Standby:
                 return None
             if not self._stands_in:
                 self._stand_in()
+            if now - self._sent_at > STALLED_S:  # the command watchdog has stopped the arm
+                self._velocity = np.zeros_like(self._velocity)
             self._velocity = self._braked(self._velocity, (now - self._sent_at) * self._pace)
             if not self._velocity.any():
                 self._rested = min(self._rested, now)

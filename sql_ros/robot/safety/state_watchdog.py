@@ -16,6 +16,8 @@ kind                 begins with                             ends with
 `state_jumped`       a state to which no arm can have moved  `TRUST_AFTER` plausible states in a
                      since the last one, or within           row
                      `motion_check.WINDOW_S`
+`pose_changed`       after such states the arm is elsewhere   a report of this; a real arm then
+                     than before                             needs a start
 `velocity_wrong`     reported velocities contradict the      `TRUST_AFTER` plausible states in a
                      positions (`motion_check.py`)           row; a real arm then needs a start
                                                              (`permit.py`)
@@ -46,7 +48,14 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.robot.arm import RobotState, has_jumped, is_too_fast
+from sql_ros.robot.arm import (
+    FASTEST,
+    JUMP_RAD,
+    LONGEST_GAP_S,
+    RobotState,
+    has_jumped,
+    is_too_fast,
+)
 from sql_ros.robot.safety.motion_check import MotionCheck
 
 OUTSIDE_RAD = 0.5  # a joint farther beyond its limit has another unit or another zero
@@ -109,6 +118,8 @@ class StateWatch:
         self._motion.forget()
         # kind, description and number of plausible states still needed
         self._distrust: tuple[str, str, int] | None = None
+        self._trusted_at = 0.0  # control time of the last trusted state [s]
+        self._is_reported = True  # `reasons` has returned the distrust
 
     def accept(self, state: RobotState, now: float) -> None:
         """Take a well-formed state, judge it, and make it `state` if it can be trusted.
@@ -139,12 +150,13 @@ class StateWatch:
         if back_s > 0.0:
             self._motion.forget()
             reason = f"the stamp of the state went back by {back_s:.3f} s"
-            self._distrust = ("stamps_frozen", reason, TRUST_AFTER)
+            self._begin_distrust("stamps_frozen", reason)
             return
         self._advanced = now
-        if self._is_plausible(last, state) and self._regains_trust() and last is not None:
+        if self._is_plausible(last, state) and self._regains_trust(state, now) and last is not None:
             # the stamps may stand from the start, so the first state is not trusted
             self.state = state
+            self._trusted_at = now
 
     def _beyond_limits(self, state: RobotState) -> str:
         """Describe the joint that is farthest beyond its limits; empty if none is by more
@@ -178,28 +190,59 @@ class StateWatch:
         if last is not None and has_jumped(last, state, self._fastest):
             largest = float(np.abs(state.position - last.position).max())
             reason = f"a joint jumped by {largest:.3f} rad, no arm can"
-            self._distrust = ("state_jumped", reason, TRUST_AFTER)
+            self._begin_distrust("state_jumped", reason)
         elif reason := self._motion.jump(state):
-            self._distrust = ("state_jumped", reason, TRUST_AFTER)
+            self._begin_distrust("state_jumped", reason)
         elif is_too_fast(state, self._fastest):
             largest = float(np.abs(state.velocity).max())
             reason = f"a joint moves at {largest:.3f} rad/s, no arm can"
-            self._distrust = ("state_too_fast", reason, TRUST_AFTER)
+            self._begin_distrust("state_too_fast", reason)
         else:
             reason = self._motion.take(state)
             if reason:
-                self._distrust = ("velocity_wrong", reason, TRUST_AFTER)
+                self._begin_distrust("velocity_wrong", reason)
             return not reason
         self._motion.forget()
         return False
 
-    def _regains_trust(self) -> bool:
-        """Count a plausible state, and return whether it and the next ones are trusted."""
+    def _begin_distrust(self, kind: str, reason: str) -> None:
+        """Distrust the next states for a reason, until `_regains_trust`."""
+        self._distrust = (kind, reason, TRUST_AFTER)
+        self._is_reported = False
+
+    def _pose_change(self, state: RobotState, now: float) -> str:
+        """Describe by how far a joint is elsewhere than the last trusted state allows; empty if it
+        is not.
+        """
+        trusted = self.state
+        if trusted is None:
+            return ""
+        elapsed_s = min(max(now - self._trusted_at, 0.0), LONGEST_GAP_S)
+        away = np.abs(state.position - trusted.position)
+        if (away <= JUMP_RAD + FASTEST * elapsed_s * self._fastest).all():
+            return ""
+        return f"a joint is {away.max():.3f} rad from where it was before the states were wrong"
+
+    def _regains_trust(self, state: RobotState, now: float) -> bool:
+        """Count a plausible state, and return whether it and the next ones are trusted.
+
+        A distrust lasts at least until `reasons` has reported it, because many states arrive within
+        a control period. If the arm is then elsewhere than the last trusted state allows, the
+        distrust goes on as "pose_changed", until that is reported.
+        """
         if self._distrust is None:
             return True
         kind, reason, needed = self._distrust
-        self._distrust = (kind, reason, needed - 1) if needed > 1 else None
-        return self._distrust is None
+        self._distrust = (kind, reason, max(needed - 1, 1))
+        if needed > 1 or not self._is_reported:
+            return False
+        away = self._pose_change(state, now)
+        if kind != "pose_changed" and away:
+            self._distrust = ("pose_changed", away, 1)
+            self._is_reported = False
+            return False
+        self._distrust = None
+        return True
 
     def reject(self, reason: str) -> None:
         """Take that a state arrived that cannot be used ("state_bad"), until the next good one.
@@ -214,7 +257,7 @@ class StateWatch:
 
         The kinds are "state_bad"; "state_too_old", or "stamps_frozen" if states arrive but their
         stamps stand; and the kind for which the states are distrusted: "stamps_frozen",
-        "state_jumped", "state_too_fast" or "velocity_wrong".
+        "state_jumped", "pose_changed", "state_too_fast" or "velocity_wrong".
 
         Args:
             now: Control time [s].
@@ -241,6 +284,7 @@ class StateWatch:
             )
         if distrust is not None:
             reasons[distrust[0]] = distrust[1]
+            self._is_reported = True
         return reasons
 
     def is_sound(self, now: float) -> bool:

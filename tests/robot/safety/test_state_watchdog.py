@@ -153,8 +153,28 @@ def test_a_jump_is_a_reason_until_three_states_agree_with_each_other(watch):
         watch.accept(_state(1.0 + tick / 100, 0.3), 1.0 + tick / 100)
         assert "state_jumped" in watch.reasons(1.0 + tick / 100)
     watch.accept(_state(1.04, 0.3), 1.04)
-    assert not watch.reasons(1.04)
+    assert list(watch.reasons(1.04)) == ["pose_changed"]  # a new zero, or another arm
+    watch.accept(_state(1.05, 0.3), 1.05)
+    assert not watch.reasons(1.05)
     assert watch.state.position.tolist() == [0.3, 0.3]
+
+
+def test_an_error_between_two_control_steps_is_reported_at_the_next_one(watch):
+    """At 500 Hz states are plausible again after 8 ms, a control step comes after 50 ms."""
+    watch.accept(_state(1.002, 0.3), 1.002)
+    for tick in range(2, 25):
+        watch.accept(_state(1.0 + tick / 500, 0.0), 1.0 + tick / 500)
+    assert list(watch.reasons(1.05)) == ["state_jumped"]
+    watch.accept(_state(1.052, 0.0), 1.052)
+    assert not watch.reasons(1.052)
+
+
+def test_a_pose_that_changed_between_two_control_steps_is_reported(watch):
+    for tick in range(1, 25):
+        watch.accept(_state(1.0 + tick / 500, 0.3), 1.0 + tick / 500)
+    assert list(watch.reasons(1.05)) == ["state_jumped"]
+    watch.accept(_state(1.052, 0.3), 1.052)
+    assert list(watch.reasons(1.052)) == ["pose_changed"]
 
 
 def test_a_state_that_flickers_is_not_trusted_again(watch):
@@ -199,6 +219,7 @@ def test_velocities_that_contradict_positions_are_a_reason_until_they_agree(watc
     for after in range(1, 20):
         now = 1.0 + rest + after / 100
         watch.accept(_state(now, rest), now)
+        watch.reasons(now)
     assert not watch.reasons(now)
     assert watch.state.position[0] == rest > trusted
 
