@@ -143,3 +143,11 @@ def test_a_new_activation_does_not_brake_what_the_last_one_sent(standby):
     assert _run(standby, 1.1, 1.0) == []
     assert not standby.reasons
     assert standby.may_send(2.0)
+
+
+def test_an_arm_that_the_watchdog_has_stopped_meanwhile_gets_zeros(standby):
+    """After a suspension of the process: the velocity of before would move an arm at rest."""
+    standby.sent(20.0 * FAST, 1.0)
+    first = standby.advance(2.0)
+    assert first is not None
+    assert not first.any()
