@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -83,6 +84,7 @@ def import_and_train(name: str, robots: Path, out: Path, seed: int) -> ImportedA
         import_s = time.monotonic() - began
         (out / f"{name}.import_s").write_text(f"{import_s:.2f}\n")
         if not is_imported:
+            shutil.rmtree(folder, ignore_errors=True)
             return ImportedArmResult(name, import_s, is_imported=False)
     figures = folder / "run" / "figures.json"
     if not figures.exists():

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--picture",
         type=Path,
         metavar="FILE",
-        help="also draw the arm in its neutral pose as a PNG file",
+        help="also draw the arm at the start of an episode as a PNG file",
     )
 
 
