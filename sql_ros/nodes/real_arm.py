@@ -17,6 +17,7 @@ from sql_ros.nodes.state_intake import TOPIC
 from sql_ros.robot.driver.held_pose import HeldPose
 from sql_ros.robot.safety.payload import PayloadObserver
 from sql_ros.robot.safety.unfinished import Unfinished
+from sql_ros.robot.tasks import described_robot
 
 
 class RealArm:
@@ -78,7 +79,7 @@ class RealArm:
         # in a simulation the payload is no reason to hold: trials put loads into the hand
         self._payload = payload if is_real else None
         compares = is_real and config.compares_description
-        self._description = DescriptionWatch(node, robot) if compares else None
+        self._description = DescriptionWatch(node, described_robot(task)) if compares else None
 
     def conditions(self) -> list[Callable[[float], Mapping[str, str]]]:
         """Return the conditions of these checks, for `Guard.conditions`: other publishers of

@@ -17,6 +17,7 @@ from typing import Any
 from sql_ros.common.config import config_from_mapping, read_yaml, shown
 from sql_ros.common.data_files import find_file, resolve_beside
 from sql_ros.common.errors import ConfigError
+from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Task
 
@@ -93,3 +94,12 @@ def load_task(
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return task
+
+
+def described_robot(task: Task) -> RobotConfig:
+    """Return the arm of a task as a driver describes it: with the tool of the robot file.
+
+    The tool of the task may be on an object in the hand, which no description has.
+    """
+    robot = load_robot(task.config.robot)
+    return replace(robot, joint_prefix=task.robot.joint_prefix)

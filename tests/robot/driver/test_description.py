@@ -8,6 +8,7 @@ from sql_ros.checks.drivers.urdf import ur_description
 from sql_ros.common.errors import MessageError
 from sql_ros.robot.driver.description import difference
 from sql_ros.robot.robot_file import load_robot
+from sql_ros.robot.tasks import described_robot, load_task
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,10 @@ def test_wider_limits_in_the_robot_file_are_a_difference(ur5e):
 def test_what_cannot_be_compared_says_why(ur5e, text, words):
     with pytest.raises(MessageError, match=words):
         difference(ur5e, text)
+
+
+def test_what_the_hand_holds_is_in_no_description():
+    task = load_task("sawyer_stack", "right_")
+    assert task.robot.tool == "held/brick"
+    robot = described_robot(task)
+    assert (robot.tool, robot.joint_prefix) == ("right_hand", "right_")
