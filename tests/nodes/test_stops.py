@@ -428,11 +428,11 @@ def test_what_a_policy_answers_too_late_is_not_sent(arm, start):
 
 
 def test_a_policy_file_that_is_too_slow_for_the_control_rate_is_refused(start, task_at, tmp_path):
-    """Sixteen candidates by 1,024 units twice: more than half of a millisecond."""
+    """Eighty layers, one after the other: more than half of a millisecond."""
     path = task_at(1000.0)
     spec = load_task(path).spec
     learner = Learner(
-        AlgorithmConfig(hidden_sizes=(1024, 1024)),
+        AlgorithmConfig(hidden_sizes=(128,) * 80),
         Scaling(spec.observation_offset, spec.observation_scale),
         7,
         0,
