@@ -151,6 +151,7 @@ def test_a_stop_ends_the_goal_and_its_reset_moves_nothing(play):
     scene.probe.wait(lambda: scene.message().startswith("waiting for a goal"))
     scene.send(NEAR)
     scene.answer("accepted")
+    scene.probe.wait(lambda: scene.states, what="states")
     scene.probe.wait(lambda: np.abs(scene.states[-1].velocity).max() > 0.02, what="motion")
     assert scene.probe.call(Trigger, "actor/stop", Trigger.Request()).success
     scene.answer("preempted (0.600, 0.100, 0.300): stop")

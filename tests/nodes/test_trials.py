@@ -312,7 +312,7 @@ class _Confirmed:
         )
         self._lock = threading.Lock()
         self.serving = SimpleNamespace(source_ns=time.time_ns() - int(1e9 * age_s))
-        self.actor = SimpleNamespace(confirm=lambda now: (True, "the arm moves"))
+        self.runner = SimpleNamespace(confirm=lambda now: (True, "the arm moves"))
 
 
 @pytest.mark.long
