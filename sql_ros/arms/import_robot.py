@@ -1,7 +1,7 @@
-"""Write the files of an arm from its description: robot, reach task, scene and a picture.
+"""Write the files of an arm from its description: robot file, reach task and scene.
 
-Whatever the description does not say is a guess. Every guess is listed, for the user to confirm,
-and the robot file names those that a real arm must not rely on (`unconfirmed`).
+A value that the description does not state is a guess. Every guess is listed for the user, who must
+confirm it. The robot file names the guesses on which a real arm must not rely (`unconfirmed`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ import mujoco
 import numpy as np
 import yaml
 
-from sql_ros.arms.robot_checks import RobotReport, check_robot, overlapping_bodies, reachable_share
+from sql_ros.arms.robot_checks import (
+    RobotReport,
+    check_robot,
+    overlapping_bodies,
+    reachable_share,
+    within_a_turn,
+)
 from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm, Vector
@@ -28,48 +34,54 @@ from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.posed_scene import PosedScene
 from sql_ros.robot.safety.shape_pairs import near_bodies
-from sql_ros.robot.tasks import load_task
+from sql_ros.robot.tasks import FLOOR, load_task
 from sql_ros.sim.simulation import Simulation
 
-SCENE = "sim/scenes/floor.xml"
 POSES = 2000  # random poses among which a rest pose is searched
-MEASURED = 200  # best ones whose distances are measured
+MEASURED = 200  # number of the best poses whose distances are measured
 SHARE_OF_RANGE = 0.8  # of each joint's range in which the rest pose lies
 MARGINS = 2.0  # position margins that the rest pose keeps from each limit
-FREE_M = 0.02  # by which its distances exceed the clearance
-NEIGHBOURS_M = 0.005  # neighbours are at most by so much farther apart than the clearance
-NEARLY = 0.9  # share of the largest distance of neighbours whose hulls are always near
+FREE_M = 0.02  # by which the distances in the rest pose exceed the clearance
+NEIGHBOURS_M = 0.005  # distance above the clearance up to which bodies count as always near
+NEARLY = 0.9  # share of the largest distance of a pair that is enough where hulls are always near
 HEIGHT = (0.15, 0.7)  # of the tool in the rest pose, as a share of the reach
 DISTANCE = (0.35, 0.8)  # of the tool from the base, as a share of the reach
 SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
-INWARD = (1.0, 0.9, 0.8, 0.7)  # the box is tried so far from the base, as a share of the tool's
+# distances of the box from the base that are tried, as a share of the tool's distance
+INWARD = (1.0, 0.9, 0.8, 0.7)
 FLOOR_M = 0.05  # lowest height of the target box
 REACHED = 0.98  # share of the box that must be reachable
 SPEED = 0.8  # of a joint at action 1 [rad/s]
-SPEED_SHARE = 0.4  # the same, as the largest share of the speed limit
-# in names of joints and links that open and close
+SPEED_SHARE = 0.4  # largest share of the speed limit that action 1 asks for
+# words in the names of joints and links of grippers
 GRIPPER = ("finger", "grip", "jaw", "knuckle", "hand", "claw", "mover")
+# ros2_control's usual controllers by command mode
 CONTROLLERS = {
-    "position": "joint_trajectory_controller/JointTrajectoryController",
-    "velocity": "velocity_controllers/JointGroupVelocityController",
-    "torque": "effort_controllers/JointGroupEffortController",
-}
-NAMES = {
-    "position": "joint_trajectory_controller",
-    "velocity": "forward_velocity_controller",
-    "torque": "forward_effort_controller",
+    "position": {
+        "name": "joint_trajectory_controller",
+        "type": "joint_trajectory_controller/JointTrajectoryController",
+    },
+    "velocity": {
+        "name": "forward_velocity_controller",
+        "type": "velocity_controllers/JointGroupVelocityController",
+    },
+    "torque": {
+        "name": "forward_effort_controller",
+        "type": "effort_controllers/JointGroupEffortController",
+    },
 }
 
 
 @dataclass
 class ImportedArm:
-    """What was written for an arm.
+    """Files of an imported arm, the guesses in them, and the result of the checks.
 
     Attributes:
-        robot: Robot file.
-        task: File of the reach task.
-        picture: Picture of the arm at the task.
-        guesses: What the description does not say, one line each.
+        robot: Path of the robot file.
+        task: Path of the reach task.
+        picture: Path for a picture of the arm. The caller draws it.
+        guesses: Values that the description does not state, and values computed from it, one line
+            each.
         report: Result of the checks.
     """
 
@@ -81,18 +93,22 @@ class ImportedArm:
 
 
 def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "") -> ImportedArm:
-    """Write robot.yaml, a reach task, its scene and a picture of an arm into a folder.
+    """Write robot.yaml, a reach task and its scene into a folder, and check the arm.
+
+    An arm whose checks find errors is written, too: see `ImportedArm.report`.
 
     Args:
         description: MJCF or URDF of the arm.
-        out: The folder; it is made.
-        tool: Site, body or link whose pose tasks see. Empty: the only candidate.
+        out: The folder. It is created, and must not have a robot.yaml.
+        tool: Site, body or link whose pose the tasks observe. Empty: the only candidate.
         prefix: Prefix of the driver's names that the description does not have, as `joint_prefix`
             of a robot file.
 
     Raises:
-        ConfigError: The description cannot be read, has no arm, or has several candidates for the
-            tool; or the folder has files of another arm.
+        ConfigError: The description cannot be read, or has no joint that moves the tool; `tool` is
+            empty and there is no single candidate, or this one belongs to a gripper; `tool` is not
+            in the description; the folder has a robot.yaml; or no rest pose or no box of reachable
+            targets was found. No file is left then.
     """
     spec = read_description(description)
     tool = tool or _only_tool(spec, description)
@@ -104,7 +120,7 @@ def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "")
     out.mkdir(parents=True, exist_ok=True)
     scene = out / "scene.xml"
     try:
-        shutil.copyfile(share_folder() / SCENE, scene)
+        shutil.copyfile(share_folder() / FLOOR, scene)
         _write_files(arm, spec, description, scene, tool=tool, joints=joints, prefix=prefix)
     except ConfigError:
         for file in (arm.robot, arm.task, scene):
@@ -144,12 +160,12 @@ def _write_files(
         "joints": list(joints),
     }
     guessed = complete_robot(values, description)
-    origins = [f"'{key}' is estimated: {values[key]}" for key in guessed]
+    origins = [
+        f"'{key}' is estimated: {values[key]}" for key in guessed if key != "neutral_position"
+    ]
     values["base_frame"] = _base_frame(spec)
     arm.guesses, unconfirmed = _hidden_joints(spec, description, values)
-    values["controllers"] = {
-        mode: {"name": NAMES[mode], "type": CONTROLLERS[mode]} for mode in CONTROLLERS
-    }
+    values["controllers"] = CONTROLLERS
     arm.guesses = [
         f"'tool' is {tool}",
         f"'joints' are {', '.join(joints)}",
@@ -163,7 +179,6 @@ def _write_files(
     robot = RobotConfig(**values)
     if "neutral_position" in guessed:
         values["neutral_position"] = _rounded(_find_neutral(robot, str(scene)))
-        arm.guesses = [g for g in arm.guesses if not g.startswith("'neutral_position'")]
         arm.guesses.append(
             f"'neutral_position' was searched, free of contact: {values['neutral_position']}"
         )
@@ -256,17 +271,18 @@ def _coupled_joints(spec: mujoco.MjSpec, description: Path) -> set[str]:
 
 
 def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
-    """Exempt bodies whose shapes are never much farther apart than the clearance.
+    """Exempt pairs of bodies that are always near from the clearance of the safety filter.
 
-    They are neighbours with coarse shapes. Those that are never farther apart go to `always_near`,
-    the others to `may_touch`.
+    They are neighbours with coarse shapes. Pairs that are never farther apart than `clearance_m`
+    are listed under `always_near`. Pairs that are at most `NEIGHBOURS_M` farther apart are listed
+    under `may_touch`.
 
     Args:
         values: Content of the robot file, which is changed.
         scene: Path of the scene.
 
     Returns:
-        A guess for each key that was added.
+        A line with the guess for each key that was added.
     """
     robot = RobotConfig(**values)
     always = near_bodies(robot, PosedScene(robot, scene))
@@ -282,14 +298,16 @@ def _exempt_neighbours(values: dict[str, Any], scene: str) -> list[str]:
 
 
 def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
-    """Exempt bodies of the arm that overlap in the neutral pose: their shapes always do.
+    """Add the pairs of bodies of the arm that overlap in the neutral pose to `always_near`.
+
+    The assumption is that they overlap in every pose.
 
     Args:
         values: Content of the robot file, which is changed.
         scene: Path of the scene.
 
     Returns:
-        A guess, if there are such bodies.
+        A line with the guess; empty if no bodies overlap.
     """
     robot = RobotConfig(**values)
     pairs = [
@@ -305,21 +323,27 @@ def _exempt_overlaps(values: dict[str, Any], scene: str) -> list[str]:
 
 
 def candidates(spec: mujoco.MjSpec) -> list[str]:
-    """Return what may be the tool: the sites, and the bodies that end a chain of joints."""
+    """Return the names of the candidates for the tool: the sites, and the bodies that a joint moves
+    and that have no child body.
+    """
     parents = {body.parent.name for body in spec.bodies[1:]}
     ends = [body.name for body in spec.bodies[1:] if body.name not in parents and _chain(body)]
     return [*[site.name for site in spec.sites if site.name], *ends]
 
 
 def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
-    """Return the only candidate for the tool. What a gripper's joint moves is never guessed.
+    """Return the name of the only candidate for the tool.
+
+    Args:
+        spec: Description of the arm.
+        description: Its file, for the error.
 
     Raises:
-        ConfigError: There are several, or none.
+        ConfigError: There are several candidates or none; or a word of `GRIPPER` is in the name of
+            the only one, or of a joint that moves it.
     """
     found = candidates(spec)
-    site = spec.site(found[0]) if len(found) == 1 else None
-    body = site.parent if site is not None else spec.body(found[0]) if found else None
+    body = _tool_body(spec, found[0]) if found else None
     chain = _chain(body) if body is not None else []
     names = [*found, *(joint.name for joint in chain)]
     if len(found) != 1 or any(word in name.lower() for word in GRIPPER for name in names):
@@ -332,13 +356,17 @@ def _only_tool(spec: mujoco.MjSpec, description: Path) -> str:
 
 
 def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, ...]:
-    """Return the names of the joints from the base to the tool.
+    """Return the names of the hinge and slide joints from the base to the tool.
+
+    Args:
+        spec: Description of the arm.
+        tool: Name of a site, body or link.
+        description: File of the description, for the error.
 
     Raises:
-        ConfigError: There is no such tool, or no joint moves it.
+        ConfigError: There is no such tool, no joint moves it, or a joint has no name.
     """
-    site = spec.site(tool)
-    body = site.parent if site is not None else spec.body(tool)
+    body = _tool_body(spec, tool)
     if body is None:
         known = sorted({b.name for b in spec.bodies[1:]} | {s.name for s in spec.sites})
         raise ConfigError(
@@ -354,8 +382,16 @@ def _joints_to(spec: mujoco.MjSpec, tool: str, description: Path) -> tuple[str, 
     return joints
 
 
+def _tool_body(spec: mujoco.MjSpec, tool: str) -> mujoco.MjsBody | None:
+    """Return the body that carries a site, or the body of this name; None if there is neither."""
+    site = spec.site(tool)
+    return site.parent if site is not None else spec.body(tool)
+
+
 def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
-    """Return the hinge and slide joints from the world to a body."""
+    """Return the hinge and slide joints between the world and a body, the joint next to the world
+    first.
+    """
     found: list[mujoco.MjsJoint] = []
     while body is not None and body.name != "world":
         own = [
@@ -369,25 +405,29 @@ def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
 
 
 def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
-    """Return a pose that is free of contact and from which the tool moves in all directions.
+    """Return joint positions (N,) [rad] for a rest pose, the best of `POSES` random poses.
 
-    The tool is in front of the arm (x), and above the floor.
+    The tool is in front of the base (x), and above the floor. Poses are preferred in which the tool
+    moves easily in all directions and the joints are far from their limits. In the returned pose
+    every distance that the safety filter keeps exceeds the clearance, where possible by `FREE_M`.
+
+    Args:
+        robot: Robot file.
+        scene: Path of the scene.
 
     Raises:
         ConfigError: No such pose was found.
     """
     arm = Arm(robot)
     rng = np.random.default_rng(0)
-    lower = np.maximum(np.array(robot.position_lower), -np.pi)
-    upper = np.minimum(np.array(robot.position_upper), np.pi)
+    lower, upper = within_a_turn(robot)
     middle = 0.5 * (lower + upper)
     half = 0.5 * SHARE_OF_RANGE * (upper - lower)
     half = np.minimum(
         half, np.maximum(0.5 * (upper - lower) - MARGINS * robot.position_margin_rad, 0.0)
     )
     poses = rng.uniform(middle - half, middle + half, (POSES, arm.size))
-    zeros = np.zeros(arm.size)
-    tools = np.array([arm.state(0, pose, zeros, zeros).tool_position for pose in poses])
+    tools = np.array([arm.tool_position(pose) for pose in poses])
     reach = float(np.linalg.norm(tools, axis=1).max())
     scores = []
     for pose, tool in zip(poses, tools):
@@ -419,10 +459,18 @@ def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
 
 
 def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
-    """Write the reach task of an arm, with a target box that its tool reaches."""
+    """Write the reach task of an arm, with a target box that its tool reaches.
+
+    Args:
+        arm: Paths of the files; the box is added to its guesses.
+        robot: Robot file.
+        scene: Path of the scene, in the folder of the task.
+
+    Raises:
+        ConfigError: The tool reaches none of the boxes that are tried.
+    """
     kinematics = Arm(robot)
-    zeros = np.zeros(kinematics.size)
-    tool = kinematics.state(0, np.array(robot.neutral_position), zeros, zeros).tool_position
+    tool = kinematics.tool_position(np.array(robot.neutral_position))
     lower, upper = _target_box(kinematics, tool)
     speed = np.minimum(SPEED, SPEED_SHARE * np.array(robot.velocity_limit))
     values = {
@@ -449,28 +497,22 @@ def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
 
 
 def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
-    """Return the corners of a box of targets around a position of the tool [m].
+    """Return lower and upper corner, (3,) each [m], of a target box near a position of the tool.
 
-    The largest box of `SPANS` that the tool reaches is taken; it moves towards the base if it must.
+    It is the largest box of `SPANS` of which the tool reaches the share `REACHED`. Boxes around the
+    position of the tool are tried first, then boxes nearer to the base (`INWARD`).
 
     Args:
         arm: Kinematics.
-        tool: Position of the tool in the rest pose (3,) [m].
+        tool: Position of the tool in the rest pose, in the base frame (3,) [m].
 
     Raises:
         ConfigError: The tool reaches none of the boxes.
     """
     robot = arm.config
     rng = np.random.default_rng(1)
-    poses = rng.uniform(
-        np.maximum(robot.position_lower, -np.pi),
-        np.minimum(robot.position_upper, np.pi),
-        (POSES, arm.size),
-    )
-    zeros = np.zeros(arm.size)
-    reach = max(
-        float(np.linalg.norm(arm.state(0, pose, zeros, zeros).tool_position)) for pose in poses
-    )
+    poses = rng.uniform(*within_a_turn(robot), (POSES, arm.size))
+    reach = max(float(np.linalg.norm(arm.tool_position(pose))) for pose in poses)
     for span in SPANS:
         for inward in INWARD:
             half = 0.5 * span * reach
@@ -485,7 +527,13 @@ def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
 
 
 def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None:
-    """Write a robot file, with every guess as a comment at its top."""
+    """Write a robot file, with every guess as a comment at its top.
+
+    Args:
+        path: Path of the robot file.
+        values: Content of the robot file. A joint without position limits gets null.
+        guesses: The guesses, one line each.
+    """
     shown = dict(values)
     for key in ("position_lower", "position_upper"):
         shown[key] = [None if abs(value) >= UNLIMITED else value for value in values[key]]
@@ -499,5 +547,5 @@ def _write_robot(path: Path, values: dict[str, Any], guesses: list[str]) -> None
 
 
 def _rounded(values: Vector) -> list[float]:
-    """Return values as plain numbers with three decimals."""
+    """Return values (N,) as a list of numbers, rounded to three decimals."""
     return [round(float(value), 3) for value in values]

@@ -1,17 +1,24 @@
 """Check an arm and its task in simulation, before anything is trained or moved.
 
-=================  =============================================  ==============================
-check              what is played                                 otherwise
-=================  =============================================  ==============================
-hold               each command mode for `HOLD_S`, no motion      an error: it sinks, or explodes
-                   asked
-step               a quarter of each speed limit for `STEP_S`      a warning: it does not follow
-contact            the neutral pose                                an error: shapes overlap
-guarded pairs      distances in the neutral pose                   a warning: no pair, too near
-reach              inverse kinematics to points of the target box  a warning below 95 %, an error
-                                                                   at 0
-unconfirmed        the robot file                                  a warning: estimates
-=================  =============================================  ==============================
+=============  ===============================================  ===================================
+check          method                                           error or warning
+=============  ===============================================  ===================================
+order          compare `joints` with the description            warning: not from base to tool
+limits         compare them with the description                error: beyond the description;
+                                                                warning: perhaps degrees
+guarded pairs  measure distances in the neutral pose            warning: there are no pairs, bodies
+                                                                without shapes, or pairs nearer
+                                                                than the clearance, or the scene
+                                                                has objects that move
+contact        find contacts in the neutral pose                error: shapes overlap
+hold           command no motion for `HOLD_S`, in each mode     error: the arm moves, or the
+                                                                simulation is unstable
+step           command each joint a quarter of its speed limit  warning: a joint moves too little
+               for `STEP_S`; only if there is no error          or too far
+reach          inverse kinematics to points of the target box   warning below 95 % of the points,
+                                                                error at 0 %
+unconfirmed    read the robot file                              warning: it has estimates
+=============  ===============================================  ===================================
 """
 
 from __future__ import annotations
@@ -23,26 +30,27 @@ import numpy as np
 
 from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
+from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, Vector
+from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.estimates import UNLIMITED, ArmEstimates
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import missing_shapes
 from sql_ros.robot.task import Task
 from sql_ros.sim.simulation import Simulation
 
-HOLD_S = 0.5  # for which an arm must hold its pose
-HELD_RAD = 0.01  # a smaller motion is a hold
+HOLD_S = 0.5  # time for which an arm must hold its pose
+HELD_RAD = 0.01  # largest motion of an arm that holds its pose
 STEP_S = 0.4  # length of a step of velocity
 STEP_SHARE = 0.25  # of the speed limits
-FOLLOWS = (0.5, 1.3)  # ratio of measured to commanded motion of an arm that follows
+FOLLOWS = (0.5, 1.3)  # ratios of measured to commanded motion of a joint that follows
 TARGETS = 100  # points of the target box
 IK_STEPS = 60
 IK_STARTS = 4
 IK_DAMPING = 1e-3
 REACHED_M = 5e-3
-MOSTLY = 0.95  # share of the box below which a warning is given
+MOSTLY = 0.95  # reachable share of the box below which a warning is given
 MOST_TURNS_RAD = 4.0 * np.pi  # of a joint with limits
-MODES = ("position", "velocity", "torque")
 
 
 @dataclass
@@ -52,10 +60,11 @@ class RobotReport:
     Attributes:
         self_pairs: Pairs of shapes of the arm that the safety filter keeps apart.
         scene_pairs: Pairs of a shape of the arm and one of the scene.
-        near: Pairs of bodies nearer than the clearance in the neutral pose, with their distance.
-        reachable: Share of the target box that the tool reaches.
-        errors: What prevents a training, one line each.
-        warnings: What should be changed, one line each.
+        near: Pairs of bodies nearer than the clearance in the neutral pose, with their distance, as
+            text.
+        reachable: Share of the target box that the tool reaches, from 0 to 1.
+        errors: Faults that prevent a training, one line each.
+        warnings: Faults that do not prevent a training, one line each.
     """
 
     self_pairs: int = 0
@@ -67,7 +76,7 @@ class RobotReport:
 
     @property
     def summary(self) -> str:
-        """Return the line for the start of a stack."""
+        """Return guarded pairs, pairs that are too near, and the reachable share as one line."""
         near = "; ".join(self.near) or "none"
         return (
             f"guarded: {self.self_pairs} self, {self.scene_pairs} scene pairs; too near at neutral:"
@@ -75,7 +84,7 @@ class RobotReport:
         )
 
     def lines(self) -> list[str]:
-        """Return summary, errors and warnings for the user."""
+        """Return the lines for the user: the summary, errors and warnings."""
         return [
             self.summary,
             *(f"error: {text}" for text in self.errors),
@@ -84,13 +93,13 @@ class RobotReport:
 
 
 def check_robot(task: Task) -> RobotReport:
-    """Check the arm of a task.
+    """Check the arm of a task, see the module's table.
 
     Args:
         task: The task, with its arm and scene.
 
     Raises:
-        ConfigError: The files do not fit each other, so that no check is possible.
+        ConfigError: Arm, scene or control rate do not fit each other, so that no check is possible.
     """
     report = RobotReport()
     sim = Simulation(task.config.scene, task.robot, goal=True)
@@ -99,7 +108,7 @@ def check_robot(task: Task) -> RobotReport:
     _check_limits(task, report)
     _check_shapes(task, report)
     _check_contacts(sim, report)
-    for mode in MODES:
+    for mode in COMMAND_MODES:
         _check_hold(sim, mode, report)
     if not report.errors:
         _check_step(sim, report)
@@ -114,10 +123,16 @@ def check_robot(task: Task) -> RobotReport:
 
 
 def require_sound_robot(task: Task) -> RobotReport:
-    """Check the arm of a task, and refuse one that cannot be trained.
+    """Check the arm of a task, and refuse an arm that cannot be trained.
+
+    Args:
+        task: The task, with its arm and scene.
+
+    Returns:
+        The report, which has no errors.
 
     Raises:
-        ConfigError: A check failed.
+        ConfigError: A check found an error, or no check is possible.
     """
     report = check_robot(task)
     if report.errors:
@@ -126,7 +141,13 @@ def require_sound_robot(task: Task) -> RobotReport:
 
 
 def _check_order(sim: Simulation, report: RobotReport) -> None:
-    """Check that the joints are listed from the base to the tool, as a controller lists them."""
+    """Warn if the robot file does not list the joints from the base to the tool, the usual order of
+    controllers.
+
+    Args:
+        sim: Simulation of the arm.
+        report: Report, to which the warning is added.
+    """
     robot = sim.robot
     ordered = sorted(robot.joints, key=lambda name: int(sim.model.joint(name).id))
     if tuple(ordered) != robot.joints:
@@ -155,7 +176,12 @@ def _check_limits(task: Task, report: RobotReport) -> None:
 
 
 def _check_shapes(task: Task, report: RobotReport) -> None:
-    """Count the guarded pairs, and name those that are too near in the neutral pose."""
+    """Count the guarded pairs. Warn of missing shapes, and of pairs that are too near.
+
+    Args:
+        task: The task, with its arm and scene.
+        report: Report; `self_pairs`, `scene_pairs` and `near` are set, warnings are added.
+    """
     clearance = Clearance(task.robot, task.config.scene)
     kinds = clearance.kinds.tolist()
     report.self_pairs = kinds.count("self_collision")
@@ -208,14 +234,19 @@ def _unguarded(clearance: Clearance, report: RobotReport) -> list[str]:
 
 
 def _body_name(model: mujoco.MjModel, geom: int) -> str:
-    """Return the name of a shape's body, or of the shape where that is the world."""
+    """Return the name of a shape's body. For a shape of the world return its own name, or "world".
+
+    Args:
+        model: Model with the shape.
+        geom: Index of the shape.
+    """
     body = int(model.geom_bodyid[geom])
     name = model.body(body).name if body else model.geom(geom).name
     return str(name or "world")
 
 
 def _check_contacts(sim: Simulation, report: RobotReport) -> None:
-    """Find shapes of the arm that overlap in the neutral pose."""
+    """Add an error to the report if shapes overlap in the neutral pose."""
     found = overlapping_bodies(sim)
     if found:
         named = ", ".join("-".join(pair) for pair in found)
@@ -226,9 +257,13 @@ def _check_contacts(sim: Simulation, report: RobotReport) -> None:
 
 
 def overlapping_bodies(sim: Simulation) -> list[tuple[str, str]]:
-    """Return the bodies whose shapes overlap in the neutral pose, one of them moved by a joint.
+    """Return the pairs of bodies whose shapes overlap in the neutral pose, by name.
 
-    Each pair is in alphabetical order. The world is named "world".
+    A pair counts if a joint moves at least one of its bodies. Each pair is in alphabetical order.
+    The world is named "world".
+
+    Args:
+        sim: Simulation, which is reset to the neutral pose.
     """
     sim.reset(np.array(sim.robot.neutral_position))
     model = sim.model
@@ -242,7 +277,13 @@ def overlapping_bodies(sim: Simulation) -> list[tuple[str, str]]:
 
 
 def _check_hold(sim: Simulation, mode: str, report: RobotReport) -> None:
-    """Check that the arm holds its neutral pose in a command mode."""
+    """Add an error to the report if the arm does not hold its neutral pose in a command mode.
+
+    Args:
+        sim: Simulation, which is reset to the neutral pose.
+        mode: Command mode.
+        report: Report, to which the error is added.
+    """
     pose = np.array(sim.robot.neutral_position)
     sim.reset(pose)
     command = pose if mode == "position" else np.zeros_like(pose)
@@ -260,7 +301,17 @@ def _check_hold(sim: Simulation, mode: str, report: RobotReport) -> None:
 
 
 def _play(sim: Simulation, mode: str, command: Vector, seconds: float) -> Vector:
-    """Give a command for a time; return the joint positions (N,), NaN after an instability."""
+    """Simulate the arm under one command, which is repeated every 0.05 s.
+
+    Args:
+        sim: Simulation.
+        mode: Command mode.
+        command: Command in the unit of the mode (N,).
+        seconds: Simulated time [s].
+
+    Returns:
+        The joint positions at the end (N,) [rad]; NaN if the simulation became unstable.
+    """
     timestep = sim.model.opt.timestep
     every = max(round(0.05 / timestep), 1)
     warnings = sim.data.warning
@@ -275,7 +326,7 @@ def _play(sim: Simulation, mode: str, command: Vector, seconds: float) -> Vector
 
 
 def _light_joints(sim: Simulation) -> str:
-    """Return the remedy for an unstable simulation."""
+    """Return the remedies for an unstable simulation, as text."""
     return (
         "smaller servo_damping and servo_stiffness, more armature on the light joints, or a smaller"
         f" timestep than {sim.model.opt.timestep:g} s"
@@ -283,7 +334,14 @@ def _light_joints(sim: Simulation) -> str:
 
 
 def _check_step(sim: Simulation, report: RobotReport) -> None:
-    """Check that every joint follows a velocity away from its nearer limit."""
+    """Warn of every joint that does not follow a velocity away from its nearer position limit.
+
+    The joints are tested one after the other, each from the neutral pose.
+
+    Args:
+        sim: Simulation, which is reset to the neutral pose.
+        report: Report, to which the warnings are added.
+    """
     robot = sim.robot
     pose = np.array(robot.neutral_position)
     middle = 0.5 * (np.array(robot.position_lower) + np.array(robot.position_upper))
@@ -303,7 +361,14 @@ def _check_step(sim: Simulation, report: RobotReport) -> None:
 
 
 def _check_reach(task: Task, report: RobotReport) -> None:
-    """Estimate the share of the target box that the tool reaches."""
+    """Estimate the share of the target box that the tool reaches.
+
+    Add an error to the report if the share is 0, a warning if it is below `MOSTLY`.
+
+    Args:
+        task: The task, with its arm and target box.
+        report: Report; `reachable` is set.
+    """
     config = task.config
     report.reachable = reachable_share(
         Arm(task.robot), np.array(config.target_lower), np.array(config.target_upper)
@@ -323,13 +388,13 @@ def _check_reach(task: Task, report: RobotReport) -> None:
 
 
 def reachable_share(arm: Arm, lower: Vector, upper: Vector) -> float:
-    """Return the share of a box that the tool reaches within the joint limits, from 0 to 1.
+    """Return the share of `TARGETS` random points of a box that the tool reaches, from 0 to 1.
 
-    The orientation of the tool is free. Obstacles do not count.
+    The orientation of the tool is free. Joint limits count, obstacles do not.
 
     Args:
         arm: Kinematics.
-        lower: Lower corner (3,) [m].
+        lower: Lower corner of the box, in the base frame (3,) [m].
         upper: Upper corner (3,) [m].
     """
     rng = np.random.default_rng(0)
@@ -338,21 +403,21 @@ def reachable_share(arm: Arm, lower: Vector, upper: Vector) -> float:
 
 
 def reaches(arm: Arm, target: Vector, rng: np.random.Generator) -> bool:
-    """Return whether inverse kinematics brings the tool to a position (3,) [m].
+    """Return whether inverse kinematics brings the tool within `REACHED_M` of a position.
+
+    It starts from the neutral pose, then from random poses, `IK_STARTS` in all.
 
     Args:
         arm: Kinematics.
-        target: The position.
-        rng: Draws the starts beside the neutral pose.
+        target: The position, in the base frame (3,) [m].
+        rng: Generator of the random poses.
     """
     robot = arm.config
-    low = np.maximum(np.array(robot.position_lower), -np.pi)
-    high = np.minimum(np.array(robot.position_upper), np.pi)
-    zeros = np.zeros(arm.size)
+    low, high = within_a_turn(robot)
     for start in range(IK_STARTS):
         pose = np.array(robot.neutral_position) if start == 0 else rng.uniform(low, high)
         for _ in range(IK_STEPS):
-            error = target - arm.state(0, pose, zeros, zeros).tool_position
+            error = target - arm.tool_position(pose)
             if np.linalg.norm(error) < REACHED_M:
                 return True
             jacobian = arm.jacobian(pose)[:3]
@@ -360,3 +425,9 @@ def reaches(arm: Arm, target: Vector, rng: np.random.Generator) -> bool:
             step = jacobian.T @ np.linalg.solve(damped, error)
             pose = np.clip(pose + np.clip(step, -0.3, 0.3), low, high)
     return False
+
+
+def within_a_turn(robot: RobotConfig) -> tuple[Vector, Vector]:
+    """Return the position limits of a robot, at most half a turn from 0, (N,) each [rad]."""
+    lower = np.maximum(np.array(robot.position_lower), -np.pi)
+    return lower, np.minimum(np.array(robot.position_upper), np.pi)

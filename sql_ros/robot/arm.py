@@ -157,6 +157,11 @@ class Arm:
             tool_rotation=self._tool_rotation.copy(),
         )
 
+    def tool_position(self, position: Vector) -> Vector:
+        """Return the position of the tool (3,) [m] at joint positions (N,) [rad]."""
+        zeros = np.zeros(self.size)
+        return self.state(0, position, zeros, zeros).tool_position
+
     def jacobian(self, position: Vector) -> Vector:
         """Return the Jacobian of the tool in the base frame (6, N).
 

@@ -40,17 +40,15 @@ DIGITS = 3  # significant digits of an estimate
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value for each joint, and its origin.
+    """A value for each joint, and whether it is a guess.
 
     Attributes:
         values: Value of each joint (N,), in command order.
-        source: Origin of the values, as text for the user.
         is_guess: Whether a real arm must not rely on the values, because the description does not
             state them.
     """
 
     values: tuple[float, ...]
-    source: str
     is_guess: bool
 
 
@@ -141,8 +139,7 @@ class ArmEstimates:
                     f"the slide joint '{joint.name}' has no range in the description: give"
                     " position_lower and position_upper [m] in the robot file"
                 )
-        source = "the description has no range" if is_open.any() else "ranges of the description"
-        return Estimate(tuple(values.tolist()), source, bool(is_open.any()))
+        return Estimate(tuple(values.tolist()), bool(is_open.any()))
 
     def find_too_high(self, velocity: Vector, effort: Vector) -> list[str]:
         """Return a line for each joint whose limits are beyond those of the description.
@@ -160,9 +157,8 @@ class ArmEstimates:
                 found.append(
                     f"{joint.name}: velocity_limit {speed:g}, the description has {known:g}"
                 )
-            is_limited = self._model.jnt_actfrclimited[joint.id]
-            strongest = float(np.abs(self._model.jnt_actfrcrange[joint.id]).max())
-            if is_limited and strongest < torque / ROUNDING:
+            strongest = self._joint_torque(joint)
+            if 0.0 < strongest < torque / ROUNDING:
                 found.append(
                     f"{joint.name}: effort_limit {torque:g}, the description has {strongest:g}"
                 )
@@ -176,9 +172,9 @@ class ArmEstimates:
         """
         known = [self._speeds.get(joint.name, 0.0) for joint in self._joints]
         if all(speed > 0.0 for speed in known):
-            return Estimate(tuple(known), "limits of the description", False)
+            return Estimate(tuple(known), False)
         guessed = tuple(speed if speed > 0.0 else GUESSED_SPEED for speed in known)
-        return Estimate(guessed, f"the description has none: {GUESSED_SPEED:g} rad/s", True)
+        return Estimate(guessed, True)
 
     def effort_limit(self) -> Estimate:
         """Return the torque limits [N m].
@@ -189,11 +185,9 @@ class ArmEstimates:
         """
         limits = np.array([self._torque(joint) for joint in self._joints])
         if (limits > 0.0).all():
-            return Estimate(_rounded(limits), "limits of the description", False)
+            return Estimate(_rounded(limits), False)
         guessed = np.where(limits > 0.0, limits, 3.0 * np.maximum(self._gravity, 1.0))
-        return Estimate(
-            _rounded(guessed), "the description has none: 3 times the torque of gravity", True
-        )
+        return Estimate(_rounded(guessed), True)
 
     def _torque(self, joint: Any) -> float:
         """Return the largest torque of a joint [N m]; 0 if the description has none.
@@ -206,8 +200,8 @@ class ArmEstimates:
             joint: The joint in the compiled model.
         """
         model = self._model
-        if model.jnt_actfrclimited[joint.id]:
-            return float(np.abs(model.jnt_actfrcrange[joint.id]).max())
+        if limit := self._joint_torque(joint):
+            return limit
         for actuator in range(model.nu):
             is_its = model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_JOINT
             if not is_its or model.actuator_trnid[actuator, 0] != joint.id:
@@ -221,6 +215,12 @@ class ArmEstimates:
                 return gear * gain * float(np.abs(model.actuator_ctrlrange[actuator]).max())
         return 0.0
 
+    def _joint_torque(self, joint: Any) -> float:
+        """Return the torque limit of a joint itself [N m]; 0 if it has none."""
+        if not self._model.jnt_actfrclimited[joint.id]:
+            return 0.0
+        return float(np.abs(self._model.jnt_actfrcrange[joint.id]).max())
+
     def acceleration_limit(self, effort: Vector) -> Estimate:
         """Return the acceleration limits [rad/s^2]. They count as a guess.
 
@@ -233,7 +233,7 @@ class ArmEstimates:
         left = np.maximum(effort - self._gravity, 0.0)
         estimate = SHARE_FOR_MOTION * left / self._mass
         limited = np.clip(estimate, LEAST_ACCELERATION, MOST_ACCELERATION)
-        return Estimate(_rounded(limited), "from masses and torque limits", True)
+        return Estimate(_rounded(limited), True)
 
     def _servo_damping(self) -> Vector:
         """Return the damping of the velocity servo of each joint (N,) [N m s/rad].
@@ -249,12 +249,12 @@ class ArmEstimates:
 
     def servo_damping(self) -> Estimate:
         """Return the damping of the simulated servos [N m s/rad]."""
-        return Estimate(_rounded(self._servo_damping()), "from masses; simulation only", False)
+        return Estimate(_rounded(self._servo_damping()), False)
 
     def servo_stiffness(self) -> Estimate:
         """Return the stiffness of the simulated position servo [N m/rad]."""
         stiffness = self._servo_damping() / LAG_S
-        return Estimate(_rounded(stiffness), "from masses; simulation only", False)
+        return Estimate(_rounded(stiffness), False)
 
     def neutral_position(self, lower: Vector, upper: Vector, margin: float) -> Estimate:
         """Return a rest pose [rad]: the pose of the first keyframe inside the limits.
@@ -273,10 +273,9 @@ class ArmEstimates:
         for key in range(model.nkey):
             pose = np.array([model.key_qpos[key, joint.qposadr[0]] for joint in self._joints])
             if ((pose >= low) & (pose <= high)).all():
-                name = model.key(key).name
-                return Estimate(_rounded(pose), f"keyframe '{name}' of the description", False)
+                return Estimate(_rounded(pose), False)
         middle = np.where((low <= 0.0) & (high >= 0.0), 0.0, 0.5 * (low + high))
-        return Estimate(_rounded(middle), "0, or the middle of each range", True)
+        return Estimate(_rounded(middle), True)
 
 
 def complete_robot(values: dict[str, Any], source: Path) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Put an arm into a scene, and compile both as one MuJoCo model.
 
 The arm comes from the description that its robot file names, the scene from an MJCF without the
-arm. Neither needs to know names or folders of the other. The world frame of the model is that of
-the arm's description.
+arm. The two files may be in different folders. Except for joints, both may use the same names. The
+world frame of the model is that of the arm's description.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from sql_ros.robot.config import RobotConfig
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
 # it is fixed to
 HELD = "held"
-# what an include of the arm itself is read as
+# content that replaces the arm where the scene includes it
 NOTHING = b"<mujoco><custom/></mujoco>"
-GOAL = "goal"
-OVERVIEW = "overview"
 
 
 def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False) -> mujoco.MjModel:
@@ -32,9 +30,10 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
 
     Args:
         robot: The arm.
-        scene: MJCF of the surroundings, a path or relative to the share folder. It may include the
-            arm's own MJCF, which is passed over. Empty: the scene of `robot.scene`, or the arm
-            alone, as where it is the arm's own MJCF.
+        scene: MJCF of the surroundings: an absolute path, or a path relative to the share folder or
+            to the working folder. An include of the arm's own MJCF is ignored. Empty: the scene of
+            `robot.scene`; the arm alone if that is empty, too. The arm's own MJCF as the scene also
+            means the arm alone.
         for_physics: Whether the model is stepped. Then neighbours whose shapes overlap do not
             collide. The safety filter needs their shapes.
 

@@ -1,4 +1,4 @@
-"""Read a URDF as MuJoCo can take it: meshes by their paths, every link a body."""
+"""Read a URDF for MuJoCo: meshes are found by their paths, and every link becomes a body."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
 
 
 def _add_world(root: ElementTree.Element) -> None:
-    """Fix the root link to a new link `world`: MuJoCo would merge the root link with its world.
+    """Fix the root link to a new link `world`, because MuJoCo would merge the root link with its
+    world.
 
-    Nothing is done if there is not exactly one root link, or if it is called `world` already.
+    Nothing is done if there is not exactly one root link, or if this one is called `world`.
 
     Args:
         root: Element `<robot>` of a URDF, which is changed.
@@ -64,7 +65,7 @@ def _add_world(root: ElementTree.Element) -> None:
     children = {child.get("link") for child in root.iterfind("joint/child")}
     roots = [name for link in root.findall("link") if (name := link.get("name")) not in children]
     if len(roots) != 1 or roots[0] in (None, ROOT):
-        return  # MuJoCo says what is wrong with several roots
+        return  # MuJoCo reports several roots
     joint = ElementTree.SubElement(root, "joint", name=f"{ROOT}_to_{roots[0]}", type="fixed")
     ElementTree.SubElement(joint, "parent", link=ROOT)
     ElementTree.SubElement(joint, "child", link=roots[0])
@@ -72,8 +73,10 @@ def _add_world(root: ElementTree.Element) -> None:
 
 
 def _set_compiler(root: ElementTree.Element) -> None:
-    """Set the options of MuJoCo's compiler in a URDF: keep every link, every visual and the paths
-    of meshes, and repair inertias that no body can have (`balanceinertia`).
+    """Set the options of MuJoCo's compiler in a URDF.
+
+    Every link, every visual and the paths of meshes are kept. Inertias that no body can have are
+    repaired (`balanceinertia`).
 
     Args:
         root: Element `<robot>` of a URDF, which is changed.
@@ -101,8 +104,8 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
         urdf: URDF file that has the element.
 
     Returns:
-        The first file that exists among those that the name may mean; None if none exists, or its
-        type is not in `READABLE`.
+        The first existing file with a type of `READABLE` among the candidates; None if there is
+        none. The candidates of a name with `PACKAGE` are in the folders of `package_folders`.
     """
     name = mesh.get("filename", "")
     if name.startswith(PACKAGE):
@@ -117,9 +120,10 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
 
 
 def package_folders(package: str, file: Path) -> list[Path]:
-    """Return existing folders that may be that of a ROS package, the likeliest first.
+    """Return existing folders that may be the folder of a ROS package, the likeliest first.
 
-    They are found in AMENT_PREFIX_PATH, then in ROS_PACKAGE_PATH, then near a file.
+    First come the share folders of AMENT_PREFIX_PATH. For each folder of ROS_PACKAGE_PATH follow
+    the folder of this name in it and the folder itself. Last come folders near a file.
 
     Args:
         package: Name of the package.
@@ -143,7 +147,7 @@ def package_folders(package: str, file: Path) -> list[Path]:
 
 
 def _package_name(folder: Path) -> str:
-    """Return the name in the package.xml of a folder; empty without one."""
+    """Return the package name in the package.xml of a folder; empty if there is none."""
     try:
         return (ElementTree.parse(folder / "package.xml").getroot().findtext("name") or "").strip()
     except (OSError, ElementTree.ParseError):

@@ -8,6 +8,7 @@ import pytest
 
 from sql_ros.arms.import_robot import import_robot
 from sql_ros.checks.bench.control_loop import untrained_policy
+from sql_ros.checks.imported_arms import ARMS
 from sql_ros.cli.main import main
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.tasks import load_task
@@ -17,18 +18,8 @@ GRIPPER = """<link name="finger">{inertia}</link>
   <joint name="grip" type="prismatic"><parent link="tool"/><child link="finger"/>
     <axis xyz="1 0 0"/><limit lower="0" upper="0.03" effort="10" velocity="0.1"/></joint>
 </robot>"""
-# arms of example-robot-data on PyPI: description and tool
-PUBLIC = {
-    "panda": ("panda_description/urdf/panda.urdf", "panda_hand_tcp"),
-    "so100": ("so_arm_description/urdf/so100.urdf", "gripper"),
-    "so101": ("so_arm_description/urdf/so101.urdf", "gripper_frame_link"),
-    "z1": ("z1_description/urdf/z1.urdf", "gripperStator"),
-    "ur3": ("ur_description/urdf/ur3_robot.urdf", "tool0"),
-    "ur5": ("ur_description/urdf/ur5_robot.urdf", "tool0"),
-    "ur10": ("ur_description/urdf/ur10_robot.urdf", "tool0"),
-    "ur5_gripper": ("ur_description/urdf/ur5_gripper.urdf", "tool0"),
-    "xarm7": ("xarm_description/urdf/xarm7.urdf", ""),
-}
+REFUSED = {"kinova", "talos_left_arm"}  # by docs/results.md#arms
+PUBLIC = {name: arm for name, arm in ARMS.items() if name not in REFUSED}
 
 
 @pytest.fixture

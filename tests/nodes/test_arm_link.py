@@ -144,6 +144,16 @@ class VelocityArm:
         return self.probe.wait(zeros, what="zeros")[0]
 
 
+# options of a link to an arm that the test plays
+SIMULATED = {
+    "real_arm": False,
+    "may_switch": None,
+    "is_used": True,
+    "in_real_time": True,
+    "is_paced": True,
+}
+
+
 @pytest.fixture
 def arm(probe, task):
     probe.play_learner()
@@ -800,13 +810,6 @@ def link(probe, task):
     """A way to an arm, of a real node and publisher, and the filter before it."""
     safety = SafetyFilter(task.robot, "velocity", PERIOD)
     publisher = probe.node.create_publisher(Float64MultiArray, "elsewhere/commands", RELIABLE)
-    options = {
-        "real_arm": False,
-        "may_switch": None,
-        "is_used": True,
-        "in_real_time": True,
-        "is_paced": True,
-    }
     rests = lambda: safety.is_at_rest  # noqa: E731
     return (
         ArmLink(
@@ -817,7 +820,7 @@ def link(probe, task):
             publisher,
             PERIOD,
             is_at_rest=rests,
-            **options,
+            **SIMULATED,
         ),
         safety,
     )
@@ -858,13 +861,6 @@ def test_a_moving_arm_is_braked_before_silence(link, task):
 def test_a_position_is_told_to_an_arm_that_moves_unheard(probe, task):
     """Without states its last position command, which asks for no motion, is enough."""
     publisher = probe.node.create_publisher(Float64MultiArray, "elsewhere/commands", RELIABLE)
-    options = {
-        "real_arm": False,
-        "may_switch": None,
-        "is_used": True,
-        "in_real_time": True,
-        "is_paced": True,
-    }
     way = ArmLink(
         probe.node,
         task.robot,
@@ -873,7 +869,7 @@ def test_a_position_is_told_to_an_arm_that_moves_unheard(probe, task):
         publisher,
         PERIOD,
         is_at_rest=lambda: True,
-        **options,
+        **SIMULATED,
     )
     position = np.array(task.robot.neutral_position)
     moving = Arm(task.robot).state(1, position, np.full(7, 0.5), np.zeros(7))
@@ -914,13 +910,6 @@ def test_a_blocked_joint_is_a_hold_that_brakes_on(probe, task):
     safety, arm = SafetyFilter(task.robot, "velocity", period), Arm(task.robot)
     publisher = probe.node.create_publisher(Float64MultiArray, "heard/commands", RELIABLE)
     probe.listen(Float64MultiArray, "heard/commands", RELIABLE)
-    options = {
-        "real_arm": False,
-        "may_switch": None,
-        "is_used": True,
-        "in_real_time": True,
-        "is_paced": True,
-    }
     way = ArmLink(
         probe.node,
         task.robot,
@@ -929,7 +918,7 @@ def test_a_blocked_joint_is_a_hold_that_brakes_on(probe, task):
         publisher,
         period,
         is_at_rest=lambda: safety.is_at_rest,
-        **options,
+        **SIMULATED,
     )
     probe.wait(lambda: not way.reasons(0.0), what="a subscriber")
     position, velocity, step, held_from = (
