@@ -83,7 +83,7 @@ def test_the_policies_allow_what_the_nodes_do_and_nothing_else(processes, probe,
     processes.node("sim_bridge")
     actor = processes.node("actor", to_bridge, use_sim_time=True)
     processes.node("monitor", use_sim_time=True)
-    trials = {"task": "sawyer_stack", "mode": "play", "policy": str(SHIPPED), "use_sim_time": True}
+    trials = {"task": "sawyer_stack", "policy": str(SHIPPED), "use_sim_time": True}
     enclaves = _enclaves()
 
     def of_graph(name: str) -> Rules:
