@@ -1,4 +1,4 @@
-"""The form of the pages: width of lines, and names of files that exist."""
+"""The form of pages and code: width of lines, and names of files that exist."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ def _too_wide(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_lines_of_a_page_fit_into_100_columns(page):
     assert _too_wide(page) == []
+
+
+def test_lines_of_python_fit_into_100_columns():
+    """Also those that ruff leaves out: with a `noqa`, a pragma or an address at the end."""
+    files = [*(ROOT / "sql_ros").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    wide = [
+        f"{file}:{number}"
+        for file in files
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if len(line) > MOST_COLUMNS
+    ]
+    assert files
+    assert wide == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

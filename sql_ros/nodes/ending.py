@@ -1,24 +1,25 @@
 """Handle the signals to a node's process, which say how soon it must end.
 
-==============================  ====================================================================
+==============================  ===================================================================
 signal                          meaning
-==============================  ====================================================================
+==============================  ===================================================================
 SIGINT                          end in order: hold the arm, hand over transitions, evaluate, report
 every other signal that ends    hold the arm at once, omit what takes long, end within
-a process by default            `HURRIED_S`: SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGALRM, SIGUSR1, ...
+a process by default            `HURRIED_S`: SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGALRM, SIGUSR1
+                                and others
 a second SIGINT                 the same
 SIGTSTP                         hold the arm until a reset; the process goes on
 SIGTTIN, SIGTTOU                ignored: a terminal's settings do not stop a control loop
 `FAULTS`                        end the process at once, by default: a crash raises them
 SIGKILL, SIGSTOP                cannot be caught
-==============================  ====================================================================
+==============================  ===================================================================
 
 `kill`, `docker stop` and a closed terminal send signals of the second row. So does
 `sql_ros.common.child_process` when the command that started the process has ended. A process that
 SIGTSTP (Ctrl-Z) stopped could not be held, reset or ended, and would continue by itself later. So
 Ctrl-Z holds the arm and stops nothing. After a fault, SIGKILL and SIGSTOP the command watchdog
 stops the arm.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

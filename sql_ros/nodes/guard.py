@@ -5,15 +5,18 @@ Holding means that a control step commands the arm to brake and then to rest. Th
 this package. The topics that stop the arm are in `stop_topics.py`. Each reason has a kind, such as
 `state_too_old`; `docs/ur5e.md` lists all kinds. The services:
 
-=====================  ============  ===========================================================================================
-`~/stop`               Trigger       latches a stop; responds with success once rest was commanded and measured
-`~/reset`              Trigger       the only end of a latched stop; refused while its cause lasts; moves nothing
-`~/start`              Trigger       lets the arm move again after a stop, a real arm after any longer hold
-=====================  ============  ===========================================================================================
+=====================  ============  ==============================================================
+`~/stop`               Trigger       latches a stop; responds with success once rest was commanded
+                                     and measured
+`~/reset`              Trigger       the only end of a latched stop; refused while its cause lasts;
+                                     moves nothing
+`~/start`              Trigger       lets the arm move again after a stop, a real arm after any
+                                     longer hold
+=====================  ============  ==============================================================
 
 A request to stop counts however old it is. A reset or start of a real arm that arrives late is
 refused (`robot/safety/request_age.py`).
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,20 @@
 """The base class of the managed nodes learner, actor and sim_bridge (life cycle as in REP-2002).
 
-============  =====================================  ==========================================================================
+============  =====================================  ===============================================
 transition    what the node adds                     what this base class does
-============  =====================================  ==========================================================================
-(created)     parameters are declared                they can be read, and /diagnostics says "unconfigured"
-configure     `configure`: loads, creates entities   an error is one line, and everything that was created is destroyed
-activate      `prepare`, then `activate`: threads,   with `autostart` both happen by themselves when the process starts;
-              motion                                 between the two callbacks are let in
+============  =====================================  ===============================================
+(created)     parameters are declared                they can be read, and /diagnostics says
+                                                     "unconfigured"
+configure     `configure`: loads, creates entities   an error is one line, and everything that was
+                                                     created is destroyed
+activate      `prepare`, then `activate`: threads,   with `autostart` both happen by themselves when
+              motion                                 the process starts; between the two callbacks
+                                                     are let in
 deactivate    `deactivate`: the safe command last    also when the process ends, whatever the reason
-cleanup       `cleanup`: releases what was loaded    every publisher, subscription, service and timer of `configure` is destroyed
-============  =====================================  ==========================================================================
-"""  # noqa: E501
+cleanup       `cleanup`: releases what was loaded    every publisher, subscription, service and
+                                                     timer of `configure` is destroyed
+============  =====================================  ===============================================
+"""
 
 from __future__ import annotations
 

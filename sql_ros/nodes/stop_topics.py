@@ -3,15 +3,18 @@
 The latch gets each message with its age, and learns which topics have no publisher or one of a
 wrong type.
 
-=====================  ============  ===========================================================================================
+=====================  ============  =============================================================
 `~/emergency_stop`     Bool          true: pressed, latches a stop
-`~/stop_lock`          Bool          true: locked, as twist_mux has it; with `lock_timeout_s` silence locks too
-`~/enable`             Bool          a deadman's switch: with `enable_timeout_s` only a fresh true lets the arm move
-others                 Bool          topics of `required_stops` in the robot file, each of one of these kinds
-=====================  ============  ===========================================================================================
+`~/stop_lock`          Bool          true: locked, as twist_mux has it; with `lock_timeout_s`
+                                     silence locks too
+`~/enable`             Bool          a deadman's switch: with `enable_timeout_s` only a fresh true
+                                     lets the arm move
+others                 Bool          topics of `required_stops` in the robot file, each of one of
+                                     these kinds
+=====================  ============  =============================================================
 
 The graph is queried by a timer in the node's executor, never in the control loop.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

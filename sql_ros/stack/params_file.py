@@ -1,17 +1,18 @@
 """Read the parameters of a stack's nodes from YAML files, in the forms that ROS knows.
 
-========================================  =================================================================
+========================================  =====================================================
 section                                   applies to
-========================================  =================================================================
-`actor:`                                  the actor of the stack, whatever the namespace of the stack
+========================================  =====================================================
+`actor:`                                  the actor of the stack, whatever the namespace of the
+                                          stack
 `/left/actor:`, `left: {actor: ...}`      the actor of a stack in namespace `left`
 `/**:`, `/left/*:`                        every matching node that declares the parameter
 `/**/actor:`                              the actor of the stack
-========================================  =================================================================
+========================================  =====================================================
 
 A parameter in a node's own section precedes one in a section with wildcards. Sections of other
 namespaces are ignored.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

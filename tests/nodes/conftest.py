@@ -131,7 +131,10 @@ class Probe:
         self.wait(client.service_is_ready, what=name)
         for _ in range(10):
             future, deadline = client.call_async(request), time.monotonic() + 5.0
-            self.wait(lambda: future.done() or time.monotonic() > deadline, what=name)  # noqa: B023  (used at once)
+            self.wait(
+                lambda: future.done() or time.monotonic() > deadline,  # noqa: B023  (used at once)
+                what=name,
+            )
             if future.done():
                 return future.result()
         raise AssertionError(f"no answer from {name}")

@@ -135,12 +135,18 @@ class VelocityArm:
 
     def first_motion(self, after: int) -> np.ndarray:
         """Return the first command from this one on that is not zero."""
-        moving = lambda: [values for _, values in self.commands[after:] if values.any()]  # noqa: E731
+
+        def moving() -> list[np.ndarray]:
+            return [values for _, values in self.commands[after:] if values.any()]
+
         return self.probe.wait(moving, what="a first command")[0]
 
     def first_zero(self, after: float) -> float:
         """Wait for a zero command sent after a time [s]; return when it was sent [s]."""
-        zeros = lambda: [at for at, values in self.commands if at > after and not values.any()]  # noqa: E731
+
+        def zeros() -> list[float]:
+            return [at for at, values in self.commands if at > after and not values.any()]
+
         return self.probe.wait(zeros, what="zeros")[0]
 
 

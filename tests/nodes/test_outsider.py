@@ -145,7 +145,10 @@ def test_an_outsider_is_refused_whatever_it_tries(stack, outsider, probe, said, 
         start=1,
     ):
         outsider.say("policy", message)
-        probe.wait(lambda: said("actor", "fault/policy_refused") == count, what=f"policy {count}")  # noqa: B023
+        probe.wait(
+            lambda: said("actor", "fault/policy_refused") == count,  # noqa: B023
+            what=f"policy {count}",
+        )
     assert version <= said("actor", "policy_version") < version + 1000
 
     lie = progress_to_msg(Progress(10**6, 0, 0, {int(recorded.data[1]): 10**6}))

@@ -102,7 +102,10 @@ def test_the_policies_allow_what_the_nodes_do_and_nothing_else(processes, probe,
             processes.node("trials", {**to_bridge, "disturb": "sim_bridge/disturb"}, **trials)
         probe.wait(lambda: name in probe.node.get_node_names(), what=name)  # noqa: B023
         try:
-            probe.wait(lambda: of_graph(name) == enclaves[f"/sql_ros/{name}"], timeout=80.0)  # noqa: B023
+            probe.wait(
+                lambda: of_graph(name) == enclaves[f"/sql_ros/{name}"],  # noqa: B023
+                timeout=80.0,
+            )
         except AssertionError:
             assert of_graph(name) == enclaves[f"/sql_ros/{name}"]
 

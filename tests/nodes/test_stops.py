@@ -353,7 +353,10 @@ def test_a_loop_that_hangs_is_braked_by_the_standby_thread(arm, start):
     script = SLOW.format(seconds="2.0 if self.steps == 120 else 0.0")
     start(script, real_arm=False, max_lateness_s=0.1)
     arm.until_moving()
-    hangs = lambda: len(arm.commands) > 10 and time.monotonic() - arm.commands[-1][0] > 0.1  # noqa: E731
+
+    def hangs() -> bool:
+        return len(arm.commands) > 10 and time.monotonic() - arm.commands[-1][0] > 0.1
+
     arm.probe.wait(hangs, what="a loop that hangs")
     stalled = len(arm.commands)
     assert arm.speed > 0.0

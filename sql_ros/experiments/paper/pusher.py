@@ -261,7 +261,10 @@ def value(states: Tensor, learners: Sequence[Learner]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     size = learners[0].action_size
     latents = [torch.randn(len(states), PARTICLES, size, generator=generator)]
-    mixtures = [learner.sampler.distribution(states) for learner in learners]  # type: ignore[operator]
+    mixtures = [
+        learner.sampler.distribution(states)  # type: ignore[operator]
+        for learner in learners
+    ]
     latents += [
         mixture.draw(torch.randn(len(states), PARTICLES, size + 1, generator=generator))
         for mixture in mixtures

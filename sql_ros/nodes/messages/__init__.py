@@ -2,30 +2,38 @@
 
 The labels of an array's dimensions have the version of the layout and the names of the values:
 
-====================  ======================  =====================================================================
+====================  ======================  ======================================================
 topic                 type                    content
-====================  ======================  =====================================================================
-joint_states          JointState              state of the arm, read by joint name, see `state_reader.py`
-~/commands            Float64MultiArray       one value per joint in command order; dim 0 labels mode and joints, dim 1
-                                              (optional) the stamp of the state that the command answers;
-                                              `adapters.py` has other types
-replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation, action, next observation
+====================  ======================  ======================================================
+joint_states          JointState              state of the arm, read by joint name, see
+                                              `state_reader.py`
+~/commands            Float64MultiArray       one value per joint in command order; dim 0 labels
+                                              mode and joints, dim 1 (optional) the stamp of the
+                                              state that the command answers; `adapters.py` has
+                                              other types
+replay                Float64MultiArray       one transition: `TRANSITION_FIELDS`, observation,
+                                              action, next observation
 policy                UInt8MultiArray         an ONNX file; dim 0 labels its SHA-256
-actor/goal            PoseStamped             wanted position of the tool, in mode play; see `goal_intake.py`
+actor/goal            PoseStamped             wanted position of the tool, in mode play; see
+                                              `goal_intake.py`
 actor/goal_status     String                  result of the goal, latched
-learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and the acknowledged sequence number of every actor process;
-                                              dim 1 labels the session; sent while the learner is active
+learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and the acknowledged sequence
+                                              number of every actor process; dim 1 labels the
+                                              session; sent while the learner is active
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
-target                PoseStamped             target of the episode that begins, in the base frame; a simulation puts its goal there
-sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels kind and body; applied to the simulated arm at once
-/sql_ros/claims       UInt64MultiArray        `CLAIM_FIELDS`; dims 1 to 4 label node, command topic, session and process
+target                PoseStamped             target of the episode that begins, in the base frame;
+                                              a simulation puts its goal there
+sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels kind and body;
+                                              applied to the simulated arm at once
+/sql_ros/claims       UInt64MultiArray        `CLAIM_FIELDS`; dims 1 to 4 label node, command topic,
+                                              session and process
 trials/prompt         String                  what an operator is to do now; empty: nothing
-====================  ======================  =====================================================================
+====================  ======================  ======================================================
 
 `<x>_to_msg` converts to a message. `<x>_from_msg` checks a message and converts it back. It raises
 `MessageError` for a wrong length, an unknown version, another schema, and a value that is not
 finite or too large for the networks. Nothing is unpickled.
-"""  # noqa: E501
+"""
 
 from sql_ros.nodes.messages.arm import (
     clock_to_msg,

@@ -2,18 +2,18 @@
 
 Reasons to hold the arm:
 
-==================  ==============================================  =========================================
+==================  ==============================================  ===========================
 kind                begins with                                     ends with
-==================  ==============================================  =========================================
+==================  ==============================================  ===========================
 clock_stopped       no later `/clock` for longer than the limit,    a later one
                     by the steady clock; or none so far
 clock_jumped        `/clock` goes back by more than `OVERTAKEN_S`   `SETTLED_S` of control time
-==================  ==============================================  =========================================
+==================  ==============================================  ===========================
 
 `clock_match.py` checks whether `/clock` is the time of the arm at all (`clock_mismatch`). A
 `/clock` that jumps forward appears as a late control step with an old state
 (`robot/safety/state_watchdog.py`).
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
