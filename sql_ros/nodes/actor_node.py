@@ -472,7 +472,7 @@ class ActorNode(ManagedNode):
         self._loop.begin()
 
     def stepped(self) -> None:
-        """Publish the news about goals after a control step or a hold.
+        """Cancel the goal if this control step was a stop, and publish the news about goals.
 
         Called in the thread of the control step, after its command was sent.
         """

@@ -37,7 +37,8 @@ class LoopParts:
         lock: Held during a control step.
         ended: Set while the node is not active; no control step is then made.
         deliver: Publishes transition, target and episode summary of a step.
-        stepped: Called at each step or hold, after its command was sent.
+        stepped: Called at each step or hold, after its command was sent and its reasons were noted
+            in `guard`.
     """
 
     actor: Actor

@@ -209,17 +209,17 @@ class RealtimeLoop(ControlLoop):
         reasons = self._guard.reasons(now, at - due, self._actor.is_idle)
         if state is not None and reasons:
             self._hold(state, now)
-            self._stepped()
         elif state is not None and identifying is not None:
             reasons = {"identifying": identifying.activity}
             self._identify(identifying, state)
-            self._stepped()
         elif state is not None:
             reasons = self._act(state, arrived, due)
         self._guard.note(reasons, now)
+        if state is not None:
+            self._stepped()
 
     def _act(self, state: RobotState, arrived: float, due: float) -> Mapping[str, str]:
-        """Let the actor answer a state: send the command, call `stepped`, then measure the step.
+        """Let the actor answer a state: send the command, then measure the step.
 
         While `ArmLink.is_trying`, the command starts from the measured state. Transition, target
         and summary are published later, in the delivery thread of the outbox.
@@ -236,7 +236,6 @@ class RealtimeLoop(ControlLoop):
             self._safety.trust(state, LEAD_RAD)
         self._limit_speed()
         step = self._actor.step(state, partial(self._output.send, state=state))
-        self._stepped()
         self._meter.measure(step, arrived, due, self._output.left)
         if step.transition is not None or step.summary is not None or step.target is not None:
             self._outbox.put(partial(self._deliver, step))
