@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -80,7 +81,11 @@ class TaskConfig(Config):
     rest_s: float = option(
         0.0, "time of rest at the start pose before an episode begins [s]", minimum=0.0
     )
-    tool: str = option("", "site whose pose the task sees; empty: the robot's")
+    tool: str = option(
+        "",
+        "site of the hand or of what it holds, whose pose the task sees; empty: the robot's. The"
+        " robot's guarded points and payload centre stay where they are",
+    )
     tip_speed_limit_m_s: float = option(
         0.0,
         "largest speed of tool and links, at most the robot's; 0: the robot's [m/s]",
@@ -97,7 +102,9 @@ class TaskConfig(Config):
         minimum=0.0,
     )
     payload_center_m: tuple[float, ...] = option(
-        (), "centre of mass of payload_kg in the frame of the tool [m]; empty: the robot's"
+        (),
+        "centre of mass of payload_kg in the frame of the tool [m]; empty: the robot's, which a"
+        " task cannot move",
     )
     vary_friction: float = option(
         0.0, "in simulation, per episode: contact friction +- this share", minimum=0.0, maximum=0.9
@@ -203,9 +210,9 @@ class Task(ABC):
                 f" '{robot.name}': {len(robot.joints)}"
             )
         robot_file = robot
-        if config.tool:  # the site is on an object in the hand, which only the scene has
-            robot = replace(robot, scene=config.scene, tool=config.tool, tool_frame="")
         _check_only_tightens(config, robot_file)
+        if config.tool:
+            robot = _with_tool(robot, config)
         tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
         self.robot = replace(
             robot, tip_speed_limit_m_s=tip_speed, may_touch=(*robot.may_touch, *config.may_touch)
@@ -300,13 +307,55 @@ class Task(ABC):
         return False
 
 
+def _with_tool(robot: RobotConfig, config: TaskConfig) -> RobotConfig:
+    """Return the arm with the tool of a task. Its guarded points and its payload stay where they
+    are.
+
+    The tool of the robot file is guarded beside that of the task if `guarded_points` is empty.
+
+    Args:
+        robot: The arm of the robot file.
+        config: Task file with a `tool`, which may be on an object that only its scene has.
+
+    Raises:
+        ConfigError: The scene has no site of the task's name, or the site is not fixed to the hand.
+    """
+    points = robot.guarded_points or tuple(dict.fromkeys((robot.tool, config.tool)))
+    model = load_model(replace(robot, scene=config.scene))
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    try:
+        old, new = (model.site(name) for name in (robot.tool, config.tool))
+    except KeyError as error:
+        raise ConfigError(f"scene {config.scene}: 'tool' of the task: {error}") from None
+    if model.body_weldid[old.bodyid[0]] != model.body_weldid[new.bodyid[0]]:
+        raise ConfigError(
+            f"'tool' of the task is {config.tool}, expected a site that moves with {robot.tool},"
+            f" the tool of the robot file '{config.robot}'"
+        )
+    center = robot.payload_center_m
+    if robot.payload_kg:
+        turn = data.site_xmat[new.id].reshape(3, 3).T
+        place = data.site_xpos[old.id] + data.site_xmat[old.id].reshape(3, 3) @ np.array(center)
+        center = tuple((turn @ (place - data.site_xpos[new.id])).tolist())
+    return replace(
+        robot,
+        scene=config.scene,
+        tool=config.tool,
+        tool_frame="",
+        guarded_points=points,
+        payload_center_m=center,
+    )
+
+
 def _check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
     """Check that a task file does not loosen the protection of its robot file.
 
     Raises:
         ConfigError: The task allows a faster tool, a smaller payload than the robot file, or a
-            payload beside a compensated one; has a payload centre without a payload; or exempts a
-            pair with a body of the arm that `tasks_may_exempt` does not list.
+            payload beside a compensated one; has a payload centre without a payload, or beside that
+            of the robot file; or exempts a pair with a body of the arm that `tasks_may_exempt` does
+            not list.
     """
     if config.tip_speed_limit_m_s > robot.tip_speed_limit_m_s:
         raise ConfigError(
@@ -327,6 +376,11 @@ def _check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
         )
     if config.payload_center_m and not config.payload_kg:
         raise ConfigError("'payload_center_m' is given without a 'payload_kg'")
+    if config.payload_center_m and robot.payload_kg:
+        raise ConfigError(
+            f"'payload_center_m' is given, but the robot file '{config.robot}' has a payload_kg"
+            f" of {robot.payload_kg:g} at {list(robot.payload_center_m)}: a task cannot move it"
+        )
     if not config.may_touch:
         return
     model = load_model(robot)

@@ -454,3 +454,17 @@ def test_limits_beyond_the_description_are_an_error(load):
 def test_a_joint_without_a_range_is_a_guess(load):
     task = load(arm=ARM.replace(' range="-2.9 2.9"', ""), robot=NAMES)
     assert {"position_lower", "position_upper"} <= set(task.robot.unconfirmed)
+
+
+def test_the_tool_of_a_task_frees_no_point_of_the_arm_from_the_speed_limit(load):
+    """The robot's tool sticks out of all shapes; the task looks at the wrist."""
+    arm = ARM.replace(FLANGE, '<site name="tool" pos="0 0 0.5"/><site name="wrist"/>')
+    robot = load(arm=arm).robot
+    scene = load(arm=arm).config.scene
+    other = load(arm=arm, task=TASK + "tool: wrist\n").robot
+    pose = np.array(robot.neutral_position)
+    speed = np.array([0.0, 1.0, 0.0])
+    fastest = [
+        Clearance(each, scene).link_speeds().squared(pose, speed).max() for each in (robot, other)
+    ]
+    assert fastest[1] == pytest.approx(fastest[0])

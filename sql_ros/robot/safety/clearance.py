@@ -214,8 +214,8 @@ class Clearance:
         return bare
 
     def link_speeds(self) -> LinkSpeeds:
-        """Return a new model of the speeds of the arm's links and tool."""
-        return LinkSpeeds(self.model, self._posed.joints, self._tool_name)
+        """Return a new model of the speeds of the arm's links, tool and guarded points."""
+        return LinkSpeeds(self.model, self._posed.joints, self._tool_name, self._boxes.points)
 
     def conflict(
         self,

@@ -5,12 +5,14 @@ the tool.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from sql_ros.robot.arm import Vector
+from sql_ros.robot.safety.guarded_boxes import BodyPoint
 
 TOOL = "tool"
 # time step of the difference of two poses that gives the speeds
@@ -30,15 +32,22 @@ class LinkSpeeds:
         model: MuJoCo model of the arm and its surroundings.
         joints: Joints of this model in command order.
         tool: Name of the tool's site, which becomes one of the points.
+        guarded: Further points of the arm, of which those beyond its shapes become points, too.
 
     Attributes:
         tool: Index of the tool among the points.
     """
 
-    def __init__(self, model: mujoco.MjModel, joints: list[Any], tool: str) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        joints: list[Any],
+        tool: str,
+        guarded: Sequence[BodyPoint] = (),
+    ) -> None:
         skeleton = _Skeleton(model, joints)
         skeleton.add_site(TOOL, int(model.site(tool).bodyid[0]), model.site(tool).pos)
-        skeleton.add_shapes()
+        skeleton.add_shapes(guarded)
         self._model = skeleton.compile()
         self.tool: int = self._model.site(TOOL).id
         self._data = mujoco.MjData(self._model)
@@ -148,11 +157,14 @@ class _Skeleton:
         place = self._data.xpos[body] + self._data.xmat[body].reshape(3, 3) @ offset
         self._body(root).add_site(name=name, pos=self._local(root, place[None])[0])
 
-    def add_shapes(self) -> None:
+    def add_shapes(self, guarded: Sequence[BodyPoint]) -> None:
         """Add unnamed sites at the outermost corners of boxes around all that the arm moves.
 
         For each link, the outermost points in `DIRECTIONS` random directions are taken, from the
-        origins of its bodies and the corners of its colliding geoms.
+        origins of its bodies, the corners of its colliding geoms, and the guarded points.
+
+        Args:
+            guarded: Points on bodies of the full model.
         """
         model = self._model
         corners: dict[int, list[Vector]] = {}
@@ -171,6 +183,12 @@ class _Skeleton:
                         root, self._data.geom_xpos[geom] + (box[:3] + CORNERS * box[3:]) @ turn.T
                     )
                 )
+        for point in guarded:
+            root = int(model.body_weldid[point.body])
+            if root in corners:
+                turn = self._data.xmat[point.body].reshape(3, 3)
+                place = self._data.xpos[point.body] + turn @ point.offset
+                corners[root].append(self._local(root, place[None]))
         directions = np.random.default_rng(0).standard_normal((DIRECTIONS, 3))
         for root, parts in corners.items():
             points = np.concatenate(parts)

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import Clearance
+from sql_ros.robot.safety.dynamics import Dynamics
 from sql_ros.robot.safety.protection import (
     check_shapes,
     check_waits,
@@ -41,6 +43,31 @@ def test_a_task_exempts_of_the_arm_what_the_robot_file_names():
     config = dataclasses.replace(STACK.config, may_touch=(("right_hand", "table"),))
     robot = dataclasses.replace(SAWYER, tasks_may_exempt=(("table", "right_hand"),))
     assert ("right_hand", "table") in stack.Task("stack", config, robot).robot.may_touch
+
+
+def test_the_tool_of_a_task_moves_neither_guarded_points_nor_payload():
+    """The task looks at the brick, 0.14 m beyond the hand that the robot file protects."""
+    robot = dataclasses.replace(SAWYER, payload_kg=0.1, payload_center_m=(0.0, 0.0, 0.2))
+    task = stack.Task("stack", STACK.config, robot)
+    assert task.robot.guarded_points == ("right_hand", "held/brick")
+    pose = np.array(robot.neutral_position)
+    scene = STACK.config.scene
+    own = Dynamics(dataclasses.replace(robot, scene=scene), scene, 0.05)
+    seen = Dynamics(task.robot, scene, 0.05)
+    np.testing.assert_allclose(seen.sag(pose), own.sag(pose), rtol=1e-9)
+
+
+def test_a_task_moves_no_declared_payload():
+    robot = dataclasses.replace(SAWYER, payload_kg=0.1)
+    config = dataclasses.replace(STACK.config, payload_kg=0.2, payload_center_m=(0.0, 0.0, 0.1))
+    with pytest.raises(ConfigError, match="a task cannot move it"):
+        stack.Task("stack", config, robot)
+
+
+def test_the_tool_of_a_task_moves_with_that_of_the_robot():
+    config = dataclasses.replace(STACK.config, tool="right_l4")
+    with pytest.raises(ConfigError, match="right_l4"):
+        stack.Task("stack", config, SAWYER)
 
 
 def test_pairs_that_a_larger_clearance_would_drop_are_refused_by_name():
