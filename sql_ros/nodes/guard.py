@@ -409,6 +409,17 @@ class Guard:
             log = self._node.get_logger()
             log.warning(line) if line.startswith("holding") else log.info(line)
 
+    def why_held(self, now: float) -> str:
+        """Return what holds the arm, in words; empty if nothing does: a latched stop, why a start
+        is needed, or else the reasons of the last control step and the stops since then.
+
+        Args:
+            now: Steady time [s].
+        """
+        reasons = {**self.holds.present, **self.latch.reasons(now)}
+        others = "; ".join(f"{kind}: {why}" for kind, why in reasons.items())
+        return reasons.get("stop", "") or self.permit.obstacle or others
+
     def status(self) -> tuple[bytes, str] | None:
         """Return level and message for /diagnostics, of the reason to name first; None while
         nothing holds the arm. The level is ERROR for the kinds of `STOPPED`, otherwise WARN.

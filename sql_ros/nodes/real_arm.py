@@ -125,8 +125,8 @@ class RealArm:
 
     def _why_next_must_wait(self, failure: Exception | None) -> str:
         """Return the end of this activation, if because of it the next actor of this arm must wait
-        for a start: while a stop is latched or a start is needed, by an error, or in a hurry
-        (`ENDING.is_hurried`: after a signal other than a first Ctrl-C).
+        for a start: while anything held the arm, by an error, or in a hurry (`ENDING.is_hurried`:
+        after a signal other than a first Ctrl-C).
 
         Args:
             failure: Error that ends the node; None: there is none.
@@ -134,8 +134,7 @@ class RealArm:
         Returns:
             The end in words, for the record; empty if the next actor need not wait.
         """
-        stop = self._guard.latch.reasons(time.monotonic()).get("stop", "")
-        if held := stop or self._guard.permit.obstacle:
+        if held := self._guard.why_held(time.monotonic()):
             return f"while the arm was held: {held}"
         if failure is not None:
             return f"by an error ({type(failure).__name__}: {failure})"

@@ -1050,6 +1050,19 @@ def test_the_actor_after_a_ctrl_c_moves_as_the_first_one_did(arm, start, process
 
 
 @pytest.mark.long
+def test_the_actor_after_one_that_held_needs_a_start(arm, start, processes):
+    """The hold was too short to need one by itself, and the end was a Ctrl-C."""
+    first = start()
+    arm.until_held("unheard")
+    assert processes.stop(first) == 0
+    arm.load_controller()
+    start()
+    arm.until_held("start_needed")
+    assert "ended while the arm was held: unheard: " in arm.status().message
+    arm.start()
+
+
+@pytest.mark.long
 def test_an_arm_that_was_deactivated_needs_a_start(arm, start):
     """Meanwhile somebody may have taken it over."""
     arm.load_controller()

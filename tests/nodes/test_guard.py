@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray, Int8
 from std_srvs.srv import Trigger
 
+from sql_ros.nodes.guard import Guard, GuardConfig
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
 from sql_ros.robot.tasks import load_task
@@ -126,6 +127,19 @@ class Scene:
             lambda: self.log().count(f"holding, {kind}: ") == self.log().count(f"{kind} is over")
         )
         assert 1 <= self.log().count(f"holding, {kind}: ") <= 3
+
+
+@pytest.mark.parametrize("kind", ["state_late", "unheard", "wrong_arm", "policy_missing"])
+def test_whatever_holds_the_arm_at_the_end_makes_the_next_actor_wait(kind):
+    """A hold that was too short to need a start, and that no person asked for."""
+    guard = Guard(None, GuardConfig(), "~")
+    assert guard.why_held(1.0) == ""
+    guard.holds.note({kind: "as it was"}, 1.0)
+    assert guard.why_held(1.0) == f"{kind}: as it was"
+    guard.permit.withdraw("the arm was moved")
+    assert guard.why_held(1.0) == "the arm was moved"
+    guard.latch.stop("~/stop was called")
+    assert guard.why_held(1.0).startswith("~/stop was called")
 
 
 @pytest.fixture

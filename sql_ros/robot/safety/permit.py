@@ -14,7 +14,7 @@ real, not moved yet    a hold by people or by the robot for longer than `PROMPT_
 real, not moved yet    any other hold for longer than `FIRST_S`
 real                   no control step for longer than `MOMENT_S`
 real                   a last actor that did not end in order, or that ended while
-                       the arm was stopped (`unfinished.py`)
+                       the arm was held (`unfinished.py`)
 real                   a deactivation; the next activation waits
 real                   an overload of the control loop
 real                   a motion of the arm while it was held

@@ -4,7 +4,7 @@
 end of an actor                                            the next actor of the arm
 =========================================================  ==========================
 Ctrl-C (SIGINT), the end of trials, a deactivation         moves after its checks
-the same, while the arm was held until `~/start`           waits for `~/start`
+the same, while anything held the arm                      waits for `~/start`
 an error, another signal (SIGTERM, SIGKILL, ...), a crash  waits for `~/start`
 =========================================================  ==========================
 
