@@ -5,6 +5,7 @@ Each case changes a toy arm of three joints in one place.
 
 import re
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -468,3 +469,31 @@ def test_the_tool_of_a_task_frees_no_point_of_the_arm_from_the_speed_limit(load)
         Clearance(each, scene).link_speeds().squared(pose, speed).max() for each in (robot, other)
     ]
     assert fastest[1] == pytest.approx(fastest[0])
+
+
+def test_a_fixed_joint_behind_a_controlled_one_leaves_its_axis(load):
+    """j2 bends about y; the fixed joint behind it twists the link about its own length."""
+    twist = '<joint name="j2" range="-1.8 1.8"/><joint name="twist" axis="0 0 1" pos="0.1 0 0"/>'
+    arm = ARM.replace('<joint name="j2" range="-1.8 1.8"/>', twist)
+    task = load(arm=arm, robot=ROBOT + "fixed_joints: {twist: 1.2}\n")
+    model = mujoco.MjModel.from_xml_string(arm)
+    data = mujoco.MjData(model)
+    kinematics = Arm(task.robot)
+    for pose in np.random.default_rng(0).uniform(-1.5, 1.5, (5, 3)):
+        data.qpos[:] = [pose[0], pose[1], 1.2, pose[2]]
+        mujoco.mj_kinematics(model, data)
+        np.testing.assert_allclose(
+            kinematics.tool_position(pose), data.site("tool").xpos, atol=1e-12
+        )
+
+
+@pytest.mark.filterwarnings("ignore:compiler attribute")
+def test_the_masses_of_an_arm_are_those_of_its_own_file(load):
+    total = 'angle="radian" settotalmass="20"'
+    alone = mujoco.MjModel.from_xml_string(ARM.replace('angle="radian"', total))
+    scene = SCENE.replace("<worldbody>", '<compiler settotalmass="99"/><worldbody>')
+    task = load(arm=ARM.replace('angle="radian"', total), scene=scene)
+    model = Simulation(task.config.scene, task.robot).model
+    for name in ("l2", "l3"):
+        assert model.body(name).mass == pytest.approx(alone.body(name).mass)
+        assert model.body(name).inertia == pytest.approx(alone.body(name).inertia)

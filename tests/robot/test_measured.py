@@ -70,6 +70,20 @@ def test_a_changed_robot_file_has_to_be_measured_anew(robot_file):
         store_measurement(_arm(robot_file), _measurement(before))
 
 
+@pytest.mark.parametrize(("old", "new"), [('velocity="2"', 'velocity="1"'), ("60", "50")])
+def test_a_changed_limit_of_the_description_has_to_be_measured_anew(tmp_path, old, new):
+    robot_file = tmp_path / "toy.yaml"
+    robot_file.write_text("name: toy\nmodel: toy.urdf\ntool: b\njoints: [j]\n")
+    urdf = """<robot name="toy"><link name="a"/><link name="b"><inertial><mass value="1"/>
+      <inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial></link>
+      <joint name="j" type="revolute"><parent link="a"/><child link="b"/><axis xyz="0 0 1"/>
+      <limit lower="-1" upper="1" effort="60" velocity="2"/></joint></robot>"""
+    (tmp_path / "toy.urdf").write_text(urdf)
+    before = _arm(robot_file)
+    (tmp_path / "toy.urdf").write_text(urdf.replace(old, new))
+    assert _arm(robot_file).sha256 != before.sha256
+
+
 @pytest.mark.parametrize(
     "other",
     [{"topic": "/right/commands"}, {"joints": ("right_a", "right_b")}, {"mode": "position"}],
