@@ -172,6 +172,7 @@ COMMANDS = (
                 "continue an interrupted training",
             ),
             ("sql-ros train my_lab:Crane-v0", "an environment that ./my_lab.py registers"),
+            ("sql-ros train my_panda/panda_reach.yaml", "the task of an arm"),
             ("tensorboard --logdir runs/train", "watch the curves"),
         ),
     ),

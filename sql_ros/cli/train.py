@@ -15,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "env",
         metavar="ENV",
         help=(
-            "Gymnasium id with Box observations and actions, e.g. sql_ros/PointMaze-v0; or"
-            " MODULE:ID with a module, in the working folder or installed, that registers the id"
+            "Gymnasium id with Box observations and actions, e.g. sql_ros/PointMaze-v0; MODULE:ID"
+            " with a module, in the working folder or installed, that registers the id; or a task"
+            " file of an arm, e.g. my_panda/panda_reach.yaml"
         ),
     )
     parser.add_argument(

@@ -1,11 +1,13 @@
 """Gymnasium environments of the arms and of the papers' experiments.
 
-An import of this package registers them, for `gymnasium.make("sql_ros/SawyerReach-v0")`. The arms
-have the same tasks and the same simulation as the stack.
+An import of this package registers them. `gymnasium.make("sql_ros/Arm-v0", task=...)` takes the
+name or path of any task file; the other ids of arms are tasks of `config/tasks/`. The arms have the
+same tasks and the same simulation as the stack.
 """
 
 import gymnasium
 
+gymnasium.register(id="sql_ros/Arm-v0", entry_point="sql_ros.envs.arm_env:ArmEnv")
 gymnasium.register(
     id="sql_ros/SawyerReach-v0",
     entry_point="sql_ros.envs.arm_env:ArmEnv",

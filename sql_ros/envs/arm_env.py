@@ -41,9 +41,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         "render_fps": 20,
     }
 
-    def __init__(
-        self, task: str = "sawyer_reach", render_mode: str | None = None, **options: Any
-    ) -> None:
+    def __init__(self, task: str, render_mode: str | None = None, **options: Any) -> None:
         self.task = load_task(task, **options)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(self.task.config.control_rate_hz)}

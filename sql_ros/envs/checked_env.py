@@ -348,10 +348,25 @@ def own_spec(env: Any) -> TaskSpec | None:
     """Return the interface that an environment of an arm of this library states.
 
     Returns:
-        The interface, from `env.unwrapped.task.spec`; None for every other environment.
+        The interface, from `env.unwrapped.task.spec`; None for every other environment, also for an
+        arm whose observations or actions another shape, an `ObservationWrapper` or an
+        `ActionWrapper` has changed.
     """
     spec = getattr(getattr(env.unwrapped, "task", None), "spec", None)
-    return spec if isinstance(spec, TaskSpec) else None
+    if not isinstance(spec, TaskSpec):
+        return None
+    actions = gymnasium.spaces.Box(-1.0, 1.0, (spec.action_size,), np.float32)
+    is_whole = env.observation_space.shape == (spec.observation_size,)
+    return spec if is_whole and env.action_space == actions and not _is_changed(env) else None
+
+
+def _is_changed(env: Any) -> bool:
+    """Return whether a wrapper of an environment changes its observations or its actions."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, (gymnasium.ObservationWrapper, gymnasium.ActionWrapper)):
+            return True
+        env = env.env
+    return False
 
 
 def to_env(action: npt.NDArray[Any], space: gymnasium.spaces.Box[Any]) -> npt.NDArray[Any]:

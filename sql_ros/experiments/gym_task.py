@@ -18,6 +18,7 @@ from sql_ros.common.errors import ConfigError, SqlRosError
 from sql_ros.envs.checked_env import CheckedEnv, described, own_spec, shown
 from sql_ros.policy.task_spec import TaskSpec
 
+ARM = "sql_ros/Arm-v0"  # id of the environment of a task file
 Vector = npt.NDArray[np.float32]
 Wrap = Callable[[Any], Any]  # wraps an environment that is trained in; returns the wrapped one
 
@@ -31,8 +32,9 @@ def make_env(
     `sys.path`.
 
     Args:
-        env_id: A registered id, or `module:Id-v0` with a module that registers it. The module is
-            looked for in the working folder first, then among the installed packages.
+        env_id: A registered id; `module:Id-v0` with a module that registers it; or the path of a
+            task file, which stands for `sql_ros/Arm-v0` with this task. The module is looked for in
+            the working folder first, then among the installed packages.
         wrap: Wraps the environment before the adapter does.
         render_mode: Render mode of the environment, e.g. "rgb_array"; None: no pictures.
 
@@ -43,11 +45,16 @@ def make_env(
         ConfigError: There is no such id or module, the environment cannot be built, or a learner
             cannot use its spaces.
     """
-    _import_module_of(env_id)
     options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+    made = env_id
+    if is_task_file(env_id):
+        made = ARM
+        options["task"] = env_id
+    else:
+        _import_module_of(env_id)
     try:
         # the adapter checks more than Gymnasium's own checker, and at every step
-        env: Any = gymnasium.make(env_id, disable_env_checker=True, **options)
+        env: Any = gymnasium.make(made, disable_env_checker=True, **options)
     except SqlRosError:
         raise
     except (gymnasium.error.Error, ImportError) as error:
@@ -84,6 +91,11 @@ def opened_env(
         yield env
     finally:
         env.close()
+
+
+def is_task_file(env_id: str) -> bool:
+    """Return whether the name of an environment is the path of a task file."""
+    return env_id.endswith(".yaml")
 
 
 def spec_of(env: Any) -> TaskSpec:

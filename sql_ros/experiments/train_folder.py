@@ -22,6 +22,7 @@ from sql_ros.common.run_folder import (
     missing_folders,
     read_run,
 )
+from sql_ros.experiments.gym_task import is_task_file
 from sql_ros.learning.checkpoint_manifest import checkpoints
 from sql_ros.learning.resume import arm_of_run
 from sql_ros.learning.trainer import Trainer
@@ -42,7 +43,8 @@ class TrainFolder:
 
     Args:
         path: Path of the folder; the context makes it if it does not exist.
-        env_id: Gymnasium id, for the first line of params.yaml.
+        env_id: Gymnasium id, for the first line of params.yaml. The path of a task file is also
+            written to run.json, so that `eval` finds the task of the policy.
         configs: Options of the run by section, for params.yaml.
 
     Raises:
@@ -69,6 +71,8 @@ class TrainFolder:
         self._run_file_before = run_file.read_bytes() if run_file.exists() else None
         self.path.mkdir(parents=True, exist_ok=True)
         content = {**read_run(self.path), "real_arm": False, "holder": HOLDER}
+        if is_task_file(self._env_id):
+            content["task"] = str(Path(self._env_id).resolve())
         try:
             self._lock: IO[bytes] = claim(self.path, content)
         except ConfigError:

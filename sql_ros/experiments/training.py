@@ -23,7 +23,7 @@ from sql_ros.common.markdown import markdown_table
 from sql_ros.common.plotting import draw, pyplot
 from sql_ros.envs.checked_env import described
 from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
-from sql_ros.experiments.gym_task import opened_env, spec_of
+from sql_ros.experiments.gym_task import is_task_file, opened_env, spec_of
 from sql_ros.experiments.gym_training import Training, deterministic
 from sql_ros.experiments.train_folder import TrainFolder, check_folder
 from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
@@ -91,7 +91,7 @@ def default_folder(env_id: str, path: Path | None, words: list[str], given: Opti
     """Return the folder of a training without --out: runs/train/ENVIRONMENT-ALGORITHM-SEED.
 
     Args:
-        env_id: Gymnasium id.
+        env_id: Gymnasium id, or the path of a task file.
         path: YAML file with options, see `settings`.
         words: Words `section.option=value`, see `settings`.
         given: Options that the command line has by name, see `settings`.
@@ -102,7 +102,8 @@ def default_folder(env_id: str, path: Path | None, words: list[str], given: Opti
     values = _values_by_section(path, words, given)
     kind = values["algorithm"].get("kind", AlgorithmConfig.kind)
     seed = values["run"].get("seed", RunConfig.seed)
-    return Path("runs/train") / f"{env_id.replace('/', '_')}-{kind}-{seed}"
+    name = Path(env_id).stem if is_task_file(env_id) else env_id.replace("/", "_")
+    return Path("runs/train") / f"{name}-{kind}-{seed}"
 
 
 def _values_by_section(path: Path | None, words: list[str], given: Options) -> Options:

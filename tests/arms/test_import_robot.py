@@ -11,6 +11,7 @@ from sql_ros.checks.bench.control_loop import untrained_policy
 from sql_ros.checks.imported_arms import ARMS
 from sql_ros.cli.main import main
 from sql_ros.common.errors import ConfigError
+from sql_ros.robot.policy_file import check_speed, load_policy
 from sql_ros.robot.tasks import load_task
 from tests.arms.test_arm_files import ARM, CYLINDER, INERTIA, URDF
 
@@ -106,6 +107,21 @@ def test_a_public_arm_needs_no_edit(name, tmp_path):
     assert arm.report.errors == []
     assert arm.report.reachable >= 0.95
     assert arm.report.self_pairs + arm.report.scene_pairs > 0
+
+
+def test_a_policy_trained_in_gymnasium_brings_its_task_to_the_arm(urdf, tmp_path, capsys):
+    """Of an arm of one's own, whose task file is in no folder of this package."""
+    arm = import_robot(urdf, tmp_path / "toy")
+    arm.task.write_text(arm.task.read_text().replace("episode_s: 5.0", "episode_s: 0.5"))
+    out = tmp_path / "run"
+    small = ["algorithm.hidden_sizes=[8,8]", "run.evaluate_every=60", "run.evaluation_episodes=1"]
+    words = ["--steps", "60", "--out", str(out), "--set", *small]
+    assert main(["train", str(arm.task), *words]) == 0
+    assert main(["eval", "--policy", str(out / "policy.onnx"), "--episodes", "1"]) == 0
+    assert "success_rate" in capsys.readouterr().out
+    task, policy = load_policy(str(out / "policy.onnx"))
+    assert task.spec == load_task(str(arm.task)).spec
+    check_speed(policy, 1.0 / task.spec.control_rate_hz)
 
 
 def test_the_policy_of_a_run_brings_its_task(urdf, tmp_path, capsys):

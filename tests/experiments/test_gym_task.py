@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.envs.checked_env import to_env
 from sql_ros.experiments.gym_task import make_env, opened_env, spec_of
@@ -118,3 +119,42 @@ def test_an_environment_is_closed_on_every_way_out(line):
     with pytest.raises(KeyboardInterrupt), opened_env(line, wrap=Watched):
         raise KeyboardInterrupt
     assert closed == [True]
+
+
+def test_the_path_of_a_task_file_is_its_arm(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text((share_folder() / "config" / "tasks" / "ur5e_reach.yaml").read_text())
+    with opened_env(str(path)) as env:
+        assert spec_of(env).task == "mine"
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        make_env(str(tmp_path / "nowhere.yaml"))
+
+
+class WithTime(gymnasium.ObservationWrapper):
+    """The observation of an environment, and the constant 1."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        size = env.observation_space.shape[0] + 1
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    def observation(self, observation):
+        return np.append(observation, np.float32(1.0))
+
+
+class Scaled(gymnasium.ObservationWrapper):
+    """The observation of an environment in another unit."""
+
+    def observation(self, observation):
+        return 10.0 * observation
+
+
+@pytest.mark.parametrize("wrapper", [WithTime, Scaled])
+def test_an_arm_with_other_observations_is_an_environment_like_any_other(wrapper):
+    """Its policy must not pass for one of the arm's task."""
+    with opened_env("sql_ros/UR5eReach-v0", wrap=wrapper) as env:
+        spec = spec_of(env)
+        assert spec.task == "sql_ros/UR5eReach-v0"
+        assert spec.observation[0] == "o0"
+        assert (spec.observation_size,) == env.reset(seed=0)[0].shape
+        env.unit_step(env.action_space.sample())
