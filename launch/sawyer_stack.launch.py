@@ -23,7 +23,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 from sql_ros.common.child_process import ACTIVE, PARENT
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
-from sql_ros.stack.description import claim_run_dir
+from sql_ros.stack.description import lock_run_dir
 from sql_ros.stack.launched import append_to_log, end_on_sigterm
 from sql_ros.stack.preflight import preflight
 from sql_ros.stack.refusal import is_refusal, remove_run_dir
@@ -59,7 +59,7 @@ def _nodes(context):
         if argument.name in context.locals.sql_ros_given
     ]
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
-    stack, lock = claim_run_dir(preflight(given))
+    stack, lock = lock_run_dir(preflight(given))
     context.extend_globals({"sql_ros_run_lock": lock})  # held as long as launch runs
     nodes = [_node(process, stack) for process in stack.processes]
     logs = [_log(node, stack.log(process)) for node, process in zip(nodes, stack.processes)]

@@ -10,7 +10,7 @@ import yaml
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_names
-from sql_ros.stack.description import claim_run_dir, ros_arguments, sawyer_stack
+from sql_ros.stack.description import lock_run_dir, ros_arguments, sawyer_stack
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "sawyer_stack.launch.py"
@@ -268,7 +268,7 @@ def test_the_launch_file_uses_the_shared_description_and_stable_api_only():
         ("sql_ros.common.child_process", "PARENT"),
         ("sql_ros.stack.arguments", "SAWYER_STACK_ARGUMENTS"),
         ("sql_ros.stack.arguments", "check_names"),
-        ("sql_ros.stack.description", "claim_run_dir"),
+        ("sql_ros.stack.description", "lock_run_dir"),
         ("sql_ros.stack.launched", "append_to_log"),
         ("sql_ros.stack.launched", "end_on_sigterm"),
         ("sql_ros.stack.preflight", "preflight"),
@@ -551,7 +551,7 @@ def test_an_arm_or_a_scene_that_does_not_fit_is_refused_before_anything_starts(
 @pytest.mark.parametrize("folder", [__file__, f"{__file__}/run", "/proc/no/run"])
 def test_a_run_dir_that_cannot_be_made_is_refused(folder):
     with pytest.raises(ConfigError, match=f"run_dir {folder} cannot be made: "):
-        claim_run_dir(sawyer_stack({"run_dir": folder}))
+        lock_run_dir(sawyer_stack({"run_dir": folder}))
 
 
 @pytest.mark.parametrize(("given", "value"), [("True", True), ("FALSE", False), ("true", True)])

@@ -3,7 +3,7 @@
     python -m sql_ros.checks.results
 
 reads every record in docs/results/records and writes docs/results.md. A record is a JSON object
-with the fields of `Record`. It names a JSON file of a command and the values of that file to show.
+with the fields of `ResultRecord`. It names a JSON file of a command and the values that are shown.
 A record without such a file holds its command and its values itself and says where they come from.
 """
 
@@ -39,7 +39,7 @@ REDUCE: dict[str, Callable[[Sequence[float]], float]] = {"max": max, "sum": sum}
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class ResultRecord:
     """One result.
 
     A value is given by its label, its cell and its format, such as
@@ -92,7 +92,7 @@ class Record:
             raise ConfigError(f"record '{self.id}': without a file it needs 'command'")
 
 
-def load_records(folder: Path) -> list[Record]:
+def load_records(folder: Path) -> list[ResultRecord]:
     """Return the records of a folder, in the order of their file names.
 
     The id of a record is its file name without the number before the first hyphen and without
@@ -107,9 +107,11 @@ def load_records(folder: Path) -> list[Record]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            records.append(Record(id=path.stem.split("-", 1)[1], **json.loads(path.read_text())))
+            records.append(
+                ResultRecord(id=path.stem.split("-", 1)[1], **json.loads(path.read_text()))
+            )
         except (json.JSONDecodeError, TypeError, IndexError) as error:
-            fields = ", ".join(field.name for field in dataclasses.fields(Record))
+            fields = ", ".join(field.name for field in dataclasses.fields(ResultRecord))
             raise ConfigError(f"{path}: {error}; expected the keys {fields}") from error
     return records
 
@@ -135,7 +137,7 @@ def render(results: Path) -> str:
     return "\n".join(parts)
 
 
-def _section(record: Record, results: Path) -> str:
+def _section(record: ResultRecord, results: Path) -> str:
     """Return the Markdown section of one record, ending with a newline.
 
     Args:
@@ -175,7 +177,7 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def _values(record: Record, content: dict[str, Any]) -> list[str]:
+def _values(record: ResultRecord, content: dict[str, Any]) -> list[str]:
     """Return the lines of the Markdown table of a record's single values.
 
     Args:
@@ -193,7 +195,9 @@ def _values(record: Record, content: dict[str, Any]) -> list[str]:
     return markdown_table(["value", ""], rows).splitlines()
 
 
-def _table(record: Record, table: dict[str, Sequence[Any]], content: dict[str, Any]) -> list[str]:
+def _table(
+    record: ResultRecord, table: dict[str, Sequence[Any]], content: dict[str, Any]
+) -> list[str]:
     """Return the lines of the Markdown table of a record's rows and columns.
 
     Args:
@@ -213,13 +217,13 @@ def _table(record: Record, table: dict[str, Sequence[Any]], content: dict[str, A
     return markdown_table(["", *labels], rows, range(1, len(labels) + 1)).splitlines()
 
 
-def _number(record: Record, content: dict[str, Any], cell: Any, row: str = "") -> Any:
+def _number(record: ResultRecord, content: dict[str, Any], cell: Any, row: str = "") -> Any:
     """Return the value that a cell names.
 
     Args:
         record: The record, for the error text.
         content: JSON file of the record.
-        cell: Name of a figure, list of keys, or selection of checks; see `Record`.
+        cell: Name of a figure, list of keys, or selection of checks; see `ResultRecord`.
         row: Text that replaces `{row}` in the cell.
 
     Returns:
@@ -272,7 +276,7 @@ def _reduced(checks: Sequence[dict[str, Any]], name: str, reduce: str, group: st
     return REDUCE[reduce](found)
 
 
-def _origin(record: Record, content: dict[str, Any]) -> list[str]:
+def _origin(record: ResultRecord, content: dict[str, Any]) -> list[str]:
     """Return the lines of the table that says when, where and from what the values come.
 
     Args:

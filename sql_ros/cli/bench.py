@@ -128,7 +128,7 @@ def _measure_learner(args: argparse.Namespace) -> dict[str, float]:
         Name to figure, for `--json`.
     """
     from sql_ros.checks.bench import learner, report, sweep
-    from sql_ros.checks.bench.implementations import Problem
+    from sql_ros.checks.bench.implementations import UpdateProblem
     from sql_ros.common.allocator import keep_freed_memory
 
     keep_freed_memory()
@@ -146,7 +146,9 @@ def _measure_learner(args: argparse.Namespace) -> dict[str, float]:
     print(report.table(result))
     figures = report.figures(result)
     if args.sweep:
-        problem = Problem(args.batch, args.width, args.value_particles, KERNEL_PARTICLES, seed=SEED)
+        problem = UpdateProblem(
+            args.batch, args.width, args.value_particles, KERNEL_PARTICLES, seed=SEED
+        )
         lines = sweep.sweep(problem, threads=args.threads)
         print("\n" + sweep.sweep_table(lines))
         figures |= sweep.sweep_figures(lines)

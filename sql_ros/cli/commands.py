@@ -18,7 +18,7 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
-class Command:
+class Subcommand:
     """A command, with the texts of its `--help`.
 
     Attributes:
@@ -76,7 +76,7 @@ def aligned(examples: tuple[tuple[str, str], ...]) -> str:
 
 
 COMMANDS = (
-    Command(
+    Subcommand(
         "up",
         "run",
         "start a stack: the same processes, parameters and remappings as ros2 launch",
@@ -99,7 +99,7 @@ COMMANDS = (
             ("sql-ros up sawyer_stack --show-args", "every argument with its default"),
         ),
     ),
-    Command(
+    Subcommand(
         "eval",
         "run",
         "evaluate an exported policy in simulation, without ROS",
@@ -109,7 +109,7 @@ COMMANDS = (
         ),
         module="evaluate",
     ),
-    Command(
+    Subcommand(
         "demo",
         "run",
         "film one simulated episode in which the shipped policy stacks a brick and is pushed; no"
@@ -119,7 +119,7 @@ COMMANDS = (
             ("sql-ros demo --policy runs/latest/policy.onnx --out runs/mine", ""),
         ),
     ),
-    Command(
+    Subcommand(
         "trials",
         "run",
         "perturb an arm while a policy acts, and measure how it recovers",
@@ -138,7 +138,7 @@ COMMANDS = (
             ),
         ),
     ),
-    Command(
+    Subcommand(
         "import-robot",
         "arm",
         "write the files of an arm from its MJCF or URDF: robot, reach task, scene, picture; list"
@@ -149,7 +149,7 @@ COMMANDS = (
         ),
         module="import_robot",
     ),
-    Command(
+    Subcommand(
         "check-robot",
         "arm",
         "check an arm at its task: hold and step in every mode, contacts, guarded pairs, reach",
@@ -159,7 +159,7 @@ COMMANDS = (
         ),
         module="check_robot",
     ),
-    Command(
+    Subcommand(
         "train",
         "learn",
         "train soft Q-learning, DDPG or SAC on a Gymnasium environment, in this process and"
@@ -176,7 +176,7 @@ COMMANDS = (
             ("tensorboard --logdir runs/train", "watch the curves"),
         ),
     ),
-    Command(
+    Subcommand(
         "compose",
         "learn",
         "compose one policy of several trained skills by the weighted sum of their Q-functions,"
@@ -186,7 +186,7 @@ COMMANDS = (
             ("sql-ros compose runs/stack runs/avoid --weights 0.5 0.5 --out careful.onnx", ""),
         ),
     ),
-    Command(
+    Subcommand(
         "experiment",
         "learn",
         "the papers' experiments, and comparisons of algorithms, each with a report",
@@ -204,7 +204,7 @@ COMMANDS = (
             ),
         ),
     ),
-    Command(
+    Subcommand(
         "doctor",
         "machine",
         "check what is installed and works on this machine, with advice for what does not",
@@ -213,7 +213,7 @@ COMMANDS = (
             ("sql-ros doctor --robot", "the same for a robot's PC, which needs no torch"),
         ),
     ),
-    Command(
+    Subcommand(
         "params",
         "machine",
         "list every ROS parameter: type, default, range, description",
@@ -222,7 +222,7 @@ COMMANDS = (
             ("sql-ros params learner", "of one"),
         ),
     ),
-    Command(
+    Subcommand(
         "keygen",
         "machine",
         "make a key file, with which learner, actor and monitor sign their messages",
@@ -234,7 +234,7 @@ COMMANDS = (
             ),
         ),
     ),
-    Command(
+    Subcommand(
         "verify",
         "check",
         "check the mathematics against exact answers, or the stack beside simulated drivers",
@@ -252,7 +252,7 @@ COMMANDS = (
             ("sql-ros verify drivers --only ur5e/play --jobs 4", "some rows"),
         ),
     ),
-    Command(
+    Subcommand(
         "bench",
         "check",
         "measure this machine: gradient steps, lockstep rate, timing of the control loop",
@@ -276,7 +276,7 @@ COMMANDS = (
             ),
         ),
     ),
-    Command(
+    Subcommand(
         "chaos",
         "check",
         "kill and cut off a training stack at random, and count lost and doubled transitions",
@@ -286,7 +286,7 @@ COMMANDS = (
             ("sudo sql-ros chaos --kills 0 --cuts 10", "the network between two hosts"),
         ),
     ),
-    Command(
+    Subcommand(
         "fuzz",
         "check",
         "feed hostile input to every part that takes input, and count crashes",

@@ -7,7 +7,7 @@ import os
 import sys
 
 from sql_ros import __version__
-from sql_ros.cli.commands import COMMANDS, GROUPS, Command, aligned
+from sql_ros.cli.commands import COMMANDS, GROUPS, Subcommand, aligned
 from sql_ros.common.errors import CONFIG_EXIT_CODE, SqlRosError
 
 FIRST_STEPS = (
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _command(words: list[str]) -> Command:
+def _command(words: list[str]) -> Subcommand:
     """Return the command that the first argument names.
 
     Args:
@@ -85,7 +85,7 @@ def _table() -> str:
     return "\n\n".join(parts) + "\n\nsql-ros <command> --help teaches each by examples."
 
 
-def _arguments(command: Command, words: list[str]) -> argparse.Namespace:
+def _arguments(command: Subcommand, words: list[str]) -> argparse.Namespace:
     """Parse the arguments of a command.
 
     Args:

@@ -185,7 +185,7 @@ def _prepare_in_process(
     Raises:
         SqlRosError: The folder has a run already, or policy, task or protocol cannot be used.
     """
-    from sql_ros.robot.control.action_mapper import Drive
+    from sql_ros.robot.control.action_mapper import ActionMapper
     from sql_ros.robot.policy_file import load_policy
     from sql_ros.runs.rollout import SimulatedArm
     from sql_ros.trials.protocol import load_protocol
@@ -199,9 +199,9 @@ def _prepare_in_process(
 
     def run_session() -> int:
         """Run the session: write and print a row per trial; return exit code 0."""
-        drive = Drive(task)
-        session = Session(task, drive, protocol, args.seed, policy.info.sha256)
-        runner = TrialRunner(task, policy, session, drive=drive)
+        mapper = ActionMapper(task)
+        session = Session(task, mapper, protocol, args.seed, policy.info.sha256)
+        runner = TrialRunner(task, policy, session, mapper=mapper)
         arm = SimulatedArm(task)
         while (row := arm.try_once(runner)) is not None:
             append_rows(folder / "trials.csv", [row])
@@ -233,7 +233,7 @@ def _prepare_in_stack(
     """
     from sql_ros.common.figures_json import command_line
     from sql_ros.nodes.operator_keys import pass_on_keys
-    from sql_ros.stack.description import claim_run_dir
+    from sql_ros.stack.description import lock_run_dir
     from sql_ros.stack.preflight import preflight
     from sql_ros.stack.supervisor import run_stack
 
@@ -266,7 +266,7 @@ def _prepare_in_stack(
                 flush=True,
             )
             threading.Thread(target=pass_on_keys, daemon=True).start()
-        claimed, lock = claim_run_dir(stack)
+        claimed, lock = lock_run_dir(stack)
         with lock:
             return run_stack(claimed, command_line())
 

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         SqlRosError: The arguments are wrong, the preflight refuses the stack
             (`sql_ros.stack.preflight`), or the run has left no figures.json for `--json`.
     """
-    from sql_ros.stack.description import claim_run_dir
+    from sql_ros.stack.description import lock_run_dir
     from sql_ros.stack.preflight import STACKS
     from sql_ros.stack.supervisor import run_stack
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 f"--resume {args.resume}, but run_dir:={given['run_dir']}: give one of them"
             )
         given |= {"run_dir": args.resume, "resume": "true"}
-    stack, lock = claim_run_dir(check(given))
+    stack, lock = lock_run_dir(check(given))
     with lock:
         code = run_stack(stack, shlex.join(["sql-ros", "up", name, *stack.repeats]))
     if args.json and not code:

@@ -20,7 +20,7 @@ def pyplot() -> Any:
     return plt
 
 
-def draw(work: Callable[[], str | None]) -> tuple[bool, str]:
+def try_plot(work: Callable[[], str | None]) -> tuple[bool, str]:
     """Draw a picture, if the packages for it can be imported.
 
     Args:

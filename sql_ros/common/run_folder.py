@@ -153,7 +153,7 @@ def missing_folders(folder: Path) -> tuple[Path, ...]:
     return tuple(path for path in (*reversed(folder.parents), folder) if not path.exists())
 
 
-def claim(folder: Path, content: dict[str, Any]) -> IO[bytes]:
+def lock_run_folder(folder: Path, content: dict[str, Any]) -> IO[bytes]:
     """Lock the folder of a run for this process, and write run.json.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sql_ros.robot.arm import Arm, RobotState, Vector
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -53,7 +53,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._arm = Arm(self.task.robot)
         self._sim = Simulation(self.task.config.scene, self.task.robot, goal=True)
         self._period = self._sim.physics_steps(self.task.config.control_rate_hz)
-        self._drive = Drive(self.task)
+        self._mapper = ActionMapper(self.task)
         self._renderer: mujoco.Renderer | None = None
         self._steps = self._steps_at_goal = 0
 
@@ -81,7 +81,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._sim.vary(self.task.config.variation, self.np_random)
         self._sim.reset(self._episode.start)
         self._sim.place("goal", self._episode.target)
-        self._drive.safety.forget()
+        self._mapper.safety.forget()
         self._steps = self._steps_at_goal = 0
         self._state = self._measure()
         return self.task.observe(self._state, self._episode), self._info()
@@ -99,7 +99,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
             [m] and "is_success". Observation and reward are those before the release, info is that
             after it.
         """
-        driven = self._drive.act(action, self._state)
+        driven = self._mapper.act(action, self._state)
         self._apply(driven.command)
         self._steps += 1
         self._steps_at_goal = (
@@ -121,7 +121,7 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         If the goal is not reached any more afterwards, the episode is no success.
         """
         for _ in range(self.task.release_steps):
-            self._apply(self._drive.release(self._state))
+            self._apply(self._mapper.release(self._state))
         if not self.task.is_reached(self._state, self._episode):
             self._steps_at_goal = 0
 

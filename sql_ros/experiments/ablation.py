@@ -17,7 +17,7 @@ import numpy as np
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.common.figures_json import versions
-from sql_ros.experiments.ablation_plan import Run, plan
+from sql_ros.experiments.ablation_plan import AblationRun, plan
 from sql_ros.experiments.baselines import train_baseline
 from sql_ros.experiments.contenders import CONTENDERS, settings
 from sql_ros.experiments.curve import Curve, CurveRecorder
@@ -33,13 +33,13 @@ CORE_SHA256 = hashlib.sha256(
 ).hexdigest()[:12]
 
 
-def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
+def run(out: Path, jobs: int, runs: list[AblationRun] | None = None) -> list[str]:
     """Make the runs that have no file yet, in worker processes of one thread each.
 
     A line is printed for each run. A failed run does not end the others.
 
     Args:
-        out: Folder of the ablation; each run writes `Run.path`.
+        out: Folder of the ablation; each run writes `AblationRun.path`.
         jobs: Number of worker processes; each imports everything at its start.
         runs: Runs from `plan`; None: all runs that `plan` returns by default.
 
@@ -62,7 +62,7 @@ def run(out: Path, jobs: int, runs: list[Run] | None = None) -> list[str]:
     )
 
 
-def _is_made(item: Run, out: Path) -> bool:
+def _is_made(item: AblationRun, out: Path) -> bool:
     """Return whether a run has a file.
 
     Args:
@@ -84,8 +84,8 @@ def _is_made(item: Run, out: Path) -> bool:
     return True
 
 
-def _make(item: Run, out: Path) -> str:
-    """Make a run and write its file, `Run.path`.
+def _make(item: AblationRun, out: Path) -> str:
+    """Make a run and write its file, `AblationRun.path`.
 
     The file has "env", "contender", "method", "seed", "evaluation_episodes", the options
     ("algorithm", "trainer"), "versions", "core_sha256" and "curve" (a `Curve` as a dict).
@@ -117,7 +117,7 @@ def _make(item: Run, out: Path) -> str:
     return f"return {curve.returns[-1]:.4g} in {curve.train_s[-1]:.0f} s, {rate:.0f} updates/s"
 
 
-def make_curve(item: Run) -> Curve:
+def make_curve(item: AblationRun) -> Curve:
     """Train the contender of a run on its environment, by its method, without writing a file.
 
     The method is "soft_q" (this library), "sac" or "ddpg" (stable-baselines3), or "uniform", which
@@ -144,7 +144,7 @@ def make_curve(item: Run) -> Curve:
     )
 
 
-def _uniform_curve(item: Run) -> Curve:
+def _uniform_curve(item: AblationRun) -> Curve:
     """Evaluate uniform actions; return a curve of one point, at the number of transitions of the
     run, because nothing is learned.
     """

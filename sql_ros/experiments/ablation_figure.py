@@ -16,7 +16,7 @@ COLOURS = {"ours": "#1f4e79", "paper": "#c0392b", "sb3 sac": "#e08e0b", "sb3 ddp
 PALE, DARK = "#b8c4d0", "#5d6d7e"  # ablations, uniform actions
 
 
-def draw_ablation(runs: Runs, path: Path) -> None:
+def plot_ablation(runs: Runs, path: Path) -> None:
     """Draw a column for each environment that has a run: above the learning curves, below a bar for
     the area under the curve of each contender. Write the figure to a PNG file.
 

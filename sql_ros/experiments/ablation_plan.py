@@ -11,7 +11,7 @@ from sql_ros.experiments.contenders import CONTENDERS, PROBLEMS, Problem
 
 
 @dataclass(frozen=True)
-class Run:
+class AblationRun:
     """One run of an ablation.
 
     Attributes:
@@ -54,7 +54,7 @@ def plan(
     contenders: Iterable[str] = (),
     seeds: Iterable[int] = (0, 1, 2),
     steps: int = 0,
-) -> list[Run]:
+) -> list[AblationRun]:
     """Return the runs of an ablation, ordered so that an unfinished one is as useful as possible.
 
     Runs of the first seed come first. Among the runs of a seed, `early` contenders come first.
@@ -79,7 +79,7 @@ def plan(
     early = [name for name in contenders if CONTENDERS[name].early]
     groups = (early, [name for name in contenders if name not in early])
     return [
-        Run(env, name, seed, steps)
+        AblationRun(env, name, seed, steps)
         for seed in seeds
         for group in groups
         for env in envs

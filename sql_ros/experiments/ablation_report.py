@@ -8,7 +8,7 @@ from typing import Any
 
 from sql_ros.common.figures_json import command_line
 from sql_ros.common.markdown import markdown_table
-from sql_ros.experiments.ablation_figure import draw_ablation
+from sql_ros.experiments.ablation_figure import plot_ablation
 from sql_ros.experiments.ablation_results import read_runs, summarise
 
 CONDITIONS = """\
@@ -56,7 +56,7 @@ def write_report(out: Path, command: str | None = None) -> dict[str, Any]:
     runs = read_runs(out)
     summary = {"command": command or command_line(), **summarise(runs)}
     (out / "ablation.json").write_text(json.dumps(summary, indent=2) + "\n")
-    draw_ablation(runs, out / "ablation.png")
+    plot_ablation(runs, out / "ablation.png")
     readings = out / "readings.md"
     (out / "ablation.md").write_text(
         markdown(summary, readings.read_text() if readings.is_file() else "")

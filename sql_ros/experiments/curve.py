@@ -50,7 +50,7 @@ class Curve:
         return asdict(self)
 
 
-class Evaluation(NamedTuple):
+class EvaluationMeans(NamedTuple):
     """The result of some evaluation episodes.
 
     Attributes:
@@ -134,14 +134,14 @@ class CurveRecorder:
         """
         self.clock.stop()
         try:
-            found = Evaluation(float("nan"), None, 0)
+            found = EvaluationMeans(float("nan"), None, 0)
             if self._episodes:
                 found = evaluate(self._env, act, self._episodes, self._first, between_steps)
             self._append(steps, updates, found)
         finally:
             self.clock.start()
 
-    def _append(self, steps: int, updates: int, found: Evaluation) -> None:
+    def _append(self, steps: int, updates: int, found: EvaluationMeans) -> None:
         """Append a point to the lists of the curve.
 
         Args:
@@ -166,7 +166,7 @@ def evaluate(
     episodes: int,
     first: int = 0,
     between_steps: Callable[[], None] = lambda: None,
-) -> Evaluation:
+) -> EvaluationMeans:
     """Evaluate a policy in episodes with fixed seeds, from `EVALUATION_SEED` on.
 
     Args:
@@ -197,7 +197,7 @@ def evaluate(
         returns.append(total)
         if "is_success" in last_info:
             successes.append(env.success_of(last_info))
-    return Evaluation(
+    return EvaluationMeans(
         float(np.mean(returns)), float(np.mean(successes)) if successes else None, len(returns)
     )
 

@@ -57,7 +57,7 @@ def write_stacking_report(out: Path, command: str | None = None) -> dict[str, An
         "methods": {method: _summary(found) for method, found in runs.items()},
     }
     (out / "stacking.json").write_text(json.dumps(summary, indent=2) + "\n")
-    draw_stacking(runs, out / "stacking.png")
+    plot_stacking(runs, out / "stacking.png")
     (out / "report.md").write_text(_text(summary))
     return summary
 
@@ -92,7 +92,7 @@ def _summary(runs: Sequence[RunResult]) -> dict[str, Any]:
     }
 
 
-def draw_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
+def plot_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
     """Draw success and return against robot minutes, as medians and bands over the seeds.
 
     The curve of a run that ended early is continued with its last value.

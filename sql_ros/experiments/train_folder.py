@@ -18,7 +18,7 @@ from sql_ros.common.run_folder import (
     check_can_be_made,
     check_is_unlocked,
     check_is_unused,
-    claim,
+    lock_run_folder,
     missing_folders,
     read_run,
 )
@@ -74,7 +74,7 @@ class TrainFolder:
         if is_task_file(self._env_id):
             content["task"] = str(Path(self._env_id).resolve())
         try:
-            self._lock: IO[bytes] = claim(self.path, content)
+            self._lock: IO[bytes] = lock_run_folder(self.path, content)
         except ConfigError:
             self._remove_made_folders()
             raise

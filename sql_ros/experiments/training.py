@@ -20,7 +20,7 @@ from sql_ros.common.errors import CheckpointError, ConfigError, SqlRosError
 from sql_ros.common.figures_json import command_line, versions, write_figures
 from sql_ros.common.interruption import Interrupted, SignalWatch, watched_signals
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import draw, pyplot
+from sql_ros.common.plotting import pyplot, try_plot
 from sql_ros.envs.checked_env import described
 from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
 from sql_ros.experiments.gym_task import is_task_file, opened_env, spec_of
@@ -177,7 +177,7 @@ def _option_of_word(word: str) -> Options:
     return {section: {key: value}}
 
 
-class Run:
+class TrainingRun:
     """One session of a training in its folder. Construction checks everything and writes nothing.
 
     Args:
@@ -213,7 +213,7 @@ class Run:
                 resume=resume,
             )
 
-    def make(self) -> Curve:
+    def train_to_end(self) -> Curve:
         """Train to the end, then write figures.json, curve.png, clip.gif and report.md.
 
         On the way, every point of the curve is saved, see `_keep_point`. When an error or a signal
@@ -334,7 +334,7 @@ class Run:
             return
         points = folder.points()
         path = folder.path
-        has_curve, why_not = draw(lambda: _draw(points, self._env_id, path / "curve.png"))
+        has_curve, why_not = try_plot(lambda: _plot(points, self._env_id, path / "curve.png"))
         if not has_curve:
             print(f"no curve: {why_not}", flush=True)
         figures = {name: float(values[-1]) for name, values in curve.as_dict().items() if values}
@@ -489,7 +489,7 @@ def save_clip(frames: list[Any], path: Path) -> None:
     images[0].save(path, save_all=True, append_images=images[1:], duration=50, loop=0)
 
 
-def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
+def _plot(points: list[dict[str, Any]], title: str, path: Path) -> None:
     """Draw the return over the transitions.
 
     Args:
@@ -515,7 +515,7 @@ def _draw(points: list[dict[str, Any]], title: str, path: Path) -> None:
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:
     """Check environment, folder and machine, then train to the end or until a signal comes.
 
-    The errors are those of `Run` and `Run.make`.
+    The errors are those of `TrainingRun` and `TrainingRun.train_to_end`.
 
     Args:
         env_id: Gymnasium id.
@@ -526,4 +526,4 @@ def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: b
     Returns:
         The curve of this session.
     """
-    return Run(env_id, folder, configs, resume=resume).make()
+    return TrainingRun(env_id, folder, configs, resume=resume).train_to_end()

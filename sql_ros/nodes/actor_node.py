@@ -63,9 +63,9 @@ from sql_ros.nodes.standby_thread import StandbyThread
 from sql_ros.nodes.state_intake import TOPIC, StateIntake
 from sql_ros.nodes.step_meter import StepMeter
 from sql_ros.nodes.wait_warnings import WARN_EVERY_S, WaitWarnings
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
-from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.control.realtime import lower_priority
 from sql_ros.robot.control.step import Step
 
 STEP_S = 1.0  # longest wait at a deactivation for the end of a control step under way
@@ -307,7 +307,7 @@ class ActorNode(ManagedNode):
                 self._goal_obstacle,
                 self._guard.staleness,
             )
-        self._guard.wire(robot, mode, self._diagnostics, state_delay_s)
+        self._guard.create_entities(robot, mode, self._diagnostics, state_delay_s)
         self._robot: InteraRobot | None = None
         if robot.interface(mode) == "intera":
             self._robot = InteraRobot(
@@ -332,13 +332,13 @@ class ActorNode(ManagedNode):
                 used.
         """
         period_s = policy_period_s(self, self.config, self.task)
-        return make_actor(self.config, self.task, self.make_drive(), period_s)
+        return make_actor(self.config, self.task, self.make_mapper(), period_s)
 
-    def make_drive(self) -> Drive:
+    def make_mapper(self) -> ActionMapper:
         """Return the map from actions to commands of the task, with a safety filter that allows
         for the largest lateness of the control loop.
         """
-        return Drive(self.task, lateness_s(self.config, self.task))
+        return ActionMapper(self.task, lateness_s(self.config, self.task))
 
     def commanded(self) -> str:
         """Return the resolved topic of the commands; empty in a dry run."""
@@ -461,7 +461,8 @@ class ActorNode(ManagedNode):
         if isinstance(self._loop, RealtimeLoop):
             self.reading.meanwhile = self._loop.await_state
         self._real_arm.begin()
-        step_back()  # this thread is rclpy's executor: diagnostics, services, policies that arrive
+        # this thread is rclpy's executor: diagnostics, services, policies that arrive
+        lower_priority()
 
     def _on_accepted(self) -> None:
         """Let the control loop begin: the learner has accepted the run.

@@ -18,7 +18,7 @@ from sql_ros.nodes.actor_config import ActorConfig
 from sql_ros.nodes.arm_link import ArmLink, check_pace, is_real_arm
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.clock import ControlClock
 from sql_ros.robot.control.episode_actor import Actor
@@ -90,7 +90,7 @@ def load_actor_task(node: Node, config: ActorConfig) -> LoadedTask:
     mode = task.spec.command_mode
     arm = measured_arm(robot_file, mode, topic, task.robot.wire_joints)
     latency = known_latency(task.robot, arm)
-    loaded = LoadedTask(task, arm, task.robot.latency_s is not None, latency.of_states_s)
+    loaded = LoadedTask(task, arm, task.robot.latency_s is not None, latency.usual_state_delay_s)
     if not config.dry_run:
         check_is_measured(latency, task.robot, robot_file, mode, config.identify)
     if latency.seconds is None:
@@ -301,14 +301,14 @@ def make_rehearsal(
     return CacheWarmer(task, ahead_s, lateness_s(config, task))
 
 
-def make_actor(config: ActorConfig, task: Task, drive: Drive, period_s: float) -> Actor:
+def make_actor(config: ActorConfig, task: Task, mapper: ActionMapper, period_s: float) -> Actor:
     """Return an actor for the parameter `mode`, with the policy file and temperature of the
     parameters.
 
     Args:
         config: Parameters of the actor.
         task: Task of the actor.
-        drive: Map from actions to commands, with the safety filter.
+        mapper: Map from actions to commands, with the safety filter.
         period_s: Control period on the steady clock [s]. A policy must answer within a share of it.
 
     Returns:
@@ -321,9 +321,9 @@ def make_actor(config: ActorConfig, task: Task, drive: Drive, period_s: float) -
     """
     actor: Actor
     if config.trains:
-        actor = Actor(task, config.seed, explores=config.explores, drive=drive)
+        actor = Actor(task, config.seed, explores=config.explores, mapper=mapper)
     else:
-        actor = GoalActor(task, config.seed, waits=config.targets == "goal", drive=drive)
+        actor = GoalActor(task, config.seed, waits=config.targets == "goal", mapper=mapper)
     if config.policy:
         actor.policy = read_policy(config.policy, task)
         check_policy_speed(actor.policy, config.policy, period_s)

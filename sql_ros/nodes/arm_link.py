@@ -288,7 +288,7 @@ class ArmLink:
             self._is_blocked = not self._controllers.is_right
             return self._controllers.reasons
         if self._watchdog is not None:
-            self._watchdog.look(now)
+            self._watchdog.update(now)
             if not self._watchdog.is_ready:
                 return {"unguarded": self._watchdog.complaint}
         return self._following.reasons if self._following is not None else NO_REASONS
@@ -418,7 +418,7 @@ class ArmLink:
         settles = self._following.rest(state.position, state.velocity)
         return settles and not self._is_contrary  # one with a reversed sign would move again
 
-    def speak(self) -> None:
+    def end_silence(self) -> None:
         """Let the last commands of an activation be sent, even if nobody subscribes."""
         self.is_silent = False
 

@@ -68,7 +68,7 @@ class Braking:
         Args:
             state: Newest state.
         """
-        self._link.speak()
+        self._link.end_silence()
         until = time.monotonic() + BRAKING_S
         self._states.is_braking = not self._is_lockstep
         if self._is_torque and not self._is_lockstep and self._link.may_brake:

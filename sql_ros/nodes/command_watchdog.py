@@ -41,7 +41,7 @@ from sql_ros.nodes.ending import ENDS, FAULTS, STOPS
 from sql_ros.nodes.endpoint_names import identified_publisher
 from sql_ros.nodes.proof import Proof
 from sql_ros.nodes.qos import RELIABLE
-from sql_ros.robot.safety.command_timeout import PROVE, HeartbeatMonitor, Phase
+from sql_ros.robot.safety.command_timeout import PROVE, HeartbeatMonitor, MonitorPhase
 
 READY = b"1"
 UNREADY = b"0"
@@ -97,7 +97,7 @@ class CommandWatchdog:
         published for `ORPHAN_S` after that.
         """
         monitor = self._monitor
-        while monitor.phase is not Phase.ENDED:
+        while monitor.phase is not MonitorPhase.ENDED:
             before = monitor.phase
             words = self._read_words()
             if monitor.sends_zeros:
@@ -118,7 +118,7 @@ class CommandWatchdog:
         monitor = self._monitor
         now = time.monotonic()
         words = b""
-        if monitor.phase is Phase.ORPHANED:
+        if monitor.phase is MonitorPhase.ORPHANED:
             time.sleep(monitor.wait_s(now))  # a closed pipe would end `select` at once
         elif select.select([self._read_fd], [], [], monitor.wait_s(now))[0]:
             words = os.read(self._read_fd, 4096)
@@ -138,7 +138,7 @@ class CommandWatchdog:
         proof = self._proof
         was_given = self._proof.is_given
         if PROVE in words:
-            proof.seek()
+            proof.publish_zeros()
         proof.update(time.monotonic())
         if words or proof.is_given is not was_given:
             self._write(READY if proof.is_given else UNREADY)
@@ -153,7 +153,7 @@ class CommandWatchdog:
 
 def _actor_condition(monitor: HeartbeatMonitor) -> str:
     """Return the condition of the actor for the log: "dead" or "silent"."""
-    return "dead" if monitor.phase is Phase.ORPHANED else "silent"
+    return "dead" if monitor.phase is MonitorPhase.ORPHANED else "silent"
 
 
 def main() -> int:

@@ -135,12 +135,12 @@ class Guard:
         latch: Stops from outside: service, switches, robot.
         permit: Whether the arm may move again after a hold, or needs a start.
         ramp: Share of the speed limits that the arm may use after it stood.
-        clock: Control clock; set it before `wire`.
-        watch: Judges the states, by control time; created by `wire`.
+        clock: Control clock; set it before `create_entities`.
+        watch: Judges the states, by control time; created by `create_entities`.
         holds: Reasons in force, and how often each has begun.
         held: Number of control steps that were a hold.
         hold_now: Makes a hold before the next step is due. Any thread may call it. Set it before
-            `wire`; by default it does nothing.
+            `create_entities`; by default it does nothing.
         obstacle_to_rest: Returns, for a steady time [s], why the arm cannot be said to rest since
             then (in words, empty if it does) and whether that answer is final.
         most_late_s: Lateness of a control step above which the step is a hold [s of control time].
@@ -171,7 +171,7 @@ class Guard:
         self.most_late_s = config.max_lateness_s
         self.conditions: list[Callable[[float], Mapping[str, str]]] = []
 
-    def wire(
+    def create_entities(
         self, robot: RobotConfig, mode: str, diagnostics: Diagnostics, state_delay_s: float = 0.0
     ) -> None:
         """Create the subscriptions, the services and `watch`.

@@ -36,7 +36,12 @@ from sql_ros.nodes.presence import Presence
 from sql_ros.nodes.reading import ReadingThread
 from sql_ros.nodes.serving import ServiceThread
 from sql_ros.nodes.steady_timer import steady_timer
-from sql_ros.robot.control.realtime import RealtimeConfig, claim, settle, step_back
+from sql_ros.robot.control.realtime import (
+    RealtimeConfig,
+    freeze_objects,
+    lower_priority,
+    request_realtime,
+)
 
 QUERY_S = 5.0  # time between two queries of the graph
 DONE = TransitionCallbackReturn.SUCCESS
@@ -164,10 +169,10 @@ class ManagedNode(LiveParameters, LifecycleNode):
             Each setting that was requested ("SCHED_FIFO", "cpu", "lock_memory") to "granted" or the
             reason of the refusal.
         """
-        settle()
-        outcome = claim(config)
+        freeze_objects()
+        outcome = request_realtime(config)
         for thread in OUTPUT.threads():
-            step_back(thread)
+            lower_priority(thread)
         for what, came in outcome.items():
             (self.get_logger().info if came == "granted" else self.get_logger().warning)(
                 f"{what}: {came}"

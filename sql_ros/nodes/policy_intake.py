@@ -19,7 +19,7 @@ from sql_ros.nodes.message_signing import FollowedLearner
 from sql_ros.nodes.messages import policy_from_msg
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.episode_actor import Actor
-from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.control.realtime import lower_priority
 from sql_ros.robot.policy_file import check_speed
 
 # largest number of policies that wait for the thread, which does not run in an inactive node
@@ -92,7 +92,7 @@ class PolicyIntake:
 
         A malformed policy, one that does not fit the task, and one that is too slow are refused.
         """
-        step_back()
+        lower_priority()
         while (message := self._next()) is not None:
             try:
                 if not self._followed.verify_policy(message):

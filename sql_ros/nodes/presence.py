@@ -23,7 +23,7 @@ from sql_ros.nodes.endpoint_names import endpoint_name
 from sql_ros.nodes.messages import claim_from_msg, claim_to_msg
 from sql_ros.nodes.qos import LATCHED, LATCHED_BY_MANY
 from sql_ros.nodes.reading import ReadingThread
-from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.control.realtime import lower_priority
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 TOPIC = "/sql_ros/claims"  # one topic, because processes of two namespaces may command one arm
@@ -192,7 +192,7 @@ class Presence:
         """
         if self._lowers_priority:  # an activation may raise the priority of every thread
             self._lowers_priority = False
-            step_back()
+            lower_priority()
         now = time.monotonic()
         self._notice_silence(now)
         if now >= self._next_beat:

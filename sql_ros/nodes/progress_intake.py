@@ -91,7 +91,7 @@ class ProgressIntake:
         is_first = self.progress is NO_PROGRESS
         if self._trains and is_first and progress.transitions > self._outbox.made:
             # transitions of an earlier session, perhaps with the same seed
-            self._actor.draw_after(progress.transitions)
+            self._actor.reseed_after(progress.transitions)
         self.progress = progress
         acknowledged = progress.acknowledged.get(self._run, 0)
         self._outbox.acknowledge(acknowledged, self._followed.session)

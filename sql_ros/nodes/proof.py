@@ -41,7 +41,7 @@ class Proof:
         self._queried_at = 0.0
         self.is_given = False
 
-    def seek(self) -> None:
+    def publish_zeros(self) -> None:
         """Publish a zero command, unless one was published already, a subscriber is not matched or
         there is no controller.
 
@@ -80,7 +80,7 @@ class Proof:
                 self._reset()
 
     def _reset(self) -> None:
-        """Withdraw the proof; `seek` may publish another zero."""
+        """Withdraw the proof; `publish_zeros` may publish another zero."""
         self._controllers = frozenset()
         self.is_given = False
 

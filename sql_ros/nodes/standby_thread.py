@@ -15,7 +15,7 @@ from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.command_output import CommandOutput
 from sql_ros.nodes.process import NodeThread
 from sql_ros.nodes.state_intake import StateIntake
-from sql_ros.robot.control.realtime import step_ahead
+from sql_ros.robot.control.realtime import raise_priority
 from sql_ros.robot.safety.standby import Standby
 
 
@@ -71,7 +71,7 @@ class StandbyThread:
         Args:
             standby: Decides when to send, and computes the commands.
         """
-        step_ahead()
+        raise_priority()
         while not self._is_over.wait(standby.wait_s(time.monotonic())):
             now = time.monotonic()
             velocity = standby.advance(now)

@@ -21,7 +21,7 @@ from sql_ros.nodes.messages import ReplayEntry, TransitionCodec
 from sql_ros.nodes.process import NodeThread
 from sql_ros.nodes.qos import REPLAY
 from sql_ros.policy.transition import Transition
-from sql_ros.robot.control.realtime import step_back
+from sql_ros.robot.control.realtime import lower_priority
 from sql_ros.robot.control.step import Step
 
 RESEND_S = 2.0  # time without a new acknowledgement after which transitions are sent again
@@ -179,7 +179,7 @@ class TransitionOutbox:
         The work has a thread of its own, because publishing thousands of kept transitions to a
         learner that joins late takes long.
         """
-        step_back()
+        lower_priority()
         while (work := self._work.get()) is not None:
             work()
 

@@ -119,11 +119,13 @@ class TrialsNode(ActorNode):
         period_s = policy_period_s(self, settings, self.task)
         check_policy_speed(policy, settings.policy, period_s)
         protocol = load_protocol(settings.protocol, self.task, settings.repeats)
-        drive = self.make_drive()
+        mapper = self.make_mapper()
         session = Session(
-            self.task, drive, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand
+            self.task, mapper, protocol, settings.seed, policy.info.sha256, by_hand=settings.by_hand
         )
-        self.runner = TrialRunner(self.task, policy, session, by_hand=settings.by_hand, drive=drive)
+        self.runner = TrialRunner(
+            self.task, policy, session, by_hand=settings.by_hand, mapper=mapper
+        )
         return self.runner.actor
 
     def stepped(self) -> None:

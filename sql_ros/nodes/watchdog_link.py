@@ -128,7 +128,7 @@ class WatchdogLink:
             )
         return "the controller does not hear the command watchdog yet"
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         """Read the answers of the watchdog, and update `is_ready`, `is_dead` and `is_hung`.
 
         The call never blocks, and reads at most once per `BEAT_S`.

@@ -99,7 +99,7 @@ class Latency(NamedTuple):
     state_delay_s: float | None = None
 
     @property
-    def of_states_s(self) -> float:
+    def usual_state_delay_s(self) -> float:
         """Return the usual delay from the stamps of states to their arrival [s].
 
         Where it was not measured, it is the whole latency, at most `MOST_STATE_DELAY_S`, since most

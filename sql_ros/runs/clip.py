@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.task import Task
 from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.trials.protocol import ProtocolConfig
@@ -53,10 +53,10 @@ def film(
     protocol = ProtocolConfig(
         repeats=1, undisturbed=(), push_n=(push_n,), push_bodies=(body,), at_s=(at_s, at_s)
     )
-    drive = Drive(task)
+    mapper = ActionMapper(task)
     arm = SimulatedArm(task)
-    session = Session(task, drive, protocol, seed, policy.info.sha256)
-    runner = TrialRunner(task, policy, session, drive=drive)
+    session = Session(task, mapper, protocol, seed, policy.info.sha256)
+    runner = TrialRunner(task, policy, session, mapper=mapper)
     try:
         cameras: _Cameras | None = _Cameras(arm.sim.model)
     # a graphics driver may raise any error; the arm acts without a clip

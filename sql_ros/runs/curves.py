@@ -11,7 +11,7 @@ from sql_ros.common.plotting import pyplot
 from sql_ros.runs.progress import RECENT, RunProgress
 
 
-def draw_curves(progress: RunProgress, path: Path, title: str) -> None:
+def plot_curves(progress: RunProgress, path: Path, title: str) -> None:
     """Draw return, success rate and final distance of this session's episodes over the robot time.
 
     Each has a panel, with its mean over the last `RECENT` episodes; the distance has a logarithmic

@@ -12,7 +12,7 @@ import numpy as np
 
 from sql_ros.common.errors import PolicyError
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.task import Task
 from sql_ros.runs.rollout import SimulatedArm
@@ -65,7 +65,7 @@ class Evaluator:
         self._task = task
         self._seed = seed
         self._arm = SimulatedArm(task)
-        self._drive = Drive(task)
+        self._mapper = ActionMapper(task)
 
     def evaluate(
         self,
@@ -111,7 +111,7 @@ class Evaluator:
             seed=self._seed + index,
             deterministic=True,
             explores=False,
-            drive=self._drive,
+            mapper=self._mapper,
         )
         actor.policy = policy
         self._arm.begin(

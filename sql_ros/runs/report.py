@@ -9,10 +9,10 @@ from pathlib import Path
 from sql_ros.common.atomic_file import write_atomically
 from sql_ros.common.figures_json import versions, write_figures
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import draw
+from sql_ros.common.plotting import try_plot
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.task import Task
-from sql_ros.runs.curves import draw_curves
+from sql_ros.runs.curves import plot_curves
 from sql_ros.runs.evaluation import Evaluation
 from sql_ros.runs.picture import draw_arm
 from sql_ros.runs.progress import RunProgress
@@ -135,8 +135,8 @@ def _pictures(
     """
     title = f"{task.spec.task}, seed {seed}"
     return [
-        _arm_picture(policy, *draw(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
-        _curves_picture(*draw(lambda: draw_curves(progress, run_dir / "curves.png", title))),
+        _arm_picture(policy, *try_plot(lambda: draw_arm(task, policy, run_dir / "arm.png", seed))),
+        _curves_picture(*try_plot(lambda: plot_curves(progress, run_dir / "curves.png", title))),
     ]
 
 

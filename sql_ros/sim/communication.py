@@ -10,7 +10,7 @@ import numpy as np
 from sql_ros.robot.arm import Vector
 
 
-class Command(NamedTuple):
+class DelayedCommand(NamedTuple):
     """A command on its way to the arm.
 
     Attributes:
@@ -30,7 +30,7 @@ class CommandDelay:
     def __init__(self) -> None:
         self._drawn = 0  # delay without a disturbance, in commands
         self._delay = 0  # present delay, in commands
-        self._commands: deque[Command] = deque()  # commands on their way, oldest first
+        self._commands: deque[DelayedCommand] = deque()  # commands on their way, oldest first
 
     @property
     def commands(self) -> int:
@@ -59,7 +59,7 @@ class CommandDelay:
         """Delay commands by a number of commands until `restore`, instead of the drawn delay."""
         self._delay = commands
 
-    def send(self, command: Command) -> Command | None:
+    def send(self, command: DelayedCommand) -> DelayedCommand | None:
         """Take a command, and return the one that arrives now.
 
         Returns:

@@ -17,7 +17,7 @@ from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 from sql_ros.robot.task import Variation
 from sql_ros.sim.addresses import find_arm
-from sql_ros.sim.communication import Command, CommandDelay, StateDropout
+from sql_ros.sim.communication import CommandDelay, DelayedCommand, StateDropout
 from sql_ros.sim.plant import Plant
 from sql_ros.sim.servos import JointServos
 from sql_ros.trials.disturbance import LARGEST, Disturbance
@@ -26,7 +26,7 @@ PUSH_UPDATE_S = 0.005  # time between two updates of the force of a push
 
 
 @dataclass(frozen=True)
-class Measurement:
+class SimulatedReading:
     """One reading of the simulated encoders and torque sensors.
 
     Attributes:
@@ -138,12 +138,12 @@ class Simulation:
         if len(values) != count or not np.isfinite(values).all():
             raise ValueError(f"command {values}, expected {count} finite values")
         self._timeout_at = self._steps + self._timeout_steps
-        command = Command(mode, self._servos.clip(mode, values), over_s)
+        command = DelayedCommand(mode, self._servos.clip(mode, values), over_s)
         arrived = self._command_delay.send(command)
         if arrived is not None:
             self._servos.command(arrived.mode, self._acting_values(arrived), arrived.over_s)
 
-    def _acting_values(self, command: Command) -> Vector:
+    def _acting_values(self, command: DelayedCommand) -> Vector:
         """Return the values of a command as they act (N,): torques times the factor that
         `vary` drew.
         """
@@ -289,11 +289,11 @@ class Simulation:
             )
         return round(steps)
 
-    def measure(self) -> Measurement:
+    def measure(self) -> SimulatedReading:
         """Return the simulated time, and positions, velocities and torques of the joints, as
         copies.
         """
-        return Measurement(
+        return SimulatedReading(
             stamp_ns=self.time_ns,
             position=self.data.qpos[self._addresses.position],
             velocity=self.data.qvel[self._addresses.velocity],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sql_ros.common.errors import ConfigError
-from sql_ros.common.run_folder import claim, missing_folders
+from sql_ros.common.run_folder import lock_run_folder, missing_folders
 from sql_ros.robot.arm import Arm
 from sql_ros.sim.simulation import Simulation
 from sql_ros.stack.precedence import merge_parameters
@@ -44,7 +44,7 @@ class Stack:
         mode: "train", "play" or "trials".
         repeats: Launch arguments, as name:=value, that start the same stack again.
         has_real_arm: Whether the arm is real, neither simulated here nor by another simulator.
-        made_folders: Folders that `claim_run_dir` made, outermost first.
+        made_folders: Folders that `lock_run_dir` made, outermost first.
         has_own_folder: Whether the user gave the run folder. Otherwise its name contains the time.
     """
 
@@ -160,7 +160,7 @@ def _complete(process: NodeProcess, settings: Settings) -> NodeProcess:
     return replace(process, parameters=parameters, respawns=respawns, cpus=cpus)
 
 
-def claim_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
+def lock_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
     """Make the run folder with its log folder, and lock it for this process.
 
     Args:
@@ -178,7 +178,7 @@ def claim_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
         stack = _with_folder(stack)
     except OSError as error:
         raise ConfigError(f"run_dir {stack.run_dir} cannot be made: {error.strerror}") from None
-    lock = claim(
+    lock = lock_run_folder(
         stack.run_dir, {"task": stack.task, "mode": stack.mode, "real_arm": stack.has_real_arm}
     )
     (stack.run_dir / "log").mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ def run_stack(stack: Stack, command: str) -> int:
     folder that was made for it is removed.
 
     Args:
-        stack: Stack to run, as returned by `claim_run_dir`.
+        stack: Stack to run, as returned by `lock_run_dir`.
         command: Command that repeats the run, for its report.
 
     Returns:

@@ -31,7 +31,7 @@ CONFIRM = "confirm (c and Enter, or trials/confirm)"
 STEP_OUT = "step out of the arm's reach"
 
 
-class Phase(enum.Enum):
+class PersonPhase(enum.Enum):
     """The phases of a person near the arm, see the module's table."""
 
     AWAY = enum.auto()
@@ -51,7 +51,7 @@ class Person:
     """
 
     def __init__(self) -> None:
-        self.phase = Phase.AWAY
+        self.phase = PersonPhase.AWAY
         self._task = self._then = ""
         self._confirmed = 0.0
 
@@ -62,7 +62,7 @@ class Person:
             task: What to do while the arm stands still, for the prompt.
             then: What to do while the arm moves slowly, for the prompt.
         """
-        self.phase = Phase.CALLED
+        self.phase = PersonPhase.CALLED
         self._task = task
         self._then = then
 
@@ -73,12 +73,12 @@ class Person:
     @property
     def must_stand(self) -> bool:
         """Return whether the arm must be held: the phase is `CALLED` or `INVITED`."""
-        return self.phase in (Phase.CALLED, Phase.INVITED)
+        return self.phase in (PersonPhase.CALLED, PersonPhase.INVITED)
 
     @property
     def is_near(self) -> bool:
         """Return whether the arm may move, but at most at reduced speed: the phase is `NEAR`."""
-        return self.phase is Phase.NEAR
+        return self.phase is PersonPhase.NEAR
 
     def observe(self, state: RobotState, is_at_rest: bool) -> None:
         """Go on from `CALLED` to `INVITED` once the arm is commanded and measured to rest.
@@ -88,11 +88,11 @@ class Person:
             is_at_rest: Whether the last command asks for no motion.
         """
         if (
-            self.phase is Phase.CALLED
+            self.phase is PersonPhase.CALLED
             and is_at_rest
             and float(np.abs(state.velocity).max()) < RESTS_RAD_S
         ):
-            self.phase = Phase.INVITED
+            self.phase = PersonPhase.INVITED
 
     def confirm(self, now: float) -> tuple[bool, str]:
         """Take a confirmation of the operator: go on from `INVITED` to `NEAR`, or from `NEAR` to
@@ -106,8 +106,8 @@ class Person:
         Returns:
             Whether the phase has changed, and a message for the operator.
         """
-        if self.phase is Phase.INVITED:
-            self.phase = Phase.NEAR
+        if self.phase is PersonPhase.INVITED:
+            self.phase = PersonPhase.NEAR
             self._confirmed = now
             return (
                 True,
@@ -116,7 +116,7 @@ class Person:
                     " are out of its reach"
                 ),
             )
-        if self.phase is Phase.NEAR and now - self._confirmed < APART_S:
+        if self.phase is PersonPhase.NEAR and now - self._confirmed < APART_S:
             return (
                 False,
                 (
@@ -124,19 +124,19 @@ class Person:
                     " of the arm's reach"
                 ),
             )
-        if self.phase is Phase.NEAR:
-            self.phase = Phase.AWAY
+        if self.phase is PersonPhase.NEAR:
+            self.phase = PersonPhase.AWAY
             return True, "the arm moves at full speed"
-        if self.phase is Phase.CALLED:
+        if self.phase is PersonPhase.CALLED:
             return False, "the arm still moves: wait for the prompt"
         return False, "nothing is to be confirmed"
 
     @property
     def prompt(self) -> str:
         """Return the prompt: what the operator is to do now; empty if nothing is."""
-        if self.phase is Phase.INVITED:
+        if self.phase is PersonPhase.INVITED:
             return f"the arm stands: {self._task}; then {CONFIRM}"
-        if self.phase is Phase.NEAR:
+        if self.phase is PersonPhase.NEAR:
             return (
                 f"{self._then}; then {CONFIRM}. Until then the arm moves at most"
                 f" {REDUCED_SPEED_M_S:g} m/s"

@@ -14,7 +14,7 @@ import numpy as np
 
 from sql_ros.common.figures_json import write_figures
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import draw, pyplot
+from sql_ros.common.plotting import pyplot, try_plot
 from sql_ros.trials.protocol import UNITS
 from sql_ros.trials.session import BROKEN_BELOW
 from sql_ros.trials.trial import TrialResult
@@ -155,8 +155,8 @@ def write_trial_report(
         figures |= {f"{name}/{key}": value for key, value in figures_of(results[name]).items()}
     write_figures(folder / "figures.json", figures, seed, command)
     pictures = [
-        _shown("success by size", folder / "success.png", partial(_draw_success, results)),
-        _shown("recovery times", folder / "recovery.png", partial(_draw_recovery, results)),
+        _shown("success by size", folder / "success.png", partial(_plot_success, results)),
+        _shown("recovery times", folder / "recovery.png", partial(_plot_recovery, results)),
     ]
     (folder / "report.md").write_text(_text(results, task, command, seed, pictures))
     return figures
@@ -173,7 +173,7 @@ def _shown(title: str, path: Path, work: Callable[[Path], None]) -> str:
     Returns:
         Markdown of the picture; a sentence with the reason if it could not be drawn.
     """
-    is_drawn, reason = draw(lambda: work(path))
+    is_drawn, reason = try_plot(lambda: work(path))
     return f"![{title}]({path.name})" if is_drawn else f"No picture of the {title}: {reason}."
 
 
@@ -308,7 +308,7 @@ def _pairs(results: Mapping[str, Sequence[TrialResult]]) -> str:
     return f"## In pairs\n\n{markdown_table(header, rows)}"
 
 
-def _draw_success(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
+def _plot_success(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
     """Draw success rates with intervals against size, one panel for each kind.
 
     Args:
@@ -353,7 +353,7 @@ def _draw_success(results: Mapping[str, Sequence[TrialResult]], path: Path) -> N
     plt.close(figure)
 
 
-def _draw_recovery(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
+def _plot_recovery(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
     """Draw recovery times by kind: a dot for each successful trial, a line for the median.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.task import Task
 from sql_ros.trials.protocol import BY_HAND, ProtocolConfig, check_payloads, fitted
 from sql_ros.trials.trial import Trial, TrialResult, draw_trial
@@ -20,7 +20,7 @@ class Session:
 
     Args:
         task: Task of the arm.
-        drive: Map from actions to commands of the task, with the safety filter.
+        mapper: Map from actions to commands of the task, with the safety filter.
         config: The protocol.
         seed: Seed of every draw.
         policy_sha256: Hash of the policy, for the results.
@@ -39,7 +39,7 @@ class Session:
     def __init__(
         self,
         task: Task,
-        drive: Drive,
+        mapper: ActionMapper,
         config: ProtocolConfig,
         seed: int,
         policy_sha256: str = "",
@@ -59,7 +59,7 @@ class Session:
         # drawn all at once, so that an error of a draw is raised before the arm moves
         self._drawn = {
             (kind, size): [
-                draw_trial(task, drive, config, kind, size, repeat, seed)
+                draw_trial(task, mapper, config, kind, size, repeat, seed)
                 for repeat in range(config.repeats)
             ]
             for kind, sizes in self._kinds.items()

@@ -9,7 +9,7 @@ import numpy as np
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm, Vector
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.task import Episode, Task
 from sql_ros.trials.disturbance import Disturbance
 from sql_ros.trials.protocol import KEYS, ProtocolConfig
@@ -72,7 +72,13 @@ class TrialResult:
 
 
 def draw_trial(
-    task: Task, drive: Drive, config: ProtocolConfig, kind: str, size: float, repeat: int, seed: int
+    task: Task,
+    mapper: ActionMapper,
+    config: ProtocolConfig,
+    kind: str,
+    size: float,
+    repeat: int,
+    seed: int,
 ) -> Trial:
     """Draw a trial of a kind and size. The same arguments always give the same trial.
 
@@ -82,7 +88,7 @@ def draw_trial(
 
     Args:
         task: Task; draws start poses and targets.
-        drive: Map from actions to commands, whose safety filter decides which start poses are
+        mapper: Map from actions to commands, whose safety filter decides which start poses are
             allowed.
         config: Protocol, as returned by `protocol.fitted`.
         kind: A key of `protocol.UNITS`.
@@ -113,7 +119,7 @@ def draw_trial(
         disturbance = Disturbance(kind, size, vector=(x, y, z))
         at_s = float(rng.uniform(earliest, latest))
     elif kind == "displaced":
-        episode = replace(episode, start=_displaced_pose(task, drive, size, episode.target, rng))
+        episode = replace(episode, start=_displaced_pose(task, mapper, size, episode.target, rng))
     elif kind in ("friction", "damping"):
         disturbance = Disturbance(kind, float(size if rng.random() < 0.5 else 1.0 / size))
     elif kind != "undisturbed":
@@ -122,7 +128,7 @@ def draw_trial(
 
 
 def _displaced_pose(
-    task: Task, drive: Drive, size: float, target: Vector, rng: np.random.Generator
+    task: Task, mapper: ActionMapper, size: float, target: Vector, rng: np.random.Generator
 ) -> Vector:
     """Draw a start pose in which at least one joint is between half of `size` and `size` from its
     neutral angle, and no joint is farther.
@@ -132,7 +138,7 @@ def _displaced_pose(
 
     Args:
         task: The task.
-        drive: Map from actions to commands, with the safety filter.
+        mapper: Map from actions to commands, with the safety filter.
         size: Largest distance of a joint from neutral [rad].
         target: Target of the episode (3,) [m].
         rng: Source of the draws.
@@ -158,7 +164,7 @@ def _displaced_pose(
             continue
         # the safety filter keeps no distance from a target that may be touched
         above = not task.config.may_touch or state.tool_position[2] > target[2] + CLEAR_M
-        if drive.safety.is_stoppable(state) and above:
+        if mapper.safety.is_stoppable(state) and above:
             return state.position
     raise ConfigError(
         f"no start pose {size} rad from neutral is within the limits and clear of arm, table and"

@@ -18,7 +18,7 @@ import numpy as np
 
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.arm import RobotState
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.homing import has_arrived
 from sql_ros.robot.control.step import EpisodeSummary, Step
@@ -51,7 +51,7 @@ class TrialRunner:
         session: Session with the trials.
         by_hand: Whether an operator makes the disturbances. Pushes are then asked for by a prompt,
             waited for and detected.
-        drive: Map from actions to commands of the task, with the safety filter.
+        mapper: Map from actions to commands of the task, with the safety filter.
 
     Attributes:
         actor: Actor that makes the control steps. Call its `step` and `interrupt`.
@@ -62,14 +62,20 @@ class TrialRunner:
     """
 
     def __init__(
-        self, task: Task, policy: Policy, session: Session, *, by_hand: bool = False, drive: Drive
+        self,
+        task: Task,
+        policy: Policy,
+        session: Session,
+        *,
+        by_hand: bool = False,
+        mapper: ActionMapper,
     ) -> None:
-        self.actor = Actor(task, 0, deterministic=True, explores=False, drive=drive, rules=self)
+        self.actor = Actor(task, 0, deterministic=True, explores=False, mapper=mapper, rules=self)
         self.actor.policy = policy
         self.session = session
         self._by_hand = by_hand
         self._task = task
-        self._safety = drive.safety
+        self._safety = mapper.safety
         self.pending_disturbance: Disturbance | None = None
         self.unreachable = 0
         self._person = Person()

@@ -12,8 +12,8 @@ from sql_ros.common.run_folder import (
     RUN_FILE,
     check_is_unlocked,
     check_is_unused,
-    claim,
     has_transitions,
+    lock_run_folder,
     read_run,
     traces,
 )
@@ -42,13 +42,13 @@ def test_a_damaged_ledger_counts_as_one_with_transitions(tmp_path):
 
 
 def test_a_folder_is_locked_until_its_holder_lets_go(tmp_path):
-    with claim(tmp_path, {"task": "reach"}):
+    with lock_run_folder(tmp_path, {"task": "reach"}):
         assert read_run(tmp_path)["task"] == "reach"
-        for refused in (check_is_unlocked, lambda folder: claim(folder, {})):
+        for refused in (check_is_unlocked, lambda folder: lock_run_folder(folder, {})):
             with pytest.raises(ConfigError, match="in use by a running stack"):
                 refused(tmp_path)
     check_is_unlocked(tmp_path)
-    claim(tmp_path, {"task": "stack"}).close()
+    lock_run_folder(tmp_path, {"task": "stack"}).close()
     assert json.loads((tmp_path / RUN_FILE).read_text())["task"] == "stack"
 
 

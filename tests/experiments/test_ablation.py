@@ -6,7 +6,7 @@ import pytest
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.experiments.ablation import run
-from sql_ros.experiments.ablation_plan import Run, plan
+from sql_ros.experiments.ablation_plan import AblationRun, plan
 from sql_ros.experiments.contenders import CONTENDERS, OURS, PROBLEMS, settings
 
 
@@ -69,7 +69,7 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(tmp_path, capsys
 
 
 def test_a_run_of_another_length_is_not_mixed_in(tmp_path):
-    item = Run("Hopper-v5", "ours", 0)
+    item = AblationRun("Hopper-v5", "ours", 0)
     item.path(tmp_path).parent.mkdir(parents=True)
     item.path(tmp_path).write_text('{"curve": {"steps": [30]}}')
     with pytest.raises(ConfigError, match="30 transitions, expected 6000"):

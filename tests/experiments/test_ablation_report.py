@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sql_ros.common.errors import ConfigError
-from sql_ros.experiments.ablation_plan import Run
+from sql_ros.experiments.ablation_plan import AblationRun
 from sql_ros.experiments.ablation_report import write_report
 from sql_ros.experiments.ablation_results import area
 from sql_ros.experiments.workers import write_json
@@ -31,7 +31,7 @@ def _put(out, env, contender, seed, returns, successes=(), code="abc", torch="2"
         "core_sha256": code,
         "curve": curve,
     }
-    write_json(Run(env, contender, seed).path(out), content)
+    write_json(AblationRun(env, contender, seed).path(out), content)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 from sql_ros.cli.main import main
 from sql_ros.common.errors import CONFIG_EXIT_CODE
 from sql_ros.common.metrics_file import read_metrics
-from sql_ros.common.run_folder import RUN_FILE, claim, read_run
+from sql_ros.common.run_folder import RUN_FILE, lock_run_folder, read_run
 from sql_ros.learning.checkpoint import load_checkpoint
 from sql_ros.learning.checkpoint_manifest import checkpoints, step_of
 from sql_ros.learning.trainer import Trainer
@@ -167,13 +167,13 @@ def test_a_refused_start_changes_nothing(tmp_path, capsys):
 def test_two_runs_of_one_folder_are_not_made_at_once(tmp_path, capsys):
     out = tmp_path / "run"
     out.mkdir()
-    with claim(out, {"holder": "a running sql-ros train"}):
+    with lock_run_folder(out, {"holder": "a running sql-ros train"}):
         before = _content(out)
         assert _train("Line", out) == CONFIG_EXIT_CODE
         assert f"{out} is in use by a running sql-ros train" in capsys.readouterr().err
         assert _content(out) == before
     assert _train("Line", out, steps=40) == 0
-    with claim(out, {"task": "reach"}):
+    with lock_run_folder(out, {"task": "reach"}):
         assert _train("Line", out, "--resume") == CONFIG_EXIT_CODE
     assert "is in use by a running stack" in capsys.readouterr().err
 

@@ -842,7 +842,7 @@ def test_a_moving_arm_is_braked_before_silence(link, task):
     )
     assert "unheard" in way.reasons(0.0)
     assert way.is_silent
-    way.speak()
+    way.end_silence()
     way.sent(safety.admit(np.full(7, 0.5), moving), moving, 0.0)
 
     def holds(state, most: int, *, fresh: bool = True) -> list[np.ndarray]:
@@ -880,7 +880,7 @@ def test_a_position_is_told_to_an_arm_that_moves_unheard(probe, task):
     position = np.array(task.robot.neutral_position)
     moving = Arm(task.robot).state(1, position, np.full(7, 0.5), np.zeros(7))
     for fresh in (True, False):
-        way.speak()
+        way.end_silence()
         way.sent(position, moving, 0.0)
         for _ in range(20):
             assert "unheard" in way.reasons(0.0)

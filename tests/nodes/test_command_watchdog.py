@@ -196,7 +196,7 @@ def test_a_watchdog_that_hangs_is_not_ready_until_it_answers(probe, link):
 
     def is_ready() -> bool:
         now = time.monotonic()
-        link.look(now)
+        link.update(now)
         link.prove()
         link.beat(now)
         return link.is_ready

@@ -39,10 +39,10 @@ QUICK = {
 LAUNCH = """
 import os, signal, subprocess, sys
 from sql_ros.common.child_process import PARENT
-from sql_ros.stack.description import claim_run_dir, ros_arguments
+from sql_ros.stack.description import lock_run_dir, ros_arguments
 from sql_ros.stack.launched import end_on_sigterm
 from sql_ros.stack.preflight import preflight
-stack, lock = claim_run_dir(preflight(dict(word.split(":=") for word in sys.argv[1:])))
+stack, lock = lock_run_dir(preflight(dict(word.split(":=") for word in sys.argv[1:])))
 environment = {**os.environ, PARENT: str(os.getpid())}
 pids = []
 for process in stack.processes:

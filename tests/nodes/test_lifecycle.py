@@ -119,11 +119,11 @@ def test_nothing_moves_before_activation_and_the_arm_holds_after_deactivation(pr
 SLOW = """
 import pathlib, sys, time
 from sql_ros.nodes import actor_node, managed
-def claim(config):
+def request_realtime(config):
     while not pathlib.Path("go").exists():
         time.sleep(0.01)
     return {}
-managed.claim = claim
+managed.request_realtime = request_realtime
 sys.exit(actor_node.main())
 """
 

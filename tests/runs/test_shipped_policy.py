@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.clip import film
 from sql_ros.runs.evaluation import Evaluator
@@ -61,9 +61,9 @@ def test_it_stacks_with_late_commands(stack, policy):
 
 
 def _tried(stack, policy, **sizes) -> list[TrialResult]:
-    drive, arm = Drive(stack), SimulatedArm(stack)
-    session = Session(stack, drive, ProtocolConfig(repeats=10, undisturbed=(), **sizes), 0)
-    runner = TrialRunner(stack, policy, session, drive=drive)
+    mapper, arm = ActionMapper(stack), SimulatedArm(stack)
+    session = Session(stack, mapper, ProtocolConfig(repeats=10, undisturbed=(), **sizes), 0)
+    runner = TrialRunner(stack, policy, session, mapper=mapper)
     while arm.try_once(runner) is not None:
         pass
     return session.rows

@@ -25,37 +25,37 @@ def sim() -> Simulation:
     return Simulation("sim/scenes/sawyer_reach.xml", ROBOT)
 
 
-def _drive(sim: Simulation, mode: str, values: np.ndarray, seconds: float) -> None:
+def _mapper(sim: Simulation, mode: str, values: np.ndarray, seconds: float) -> None:
     for _ in range(round(seconds / 0.05)):
         sim.command(mode, values)
         sim.advance(25)
 
 
 def test_zero_torque_floats_against_gravity(sim):
-    _drive(sim, "torque", np.zeros(7), 1.0)
+    _mapper(sim, "torque", np.zeros(7), 1.0)
     np.testing.assert_allclose(sim.measure().position, NEUTRAL, atol=2e-3)
 
 
 def test_torque_is_added_to_gravity_compensation(sim):
-    _drive(sim, "torque", np.array([0, 0, 0, 0, 0, 0, 0.2]), 0.5)
+    _mapper(sim, "torque", np.array([0, 0, 0, 0, 0, 0, 0.2]), 0.5)
     assert sim.measure().position[6] > NEUTRAL[6] + 0.05
 
 
 def test_velocity_commands_are_followed(sim):
     velocity = np.array([0.3, -0.2, 0.2, 0.1, -0.4, 0.3, 0.5])
-    _drive(sim, "velocity", velocity, 0.5)
+    _mapper(sim, "velocity", velocity, 0.5)
     np.testing.assert_allclose(sim.measure().velocity, velocity, atol=0.03)
 
 
 def test_position_commands_are_reached_and_held(sim):
     goal = NEUTRAL + 0.2
-    _drive(sim, "position", goal, 3.0)
+    _mapper(sim, "position", goal, 3.0)
     np.testing.assert_allclose(sim.measure().position, goal, atol=5e-3)
 
 
 def test_a_command_times_out_into_a_position_hold(sim):
     """Commands stop: the arm keeps moving for 0.2 s at most, then stands and keeps standing."""
-    _drive(sim, "velocity", np.full(7, 0.4), 0.3)
+    _mapper(sim, "velocity", np.full(7, 0.4), 0.3)
     sim.advance(75)  # with the 25 steps since the last command, 0.2 s: the time-out
     assert sim.mode == "velocity"
     sim.advance(100)
@@ -67,7 +67,7 @@ def test_a_command_times_out_into_a_position_hold(sim):
 
 
 def test_commands_are_clipped_to_the_limits(sim):
-    _drive(sim, "velocity", np.array([100.0, 0, 0, 0, 0, 0, 0]), 0.4)
+    _mapper(sim, "velocity", np.array([100.0, 0, 0, 0, 0, 0, 0]), 0.4)
     assert sim.measure().velocity[0] <= ROBOT.velocity_limit[0] + 0.02
 
 
@@ -90,7 +90,7 @@ def test_a_reset_world_forgets_everything_but_time(sim):
         return np.array(rows)
 
     first = trace()
-    _drive(sim, "torque", np.ones(7), 0.5)
+    _mapper(sim, "torque", np.ones(7), 0.5)
     np.testing.assert_array_equal(first, trace())
 
 
@@ -173,7 +173,7 @@ def _turns(sim: Simulation, variation: Variation, seed: int) -> float:
     """How far a torque turns the last joint from rest in 0.2 s."""
     sim.reset(NEUTRAL)
     sim.vary(variation, np.random.default_rng(seed))
-    _drive(sim, "torque", np.array([0, 0, 0, 0, 0, 0, 1.0]), 0.2)
+    _mapper(sim, "torque", np.array([0, 0, 0, 0, 0, 0, 1.0]), 0.2)
     return float(sim.measure().position[6] - NEUTRAL[6])
 
 

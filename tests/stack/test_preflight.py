@@ -20,11 +20,11 @@ import yaml
 from sql_ros.cli.main import main
 from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError, SqlRosError
-from sql_ros.common.run_folder import RUN_FILE, claim, read_run
+from sql_ros.common.run_folder import RUN_FILE, lock_run_folder, read_run
 from sql_ros.common.transition_log import Ledger
 from sql_ros.policy.transition import Transition
 from sql_ros.robot.tasks import load_task
-from sql_ros.stack.description import claim_run_dir
+from sql_ros.stack.description import lock_run_dir
 from sql_ros.stack.preflight import preflight
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "sawyer_stack.launch.py"
@@ -310,7 +310,7 @@ def test_a_refused_start_is_one_line_and_changes_nothing(case, runs, tmp_path, c
 
 
 def test_a_folder_in_use_is_refused_with_the_process(runs, tmp_path, capsys):
-    with claim(runs / "empty", {}):
+    with lock_run_folder(runs / "empty", {}):
         before = _tree(tmp_path)
         assert main(["up", "run_dir:=runs/empty"]) == 2
         assert (
@@ -322,9 +322,10 @@ def test_a_folder_in_use_is_refused_with_the_process(runs, tmp_path, capsys):
 
 
 def test_the_lock_of_a_killed_process_does_not_count(runs):
-    code = "import sys; from pathlib import Path; from sql_ros.common.run_folder import claim\n"
+    code = "import sys; from pathlib import Path\n"
+    code += "from sql_ros.common.run_folder import lock_run_folder\n"
     code += (
-        f"lock = claim(Path({str(runs / 'empty')!r}), {{}}); print('locked', flush=True);"
+        f"lock = lock_run_folder(Path({str(runs / 'empty')!r}), {{}}); print('locked', flush=True);"
         " sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -336,7 +337,7 @@ def test_the_lock_of_a_killed_process_does_not_count(runs):
         other.send_signal(signal.SIGKILL)
         other.wait()
     preflight({"run_dir": "runs/empty"})
-    claim(runs / "empty", {}).close()
+    lock_run_folder(runs / "empty", {}).close()
 
 
 def test_trials_are_refused_before_the_first_policy_is_tried(runs, tmp_path, capsys):
@@ -375,12 +376,12 @@ def test_a_run_that_does_not_say_its_arm_is_taken_and_says_so_from_then_on(runs,
     stack = preflight(given)
     (record,) = caplog.records
     assert said in record.getMessage()
-    claim_run_dir(stack)[1].close()
+    lock_run_dir(stack)[1].close()
     assert read_run(runs / "sawyer")["real_arm"] is True
     preflight(given)
     assert len(caplog.records) == 1
     (runs / "sawyer" / RUN_FILE).unlink()
-    claim_run_dir(preflight(given | {"use_sim_time": "true"}))[1].close()
+    lock_run_dir(preflight(given | {"use_sim_time": "true"}))[1].close()
     preflight(given | {"sim": "true"})
 
 

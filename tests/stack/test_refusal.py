@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sql_ros.common.transition_log import Ledger
-from sql_ros.stack.description import Stack, claim_run_dir, sawyer_stack
+from sql_ros.stack.description import Stack, lock_run_dir, sawyer_stack
 from sql_ros.stack.refusal import is_refusal, remove_run_dir
 from sql_ros.stack.restarts import Restarts
 
@@ -15,7 +15,7 @@ from sql_ros.stack.restarts import Restarts
 @pytest.fixture
 def stack(tmp_path) -> Stack:
     """A stack whose processes have left what they leave before they are active."""
-    stack, lock = claim_run_dir(sawyer_stack({"run_dir": str(tmp_path / "runs" / "new")}))
+    stack, lock = lock_run_dir(sawyer_stack({"run_dir": str(tmp_path / "runs" / "new")}))
     lock.close()
     (stack.run_dir / "log" / "actor.log").write_text("ConfigError: another /actor is there\n")
     (stack.run_dir / "metrics.jsonl").touch()
@@ -37,7 +37,7 @@ def test_a_folder_that_another_run_uses_stays(stack, tmp_path):
 def test_a_folder_that_was_there_before_stays(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
-    stack, lock = claim_run_dir(sawyer_stack({"run_dir": str(folder)}))
+    stack, lock = lock_run_dir(sawyer_stack({"run_dir": str(folder)}))
     lock.close()
     assert not remove_run_dir(stack)
     assert (folder / "run.json").is_file()
@@ -78,9 +78,9 @@ def test_it_can_be_removed_at_the_end_of_ros2_launch(tmp_path):
     folder = tmp_path / "runs" / "new"
     code = f"""
 import atexit
-from sql_ros.stack.description import claim_run_dir, sawyer_stack
+from sql_ros.stack.description import lock_run_dir, sawyer_stack
 from sql_ros.stack.refusal import remove_run_dir
-stack, lock = claim_run_dir(sawyer_stack({{"run_dir": {str(folder)!r}}}))
+stack, lock = lock_run_dir(sawyer_stack({{"run_dir": {str(folder)!r}}}))
 atexit.register(remove_run_dir, stack)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sql_ros.common.run_folder import RUN_FILE
-from sql_ros.stack.description import claim_run_dir, sawyer_stack
+from sql_ros.stack.description import lock_run_dir, sawyer_stack
 from sql_ros.stack.settings import read_settings
 
 
@@ -79,7 +79,7 @@ def test_the_folders_of_two_namespaces_differ(namespace, part):
 
 def test_two_starts_in_one_second_get_folders_of_their_own():
     stack = sawyer_stack({})
-    (first, one), (second, two), (third, three) = (claim_run_dir(stack) for _ in range(3))
+    (first, one), (second, two), (third, three) = (lock_run_dir(stack) for _ in range(3))
     with one, two, three:
         assert [first.run_dir.name, second.run_dir.name, third.run_dir.name] == [
             stack.run_dir.name,
@@ -93,7 +93,7 @@ def test_two_starts_in_one_second_get_folders_of_their_own():
 
 
 def test_a_folder_that_was_asked_for_keeps_its_name(folder):
-    stack, lock = claim_run_dir(sawyer_stack({"run_dir": "mine"}))
+    stack, lock = lock_run_dir(sawyer_stack({"run_dir": "mine"}))
     with lock:
         assert stack.run_dir == folder / "mine"
     assert Path("mine").is_dir()

@@ -8,7 +8,7 @@ import pytest
 
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.config import REDUCED_SPEED_M_S
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.tasks.reach import Task
 from sql_ros.runs.rollout import SimulatedArm
 from sql_ros.trials.disturbance import Disturbance
@@ -29,11 +29,11 @@ class Watched:
 
     def __init__(self, task, untrained, **protocol) -> None:
         config = ProtocolConfig(repeats=4, undisturbed=(), **protocol)
-        drive = Drive(task)
-        session = Session(task, drive, config, 0, by_hand=True)
+        mapper = ActionMapper(task)
+        session = Session(task, mapper, config, 0, by_hand=True)
         self.arm, self.session = SimulatedArm(task), session
         self.runner = TrialRunner(
-            task, Policy(untrained(), task.spec), session, by_hand=True, drive=drive
+            task, Policy(untrained(), task.spec), session, by_hand=True, mapper=mapper
         )
         sim = self.arm.sim
         self._bodies = [

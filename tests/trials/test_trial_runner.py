@@ -13,7 +13,7 @@ import pytest
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.policy.runtime import Policy
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.homing import LONGEST_S
 from sql_ros.robot.safety.dynamics import Dynamics
 from sql_ros.robot.tasks import load_task
@@ -42,8 +42,8 @@ def short(task) -> Task:
 
 
 @pytest.fixture(scope="module")
-def drive(short) -> Drive:
-    return Drive(short)
+def mapper(short) -> ActionMapper:
+    return ActionMapper(short)
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def policy(short, untrained) -> Policy:
     return Policy(untrained(), short.spec)
 
 
-def _session(short, drive, protocol=PROTOCOL, **options) -> Session:
-    return Session(short, drive, protocol, 0, "sha", **options)
+def _session(short, mapper, protocol=PROTOCOL, **options) -> Session:
+    return Session(short, mapper, protocol, 0, "sha", **options)
 
 
 def _holds(arm: SimulatedArm, runner: TrialRunner) -> None:
@@ -61,48 +61,51 @@ def _holds(arm: SimulatedArm, runner: TrialRunner) -> None:
     assert runner.actor.safety.is_at_rest
 
 
-def test_trials_depend_on_kind_size_number_and_seed_alone(short, drive):
+def test_trials_depend_on_kind_size_number_and_seed_alone(short, mapper):
     protocol = fitted(PROTOCOL, short)
-    first, same = (draw_trial(short, drive, protocol, "push", 20.0, 1, 5) for _ in range(2))
+    first, same = (draw_trial(short, mapper, protocol, "push", 20.0, 1, 5) for _ in range(2))
     np.testing.assert_array_equal(first.episode.start, same.episode.start)
     assert (first.disturbance, first.at_s) == (same.disturbance, same.at_s)
     for other in (
-        draw_trial(short, drive, protocol, "push", 20.0, 2, 5),
-        draw_trial(short, drive, protocol, "push", 20.0, 1, 6),
+        draw_trial(short, mapper, protocol, "push", 20.0, 2, 5),
+        draw_trial(short, mapper, protocol, "push", 20.0, 1, 6),
     ):
         assert other.disturbance != first.disturbance
 
 
-def test_a_push_has_its_size_a_body_of_the_list_and_its_time(short, drive):
+def test_a_push_has_its_size_a_body_of_the_list_and_its_time(short, mapper):
     protocol = dataclasses.replace(PROTOCOL, at_s=(1.0, 6.0))
-    trials = [draw_trial(short, drive, protocol, "push", 40.0, i, 0) for i in range(50)]
+    trials = [draw_trial(short, mapper, protocol, "push", 40.0, i, 0) for i in range(50)]
     np.testing.assert_allclose([np.linalg.norm(t.disturbance.vector) for t in trials], 40.0)
     assert {t.disturbance.body for t in trials} == {"right_l3", "right_l5"}
     assert all(1.0 <= t.at_s <= 6.0 for t in trials)
     assert np.ptp([t.at_s for t in trials]) > 3.0
 
 
-def test_a_displaced_arm_begins_farther_away_than_in_training_and_clear_of_everything(short, drive):
+def test_a_displaced_arm_begins_farther_away_than_in_training_and_clear_of_everything(
+    short, mapper
+):
     neutral = np.array(short.robot.neutral_position)
     trials = [
-        draw_trial(short, drive, fitted(PROTOCOL, short), "displaced", 0.4, i, 0) for i in range(20)
+        draw_trial(short, mapper, fitted(PROTOCOL, short), "displaced", 0.4, i, 0)
+        for i in range(20)
     ]
     farthest = np.array([np.abs(t.episode.start - neutral).max() for t in trials])
     assert ((farthest >= 0.2) & (farthest <= 0.4)).all()
     arm = SimulatedArm(short)
     for trial in trials:
         arm.sim.reset(trial.episode.start)
-        assert drive.safety.is_stoppable(arm.state())
+        assert mapper.safety.is_stoppable(arm.state())
 
 
-def test_a_target_moves_sideways_by_its_size(short, drive):
-    trial = draw_trial(short, drive, fitted(PROTOCOL, short), "moved_target", 0.03, 0, 0)
+def test_a_target_moves_sideways_by_its_size(short, mapper):
+    trial = draw_trial(short, mapper, fitted(PROTOCOL, short), "moved_target", 0.03, 0, 0)
     moved = np.array(trial.disturbance.vector) - trial.episode.target
     assert (np.linalg.norm(moved), moved[2]) == (pytest.approx(0.03), 0.0)
 
 
-def test_sizes_go_up_until_fewer_than_half_succeed(short, drive):
-    session = _session(short, drive)
+def test_sizes_go_up_until_fewer_than_half_succeed(short, mapper):
+    session = _session(short, mapper)
     while session.trial is not None:
         trial = session.trial
         session.close(not (trial.kind == "push" and trial.size == 20.0), 1.0, 0.1, 0)
@@ -114,8 +117,8 @@ def test_sizes_go_up_until_fewer_than_half_succeed(short, drive):
     assert all(math.isnan(row.recovery_s) for row in session.rows if not row.success)
 
 
-def test_a_session_by_hand_has_only_what_a_hand_can_do(short, drive):
-    session = _session(short, drive, by_hand=True)
+def test_a_session_by_hand_has_only_what_a_hand_can_do(short, mapper):
+    session = _session(short, mapper, by_hand=True)
     kinds = set()
     while session.trial is not None:
         kinds.add(session.trial.kind)
@@ -123,10 +126,10 @@ def test_a_session_by_hand_has_only_what_a_hand_can_do(short, drive):
     assert kinds == {"undisturbed", "push", "payload"}
 
 
-def test_every_trial_is_made_once_and_is_one_row(short, drive, policy):
+def test_every_trial_is_made_once_and_is_one_row(short, mapper, policy):
     protocol = dataclasses.replace(PROTOCOL, at_s=(0.5, 0.8))
-    session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+    session, arm = _session(short, mapper, protocol), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     while arm.try_once(runner) is not None:
         pass
     made = [(row.kind, row.size, row.repeat) for row in session.rows]
@@ -137,12 +140,12 @@ def test_every_trial_is_made_once_and_is_one_row(short, drive, policy):
     _holds(arm, runner)
 
 
-def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
+def test_the_disturbance_comes_once_at_its_time(short, mapper, policy):
     protocol = fitted(
         ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.8, 0.8)), short
     )
-    session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+    session, arm = _session(short, mapper, protocol), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     arm.begin(runner.actor, session.trial.episode)
     began, requests = arm.sim.time_ns, []
     while not session.rows:
@@ -151,15 +154,15 @@ def test_the_disturbance_comes_once_at_its_time(short, drive, policy):
         if runner.pending_disturbance is not None:
             requests.append((1e-9 * at, runner.pending_disturbance))
     assert [request for _, request in requests] == [
-        draw_trial(short, drive, protocol, "push", 30.0, 0, 0).disturbance
+        draw_trial(short, mapper, protocol, "push", 30.0, 0, 0).disturbance
     ]
     assert requests[0][0] == pytest.approx(0.8, abs=0.051)
 
 
-def test_what_lasts_is_over_when_the_trial_is(short, drive, policy):
+def test_what_lasts_is_over_when_the_trial_is(short, mapper, policy):
     protocol = ProtocolConfig(repeats=2, undisturbed=(), delay_steps=(1.0,))
-    session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+    session, arm = _session(short, mapper, protocol), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     arm.begin(runner.actor, session.trial.episode)
     requests = []
     for _ in range(400):
@@ -171,9 +174,9 @@ def test_what_lasts_is_over_when_the_trial_is(short, drive, policy):
     assert requests == [(0, "delay"), (1, "over"), (1, "delay"), (2, "over")]
 
 
-def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy):
-    session, arm = _session(short, drive), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, mapper, policy):
+    session, arm = _session(short, mapper), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     arm.begin(runner.actor, session.trial.episode)
     for _ in range(10):
         arm.follow(runner.actor)
@@ -187,11 +190,11 @@ def test_an_interrupted_trial_begins_anew_and_leaves_no_row(short, drive, policy
 
 
 def test_what_was_done_in_a_trial_that_is_stopped_is_undone_before_it_begins_anew(
-    short, drive, policy
+    short, mapper, policy
 ):
     protocol = ProtocolConfig(repeats=1, undisturbed=(), moved_m=(0.1,), at_s=(0.5, 0.5))
-    session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+    session, arm = _session(short, mapper, protocol), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     trial = session.trial
     while runner.pending_disturbance is None:
         arm.follow(runner.actor)
@@ -204,11 +207,11 @@ def test_what_was_done_in_a_trial_that_is_stopped_is_undone_before_it_begins_ane
 
 @pytest.mark.parametrize(("fresh", "rows"), [(True, []), (False, [False])])
 def test_an_arm_whose_states_cannot_be_trusted_after_its_disturbance_did_not_recover(
-    short, drive, policy, fresh, rows
+    short, mapper, policy, fresh, rows
 ):
     protocol = ProtocolConfig(repeats=1, undisturbed=(), push_n=(30.0,), at_s=(0.5, 0.5))
-    session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+    session, arm = _session(short, mapper, protocol), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     arm.begin(runner.actor, session.trial.episode)
     runner.actor.interrupt(arm.state(), fresh=False)  # before it: the trial begins anew
     assert not session.rows
@@ -219,12 +222,12 @@ def test_an_arm_whose_states_cannot_be_trusted_after_its_disturbance_did_not_rec
     assert [row.success for row in session.rows] == rows
 
 
-def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, drive, policy):
+def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, mapper, policy):
     protocol = ProtocolConfig(
         repeats=1, undisturbed=(), push_n=(2000.0,), push_s=0.5, at_s=(0.5, 0.5)
     )
-    session, arm = _session(short, drive, protocol), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+    session, arm = _session(short, mapper, protocol), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     row = arm.try_once(runner)
     assert not row.success
     assert session.trial is None
@@ -233,11 +236,11 @@ def test_an_arm_thrown_about_faster_than_it_moves_did_not_recover(short, drive, 
 
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_an_arm_that_cannot_get_to_its_start_pose_is_put_back_before_the_trial(
-    short, drive, policy, by_hand
+    short, mapper, policy, by_hand
 ):
     """It stands still, whatever it is told."""
-    session, arm = _session(short, drive, by_hand=by_hand), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, by_hand=by_hand, drive=drive)
+    session, arm = _session(short, mapper, by_hand=by_hand), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, by_hand=by_hand, mapper=mapper)
     stuck, requests, prompts = (
         dataclasses.replace(arm.state(), position=np.array(short.robot.neutral_position) + 0.4),
         [],
@@ -257,9 +260,9 @@ def test_an_arm_that_cannot_get_to_its_start_pose_is_put_back_before_the_trial(
         np.testing.assert_allclose(arm.state().position, short.robot.neutral_position)
 
 
-def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, drive, policy):
-    session, arm = _session(short, drive), SimulatedArm(short)
-    runner = TrialRunner(short, policy, session, drive=drive)
+def test_a_trial_is_skipped_repeated_and_the_session_aborted(short, mapper, policy):
+    session, arm = _session(short, mapper), SimulatedArm(short)
+    runner = TrialRunner(short, policy, session, mapper=mapper)
     first = session.trial
     runner.repeat()
     assert session.trial is first
@@ -284,7 +287,7 @@ class Unfeeling(SimulatedArm):
 @pytest.mark.parametrize(
     ("kind", "by"), [(SimulatedArm, "motion and torque"), (Unfeeling, "motion")]
 )
-def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy, kind, by):
+def test_a_push_by_hand_is_asked_for_and_recognised(short, mapper, policy, kind, by):
     """The operator is a script: it reads the prompt and pushes the simulated arm.
 
     The time of the episode begins with the push.
@@ -296,8 +299,8 @@ def test_a_push_by_hand_is_asked_for_and_recognised(short, drive, policy, kind, 
     protocol = ProtocolConfig(
         repeats=1, undisturbed=(), push_n=(40.0,), push_bodies=("right_l5",), at_s=(0.5, 0.5)
     )
-    session, arm = Session(task, drive, protocol, 0, "sha", by_hand=True), kind(task)
-    runner = TrialRunner(task, policy, session, by_hand=True, drive=Drive(task))
+    session, arm = Session(task, mapper, protocol, 0, "sha", by_hand=True), kind(task)
+    runner = TrialRunner(task, policy, session, by_hand=True, mapper=ActionMapper(task))
     arm.begin(runner.actor, session.trial.episode)
     asked, waited, now = "", 0, 0.0
     for _ in range(400):
@@ -435,13 +438,13 @@ def test_a_protocol_that_cannot_be_done_to_the_arm_is_refused_with_its_file(tmp_
         load_protocol(str(path), load_task("ur5e_reach"))
 
 
-def test_a_session_refuses_what_cannot_be_done_before_its_first_trial(short, drive):
+def test_a_session_refuses_what_cannot_be_done_before_its_first_trial(short, mapper):
     with pytest.raises(ConfigError, match="forearm_link"):
-        _session(short, drive, dataclasses.replace(PROTOCOL, push_bodies=("forearm_link",)))
+        _session(short, mapper, dataclasses.replace(PROTOCOL, push_bodies=("forearm_link",)))
     with pytest.raises(ConfigError, match="episode"):
-        _session(short, drive, dataclasses.replace(PROTOCOL, at_s=(1.0, 6.0)))
+        _session(short, mapper, dataclasses.replace(PROTOCOL, at_s=(1.0, 6.0)))
     with pytest.raises(ConfigError, match="displaced_rad"):
-        _session(short, drive, dataclasses.replace(PROTOCOL, displaced_rad=(20.0,)))
+        _session(short, mapper, dataclasses.replace(PROTOCOL, displaced_rad=(20.0,)))
 
 
 @pytest.mark.parametrize(
@@ -458,12 +461,14 @@ def test_the_shipped_protocols_can_be_done_in_every_shipped_task(name, bodies, t
     task = load_task(name)
     config = load_protocol(protocol, task, 3)
     assert (config.push_bodies, config.at_s) == (bodies, times)
-    Session(task, Drive(task), config, 0)  # every trial can be drawn
+    Session(task, ActionMapper(task), config, 0)  # every trial can be drawn
 
 
 def test_a_draw_of_stacking_is_what_it_was_when_the_results_were_measured():
     task = load_task("sawyer_stack")
-    trial = draw_trial(task, Drive(task), load_protocol("reference", task), "push", 20.0, 0, 0)
+    trial = draw_trial(
+        task, ActionMapper(task), load_protocol("reference", task), "push", 20.0, 0, 0
+    )
     assert (trial.disturbance.body, trial.at_s) == ("right_hand", 4.721447799903052)
     np.testing.assert_array_equal(
         trial.disturbance.vector, (3.9168231759489016, 13.43533781613778, 14.288113730461685)

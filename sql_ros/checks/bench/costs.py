@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.checks.bench.implementations import Problem
+from sql_ros.checks.bench.implementations import UpdateProblem
 from sql_ros.common.child_process import python_words
 from sql_ros.common.errors import ConfigError
 from sql_ros.learning.replay import ReplayBuffer
@@ -112,7 +112,7 @@ def _median_seconds(call: Callable[[], Any], calls: int, repeats: int) -> float:
 
 
 def peak_update_bytes(
-    problem: Problem, settings: Mapping[str, Any], threads: int = 2, updates: int = 10
+    problem: UpdateProblem, settings: Mapping[str, Any], threads: int = 2, updates: int = 10
 ) -> int | None:
     """Measure by how much the first updates of a learner raise the peak of the resident memory
     [bytes].
@@ -167,7 +167,7 @@ def _status_bytes(key: str) -> int | None:
 
 
 def _peak_of_this_process(
-    problem: Problem, settings: Mapping[str, Any], updates: int
+    problem: UpdateProblem, settings: Mapping[str, Any], updates: int
 ) -> int | None:
     """Measure in this process what `peak_update_bytes` returns.
 
@@ -209,7 +209,7 @@ def _main() -> None:
     print(
         json.dumps(
             _peak_of_this_process(
-                Problem(**request["problem"]), request["settings"], request["updates"]
+                UpdateProblem(**request["problem"]), request["settings"], request["updates"]
             )
         )
     )

@@ -91,7 +91,7 @@ class Product(NamedTuple):
         return str(self.factors[0].dtype).removeprefix("torch.")
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ProductRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Context that records the matrix products among all operators below autograd, forward and
     backward.
 
@@ -147,7 +147,7 @@ def record(update: Callable[[], Any]) -> list[Product]:
     Args:
         update: Makes one update. Its effects remain.
     """
-    recorder = Recorder()
+    recorder = ProductRecorder()
     with recorder:
         update()
     return recorder.products

@@ -25,7 +25,7 @@ TERMINATED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Problem:
+class UpdateProblem:
     """The sizes that decide the cost of an update.
 
     Attributes:
@@ -129,7 +129,7 @@ class Implementation:
 
 
 def ours(
-    problem: Problem, name: str = "ours", settings: Mapping[str, Any] | None = None
+    problem: UpdateProblem, name: str = "ours", settings: Mapping[str, Any] | None = None
 ) -> Implementation:
     """Return the learner of this package as an implementation.
 
@@ -143,7 +143,7 @@ def ours(
     return Implementation(name, _update_loop(learner.step, problem, learner.config.batch_size))
 
 
-def port(problem: Problem) -> Implementation:
+def port(problem: UpdateProblem) -> Implementation:
     """Return the port of the published update as the implementation "port".
 
     Args:
@@ -161,7 +161,7 @@ def port(problem: Problem) -> Implementation:
     )
 
 
-def sac(problem: Problem) -> Implementation:
+def sac(problem: UpdateProblem) -> Implementation:
     """Return SAC of stable-baselines3 as the implementation "sb3_sac".
 
     Args:
@@ -177,7 +177,7 @@ def sac(problem: Problem) -> Implementation:
 
 
 def _update_loop(
-    step: Callable[[Any], Any], problem: Problem, batch_size: int
+    step: Callable[[Any], Any], problem: UpdateProblem, batch_size: int
 ) -> Callable[[int], None]:
     """Fill a replay buffer of this package and return a function that makes n updates from it.
 

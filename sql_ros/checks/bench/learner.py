@@ -19,7 +19,7 @@ import torch
 
 from sql_ros.checks.bench import gemm
 from sql_ros.checks.bench.costs import BufferCosts, buffer_costs, peak_update_bytes
-from sql_ros.checks.bench.implementations import Implementation, Problem, ours, port, sac
+from sql_ros.checks.bench.implementations import Implementation, UpdateProblem, ours, port, sac
 
 # fields of AlgorithmConfig that differ from the defaults, by name
 OURS: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ class LearnerResult:
         preemptions_per_s: How often the scheduler took a core away during the measurement [1/s].
     """
 
-    problem: Problem
+    problem: UpdateProblem
     threads: int
     implementations: dict[str, Measured]
     variants: tuple[str, ...]
@@ -154,7 +154,7 @@ def measure_learner(
         ConfigError: stable-baselines3 is not installed, a variant is not a valid configuration, or
             the child process that measures memory failed.
     """
-    problem = Problem(
+    problem = UpdateProblem(
         batch, width, value_particles, kernel_particles, observation_size, action_size, seed=seed
     )
     with torch_threads(threads):

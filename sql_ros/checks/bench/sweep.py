@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.checks.bench.implementations import Problem, ours
+from sql_ros.checks.bench.implementations import UpdateProblem, ours
 from sql_ros.checks.bench.learner import torch_threads
 from sql_ros.common.markdown import padded_table
 
@@ -25,7 +25,7 @@ class Line:
     """Cost of an update along one size, with all other sizes fixed.
 
     Attributes:
-        name: The field of `Problem` that varies.
+        name: The field of `UpdateProblem` that varies.
         sizes: Values of that field, in the order measured.
         seconds: Median time of an update at each value [s].
         doubling: Cost at each value over the cost at the value before: median of the ratios within
@@ -52,7 +52,7 @@ class Line:
 
 
 def sweep(
-    problem: Problem | None = None,
+    problem: UpdateProblem | None = None,
     value_particles: Sequence[int] = VALUE_PARTICLES,
     batches: Sequence[int] = BATCHES,
     settings: Mapping[str, Any] | None = None,
@@ -64,7 +64,7 @@ def sweep(
     batch.
 
     Args:
-        problem: All other sizes; None: the defaults of `Problem`.
+        problem: All other sizes; None: the defaults of `UpdateProblem`.
         value_particles: Numbers of value particles, ascending.
         batches: Batch sizes, ascending.
         settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes; None: no
@@ -76,7 +76,7 @@ def sweep(
     Returns:
         The line of the value particles, then the line of the batch.
     """
-    problem = problem or Problem()
+    problem = problem or UpdateProblem()
     rhythm = (settings or {}, repeats, seconds_per_repeat)
     with torch_threads(threads):
         return [
@@ -135,7 +135,7 @@ def sweep_figures(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _measure_line(
-    problem: Problem,
+    problem: UpdateProblem,
     name: str,
     sizes: Sequence[int],
     settings: Mapping[str, Any],
@@ -146,7 +146,7 @@ def _measure_line(
 
     Args:
         problem: All other sizes.
-        name: The field of `Problem` that varies.
+        name: The field of `UpdateProblem` that varies.
         sizes: Values of that field.
         settings: Fields of `AlgorithmConfig` that replace the defaults and the sizes.
         repeats: Rounds in which each size has one turn.

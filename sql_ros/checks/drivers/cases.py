@@ -14,7 +14,7 @@ MODES = (PLAY, TRAIN, TRIALS)
 
 
 @dataclass(frozen=True)
-class Step:
+class CaseStep:
     """One step of a case: an expected reaction, or an action.
 
     ==========  ==============================================================================
@@ -48,62 +48,62 @@ class Step:
     words: tuple[str, ...] = ()
 
 
-MOVES = Step("moves")
-SILENT = Step("silent")
-WAITS = Step("waits")
-RESUMES = Step("resumes")
-WAITS_TO_IDENTIFY = Step("waits", ("not identified yet",))
-IS_IDENTIFIED = Step("waits", ("the arm is identified", "latency"))
-LEARNS = Step("learns")
-TRIES = Step("tries")
+MOVES = CaseStep("moves")
+SILENT = CaseStep("silent")
+WAITS = CaseStep("waits")
+RESUMES = CaseStep("resumes")
+WAITS_TO_IDENTIFY = CaseStep("waits", ("not identified yet",))
+IS_IDENTIFIED = CaseStep("waits", ("the arm is identified", "latency"))
+LEARNS = CaseStep("learns")
+TRIES = CaseStep("tries")
 
 
-def holds(*words: str) -> Step:
+def holds(*words: str) -> CaseStep:
     """Return the step in which the stack must hold the arm and report the hold with all these
     words.
     """
-    return Step("holds", words)
+    return CaseStep("holds", words)
 
 
-def notices(*words: str) -> Step:
+def notices(*words: str) -> CaseStep:
     """Return the step in which the stack must detect an error in the arm's motion, hold the arm and
     report the hold with all these words.
     """
-    return Step("notices", words)
+    return CaseStep("notices", words)
 
 
-def refused(*words: str) -> Step:
+def refused(*words: str) -> CaseStep:
     """Return the step in which the stack must refuse to start, with all these words on the
     terminal.
     """
-    return Step("refused", words)
+    return CaseStep("refused", words)
 
 
-def rests(seconds: float) -> Step:
+def rests(seconds: float) -> CaseStep:
     """Return the step in which the arm must be at rest some time after the action before.
 
     Args:
         seconds: Time after the action [s].
     """
-    return Step("rests", (str(seconds),))
+    return CaseStep("rests", (str(seconds),))
 
 
-def asks(word: str) -> Step:
+def asks(word: str) -> CaseStep:
     """Return the step in which the trials must ask their operator for something.
 
     Args:
         word: Beginning of the prompt.
     """
-    return Step("asks", (word,))
+    return CaseStep("asks", (word,))
 
 
-def do(action: str) -> Step:
+def do(action: str) -> CaseStep:
     """Return the step in which an action is done.
 
     Args:
         action: Name of a method without arguments, of `DriverDouble` or `StackUnderTest`.
     """
-    return Step("do", (action,))
+    return CaseStep("do", (action,))
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class DriverCase:
             none is published.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[CaseStep, ...]
     habits: Mapping[str, object] = field(default_factory=dict)
     controller: str = "active"
     robot: Mapping[str, object] = field(default_factory=dict)
@@ -232,7 +232,7 @@ CASES: dict[str, DriverCase] = {
         (notices("not_following", "{second}", "times as far"),), wiring="doubled"
     ),
     "identified": DriverCase(
-        (WAITS_TO_IDENTIFY, Step("identifies"), IS_IDENTIFIED, MOVES), is_known=False
+        (WAITS_TO_IDENTIFY, CaseStep("identifies"), IS_IDENTIFIED, MOVES), is_known=False
     ),
     "identified_wrong_sign": DriverCase(
         (WAITS_TO_IDENTIFY, notices("start_needed", "not_following", "{second}", "sign")),
@@ -263,7 +263,7 @@ CASES: dict[str, DriverCase] = {
         (
             MOVES,
             asks("the arm stands: lay a hand"),
-            Step("tries", ("by motion alone",)),
+            CaseStep("tries", ("by motion alone",)),
         ),
         {"effort": "nan"},
         protocol="repeats: 1\nundisturbed: []\npush_n: [20]\n",

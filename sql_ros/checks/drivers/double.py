@@ -30,9 +30,9 @@ from sql_ros.checks.drivers.controllers import (
     Point,
     TrajectoryController,
 )
-from sql_ros.checks.drivers.intera import InteraRobot
+from sql_ros.checks.drivers.intera import InteraDouble
 from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm
-from sql_ros.checks.drivers.recorder import Recorder
+from sql_ros.checks.drivers.recorder import MotionRecorder
 from sql_ros.checks.drivers.states import StateHabits, elsewhere, gripper_state, joint_state
 from sql_ros.checks.drivers.urdf import ur_description
 from sql_ros.robot.arm import Vector
@@ -95,7 +95,7 @@ class DriverDouble:
         robot: RobotConfig,
         habits: StateHabits,
         plant: KinematicArm | DynamicArm,
-        recorder: Recorder,
+        recorder: MotionRecorder,
         domain: int,
         seed: int = 0,
         speed: float = 1.0,
@@ -115,7 +115,7 @@ class DriverDouble:
         rclpy.init(context=self._context, domain_id=domain)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._controller: Controller | None = None
-        self._intera: InteraRobot | None = None
+        self._intera: InteraDouble | None = None
         self._controller_node: Node | None = None
         self._other_node: Node | None = None
         self._other: rclpy.publisher.Publisher | None = None
@@ -198,7 +198,7 @@ class DriverDouble:
         if self.arm.controller_type == JOINT_COMMAND:
             controller = JointCommandController(joints)
             self._controller = controller
-            self._intera = InteraRobot(node, self.arm.topic, controller, self._give_command)
+            self._intera = InteraDouble(node, self.arm.topic, controller, self._give_command)
             return
         takes_trajectories = (self.arm.interface == "position") != other
         kind = JointTrajectory if takes_trajectories else Float64MultiArray

@@ -20,7 +20,7 @@ MESSAGES = "intera_core_msgs.msg"
 PRESSED = 1  # value of RobotAssemblyState.estop_button
 
 
-class InteraRobot:
+class InteraDouble:
     """The topics of the robot itself: its state, its switch, its commands and their timeout.
 
     The robot is enabled from the start, as by an operator.

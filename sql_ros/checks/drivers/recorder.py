@@ -19,7 +19,7 @@ HISTORY = 2000  # states, enough for one control period at any rate
 
 
 @dataclass
-class Record:
+class MotionRecord:
     """Figures of a run: counts, and largest values since its start. Shares are of the arm's own
     limits.
 
@@ -66,9 +66,8 @@ class Record:
         return {name: float(value) for name, value in asdict(self).items()}
 
 
-class Recorder:
-    """Fills a `Record` from the commands, refusals and states that are given to its `take_...`
-    methods.
+class MotionRecorder:
+    """Fills a `MotionRecord` from commands, refusals and states, given to its `take_...` methods.
 
     To judge means to raise the largest values in the record. Nothing is refused here; `verdict.py`
     compares the record with limits.
@@ -98,7 +97,7 @@ class Recorder:
         period_s: float,
         tool_position: Callable[[Vector], Vector],
     ) -> None:
-        self.record = Record()
+        self.record = MotionRecord()
         self.refusal = self.largest_step = ""
         self.asks_for_motion = False
         self.is_stopped = False

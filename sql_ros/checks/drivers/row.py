@@ -10,10 +10,10 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from sql_ros.checks.drivers.cases import Step
+from sql_ros.checks.drivers.cases import CaseStep
 from sql_ros.checks.drivers.double import BROADCASTER, OTHER_DRIVER, DriverDouble
 from sql_ros.checks.drivers.plant import DynamicArm, KinematicArm, wiring_matrix
-from sql_ros.checks.drivers.recorder import Recorder
+from sql_ros.checks.drivers.recorder import MotionRecorder
 from sql_ros.checks.drivers.stack_under_test import StackUnderTest
 from sql_ros.checks.drivers.table import DriverRow
 from sql_ros.checks.drivers.verdict import violations
@@ -163,31 +163,31 @@ class _Play:
 
     # --- steps ---
 
-    def _moves(self, step: Step) -> None:
+    def _moves(self, step: CaseStep) -> None:
         """Wait until a joint has moved by `MOVED_RAD`, and let the arm move on for `WATCH_S`."""
         until = self._record.path_rad + MOVED_RAD
         self._wait(lambda: self._record.path_rad > until, START_S, "the arm to move")
         self._double.run_for(WATCH_S)
         self._has_moved = True
 
-    def _waits(self, step: Step) -> None:
+    def _waits(self, step: CaseStep) -> None:
         """Expect a hold that needs a start, with all words of the step, as `_holds` does; then call
         `~/start`.
 
         Raises:
             _Failure: The hold was not as expected, or the start was refused.
         """
-        self._holds(Step("holds", ("start_needed", *step.words)))
+        self._holds(CaseStep("holds", ("start_needed", *step.words)))
         self._start()
 
-    def _identifies(self, step: Step) -> None:
+    def _identifies(self, step: CaseStep) -> None:
         """Wait until the actor reports that the arm is being identified; the arm may have moved
         from then on.
         """
-        self._await_hold(Step("holds", ("identifying",)))
+        self._await_hold(CaseStep("holds", ("identifying",)))
         self._has_moved = True
 
-    def _resumes(self, step: Step) -> None:
+    def _resumes(self, step: CaseStep) -> None:
         """Wait until the arm moves, and call `~/start` each time the actor reports that a start is
         needed.
         """
@@ -218,7 +218,7 @@ class _Play:
         if refusal := self._double.call_start():
             raise _Failure(f"~/start was refused: {refusal}")
 
-    def _await_hold(self, step: Step) -> None:
+    def _await_hold(self, step: CaseStep) -> None:
         """Wait for a hold whose message has all words of the step. Of words separated by `|` one is
         enough.
 
@@ -235,7 +235,7 @@ class _Play:
 
         self._wait(is_held, START_S, f"a hold that says {' and '.join(words)}")
 
-    def _holds(self, step: Step) -> None:
+    def _holds(self, step: CaseStep) -> None:
         """Expect a hold with all words of the step. The hold must last for `WATCH_S`, without
         motion and without transitions.
 
@@ -259,7 +259,7 @@ class _Play:
             made = double.transitions - transitions
             raise _Failure(f"{made} transitions were made during the hold '{double.holding}'")
 
-    def _notices(self, step: Step) -> None:
+    def _notices(self, step: CaseStep) -> None:
         """Expect a hold as `_holds` does, but after motion.
 
         An arm under torques with a reversed joint cannot be braked by torques. It may coast to rest
@@ -274,7 +274,7 @@ class _Play:
             )
         self._holds(step)
 
-    def _refused(self, step: Step) -> None:
+    def _refused(self, step: CaseStep) -> None:
         """Expect that the start ends with exit code 2 and all words of the step on the terminal,
         without a command.
 
@@ -292,13 +292,13 @@ class _Play:
             raise _Failure(f"'{_last_line(stack.output)}' does not say {', '.join(missing)}")
         self._expect_nothing_sent()
 
-    def _silent(self, step: Step) -> None:
+    def _silent(self, step: CaseStep) -> None:
         """Expect reports of the actor, and neither commands nor motion for some seconds."""
         self._wait(lambda: bool(self._double.reports), START_S, "diagnostics of the actor")
         self._double.run_for(SETTLE_S + 3.0 * WATCH_S)
         self._expect_nothing_sent()
 
-    def _rests(self, step: Step) -> None:
+    def _rests(self, step: CaseStep) -> None:
         """Expect the arm at rest after the time in the step [s].
 
         Raises:
@@ -310,12 +310,12 @@ class _Play:
         if speed > AT_REST_RAD_S:
             raise _Failure(f"the arm moves at {speed:.3f} rad/s {seconds} s after the process died")
 
-    def _learns(self, step: Step) -> None:
+    def _learns(self, step: CaseStep) -> None:
         """Wait until `TRANSITIONS` transitions were published."""
         double = self._double
         self._wait(lambda: double.transitions >= TRANSITIONS, START_S, "transitions")
 
-    def _asks(self, step: Step) -> None:
+    def _asks(self, step: CaseStep) -> None:
         """Wait for a prompt that begins with the word of the step."""
         (word,) = step.words
         self._wait(
@@ -324,7 +324,7 @@ class _Play:
             f"a prompt that begins with {word}",
         )
 
-    def _tries(self, step: Step) -> None:
+    def _tries(self, step: CaseStep) -> None:
         """Expect that the trials end with exit code 0, with all words of the step in terminal
         output or report.
 
@@ -345,7 +345,7 @@ class _Play:
         if missing:
             raise _Failure(f"the report does not say {', '.join(missing)}")
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: CaseStep) -> None:
         """Do the action of the step. An action in `IN_MOTION` waits until the arm moves.
 
         An action in `OF_STACK` ends the stack, whose exit code is not judged afterwards.
@@ -458,7 +458,7 @@ class _Play:
         first and the second publisher of states.
 
         Args:
-            word: Word of a step, see `cases.Step`.
+            word: Word of a step, see `cases.CaseStep`.
         """
         arm = self._row.arm
         prefix = self._double.habits.prefix
@@ -493,7 +493,7 @@ def make_double(row: DriverRow, robot: RobotConfig, config: object, domain: int)
     if arm.interface == "effort":
         plant = DynamicArm(scene, robot, start)
     period_s = 1.0 / config.control_rate_hz  # type: ignore[attr-defined]
-    recorder = Recorder(robot, arm.interface, period_s, _Tool(robot).position)
+    recorder = MotionRecorder(robot, arm.interface, period_s, _Tool(robot).position)
     double = DriverDouble(
         arm,
         robot,

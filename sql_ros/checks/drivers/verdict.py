@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_ros.checks.drivers.recorder import Record
+from sql_ros.checks.drivers.recorder import MotionRecord
 from sql_ros.robot.config import RobotConfig
 
 STEP_SHARE = 1.1  # largest step of a command, as a share of the acceleration limit
@@ -10,7 +10,7 @@ SPEED_SHARE = 1.02  # largest commanded speed, as a share of its limit
 CAUGHT_UP = 1.5  # largest measured speed, as a share: an arm catches up with a late trajectory
 
 
-def violations(record: Record, robot: RobotConfig, *, wired_wrong: bool = False) -> list[str]:
+def violations(record: MotionRecord, robot: RobotConfig, *, wired_wrong: bool = False) -> list[str]:
     """Return what was unsafe in a run.
 
     Args:

@@ -56,7 +56,7 @@ def write(results: VerifyResults, folder: Path, seed: int, wall_s: float) -> Non
     (folder / "verify.json").write_text(json.dumps(content, indent=1) + "\n")
     (folder / "verify.md").write_text(_markdown(results, seed))
     if results.densities:
-        _draw(results.densities, folder / "samplers.png")
+        _plot(results.densities, folder / "samplers.png")
 
 
 def _markdown(results: VerifyResults, seed: int) -> str:
@@ -139,7 +139,7 @@ def _used_share(check: Check) -> float:
     return check.value / check.limit if check.value == check.value else np.inf
 
 
-def _draw(
+def _plot(
     densities: dict[float, dict[str, dict[str, tuple[FloatArray, FloatArray]]]], path: Path
 ) -> None:
     """Draw the densities as images in a PNG file.

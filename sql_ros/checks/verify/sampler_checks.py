@@ -8,7 +8,7 @@ from sql_ros.checks.verify.checks import Check, Progress
 from sql_ros.checks.verify.energies import Energy, family, histogram, mode_error, total_variation
 from sql_ros.checks.verify.samplers import KINDS, Situation, TrainedSampler
 from sql_ros.checks.verify.tabular import FloatArray
-from sql_ros.checks.verify.value_checks import Truth
+from sql_ros.checks.verify.value_checks import ExactAnswers
 
 TEMPERATURES = (0.1, 1.0, 10.0)
 # actions per situation by A; the noise of the histogram alone is then a total variation of 0.003
@@ -128,7 +128,7 @@ def sampler_checks(size: int, found: list[Comparison]) -> list[Check]:
     return checks
 
 
-def truths(found: list[Comparison]) -> list[Truth]:
+def truths(found: list[Comparison]) -> list[ExactAnswers]:
     """Return the exact V and entropy of every situation, by quadrature, in the same order.
 
     Args:
@@ -138,7 +138,7 @@ def truths(found: list[Comparison]) -> list[Truth]:
     for item in found:
         value, entropy = item.energy.value_and_entropy(item.temperature)
         exact.append(
-            Truth(
+            ExactAnswers(
                 f"{item.energy.name}, alpha {item.temperature:g}", value / item.temperature, entropy
             )
         )

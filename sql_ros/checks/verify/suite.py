@@ -1,7 +1,7 @@
 """The suites of `sql-ros verify`: all checks of the mathematics and of the safety filter in their
 long form.
 
-A suite is a function of four arguments. It appends to `results`, in the size of `effort`, with a
+A suite is a function of four arguments. It appends to `results`, with the sizes of `sizes` and a
 `seed` of weights and draws, and calls `progress` with a line of text from time to time. `verify`
 shows a suite's docstring. The tests run the same functions in smaller sizes.
 """
@@ -23,7 +23,7 @@ from sql_ros.checks.verify.tabular_checks import tabular_checks
 from sql_ros.checks.verify.temperature import tuned_temperature
 from sql_ros.checks.verify.value_checks import (
     EVALUATIONS,
-    Estimate,
+    EstimateErrors,
     estimates,
     gaussian_sampler,
     gaussian_truths,
@@ -49,14 +49,14 @@ class VerifyResults:
     """
 
     checks: list[Check] = field(default_factory=list)
-    estimates: list[Estimate] = field(default_factory=list)
+    estimates: list[EstimateErrors] = field(default_factory=list)
     densities: dict[float, dict[str, dict[str, tuple[FloatArray, FloatArray]]]] = field(
         default_factory=dict
     )
 
 
 @dataclass(frozen=True)
-class Effort:
+class CheckSizes:
     """Sizes of the checks; the defaults are the long form, and tests reduce them.
 
     Attributes:
@@ -78,7 +78,7 @@ class Effort:
     draws: int = 0
 
 
-def exact(results: VerifyResults, effort: Effort, seed: int, progress: Progress) -> None:
+def exact(results: VerifyResults, sizes: CheckSizes, seed: int, progress: Progress) -> None:
     """Check finite problems: contraction, fixed points, scale invariance, policy improvement,
     bounds of composition.
     """
@@ -87,7 +87,7 @@ def exact(results: VerifyResults, effort: Effort, seed: int, progress: Progress)
 
 def samplers(
     results: VerifyResults,
-    effort: Effort,
+    sizes: CheckSizes,
     seed: int,
     progress: Progress,
     kinds: Sequence[str] = KINDS,
@@ -95,7 +95,7 @@ def samplers(
     """Check densities, masses of modes, V and entropy in one and two dimensions."""
     for kind in kinds:
         for size in (1, 2):
-            sampler, found = compare(kind, size, effort.sampler, seed, progress, effort.draws)
+            sampler, found = compare(kind, size, sizes.sampler, seed, progress, sizes.draws)
             results.checks += sampler_checks(size, found)
             for proposal in ("sampler", "uniform") if kind == KINDS[0] else ("sampler",):
                 results.estimates += estimates(sampler, proposal, max(EVALUATIONS), truths(found))
@@ -106,41 +106,41 @@ def samplers(
                     )
 
 
-def values(results: VerifyResults, effort: Effort, seed: int, progress: Progress) -> None:
+def values(results: VerifyResults, sizes: CheckSizes, seed: int, progress: Progress) -> None:
     """Check V and entropy in three and seven dimensions."""
     for size in (3, 7):
         for kind in VALUE_KINDS:
-            sampler = gaussian_sampler(kind, size, effort.gaussian, seed, progress)
+            sampler = gaussian_sampler(kind, size, sizes.gaussian, seed, progress)
             for proposal in ("sampler", "uniform") if kind == KINDS[0] else ("sampler",):
                 for count in EVALUATIONS:
                     results.estimates += estimates(sampler, proposal, count, gaussian_truths(size))
 
 
-def temperature(results: VerifyResults, effort: Effort, seed: int, progress: Progress) -> None:
+def temperature(results: VerifyResults, sizes: CheckSizes, seed: int, progress: Progress) -> None:
     """Check the temperature that is tuned to a target entropy."""
     for size in (1, 7):
-        results.checks += tuned_temperature(size, effort.temperature, seed, progress)
+        results.checks += tuned_temperature(size, sizes.temperature, seed, progress)
 
 
-def fixed_points(results: VerifyResults, effort: Effort, seed: int, progress: Progress) -> None:
+def fixed_points(results: VerifyResults, sizes: CheckSizes, seed: int, progress: Progress) -> None:
     """Check the whole learner on problems with known answers: soft LQR, a discretised continuous
     problem.
     """
-    results.checks += regulators(seed, effort.fixed_point, SLOW_TARGET, progress)
-    results.checks += fork(seed, effort.fixed_point, SLOW_TARGET, progress)
+    results.checks += regulators(seed, sizes.fixed_point, SLOW_TARGET, progress)
+    results.checks += fork(seed, sizes.fixed_point, SLOW_TARGET, progress)
 
 
-def safety(results: VerifyResults, effort: Effort, seed: int, progress: Progress) -> None:
+def safety(results: VerifyResults, sizes: CheckSizes, seed: int, progress: Progress) -> None:
     """Check the safety filter against hostile commands in every command mode, and arms with wrong
     wiring.
     """
-    results.checks += safety_checks(effort.commands, seed, progress, effort.jobs)
+    results.checks += safety_checks(sizes.commands, seed, progress, sizes.jobs)
     results.checks += plant_checks(
-        max(effort.commands // COMMANDS_PER_ROUND, 1), seed, progress, effort.jobs
+        max(sizes.commands // COMMANDS_PER_ROUND, 1), seed, progress, sizes.jobs
     )
 
 
-SUITES: dict[str, Callable[[VerifyResults, Effort, int, Progress], None]] = {
+SUITES: dict[str, Callable[[VerifyResults, CheckSizes, int, Progress], None]] = {
     "exact": exact,
     "samplers": samplers,
     "values": values,
@@ -151,7 +151,7 @@ SUITES: dict[str, Callable[[VerifyResults, Effort, int, Progress], None]] = {
 
 
 def verify(
-    names: Sequence[str], seed: int, progress: Progress, effort: Effort | None = None
+    names: Sequence[str], seed: int, progress: Progress, sizes: CheckSizes | None = None
 ) -> VerifyResults:
     """Run suites one after another, and judge the estimates of V of all of them.
 
@@ -159,7 +159,7 @@ def verify(
         names: Names of suites, keys of `SUITES`; empty: all.
         seed: Seed of weights and draws.
         progress: Called with a line of text from time to time.
-        effort: Sizes of the checks; None: the long form.
+        sizes: Sizes of the checks; None: the long form.
 
     Returns:
         All results. A failed check is among them and raises nothing.
@@ -167,6 +167,6 @@ def verify(
     results = VerifyResults()
     for name in names or SUITES:
         progress(f"{name}: {' '.join((SUITES[name].__doc__ or '').split())}")
-        SUITES[name](results, effort or Effort(), seed, progress)
+        SUITES[name](results, sizes or CheckSizes(), seed, progress)
     results.checks += value_checks(results.estimates)
     return results

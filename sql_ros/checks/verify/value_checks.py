@@ -20,7 +20,7 @@ REPEATS = 2000  # estimates per situation
 
 
 @dataclass(frozen=True)
-class Estimate:
+class EstimateErrors:
     """Errors of the estimates of V and of the entropy in one situation, all in [nat], V divided by
     alpha.
 
@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Truth:
+class ExactAnswers:
     """The exact answers of a situation.
 
     Attributes:
@@ -59,8 +59,8 @@ class Truth:
 
 
 def estimates(
-    sampler: TrainedSampler, proposal: str, evaluations: int, truths: Sequence[Truth]
-) -> list[Estimate]:
+    sampler: TrainedSampler, proposal: str, evaluations: int, truths: Sequence[ExactAnswers]
+) -> list[EstimateErrors]:
     """Estimate V and the entropy `REPEATS` times in every situation, and compare them with the
     exact answers.
 
@@ -86,14 +86,14 @@ def estimates(
         spread = float(error.std())
         missed = abs(float(entropy.mean()) - truth.entropy)
         found.append(
-            Estimate(
+            EstimateErrors(
                 name, sampler.size, truth.name, evaluations, float(error.mean()), spread, missed
             )
         )
     return found
 
 
-def gaussian_truths(size: int) -> list[Truth]:
+def gaussian_truths(size: int) -> list[ExactAnswers]:
     """Return the exact answers of Gaussian energies on the box [-1, 1]^A at temperature 1.
 
     The energy is Q = -|a - CENTRE|^2 / (2 s^2). V and entropy are A times those of one dimension.
@@ -113,7 +113,9 @@ def gaussian_truths(size: int) -> list[Truth]:
         # E[x^2] / 2 of the truncated standard normal, by parts
         density = [math.exp(-edge * edge / 2) / math.sqrt(2 * math.pi) for edge in (low, high)]
         energy = 0.5 * (1.0 + (low * density[0] - high * density[1]) / share)
-        truths.append(Truth(f"Gaussian s = {deviation:g}", size * log_z, size * (log_z + energy)))
+        truths.append(
+            ExactAnswers(f"Gaussian s = {deviation:g}", size * log_z, size * (log_z + energy))
+        )
     return truths
 
 
@@ -139,7 +141,7 @@ def gaussian_sampler(
     )
 
 
-def value_checks(found: Sequence[Estimate]) -> list[Check]:
+def value_checks(found: Sequence[EstimateErrors]) -> list[Check]:
     """Return the checks of the estimates; only those by the mixture with the most evaluations are
     judged.
 
@@ -183,7 +185,7 @@ def value_checks(found: Sequence[Estimate]) -> list[Check]:
     return checks
 
 
-def table(found: Sequence[Estimate]) -> str:
+def table(found: Sequence[EstimateErrors]) -> str:
     """Return bias and standard deviation [nat] as a Markdown table, one row per situation.
 
     A column is a proposal with a number of evaluations; the mixture comes first. The cell of a

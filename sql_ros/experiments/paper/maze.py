@@ -176,9 +176,9 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         panel.legend(frameon=False)
         tidy(panel)
     sides = {kind: found for kind in KINDS if (found := results_of(results, kind, "point"))}
-    pictures = [save(figure, out / "nearest.png"), _draw_paths(sides, out / "paths.png")]
+    pictures = [save(figure, out / "nearest.png"), _plot_paths(sides, out / "paths.png")]
     if "quadruped" in robots:
-        pictures.append(_draw_places(results, out / "places.png"))
+        pictures.append(_plot_places(results, out / "places.png"))
     for kind in KINDS:
         figures[f"{kind}_success"] = float(
             np.mean([figures[f"{robot}_{kind}_success"] for robot in robots])
@@ -247,7 +247,7 @@ def _judge_others(results: dict[Case, dict[str, Any]]) -> tuple[str, dict[str, f
     }
 
 
-def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
+def _plot_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
     """Draw paths of the trained point robots, a panel for each run.
 
     Args:
@@ -278,7 +278,7 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
     return save(figure, path)
 
 
-def _draw_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
+def _plot_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
     """Draw where the quadruped was in training, a row for each run and a panel for each part.
 
     Args:

@@ -194,14 +194,14 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
             for kind, found in sides.items()
         },
     }
-    pictures = [_draw_paths(sides, out / "trajectories.png")]
+    pictures = [_plot_paths(sides, out / "trajectories.png")]
     pictures += [
-        _draw_q(result, out / "q_and_samples.png") for result in sides["sql"] if result["q"]
+        _plot_q(result, out / "q_and_samples.png") for result in sides["sql"] if result["q"]
     ]
     return Finding(verdict, text, figures, pictures)
 
 
-def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
+def _plot_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
     """Draw the paths over the level curves of the distance to the nearest goal.
 
     Args:
@@ -234,7 +234,7 @@ def _draw_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
     return save(figure, path)
 
 
-def _draw_q(result: dict[str, Any], path: Path) -> str:
+def _plot_q(result: dict[str, Any], path: Path) -> str:
     """Draw level curves of Q over the actions, and sampled actions, in each of `STATES`.
 
     Args:

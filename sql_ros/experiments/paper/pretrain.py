@@ -190,10 +190,10 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         f" one direction.\n\n{table}"
     )
     verdict = "reproduced" if moves and around else "partly" if moves or around else "not"
-    return Finding(verdict, text, figures, [_draw(results, alphas, out / "traces.png")])
+    return Finding(verdict, text, figures, [_plot(results, alphas, out / "traces.png")])
 
 
-def _draw(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path) -> str:
+def _plot(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path) -> str:
     """Draw the tracks from above, a row for each seed and a column for each alpha.
 
     Args:

@@ -355,7 +355,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         " disagreement seen were everywhere). In discounted return the composed policy is"
         f" {figures['sql_return_gap']:.2f} short of the one trained on both."
     )
-    return Finding(verdict, text, figures, [_draw(composed, results, out / "pusher.png")])
+    return Finding(verdict, text, figures, [_plot(composed, results, out / "pusher.png")])
 
 
 def _compose(out: Path, kind: str, seed: int) -> dict[str, Any]:
@@ -420,7 +420,7 @@ def _cell(found: Sequence[dict[str, Any]]) -> str:
     return f"**{_mean(found):.2f}** ({each}); x {x:.2f}, y {y:.2f}"
 
 
-def _draw(
+def _plot(
     composed: dict[str, list[dict[str, Any]]], results: dict[Case, dict[str, Any]], path: Path
 ) -> str:
     """Draw the paths of the puck by skills, composed and joint policy, and bars of the distances.

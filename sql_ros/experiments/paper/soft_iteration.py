@@ -179,11 +179,11 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         and figures["policy_gradient_gap"] < 1e-3
     )
     distinct = min(result["explorer_gap"] for result in found) > 1e-6
-    picture = _draw(found[0], out / "convergence.png")
+    picture = _plot(found[0], out / "convergence.png")
     return Finding("reproduced" if good and distinct else "partly", text, figures, [picture])
 
 
-def _draw(result: dict[str, Any], path: Path) -> str:
+def _plot(result: dict[str, Any], path: Path) -> str:
     """Draw the errors and gaps of the four algorithms on one problem.
 
     Left: errors of soft Q-iteration, soft policy iteration and the greedy explorer, by sweep.

@@ -58,7 +58,7 @@ class AppliedAction(NamedTuple):
         return _within_one((self.command - self.origin) / self.scale).astype(np.float32)
 
 
-class Drive:
+class ActionMapper:
     """Map actions of a task to commands of its arm, through the safety filter.
 
     Every method that returns a command also records the command in the safety filter as sent. So

@@ -11,7 +11,7 @@ import numpy as np
 
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.arm import Arm, RobotState
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.task import Task
 
 # largest share of a core that the process may use for rehearsals: Linux stops SCHED_FIFO threads
@@ -32,7 +32,8 @@ class CacheWarmer:
             moment.
         ahead_s: Rehearsals begin this long before a state is due, and end at the latest this long
             after the state was due [s].
-        lateness_s: Lateness of commands that the second safety filter assumes [s]; see `Drive`.
+        lateness_s: Lateness of commands that the second safety filter assumes [s], see
+            `ActionMapper`.
 
     Attributes:
         parts: Number of stages that were run so far, over all steps.
@@ -41,7 +42,7 @@ class CacheWarmer:
     def __init__(self, task: Task, ahead_s: float, lateness_s: float = 0.0) -> None:
         self._task = task
         self._arm = Arm(task.robot)
-        self._drive = Drive(task, lateness_s)
+        self._mapper = ActionMapper(task, lateness_s)
         self._rng = np.random.default_rng(0)
         self._episode = task.begin(self._rng)
         self._action = np.zeros(task.spec.action_size, np.float32)
@@ -111,8 +112,8 @@ class CacheWarmer:
         if stage == 0:
             # the state may be the same as in the last rehearsal; the filter would take it for the
             # state one period later
-            self._drive.safety.forget()
-            self._drive.act(self._action, state)
+            self._mapper.safety.forget()
+            self._mapper.act(self._action, state)
         elif stage == 2:
             self._arm.state(state.stamp_ns, state.position, state.velocity, state.effort)
             self._task.reward(state, self._action, self._episode)

@@ -27,7 +27,7 @@ import numpy as np
 from sql_ros.policy.runtime import Policy
 from sql_ros.policy.transition import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
-from sql_ros.robot.control.action_mapper import Action, AppliedAction, Drive
+from sql_ros.robot.control.action_mapper import Action, ActionMapper, AppliedAction
 from sql_ros.robot.control.episode_rules import DrawnEpisodes, EpisodeRules
 from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.control.way_to_start import WayToStart
@@ -85,7 +85,7 @@ class Actor:
         deterministic: Act by the ranking of many candidates (`Policy.ranked`) instead of sampling
             one.
         explores: Act uniformly at random while there is no policy; if false, hold.
-        drive: Maps actions to commands; None: a new one for the task. Building one takes a moment,
+        mapper: Maps actions to commands; None: a new one for the task. Building one takes a moment,
             so several actors may share one.
         rules: Rules of the episodes; None: they are drawn from the task (`DrawnEpisodes`).
 
@@ -115,14 +115,14 @@ class Actor:
         *,
         deterministic: bool = False,
         explores: bool = True,
-        drive: Drive | None = None,
+        mapper: ActionMapper | None = None,
         rules: EpisodeRules | None = None,
     ) -> None:
         self.task = task
         self._rules = rules or DrawnEpisodes(task)
         self.policy: Policy | None = None
-        self._drive = drive or Drive(task)
-        self.safety = self._drive.safety
+        self._mapper = mapper or ActionMapper(task)
+        self.safety = self._mapper.safety
         self.deterministic = deterministic
         self._explores = explores
         self.temperature = 0.0
@@ -132,7 +132,7 @@ class Actor:
         self._seed = seed
         self._rng = np.random.default_rng(seed)
         self.phase = Phase.APPROACHING
-        self.way = WayToStart(self._drive, period_s)
+        self.way = WayToStart(self._mapper, period_s)
         self._running: _Running | None = None  # while ACTING or RELEASING
         self._released = 0  # control steps while RELEASING
         self._index = 0  # number of the episode
@@ -171,7 +171,7 @@ class Actor:
         self.safety.forget()
         self._rules.on_begin()
 
-    def draw_after(self, transitions: int) -> None:
+    def reseed_after(self, transitions: int) -> None:
         """Restart the random numbers from the seed and a number of transitions.
 
         A run that is resumed after some transitions so draws other numbers than at its beginning.
@@ -427,13 +427,13 @@ class Actor:
 
         Returns:
             Command (N,) in the unit of the command mode, and the summary. If the arm is left alone
-            first, the command is that of `Drive.release`, and the summary is None. Otherwise the
-            command already moves the arm towards the start pose of the next episode.
+            first, the command is that of `ActionMapper.release`, and the summary is None. Otherwise
+            the command already moves the arm towards the start pose of the next episode.
         """
         if truncated and self.task.release_steps:
             self.phase = Phase.RELEASING
             self._released = 1
-            return self._drive.release(state), None
+            return self._mapper.release(state), None
         summary = self._finish(running, state, running.streak >= self.task.hold_steps)
         return self.way.command(self.episode.start, state), summary
 
@@ -455,7 +455,7 @@ class Actor:
         """
         if self._released < self.task.release_steps:
             self._released += 1
-            return Step(self._drive.release(state))
+            return Step(self._mapper.release(state))
         is_held = running.streak >= self.task.hold_steps
         success = is_held and self.task.is_reached(state, self.episode)
         summary = self._finish(running, state, success)
@@ -507,7 +507,7 @@ class Actor:
             self.give_up()
             self.phase = Phase.RETRYING
             return self.safety.hold(state), fault
-        running.applied = self._drive.act(wished, state, lambda: candidates)
+        running.applied = self._mapper.act(wished, state, lambda: candidates)
         running.is_first = not self._is_repeated
         running.observation = observation
         running.policy_version = policy.info.version if policy else 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.task import Episode, Task
@@ -76,7 +76,7 @@ class GoalActor(Actor):
         task: The task.
         seed: Seed of drawn episodes and of the policy's noise.
         waits: Hold the arm until the first goal comes, instead of drawing episodes.
-        drive: Maps actions to commands; None: a new one for the task.
+        mapper: Maps actions to commands; None: a new one for the task.
 
     Attributes:
         goal: Target in force (3,) [m]; None before the first and after `cancel`.
@@ -87,9 +87,9 @@ class GoalActor(Actor):
     """
 
     def __init__(
-        self, task: Task, seed: int, *, waits: bool = False, drive: Drive | None = None
+        self, task: Task, seed: int, *, waits: bool = False, mapper: ActionMapper | None = None
     ) -> None:
-        super().__init__(task, seed, deterministic=True, explores=False, drive=drive)
+        super().__init__(task, seed, deterministic=True, explores=False, mapper=mapper)
         self.goal: Vector | None = None
         self.is_reached = False
         self.pending = ""

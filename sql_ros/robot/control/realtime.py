@@ -34,7 +34,7 @@ class RealtimeConfig(Config):
     cpu: int = option(-1, "core that all threads are pinned to; -1: none", minimum=-1)
 
 
-def claim(config: RealtimeConfig) -> dict[str, str]:
+def request_realtime(config: RealtimeConfig) -> dict[str, str]:
     """Request the facilities of a config for every thread of this process, also those of DDS.
 
     Threads that start later inherit them. With a `realtime_priority` memory is locked, too. In any
@@ -68,7 +68,7 @@ def claim(config: RealtimeConfig) -> dict[str, str]:
     return outcome
 
 
-def step_back(thread: int = 0) -> None:
+def lower_priority(thread: int = 0) -> None:
     """Lower the SCHED_FIFO priority of a thread by 1, at most to the lowest one.
 
     So the thread runs after the threads that answer the arm, which keep the priority that all have
@@ -87,7 +87,7 @@ def step_back(thread: int = 0) -> None:
         os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
 
 
-def step_ahead() -> None:
+def raise_priority() -> None:
     """Raise the SCHED_FIFO priority of the calling thread by 1, at most to the highest one.
 
     A thread starts with the priority of the control loop. So afterwards it runs even if the control
@@ -103,7 +103,7 @@ def step_ahead() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
 
 
-def settle() -> None:
+def freeze_objects() -> None:
     """Collect garbage once, and exclude all objects that remain from later collections
     (`gc.freeze`).
 

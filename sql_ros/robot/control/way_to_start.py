@@ -5,11 +5,11 @@ way.
 from __future__ import annotations
 
 from sql_ros.robot.arm import RobotState, Vector
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.homing import LONGEST_S, Trail, has_arrived
 
 BACK = "back"  # strategy: go back along the trail
-# joints that move to the start pose (see `Drive.approach`), or `BACK`; tried one after the other
+# joints that move to the start pose (see `ActionMapper.approach`), or `BACK`; tried in this order
 STRATEGIES = ("all", BACK, "near", "far")
 STUCK_S = 0.5  # time at rest on the way after which the next strategy is tried
 
@@ -22,7 +22,7 @@ class WayToStart:
     of the joints first.
 
     Args:
-        drive: Makes the commands.
+        mapper: Makes the commands.
         period_s: Control period [s].
 
     Attributes:
@@ -32,8 +32,8 @@ class WayToStart:
         rested: Number of consecutive control steps at rest at the start pose, up to now.
     """
 
-    def __init__(self, drive: Drive, period_s: float) -> None:
-        self._drive = drive
+    def __init__(self, mapper: ActionMapper, period_s: float) -> None:
+        self._mapper = mapper
         self._period_s = period_s
         self.trail = Trail()
         self.begin()
@@ -90,7 +90,7 @@ class WayToStart:
             Command (N,), in the unit of the command mode.
         """
         self.steps += 1
-        stands = self._drive.safety.is_nearly_at_rest and not has_arrived(start, state)
+        stands = self._mapper.safety.is_nearly_at_rest and not has_arrived(start, state)
         self._stood = self._stood + 1 if stands else 0
         if self._stood * self._period_s > STUCK_S:
             self._stood = 0
@@ -98,10 +98,10 @@ class WayToStart:
         if STRATEGIES[self._strategy] == BACK:
             pose = self.trail.before(state.position)
             if pose is not None:
-                return self._drive.approach(pose, state)
+                return self._mapper.approach(pose, state)
             # at the end of the trail: straight again if the trail led anywhere, otherwise the next
             # strategy
             self._strategy = 0 if self.trail.clear() else self._strategy + 1
         else:
             self.trail.add(state.position)
-        return self._drive.approach(start, state, STRATEGIES[self._strategy])
+        return self._mapper.approach(start, state, STRATEGIES[self._strategy])

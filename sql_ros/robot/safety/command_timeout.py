@@ -35,7 +35,7 @@ CHECK_S = 0.05  # time between two checks of the controller while nothing is wat
 GAPS = 3
 
 
-class Phase(enum.Enum):
+class MonitorPhase(enum.Enum):
     """The phases of a monitor, see the module's table."""
 
     RESTING = enum.auto()
@@ -88,13 +88,13 @@ class HeartbeatMonitor:
 
     def __init__(self, timeout_s: float, gaps: float = 0.0) -> None:
         self._limit = SilenceLimit(timeout_s, gaps)
-        self.phase = Phase.RESTING
+        self.phase = MonitorPhase.RESTING
         self._since = 0.0  # time of the last beat, or of the end of the process [s]
 
     @property
     def sends_zeros(self) -> bool:
         """Return whether zero commands are to be sent in the present phase."""
-        return self.phase in (Phase.SILENT, Phase.ORPHANED)
+        return self.phase in (MonitorPhase.SILENT, MonitorPhase.ORPHANED)
 
     def heard(self, message: bytes, now: float) -> None:
         """Take what came from the control loop, and change the phase.
@@ -105,14 +105,14 @@ class HeartbeatMonitor:
             now: Steady time [s].
         """
         if message:
-            if self.phase is not Phase.RESTING:
+            if self.phase is not MonitorPhase.RESTING:
                 self._limit.take(now - self._since)
-            self.phase = Phase.RESTING if message.endswith(REST) else Phase.WATCHING
+            self.phase = MonitorPhase.RESTING if message.endswith(REST) else MonitorPhase.WATCHING
             self._since = now
-        elif self.phase is Phase.RESTING:
-            self.phase = Phase.ENDED
-        elif self.phase in (Phase.WATCHING, Phase.SILENT):
-            self.phase = Phase.ORPHANED
+        elif self.phase is MonitorPhase.RESTING:
+            self.phase = MonitorPhase.ENDED
+        elif self.phase in (MonitorPhase.WATCHING, MonitorPhase.SILENT):
+            self.phase = MonitorPhase.ORPHANED
             self._since = now
 
     def pass_time(self, now: float) -> None:
@@ -126,10 +126,10 @@ class HeartbeatMonitor:
             now: Steady time [s].
         """
         silence = now - self._since
-        if self.phase is Phase.WATCHING and silence > self._limit.timeout_s:
-            self.phase = Phase.SILENT
-        elif self.phase is Phase.ORPHANED and silence > ORPHAN_S:
-            self.phase = Phase.ENDED
+        if self.phase is MonitorPhase.WATCHING and silence > self._limit.timeout_s:
+            self.phase = MonitorPhase.SILENT
+        elif self.phase is MonitorPhase.ORPHANED and silence > ORPHAN_S:
+            self.phase = MonitorPhase.ENDED
 
     def wait_s(self, now: float) -> float:
         """Return how long to wait for a message before the next check or zero command [s].
@@ -139,6 +139,6 @@ class HeartbeatMonitor:
         """
         if self.sends_zeros:
             return ZEROS_S
-        if self.phase is Phase.WATCHING:
+        if self.phase is MonitorPhase.WATCHING:
             return min(max(self._since + self._limit.timeout_s - now, 0.0) + 1e-4, LONGEST_S)
         return CHECK_S

@@ -114,7 +114,7 @@ class SafetyFilter:
         interventions: Number of changed commands by the kind of limit: "non_finite", "velocity",
             "acceleration", "position", "link_speed", "self_collision", "collision", "workspace",
             "keep_out", "effort", "tracking" where commands waited for the arm, and "braking" where
-            only braking was admitted. `Drive` adds "resampled".
+            only braking was admitted. `ActionMapper` adds "resampled".
 
     Raises:
         ConfigError: The scene does not fit the arm, the latency is too long for the command mode,

@@ -95,7 +95,7 @@ class PayloadObserver:
         if self._torques:
             self._torques[-1] = (self._torques[-1][0], seconds)
 
-    def see(self, state: RobotState) -> None:
+    def take(self, state: RobotState) -> None:
         """Take a state, and update `mass_kg` and `reasons` by the motion since the last one.
 
         Nothing changes if the stamp is the same, or if the torque in between is not known.

@@ -158,7 +158,7 @@ class TorqueCommands(CommandModel):
         """Update `dynamics.load_kg` by the last motion, within 0 and the declared mass."""
         if not self.observes_payload:
             return
-        self._payload.see(state)
+        self._payload.take(state)
         self.dynamics.load_kg = min(max(self._payload.mass_kg, 0.0), self._declared_kg)
 
     def _up_to_date(self, velocity: Vector) -> Vector:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sql_ros.checks.bench import gemm
-from sql_ros.checks.bench.implementations import Problem, ours, port
+from sql_ros.checks.bench.implementations import UpdateProblem, ours, port
 
 B, S, H, O = 32, 5, 16, 3  # noqa: E741
 
@@ -92,7 +92,7 @@ def test_the_products_of_the_published_update_are_those_of_its_equations():
 
     Backward twice that, but for what needs none.
     """
-    problem = Problem(
+    problem = UpdateProblem(
         batch=6,
         width=8,
         value_particles=4,
@@ -117,7 +117,7 @@ def test_the_products_of_the_published_update_are_those_of_its_equations():
 
 def test_an_update_of_ours_replays_product_by_product():
     implementation = ours(
-        Problem(batch=8, width=16, value_particles=8, kernel_particles=8, transitions=50)
+        UpdateProblem(batch=8, width=16, value_particles=8, kernel_particles=8, transitions=50)
     )
     products = gemm.record(lambda: implementation.run(1))
     times = gemm.timings(products, repeats=1)

@@ -11,13 +11,13 @@ import torch
 
 from sql_ros.checks.bench import sb3
 from sql_ros.checks.bench.costs import buffer_costs
-from sql_ros.checks.bench.implementations import Problem
+from sql_ros.checks.bench.implementations import UpdateProblem
 from sql_ros.checks.bench.learner import measure_learner, torch_threads
 from sql_ros.checks.bench.report import figures, table
 from sql_ros.checks.bench.sweep import Line, sweep, sweep_figures, sweep_table
 from sql_ros.common.errors import ConfigError
 
-TINY = Problem(batch=8, width=16, value_particles=8, kernel_particles=8, transitions=100)
+TINY = UpdateProblem(batch=8, width=16, value_particles=8, kernel_particles=8, transitions=100)
 ALWAYS = [
     "updates_per_s",
     "ratio_vs_port",

@@ -14,7 +14,7 @@ import pytest
 
 from sql_ros.checks.drivers.controllers import Point, TrajectoryController
 from sql_ros.checks.drivers.plant import KinematicArm
-from sql_ros.checks.drivers.recorder import Record, Recorder
+from sql_ros.checks.drivers.recorder import MotionRecord, MotionRecorder
 from sql_ros.nodes.adapters import TrajectoryAdapter
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.safety.filter import SafetyFilter
@@ -39,7 +39,7 @@ class _Way:
 ONE_POINT = _Way(brakes=False, tells=False)
 
 
-def _play(way: _Way, late: float, seed: int = 0, *, ends: bool = False) -> Record:
+def _play(way: _Way, late: float, seed: int = 0, *, ends: bool = False) -> MotionRecord:
     """Let an arm wander for some seconds; return the recorder's figures.
 
     Args:
@@ -55,7 +55,7 @@ def _play(way: _Way, late: float, seed: int = 0, *, ends: bool = False) -> Recor
     adapter, forward = TrajectoryAdapter(joints, period), Arm(robot)
     plant = KinematicArm(start)
     controller = TrajectoryController(joints, start, from_desired=True)
-    recorder = Recorder(robot, "position", period, lambda position: _tool(forward, position))
+    recorder = MotionRecorder(robot, "position", period, lambda position: _tool(forward, position))
     rng, wish = np.random.default_rng(seed), np.zeros(len(joints))
     due, sent, count, tick = period, 0.0, 0, 0
     while count < STEPS:

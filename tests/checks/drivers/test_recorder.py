@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sql_ros.checks.drivers.recorder import Recorder
+from sql_ros.checks.drivers.recorder import MotionRecorder
 from sql_ros.checks.drivers.verdict import violations
 from sql_ros.robot.robot_file import load_robot
 
@@ -20,8 +20,8 @@ def robot():
 def recorder(robot):
     """A recorder of an arm whose tool is at its first three joint angles [m]."""
 
-    def make(interface: str) -> Recorder:
-        return Recorder(robot, interface, PERIOD_S, lambda joints: 0.1 * joints[:3])
+    def make(interface: str) -> MotionRecorder:
+        return MotionRecorder(robot, interface, PERIOD_S, lambda joints: 0.1 * joints[:3])
 
     return make
 

@@ -10,7 +10,7 @@ import pytest
 from sql_ros.checks.verify.checks import Check
 from sql_ros.checks.verify.report import failed, row, write
 from sql_ros.checks.verify.sampler_checks import compare, sampler_checks, truths
-from sql_ros.checks.verify.suite import Effort, VerifyResults, exact, samplers, verify
+from sql_ros.checks.verify.suite import CheckSizes, VerifyResults, exact, samplers, verify
 from sql_ros.checks.verify.temperature import entropy_at, exact_temperature, tuned_temperature
 from sql_ros.checks.verify.value_checks import (
     estimates,
@@ -112,7 +112,7 @@ def test_a_report_says_what_held_and_what_did_not(tmp_path):
 
 def test_the_picture_shows_every_sampler_beside_the_exact_density(tmp_path):
     results = VerifyResults()
-    samplers(results, Effort(sampler=5, draws=2000), 0, _quiet, kinds=("mixture",))
+    samplers(results, CheckSizes(sampler=5, draws=2000), 0, _quiet, kinds=("mixture",))
     write(results, tmp_path, seed=0, wall_s=0.0)
     assert (tmp_path / "samplers.png").stat().st_size > 20_000
     assert set(results.densities) == {0.1, 1.0}
@@ -123,5 +123,5 @@ def test_suites_are_run_by_name():
     results = verify(["exact"], 0, lines.append)
     assert lines[0].startswith("exact: ")
     same = VerifyResults()
-    exact(same, Effort(), 0, _quiet)
+    exact(same, CheckSizes(), 0, _quiet)
     assert [check.value for check in results.checks] == [check.value for check in same.checks]

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sql_ros.checks.bench.implementations import Problem
+from sql_ros.checks.bench.implementations import UpdateProblem
 from sql_ros.learning import learner as learner_module
 from sql_ros.learning import mixture as mixture_module
 from sql_ros.learning import networks
@@ -109,7 +109,7 @@ def _move_plain_target(learner: Learner) -> None:
     )
 
 
-def _without_flat_mlp(problem: Problem) -> Learner:
+def _without_flat_mlp(problem: UpdateProblem) -> Learner:
     with (
         patch.object(networks, "Mlp", PlainMlp),
         patch.object(learner_module, "TargetQEvaluator", PlainEvaluator),
@@ -131,7 +131,7 @@ class PlainMixture(mixture_module.Mixture):
         return density.detach(), lambda gradient: (density, gradient)
 
 
-def _without_mixture_gradient(problem: Problem) -> Learner:
+def _without_mixture_gradient(problem: UpdateProblem) -> Learner:
     learner = problem.learner({})
     weights = learner.sampler.mlp.flat
 
@@ -150,18 +150,18 @@ def _without_mixture_gradient(problem: Problem) -> Learner:
     return learner
 
 
-def _without_fused_adam(problem: Problem) -> Learner:
+def _without_fused_adam(problem: UpdateProblem) -> Learner:
     with patch.object(learner_module, "Adam", PlainAdam):
         return problem.learner({})
 
 
-def _without_inference_mode(problem: Problem) -> Learner:
+def _without_inference_mode(problem: UpdateProblem) -> Learner:
     learner = problem.learner({})
     learner._needs_no_autograd = False
     return learner
 
 
-FORMS: dict[str, Callable[[Problem], Learner]] = {
+FORMS: dict[str, Callable[[UpdateProblem], Learner]] = {
     "as it is": lambda problem: problem.learner({}),
     "unchanged": lambda problem: problem.learner({}),
     "without inference mode": _without_inference_mode,
@@ -192,7 +192,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=5, help="of each form in a round")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    problem = Problem(batch=args.batch, width=args.width, value_particles=args.value_particles)
+    problem = UpdateProblem(
+        batch=args.batch, width=args.width, value_particles=args.value_particles
+    )
     learners = {form: [create(problem) for _ in range(COPIES)] for form, create in FORMS.items()}
     replay, rng = problem.buffer(), np.random.default_rng(0)
     times: dict[str, list[float]] = {form: [] for form in FORMS}

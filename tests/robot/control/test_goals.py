@@ -10,7 +10,7 @@ import pytest
 
 from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.goals import OLDEST_S, GoalActor, check_age, check_goal
 from sql_ros.runs.rollout import SimulatedArm
 
@@ -34,18 +34,18 @@ class Servo:
 
 
 @pytest.fixture(scope="module")
-def drive(task) -> Drive:
-    return Drive(task)
+def mapper(task) -> ActionMapper:
+    return ActionMapper(task)
 
 
 @pytest.fixture
-def play(task, drive):
+def play(task, mapper):
     """A simulated arm at its neutral pose and an actor of it: play(waits=True)."""
 
     def begin(*, waits: bool):
-        actor = GoalActor(task, 0, waits=waits, drive=drive)
+        actor = GoalActor(task, 0, waits=waits, mapper=mapper)
         actor.policy = Servo(task)
-        drive.safety.forget()
+        mapper.safety.forget()
         return SimulatedArm(task), actor
 
     return begin

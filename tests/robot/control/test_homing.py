@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.homing import LONGEST_S, has_arrived
 from sql_ros.robot.tasks.reach import Task
@@ -26,9 +26,9 @@ def _task(task: Task, mode: str) -> Task:
 def test_the_arm_arrives_at_rest(task, mode):
     moved = _task(task, mode)
     arm, pose = SimulatedArm(moved), np.array([0.5, -0.78, -0.5, 1.78, 0.5, 0.97, 2.8])
-    drive, steps = Drive(moved), 0
+    mapper, steps = ActionMapper(moved), 0
     while not has_arrived(pose, arm.state()):
-        command = drive.approach(pose, arm.state())
+        command = mapper.approach(pose, arm.state())
         assert (
             mode != "velocity" or (np.abs(command) <= np.array(task.robot.velocity_limit) / 2).all()
         )

@@ -10,14 +10,15 @@ import pytest
 
 SCRIPT = """
 import json, os, sys, threading
-from sql_ros.robot.control.realtime import RealtimeConfig, claim, settle, step_back
+from sql_ros.robot.control.realtime import RealtimeConfig, freeze_objects
+from sql_ros.robot.control.realtime import lower_priority, request_realtime
 before = threading.Thread(target=threading.Event().wait, daemon=True)
 before.start()
-settle()
-outcome = claim(RealtimeConfig(**json.loads(sys.argv[1])))
+freeze_objects()
+outcome = request_realtime(RealtimeConfig(**json.loads(sys.argv[1])))
 after = threading.Thread(target=threading.Event().wait, daemon=True)
 after.start()
-step_back()
+lower_priority()
 threads = [int(name) for name in os.listdir("/proc/self/task")]
 print(json.dumps({
     "outcome": outcome,
@@ -79,9 +80,9 @@ def test_what_is_granted_holds_for_all_threads_and_a_refusal_is_told(wanted, nam
 def test_a_thread_that_comes_later_does_not_fill_all_its_memory():
     script = """
 import os, threading, time
-from sql_ros.robot.control.realtime import RealtimeConfig, claim
+from sql_ros.robot.control.realtime import RealtimeConfig, request_realtime
 resident = lambda: int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-claim(RealtimeConfig(realtime_priority=1))
+request_realtime(RealtimeConfig(realtime_priority=1))
 threading.stack_size(256 << 20)
 before = resident()
 threading.Thread(target=threading.Event().wait, daemon=True).start()

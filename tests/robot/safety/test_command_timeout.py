@@ -9,7 +9,7 @@ from sql_ros.robot.safety.command_timeout import (
     REST,
     TIMEOUT_S,
     HeartbeatMonitor,
-    Phase,
+    MonitorPhase,
     SilenceLimit,
 )
 
@@ -62,19 +62,19 @@ def test_rest_is_no_gap_between_beats():
 @pytest.mark.parametrize(
     ("heard", "until", "phase", "sends"),
     [
-        ([], 9.0, Phase.RESTING, False),
-        ([(b"", 1.0)], 1.0, Phase.ENDED, False),
-        ([(BEAT, 1.0)], 1.1, Phase.WATCHING, False),
-        ([(BEAT, 1.0)], 1.13, Phase.SILENT, True),
-        ([(BEAT, 1.0), (BEAT, 1.1)], 1.2, Phase.WATCHING, False),
-        ([(BEAT, 1.0), (BEAT, 2.0)], 2.1, Phase.WATCHING, False),
-        ([(BEAT, 1.0), (b"", 1.05)], 1.06, Phase.ORPHANED, True),
-        ([(BEAT, 1.0), (b"", 1.5)], 2.4, Phase.ORPHANED, True),
-        ([(BEAT, 1.0), (b"", 1.5)], 1.51 + ORPHAN_S, Phase.ENDED, False),
-        ([(BEAT, 1.0), (REST, 1.1)], 9.0, Phase.RESTING, False),
-        ([(BEAT + BEAT + REST, 1.0)], 9.0, Phase.RESTING, False),
-        ([(REST + BEAT, 1.0)], 1.2, Phase.SILENT, True),
-        ([(BEAT, 1.0), (REST, 1.5), (b"", 2.0)], 2.0, Phase.ENDED, False),
+        ([], 9.0, MonitorPhase.RESTING, False),
+        ([(b"", 1.0)], 1.0, MonitorPhase.ENDED, False),
+        ([(BEAT, 1.0)], 1.1, MonitorPhase.WATCHING, False),
+        ([(BEAT, 1.0)], 1.13, MonitorPhase.SILENT, True),
+        ([(BEAT, 1.0), (BEAT, 1.1)], 1.2, MonitorPhase.WATCHING, False),
+        ([(BEAT, 1.0), (BEAT, 2.0)], 2.1, MonitorPhase.WATCHING, False),
+        ([(BEAT, 1.0), (b"", 1.05)], 1.06, MonitorPhase.ORPHANED, True),
+        ([(BEAT, 1.0), (b"", 1.5)], 2.4, MonitorPhase.ORPHANED, True),
+        ([(BEAT, 1.0), (b"", 1.5)], 1.51 + ORPHAN_S, MonitorPhase.ENDED, False),
+        ([(BEAT, 1.0), (REST, 1.1)], 9.0, MonitorPhase.RESTING, False),
+        ([(BEAT + BEAT + REST, 1.0)], 9.0, MonitorPhase.RESTING, False),
+        ([(REST + BEAT, 1.0)], 1.2, MonitorPhase.SILENT, True),
+        ([(BEAT, 1.0), (REST, 1.5), (b"", 2.0)], 2.0, MonitorPhase.ENDED, False),
     ],
 )
 def test_zeros_follow_silence_and_death_but_not_rest(heard, until, phase, sends):

@@ -8,7 +8,7 @@ import pytest
 from sql_ros.checks.verify.safety import PAYLOAD_KG, HostileLoop, hard_cells
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
-from sql_ros.robot.control.action_mapper import Drive
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.filter import SafetyFilter
 from sql_ros.robot.tasks import load_task, stack
@@ -134,10 +134,12 @@ def test_an_operator_puts_no_more_into_the_hand_than_the_filter_reckons_with():
         ConfigError,
         match=r"by hand, 'payload_kg' goes up to 0.4 kg, but the safety filter reckons with 0 kg",
     ):
-        Session(task, Drive(task), protocol, 0, by_hand=True)
-    assert Session(task, Drive(task), protocol, 0).trial is not None  # in simulation nobody is near
+        Session(task, ActionMapper(task), protocol, 0, by_hand=True)
+    assert (
+        Session(task, ActionMapper(task), protocol, 0).trial is not None
+    )  # in simulation nobody is near
     declared = stack.Task("stack", dataclasses.replace(task.config, payload_kg=0.4), ROBOT)
-    assert Session(declared, Drive(declared), protocol, 0, by_hand=True).trial is not None
+    assert Session(declared, ActionMapper(declared), protocol, 0, by_hand=True).trial is not None
 
 
 def test_what_is_verified_may_be_declared():
