@@ -47,9 +47,35 @@ def read_description(path: Path) -> mujoco.MjSpec:
     if root.tag == "robot":
         return read_urdf(path, root)
     try:
-        return mujoco.MjSpec.from_file(str(path))
+        return scale_masses(mujoco.MjSpec.from_file(str(path)))
     except ValueError as error:
         raise ConfigError(f"MJCF {path}: {error}") from None
+
+
+def scale_masses(spec: mujoco.MjSpec) -> mujoco.MjSpec:
+    """Apply the compiler's `settotalmass` to the masses of a file, and return the same spec.
+
+    MuJoCo would apply it to all that is compiled together: the arm in its scene.
+
+    Args:
+        spec: Content of one MJCF; masses, densities and `settotalmass` are changed.
+
+    Raises:
+        ValueError: MuJoCo does not accept the file.
+    """
+    total = spec.compiler.settotalmass
+    if total <= 0.0:
+        return spec
+    spec.compiler.settotalmass = -1.0
+    factor = total / float(spec.copy().compile().body_mass.sum())
+    for body in spec.bodies[1:]:
+        body.mass *= factor
+        body.inertia = factor * np.array(body.inertia)
+        body.fullinertia = factor * np.array(body.fullinertia)
+    for geom in spec.geoms:
+        geom.mass *= factor
+        geom.density *= factor
+    return spec
 
 
 def prepare_arm(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
@@ -118,6 +144,8 @@ def _check_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
 
 def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
     """Delete every joint that is not controlled; its bodies stay at the posture of that joint.
+
+    A controlled joint of the same body keeps its axis in space.
 
     The posture is that of the robot file's `fixed_joints`, otherwise 0 or the nearest position in
     the joint's range. A free joint and a ball joint are deleted at their pose in the description.
@@ -191,7 +219,9 @@ def _posture(model: mujoco.MjModel, index: int, given: float | None, robot: Robo
 def _place_body(
     body: mujoco.MjsBody, model: mujoco.MjModel, data: mujoco.MjData, index: int
 ) -> None:
-    """Set the pose of a body in its parent to that in the MuJoCo data.
+    """Set the pose of a body in its parent, and of its joints, to that in the MuJoCo data.
+
+    A joint moves within its body where a fixed joint of the same body is behind it.
 
     Args:
         body: Body of the specification; it is changed.
@@ -209,6 +239,10 @@ def _place_body(
     body.pos = position
     body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
     body.quat = rotation
+    turn = data.xmat[index].reshape(3, 3).T
+    for joint in body.joints:
+        joint.pos = turn @ (data.xanchor[joint.id] - data.xpos[index])
+        joint.axis = turn @ data.xaxis[joint.id]
 
 
 def _add_tool(spec: mujoco.MjSpec, robot: RobotConfig) -> None:

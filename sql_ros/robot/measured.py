@@ -1,10 +1,10 @@
 """Records of what was measured of a real arm, one for each arm and command mode.
 
 The file of a record is `$XDG_STATE_HOME/sql_ros/measured/<robot>-<hash>-<mode>.yaml`, by default
-under `~/.local/state`. The hash covers the robot file, masses and kinematics of its MJCF, the
-command topic, and the joint names on topics. So the arm has to be measured again after a change of
-any of these, and a second arm with the same robot file has a record of its own. A `latency_s` in
-the robot file overrides the record.
+under `~/.local/state`. The hash covers the robot file, masses, kinematics and limits of its MJCF or
+URDF, the command topic, and the joint names on topics. So the arm has to be measured again after a
+change of any of these, and a second arm with the same robot file has a record of its own. A
+`latency_s` in the robot file overrides the record.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import numpy as np
 import yaml
 
 from sql_ros.common.config import Config, config_from_yaml, option
+from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.config import PER_JOINT, RobotConfig
 from sql_ros.robot.controllers import MODES
+from sql_ros.robot.estimates import ArmEstimates
 from sql_ros.robot.model import load_model
 from sql_ros.robot.robot_file import load_robot
 
@@ -75,7 +77,8 @@ class MeasuredArm(NamedTuple):
     Attributes:
         robot_file: Its robot file.
         mode: Command mode.
-        sha256: Hash of robot file, MJCF, command topic and joint names, in hexadecimal digits.
+        sha256: Hash of robot file, description, command topic and joint names, in hexadecimal
+            digits.
     """
 
     robot_file: Path
@@ -143,7 +146,11 @@ def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str])
         ConfigError: The robot file or its MJCF cannot be read.
     """
     digest = hashlib.sha256(robot_file.read_bytes())
-    model = load_model(load_robot(str(robot_file)))
+    robot = load_robot(str(robot_file))
+    estimates = ArmEstimates(find_beside(robot.model, None), robot.joints)
+    stated = (estimates.velocity_limit().values, estimates.effort_limit().values)
+    digest.update(repr((stated, [getattr(robot, name) for name in PER_JOINT])).encode())
+    model = load_model(robot)
     digest.update(bytes(model.names))
     for name in HASHED_FIELDS:
         # -0.0 becomes 0.0

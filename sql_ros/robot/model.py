@@ -15,7 +15,7 @@ import numpy as np
 
 from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
-from sql_ros.robot.arm_description import PREFIX, prepare_arm, read_description
+from sql_ros.robot.arm_description import PREFIX, prepare_arm, read_description, scale_masses
 from sql_ros.robot.config import RobotConfig
 
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
@@ -77,7 +77,8 @@ def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
             for element in ElementTree.parse(path).getroot().iter("include")
             if (name := element.get("file", "")) and (path.parent / name).resolve() == arm.resolve()
         ]
-        return mujoco.MjSpec.from_file(str(path), include=dict.fromkeys(includes, NOTHING))
+        scene = mujoco.MjSpec.from_file(str(path), include=dict.fromkeys(includes, NOTHING))
+        return scale_masses(scene)
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise ConfigError(f"MJCF {path}: {error}") from None
 
@@ -169,7 +170,7 @@ def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:
         )
     file = find_beside(words[0], scene.parent)
     try:
-        held = mujoco.MjSpec.from_file(str(file))
+        held = scale_masses(mujoco.MjSpec.from_file(str(file)))
         if len(held.worldbody.bodies) != 1 or held.worldbody.geoms or held.joints:
             raise ConfigError(
                 f"MJCF {file} is held: expected one body without joints, and no shape outside of"
