@@ -469,9 +469,11 @@ class ArmLink:
         return values
 
     def _restart_dead_watchdog(self) -> None:
-        """Log an error and restart the command watchdog if its process has ended. Called by a
-        timer.
+        """Log an error and start another command watchdog if its process has ended. Called by a
+        timer, while the threads of control may use the old one.
         """
-        if self._watchdog is not None and self._watchdog.is_dead:
+        dead = self._watchdog
+        if dead is not None and dead.is_dead:
             self._node.get_logger().error("the command watchdog has ended and is started again")
-            self._watchdog.restart()
+            self._watchdog = dead.successor()
+            dead.close()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
 
 from rclpy.node import Node
 
@@ -29,6 +31,10 @@ ALLOWED = frozenset(os.sched_getaffinity(0))  # cores of this process before it 
 class WatchdogLink:
     """The command watchdog process of an actor; the constructor starts it.
 
+    A link has one process. If that has ended, the owner replaces the link by its `successor` with
+    one assignment and closes it. A thread that still uses the closed link then writes and reads
+    nothing.
+
     Args:
         node: The actor node.
         topic: Resolved command topic.
@@ -38,6 +44,8 @@ class WatchdogLink:
         clock_age_s: 0: the steady clock paces the control steps. Otherwise `/clock` does, and this
             is the longest time for which it may stand still [s]; the watchdog adds `MOST_PERIODS`
             of the measured time between steps.
+        predecessors: Encoded GIDs of the watchdogs that this one replaces: the graph lists a dead
+            one for a while.
 
     Attributes:
         timeout_s: Silence of the actor after which zeros are sent, at least [s].
@@ -55,30 +63,38 @@ class WatchdogLink:
         cpu: int = -1,
         *,
         clock_age_s: float = 0.0,
+        predecessors: frozenset[bytes] = frozenset(),
     ) -> None:
         self.timeout_s = max(TIMEOUT_S, clock_age_s or MOST_PERIODS * period_s)
         self._silence_limit = SilenceLimit(self.timeout_s, DOUBTFUL_PERIODS if clock_age_s else 0.0)
         self._name = f"{node.get_name()}{SUFFIX}"
         self._namespace = node.get_namespace()
-        # encoded GIDs of all watchdogs so far: the graph lists a dead one for a while
-        self._gids: set[bytes] = set()
+        self._gids = predecessors
         self._arguments = [
             topic,
             str(count),
             f"{self.timeout_s:.4f}",
             str(MOST_PERIODS if clock_age_s else 0.0),
         ]
+        self._successor = partial(
+            WatchdogLink, node, topic, count, period_s, cpu, clock_age_s=clock_age_s
+        )
         self._beat_at = self._read_at = self._asked_at = 0.0
-        self._cpu = cpu
         self._is_resting = True
-        self._start()
+        self.is_ready = self.is_dead = self.is_hung = self._is_known = False
+        self._unanswered_since: float | None = None
+        self._using_pipes = threading.Lock()  # held while a pipe is written or read
+        self._is_closed = False
+        self._start(cpu)
 
-    def _start(self) -> None:
-        """Start the process with two pipes, off the core of the control loop; reset `is_ready`,
-        `is_dead` and `is_hung`.
+    def _start(self, cpu: int) -> None:
+        """Start the process with two pipes, off the core of the control loop.
 
         The process has a POSIX session of its own, so that a signal to the actor's terminal does
         not end it.
+
+        Args:
+            cpu: Core reserved for the control loop; -1: none is.
         """
         child_reads, self._write_fd = os.pipe()
         self._read_fd, child_writes = os.pipe()
@@ -99,9 +115,7 @@ class WatchdogLink:
         )
         os.close(child_reads)
         os.close(child_writes)
-        _leave_core(self._process.pid, self._cpu)
-        self.is_ready = self.is_dead = self.is_hung = self._is_known = False
-        self._unanswered_since: float | None = None
+        _leave_core(self._process.pid, cpu)
 
     @property
     def complaint(self) -> str:
@@ -125,9 +139,8 @@ class WatchdogLink:
         if self.is_dead or now - self._read_at < BEAT_S:
             return
         self._read_at = now
-        try:
-            words = os.read(self._read_fd, 4096)
-        except BlockingIOError:
+        words = self._read()
+        if words is None:
             since = self._unanswered_since
             if since is not None and now - since > HUNG_S:
                 self.is_ready = False
@@ -137,7 +150,7 @@ class WatchdogLink:
         self.is_hung = False
         answers = words.lstrip(LETTERS)
         if len(answers) < len(words):
-            self._gids.add(words[: len(words) - len(answers)])
+            self._gids |= {words[: len(words) - len(answers)]}
             self._is_known = True
         self.is_ready = self._is_known and answers.endswith(READY)
         self._unanswered_since = None
@@ -197,18 +210,18 @@ class WatchdogLink:
             self._write(REST)
             self._unanswered_since = None
 
-    def restart(self) -> None:
-        """Start a new process after the last one has ended by itself."""
-        self.close()
-        self._is_resting = True
-        self._start()
+    def successor(self) -> WatchdogLink:
+        """Return a link with a new process, after that of this link has ended by itself."""
+        return self._successor(predecessors=self._gids)
 
     def close(self) -> None:
         """Close the pipes, and wait up to 2 s for the end of the process.
 
-        The process ends at once if it was told that the arm rests, otherwise after `ORPHAN_S` of
-        zeros.
+        Any thread may call it: the pipes are closed when no other thread uses them any more. The
+        process ends at once if it was told that the arm rests, otherwise after `ORPHAN_S` of zeros.
         """
+        with self._using_pipes:
+            self._is_closed = True
         os.close(self._write_fd)
         os.close(self._read_fd)
         try:
@@ -218,14 +231,32 @@ class WatchdogLink:
 
     def _write(self, word: bytes) -> None:
         """Write a word to the watchdog. Drop it if the pipe is full, as when the process is
-        suspended; set `is_dead` if the pipe is closed.
+        suspended, and after `close`; set `is_dead` if the process has closed the pipe.
         """
-        try:
-            os.write(self._write_fd, word)
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            self.is_dead = True
+        with self._using_pipes:
+            if self._is_closed:
+                return
+            try:
+                os.write(self._write_fd, word)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                self.is_dead = True
+
+    def _read(self) -> bytes | None:
+        """Read the answers of the watchdog.
+
+        Returns:
+            The answers; empty if the process has ended. None: there are none, or this link is
+            closed.
+        """
+        with self._using_pipes:
+            if self._is_closed:
+                return None
+            try:
+                return os.read(self._read_fd, 4096)
+            except BlockingIOError:
+                return None
 
 
 def _leave_core(pid: int, cpu: int) -> None:

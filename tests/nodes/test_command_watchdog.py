@@ -98,7 +98,8 @@ def link(probe, domain, monkeypatch):
     started = WatchdogLink(probe.node, TOPIC, 7, 0.05)
     yield started
     started._process.kill()
-    started.close()
+    if not started._is_closed:
+        started.close()
 
 
 def _full_pipe() -> tuple[int, int]:
@@ -211,6 +212,38 @@ def test_a_watchdog_that_hangs_is_not_ready_until_it_answers(probe, link):
     os.kill(link._process.pid, signal.SIGCONT)
     probe.wait(is_ready, timeout=20, what="ready again")
     assert len(zeros) == count  # it was proved before
+
+
+def test_a_beat_during_a_restart_reaches_no_closed_pipe(link):
+    """Nor a file that was opened meanwhile, which has the number of the closed pipe."""
+    errors: list[OSError] = []
+    counts = [0]
+    is_over = threading.Event()
+
+    def control() -> None:
+        try:
+            while not is_over.is_set():
+                counts[0] += 1
+                link.beat(float(counts[0]))
+                link.look(float(counts[0]))
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=control)
+    thread.start()
+    link._process.kill()
+    link.close()
+    others = [os.pipe() for _ in range(4)]
+    count = counts[0]
+    while thread.is_alive() and counts[0] < count + 1000:
+        time.sleep(1e-3)
+    is_over.set()
+    thread.join()
+    for reads, writes in others:
+        os.close(writes)
+        assert os.read(reads, 1) == b""
+        os.close(reads)
+    assert not errors
 
 
 @pytest.mark.long
