@@ -13,7 +13,8 @@ others                 Bool          topics of `required_stops` in the robot fil
                                      these kinds
 =====================  ============  =============================================================
 
-The graph is queried by a timer in the node's executor, never in the control loop.
+The graph is queried by a timer in the node's executor, and for a message that may end the stop of
+its topic. It is never queried while the arm moves under control of the loop.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ class StopTopics:
         nothing is.
         """
         return {
-            f"stop{topic}": switch.complaint
+            f"stop{topic}": switch.complaint or switch.several
             for topic, switch in self._switches.items()
-            if switch.complaint
+            if switch.complaint or switch.several
         }
 
     def _add(self, kind: str, name: str, deadline_s: float) -> None:
@@ -122,6 +123,8 @@ class StopTopics:
             """Pass a message with its delay to the latch; hold the arm now if it must stop."""
             now = time.monotonic()
             late_s = lag.late_s(self._node.reading.source_ns, time.time_ns(), now)
+            if switch.stops(now):  # another publisher, not seen yet, must not end the stop
+                switch.several = self._several(switch)
             self._latch.take(switch, message.data, now, late_s)
             if self._latch.reasons(now):
                 self.hold_now()
@@ -129,20 +132,37 @@ class StopTopics:
         return on_message
 
     def _query_publishers(self) -> None:
-        """Count the publishers of each topic, and set `complaint` of its switch.
+        """Count the publishers of each topic, and set `complaint` and `several` of its switch.
 
-        Called by a timer. The types are queried only when the number of publishers has changed, and
-        every `QUERIES_PER_TYPE_CHECK` calls.
+        Called by a timer. The types are queried only when the number of publishers has changed,
+        while there are several, and every `QUERIES_PER_TYPE_CHECK` calls.
         """
         is_thorough = self._queries % QUERIES_PER_TYPE_CHECK == 0
         self._queries += 1
         for topic, switch in self._switches.items():
             count = self._node.count_publishers(topic)
-            if is_thorough or count != self._counts.get(topic):
+            if is_thorough or switch.several or count != self._counts.get(topic):
                 switch.complaint = self._complaint(switch)
+                switch.several = self._several(switch)
             if not count:
                 self._lags[topic].forget()  # the next publisher may have another clock
             self._counts[topic] = count
+
+    def _several(self, switch: Switch) -> str:
+        """Return that a switch has several publishers of its type, in words; empty if it has not.
+
+        Args:
+            switch: The switch.
+        """
+        publishers = self._node.get_publishers_info_by_topic(switch.topic)
+        names = sorted(endpoint_name(each) for each in publishers if each.topic_type == TYPE)
+        if len(names) < 2:
+            return ""
+        return (
+            f"{switch.topic} has {len(names)} publishers, {' and '.join(names)}, and one could end"
+            " the stop of another: end all but one, or give each a topic of its own"
+            " (required_stops)"
+        )
 
     def _complaint(self, switch: Switch) -> str:
         """Return what is wrong with the publishers of a switch, in words; empty if nothing is.

@@ -66,6 +66,7 @@ MOST_SEVERE_FIRST = (
     "emergency_stop",
     "stop",
     "stop_missing",
+    "stop_shared",
     "stop_lock",
     "robot",
     "enable_silent",

@@ -12,6 +12,7 @@ kind              begins with                                     ends with
 `stop_missing`    of a required switch: it has no publisher, or   a publisher of its type, and a
                   its type is wrong; of an emergency stop:        message of it
                   silence, too
+`stop_shared`     a topic of a switch has several publishers      one publisher
 `robot`           the robot reports that it is stopped, in error  the robot reports that it can move
                   or not enabled; its silence, where it must
                   report
@@ -33,7 +34,15 @@ from sql_ros.robot.safety.state_watchdog import NO_REASONS
 from sql_ros.robot.safety.stop_switch import NEVER, Switch
 
 FROM_OUTSIDE = frozenset(
-    {"stop", "emergency_stop", "stop_lock", "stop_missing", "robot", "enable_silent"}
+    {
+        "stop",
+        "emergency_stop",
+        "stop_lock",
+        "stop_missing",
+        "stop_shared",
+        "robot",
+        "enable_silent",
+    }
 )
 
 
@@ -179,6 +188,8 @@ class StopLatch:
             now: Steady time [s].
         """
         is_silent = switch.is_silent(now)
+        if switch.several:
+            reasons["stop_shared"] = switch.several
         if switch.is_required and switch.complaint:
             reasons["stop_missing"] = switch.complaint
         elif switch.kind == EMERGENCY_STOP and is_silent:

@@ -8,6 +8,10 @@ kind              stops the arm              where it is required, also
 `enable`          never                      unless a true was received within the deadline
 ================  =========================  =================================================
 
+A message does not name its publisher. If a topic has several publishers, the false of one could end
+the true of another, so a topic with several publishers stops the arm, whether it is required or
+not.
+
 The age of a message counts from when its source sent it, not from when it was read, because a
 message may have waited in a queue. Times are steady time [s], given by the caller. One thread calls
 `take`, another one the rest.
@@ -37,6 +41,8 @@ class Switch:
         is_on: Whether the last message was true.
         complaint: What is wrong with the publishers of the topic, set by the caller; empty if
             nothing is. A complaint stops the arm if the switch is required.
+        several: That the topic has several publishers, in words, set by the caller; empty if it has
+            not. The arm is stopped meanwhile, and no false ends a true.
     """
 
     def __init__(self, kind: str, topic: str, deadline_s: float = 0.0) -> None:
@@ -45,6 +51,7 @@ class Switch:
         self._deadline = deadline_s
         self.is_on = False
         self.complaint = ""
+        self.several = ""
         # steady time at which the last message was sent, of a deadman's switch the last true [s]
         self._heard = NEVER
         self._late_s = 0.0  # lateness of the last message [s]
@@ -61,7 +68,8 @@ class Switch:
     def take(self, is_on: bool, now: float, late_s: float = 0.0) -> None:
         """Take a message.
 
-        A false of a deadman's switch counts as silence from then on.
+        A false of a deadman's switch counts as silence from then on. While there are `several`
+        publishers, the false of any other switch is ignored after a true.
 
         Args:
             is_on: Value of the message.
@@ -70,7 +78,7 @@ class Switch:
         """
         sent_at = now - late_s
         self._late_s = late_s
-        self.is_on = is_on
+        self.is_on = is_on or (self.is_on and bool(self.several))
         if self.kind != ENABLE:
             self._heard = sent_at
         else:
@@ -87,14 +95,15 @@ class Switch:
     def stops(self, now: float) -> bool:
         """Return whether the arm must be held because of the switch.
 
-        It must while the switch is pressed or closed; if the switch is required, also while it is
-        silent or has a complaint. A stop that is latched is not included.
+        It must while the switch is pressed or closed, and while it has several publishers; if the
+        switch is required, also while it is silent or has a complaint. A stop that is latched is
+        not included.
 
         Args:
             now: Steady time [s].
         """
         is_pressed = self.is_on and self.kind != ENABLE
-        return is_pressed or (
+        return bool(is_pressed or self.several) or (
             self._deadline > 0.0 and (bool(self.complaint) or self.is_silent(now))
         )
 

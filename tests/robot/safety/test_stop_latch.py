@@ -74,6 +74,31 @@ def test_an_emergency_stop_pressed_while_a_stop_is_reset_is_not_reset_with_it(mo
     assert set(latch.reasons(0.0)) == {"stop"}
 
 
+def test_of_several_publishers_no_false_ends_the_stop_of_another():
+    for kind in (EMERGENCY_STOP, STOP_LOCK):
+        latch = StopLatch()
+        switch = latch.switch(kind, "/stop")
+        latch.take(switch, True, 0.0)
+        switch.several = "/stop has 2 publishers"
+        latch.take(switch, False, 0.0)
+        assert {kind, "stop_shared"} <= set(latch.reasons(0.0))
+        switch.several = ""
+        assert kind in latch.reasons(0.0)  # whose publisher may have left
+        assert not latch.reset(0.0)[0]
+        latch.take(switch, False, 0.0)
+        assert latch.reset(0.0)[0]
+        assert not latch.reasons(0.0)
+
+
+def test_a_topic_with_several_publishers_stops_whatever_was_said():
+    latch = Latch(0.0, 0.2)
+    latch.enable(True, 0.0)
+    assert not latch.reasons(0.0)
+    latch._enable.several = "/actor/enable has 2 publishers"
+    assert set(latch.reasons(0.0)) == {"stop_shared"}
+    assert latch.reset(0.0) == (False, "still stopped: /actor/enable has 2 publishers")
+
+
 def test_a_lock_latches_nothing_and_opens_with_the_next_false():
     latch = Latch(0.0, 0.0)
     latch.lock(True, 0.0)
