@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,22 +97,36 @@ def attack(cases: int, seed: int) -> dict[str, FuzzCounts]:
     from sql_ros.checks.stress.live_nodes import LIVE, attack_nodes
     from sql_ros.checks.stress.mutations import make_targets
 
-    all_counts: dict[str, FuzzCounts] = {}
     os.environ |= own_domain()
     logging.disable(logging.CRITICAL)  # every damaged checkpoint logs a warning
-    # numbers overflow on purpose
-    with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
+    with tempfile.TemporaryDirectory() as folder:
         os.environ["ROS_LOG_DIR"] = folder
-        targets = make_targets(Path(folder))
         live = round(cases * LIVE_SHARE)
-        whole = sum(target.share for target in targets)
-        for number, target in enumerate(targets):
-            count = max(round((cases - live) * target.share / whole), 1)
-            all_counts[target.name] = _attack(target, count, np.random.default_rng([seed, number]))
-            _show(target.name, all_counts[target.name])
+        all_counts = attack_targets(make_targets(Path(folder)), cases - live, seed)
         if live:
             all_counts[LIVE] = attack_nodes(live, seed, Path(folder))
             _show(LIVE, all_counts[LIVE])
+    return all_counts
+
+
+def attack_targets(targets: Sequence[Target], cases: int, seed: int) -> dict[str, FuzzCounts]:
+    """Feed hostile input to targets in this process; print a line per target.
+
+    Args:
+        targets: The targets; their shares divide the cases.
+        cases: Number of inputs in all; each target gets at least one.
+        seed: Seed of the inputs.
+
+    Returns:
+        Counts by target.
+    """
+    all_counts: dict[str, FuzzCounts] = {}
+    whole = sum(target.share for target in targets)
+    with np.errstate(all="ignore"):  # numbers overflow on purpose
+        for number, target in enumerate(targets):
+            count = max(round(cases * target.share / whole), 1)
+            all_counts[target.name] = _attack(target, count, np.random.default_rng([seed, number]))
+            _show(target.name, all_counts[target.name])
     return all_counts
 
 
