@@ -218,7 +218,8 @@ class ActorProcess:
         try:
             yield
         finally:
-            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, before)
+            with contextlib.suppress(ProcessLookupError):  # the actor has ended
+                resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, before)
 
     def _children(self) -> list[int]:
         """Return the process ids of the processes that the actor started in any of its threads."""
