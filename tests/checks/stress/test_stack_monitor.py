@@ -112,6 +112,7 @@ def stack(task, tmp_path, monkeypatch):
 
 
 @pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
 def test_transitions_and_acknowledgements_are_kept_by_the_process_of_the_actor(stack):
     spec = stack.task.spec
     observation = np.zeros(spec.observation_size, np.float32)
@@ -129,6 +130,7 @@ def test_transitions_and_acknowledgements_are_kept_by_the_process_of_the_actor(s
 
 
 @pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
 def test_states_of_a_new_simulated_arm_are_kept_apart_and_fast_commands_counted(stack):
     monitor = stack.monitor
     monitor.expect_hold()  # no state yet: no hold is noted
@@ -157,6 +159,7 @@ def test_states_of_a_new_simulated_arm_are_kept_apart_and_fast_commands_counted(
 
 
 @pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
 def test_a_stack_that_ended_is_not_awaited_and_the_error_quotes_its_log(stack):
     stack.process.kill()
     stack.process.wait()
