@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sql_ros.checks.processes import end_process, start_process
+from sql_ros.checks.processes import start_process
 from sql_ros.checks.stress import chaos
 from sql_ros.checks.stress.chaos import VICTIMS, ChaosCounts
 from sql_ros.checks.stress.stack_monitor import fingerprint

@@ -1,4 +1,4 @@
-"""The listener of `sql-ros chaos`: which states it judges, and what it keeps of a stack's topics."""
+"""The listener of `sql-ros chaos`: which states it judges, and what it keeps of the topics."""
 
 import subprocess
 import sys
