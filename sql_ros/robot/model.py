@@ -21,6 +21,10 @@ from sql_ros.robot.config import RobotConfig
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
 # it is fixed to
 HELD = "held"
+CAMERA = "overview"  # which takes the pictures
+CAMERA_M = (2.0, -1.5, 1.0)  # place of that camera in a scene that has none, as in floor.xml
+CAMERA_AXES = ((0.6, 0.8, 0.0), (-0.26, 0.2, 0.945), (0.757, -0.567, 0.328))  # its x, y, z
+PICTURE = (1280, 960)  # width, height of the largest picture [px]
 # content that replaces the arm where the scene includes it
 NOTHING = b"<mujoco><custom/></mujoco>"
 
@@ -52,6 +56,7 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
         return _compile(arm, robot, str(arm_file), for_physics=for_physics)
     world = _read_scene(scene_file, arm_file)
     _check_scene(world, arm, robot, scene_file)
+    _make_visible(world)
     world.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     arm.option = world.option  # MuJoCo warns where they differ
     _attach(world, arm)
@@ -81,6 +86,21 @@ def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
         return scale_masses(scene)
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise ConfigError(f"MJCF {path}: {error}") from None
+
+
+def _make_visible(world: mujoco.MjSpec) -> None:
+    """Add the camera `CAMERA` to a scene without it, and make room for pictures of `PICTURE`.
+
+    Args:
+        world: The scene, which is changed.
+    """
+    if world.camera(CAMERA) is None:
+        rotation = np.zeros(4)
+        mujoco.mju_mat2Quat(rotation, np.array(CAMERA_AXES).T.flatten())
+        world.worldbody.add_camera(name=CAMERA, pos=CAMERA_M, quat=rotation, fovy=40.0)
+    size = world.visual.global_
+    size.offwidth = max(size.offwidth, PICTURE[0])
+    size.offheight = max(size.offheight, PICTURE[1])
 
 
 def _check_scene(world: mujoco.MjSpec, arm: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:

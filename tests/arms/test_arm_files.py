@@ -67,6 +67,8 @@ INERTIA = (
     '<inertial><origin xyz="0 0 0.1"/><mass value="1"/><inertia ixx="0.01" iyy="0.01" izz="0.01"'
     ' ixy="0" ixz="0" iyz="0"/></inertial>'
 )
+MESH = '<mesh filename="package://toy_arm/meshes/base.obj"/>'
+TETRAHEDRON = "v 0 0 0\nv .05 0 0\nv 0 .05 0\nv 0 0 .05\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
 CYLINDER = '<cylinder radius="0.06" length="0.1"/>'
 NAMES = "name: toy\nmodel: arm.xml\ntool: tool\njoints: [j1, j2, j3]\n"
 ROBOT = (
@@ -212,17 +214,23 @@ def test_the_tool_may_be_a_body(load):
         check_robot(load(robot=ROBOT.replace("tool: tool", "tool: hand")))
 
 
-@pytest.mark.parametrize("base", [CYLINDER, '<mesh filename="package://toy_arm/meshes/base.obj"/>'])
-def test_a_urdf_is_taken_as_it_is(load, tmp_path, base, monkeypatch):
+@pytest.mark.parametrize(
+    ("base", "package"),
+    [
+        pytest.param(CYLINDER, "", id="no mesh"),
+        pytest.param(MESH, "ros/toy_arm", id="ROS_PACKAGE_PATH"),
+        pytest.param(MESH, "install/share/toy_arm", id="ament index"),
+        pytest.param(MESH, "toy_arm", id="a folder beside it"),
+    ],
+)
+def test_a_urdf_is_taken_as_it_is(load, tmp_path, base, package, monkeypatch):
     monkeypatch.setenv("ROS_PACKAGE_PATH", str(tmp_path / "ros"))
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "install"))
+    meshes = {f"{package}/meshes/base.obj": TETRAHEDRON} if package else {}
     task = load(
         robot=NAMES.replace("arm.xml", "arm.urdf"),
         scene=SCENE.replace('<include file="arm.xml"/>', ""),
-        **{
-            "arm.urdf": URDF.format(inertia=INERTIA, base=base),
-            "ros__toy_arm__meshes__base.obj": "v 0 0 0\nv .05 0 0\nv 0 .05 0\nv 0 0 .05\n"
-            "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n",
-        },
+        **{"arm.urdf": URDF.format(inertia=INERTIA, base=base), **meshes},
     )
     assert is_sound(task)
     assert task.robot.velocity_limit == (2.0, 2.0, 2.0)
@@ -247,8 +255,7 @@ def test_an_arm_has_a_folder_of_its_own(load):
         scene=SCENE.replace("arm.xml", "maker/arm.xml"),
         **{
             "maker__arm.xml": arm,
-            "maker__assets__base.obj": "v 0 0 0\nv .05 0 0\nv 0 .05 0\nv 0 0 .05\n"
-            "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n",
+            "maker__assets__base.obj": TETRAHEDRON,
         },
     )
     assert is_sound(task)
@@ -359,6 +366,17 @@ def test_a_task_without_a_scene_has_a_floor_a_camera_and_a_goal(load):
     sim = Simulation(task.config.scene, task.robot, goal=True)
     assert sim.model.camera("overview") is not None
     assert sim.model.geom("floor") is not None
+
+
+def test_a_scene_without_a_camera_is_seen_by_one_of_its_own(load):
+    task = load(scene=SCENE.replace('name="overview"', 'name="mine"'))
+    sim = Simulation(task.config.scene, task.robot)
+    sim.advance(1)
+    camera = sim.data.camera("overview")
+    forward = -camera.xmat.reshape(3, 3)[:, 2]
+    to_arm = np.array([0.3, 0.0, 0.3]) - camera.xpos
+    assert forward @ to_arm > 0.98 * np.linalg.norm(to_arm)
+    assert sim.model.vis.global_.offwidth >= 960  # for arm.png
 
 
 def test_a_slide_is_kept_from_obstacles_as_fast_as_it_moves(load):
