@@ -26,6 +26,37 @@ from sql_ros.experiments.study import Case, conduct, read_results, results_of
 from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.learning.trainer import Trainer
 
+# of each experiment: its module, the transitions of a run, and the cases
+SHORT_RUNS = {
+    "snake": (snake, 600, [Case("sql"), Case("ddpg")]),
+    "maze": (
+        maze,
+        120,
+        [Case(kind, variant) for variant in ("point", "quadruped") for kind in ("sql", "ddpg")],
+    ),
+    "pretrain": (
+        pretrain,
+        120,
+        [
+            Case("sql", "10"),
+            Case("sql", "0.1"),
+            *(Case(kind, pretrain.START) for kind in ("sql", "ddpg")),
+        ],
+    ),
+    "finetune": (finetune, 600, [Case(start, "wide") for start in finetune.STARTS]),
+    "validation": (
+        validation,
+        600,
+        [
+            Case(side, kind, seed)
+            for side in ("ours", "sb3")
+            for kind in validation.KINDS
+            for seed in (0, 1)
+        ],
+    ),
+    "pusher": (pusher, 120, [Case("sql", task) for task in (*pusher.SKILLS, pusher.JOINT)]),
+}
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():
@@ -202,55 +233,51 @@ def test_every_case_can_be_set_up(module):
             assert spec_of(make_env(module.setting(case).env)).action_size
 
 
-@pytest.mark.long
-def test_short_runs_of_the_longer_ones_are_reported(tmp_path, monkeypatch):
+@pytest.mark.short("snake", "maze", "pretrain", "finetune")
+@pytest.mark.parametrize("name", [name for name in SHORT_RUNS if name != "pusher"])
+def test_a_short_run_of_an_experiment_is_reported(tmp_path, monkeypatch, name):
     """Whole runs take minutes; here everything but the learning."""
-    monkeypatch.setattr(pusher, "EPISODES", 2)
-    monkeypatch.setattr(pretrain, "EPISODES", 3)
-    for module, cases in (
-        (snake, [Case("sql"), Case("ddpg")]),
-        (
-            maze,
-            [
-                Case("sql", "point"),
-                Case("ddpg", "point"),
-                Case("sql", "quadruped"),
-                Case("ddpg", "quadruped"),
-            ],
-        ),
-        (
-            pretrain,
-            [
-                Case("sql", "10"),
-                Case("sql", "0.1"),
-                *(Case(kind, pretrain.START) for kind in ("sql", "ddpg")),
-            ],
-        ),
-        (finetune, [Case(start, "wide") for start in finetune.STARTS]),
-        (
-            validation,
-            [
-                Case(side, kind, seed)
-                for side in ("ours", "sb3")
-                for kind in validation.KINDS
-                for seed in (0, 1)
-            ],
-        ),
-        (pusher, [Case("sql", task) for task in (*pusher.SKILLS, pusher.JOINT)]),
-    ):
-        whole, folder = module.setting, tmp_path / module.EXPERIMENT.name
-        monkeypatch.setattr(
-            module, "setting", lambda case, whole=whole: _shortened(whole(case), case)
-        )
-        results = {case: module.run_case(case, folder) for case in cases}
-        finding = module.report(results, folder)
-        assert finding.verdict in ("not", "partly", "reproduced")
-        assert all((folder / name).stat().st_size > 5_000 for name in finding.pictures)
-    shutil.rmtree(tmp_path / "pusher" / "models")
+    monkeypatch.setattr(pretrain, "EPISODES", 2)
+    monkeypatch.setattr(snake, "EPISODES", 1)
+    finding, _ = _run_shortened(name, tmp_path, monkeypatch)
+    _check(finding, tmp_path / name)
+
+
+def _check(finding, folder):
+    assert finding.verdict in ("not", "partly", "reproduced")
+    assert np.isfinite(list(finding.figures.values())).all()
+    assert finding.pictures
+    assert all((folder / name).stat().st_size > 5_000 for name in finding.pictures)
+
+
+def test_skills_are_composed_once_and_again_after_another_training(tmp_path, monkeypatch):
+    for name, value in {"EPISODES": 1, "CANDIDATES": 4, "PARTICLES": 16, "VISITED": 50}.items():
+        monkeypatch.setattr(pusher, name, value)
+    finding, results = _run_shortened("pusher", tmp_path, monkeypatch)
+    folder = tmp_path / "pusher"
+    _check(finding, folder)
+    shutil.rmtree(folder / "models")
     # once composed, the networks may go
     assert pusher.report(results, folder).figures == finding.figures
     pusher.run_case(Case("sql", "x"), folder)
     assert not (folder / "composed" / "sql-seed0.json").exists()  # of the skill of before
+
+
+def _run_shortened(name, out, monkeypatch):
+    """Run and report an experiment; return its finding and its results."""
+    module, steps, cases = SHORT_RUNS[name]
+    _shorten(module, steps, monkeypatch)
+    if module is finetune:
+        _shorten(pretrain, 120, monkeypatch)
+        for kind in ("sql", "ddpg"):
+            pretrain.run_case(Case(kind, pretrain.START), out / "pretrain")
+    results = {case: module.run_case(case, out / name) for case in cases}
+    return module.report(results, out / name), results
+
+
+def _shorten(module, steps, monkeypatch):
+    whole = module.setting
+    monkeypatch.setattr(module, "setting", lambda case: _shortened(whole(case), case, steps))
 
 
 def test_one_run_a_side_says_nothing_of_scatter(tmp_path):
@@ -265,14 +292,14 @@ def test_one_run_a_side_says_nothing_of_scatter(tmp_path):
     assert "one run has no scatter" in finding.text
 
 
-def _shortened(setting, case):
+def _shortened(setting, case, steps):
     # a share of an update is not for stable-baselines3
     ratio = 0.0 if case.contender == "sb3" else 0.05
     algorithm = {**setting.algorithm, "hidden_sizes": (16, 16), "batch_size": 16}
     pace = {**setting.pace, "warmup_transitions": 100, "updates_per_transition": ratio}
     return replace(
         setting,
-        steps=600,
+        steps=steps,
         evaluation_episodes=min(setting.evaluation_episodes, 1),
         algorithm=algorithm,
         pace=pace,
