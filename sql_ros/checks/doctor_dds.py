@@ -1,18 +1,23 @@
 """DDS checks of `sql-ros doctor`: whether two processes discover each other, and which nodes are on
 the network.
+
+The checks run in child processes. A child whose rclpy does not shut down ends by itself, as a node
+does (`nodes/process.py`), because the result is known by then.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 
 from sql_ros.common.child_process import python_words
 
 TALK = """
-import sys, time, rclpy
+import os, sys, threading, time, rclpy
 from std_msgs.msg import String
-from sql_ros.nodes.process import prepare_middleware
+from sql_ros.nodes.process import CLEAN_END_S, prepare_middleware
 prepare_middleware()
 rclpy.init()
 node = rclpy.create_node("sql_ros_doctor_" + sys.argv[1])
@@ -27,13 +32,17 @@ while time.monotonic() < end and len(heard) < 3:
 for _ in range(5):
     publisher.publish(String(data="bye"))
     rclpy.spin_once(node, timeout_sec=0.05)
+code = 0 if len(heard) >= 3 else 3
+timer = threading.Timer(CLEAN_END_S, os._exit, [code])
+timer.daemon = True
+timer.start()
 node.destroy_node()
 rclpy.shutdown()
-sys.exit(0 if len(heard) >= 3 else 3)
+sys.exit(code)
 """
 LISTEN = """
-import json, time, rclpy
-from sql_ros.nodes.process import prepare_middleware
+import json, os, threading, time, rclpy
+from sql_ros.nodes.process import CLEAN_END_S, prepare_middleware
 prepare_middleware()
 rclpy.init()
 node = rclpy.create_node("sql_ros_doctor")
@@ -44,12 +53,16 @@ kinds_of = node.get_topic_names_and_types()
 topics = [name for name, kinds in kinds_of if "sensor_msgs/msg/JointState" in kinds]
 found = {name: node.get_publishers_info_by_topic(name) for name in topics}
 publishers = {name: [p.node_name for p in found[name]] for name in topics}
-print(json.dumps({"states": publishers, "nodes": node.get_node_names()}))
+print(json.dumps({"states": publishers, "nodes": node.get_node_names()}), flush=True)
+timer = threading.Timer(CLEAN_END_S, os._exit, [0])
+timer.daemon = True
+timer.start()
 node.destroy_node()
 rclpy.shutdown()
 """
 UNMET = 3  # exit code of a process that ran and received nothing
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0  # longest run of a process, on a loaded machine
+ABORT_S = 5.0  # longest time to write the stack of a process that hangs
 
 
 def check_discovery() -> tuple[bool, str]:
@@ -93,6 +106,8 @@ def last_line(text: str) -> str:
 def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a Python process that runs a piece of code; stdout and stderr go to one pipe.
 
+    At SIGABRT the process writes its stack to stderr.
+
     Args:
         code: Python code.
         arguments: `sys.argv[1:]` of the process.
@@ -100,24 +115,48 @@ def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
     Returns:
         The running process.
     """
-    words = [*python_words(), "-c", code, *arguments]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [*python_words(), "-c", code, *arguments],
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait for a process, and kill it after `TIMEOUT_S`.
+    """Wait for a process, and abort it after `TIMEOUT_S`.
 
     Args:
         process: Result of `_start`.
 
     Returns:
-        Exit code and output. After a kill the code is 1 and the output says that the process did
-        not end.
+        Exit code and output. After an abort the code is 1, and the output says that the process did
+        not end and at which line of code it was.
     """
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return 1, f"it did not end within {TIMEOUT_S:g} s"
+        return 1, f"it did not end within {TIMEOUT_S:g} s: {_abort(process)}"
     return process.returncode, output
+
+
+def _abort(process: subprocess.Popen[str]) -> str:
+    """End a process and return at which line of code it was.
+
+    Args:
+        process: Result of `_start`.
+
+    Returns:
+        The innermost line of the current thread's stack; "no stack" if the process wrote none
+        within `ABORT_S`.
+    """
+    process.send_signal(signal.SIGABRT)
+    try:
+        output, _ = process.communicate(timeout=ABORT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+    _, _, stack = output.partition("Current thread")
+    frames = [line.strip() for line in stack.splitlines() if line.startswith("  File ")]
+    return frames[0] if frames else "no stack"
