@@ -40,6 +40,7 @@ TEST = [
     "ruff==0.17.5",
     "mypy==2.4.1",
     "types-PyYAML",
+    "xacro>=2.0",
 ]
 
 

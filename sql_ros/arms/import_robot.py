@@ -37,6 +37,7 @@ from sql_ros.robot.safety.shape_pairs import near_bodies
 from sql_ros.robot.tasks import FLOOR, load_task
 from sql_ros.sim.simulation import Simulation
 
+ROBOT_FILE = "robot.yaml"
 POSES = 2000  # random poses among which a rest pose is searched
 MEASURED = 200  # number of the best poses whose distances are measured
 SHARE_OF_RANGE = 0.8  # of each joint's range in which the rest pose lies
@@ -114,9 +115,8 @@ def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "")
     tool = tool or _only_tool(spec, description)
     joints = _joints_to(spec, tool, description)
     name = re.sub(r"\W+", "_", spec.modelname or description.stem).strip("_") or "arm"
-    arm = ImportedArm(out / "robot.yaml", out / f"{name}_reach.yaml", out / "arm.png")
-    if arm.robot.exists():
-        raise ConfigError(f"{arm.robot} exists, expected a new folder: --out DIR")
+    arm = ImportedArm(out / ROBOT_FILE, out / f"{name}_reach.yaml", out / "arm.png")
+    check_is_new(out)
     out.mkdir(parents=True, exist_ok=True)
     scene = out / "scene.xml"
     try:
@@ -127,6 +127,12 @@ def import_robot(description: Path, out: Path, tool: str = "", prefix: str = "")
             file.unlink(missing_ok=True)
         raise
     return arm
+
+
+def check_is_new(out: Path) -> None:
+    """Raise `ConfigError` if a folder for an arm has a robot.yaml already."""
+    if (out / ROBOT_FILE).exists():
+        raise ConfigError(f"{out / ROBOT_FILE} exists, expected a new folder: --out DIR")
 
 
 def _write_files(

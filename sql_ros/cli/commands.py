@@ -141,10 +141,18 @@ COMMANDS = (
     Subcommand(
         "import-robot",
         "arm",
-        "write the files of an arm from its MJCF or URDF: robot, reach task, scene, picture; list"
+        "write the files of an arm from its description: robot, reach task, scene, picture; list"
         " every guess",
         (
             ("sql-ros import-robot panda.urdf --tool panda_hand_tcp --out my_panda", ""),
+            (
+                "sql-ros import-robot ur.urdf.xacro --tool tool0 --out my_ur name:=ur ur_type:=ur3",
+                "a xacro with its arguments",
+            ),
+            (
+                "sql-ros import-robot /robot_description --tool tool0 --out my_arm",
+                "what the arm's driver publishes",
+            ),
             ("sql-ros up task:=my_panda/panda_reach.yaml", "train it to reach, in simulation"),
         ),
         module="import_robot",

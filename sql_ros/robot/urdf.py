@@ -12,6 +12,7 @@ from sql_ros.common.errors import ConfigError
 
 READABLE = (".stl", ".obj", ".msh")  # mesh files that MuJoCo reads
 PACKAGE = "package://"
+XACRO = "{http://www.ros.org/wiki/xacro}"  # namespace of the elements of a xacro
 FILE = "file://"
 UNREADABLE_M = 1e-3  # radius of a sphere in place of a visual mesh that cannot be read
 ROOT = "world"  # name of the link that MuJoCo makes the world
@@ -31,19 +32,20 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
         ConfigError: A collision mesh does not exist or has another type than `READABLE`, or MuJoCo
             does not accept the URDF.
     """
+    if any(str(element.tag).startswith(XACRO) for element in root.iter()):
+        raise ConfigError(
+            f"{path} is a xacro, expected a URDF: `sql-ros import-robot` takes it and writes the"
+            " URDF, if its name ends with .xacro"
+        )
     for geometry in root.iterfind("link/visual/geometry"):
         mesh = geometry.find("mesh")
-        if mesh is not None and _mesh_file(mesh, path) is None:
+        if mesh is not None and mesh_file(mesh, path) is None:
             geometry.remove(mesh)
             ElementTree.SubElement(geometry, "sphere", radius=f"{UNREADABLE_M:g}")
     for mesh in root.iter("mesh"):
-        file = _mesh_file(mesh, path)
+        file = mesh_file(mesh, path)
         if file is None:
-            raise ConfigError(
-                f"URDF {path}: collision mesh '{mesh.get('filename')}' cannot be read, expected a"
-                f" file that ends with {', '.join(READABLE)}. {PACKAGE} is looked up in the ament"
-                " index, in ROS_PACKAGE_PATH and in the folders above the URDF"
-            )
+            raise ConfigError(f"URDF {path}: {_fault(mesh.get('filename', ''), path)}")
         mesh.set("filename", str(file))
     _add_world(root)
     _set_compiler(root)
@@ -96,7 +98,29 @@ def _set_compiler(root: ElementTree.Element) -> None:
     }
 
 
-def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
+def _fault(name: str, urdf: Path) -> str:
+    """Return why a collision mesh cannot be read, and what to do.
+
+    Args:
+        name: Name of the mesh in the URDF.
+        urdf: URDF file.
+    """
+    readable = ", ".join(READABLE)
+    found = next((file for file in _mesh_candidates(name, urdf) if file.is_file()), None)
+    if found is not None:
+        return (
+            f"MuJoCo reads no collision mesh of the type of {found}, expected {readable}: write it"
+            f" as one of them (assimp export {found.name} {found.stem}.stl, or Blender), and name"
+            " that file in the URDF"
+        )
+    return (
+        f"collision mesh '{name}' cannot be read, expected a file that ends with {readable}."
+        f" {PACKAGE} is looked up in the ament index, in ROS_PACKAGE_PATH and in the folders above"
+        " the URDF"
+    )
+
+
+def mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
     """Return the absolute path of the file that an element `<mesh>` names.
 
     Args:
@@ -105,18 +129,28 @@ def _mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:
 
     Returns:
         The first existing file with a type of `READABLE` among the candidates; None if there is
-        none. The candidates of a name with `PACKAGE` are in the folders of `package_folders`.
+        none.
     """
-    name = mesh.get("filename", "")
-    if name.startswith(PACKAGE):
-        package, _, inside = name.removeprefix(PACKAGE).partition("/")
-        candidates = [folder / inside for folder in package_folders(package, urdf)]
-    else:
-        candidates = [urdf.parent / name.removeprefix(FILE)]
-    for candidate in candidates:
+    for candidate in _mesh_candidates(mesh.get("filename", ""), urdf):
         if candidate.suffix.lower() in READABLE and candidate.is_file():
             return candidate.resolve()
     return None
+
+
+def _mesh_candidates(name: str, urdf: Path) -> list[Path]:
+    """Return the paths that the name of a mesh may mean, the likeliest first.
+
+    A name with `PACKAGE` is in one of the folders of `package_folders`. Another one is relative to
+    the folder of the URDF.
+
+    Args:
+        name: Name of the mesh in the URDF.
+        urdf: URDF file.
+    """
+    if name.startswith(PACKAGE):
+        package, _, inside = name.removeprefix(PACKAGE).partition("/")
+        return [folder / inside for folder in package_folders(package, urdf)]
+    return [urdf.parent / name.removeprefix(FILE)]
 
 
 def package_folders(package: str, file: Path) -> list[Path]:

@@ -246,6 +246,17 @@ def test_a_mesh_that_cannot_be_read_is_named(load):
         )
 
 
+def test_a_mesh_of_a_type_that_mujoco_does_not_read_is_to_be_converted(load):
+    with pytest.raises(ConfigError, match=r"the type of .*base\.dae.*assimp export base.dae base"):
+        load(
+            robot=NAMES.replace("arm.xml", "arm.urdf"),
+            **{
+                "arm.urdf": URDF.format(inertia=INERTIA, base='<mesh filename="base.dae"/>'),
+                "base.dae": "<COLLADA/>",
+            },
+        )
+
+
 def test_an_arm_has_a_folder_of_its_own(load):
     mesh = '<asset><mesh name="base" file="base.obj"/></asset>'
     arm = ARM.replace('angle="radian"', 'angle="radian" meshdir="assets"').replace("<asset/>", mesh)
