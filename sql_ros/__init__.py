@@ -26,12 +26,26 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 __version__ = "0.2.0"
 
 PUBLIC = {
+    "Episode": "sql_ros.robot.task",
     "Policy": "sql_ros.policy.runtime",
+    "RobotState": "sql_ros.robot.arm",
     "Task": "sql_ros.robot.task",
+    "TaskConfig": "sql_ros.robot.task",
     "load_policy": "sql_ros.robot.policy_file",
     "load_task": "sql_ros.robot.tasks",
+    "option": "sql_ros.common.config",
 }  # name: the module that has it, imported at first use
-__all__ = ["Policy", "Task", "__version__", "load_policy", "load_task"]
+__all__ = [
+    "Episode",
+    "Policy",
+    "RobotState",
+    "Task",
+    "TaskConfig",
+    "__version__",
+    "load_policy",
+    "load_task",
+    "option",
+]
 
 
 def __getattr__(name: str) -> object:

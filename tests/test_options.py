@@ -151,6 +151,7 @@ FLAGS = {
     "import-robot --out": "the folder of the files",
     "import-robot --prefix": "two arms of one driver (docs/your_arm.md)",
     "import-robot --tool": "the description has several candidates (docs/your_arm.md)",
+    "new-task --like": "the task of an arm of one's own (docs/your_task.md)",
     "eval --episodes": "a quick look",
     "eval --json": FIGURES,
     "eval --policy": "the policy to evaluate",

@@ -10,7 +10,7 @@ from types import ModuleType
 
 GROUPS = {
     "run": "train and run an arm",
-    "arm": "bring an arm",
+    "arm": "bring an arm or a task",
     "learn": "learn without ROS",
     "machine": "set up this machine",
     "check": "checks and measurements",
@@ -166,6 +166,20 @@ COMMANDS = (
             ("sql-ros check-robot ur5e_reach --picture ur5e.png", ""),
         ),
         module="check_robot",
+    ),
+    Subcommand(
+        "new-task",
+        "arm",
+        "write the files of a task of your own, to be changed: code, settings, scene and a test",
+        (
+            ("sql-ros new-task push", "for the shipped UR5e, in the folder push"),
+            (
+                "sql-ros new-task lab/push --like my_panda/panda_reach.yaml",
+                "for an arm of your own",
+            ),
+            ("sql-ros up task:=push/push.yaml", "train it, in simulation"),
+        ),
+        module="new_task",
     ),
     Subcommand(
         "train",

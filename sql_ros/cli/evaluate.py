@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     result = Evaluator(task, args.seed).evaluate(policy, args.episodes, show)
     figures = {**result.figures(), "wall_s": time.monotonic() - began}
     print(
-        f"\n{sum(result.successes)} of {args.episodes} episodes reached the goal, policy version"
+        f"\n{sum(result.successes)} of {args.episodes} episodes reached the goal,"
+        f" {result.failures} failed, {result.timeouts} timed out; policy version"
         f" {policy.info.version}"
     )
     for name, value in figures.items():

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from sql_ros.common.errors import ConfigError
 
-# its content: task and mode of the run, whether its arm is real, and the process with the lock; the
-# lock is on this file
+# its content: task of the run, hash of the task's code, mode, whether the arm is real, and the
+# process with the lock; the lock is on this file
 RUN_FILE = "run.json"
 REPORTS = ("report.md", "figures.json", "trials.csv")
 METRICS = "metrics.jsonl"

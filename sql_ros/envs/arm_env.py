@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.control.action_mapper import ActionMapper
+from sql_ros.robot.control.step import outcome_of
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -96,8 +97,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
 
         Returns:
             Observation (S,), reward, terminated, truncated, and info with "distance" to the goal
-            [m] and "is_success". Observation and reward are those before the release, info is that
-            after it.
+            [m] and "is_success"; at the end of the episode also "outcome", see `outcome_of`.
+            Observation and reward are those before the release, info is that after it.
         """
         driven = self._mapper.act(action, self._state)
         self._apply(driven.command)
@@ -108,12 +109,15 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         terminated = self.task.is_terminated(self._state, self._episode)
         truncated = not terminated and self._steps >= self.task.episode_steps
         reward, observation = (
-            self.task.reward(self._state, driven.applied, self._episode),
+            self.task.transition_reward(self._state, driven.applied, self._episode),
             self.task.observe(self._state, self._episode),
         )
         if truncated:
             self._release()
-        return observation, reward, terminated, truncated, self._info()
+        info = self._info()
+        if terminated or truncated:
+            info["outcome"] = outcome_of(success=info["is_success"], terminated=terminated)
+        return observation, reward, terminated, truncated, info
 
     def _release(self) -> None:
         """Send the command of a released arm for the time that the task states.

@@ -131,7 +131,7 @@ def stored_transitions(checkpoint: Path) -> int:
 
 
 def check_interface(manifest: dict[str, Any], spec: TaskSpec, folder: Path) -> None:
-    """Check that a checkpoint belongs to a task.
+    """Check that a checkpoint belongs to a task. Other code of the same task is a warning.
 
     Args:
         manifest: Manifest of the checkpoint.
@@ -144,6 +144,8 @@ def check_interface(manifest: dict[str, Any], spec: TaskSpec, folder: Path) -> N
     if manifest["spec"] != spec.to_json():
         differences = spec.differences(json.loads(manifest["spec"]))
         raise CheckpointError(f"{folder} is of another task: {differences}")
+    if complaint := spec.code_complaint(str(manifest.get("task_code", ""))):
+        _logger.warning("%s was made %s", folder, complaint)
 
 
 def changed_options(

@@ -134,7 +134,7 @@ def write_policy(
     The graph has the inputs "observation" (1, S) and "noise" (K, noise size), K being free, and the
     outputs "action" (K, A) and "q" (K,). `Candidates` and `Composed` get two more outputs, the mean
     of the actions and its Q (`MEAN_OUTPUTS`). The metadata are texts: "format", "spec" (JSON),
-    "version", "updates", "temperature", "weights_sha256" and "lineage".
+    "version", "updates", "temperature", "weights_sha256", "lineage" and "task_code".
 
     Args:
         acting: Module on the CPU, from observation (1, S) and noise (K, noise size) to actions
@@ -187,6 +187,7 @@ def write_policy(
             "temperature": repr(temperature),
             "weights_sha256": weights,
             "lineage": lineage,
+            "task_code": spec.task_code,
         },
     )
     return model.SerializeToString(), weights

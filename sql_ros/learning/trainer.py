@@ -151,6 +151,7 @@ class Trainer:
         }
         manifest = {
             "spec": self.spec.to_json(),
+            "task_code": self.spec.task_code,
             "algorithm": self.learner.config.as_dict(),
             "added": self.replay.added,
             "next_row": self.replay.next_row,

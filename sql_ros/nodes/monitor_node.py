@@ -188,7 +188,8 @@ class MonitorNode(LiveParameters, Node):
             "updates": p.updates,
             "updates_per_s": round(p.updates_per_s, 1),
         }
-        self._recorder.record("episode", **{**vars(episode), **robot}, **_parse_numbers(p.training))
+        values = {**vars(episode), "outcome": episode.outcome, **robot}
+        self._recorder.record("episode", **values, **_parse_numbers(p.training))
 
     def _on_progress(self, message: UInt64MultiArray) -> None:
         """Take a progress report of the learner; end the run after `most_transitions`.

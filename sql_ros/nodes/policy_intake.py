@@ -6,6 +6,7 @@ so the control loop never waits.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import deque
@@ -22,6 +23,7 @@ from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import lower_priority
 from sql_ros.robot.policy_file import check_speed
 
+_logger = logging.getLogger(__name__)
 # largest number of policies that wait for the thread, which does not run in an inactive node
 MOST_WAITING = 8
 
@@ -60,6 +62,7 @@ class PolicyIntake:
         self._news = threading.Condition()
         self._is_to_end = False
         self._replaced: Policy | None = None
+        self._has_other_code = False  # the warning was logged
         self.handled_version = 0
 
     @property
@@ -101,6 +104,7 @@ class PolicyIntake:
                     policy_from_msg(message), self._actor.task.spec, ranks=self._actor.deterministic
                 )
                 check_speed(policy, self._period_s)
+                self._compare_code(policy)
             except (MessageError, PolicyError) as error:
                 self._refuse(f"{error}; version {self.version} stays in use")
                 continue
@@ -109,6 +113,13 @@ class PolicyIntake:
             self._actor.policy = policy
             self.handled_version = policy.info.version
             self._on_handled()
+
+    def _compare_code(self, policy: Policy) -> None:
+        """Log a warning, once, if a policy was trained with other code of the task."""
+        complaint = self._actor.task.spec.code_complaint(policy.info.task_code)
+        if complaint and not self._has_other_code:
+            _logger.warning("the policy was trained %s", complaint)
+            self._has_other_code = True
 
     def finish(self) -> None:
         """Let the thread end after the policies that wait. Does not wait for the thread."""

@@ -46,6 +46,7 @@ class PolicyInfo:
         sha256: Hash of the file, in hexadecimal digits.
         weights_sha256: Hash of the weights, in hexadecimal digits.
         lineage: `weights_sha256` of the policy exported before this one.
+        task_code: Hash of the code of the task in the training; empty: not known.
     """
 
     version: int
@@ -54,6 +55,7 @@ class PolicyInfo:
     sha256: str
     weights_sha256: str
     lineage: str
+    task_code: str
 
 
 class Policy:
@@ -395,6 +397,7 @@ def _read_info(model: onnx.ModelProto, data: bytes, spec: TaskSpec) -> PolicyInf
             sha256=hashlib.sha256(data).hexdigest(),
             weights_sha256=metadata["weights_sha256"],
             lineage=metadata["lineage"],
+            task_code=metadata.get("task_code", ""),
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise PolicyError(f"policy has broken metadata: {error!r}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,8 @@ class TaskSpec:
         action_scale: Command at action 1 for each joint (N,), in the unit of the command mode; in
             position mode, relative to the measured position.
         control_rate_hz: Control steps per second.
+        task_code: Hash of the code of the task (`robot/code_hash.py`); empty: not known. It is no
+            part of the interface: specs that differ in it alone are equal.
     """
 
     task: str
@@ -44,6 +46,7 @@ class TaskSpec:
     command_mode: str
     action_scale: tuple[float, ...]
     control_rate_hz: float
+    task_code: str = field(default="", compare=False)
 
     @property
     def observation_size(self) -> int:
@@ -59,13 +62,35 @@ class TaskSpec:
     def schema_hash(self) -> str:
         """Return the first 16 hexadecimal digits of the SHA-256 of `to_json`.
 
-        Two specs that differ in any field have different hashes.
+        Two specs that are not equal have different hashes.
         """
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """Return all fields as canonical JSON: sorted keys, no spaces."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Return all fields but `task_code` as canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self._compared(), sort_keys=True, separators=(",", ":"))
+
+    def _compared(self) -> dict[str, Any]:
+        """Return the fields of the interface by name, in their order."""
+        values = asdict(self)
+        del values["task_code"]
+        return values
+
+    def code_complaint(self, other: str) -> str:
+        """Return that something was made with other code of the task, in words.
+
+        Args:
+            other: Hash of that code; empty: not known.
+
+        Returns:
+            The end of a sentence; empty if the codes are equal or one of them is not known.
+        """
+        if not other or not self.task_code or other == self.task_code:
+            return ""
+        return (
+            f"with other code of task '{self.task}' ({other}, now {self.task_code}): observation,"
+            " reward and success may mean something else"
+        )
 
     @classmethod
     def from_json(cls, text: str) -> TaskSpec:
@@ -93,7 +118,7 @@ class TaskSpec:
             fields, joined by commas. For a list, only its first different entry is named. Empty if
             nothing differs.
         """
-        own = json.loads(json.dumps(asdict(self)))  # in the order of the fields
+        own = json.loads(json.dumps(self._compared()))  # in the order of the fields
         return ", ".join(
             _difference(key, other.get(key), own[key]) for key in own if other.get(key) != own[key]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sql_ros.policy.runtime import Policy, read_task_name
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 
+_logger = logging.getLogger(__name__)
 INFERENCE_SHARE = 0.5  # largest time of an inference, as a share of the control period
 
 
@@ -68,7 +70,8 @@ def load_policy(name: str, task: str = "") -> tuple[Task, Policy]:
 
 
 def read_policy(path: Path | str, task: Task) -> Policy:
-    """Read a policy file for acting in a task.
+    """Read a policy file for acting in a task. A policy that was trained with other code of the
+    task is a warning.
 
     Args:
         path: Path of the policy file.
@@ -78,9 +81,12 @@ def read_policy(path: Path | str, task: Task) -> Policy:
         ConfigError: The file cannot be read, or the policy does not fit the task.
     """
     try:
-        return Policy(Path(path).read_bytes(), task.spec)
+        policy = Policy(Path(path).read_bytes(), task.spec)
     except (OSError, PolicyError) as error:
         raise ConfigError(f"cannot use policy {path}: {error}") from None
+    if complaint := task.spec.code_complaint(policy.info.task_code):
+        _logger.warning("policy %s was trained %s", path, complaint)
+    return policy
 
 
 def check_speed(policy: Policy, period_s: float) -> None:

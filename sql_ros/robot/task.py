@@ -58,6 +58,11 @@ class TaskConfig(Config):
         description="control steps per second", minimum=0.1, maximum=1000.0
     )
     command_mode: str = option(description="command mode of actions", choices=COMMAND_MODES)
+    reward: str = option(
+        "dense",
+        "dense: the reward of the task's code; sparse: 1 in a state at the goal, 0 elsewhere",
+        choices=("dense", "sparse"),
+    )
     action_scale: tuple[float, ...] = option(
         description="command at action 1, per joint", minimum=1e-6
     )
@@ -185,10 +190,12 @@ class Task(ABC):
         config: Content of the task file.
         robot: Content of the robot file.
 
+    A subclass declares the class of its settings by the annotation of `config`, and sets `spec` in
+    its `__init__`. `load_task` then checks all that the subclass does (`robot/task_check.py`).
+
     Attributes:
         spec: Interface of the task that policies and processes share.
-        robot: The arm as this task needs it: with the task's tool, payload, tip speed and pairs
-            that may touch.
+        robot: The arm as this task needs it, see `robot_for`.
         name: As given.
         config: As given.
         episode_steps: Length of an episode [control steps].
@@ -202,6 +209,7 @@ class Task(ABC):
     """
 
     spec: TaskSpec
+    config: TaskConfig
 
     def __init__(self, name: str, config: TaskConfig, robot: RobotConfig) -> None:
         if len(config.action_scale) != len(robot.joints):
@@ -209,17 +217,8 @@ class Task(ABC):
                 f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of"
                 f" '{robot.name}': {len(robot.joints)}"
             )
-        robot_file = robot
-        _check_only_tightens(config, robot_file)
-        if config.tool:
-            robot = _with_tool(robot, config)
-        tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
-        self.robot = replace(
-            robot, tip_speed_limit_m_s=tip_speed, may_touch=(*robot.may_touch, *config.may_touch)
-        )
-        if config.payload_kg:
-            center = config.payload_center_m or self.robot.payload_center_m
-            self.robot = replace(self.robot, payload_kg=config.payload_kg, payload_center_m=center)
+        _check_only_tightens(config, robot)
+        self.robot = robot_for(config, robot)
         self.name = name
         self.config = config
         rate = config.control_rate_hz
@@ -276,15 +275,30 @@ class Task(ABC):
         Offsets and scales of the spec are not applied.
         """
 
-    @abstractmethod
     def reward(self, state: RobotState, action: npt.NDArray[np.float32], episode: Episode) -> float:
-        """Return the reward of a transition.
+        """Return the dense reward of a transition. Here it is the sparse one: 1 at the goal, 0
+        elsewhere.
 
         Args:
             state: State that the action led to.
             action: Action that corresponds to the filtered command (A,), in [-1, 1].
             episode: Episode of the transition.
         """
+        return float(self.is_reached(state, episode))
+
+    def transition_reward(
+        self, state: RobotState, action: npt.NDArray[np.float32], episode: Episode
+    ) -> float:
+        """Return the reward of a transition as the key `reward` of the task file has it.
+
+        Args:
+            state: See `reward`.
+            action: See `reward`.
+            episode: See `reward`.
+        """
+        if self.config.reward == "sparse":
+            return float(self.is_reached(state, episode))
+        return self.reward(state, action, episode)
 
     def distance(self, state: RobotState, episode: Episode) -> float:
         """Return the distance from the tool to the target [m]."""
@@ -302,9 +316,34 @@ class Task(ABC):
         """Return whether the task ends in this state, so that the backup leaves out its value. Here
         always False.
 
-        Being at the goal is rewarded at every step, so episodes end by truncation alone.
+        A terminated episode is a success if it was at the goal in its last `hold_steps` states,
+        otherwise a failure. Being at the goal is rewarded at every step, so a task that terminates
+        there loses the rewards of the remaining steps.
         """
         return False
+
+
+def robot_for(config: TaskConfig, robot: RobotConfig) -> RobotConfig:
+    """Return the arm as a task needs it: with the task's tool, payload, tip speed and pairs that
+    may touch.
+
+    Args:
+        config: Content of the task file.
+        robot: Content of the robot file.
+
+    Raises:
+        ConfigError: The scene has no site of the task's tool, or it is not fixed to the hand.
+    """
+    if config.tool:
+        robot = _with_tool(robot, config)
+    tip_speed = config.tip_speed_limit_m_s or robot.tip_speed_limit_m_s
+    robot = replace(
+        robot, tip_speed_limit_m_s=tip_speed, may_touch=(*robot.may_touch, *config.may_touch)
+    )
+    if config.payload_kg:
+        center = config.payload_center_m or robot.payload_center_m
+        robot = replace(robot, payload_kg=config.payload_kg, payload_center_m=center)
+    return robot
 
 
 def _with_tool(robot: RobotConfig, config: TaskConfig) -> RobotConfig:

@@ -6,7 +6,7 @@ Actor and safety filter are those of the arm.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,26 +26,40 @@ class Evaluation:
         successes: Whether each episode held its goal at the end as long as the task asks.
         returns: Undiscounted return of each episode.
         distances: Distance to the goal in the last state of each episode [m].
+        outcomes: How each episode ended, see `EpisodeSummary.outcome`.
     """
 
     successes: list[bool]
     returns: list[float]
     distances: list[float]
+    outcomes: list[str] = field(default_factory=list)
 
     @property
     def success_rate(self) -> float:
         """Return the share of successful episodes; there must be one."""
         return float(np.mean(self.successes))
 
+    @property
+    def failures(self) -> int:
+        """Return the number of episodes that the task ended without success."""
+        return self.outcomes.count("failure")
+
+    @property
+    def timeouts(self) -> int:
+        """Return the number of episodes whose time was up without success."""
+        return self.outcomes.count("time-out")
+
     def figures(self) -> dict[str, float]:
         """Return the results as numbers by name, for a figures file; there must be an episode.
 
-        The names are "success_rate", "episodes" (their number), "mean_return",
-        "median_final_distance_m" and "worst_final_distance_m".
+        The names are "success_rate", "episodes", "failed_episodes" and "timed_out_episodes" (their
+        numbers), "mean_return", "median_final_distance_m" and "worst_final_distance_m".
         """
         return {
             "success_rate": self.success_rate,
             "episodes": float(len(self.successes)),
+            "failed_episodes": float(self.failures),
+            "timed_out_episodes": float(self.timeouts),
             "mean_return": float(np.mean(self.returns)),
             "median_final_distance_m": float(np.median(self.distances)),
             "worst_final_distance_m": float(np.max(self.distances)),
@@ -126,3 +140,4 @@ class Evaluator:
         result.successes.append(summary.success)
         result.returns.append(summary.undiscounted_return)
         result.distances.append(summary.distance)
+        result.outcomes.append(summary.outcome)

@@ -301,6 +301,7 @@ def _text(
 {figure_table}
 
 - policy: {acting}
+- code of the task: {task.spec.task_code or "not known"}
 - robot time counts every control step, the ways to the start poses included, at {rate_hz}
 - faults counted by the nodes: {faults}
 

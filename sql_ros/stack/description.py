@@ -46,6 +46,7 @@ class Stack:
         has_real_arm: Whether the arm is real, neither simulated here nor by another simulator.
         made_folders: Folders that `lock_run_dir` made, outermost first.
         has_own_folder: Whether the user gave the run folder. Otherwise its name contains the time.
+        task_code: Hash of the code of the task (`robot/code_hash.py`).
     """
 
     processes: tuple[NodeProcess, ...]
@@ -59,6 +60,7 @@ class Stack:
     has_real_arm: bool = False
     made_folders: tuple[Path, ...] = ()
     has_own_folder: bool = True
+    task_code: str = ""
 
     def parameters_of(self, executable: str) -> dict[str, Any]:
         """Return parameter name to value of the process with this executable; empty if the stack
@@ -133,6 +135,7 @@ def describe(settings: Settings) -> Stack:
         repeat_arguments(settings),
         has_real_arm=settings.has_real_arm,
         has_own_folder=bool(args["run_dir"]),
+        task_code=settings.task.spec.task_code,
     )
 
 
@@ -178,9 +181,13 @@ def lock_run_dir(stack: Stack) -> tuple[Stack, IO[bytes]]:
         stack = _with_folder(stack)
     except OSError as error:
         raise ConfigError(f"run_dir {stack.run_dir} cannot be made: {error.strerror}") from None
-    lock = lock_run_folder(
-        stack.run_dir, {"task": stack.task, "mode": stack.mode, "real_arm": stack.has_real_arm}
-    )
+    content = {
+        "task": stack.task,
+        "task_code": stack.task_code,
+        "mode": stack.mode,
+        "real_arm": stack.has_real_arm,
+    }
+    lock = lock_run_folder(stack.run_dir, content)
     (stack.run_dir / "log").mkdir(exist_ok=True)
     return stack, lock
 

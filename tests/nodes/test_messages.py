@@ -218,7 +218,7 @@ def test_a_policy_survives_and_an_altered_one_is_refused():
 def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
     progress = Progress(3, 4, 5, {2**52: 2, 7: 2**40}, "1795000000000000000")
     assert progress_from_msg(progress_to_msg(progress)) == progress
-    summary = EpisodeSummary(1, 100, 120, -3.25, True, 0.015, 7)
+    summary = EpisodeSummary(1, 100, 120, -3.25, True, 0.015, 7, terminated=True)
     assert episode_from_msg(episode_to_msg(summary)) == summary
     with pytest.raises(MessageError, match="has labels"):
         progress_from_msg(UInt64MultiArray(data=[1, 2]))
@@ -228,7 +228,7 @@ def test_progress_and_episodes_survive_and_wrong_ones_are_refused():
         progress_from_msg(odd)
     message = episode_to_msg(summary)
     message.data = message.data[:-1]
-    with pytest.raises(MessageError, match="has 6 values, expected 7"):
+    with pytest.raises(MessageError, match="has 7 values, expected 8"):
         episode_from_msg(message)
 
 

@@ -20,14 +20,16 @@ EPISODE_FIELDS = (
     "success",
     "distance",
     "policy_version",
+    "terminated",
 )
+LAYOUT = "sql_ros.episode/2"  # in version 1 there was no "terminated"
 
 
 def episode_to_msg(summary: EpisodeSummary) -> Float64MultiArray:
     """Convert the summary of an episode to an array of `EPISODE_FIELDS`."""
     values = asdict(summary)
     data = array.array("d", [float(values[name]) for name in EPISODE_FIELDS])
-    return Float64MultiArray(layout=field_layout("sql_ros.episode/1", EPISODE_FIELDS), data=data)
+    return Float64MultiArray(layout=field_layout(LAYOUT, EPISODE_FIELDS), data=data)
 
 
 def episode_from_msg(message: Float64MultiArray) -> EpisodeSummary:
@@ -37,13 +39,22 @@ def episode_from_msg(message: Float64MultiArray) -> EpisodeSummary:
         MessageError: The version or the length is wrong, a count is no whole number, or a value is
             not finite as float32.
     """
-    check_fields(message, "sql_ros.episode/1", EPISODE_FIELDS)
+    check_fields(message, LAYOUT, EPISODE_FIELDS)
     # sums of such values are finite, and can be plotted
     if not (np.abs(message.data) <= np.finfo(np.float32).max).all():
         raise MessageError(
             f"episode has values that are not finite as float32: {list(message.data)}"
         )
-    index, steps, robot_steps, undiscounted_return, success, distance, version = message.data
+    (
+        index,
+        steps,
+        robot_steps,
+        undiscounted_return,
+        success,
+        distance,
+        version,
+        terminated,
+    ) = message.data
     counts = index, steps, robot_steps, version
     if any(count < 0 or count != int(count) for count in counts):
         raise MessageError(f"episode has counts {counts}, expected whole numbers")
@@ -55,4 +66,5 @@ def episode_from_msg(message: Float64MultiArray) -> EpisodeSummary:
         bool(success),
         distance,
         int(version),
+        bool(terminated),
     )

@@ -116,7 +116,7 @@ class CacheWarmer:
             self._mapper.act(self._action, state)
         elif stage == 2:
             self._arm.state(state.stamp_ns, state.position, state.velocity, state.effort)
-            self._task.reward(state, self._action, self._episode)
+            self._task.transition_reward(state, self._action, self._episode)
             self._task.is_terminated(state, self._episode)
             self._task.is_reached(state, self._episode)
         elif policy is not None:

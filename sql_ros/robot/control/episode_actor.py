@@ -409,7 +409,7 @@ class Actor:
         """Return the reward of an action that led to a state, and update `total_reward` and
         `streak`. The reward is computed from the action that corresponds to the filtered command.
         """
-        reward = self.task.reward(state, applied.applied, self.episode)
+        reward = self.task.transition_reward(state, applied.applied, self.episode)
         running.total_reward += reward
         running.streak = running.streak + 1 if self.task.is_reached(state, self.episode) else 0
         return reward
@@ -434,7 +434,8 @@ class Actor:
             self.phase = Phase.RELEASING
             self._released = 1
             return self._mapper.release(state), None
-        summary = self._finish(running, state, running.streak >= self.task.hold_steps)
+        success = running.streak >= self.task.hold_steps
+        summary = self._finish(running, state, success=success, terminated=not truncated)
         return self.way.command(self.episode.start, state), summary
 
     def _release(self, running: _Running, state: RobotState) -> Step:
@@ -458,7 +459,7 @@ class Actor:
             return Step(self._mapper.release(state))
         is_held = running.streak >= self.task.hold_steps
         success = is_held and self.task.is_reached(state, self.episode)
-        summary = self._finish(running, state, success)
+        summary = self._finish(running, state, success=success)
         return Step(self.way.command(self.episode.start, state), None, summary)
 
     def _retry(self, state: RobotState) -> Step:
@@ -554,7 +555,9 @@ class Actor:
         """
         return self._rules.is_over(steps, state)
 
-    def _finish(self, running: _Running, state: RobotState, success: bool) -> EpisodeSummary:
+    def _finish(
+        self, running: _Running, state: RobotState, *, success: bool, terminated: bool = False
+    ) -> EpisodeSummary:
         """Close the episode, set `episode` to the next one that the rules give, and return to
         phase `APPROACHING`.
 
@@ -564,6 +567,7 @@ class Actor:
             running: The episode.
             state: Its last state, from which `distance` is computed.
             success: Whether the episode succeeded.
+            terminated: Whether the task ended it.
 
         Returns:
             The summary of the closed episode.
@@ -576,6 +580,7 @@ class Actor:
             success=success,
             distance=self.task.distance(state, self.episode),
             policy_version=running.policy_version,
+            terminated=terminated,
         )
         self.phase = Phase.APPROACHING
         self._running = None

@@ -225,7 +225,7 @@ class GoalActor(Actor):
         summary = None
         if self._running is not None and self._is_of_goal:
             is_there = self._running.streak >= self.task.hold_steps
-            summary = self._finish(self._running, state, is_there)
+            summary = self._finish(self._running, state, success=is_there)
         self.give_up()
         self.episode = Episode(state.position, self.goal)
         self._is_new = False

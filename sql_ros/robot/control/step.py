@@ -25,6 +25,7 @@ class EpisodeSummary:
         distance: Distance to the goal in the last state [m].
         policy_version: Version of the policy that selected the last action; 0 for uniform
             exploration.
+        terminated: The task ended the episode (`Task.is_terminated`) before its time was up.
     """
 
     index: int
@@ -34,6 +35,24 @@ class EpisodeSummary:
     success: bool
     distance: float
     policy_version: int
+    terminated: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """Return how the episode ended, see `outcome_of`."""
+        return outcome_of(success=self.success, terminated=self.terminated)
+
+
+def outcome_of(*, success: bool, terminated: bool) -> str:
+    """Return how an episode ended: "success", "failure" or "time-out".
+
+    Args:
+        success: Whether the episode succeeded.
+        terminated: Whether the task ended it. Without success that is a failure.
+    """
+    if success:
+        return "success"
+    return "failure" if terminated else "time-out"
 
 
 @dataclass(frozen=True)
