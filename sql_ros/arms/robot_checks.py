@@ -62,6 +62,7 @@ class RobotReport:
         scene_pairs: Pairs of a shape of the arm and one of the scene.
         near: Pairs of bodies nearer than the clearance in the neutral pose, with their distance, as
             text.
+        unguarded: Pairs of bodies of the arm that the filter does not keep apart, with the reason.
         reachable: Share of the target box that the tool reaches, from 0 to 1.
         errors: Faults that prevent a training, one line each.
         warnings: Faults that do not prevent a training, one line each.
@@ -70,6 +71,7 @@ class RobotReport:
     self_pairs: int = 0
     scene_pairs: int = 0
     near: list[str] = field(default_factory=list)
+    unguarded: list[str] = field(default_factory=list)
     reachable: float = 0.0
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -84,9 +86,10 @@ class RobotReport:
         )
 
     def lines(self) -> list[str]:
-        """Return the lines for the user: the summary, errors and warnings."""
+        """Return the lines for the user: the summary, unguarded pairs, errors and warnings."""
         return [
             self.summary,
+            *(f"not kept apart: {text}" for text in self.unguarded),
             *(f"error: {text}" for text in self.errors),
             *(f"warning: {text}" for text in self.warnings),
         ]
@@ -180,7 +183,8 @@ def _check_shapes(task: Task, report: RobotReport) -> None:
 
     Args:
         task: The task, with its arm and scene.
-        report: Report; `self_pairs`, `scene_pairs` and `near` are set, warnings are added.
+        report: Report; `self_pairs`, `scene_pairs`, `near` and `unguarded` are set, warnings are
+            added.
     """
     clearance = Clearance(task.robot, task.config.scene)
     kinds = clearance.kinds.tolist()
@@ -190,6 +194,13 @@ def _check_shapes(task: Task, report: RobotReport) -> None:
         report.warnings.append(missing)
     for text in _unguarded(clearance, report):
         report.warnings.append(text)
+    for reason, pairs in (
+        ("always overlapping", clearance.overlapping),
+        ("neighbours, which the position limits have to keep apart", clearance.neighbours),
+    ):
+        if pairs:
+            named = ", ".join("-".join(pair) for pair in pairs)
+            report.unguarded.append(f"{named} ({reason})")
     distances = clearance.measure_all(np.array(task.robot.neutral_position))
     model = clearance.model
     near: dict[str, float] = {}

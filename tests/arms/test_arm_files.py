@@ -14,6 +14,7 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.filter import SafetyFilter
+from sql_ros.robot.safety.protection import check_shapes, effective_limits
 from sql_ros.robot.tasks import load_task
 from sql_ros.sim.simulation import Simulation
 
@@ -346,9 +347,13 @@ def test_what_should_be_changed_is_said(load, changes, said):
             id="a box out of reach",
         ),
         pytest.param(
-            {"scene": SCENE.replace('pos="0 0 -0.05"', 'pos="0 0 0.6"')},
+            {
+                "scene": SCENE.replace(
+                    "</worldbody>", '<geom pos="0.1 0 0.33" size="0.03"/></worldbody>'
+                )
+            },
             "these overlap: .*l2-world",
-            id="an arm in the floor",
+            id="an arm in an obstacle",
         ),
     ],
 )
@@ -421,6 +426,10 @@ def test_overlapping_neighbours_keep_their_distance_elsewhere(load):
         for bodies in clearance.model.geom_bodyid[clearance.pairs]
     }
     assert ("base", "l3") in pairs
+    assert clearance.overlapping == [("base", "l1")]  # the ball on its cylinder
+    assert "not kept apart: base-l1 (always overlapping)" in check_robot(task).lines()
+    limits = effective_limits(task, clearance, 0.0, {})
+    assert "not kept apart, always overlapping: base and l1" in limits
     sim = Simulation(task.config.scene, task.robot)
     assert ("base", "l2") not in overlapping_bodies(sim)
 
@@ -526,3 +535,56 @@ def test_the_masses_of_an_arm_are_those_of_its_own_file(load):
     for name in ("l2", "l3"):
         assert model.body(name).mass == pytest.approx(alone.body(name).mass)
         assert model.body(name).inertia == pytest.approx(alone.body(name).inertia)
+
+
+def test_what_always_overlaps_the_scene_is_refused_until_it_is_named(load):
+    """Nothing of the scene is dropped without a word."""
+    stand = '<body name="stand" pos="0 0 0.15"><geom size="0.04"/></body></worldbody>'
+    scene = SCENE.replace("</worldbody>", stand)
+    with pytest.raises(ConfigError, match="never so far apart: l1 and stand"):
+        check_robot(load(scene=scene))
+    check_robot(load(scene=scene, robot=ROBOT + "always_near: [[l1, stand]]\n"))
+
+
+def _closest(task, joint: int) -> float:
+    """Return the least distance while the filter is asked to move one joint up [m]."""
+    safety = SafetyFilter(task.robot, "velocity", 0.05, task.config.scene)
+    clearance = Clearance(task.robot, task.config.scene)
+    kinematics = Arm(task.robot)
+    position = np.array(task.robot.neutral_position)
+    wish = np.eye(3)[joint] * 2.0
+    nearest = np.inf
+    for step in range(100):
+        state = kinematics.state(1 + step * 50_000_000, position, np.zeros(3), np.zeros(3))
+        position = position + 0.05 * safety.admit(wish, state)
+        clearance.measure_all(position)
+        shapes = [clearance.model.body(name).geomadr[0] for name in ("l2", "l3")]
+        nearest = min(
+            nearest, mujoco.mj_geomDistance(clearance.model, clearance.data, *shapes, 1.0, None)
+        )
+    return nearest
+
+
+def test_a_link_is_kept_from_its_parent_where_they_are_clear_at_rest(load):
+    """l3 folds onto l2 at 2.5 rad."""
+    task = load()
+    assert _closest(task, 2) > 0.5 * task.robot.clearance_m
+
+
+def test_neighbours_that_are_near_at_rest_are_named(load):
+    report = check_robot(load(robot=ROBOT + "clearance_m: 0.04\n"))
+    assert any(text.startswith("l2-l3 (neighbours") for text in report.unguarded)
+
+
+def test_shapes_whose_bits_match_nothing_are_guarded(load):
+    arm = ARM.replace('size="0.025"', 'size="0.025" contype="2" conaffinity="4"')
+    clearance = Clearance(load(arm=arm).robot, load(arm=arm).config.scene)
+    assert (clearance.pairs == clearance.model.body("l3").geomadr[0]).any()
+
+
+def test_an_arm_that_collides_with_nothing_of_the_scene_is_refused(load):
+    block = '<body name="block" pos="1 1 0"><geom size="0.1"/></body></worldbody>'
+    arm = ARM.replace("<geom ", '<geom contype="2" conaffinity="2" ')
+    task = load(arm=arm, scene=SCENE.replace("</worldbody>", block))
+    with pytest.raises(ConfigError, match=r"l1, l2, l3, flange, but no geom .* of the scene"):
+        check_shapes(Clearance(task.robot, task.config.scene), task.config.scene)

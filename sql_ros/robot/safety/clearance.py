@@ -67,6 +67,10 @@ class Clearance:
         data: MuJoCo data at the pose measured last.
         margin: Distance to keep [m].
         pairs: Pairs of geoms of the first constraints (P, 2), the geom nearer to the base first.
+        overlapping: Pairs of bodies of the arm with shapes that overlap in every pose, and that are
+            not kept apart, by name.
+        neighbours: Pairs of a body and its parent with shapes that are not kept apart although they
+            can come nearer than the margin, by name.
         kinds: Kind of each constraint (C,), one of `KINDS`.
         count: Number of constraints C.
 
@@ -85,7 +89,10 @@ class Clearance:
         self._body_of = self.model.geom_bodyid.tolist()
         self._is_moved = [bool(moving_dofs(self.model, body)) for body in self._body_of]
         poses = sample_poses(config)
-        self.pairs = find_pairs(config, self._posed, poses)
+        found = find_pairs(config, self._posed, poses)
+        self.pairs = found.pairs
+        self.overlapping = found.overlapping
+        self.neighbours = found.neighbours
         self._pair_list = self.pairs.tolist()
         # the bounding sphere of a plane is infinite
         radius = np.where(self.model.geom_rbound > 0.0, self.model.geom_rbound, np.inf)
@@ -212,6 +219,23 @@ class Clearance:
             ):
                 bare.append(self.model.body(body).name)
         return bare
+
+    def blind_bodies(self) -> list[str]:
+        """Return the names of bodies that the arm moves, none of whose geoms can collide with the
+        scene, though they can with others; empty if the scene has no geoms that can collide.
+        """
+        model = self.model
+        of_scene = np.array([not self._posed.is_arm(body) for body in self._body_of], bool)
+        meets = (model.geom_contype[:, None] & model.geom_conaffinity[of_scene]) != 0
+        meets |= (model.geom_conaffinity[:, None] & model.geom_contype[of_scene]) != 0
+        if not can_collide(model)[of_scene].any():
+            return []
+        sees = meets.any(axis=1)
+        return [
+            str(model.body(body).name)
+            for body in np.unique(model.geom_bodyid[can_collide(model)]).tolist()
+            if self.is_of_arm(body) and not sees[model.geom_bodyid == body].any()
+        ]
 
     def link_speeds(self) -> LinkSpeeds:
         """Return a new model of the speeds of the arm's links, tool and guarded points."""

@@ -15,11 +15,14 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 
+ALL_BITS = 2**31 - 1  # of contype and conaffinity
 HORIZON_M = 0.3  # larger distances are not measured
 
 
 class PosedScene:
     """A scene whose arm can be set to joint positions.
+
+    Shapes whose `contype` and `conaffinity` match no other shape collide with all shapes here.
 
     Args:
         config: The arm.
@@ -38,6 +41,10 @@ class PosedScene:
 
     def __init__(self, config: RobotConfig, scene: str) -> None:
         self.model, self.joints = load_scene(config, scene)
+        _guard_mute_shapes(self.model)
+        self._roots = {
+            int(self.model.body_rootid[self.model.jnt_bodyid[joint.id]]) for joint in self.joints
+        }
         self.position_address = np.array([joint.qposadr[0] for joint in self.joints])
         self.velocity_address = np.array([joint.dofadr[0] for joint in self.joints])
         self.data = mujoco.MjData(self.model)
@@ -70,6 +77,10 @@ class PosedScene:
         dofs = moving_dofs(self.model, body)
         return np.array([address in dofs for address in self.velocity_address])
 
+    def is_arm(self, body: int) -> bool:
+        """Return whether a body, given by its index, is of the arm or held by it."""
+        return int(self.model.body_rootid[body]) in self._roots
+
 
 def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[Any]]:
     """Load an MJCF, and find the arm in it.
@@ -90,6 +101,21 @@ def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[An
         return model, [model.joint(name) for name in config.joints]
     except KeyError as error:
         raise ConfigError(f"robot '{config.name}', MJCF {scene}: {error}") from None
+
+
+def _guard_mute_shapes(model: mujoco.MjModel) -> None:
+    """Let shapes collide with all others if their bits are set, but match those of no other shape.
+
+    Shapes without bits stay out: they are those for the eye.
+
+    Args:
+        model: The MuJoCo model, which is changed.
+    """
+    has_bits = (model.geom_contype | model.geom_conaffinity) != 0
+    mute = has_bits & ~can_collide(model)
+    model.geom_contype[mute] = model.geom_conaffinity[mute] = ALL_BITS
+    for body in np.unique(model.geom_bodyid[mute]):
+        model.body_contype[body] = model.body_conaffinity[body] = ALL_BITS
 
 
 def can_collide(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:

@@ -49,8 +49,8 @@ def missing_shapes(clearance: Clearance, scene: str) -> str:
         scene: Path of the MJCF, for the text.
 
     Returns:
-        Empty if every body that the arm moves has a shape that can collide, and there is a pair of
-        shapes to keep apart.
+        Empty if every body that the arm moves has a shape that can collide with the scene, and
+        there is a pair of shapes to keep apart.
     """
     advice = (
         "expected geoms that collide (contype and conaffinity) on every link between base and tool"
@@ -60,6 +60,12 @@ def missing_shapes(clearance: Clearance, scene: str) -> str:
         return (
             f"MJCF {scene}: the arm moves {', '.join(bare)}, but no geom of them can collide:"
             f" {advice}"
+        )
+    blind = clearance.blind_bodies()
+    if blind:
+        return (
+            f"MJCF {scene}: the arm moves {', '.join(blind)}, but no geom of them can collide with"
+            f" those of the scene: {advice}"
         )
     if not len(clearance.pairs):
         return (
@@ -131,6 +137,8 @@ def effective_limits(
         f"  {robot.clearance_m:g} m between {len(clearance.pairs)} pairs of shapes, not between:"
         f" {_exempted_pairs(task)}"
     )
+    if clearance.overlapping:
+        lines.append(f"  not kept apart, always overlapping: {_named(clearance.overlapping)}")
     lines.append(
         f"  workspace: {list(robot.workspace) or 'none'}; keep out:"
         f" {[list(box) for box in robot.keep_out] or 'none'}"
@@ -147,6 +155,11 @@ def effective_limits(
         f" after: {waits}"
     )
     return "\n".join(lines)
+
+
+def _named(pairs: list[tuple[str, str]]) -> str:
+    """Return pairs of names as text: "a and b, c and d"."""
+    return ", ".join(" and ".join(pair) for pair in pairs)
 
 
 def _exempted_pairs(task: Task) -> str:

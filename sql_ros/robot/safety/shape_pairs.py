@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import mujoco
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,9 @@ FARTHEST_M = 10.0  # no two shapes of a scene are farther apart
 # two shapes whose distance varies by less are fixed to each other
 FIXED_M = 1e-3
 SAMPLES = 500  # random poses in which pairs and their largest radii are found
+# neighbours are guarded if they are clear in the neutral pose, and come nearer than this multiple
+# of the clearance
+NEIGHBOUR_CLEARANCES = 2.0
 REACH_GROWTH = 1.05  # factor on the radii, for poses that are not among the samples
 
 
@@ -29,11 +34,46 @@ def sample_poses(config: RobotConfig) -> Vector:
     )
 
 
-def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
+class ShapePairs(NamedTuple):
+    """The pairs of shapes that are kept apart, and the pairs of bodies that are not.
+
+    Attributes:
+        pairs: Pairs of geoms that are kept apart (P, 2), the one nearer to the base first.
+        overlapping: Names of bodies of the arm with shapes that overlap in every pose.
+        neighbours: Names of bodies and their parents with shapes that come nearer than the
+            clearance and are not kept apart, because they are so in the neutral pose.
+    """
+
+    pairs: npt.NDArray[np.intp]
+    overlapping: list[tuple[str, str]]
+    neighbours: list[tuple[str, str]]
+
+
+class _MovablePairs(NamedTuple):
+    """Pairs of geoms that the arm moves against each other, by their indices.
+
+    Attributes:
+        joints: Which joints of the arm move each geom (G, N).
+        kept: Pairs that can be kept apart, also those of `near`.
+        near: Pairs that are never farther apart than the clearance, of which those of the arm alone
+            do not always overlap, with the names of their bodies in alphabetical order.
+        overlapping: Names of bodies of the arm with shapes that always overlap.
+        neighbours: Names of neighbours that are not kept apart.
+    """
+
+    joints: list[npt.NDArray[np.bool_]]
+    kept: list[tuple[int, int]]
+    near: dict[tuple[int, int], tuple[str, str]]
+    overlapping: list[tuple[str, str]]
+    neighbours: list[tuple[str, str]]
+
+
+def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> ShapePairs:
     """Find the pairs of shapes that may collide and that the arm can move against each other.
 
-    Left out are exempted pairs, pairs that always overlap, shapes of bodies that move freely, and
-    pairs never farther apart than the clearance. The collision margins of the model are set to
+    Left out are exempted pairs, pairs of the arm that always overlap, shapes of bodies that move
+    freely, pairs never farther apart than the clearance, and a body with its parent if they are
+    nearer than the clearance in the neutral pose. The collision margins of the model are set to
     `FARTHEST_M`, and its midphase is disabled.
 
     Args:
@@ -41,22 +81,21 @@ def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> npt.NDA
         posed: The scene, whose model is changed.
         poses: Random poses (S, N) [rad].
 
-    Returns:
-        Pairs of geoms (P, 2), the one nearer to the base of the arm first.
-
     Raises:
         ConfigError: An exempted body does not exist, or two shapes are never farther apart than the
             clearance and not listed in `always_near`.
     """
     always_near = _body_pairs(posed.model, config.always_near, "always_near")
-    joints, found, near = _movable_pairs(config, posed, poses)
-    _check_near_pairs(config, sorted(near.values()), always_near)
+    found = _movable_pairs(config, posed, poses)
+    _check_near_pairs(config, sorted(set(found.near.values())), always_near)
+    joints = found.joints
     ordered = [
         (one, two) if joints[one].sum() <= joints[two].sum() else (two, one)
-        for one, two in found
-        if (one, two) not in near
+        for one, two in found.kept
+        if (one, two) not in found.near
     ]
-    return np.array(ordered, np.intp).reshape(-1, 2)
+    pairs = np.array(ordered, np.intp).reshape(-1, 2)
+    return ShapePairs(pairs, found.overlapping, found.neighbours)
 
 
 def near_bodies(config: RobotConfig, posed: PosedScene) -> list[tuple[str, str]]:
@@ -66,52 +105,65 @@ def near_bodies(config: RobotConfig, posed: PosedScene) -> list[tuple[str, str]]
         config: The arm, its clearance, and the pairs of bodies that are exempted.
         posed: The scene, whose model is changed.
     """
-    _, _, near = _movable_pairs(config, posed, sample_poses(config))
-    return sorted(set(near.values()))
+    return sorted(set(_movable_pairs(config, posed, sample_poses(config)).near.values()))
 
 
-def _movable_pairs(
-    config: RobotConfig, posed: PosedScene, poses: Vector
-) -> tuple[
-    list[npt.NDArray[np.bool_]], list[tuple[int, int]], dict[tuple[int, int], tuple[str, str]]
-]:
+def _movable_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> _MovablePairs:
     """Find the pairs of shapes that may collide, are not exempted, and move against each other.
 
     Args:
         config: The arm.
         posed: The scene, whose model is changed.
         poses: Random poses (S, N) [rad].
-
-    Returns:
-        Which joints of the arm move each geom (G, N); the pairs of geoms; and, of those that are
-        never farther apart than the clearance, the names of their bodies in alphabetical order.
     """
     model = posed.model
     may_touch = _body_pairs(model, config.may_touch, "may_touch")
-    least, largest = _distance_ranges(
-        posed, _colliding_geoms(posed, poses[: SAMPLES // 25]), poses[: SAMPLES // 5]
+    listed = _colliding_geoms(posed, poses[: SAMPLES // 25])
+    least, largest = _distance_ranges(posed, listed, poses[: SAMPLES // 5])
+    neutral, _ = _distance_ranges(posed, listed, np.array(config.neutral_position)[None])
+    bodies = model.geom_bodyid.tolist()
+    joints = [posed.arm_joints(body) for body in bodies]
+    is_free = [len(moving_dofs(model, body)) > of_arm.sum() for body, of_arm in zip(bodies, joints)]
+    names = [str(model.body(body).name) for body in bodies]
+    found = _MovablePairs(joints, [], {}, [], [])
+    for one, two in listed.tolist():
+        pair = (min(names[one], names[two]), max(names[one], names[two]))
+        is_still = (joints[one] == joints[two]).all() or is_free[one] or is_free[two]
+        if is_still or frozenset(pair) in may_touch:
+            continue
+        nearest = least[one, two]
+        farthest = largest[one, two]
+        if _is_neighbour(model, bodies[one], bodies[two]):
+            if nearest > NEIGHBOUR_CLEARANCES * config.clearance_m or farthest - nearest <= FIXED_M:
+                continue
+            if neutral[one, two] > config.clearance_m:
+                found.kept.append((one, two))
+            else:
+                found.neighbours.append(pair)
+        elif farthest <= 0.0 and posed.is_arm(bodies[one]) and posed.is_arm(bodies[two]):
+            found.overlapping.append(pair)
+        elif farthest <= 0.0 or farthest - nearest > FIXED_M:
+            found.kept.append((one, two))
+            if farthest <= config.clearance_m:
+                found.near[one, two] = pair
+    return found._replace(
+        overlapping=sorted(set(found.overlapping)), neighbours=sorted(set(found.neighbours))
     )
-    # shapes that always overlap cannot be kept apart
-    varying = (largest - least > FIXED_M) & (largest > 0.0)
-    joints = [posed.arm_joints(body) for body in model.geom_bodyid]
-    is_free = [
-        len(moving_dofs(model, body)) > of_arm.sum()
-        for body, of_arm in zip(model.geom_bodyid, joints)
-    ]
-    names = [model.body(body).name for body in model.geom_bodyid]
-    found = [
-        (one, two)
-        for one, two in np.argwhere(varying).tolist()
-        if (joints[one] != joints[two]).any()
-        and not (is_free[one] or is_free[two])
-        and frozenset((names[one], names[two])) not in may_touch
-    ]
-    near = {
-        (one, two): (min(names[one], names[two]), max(names[one], names[two]))
-        for one, two in found
-        if largest[one, two] <= config.clearance_m
-    }
-    return joints, found, near
+
+
+def _is_neighbour(model: mujoco.MjModel, one: int, two: int) -> bool:
+    """Return whether one body carries another by its joints; the world carries none.
+
+    Args:
+        model: Model of the scene.
+        one: Index of a body.
+        two: Index of the other body.
+    """
+    first, second = model.body_weldid[one], model.body_weldid[two]
+    if not first or not second:
+        return False
+    below = model.body_weldid[model.body_parentid[[first, second]]]
+    return bool(below[0] == second or below[1] == first)
 
 
 def _body_pairs(
@@ -138,7 +190,8 @@ def _body_pairs(
 
 
 def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
-    """Return the pairs of geoms that MuJoCo lists as possible contacts in some poses (C, 2).
+    """Return the pairs of geoms that MuJoCo lists as possible contacts in some poses (C, 2), also
+    those of a body and its parent.
 
     The collision margins of the model are set to `FARTHEST_M`, and its midphase is disabled.
 
@@ -150,6 +203,7 @@ def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
     data = posed.data
     # the midphase uses the margins that the model was compiled with
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_FILTERPARENT
     model.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_OVERRIDE)  # of the margins
     model.geom_margin[:] = model.body_margin[:] = FARTHEST_M  # all that may collide is listed
     model.pair_margin[:] = FARTHEST_M
