@@ -22,7 +22,7 @@ from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.clock import ControlClock
 from sql_ros.robot.control.episode_actor import Actor
-from sql_ros.robot.control.goals import GoalActor
+from sql_ros.robot.control.goals import GoalFollower
 from sql_ros.robot.control.step_schedule import declared_lateness_s
 from sql_ros.robot.measured import MeasuredArm, check_is_measured, known_latency, measured_arm
 from sql_ros.robot.policy_file import check_speed, read_policy
@@ -312,18 +312,18 @@ def make_actor(config: ActorConfig, task: Task, mapper: ActionMapper, period_s: 
         period_s: Control period on the steady clock [s]. A policy must answer within a share of it.
 
     Returns:
-        An `Actor` in mode train, a `GoalActor` in mode play. Its policy is None where the parameter
-        `policy` is empty.
+        An actor, whose rules are a `GoalFollower` in mode play. Its policy is None where the
+        parameter `policy` is empty.
 
     Raises:
         ConfigError: The policy file cannot be read or is too slow, or the temperature cannot be
             used.
     """
-    actor: Actor
     if config.trains:
         actor = Actor(task, config.seed, explores=config.explores, mapper=mapper)
     else:
-        actor = GoalActor(task, config.seed, waits=config.targets == "goal", mapper=mapper)
+        waits = config.targets == "goal"
+        actor = GoalFollower(task, config.seed, waits=waits, mapper=mapper).actor
     if config.policy:
         actor.policy = read_policy(config.policy, task)
         check_policy_speed(actor.policy, config.policy, period_s)

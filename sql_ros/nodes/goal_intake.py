@@ -30,7 +30,7 @@ from sql_ros.nodes.frames import Frames
 from sql_ros.nodes.qos import NEWS, RELIABLE
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.control.episode_actor import Actor
-from sql_ros.robot.control.goals import GoalActor, check_age, check_goal, shown
+from sql_ros.robot.control.goals import GoalFollower, check_age, check_goal, shown
 
 # kinds of holds that cancel the goal, so that the arm does not go on to it after the reset
 GOAL_ENDING_HOLDS = ("stop", "emergency_stop")
@@ -41,7 +41,7 @@ class GoalIntake:
 
     Args:
         node: Node of the topics.
-        actor: The actor. Unless it is a `GoalActor`, every goal is refused.
+        actor: The actor. Unless its rules are a `GoalFollower`, every goal is refused.
         lock: Held during a control step.
         diagnostics: Counts refused goals.
         obstacle: Returns why no goal can be accepted now, in words; empty if one can.
@@ -59,7 +59,8 @@ class GoalIntake:
         staleness: Callable[[int], str],
     ) -> None:
         self._node = node
-        self._actor = actor
+        self._task = actor.task
+        self._follower = actor.rules if isinstance(actor.rules, GoalFollower) else None
         self._lock = lock
         self._diagnostics = diagnostics
         self._obstacle = obstacle
@@ -77,34 +78,33 @@ class GoalIntake:
         Args:
             holds: Reasons to hold in the step, hold kind to description.
         """
-        actor = self._actor
-        if not isinstance(actor, GoalActor):
+        follower = self._follower
+        if follower is None:
             return
         for kind in GOAL_ENDING_HOLDS:
             if kind in holds:
-                actor.cancel(f"{kind}: {holds[kind]}")
-        self._publish_news(actor)
+                follower.cancel(f"{kind}: {holds[kind]}")
+        self._publish_news(follower)
 
     def activity(self) -> str:
         """Return text for /diagnostics: the actor waits for a goal, is on the way to one, or is at
         one. Empty if the actor has no goal and does not wait for one.
         """
-        actor = self._actor
-        if not isinstance(actor, GoalActor):
+        follower = self._follower
+        if follower is None:
             return ""
-        goal = actor.goal
+        goal = follower.goal
         if goal is None:
-            return "waiting for a goal on ~/goal" if actor.waits else ""
-        return f"{'at' if actor.is_reached else 'acting, on the way to'} goal {shown(goal)}"
+            return "waiting for a goal on ~/goal" if follower.waits else ""
+        return f"{'at' if follower.is_reached else 'acting, on the way to'} goal {shown(goal)}"
 
     def deactivate(self) -> None:
         """Cancel the goal in force and one that waits for its transform; log and publish that."""
         self._frames.stop()
-        actor = self._actor
-        if isinstance(actor, GoalActor):
+        if self._follower is not None:
             with self._lock:
-                actor.cancel("the actor was deactivated")
-                self._publish_news(actor)
+                self._follower.cancel("the actor was deactivated")
+                self._publish_news(self._follower)
 
     def _on_goal(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
         """Give a goal in the base frame to the actor; look for the transform of one in another
@@ -121,15 +121,15 @@ class GoalIntake:
         try:
             if stale := self._staleness(info.get("source_timestamp") or 0):
                 raise MessageError(stale)
-            actor = self._check_ready()
+            follower = self._check_ready()
             position = self._read(message)
             if frame in ("", self._frame):
                 self._take(position, "" if frame else ", as the message names no frame,")
                 return
             self._frames.transform(message, position, self._take_transformed, self._fail)
             with self._lock:
-                actor.expect(f"{shown(position)} in {frame}")
-                self._publish_news(actor)
+                follower.expect(f"{shown(position)} in {frame}")
+                self._publish_news(follower)
         except MessageError as error:
             self._refuse(str(error))
 
@@ -150,17 +150,17 @@ class GoalIntake:
             raise MessageError(f"goal has a value that is not finite: {p} {q}")
         return np.array([p.x, p.y, p.z])
 
-    def _check_ready(self) -> GoalActor:
-        """Return the actor, if goals can be accepted now.
+    def _check_ready(self) -> GoalFollower:
+        """Return the rules that follow goals, if goals can be accepted now.
 
         Raises:
             MessageError: The actor is not in mode play, or there is an obstacle.
         """
-        if not isinstance(self._actor, GoalActor):
+        if self._follower is None:
             raise MessageError("goals are taken in mode:=play only")
         if obstacle := self._obstacle():
             raise MessageError(obstacle)
-        return self._actor
+        return self._follower
 
     def _take(self, position: Vector, note: str = "") -> None:
         """Give a goal to the actor, log and publish that, and stop looking for another goal's
@@ -174,12 +174,12 @@ class GoalIntake:
             MessageError: The goal is outside of the task's box of targets, or cannot be accepted
                 now. An earlier goal that waits for its transform is then kept.
         """
-        goal = check_goal(position, self._actor.task, self._frame)
+        goal = check_goal(position, self._task, self._frame)
         with self._lock:  # excludes a deactivation, which ends goals
-            actor = self._check_ready()
+            follower = self._check_ready()
             reference = f"in {self._frame}{note} for {self._tool}"
-            actor.give(goal, f" {reference}; the orientation is ignored")
-            self._publish_news(actor)
+            follower.give(goal, f" {reference}; the orientation is ignored")
+            self._publish_news(follower)
         self._frames.stop()
 
     def _take_transformed(self, position: Vector) -> None:
@@ -202,19 +202,18 @@ class GoalIntake:
             self._refuse(reason)
 
     def _takes_pending(self) -> bool:
-        """Clear the actor's pending goal; return whether there was one."""
-        actor = self._actor
+        """Clear the pending goal; return whether there was one."""
         with self._lock:
-            return isinstance(actor, GoalActor) and actor.take_pending()
+            return self._follower is not None and self._follower.take_pending()
 
     def _refuse(self, reason: str) -> None:
         """Count a refused goal as a fault, and publish the reason."""
         self._diagnostics.fault("goal_refused", reason)
         self._status.publish(String(data=f"refused: {reason}"))
 
-    def _publish_news(self, actor: GoalActor) -> None:
-        """Log and publish the texts of `actor.news`, and remove them."""
-        while actor.news:
-            text = actor.news.popleft()
+    def _publish_news(self, follower: GoalFollower) -> None:
+        """Log and publish the texts of `follower.news`, and remove them."""
+        while follower.news:
+            text = follower.news.popleft()
             self._node.get_logger().info(f"goal {text}")
             self._status.publish(String(data=text))

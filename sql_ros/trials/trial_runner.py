@@ -128,11 +128,14 @@ class TrialRunner:
 
     # --- rules of the actor's episodes, see `EpisodeRules` ---
 
-    def begin_step(self) -> bool:
+    def begin_step(self, state: RobotState) -> bool:
         """Begin a control step.
 
         Set `pending_disturbance` to the end of the last trial's disturbance, or to None. Reduce the
         speed while the operator is near.
+
+        Args:
+            state: Not used.
 
         Returns:
             Whether the arm may move. Not if the session is over, or the arm must stand still for
@@ -165,6 +168,10 @@ class TrialRunner:
             self._enter(state)
         if self.actor.is_running and self.session.trial is not None:
             self._watch_state(state, self.session.trial, step)
+
+    def begins_here(self) -> bool:
+        """Return False: a trial begins at its start pose."""
+        return False
 
     def may_approach(self, state: RobotState) -> bool:
         """Return whether the arm may move on to its start pose; otherwise it is held.

@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -90,6 +90,7 @@ class Actor:
         rules: Rules of the episodes; None: they are drawn from the task (`DrawnEpisodes`).
 
     Attributes:
+        rules: As given.
         policy: The acting policy; None: there is none yet. Replace it by one assignment between two
             steps.
         safety: Safety filter that every command passes.
@@ -119,7 +120,7 @@ class Actor:
         rules: EpisodeRules | None = None,
     ) -> None:
         self.task = task
-        self._rules = rules or DrawnEpisodes(task)
+        self.rules = rules or DrawnEpisodes(task)
         self.policy: Policy | None = None
         self._mapper = mapper or ActionMapper(task)
         self.safety = self._mapper.safety
@@ -136,6 +137,7 @@ class Actor:
         self._running: _Running | None = None  # while ACTING or RELEASING
         self._released = 0  # control steps while RELEASING
         self._index = 0  # number of the episode
+        self._switched_from: EpisodeSummary | None = None  # summary for the step that begins
         self._spent = 0  # control steps of attempts at this episode that were given up
         self.given_up = 0
         self.skipped = 0
@@ -169,7 +171,7 @@ class Actor:
             self.phase = Phase.APPROACHING
         self._last_state = None
         self.safety.forget()
-        self._rules.on_begin()
+        self.rules.on_begin()
 
     def reseed_after(self, transitions: int) -> None:
         """Restart the random numbers from the seed and a number of transitions.
@@ -190,6 +192,13 @@ class Actor:
     def is_running(self) -> bool:
         """Return whether an episode is under way: it has begun, and has no summary yet."""
         return self._running is not None
+
+    @property
+    def is_at_goal(self) -> bool:
+        """Return whether an episode is under way, and the tool is at its goal for the task's
+        `hold_steps` or longer.
+        """
+        return self._running is not None and self._running.streak >= self.task.hold_steps
 
     def forget(self) -> None:
         """Give up an episode under way, and forget the last state, the trail and the commands sent.
@@ -213,7 +222,7 @@ class Actor:
         Returns:
             Command (N,), in the unit of the command mode.
         """
-        self._rules.on_interrupt(fresh=fresh)
+        self.rules.on_interrupt(fresh=fresh)
         self.give_up()
         return self.safety.hold(state, fresh=fresh)
 
@@ -231,7 +240,23 @@ class Actor:
             self._released = 0
             self.way.restart()
             self.phase = Phase.APPROACHING
-            self._rules.on_give_up()
+            self.rules.on_give_up()
+
+    def switch_episode(
+        self, episode: Episode, state: RobotState, *, finishes_present: bool
+    ) -> None:
+        """Replace the episode by another one. Only for `EpisodeRules.begin_step`.
+
+        Args:
+            episode: The new episode.
+            state: State of the arm now.
+            finishes_present: Whether an episode under way is finished: its summary becomes that of
+                the step that begins. Otherwise it is given up.
+        """
+        if self._running is not None and finishes_present:
+            self._switched_from = self._finish(self._running, state, success=self.is_at_goal)
+        self.give_up()
+        self.episode = episode
 
     # --- a step ---
 
@@ -242,7 +267,7 @@ class Actor:
 
         If the rules forbid motion (`EpisodeRules.begin_step`), the step is a hold. If the arm is
         where it cannot have moved to since the last state (`has_jumped`), the actor first calls
-        `forget`.
+        `EpisodeRules.on_jump` and `forget`.
 
         Args:
             state: State of the arm now, one control period after the last call. The same state
@@ -253,21 +278,29 @@ class Actor:
         Returns:
             The command, and what the step completed.
         """
-        if not self._rules.begin_step():
+        may_move = self.rules.begin_step(state)
+        summary = self._switched_from
+        self._switched_from = None
+        if self._jumped(state):
+            self.rules.on_jump()
+            self.forget()
+        last = self._last_state
+        self._last_state = state
+        self._is_repeated = last is not None and state.stamp_ns == last.stamp_ns
+        if not may_move:
             held = self.safety.hold(state)
             send(held)
-            self._rules.end_hold(state)
+            self.rules.end_hold(state)
             return Step(held)
         step = self._make_step(state, send)
-        self._rules.end_step(state, step)
+        if summary is not None:
+            step = replace(step, summary=summary)
+        self.rules.end_step(state, step)
         return step
 
     def _make_step(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
         """Make a control step of the present phase in which the arm may move, and give its command
-        to `send` once.
-
-        If the arm has jumped, `EpisodeRules.on_jump` and `forget` are called first. In phase
-        `RELEASING` the pose is added to the trail.
+        to `send` once. In phase `RELEASING` the pose is added to the trail.
 
         Args:
             state: State of the arm now.
@@ -276,12 +309,6 @@ class Actor:
         Returns:
             The result of the method of the phase.
         """
-        if self._jumped(state):
-            self._rules.on_jump()
-            self.forget()
-        last = self._last_state
-        self._last_state = state
-        self._is_repeated = last is not None and state.stamp_ns == last.stamp_ns
         running = self._running
         if self.phase is Phase.ACTING:
             assert running is not None
@@ -307,9 +334,10 @@ class Actor:
     def _approach(self, state: RobotState) -> Step:
         """Make a step in phase `APPROACHING`: move towards the start pose, or begin the episode.
 
-        The episode begins after more than `rest_steps` at rest at the start pose, or when the time
-        for the way is up. The arm is held if the actor is idle, or if the rules forbid to move or
-        to begin. Unless the rules forbid to move, `way.rested` is updated.
+        The episode begins at once if the rules say so (`EpisodeRules.begins_here`), otherwise after
+        more than `rest_steps` at rest at the start pose, or when the time for the way is up. The
+        arm is held if the actor is idle, or if the rules forbid to move or to begin. Unless the
+        rules forbid to move, `way.rested` is updated.
 
         Args:
             state: State of the arm now.
@@ -318,7 +346,9 @@ class Actor:
             The result of `_begin_episode` if the episode begins, otherwise a step with the command
             alone. The command is not given to `send` here.
         """
-        if not self._rules.may_approach(state):
+        if self.rules.begins_here() and not self.is_idle:
+            return self._begin_episode(state)
+        if not self.rules.may_approach(state):
             return Step(self.safety.hold(state))
         has_arrived = self.way.count_rest(self.episode.start, state)
         if self.is_idle:
@@ -327,7 +357,7 @@ class Actor:
             return Step(self.way.command(self.episode.start, state))
         if has_arrived:
             self.way.trail.clear()
-        if not self._rules.may_begin():
+        if not self.rules.may_begin():
             return Step(self.safety.hold(state))
         return self._begin_episode(state)
 
@@ -368,7 +398,7 @@ class Actor:
         observation = self.task.observe(state, self.episode)
         terminated = self.task.is_terminated(state, self.episode)
         running.steps += 1
-        truncated = not terminated and self._is_over(running.steps, state)
+        truncated = not terminated and self.rules.is_over(running.steps, state)
         index, step_index, version = self._index, running.steps - 1, running.policy_version
         before, applied = running.observation, running.applied
         assert applied is not None  # an episode begins with an action
@@ -434,7 +464,7 @@ class Actor:
             self.phase = Phase.RELEASING
             self._released = 1
             return self._mapper.release(state), None
-        success = running.streak >= self.task.hold_steps
+        success = self.is_at_goal
         summary = self._finish(running, state, success=success, terminated=not truncated)
         return self.way.command(self.episode.start, state), summary
 
@@ -457,8 +487,7 @@ class Actor:
         if self._released < self.task.release_steps:
             self._released += 1
             return Step(self._mapper.release(state))
-        is_held = running.streak >= self.task.hold_steps
-        success = is_held and self.task.is_reached(state, self.episode)
+        success = self.is_at_goal and self.task.is_reached(state, self.episode)
         summary = self._finish(running, state, success=success)
         return Step(self.way.command(self.episode.start, state), None, summary)
 
@@ -548,13 +577,6 @@ class Actor:
             return "policy_non_finite"
         return "policy_late" if self.is_late() else ""
 
-    def _is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the episode is truncated after a number of control steps, by its rules.
-
-        `GoalActor` overrides this method.
-        """
-        return self._rules.is_over(steps, state)
-
     def _finish(
         self, running: _Running, state: RobotState, *, success: bool, terminated: bool = False
     ) -> EpisodeSummary:
@@ -588,7 +610,7 @@ class Actor:
         self._spent = 0
         self.way.begin()
         self._index += 1
-        self.episode = self._rules.next_episode(summary, self._rng)
+        self.episode = self.rules.next_episode(summary, self._rng)
         return summary
 
 

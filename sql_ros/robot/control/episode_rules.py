@@ -16,11 +16,18 @@ from sql_ros.robot.task import Episode, Task
 class EpisodeRules(Protocol):
     """The rules of an actor's episodes. The actor calls these methods in its control step.
 
-    `DrawnEpisodes` has the rules of a training, `trials/trial_runner.py` those of trials.
+    `DrawnEpisodes` has the rules of a training, `goals.py` those of goals, and
+    `trials/trial_runner.py` those of trials.
     """
 
-    def begin_step(self) -> bool:
-        """Return whether the arm may move in the control step that begins; if not, it is held."""
+    def begin_step(self, state: RobotState) -> bool:
+        """Return whether the arm may move in the control step that begins; if not, it is held.
+
+        The rules may call `Actor.switch_episode` here.
+
+        Args:
+            state: State of the arm now.
+        """
 
     def end_hold(self, state: RobotState) -> None:
         """Note that the control step was a hold because `begin_step` returned False.
@@ -36,6 +43,9 @@ class EpisodeRules(Protocol):
             state: State that the command was computed from.
             step: Result of the step.
         """
+
+    def begins_here(self) -> bool:
+        """Return whether the episode begins where the arm is, not at its start pose."""
 
     def may_approach(self, state: RobotState) -> bool:
         """Return whether the arm may move on towards the start pose; if not, it is held.
@@ -100,7 +110,7 @@ class DrawnEpisodes:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def begin_step(self) -> bool:
+    def begin_step(self, state: RobotState) -> bool:
         """Return True: the arm may always move."""
         return True
 
@@ -109,6 +119,10 @@ class DrawnEpisodes:
 
     def end_step(self, state: RobotState, step: Step) -> None:
         """Do nothing: these rules measure nothing."""
+
+    def begins_here(self) -> bool:
+        """Return False: the arm first moves to the start pose."""
+        return False
 
     def may_approach(self, state: RobotState) -> bool:
         """Return True: the arm may always move to its start pose."""

@@ -1,10 +1,8 @@
-"""An actor that follows goals: one target at a time, from wherever the arm is."""
+"""Send an actor to goals: one target at a time, from wherever the arm is."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +10,8 @@ from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
-from sql_ros.robot.control.step import EpisodeSummary, Step
+from sql_ros.robot.control.episode_rules import DrawnEpisodes
+from sql_ros.robot.control.step import Step
 from sql_ros.robot.task import Episode, Task
 
 ROUNDING_M = 1e-6  # largest distance by which a transformed goal may be outside of the box
@@ -65,8 +64,8 @@ def check_age(age_s: float) -> None:
         )
 
 
-class GoalActor(Actor):
-    """Follow goals with a policy, and draw random episodes until the first goal comes.
+class GoalFollower(DrawnEpisodes):
+    """Rules of an actor that follows goals. Until the first goal its episodes are drawn.
 
     A goal is an episode that begins at once where the arm is, and ends with the next goal. A goal
     counts as reached once the tool has been at it for the task's `hold_s`. After that the policy
@@ -79,6 +78,8 @@ class GoalActor(Actor):
         mapper: Maps actions to commands; None: a new one for the task.
 
     Attributes:
+        actor: Actor that makes the control steps, with these rules. Call its `step`, and give it a
+            policy.
         goal: Target in force (3,) [m]; None before the first and after `cancel`.
         is_reached: Whether the goal in force was reached.
         pending: A newer goal that waits for its transform, as text for people; empty without one.
@@ -89,7 +90,10 @@ class GoalActor(Actor):
     def __init__(
         self, task: Task, seed: int, *, waits: bool = False, mapper: ActionMapper | None = None
     ) -> None:
-        super().__init__(task, seed, deterministic=True, explores=False, mapper=mapper)
+        super().__init__(task)
+        self.actor = Actor(
+            task, seed, deterministic=True, explores=False, mapper=mapper, rules=self
+        )
         self.goal: Vector | None = None
         self.is_reached = False
         self.pending = ""
@@ -143,7 +147,7 @@ class GoalActor(Actor):
             self.news.append(f"preempted {shown(self.goal)}: {why}")
         self.goal = None
         self._is_new = False
-        self.give_up()
+        self.actor.give_up()
 
     def expect(self, goal: str) -> None:
         """Note a goal that will be given once its transform is known. An older pending one is
@@ -171,93 +175,50 @@ class GoalActor(Actor):
             self.news.append(f"preempted {self.pending}: {why}")
         self.pending = ""
 
-    def step(
-        self, state: RobotState, send: Callable[[Vector], None] = lambda command: None
-    ) -> Step:
-        """Advance by one control step, as `Actor.step` does; hold while `waits` is true.
+    # --- rules of the actor's episodes, see `EpisodeRules` ---
 
-        If a new goal was given, its episode begins with this step. Adds "reached ..." to `news` in
-        the step in which the goal counts as reached.
+    def begin_step(self, state: RobotState) -> bool:
+        """Begin the episode of a new goal, and return whether the arm may move: not while `waits`
+        is true.
 
-        Args:
-            state: State of the arm now, one control period after the last call.
-            send: Receives the command (N,) as soon as it is known.
-
-        Returns:
-            The step. If a new goal ended the episode of the last goal, the step has the summary of
-            that episode.
-        """
-        if self.waits:
-            return self._stay(state, send)
-        summary = self._turn_to_goal(state) if self._is_new else None
-        step = super().step(state, send)
-        self._note_arrival(state)
-        return step if summary is None else replace(step, summary=summary)
-
-    def _stay(self, state: RobotState, send: Callable[[Vector], None]) -> Step:
-        """Hold the arm for a control step without an episode, and give the command to `send`.
-
-        If the arm has jumped, `forget` is called first.
-
-        Returns:
-            A step with the command alone.
-        """
-        if self._jumped(state):
-            self.forget()
-        self._last_state = state
-        held = self.safety.hold(state)
-        send(held)
-        return Step(held)
-
-    def _turn_to_goal(self, state: RobotState) -> EpisodeSummary | None:
-        """End the episode under way, and make the new goal the next episode, which starts in the
-        present pose.
-
-        A drawn episode counts as given up.
+        The episode starts in the present pose. An episode of the last goal is finished, a drawn one
+        is given up.
 
         Args:
             state: State of the arm now.
-
-        Returns:
-            The summary of the ended episode if it was one of a goal; otherwise None.
         """
-        assert self.goal is not None
-        summary = None
-        if self._running is not None and self._is_of_goal:
-            is_there = self._running.streak >= self.task.hold_steps
-            summary = self._finish(self._running, state, success=is_there)
-        self.give_up()
-        self.episode = Episode(state.position, self.goal)
-        self._is_new = False
-        self._is_of_goal = True
-        return summary
+        if self.waits:
+            return False
+        if self._is_new and self.goal is not None:
+            episode = Episode(state.position, self.goal)
+            self.actor.switch_episode(episode, state, finishes_present=self._is_of_goal)
+            self._is_new = False
+            self._is_of_goal = True
+        return True
 
-    def _note_arrival(self, state: RobotState) -> None:
+    def end_step(self, state: RobotState, step: Step) -> None:
         """Set `is_reached` and add "reached ..." to `news`, once the tool has been at the goal for
         `hold_steps`.
 
         Args:
             state: State of the arm now, for the distance in the text.
+            step: Not used.
         """
-        running = self._running
-        if self.goal is None or self.is_reached or running is None:
+        if self.goal is None or self.is_reached or not self.actor.is_at_goal:
             return
-        if running.streak >= self.task.hold_steps:
-            self.is_reached = True
-            away = 1e3 * self.task.distance(state, self.episode)
-            self.news.append(
-                f"reached {shown(self.goal)}: {away:.1f} mm away, within the tolerance for"
-                f" {self.task.config.hold_s:g} s"
-            )
+        self.is_reached = True
+        away = 1e3 * self._task.distance(state, self.actor.episode)
+        self.news.append(
+            f"reached {shown(self.goal)}: {away:.1f} mm away, within the tolerance for"
+            f" {self._task.config.hold_s:g} s"
+        )
 
-    def _approach(self, state: RobotState) -> Step:
-        """Begin the goal's episode at once, because a goal has no start pose. Without a goal or
-        policy: as `Actor`.
+    def begins_here(self) -> bool:
+        """Return whether there is a goal: a goal has no start pose."""
+        return self.goal is not None
+
+    def is_over(self, steps: int, state: RobotState) -> bool:
+        """Return whether the time of a drawn episode is up. An episode of a goal has no end of its
+        own.
         """
-        if self.goal is None or self.is_idle:
-            return super()._approach(state)
-        return self._begin_episode(state)
-
-    def _is_over(self, steps: int, state: RobotState) -> bool:
-        """Return whether the episode's time is up. An episode of a goal has no end of its own."""
-        return self.goal is None and super()._is_over(steps, state)
+        return self.goal is None and super().is_over(steps, state)

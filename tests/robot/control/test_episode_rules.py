@@ -17,6 +17,9 @@ class Forbidding(DrawnEpisodes):
         self.calls: list[str] = []
         setattr(self, forbidden, lambda *state: False)
 
+    def on_jump(self) -> None:
+        self.calls.append("on_jump")
+
     def end_hold(self, state) -> None:
         self.calls.append("end_hold")
 
@@ -56,3 +59,16 @@ def test_rules_hear_of_an_episode_that_is_given_up_once(task, untrained):
     actor.give_up()
     assert not actor.is_running
     assert rules.calls == ["end_step", "on_give_up"]
+
+
+def test_a_jump_in_a_hold_is_seen_in_that_hold(task):
+    """Afterwards the arm is compared with where it is, not with where it was before the hold."""
+    rules = Forbidding(task, "begin_step")
+    actor = Actor(task, 0, rules=rules)
+    arm = SimulatedArm(task)
+    arm.begin(actor, actor.episode)
+    arm.follow(actor)
+    arm.sim.reset(arm.state().position + 0.5)
+    arm.follow(actor)
+    arm.follow(actor)
+    assert rules.calls == ["end_hold", "on_jump", "end_hold", "end_hold"]

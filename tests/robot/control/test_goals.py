@@ -11,7 +11,7 @@ import pytest
 from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.control.action_mapper import ActionMapper
-from sql_ros.robot.control.goals import OLDEST_S, GoalActor, check_age, check_goal
+from sql_ros.robot.control.goals import OLDEST_S, GoalFollower, check_age, check_goal
 from sql_ros.runs.rollout import SimulatedArm
 
 NEAR, FAR = np.array([0.6, 0.15, 0.3]), np.array([0.55, -0.2, 0.25])
@@ -40,137 +40,137 @@ def mapper(task) -> ActionMapper:
 
 @pytest.fixture
 def play(task, mapper):
-    """A simulated arm at its neutral pose and an actor of it: play(waits=True)."""
+    """A simulated arm at its neutral pose and what sends its actor to goals: play(waits=True)."""
 
     def begin(*, waits: bool):
-        actor = GoalActor(task, 0, waits=waits, mapper=mapper)
-        actor.policy = Servo(task)
+        goals = GoalFollower(task, 0, waits=waits, mapper=mapper)
+        goals.actor.policy = Servo(task)
         mapper.safety.forget()
-        return SimulatedArm(task), actor
+        return SimulatedArm(task), goals
 
     return begin
 
 
-def _until(arm, actor, word: str) -> list:
+def _until(arm, goals, word: str) -> list:
     """Steps up to the news that begin with a word, which are left there."""
     steps = []
-    while not any(text.startswith(word) for text in actor.news):
-        steps.append(arm.follow(actor))
-        assert len(steps) < STEPS, f"not {word} in {STEPS} steps: {list(actor.news)}"
+    while not any(text.startswith(word) for text in goals.news):
+        steps.append(arm.follow(goals.actor))
+        assert len(steps) < STEPS, f"not {word} in {STEPS} steps: {list(goals.news)}"
     return steps
 
 
 def test_it_holds_until_a_first_goal_and_goes_there_from_where_it_is(play, task):
-    arm, actor = play(waits=True)
-    held = [arm.follow(actor) for _ in range(20)]
-    assert actor.waits
+    arm, goals = play(waits=True)
+    held = [arm.follow(goals.actor) for _ in range(20)]
+    assert goals.waits
     assert not any(step.command.any() or step.target is not None for step in held)
-    actor.give(NEAR)
-    steps = _until(arm, actor, "reached")
-    assert [text.split()[0] for text in actor.news] == ["accepted", "reached"]
+    goals.give(NEAR)
+    steps = _until(arm, goals, "reached")
+    assert [text.split()[0] for text in goals.news] == ["accepted", "reached"]
     np.testing.assert_array_equal(steps[0].target, NEAR)  # at once: no way to a start pose
     assert np.linalg.norm(arm.state().tool_position - NEAR) < task.config.tolerance_m
 
 
 def test_it_stays_at_a_goal_beyond_the_time_of_an_episode(play, task):
-    arm, actor = play(waits=True)
-    actor.give(NEAR)
-    _until(arm, actor, "reached")
-    steps = [arm.follow(actor) for _ in range(2 * task.episode_steps)]
+    arm, goals = play(waits=True)
+    goals.give(NEAR)
+    _until(arm, goals, "reached")
+    steps = [arm.follow(goals.actor) for _ in range(2 * task.episode_steps)]
     assert not any(step.summary or step.target is not None for step in steps)
     assert np.linalg.norm(arm.state().tool_position - NEAR) < task.config.tolerance_m
-    assert list(actor.news)[2:] == []
+    assert list(goals.news)[2:] == []
 
 
 def test_the_next_goal_ends_the_present_one_without_a_stop(play):
-    arm, actor = play(waits=True)
-    actor.give(NEAR)
-    _until(arm, actor, "reached")
-    actor.give(NEAR + 0.01)
-    actor.give(FAR)  # before a control step could begin with the one before
-    assert "preempted (0.610, 0.160, 0.310)" in actor.news[-2]
-    step = arm.follow(actor)
+    arm, goals = play(waits=True)
+    goals.give(NEAR)
+    _until(arm, goals, "reached")
+    goals.give(NEAR + 0.01)
+    goals.give(FAR)  # before a control step could begin with the one before
+    assert "preempted (0.610, 0.160, 0.310)" in goals.news[-2]
+    step = arm.follow(goals.actor)
     assert step.summary.success
     assert np.array_equal(step.target, FAR)
     for _ in range(5):
-        arm.follow(actor)
-    actor.news.clear()
-    actor.give(NEAR)
-    assert actor.news[0].startswith("preempted (0.550, -0.200, 0.250): by goal (0.600")
+        arm.follow(goals.actor)
+    goals.news.clear()
+    goals.give(NEAR)
+    assert goals.news[0].startswith("preempted (0.550, -0.200, 0.250): by goal (0.600")
     before = arm.state().velocity
-    arm.follow(actor)
+    arm.follow(goals.actor)
     assert np.abs(before).max() > 0.05  # it was moving, and goes on within its acceleration
     change = np.abs(arm.state().velocity - before) / 0.05
-    assert (change < np.array(actor.task.robot.acceleration_limit)).all()
-    _until(arm, actor, "reached")
+    assert (change < np.array(goals.actor.task.robot.acceleration_limit)).all()
+    _until(arm, goals, "reached")
 
 
 def test_drawn_episodes_go_on_until_a_first_goal(play):
-    arm, actor = play(waits=False)
-    while arm.follow(actor).target is None:
+    arm, goals = play(waits=False)
+    while arm.follow(goals.actor).target is None:
         pass
-    actor.give(NEAR)
-    assert arm.follow(actor).summary is None  # a drawn episode is given up
-    assert actor.given_up == 1
-    _until(arm, actor, "reached")
+    goals.give(NEAR)
+    assert arm.follow(goals.actor).summary is None  # a drawn episode is given up
+    assert goals.actor.given_up == 1
+    _until(arm, goals, "reached")
 
 
 def test_a_cancelled_goal_leaves_the_arm_held_until_the_next(play):
-    arm, actor = play(waits=False)
-    actor.give(NEAR)
+    arm, goals = play(waits=False)
+    goals.give(NEAR)
     for _ in range(10):
-        arm.follow(actor)
-    actor.cancel("stop: it was called")
-    assert actor.news[-1] == "preempted (0.600, 0.150, 0.300): stop: it was called"
+        arm.follow(goals.actor)
+    goals.cancel("stop: it was called")
+    assert goals.news[-1] == "preempted (0.600, 0.150, 0.300): stop: it was called"
     for _ in range(20):
-        step = arm.follow(actor)
+        step = arm.follow(goals.actor)
     assert not step.command.any()
-    actor.give(NEAR)
-    _until(arm, actor, "reached")
+    goals.give(NEAR)
+    _until(arm, goals, "reached")
 
 
 def test_a_stop_gives_up_a_goal_that_waits_for_its_transform(play):
-    _, actor = play(waits=True)
-    actor.expect("(0.500, 0.000, 0.300) in camera")
-    actor.cancel("stop: it was called")
-    assert list(actor.news) == ["preempted (0.500, 0.000, 0.300) in camera: stop: it was called"]
-    assert not actor.take_pending()
-    assert actor.waits
+    _, goals = play(waits=True)
+    goals.expect("(0.500, 0.000, 0.300) in camera")
+    goals.cancel("stop: it was called")
+    assert list(goals.news) == ["preempted (0.500, 0.000, 0.300) in camera: stop: it was called"]
+    assert not goals.take_pending()
+    assert goals.waits
 
 
 def test_a_pending_goal_does_not_overtake_a_newer_one(play):
-    _, actor = play(waits=True)
-    actor.expect("A in camera")
-    actor.expect("B in camera")
-    actor.give(NEAR)
-    assert list(actor.news)[:2] == [
+    _, goals = play(waits=True)
+    goals.expect("A in camera")
+    goals.expect("B in camera")
+    goals.give(NEAR)
+    assert list(goals.news)[:2] == [
         "preempted A in camera: by a newer goal",
         "preempted B in camera: by goal (0.600, 0.150, 0.300)",
     ]
-    assert not actor.take_pending()
-    assert np.array_equal(actor.goal, NEAR)
-    actor.expect("C in camera")
-    assert actor.take_pending()
-    assert not actor.take_pending()
+    assert not goals.take_pending()
+    assert np.array_equal(goals.goal, NEAR)
+    goals.expect("C in camera")
+    assert goals.take_pending()
+    assert not goals.take_pending()
 
 
 def test_a_hold_interrupts_a_goal_and_the_goal_goes_on_afterwards(play):
-    arm, actor = play(waits=True)
-    actor.give(NEAR)
+    arm, goals = play(waits=True)
+    goals.give(NEAR)
     for _ in range(10):
-        arm.follow(actor)
-    actor.interrupt(arm.state())
-    steps = _until(arm, actor, "reached")
+        arm.follow(goals.actor)
+    goals.actor.interrupt(arm.state())
+    steps = _until(arm, goals, "reached")
     assert np.array_equal(steps[0].target, NEAR)
 
 
 def test_the_same_goal_again_changes_nothing_and_is_answered(play):
-    arm, actor = play(waits=True)
-    actor.give(NEAR)
-    _until(arm, actor, "reached")
-    actor.give(NEAR.copy())
-    assert actor.news[-1].startswith("reached (0.600")
-    assert arm.follow(actor).summary is None
+    arm, goals = play(waits=True)
+    goals.give(NEAR)
+    _until(arm, goals, "reached")
+    goals.give(NEAR.copy())
+    assert goals.news[-1].startswith("reached (0.600")
+    assert arm.follow(goals.actor).summary is None
 
 
 def test_a_goal_outside_of_the_box_is_refused_with_the_box(task):
