@@ -204,8 +204,16 @@ COMMANDS = (
         "compose one policy of several trained skills by the weighted sum of their Q-functions,"
         " without further training",
         (
+            (
+                "sql-ros train sql_ros/Pusher-x-v0 --out runs/train/push_x",
+                "the first skill; likewise train Pusher-y-v0 with --out runs/train/push_y",
+            ),
             ("sql-ros compose runs/train/push_x runs/train/push_y --out both.onnx", ""),
-            ("sql-ros compose runs/stack runs/avoid --weights 0.5 0.5 --out careful.onnx", ""),
+            (
+                "sql-ros compose runs/train/push_x runs/train/push_y --weights 0.8 0.2"
+                " --out mostly_x.onnx",
+                "",
+            ),
         ),
     ),
     Subcommand(

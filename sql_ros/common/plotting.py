@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+DPI = 110  # resolution of all figures
 
 
 def pyplot() -> Any:
@@ -18,6 +21,34 @@ def pyplot() -> Any:
     from matplotlib import pyplot as plt
 
     return plt
+
+
+def tidy(axes: Any, grid: str = "both") -> None:
+    """Add a pale grid behind the data, and remove the upper and the right border.
+
+    Args:
+        axes: Axes of a figure.
+        grid: Lines of the grid: "both", or of one axis alone, "x" or "y".
+    """
+    axes.grid(alpha=0.25, axis=grid)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_figure(figure: Any, path: Path) -> str:
+    """Write a figure to a PNG file, and close the figure.
+
+    Args:
+        figure: The figure.
+        path: Path of the file; its folder is made.
+
+    Returns:
+        The name of the file without its folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    pyplot().close(figure)
+    return path.name
 
 
 def try_plot(work: Callable[[], str | None]) -> tuple[bool, str]:

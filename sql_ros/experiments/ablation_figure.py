@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sql_ros.common.plotting import pyplot
+from sql_ros.common.plotting import pyplot, save_figure, tidy
 from sql_ros.experiments.ablation_results import ZERO, Runs, area
 from sql_ros.experiments.contenders import CONTENDERS
 
@@ -34,8 +34,7 @@ def plot_ablation(runs: Runs, path: Path) -> None:
     grid[0, 0].set_ylabel("return of the deterministic mode")
     _legend(grid[0, 0])
     figure.suptitle("Lines: mean of the seeds; bands and dots: single seeds, smallest to largest")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def _curves(axes: Any, contenders: dict[str, list[dict[str, Any]]]) -> None:
@@ -72,7 +71,7 @@ def _curves(axes: Any, contenders: dict[str, list[dict[str, Any]]]) -> None:
                 steps, returns.min(0), returns.max(0), color=style["color"], alpha=0.15, linewidth=0
             )
     axes.set_xlabel("transitions")
-    _plain(axes)
+    tidy(axes)
 
 
 def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: bool) -> None:
@@ -97,7 +96,7 @@ def _areas(axes: Any, contenders: dict[str, list[dict[str, Any]]], *, named: boo
     axes.set_yticks(range(len(names)), names if named else [""] * len(names))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("area under the curve (mean return)")
-    _plain(axes)
+    tidy(axes)
 
 
 def _legend(axes: Any) -> None:
@@ -107,10 +106,3 @@ def _legend(axes: Any) -> None:
     axes.plot([], [], color=PALE, linewidth=0.9, label="ours with one change")
     axes.plot([], [], color=DARK, linestyle=":", linewidth=1.2, label="uniform actions")
     axes.legend(frameon=False, fontsize=8)
-
-
-def _plain(axes: Any) -> None:
-    """Add a pale grid, and remove the upper and the right border."""
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

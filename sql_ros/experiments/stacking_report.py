@@ -12,7 +12,7 @@ import numpy as np
 from sql_ros.common.errors import ConfigError
 from sql_ros.common.figures_json import command_line, merge_versions
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import pyplot
+from sql_ros.common.plotting import pyplot, save_figure, tidy
 from sql_ros.experiments.stacking import (
     EVALUATION_EPISODES,
     EVALUATION_FIRST,
@@ -132,12 +132,10 @@ def plot_stacking(runs: Mapping[str, Sequence[RunResult]], path: Path) -> None:
     right.set_ylabel("return, deterministic mode")
     for axes in (left, right):
         axes.set_xlabel("robot time [min]")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     right.legend(frameon=False, loc="lower right")
     figure.suptitle("Stacking: median of the seeds, band from the worst to the best")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def _text(summary: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from sql_ros.common.errors import CheckpointError, ConfigError, SqlRosError
 from sql_ros.common.figures_json import command_line, versions, write_figures
 from sql_ros.common.interruption import Interrupted, SignalWatch, watched_signals
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import pyplot, try_plot
+from sql_ros.common.plotting import pyplot, save_figure, tidy, try_plot
 from sql_ros.envs.checked_env import described
 from sql_ros.experiments.curve import EVALUATION_SEED, Curve, play
 from sql_ros.experiments.gym_task import is_task_file, opened_env, spec_of
@@ -506,10 +506,8 @@ def _plot(points: list[dict[str, Any]], title: str, path: Path) -> None:
     returns = [point["returns"] for point in points]
     axes.plot(steps, returns, "o-", color="#1f4e79", markersize=3)
     axes.set(xlabel="transitions", ylabel="return, deterministic mode", title=title)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    tidy(axes)
+    save_figure(figure, path)
 
 
 def make_run(env_id: str, folder: Path, configs: dict[str, Config], *, resume: bool) -> Curve:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.common.plotting import pyplot
+from sql_ros.common.plotting import pyplot, save_figure, tidy
 from sql_ros.runs.progress import RECENT, RunProgress
 
 
@@ -55,13 +55,11 @@ def plot_curves(progress: RunProgress, path: Path, title: str) -> None:
     right.set_yscale("log")
     for axes in (left, middle, right):
         axes.set_xlabel("robot time [min]")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     for axes in (left, middle):  # the legend is above the axes, where it hides no point
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize="small")
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def episode_minutes(progress: RunProgress) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sql_ros.common.plotting import pyplot
+from sql_ros.common.plotting import pyplot, save_figure
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.task import Task
@@ -142,5 +142,4 @@ def _draw_path(
     axes.scatter(*target, color="green", label="goal")
     axes.set(xlabel="x [m]", ylabel="y [m]", zlabel="z [m]")
     axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)

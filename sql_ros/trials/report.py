@@ -14,7 +14,7 @@ import numpy as np
 
 from sql_ros.common.figures_json import write_figures
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import pyplot, try_plot
+from sql_ros.common.plotting import pyplot, save_figure, tidy, try_plot
 from sql_ros.trials.protocol import UNITS
 from sql_ros.trials.session import BROKEN_BELOW
 from sql_ros.trials.trial import TrialResult
@@ -342,15 +342,13 @@ def _plot_success(results: Mapping[str, Sequence[TrialResult]], path: Path) -> N
             panel.plot(list(groups), shares, "o-", color=colour, markersize=4, label=name)
         panel.axhline(BROKEN_BELOW, color="#999999", linewidth=0.8, linestyle=":")
         panel.set(title=kind.replace("_", " "), xlabel=f"size [{UNITS[kind]}]", ylim=(-0.03, 1.03))
-        panel.grid(alpha=0.25)
-        panel.spines[["top", "right"]].set_visible(False)
+        tidy(panel)
     for panel in axes.flat[len(kinds) :]:
         panel.axis("off")
     axes[0, 0].set_ylabel("success")
     if len(results) > 1:
         axes[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def _plot_recovery(results: Mapping[str, Sequence[TrialResult]], path: Path) -> None:
@@ -389,12 +387,10 @@ def _plot_recovery(results: Mapping[str, Sequence[TrialResult]], path: Path) -> 
                 )
     axes.set_xticks(range(len(kinds)), [kind.replace("_", "\n") for kind in kinds])
     axes.set_ylabel("recovery [s]")
-    axes.grid(alpha=0.25, axis="y")
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes, "y")
     if len(results) > 1:
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def _groups(rows: Sequence[TrialResult]) -> dict[tuple[str, float], list[TrialResult]]:

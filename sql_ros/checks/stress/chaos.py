@@ -146,14 +146,14 @@ def run_chaos(kills: int, cuts: int, seed: int, out: Path | None) -> ChaosCounts
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         os.environ["ROS_LOG_DIR"] = folder
-        for part, count in ((_kill, kills), (_cut, cuts)):
+        for name, part, count in (("kill", _run_kills, kills), ("cut", _run_cuts, cuts)):
             if not count:
                 continue
-            run_dir = (out or scratch / "runs").resolve() / part.__name__.strip("_")
+            run_dir = (out or scratch / "runs").resolve() / name
             # each part in a process of its own: Fast DDS would keep the peers of the first part
             with worker_pool(1, spawns=True) as pool:
                 total.add(pool.submit(part, count, seed, run_dir, scratch).result())
-            lines = [f"{name:>18} {value:g}" for name, value in total.figures().items()]
+            lines = [f"{figure:>18} {value:g}" for figure, value in total.figures().items()]
             print("\n".join(lines), flush=True)
     return total
 
@@ -178,7 +178,7 @@ def _launch_arguments(run_dir: Path, seed: int, scratch: Path) -> dict[str, str]
     }
 
 
-def _kill(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
+def _run_kills(kills: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
     """Run the first part: send SIGKILL or SIGSTOP to processes of `sql-ros up`, which starts killed
     ones again.
 
@@ -233,9 +233,8 @@ class _Strikes:
         self._kills = kills
         self.rng = rng
         self.counts = ChaosCounts()
-        self._victims: list[
-            str
-        ] = []  # victims that are still to come in this round; the last is next
+        # victims that are still to come in this round; the last is next
+        self._victims: list[str] = []
         self._killed_at: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
 
     def strike(self, monitor: StackMonitor) -> None:
@@ -331,7 +330,7 @@ class _Strikes:
         return time.monotonic()
 
 
-def _cut(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
+def _run_cuts(cuts: int, seed: int, run_dir: Path, scratch: Path) -> ChaosCounts:
     """Run the second part: cut the network between a learner on one host and actor and simulated
     arm on another.
 

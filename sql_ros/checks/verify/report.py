@@ -15,7 +15,7 @@ from sql_ros.checks.verify.tabular import FloatArray
 from sql_ros.checks.verify.value_checks import table
 from sql_ros.common.figures_json import command_line, versions
 from sql_ros.common.markdown import markdown_table
-from sql_ros.common.plotting import pyplot
+from sql_ros.common.plotting import pyplot, save_figure
 
 
 def failed(checks: Sequence[Check]) -> list[Check]:
@@ -183,5 +183,4 @@ def _plot(
     for axes, name in zip(grid[0], names):
         axes.set_title(name.replace(" of ", "\nof ").replace(" at ", "\nat "), fontsize=8)
     figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
+    save_figure(figure, path)

@@ -10,9 +10,10 @@ import numpy as np
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure, tidy
 from sql_ros.experiments.paper import pretrain
 from sql_ros.experiments.paper.best import DiscountedReturns
-from sql_ros.experiments.paper.style import bands, panels, save, tidy
+from sql_ros.experiments.paper.style import bands, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.learning.trainer import Trainer, load_learner
 
@@ -195,7 +196,10 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         f" {badly} of {len(courses)} courses.\n\n"
     )
     return Finding(
-        verdict, text + markdown_table(header, rows), figures, [save(figure, out / "returns.png")]
+        verdict,
+        text + markdown_table(header, rows),
+        figures,
+        [save_figure(figure, out / "returns.png")],
     )
 
 

@@ -10,13 +10,14 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure, tidy
 from sql_ros.envs import quadruped
 from sql_ros.envs.maze import HEIGHT, RADIUS, TARGET, UPPER_BEST, WALLS, WIDTH
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.best import PLACE_INTERVAL, BestSoFar, PlaceRecorder
-from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels, save, tidy
+from sql_ros.experiments.paper.style import COLOURS, LABELS, bands, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.learning.trainer import Trainer
 
@@ -176,7 +177,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         panel.legend(frameon=False)
         tidy(panel)
     sides = {kind: found for kind in KINDS if (found := results_of(results, kind, "point"))}
-    pictures = [save(figure, out / "nearest.png"), _plot_paths(sides, out / "paths.png")]
+    pictures = [save_figure(figure, out / "nearest.png"), _plot_paths(sides, out / "paths.png")]
     if "quadruped" in robots:
         pictures.append(_plot_places(results, out / "places.png"))
     for kind in KINDS:
@@ -275,7 +276,7 @@ def _plot_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
                 for line in found[column]["paths"]:
                     panel.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
                 panel.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def _plot_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
@@ -307,7 +308,7 @@ def _plot_places(results: dict[Case, dict[str, Any]], path: Path) -> str:
             panel.plot(*seen.T, ".", color=COLOURS[case.contender], markersize=2, alpha=0.6)
             until = round((part + 1) * PLACE_INTERVAL * len(runs[case]["places"]) / PARTS)
             panel.set_title(f"{LABELS[case.contender]}, seed {case.seed}, to {until:,}", fontsize=7)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(

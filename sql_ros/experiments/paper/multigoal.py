@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure
 from sql_ros.envs.multigoal import GOALS, HALF_WIDTH
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
-from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save
+from sql_ros.experiments.paper.style import COLOURS, LABELS, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.learning.trainer import Trainer
 
@@ -231,7 +232,7 @@ def _plot_paths(sides: dict[str, list[dict[str, Any]]], path: Path) -> str:
                 for line in found[column]["paths"]:
                     panel.plot(*np.array(line).T, color=COLOURS[kind], linewidth=0.8, alpha=0.7)
                 panel.set_title(f"{LABELS[kind]}, seed {column}", fontsize=8)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def _plot_q(result: dict[str, Any], path: Path) -> str:
@@ -259,7 +260,7 @@ def _plot_q(result: dict[str, Any], path: Path) -> str:
         panel.plot(*np.array(found["actions"]).T, ".", color="#c0392b", markersize=3.5, alpha=0.7)
         panel.set(title=f"state {state}", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
         panel.set(xlabel="action x", ylabel="action y" if panel is axes[0][0] else "")
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(

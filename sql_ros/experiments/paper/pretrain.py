@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
-from sql_ros.experiments.paper.style import COLOURS, panels, save
+from sql_ros.experiments.paper.style import COLOURS, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.learning.trainer import Trainer
 
@@ -228,7 +229,7 @@ def _plot(results: dict[Case, dict[str, Any]], alphas: Sequence[str], path: Path
             panel.set_title(f"alpha {alpha}, seed {seed}", fontsize=8)
             for track in result["tracks"] if result else []:
                 panel.plot(*np.array(track).T, color=COLOURS["sql"], linewidth=0.7, alpha=0.7)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(

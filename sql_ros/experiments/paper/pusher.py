@@ -16,9 +16,10 @@ from torch import Tensor
 
 from sql_ros.common.errors import ConfigError
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure, tidy
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import Vector, opened_env, spec_of
-from sql_ros.experiments.paper.style import COLOURS, LABELS, panels, save, tidy
+from sql_ros.experiments.paper.style import COLOURS, LABELS, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.experiments.workers import write_json
 from sql_ros.learning.export import compose
@@ -461,7 +462,7 @@ def _plot(
     last.set_xticks(range(len(composed)), [LABELS[kind] for kind in composed], fontsize=7)
     last.set_title("distance: composed, and pale: joint", fontsize=8)
     tidy(last)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(

@@ -13,12 +13,13 @@ import gymnasium
 import numpy as np
 
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure, tidy
 from sql_ros.envs.snake import BEYOND, LINE_M
 from sql_ros.experiments.curve import play
 from sql_ros.experiments.gym_task import opened_env
 from sql_ros.experiments.gym_training import sampled
 from sql_ros.experiments.paper.best import BestSoFar
-from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
+from sql_ros.experiments.paper.style import LABELS, bands, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 
 FAR = "far"
@@ -185,7 +186,7 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         f"Beyond the line speed pays {BEYOND:g} times as much. Ends: median of {EPISODES} episodes"
         f" after training.\n\n{markdown_table(COLUMNS, rows)}"
     )
-    return Finding(verdict, text, figures, [save(figure, out / "furthest.png")])
+    return Finding(verdict, text, figures, [save_figure(figure, out / "furthest.png")])
 
 
 EXPERIMENT = Experiment(

@@ -25,7 +25,8 @@ from sql_ros.checks.verify.tabular import (
     soft_q_iteration,
     soft_value,
 )
-from sql_ros.experiments.paper.style import COLOURS, panels, save, tidy
+from sql_ros.common.plotting import save_figure, tidy
+from sql_ros.experiments.paper.style import COLOURS, panels
 from sql_ros.experiments.study import Case, Experiment, Finding
 
 STATES, ACTIONS, DISCOUNT, TEMPERATURE = 12, 4, 0.9, 0.5
@@ -235,7 +236,7 @@ def _plot(result: dict[str, Any], path: Path) -> str:
     for axes_ in (left, right):
         tidy(axes_)
         axes_.legend(frameon=False, fontsize=8)
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(

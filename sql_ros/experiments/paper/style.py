@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,25 +66,3 @@ def bands(
         linewidth=2.2,
         label=label or f"{LABELS[contender]}, {len(values)} seeds",
     )
-
-
-def tidy(axes: Any) -> None:
-    """Add a pale grid, and remove the upper and the right border."""
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def save(figure: Any, path: Path) -> str:
-    """Write a figure to a PNG file and close the figure.
-
-    Args:
-        figure: The figure.
-        path: Path of the file; its folder is made.
-
-    Returns:
-        The name of the file without its folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return path.name

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from sql_ros.common.config import config_from_mapping
 from sql_ros.common.markdown import markdown_table
+from sql_ros.common.plotting import save_figure, tidy
 from sql_ros.experiments.baselines import train_baseline
-from sql_ros.experiments.paper.style import LABELS, bands, panels, save, tidy
+from sql_ros.experiments.paper.style import LABELS, bands, panels
 from sql_ros.experiments.study import Case, Experiment, Finding, Setting, results_of
 from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 
@@ -140,7 +141,10 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
     table = markdown_table(header, rows)
     text = f"Mean return of the last {LAST} evaluations of ten episodes.\n\n{table}"
     return Finding(
-        "reproduced" if all(alike) else "not", text, figures, [save(figure, out / "validation.png")]
+        "reproduced" if all(alike) else "not",
+        text,
+        figures,
+        [save_figure(figure, out / "validation.png")],
     )
 
 
