@@ -193,7 +193,12 @@ class Guard:
         # simulated time may stand still or lag
         is_timed = self.permit.is_real and not self.clock.follows
         self._delay = (
-            StateDelay(state_delay_s, config.max_state_delay_s, config.max_state_age_s)
+            StateDelay(
+                state_delay_s,
+                config.max_state_delay_s,
+                config.max_state_age_s,
+                has_own_clock=robot.own_clock,
+            )
             if is_timed
             else None
         )
@@ -435,13 +440,13 @@ class Guard:
         /diagnostics key to value.
 
         The keys are `holds`, `hold/<kind>` and those of `StopTopics.complaints`; for a real arm on
-        the steady clock also `state_delay_ms`, and `state_delay_of`: "clock" if the delay is known
-        from this computer's clock, "growth" if only its growth over the smallest one is known.
+        the steady clock also `state_delay_ms`, and `state_delay_of`: "clock" if it is the delay by
+        this computer's clock, "growth" for a driver's own clock: only the growth is known.
         """
         delay = self._delay
         of_states: dict[str, str] = {}
         if delay is not None:
-            of_clock = "clock" if delay.is_of_clock else "growth"
+            of_clock = "growth" if delay.has_own_clock else "clock"
             of_states = {"state_delay_ms": f"{1e3 * delay.delay_s:.1f}", "state_delay_of": of_clock}
         counts = {f"hold/{kind}": count for kind, count in dict(self.holds.counts).items()}
         return {"holds": self.held, **of_states, **counts, **self._topics.complaints()}

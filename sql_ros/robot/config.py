@@ -176,6 +176,11 @@ class RobotConfig(Config):
     tool_frame: str = option(
         "", "name of the tool's frame on topics, without joint_prefix; empty: as 'tool'"
     )
+    own_clock: bool = option(
+        False,
+        "the driver stamps states by a clock that is not synchronised with this computer's; a delay"
+        " of the states that never changes is then not noticed, see robot/safety/state_delay.py",
+    )
     velocity_from_position: bool = option(
         False,
         "the driver measures no velocities: differentiate positions, 8 ms late at 125 Hz or more;"

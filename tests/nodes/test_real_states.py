@@ -131,6 +131,15 @@ def test_states_that_are_late_from_the_start_move_no_arm(arm, start, probe):
     arm.until_moving()
 
 
+def test_states_that_are_late_by_over_a_second_move_no_arm(arm, start, probe):
+    """Their delay never changes: it may not be taken for another clock."""
+    arm.delay_s = 1.5
+    start()
+    arm.until_held("state_late: states arrive 1.5")
+    probe.spin_for(1.0)
+    assert not arm.has_moved
+
+
 @pytest.mark.long
 def test_states_that_become_late_hold_the_arm(arm, start, probe):
     start(max_state_delay_s=0.1)
@@ -149,6 +158,9 @@ def test_stamps_that_leap_forward_latch(arm, start):
     arm.until_moving()
     arm.delay_s = -3600.0
     arm.position[0] -= 0.3
+    arm.until_held("stop: the stamps of the states leaped forward by 3")
+    arm.check_rest()
+    arm.delay_s = 0.0
     arm.check_latched("the stamps of the states leaped forward by 3")
 
 

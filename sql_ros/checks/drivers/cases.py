@@ -174,8 +174,7 @@ CASES: dict[str, DriverCase] = {
         (MOVES,), {"noise_rad": 1e-4, "velocity": "nan"}, robot=FROM_POSITION
     ),
     "stamps_zero": DriverCase((MOVES,), {"stamps": "zero"}),
-    "other_clock": DriverCase((MOVES,), {"stamps": "other_clock"}),
-    "clock_steps_back": DriverCase((MOVES, do("step_clock"), MOVES)),
+    "clock_steps_back": DriverCase((MOVES, do("step_clock"), MOVES), robot={"own_clock": True}),
     "slow_servo": DriverCase((MOVES,), servo_s=0.05),
     "speed_slider": DriverCase((MOVES,), speed_slider=0.5),
     "driver_restarts": DriverCase((MOVES, do("restart_driver"), RESUMES)),
@@ -183,6 +182,7 @@ CASES: dict[str, DriverCase] = {
     "velocity_empty": DriverCase((holds("velocity_from_position"),), {"velocity": "empty"}),
     "velocity_nan": DriverCase((holds("velocity_from_position"),), {"velocity": "nan"}),
     "stamps_frozen": DriverCase((holds("stamp"),), {"stamps": "frozen"}),
+    "other_clock": DriverCase((holds("own_clock"),), {"stamps": "other_clock"}),
     "name_twice": DriverCase((holds("{joint}"),), {"duplicate": True}),
     "two_publishers": DriverCase((holds("{driver}", "{other}"),), {"second": True}),
     "second_publisher_comes": DriverCase(

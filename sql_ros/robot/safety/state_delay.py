@@ -9,15 +9,19 @@ kind          begins with                                                ends wi
               delay and `tolerance_s` allow
 ============  =========================================================  =======================
 
-If the driver's clock is this computer's, or synchronised with it, the delay of a state is the time
-of this clock less the stamp. A stamp that is older than `COMPARABLE_S`, or in the future, is of
-another clock. Then only the growth of the delay over its smallest value so far is known. With
-another clock a delay that is constant from the first state on is not detected, nor a delay that
-grows more slowly than `DRIFT`, the rate by which clocks may differ.
+The delay of a state is the time of this computer's clock less the stamp, whatever it is. So the
+driver's clock must be this computer's, or synchronised with it. A stamp that is ahead of this
+computer's clock by more than `tolerance_s` shows that it is not. Then no delay is known, and
+`state_late` begins as for a state that is too late.
+
+Only a driver that is declared to have a clock of its own may stamp by another clock. Then only the
+growth of the delay over its smallest value so far is known. A delay that is constant from the first
+state on is then not detected, nor one that grows more slowly than `DRIFT`, the rate by which clocks
+may differ.
 
 If a stamp is more than `LEAP_S` later than the smallest delay so far allows, a clock was set or
-there is another publisher, and `take` reports it. The exception are stamps by this computer's
-clock: then a delay has ended.
+there is another publisher, and `take` reports it. The exception are stamps that are not ahead of
+this computer's clock, but for `tolerance_s`: then a delay has ended.
 """
 
 from __future__ import annotations
@@ -26,7 +30,10 @@ from collections.abc import Mapping
 
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
-COMPARABLE_S = 1.0  # largest age of a stamp that is by this computer's clock
+SYNCHRONISE = (
+    "synchronise the clock of the driver's computer; if the driver stamps by a clock of its own,"
+    " set own_clock: true in the robot file"
+)
 PATIENCE_S = 0.25  # time for which all states may be later than the tolerance
 DRIFT = 5e-4  # 500 ppm, the largest rate by which NTP adjusts a clock
 LEAP_S = 0.1  # a larger leap of the stamps is reported
@@ -43,15 +50,25 @@ class StateDelay:
         usual_s: Usual delay of a state, as measured or declared [s].
         tolerance_s: Delay beyond the usual one that is allowed for most states [s].
         max_age_s: Delay beyond the usual one that is allowed for a single state [s].
+        has_own_clock: Whether the driver is declared to stamp by a clock that is not synchronised
+            with this computer's.
 
     Attributes:
         reasons: Why the arm must be held, by kind (only "state_late"); empty otherwise.
-        delay_s: Delay of the last state [s]. If `is_of_clock` is false, it is only the growth over
-            the smallest delay.
-        is_of_clock: Whether the delay is known from this computer's clock.
+        delay_s: Delay of the last state [s]. With `has_own_clock`, and where the stamp is ahead of
+            this computer's clock, it is only the growth over the smallest delay.
+        has_own_clock: As given.
     """
 
-    def __init__(self, usual_s: float, tolerance_s: float, max_age_s: float) -> None:
+    def __init__(
+        self,
+        usual_s: float,
+        tolerance_s: float,
+        max_age_s: float,
+        *,
+        has_own_clock: bool = False,
+    ) -> None:
+        self.has_own_clock = has_own_clock
         self._tolerance_s = tolerance_s
         self._max_age_s = max_age_s
         self.allow(usual_s)
@@ -66,7 +83,6 @@ class StateDelay:
         """Forget all states and reasons; the next state begins a new comparison."""
         self.reasons: Mapping[str, str] = NO_REASONS
         self.delay_s = 0.0
-        self.is_of_clock = False
         self._begin(0, 0.0, 0.0)
 
     def _begin(self, stamp_ns: int, offset_s: float, now: float) -> None:
@@ -96,8 +112,8 @@ class StateDelay:
 
         Returns:
             Text that says by how much the stamps leaped forward; empty if by at most `LEAP_S`. Also
-            empty for a clock that is not this computer's within `SETTLED_S` of its first state, and
-            where a delay has ended by this computer's clock.
+            empty for a driver's own clock within `SETTLED_S` of its first state; otherwise for a
+            stamp that is at most `tolerance_s` ahead of this computer's clock.
         """
         back_ns = self._last_ns - stamp_ns
         if self._last_ns and 0 <= back_ns <= OVERTAKEN_NS:
@@ -110,11 +126,11 @@ class StateDelay:
         self._last = now
         leap_s = least_s - offset_s
         self._least_s = min(least_s, offset_s)
-        was_of_clock = self.is_of_clock
-        self._judge(1e-9 * (clock_ns - stamp_ns), offset_s - self._least_s, now)
-        is_known = was_of_clock or now - self._began > SETTLED_S
-        has_ended = was_of_clock and self.is_of_clock
-        if leap_s <= LEAP_S or not is_known or has_ended:
+        age_s = 1e-9 * (clock_ns - stamp_ns)
+        self._judge(age_s, offset_s - self._least_s, now)
+        is_settling = now - self._began <= SETTLED_S
+        is_explained = is_settling if self.has_own_clock else age_s >= -self._tolerance_s
+        if leap_s <= LEAP_S or is_explained:
             return ""
         return (
             f"the stamps of the states leaped forward by {leap_s:.3f} s more than time passed: was"
@@ -122,34 +138,46 @@ class StateDelay:
         )
 
     def _judge(self, age_s: float, growth_s: float, now: float) -> None:
-        """Update `delay_s`, `is_of_clock` and `reasons`.
+        """Update `delay_s` and `reasons`.
 
         A state in time ends `reasons`. They begin with a state that is later than the limit of a
-        single state, or if no state came in time for `PATIENCE_S`.
+        single state or ahead by more than this, or if no state came in time for `PATIENCE_S`.
 
         Args:
             age_s: Time of this computer's clock less the stamp [s].
             growth_s: Delay less the smallest delay so far, by steady time [s].
             now: Steady time [s].
         """
-        self.is_of_clock = 0.0 <= age_s <= COMPARABLE_S
-        self.delay_s = max(age_s, growth_s) if self.is_of_clock else growth_s
-        if self.delay_s <= self._in_time:
+        ahead_s = 0.0 if self.has_own_clock else -age_s
+        self.delay_s = growth_s if self.has_own_clock else max(age_s, growth_s)
+        if self.delay_s <= self._in_time and ahead_s <= self._tolerance_s:
             self._in_time_at = now
             self.reasons = NO_REASONS
-        elif self.delay_s > self._longest or now - self._in_time_at > PATIENCE_S:
-            self.reasons = {"state_late": self._description()}
+        elif (
+            max(self.delay_s - self._longest, ahead_s - self._max_age_s) > 0.0
+            or now - self._in_time_at > PATIENCE_S
+        ):
+            self.reasons = {"state_late": self._description(ahead_s)}
 
-    def _description(self) -> str:
-        """Describe the delay of the last state and its limit for the user."""
+    def _description(self, ahead_s: float) -> str:
+        """Describe the delay of the last state and its limit for the user.
+
+        Args:
+            ahead_s: Time by which its stamp is ahead of this computer's clock [s].
+        """
+        if ahead_s > self._tolerance_s:
+            return (
+                f"the stamps of the states are {ahead_s:.3f} s ahead of this computer's clock, so"
+                f" that their delay is not known: {SYNCHRONISE}"
+            )
         limit = (
             f"at most {self._in_time:.3f} s (the usual delay of this arm's states, and"
             " max_state_delay_s)"
         )
-        if self.is_of_clock:
+        if not self.has_own_clock:
             return (
                 f"states arrive {self.delay_s:.3f} s after their stamps, {limit}: look for what"
-                " delays them, or synchronise the clock of the driver's computer"
+                f" delays them, or {SYNCHRONISE}"
             )
         return (
             f"states arrive {self.delay_s:.3f} s later after their stamps than they did, {limit}:"

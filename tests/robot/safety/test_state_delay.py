@@ -1,10 +1,10 @@
-"""Late states are found by the clock, where it is the driver's, and by the growth of their
-delay, where it is not.
+"""Late states are found by the clock, and by the growth of their delay where the driver has a
+clock of its own.
 """
 
 import pytest
 
-from sql_ros.robot.safety.state_delay import COMPARABLE_S, PATIENCE_S, SETTLED_S, StateDelay
+from sql_ros.robot.safety.state_delay import PATIENCE_S, SETTLED_S, StateDelay
 
 CLOCK_NS = 1_700_000_000_000_000_000  # of this computer at steady time 0
 TOLERANCE_S, MAX_AGE_S = 0.02, 0.1
@@ -15,8 +15,10 @@ AWAY_S = -7200.0  # of the driver's clock, where that is another
 class Driver:
     """Sends a state every 10 ms to a `StateDelay`."""
 
-    def __init__(self, clock_s: float = 0.0, latency_s: float = 0.0) -> None:
-        self.watch = StateDelay(latency_s, TOLERANCE_S, MAX_AGE_S)
+    def __init__(
+        self, clock_s: float = 0.0, latency_s: float = 0.0, *, own_clock: bool = False
+    ) -> None:
+        self.watch = StateDelay(latency_s, TOLERANCE_S, MAX_AGE_S, has_own_clock=own_clock)
         self.clock_s = clock_s
         self.now = 5.0
         self.leaps: list[str] = []
@@ -36,13 +38,13 @@ class Driver:
 
 @pytest.fixture(params=[0.0, AWAY_S], ids=["same clock", "other clock"])
 def driver(request):
-    driver = Driver(request.param)
+    driver = Driver(request.param, own_clock=bool(request.param))
     driver.send(100, delay_s=0.001)
     assert not driver.watch.reasons
     return driver
 
 
-@pytest.mark.parametrize("delay_s", [0.03, 0.1, 0.3, 0.99])
+@pytest.mark.parametrize("delay_s", [0.03, 0.1, 0.3, 0.99, 1.01, 60.0, 1e8])
 def test_a_constant_delay_is_late_from_the_first_state_on(delay_s):
     driver = Driver()
     driver.send(delay_s=delay_s)
@@ -96,22 +98,45 @@ def test_jitter_is_no_lateness(driver):
 
 
 def test_clocks_that_drift_apart_are_no_lateness():
-    driver = Driver(AWAY_S)
+    driver = Driver(AWAY_S, own_clock=True)
     for _ in range(60_000):
         driver.clock_s -= 3e-4 * 0.01
         driver.send(delay_s=0.001)
         assert not driver.watch.reasons
 
 
-def test_a_clock_beyond_comparison_is_told_by_growth_alone():
-    driver = Driver()
-    driver.send(10, delay_s=COMPARABLE_S + 0.1)
-    assert not driver.watch.is_of_clock
+@pytest.mark.parametrize("ahead_s", [0.03, 0.5, 7200.0])
+def test_stamps_ahead_of_the_clock_hold_the_arm(ahead_s):
+    driver = Driver(ahead_s)
+    driver.send(10, delay_s=0.001)
+    assert f"{ahead_s - 0.001:.3f} s ahead of this computer's clock" in str(driver.watch.reasons)
+
+
+def test_a_clock_that_is_synchronised_ends_the_hold():
+    driver = Driver(7200.0)
+    driver.send(10, delay_s=0.001)
+    assert driver.is_late
+    driver.clock_s = 0.0
+    driver.send(100, delay_s=0.001)
     assert not driver.watch.reasons
-    driver = Driver()
-    driver.send(10, delay_s=-0.5)  # the driver's clock is ahead
-    assert not driver.watch.is_of_clock
+
+
+def test_clocks_that_differ_by_less_than_the_tolerance_are_one():
+    driver = Driver(0.015)
+    driver.send(100, delay_s=0.001)
     assert not driver.watch.reasons
+    driver.send(50, delay_s=0.03)
+    assert driver.is_late
+
+
+@pytest.mark.parametrize("clock_s", [AWAY_S, -1.5, 0.5])
+def test_a_clock_of_its_own_is_told_by_growth_alone(clock_s):
+    driver = Driver(clock_s, own_clock=True)
+    driver.send(100, delay_s=0.001)
+    assert not driver.watch.reasons
+    driver.send(50, delay_s=0.03)
+    assert driver.is_late
+    assert "0.029 s later after their stamps than they did" in str(driver.watch.reasons)
 
 
 @pytest.mark.parametrize("leap_s", [0.2, 3600.0])
@@ -164,7 +189,15 @@ def test_states_that_waited_for_the_reader_are_no_leap():
     assert not driver.watch.reasons
 
 
-def test_a_clock_that_was_set_back_begins_anew(driver):
+def test_a_clock_that_was_set_back_is_not_this_computers(driver):
+    driver.clock_s -= 10.0
+    driver.send(100, delay_s=0.001)
+    assert driver.is_late is not driver.watch.has_own_clock
+
+
+def test_a_clock_of_its_own_that_was_set_back_begins_anew():
+    driver = Driver(AWAY_S, own_clock=True)
+    driver.send(100, delay_s=0.001)
     driver.clock_s -= 10.0
     driver.send(100, delay_s=0.001)
     assert not driver.watch.reasons
