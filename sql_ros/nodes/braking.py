@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.state_intake import StateIntake
 from sql_ros.robot.arm import RobotState
 from sql_ros.robot.control.episode_actor import Actor
+from sql_ros.robot.driver.identify import LONGEST_DELAY_S
 from sql_ros.robot.safety.stop_latch import FROM_OUTSIDE
 
 BRAKING_S = 2.0  # longest time that an arm is braked, or told to rest, at the end of an activation
@@ -149,19 +151,21 @@ class Braking:
 
         Final obstacles are: the node is not active, or has commanded nothing. The others are: the
         control loop hangs, the arm is still being braked, no state can be trusted, no newer state
-        has come, or the arm was measured in motion.
+        has come, the arm was measured in motion, or not at rest for longer than its latency.
 
         Args:
             since: Steady time of the stop [s].
 
         Returns:
-            The obstacle in words, empty if the arm was commanded and measured to rest since then;
-            and whether the answer is final, so that asking again is useless.
+            The obstacle in words, empty if the arm was commanded to rest and after that measured at
+            rest until no earlier command can be under way; and whether the answer is final, so that
+            asking again is useless.
         """
         if self._node.ended.is_set():
             why = f"this node is {self._node.phase}: it commands nothing and measures nothing"
             return why, True
-        state, arrived = self._states.newest, self._states.arrived
+        measured = self._states.measured
+        state = self._states.newest
         if state is None or not self._output.left:
             return "this node has commanded nothing yet", True
         if not FROM_OUTSIDE.intersection(self._guard.holds.present):
@@ -170,13 +174,27 @@ class Braking:
             braked = ": the standby thread brakes the arm" if stands_in else ""
             return f"the control loop hangs{braked}", False
         # in torque mode a command does not tell whether the arm rests
-        if not (self._is_torque or self._actor.safety.is_at_rest):
+        commanded = self._output.holds_since if self._is_torque else self._output.rests_since
+        is_braked = self._is_torque or self._actor.safety.is_at_rest
+        if not is_braked or commanded == math.inf:
             return "the arm is still being braked", False
         if not self._guard.is_sound(time.monotonic()):
             return "no joint state can be trusted", False
         speed = float(np.abs(state.velocity).max())
-        if arrived <= (since if self._is_torque else max(since, self._output.moved)):
+        if measured <= max(since, commanded):
             return f"no newer joint state has come: {speed:.3f} rad/s at the last", False
         if speed >= AT_REST_RAD_S:
             return f"the arm was measured at {speed:.3f} rad/s", False
+        rest_s = self._rest_s()
+        if measured <= max(since, commanded, self._states.rests_since) + rest_s:
+            return f"the arm was not measured at rest for {rest_s:.3f} s, its latency", False
         return "", True
+
+    def _rest_s(self) -> float:
+        """Return for how long an arm must be measured at rest until no command is under way [s].
+
+        It is a control period and the latency, of a real arm at least the longest one that an
+        identification accepts: the latency of an arm that is not identified yet is not known.
+        """
+        latency_s = self._actor.safety.latency_s
+        return self._period_s + max(latency_s, LONGEST_DELAY_S if self._link.is_real else 0.0)

@@ -6,6 +6,7 @@ The control loop and the standby thread (`standby_thread.py`) publish with the s
 
 from __future__ import annotations
 
+import math
 import time
 
 from rclpy.publisher import Publisher
@@ -38,7 +39,9 @@ class CommandOutput:
         count: Number of commands of the control loop that were sent.
         left: Steady time at which the last command of this activation was sent, also by the standby
             thread [s]; 0: none was.
-        moved: Steady time at which the last command that asked for motion was sent [s].
+        rests_since: Steady time of the first command since when every command asked for rest [s];
+            infinite while the last one asks for motion.
+        holds_since: The same for commands of holds, whatever they asked for [s].
         admits_only_holds: Whether only commands of holds are sent: the node is being deactivated.
     """
 
@@ -68,7 +71,8 @@ class CommandOutput:
         self.count = 0
         self.left = 0.0
         self._left_at = 0.0  # control time at which the last command was sent [s]
-        self.moved = 0.0
+        self.rests_since = math.inf
+        self.holds_since = math.inf
         self._step_began = 0.0  # steady time [s]
         self._sent_step_began = 0.0  # steady time of the step whose command was sent last [s]
         # until when the filter followed the braking motion after which command, as steady times [s]
@@ -79,6 +83,8 @@ class CommandOutput:
     def forget(self) -> None:
         """Begin a new activation, in which nothing was sent so far."""
         self.left = 0.0
+        self.rests_since = math.inf
+        self.holds_since = math.inf
         self.admits_only_holds = False
         if self.standby is not None:
             self.standby.forget()
@@ -166,6 +172,18 @@ class CommandOutput:
         if standby is not None:
             # a torque command that brakes to rest is zero
             standby.sent(command if self._is_torque else self._safety.brake.velocity, self.left)
-        if not self._safety.is_at_rest:
-            self.moved = self.left
+        self.rests_since = self._since(self.rests_since, goes_on=self._safety.is_at_rest)
+        self.holds_since = self._since(self.holds_since, goes_on=brakes)
         self._link.sent(command, state, self.left)
+
+    def _since(self, since: float, *, goes_on: bool) -> float:
+        """Return since when all commands are of one kind, after the command that was sent last.
+
+        Args:
+            since: The same, before that command [s].
+            goes_on: Whether that command is of this kind.
+
+        Returns:
+            Steady time [s]; infinite if it is not.
+        """
+        return min(since, self.left) if goes_on else math.inf

@@ -26,7 +26,7 @@ class LoopParts:
 
     Attributes:
         actor: Selects actions and makes transitions.
-        states: Intake of states; the loop sets its `newest` and `arrived`.
+        states: Intake of states; the loop gives it the state that may be acted on (`take`).
         guard: Tells whether the arm must be held.
         link: Link to the arm.
         output: Sends commands.

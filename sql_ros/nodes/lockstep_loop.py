@@ -54,8 +54,7 @@ class LockstepLoop(ControlLoop):
             state: The state.
             arrived: Steady time of its arrival [s].
         """
-        self._states.newest = state
-        self._states.arrived = arrived
+        self._states.take(state, arrived)
         self._answer(state)
 
     def begin(self) -> None:

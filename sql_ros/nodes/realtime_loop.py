@@ -96,9 +96,8 @@ class RealtimeLoop(ControlLoop):
             self._interval_s = interval_s
         states = self._states
         self._guard.watch.accept(state, at)
-        states.arrived = arrived
         before = states.newest
-        states.newest = self._guard.watch.state
+        states.take(self._guard.watch.state, arrived)
         if states.newest is not before and self._state_rate.heard(at):
             self._warn_of_slow_states()
         with self._lock:

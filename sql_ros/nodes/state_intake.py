@@ -5,12 +5,15 @@ Step 1 of the path of a transition (CONTRIBUTING.md).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
+import numpy as np
 from sensor_msgs.msg import JointState
 
 from sql_ros.common.errors import MessageError
+from sql_ros.nodes.arm_link import AT_REST_RAD_S
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.guard import Guard
 from sql_ros.nodes.managed import ManagedNode
@@ -36,9 +39,11 @@ class StateIntake:
 
     Attributes:
         publishers: Watch of the publishers of the topic.
-        newest: Newest state that may be acted on; None before the first. The control loop sets it.
-        arrived: Steady time at which the last well-formed state arrived [s]. The control loop sets
-            it.
+        newest: Newest state that may be acted on; None before the first.
+        arrived: Steady time at which the last well-formed state arrived [s].
+        measured: Steady time at which `newest` arrived [s].
+        rests_since: Steady time at which the first state at rest arrived, since when no state has
+            shown motion [s]; infinite while `newest` shows motion, and before the first state.
         heard: Steady time of the last message with joints of the arm, also a malformed one [s].
         is_braking: Whether states are read although the node is not active, because they tell
             whether the arm rests.
@@ -73,6 +78,8 @@ class StateIntake:
         self.publishers = StatePublishers(node, self._topic, robot.wire_joints)
         self.newest: RobotState | None = None
         self.arrived = 0.0
+        self.measured = 0.0
+        self.rests_since = math.inf
         self.heard = 0.0
         self.is_braking = False
         self.on_state: Callable[[RobotState, float], None] = _ignore
@@ -81,7 +88,30 @@ class StateIntake:
         """Begin a new activation, in which no state has arrived."""
         self.newest = None
         self.arrived = 0.0
+        self.measured = 0.0
+        self.rests_since = math.inf
         self.heard = time.monotonic()
+
+    def take(self, newest: RobotState | None, arrived: float) -> None:
+        """Take what the control loop made of a well-formed state, and update the attributes.
+
+        `measured` is updated last. Another thread that reads it first so reads the other attributes
+        of this state, or of a later one.
+
+        Args:
+            newest: Newest state that may be acted on; the same object as before if the state that
+                arrived may not be.
+            arrived: Steady time at which the state arrived [s].
+        """
+        self.arrived = arrived
+        if newest is None or newest is self.newest:
+            return
+        if np.abs(newest.velocity).max() >= AT_REST_RAD_S:
+            self.rests_since = math.inf
+        elif self.rests_since == math.inf:
+            self.rests_since = arrived
+        self.newest = newest
+        self.measured = arrived
 
     def on_message(self, message: JointState) -> None:
         """Convert a message, inform guard and publisher watch, and call `on_state`.

@@ -5,6 +5,7 @@ that are true.
 import signal
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,8 @@ class MovingArm:
     Attributes:
         commands: Steady time of arrival [s] and values, of every command.
         loses: Decides whether a command does not arrive.
+        lag_s: Time from a command to the motion that it begins [s].
+        has_moved: Whether the arm has moved.
     """
 
     def __init__(self, probe, task) -> None:
@@ -145,7 +148,10 @@ class MovingArm:
         self.position[0] = 0.5  # turned about its upright axis: the actor begins to move
         self.commands: list[tuple[float, np.ndarray]] = []
         self.loses = lambda values: False
+        self.lag_s = 0.0
+        self.has_moved = False
         self._velocity = np.zeros(7)
+        self._due: deque[tuple[float, np.ndarray]] = deque()
         self._moved_at = time.monotonic()
         node = probe.node
         probe.play_learner()
@@ -158,10 +164,13 @@ class MovingArm:
         values = np.array(message.data)
         self.commands.append((time.monotonic(), values))
         if not self.loses(values):
-            self._velocity = values
+            self._due.append((time.monotonic() + self.lag_s, values))
 
     def _tick(self) -> None:
         now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            self._velocity = self._due.popleft()[1]
+            self.has_moved |= bool(self._velocity.any())
         self.position = self.position + self._velocity * (now - self._moved_at)
         self._moved_at = now
         stamp = self.probe.node.get_clock().now().nanoseconds
@@ -254,6 +263,21 @@ def test_a_stop_that_the_arm_does_not_obey_is_no_success(arm, start):
     answer = arm.stop()
     assert not answer.success
     assert answer.message.startswith("the stop is latched, but ")
+
+
+@pytest.mark.long
+def test_a_stop_is_no_success_before_an_arm_with_a_latency_has_moved(arm, start):
+    """The first command is under way when the stop comes, and the arm still rests."""
+    arm.lag_s = 0.25
+    start()
+    arm.probe.wait(lambda: arm.commands and arm.commands[-1][1].any(), what="a command")
+    assert arm.speed == 0.0
+    answer = arm.stop()
+    assert (answer.success, arm.speed) == (True, 0.0)
+    assert arm.has_moved
+    arm.has_moved = False
+    arm.probe.spin_for(0.5)
+    assert not arm.has_moved
 
 
 @pytest.mark.long

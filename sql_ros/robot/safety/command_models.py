@@ -127,6 +127,11 @@ class CommandModel(ABC):
             self.payload.reckon_with_latency(seconds)
         self.forget()
 
+    @property
+    def latency_s(self) -> float:
+        """Return the latency of commands that was set last [s]."""
+        return self._latency
+
     def _usable_acceleration(self) -> Vector:
         """Return the largest acceleration that commands may ask for (N,) [rad/s^2]."""
         return self._full_acceleration

@@ -169,6 +169,11 @@ class SafetyFilter:
         """
         self._commands.reckon_with_latency(seconds)
 
+    @property
+    def latency_s(self) -> float:
+        """Return the latency of commands that the filter reckons with [s]."""
+        return self._commands.latency_s
+
     def expect_delay(self, seconds: float) -> None:
         """Add a time by which states may be later than `latency_s` says. Several calls add up.
 
