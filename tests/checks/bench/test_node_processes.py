@@ -6,11 +6,16 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import UInt64MultiArray
 
 from sql_ros.checks.bench import node_processes
-from sql_ros.checks.bench.node_processes import _ActorReports, _explain_end
-from sql_ros.checks.processes import start_process
+from sql_ros.checks.bench.lockstep import measure_lockstep
+from sql_ros.checks.bench.node_processes import _ActorReports, _collect, _explain_end
+from sql_ros.checks.listener_node import ListenerNode
+from sql_ros.checks.processes import own_domain, start_process
 from sql_ros.common.errors import ConfigError
+from sql_ros.nodes.messages import progress_from_msg
+from sql_ros.nodes.qos import RELIABLE
 
 
 @pytest.fixture
@@ -80,3 +85,46 @@ def test_a_node_that_ended_is_named_with_its_last_line(children, tmp_path):
     (tmp_path / "actor").write_text("")
     with pytest.raises(ConfigError, match="actor ended: exit code -9"):
         _explain_end(children, tmp_path)
+
+
+@pytest.mark.stack
+@pytest.mark.xdist_group("own_domain")
+def test_reports_are_collected_beside_a_played_learner(children, monkeypatch):
+    """An actor is played that makes control steps once a learner has accepted the run."""
+    for name, value in {"SETTLE_S": 0.05, "REPORT_S": 0.05}.items():
+        monkeypatch.setattr(node_processes, name, value)
+    for name, value in own_domain().items():
+        monkeypatch.setenv(name, value)
+    accepted = []
+    steps = [0]
+    actor = ListenerNode("played_actor")
+    publisher = actor.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    actor.node.create_subscription(UInt64MultiArray, "learner/progress", accepted.append, RELIABLE)
+
+    def report() -> None:
+        steps[0] += 5 if accepted else 0
+        publisher.publish(_message(steps[0]))
+
+    actor.node.create_timer(0.02, report)
+    actor.spin_in_thread()
+    try:
+        reports, _ = _collect(children, 0.3, lambda pids: None)
+    finally:
+        actor.close()
+    assert progress_from_msg(accepted[0]).transitions == 0
+    span_s = reports[-1]["received_s"] - reports[0]["received_s"]
+    assert span_s > 0.25
+    assert reports[0]["control_steps"] > 0
+    made = [report["control_steps"] for report in reports]
+    assert made == sorted(made)
+
+
+def test_lockstep_counts_steps_between_the_first_and_the_last_report(monkeypatch):
+    def run(task, nodes, seconds):
+        assert nodes["actor"].parameters["learner_patience_s"] == 0.0
+        assert "learner" not in nodes
+        counts = ((10.0, 100.0), (11.0, 300.0), (12.0, 700.0))
+        return [{"received_s": at, "control_steps": steps} for at, steps in counts], {}
+
+    monkeypatch.setattr("sql_ros.checks.bench.lockstep.run_nodes", run)
+    assert measure_lockstep("sawyer_reach", 2.0, 0) == {"lockstep_steps_per_s": 300.0}
