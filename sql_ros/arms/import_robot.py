@@ -6,6 +6,7 @@ confirm it. The robot file names the guesses on which a real arm must not rely (
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from dataclasses import dataclass, field, replace
@@ -234,8 +235,7 @@ def _hidden_joints(
             raise ConfigError(
                 f"{description}: '{joint.name}' is a ball joint, expected hinges and slides"
             )
-        ends = joint.range.tolist() if model.jnt_limited[index] else [0.0]
-        fixed[str(joint.name)] = round(float(max(ends, key=abs)), 4)
+        fixed[str(joint.name)] = _widest(joint.range) if model.jnt_limited[index] else 0.0
     guesses = []
     keys = []
     if fixed:
@@ -258,6 +258,17 @@ def _hidden_joints(
             " apart"
         )
     return guesses, keys
+
+
+def _widest(limits: Vector) -> float:
+    """Return the limit of a joint that is farther from 0, rounded to 4 decimals inside its range.
+
+    Args:
+        limits: Lower and upper limit (2,).
+    """
+    low, high = (float(limit) for limit in limits)
+    rounded = math.trunc(1e4 * max(low, high, key=abs)) / 1e4
+    return min(max(rounded, low), high)
 
 
 def _coupled_joints(spec: mujoco.MjSpec, description: Path) -> set[str]:

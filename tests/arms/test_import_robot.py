@@ -66,6 +66,17 @@ def test_a_moving_finger_is_not_guessed_to_be_the_tool(urdf, tmp_path):
     assert load_task(str(arm.task)).robot.joints == ("j1", "j2", "j3")
 
 
+def test_a_fixed_joint_stays_inside_a_range_of_many_decimals(urdf, tmp_path):
+    gripper = GRIPPER.format(inertia=INERTIA)
+    for ends in ('lower="0" upper="0.0299988"', 'lower="-0.0299988" upper="0"'):
+        changed = gripper.replace('lower="0" upper="0.03"', ends)
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.urdf"
+        path.write_text(urdf.read_text().replace("</robot>", changed))
+        arm = import_robot(path, tmp_path / path.stem, "tool")
+        (position,) = load_task(str(arm.task)).robot.fixed_joints.values()
+        assert abs(position) == pytest.approx(0.0299)
+
+
 def test_an_mjcf_keeps_its_keyframe_as_the_rest_pose(tmp_path):
     path = tmp_path / "toy.xml"
     home = '<keyframe><key name="home" qpos="0.1 0.6 1.1"/></keyframe></mujoco>'
