@@ -32,13 +32,16 @@ def test_the_test_of_a_new_task_passes_and_the_output_says_what_is_next(folder, 
     assert "3 passed" in result.stdout
 
 
-@pytest.mark.parametrize("like", ["ur5e_reach", "sawyer_reach", "sawyer_stack"])
+@pytest.mark.parametrize(
+    "like", ["ur5e_reach", "sawyer_reach", "sawyer_stack", "sawyer_reach_twist"]
+)
 def test_a_new_task_takes_arm_and_targets_of_another_one(folder, like):
     assert main(["new-task", "lab/mine", "--like", like]) == 0
     task, other = load_task("lab/mine/mine.yaml"), load_task(like)
     assert type(task).__name__ == "MineTask"
     assert task.robot.joints == other.robot.joints
     assert task.spec.action_scale == other.spec.action_scale
+    assert task.spec.action == other.spec.action
     assert task.config.command_mode == other.config.command_mode
     assert task.config.target_upper == other.config.target_upper
 

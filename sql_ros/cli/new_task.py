@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     check_name(name, folder)
     like = load_task(args.like)
     values = {key: getattr(like.config, key) for key in TAKEN}
+    if like.config.twist:
+        values["twist"] = like.config.twist.as_dict()
     try:
         task = write_task(folder, values)
         load_task(str(task))
@@ -136,12 +138,14 @@ def with_values(text: str, values: dict[str, Any]) -> str:
 
     Args:
         text: The file, one key a line.
-        values: Value by key.
+        values: Value by key. A `twist` takes the place of `action_scale`.
     """
     lines = []
     for line in text.splitlines():
         key = line.partition(":")[0]
-        if key in values:
+        if key == "action_scale" and "twist" in values:
+            line = f"twist: {_as_yaml(values['twist'])}"
+        elif key in values:
             setting = f"{key}: {_as_yaml(values[key])}"
             comment = line.partition("#")[2]
             line = f"{setting + ' ':{COLUMN}s}#{comment}" if comment else setting

@@ -14,6 +14,11 @@ gymnasium.register(
     kwargs={"task": "sawyer_reach"},
 )
 gymnasium.register(
+    id="sql_ros/SawyerReach-twist-v0",
+    entry_point="sql_ros.envs.arm_env:ArmEnv",
+    kwargs={"task": "sawyer_reach_twist"},
+)
+gymnasium.register(
     id="sql_ros/UR5eReach-v0",
     entry_point="sql_ros.envs.arm_env:ArmEnv",
     kwargs={"task": "ur5e_reach"},
@@ -22,6 +27,11 @@ gymnasium.register(
     id="sql_ros/SawyerStack-v0",
     entry_point="sql_ros.envs.arm_env:ArmEnv",
     kwargs={"task": "sawyer_stack"},
+)
+gymnasium.register(
+    id="sql_ros/SawyerStack-twist-v0",
+    entry_point="sql_ros.envs.arm_env:ArmEnv",
+    kwargs={"task": "sawyer_stack_twist"},
 )
 gymnasium.register(
     id="sql_ros/SawyerStack-late-v0",

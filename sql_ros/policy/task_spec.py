@@ -27,13 +27,15 @@ class TaskSpec:
             is the size of a difference that matters. Observations are sent in SI units, and
             networks need values near 1: without scaling `sawyer_reach` took three times the
             transitions.
-        joints: Names of the joints in command order (N,). The action has one component per joint, A
-            = N.
+        joints: Names of the joints in command order (N,).
         command_mode: Quantity that is commanded: "position" [rad], "velocity" [rad/s] or "torque"
             [N m].
-        action_scale: Command at action 1 for each joint (N,), in the unit of the command mode; in
-            position mode, relative to the measured position.
+        action_scale: Value at action 1 of each component of the action (A,). In the action space
+            `joint`, A = N, the unit is that of the command mode, and a position is relative to the
+            measured one. In the action space `twist` it is a velocity of the tool [m/s] or [rad/s].
         control_rate_hz: Control steps per second.
+        action: Label of each component of the action (A,), e.g. "base/linear_x" in the action space
+            `twist`; empty in the action space `joint`, where each component is that of a joint.
         task_code: Hash of the code of the task (`robot/code_hash.py`); empty: not known. It is no
             part of the interface: specs that differ in it alone are equal.
     """
@@ -46,6 +48,7 @@ class TaskSpec:
     command_mode: str
     action_scale: tuple[float, ...]
     control_rate_hz: float
+    action: tuple[str, ...] = ()
     task_code: str = field(default="", compare=False)
 
     @property
@@ -56,7 +59,7 @@ class TaskSpec:
     @property
     def action_size(self) -> int:
         """Return the number of components of the action, A."""
-        return len(self.joints)
+        return len(self.action_scale)
 
     @cached_property
     def schema_hash(self) -> str:
@@ -67,8 +70,13 @@ class TaskSpec:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """Return all fields but `task_code` as canonical JSON: sorted keys, no spaces."""
-        return json.dumps(self._compared(), sort_keys=True, separators=(",", ":"))
+        """Return all fields but `task_code` as canonical JSON: sorted keys, no spaces. An empty
+        `action` is left out, as in policies of earlier versions.
+        """
+        values = self._compared()
+        if not self.action:
+            del values["action"]
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     def _compared(self) -> dict[str, Any]:
         """Return the fields of the interface by name, in their order."""
@@ -119,8 +127,10 @@ class TaskSpec:
             nothing differs.
         """
         own = json.loads(json.dumps(self._compared()))  # in the order of the fields
+        absent: dict[str, Any] = {"action": []}  # left out by `to_json` where it is empty
+        others = {key: other.get(key, absent.get(key)) for key in own}
         return ", ".join(
-            _difference(key, other.get(key), own[key]) for key in own if other.get(key) != own[key]
+            _difference(key, others[key], own[key]) for key in own if others[key] != own[key]
         )
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sql_ros.common.config import Config, option
 from sql_ros.common.errors import ConfigError
 from sql_ros.policy.task_spec import COMMAND_MODES, TaskSpec
+from sql_ros.robot.action_space import TwistConfig, check_twist
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import HELD, load_model
@@ -64,7 +65,10 @@ class TaskConfig(Config):
         choices=("dense", "sparse"),
     )
     action_scale: tuple[float, ...] = option(
-        description="command at action 1, per joint", minimum=1e-6
+        (), description="command at action 1, per joint; none with 'twist'", minimum=1e-6
+    )
+    twist: TwistConfig | None = option(  # noqa: RUF009
+        None, "actions are velocities of the tool, with these keys; none: commands of the joints"
     )
     episode_s: float = option(
         description="an episode is cut (truncated) after this time [s]", minimum=0.01
@@ -157,6 +161,16 @@ class TaskConfig(Config):
             raise ConfigError(f"'may_touch' is {self.may_touch}, expected pairs of bodies")
 
     @property
+    def component_scale(self) -> tuple[float, ...]:
+        """Return the value at action 1 of each component of an action (A,), see `TaskSpec`."""
+        return self.twist.scale if self.twist else self.action_scale
+
+    @property
+    def component_labels(self) -> tuple[str, ...]:
+        """Return the label of each component of an action (A,); none without `twist`."""
+        return self.twist.labels if self.twist else ()
+
+    @property
     def variation(self) -> Variation:
         """Return the ranges from which the simulation draws the arm of an episode."""
         return Variation(
@@ -212,13 +226,17 @@ class Task(ABC):
     config: TaskConfig
 
     def __init__(self, name: str, config: TaskConfig, robot: RobotConfig) -> None:
-        if len(config.action_scale) != len(robot.joints):
+        if config.twist and config.action_scale:
+            raise ConfigError("'action_scale' is given beside 'twist', which has its own limits")
+        if not config.twist and len(config.action_scale) != len(robot.joints):
             raise ConfigError(
                 f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of"
                 f" '{robot.name}': {len(robot.joints)}"
             )
         _check_only_tightens(config, robot)
         self.robot = robot_for(config, robot)
+        if config.twist:
+            check_twist(config.twist, self.robot)
         self.name = name
         self.config = config
         rate = config.control_rate_hz
@@ -252,8 +270,9 @@ class Task(ABC):
             observation_scale=(*[1.0] * 2 * len(joints), *scale),
             joints=joints,
             command_mode=config.command_mode,
-            action_scale=config.action_scale,
+            action_scale=config.component_scale,
             control_rate_hz=config.control_rate_hz,
+            action=config.component_labels,
         )
 
     def begin(self, rng: np.random.Generator) -> Episode:

@@ -89,7 +89,8 @@ def _check_spec(task: Task) -> None:
         "task": task.name,
         "joints": task.robot.joints,
         "command_mode": config.command_mode,
-        "action_scale": config.action_scale,
+        "action_scale": config.component_scale,
+        "action": config.component_labels,
         "control_rate_hz": config.control_rate_hz,
     }
     for key, value in wanted.items():

@@ -111,6 +111,7 @@ def test_the_mean_comes_first_if_its_q_is_at_least_average(learner, exported, sm
         ({"control_rate_hz": 50.0}, "control_rate_hz"),
         ({"command_mode": "torque"}, "command_mode"),
         ({"observation": ("a", "b", "c", "d")}, "observation"),
+        ({"action": ("base/linear_x", "base/linear_y")}, "action: 0 entries instead of 2"),
     ],
 )
 def test_the_error_names_how_a_policy_interface_differs(exported, small_spec, changes, named):

@@ -190,3 +190,21 @@ def test_a_seated_brick_that_stays_is_a_success_and_the_release_is_no_transition
 
 def test_a_brick_that_comes_off_when_the_arm_is_left_alone_is_none():
     assert not _end_of_an_episode(drop=True)[1][-1].summary.success
+
+
+def test_in_twist_form_the_downward_speed_is_rewarded_as_the_force():
+    task = load_task("sawyer_stack_twist")
+    config, state = task.config, _state((0.0, 0.0, 0.002))
+
+    def gain(action):
+        """Return the reward of an action beyond that of no action, in the unit of the source."""
+        rewards = [
+            task.reward(state, np.array(each, np.float32), EPISODE) for each in (action, [0] * 6)
+        ]
+        return (rewards[0] - rewards[1]) / config.reward_scale
+
+    press = config.press_bonus * config.most_press_n
+    assert gain([0, 0, -1, 0, 0, 0]) == pytest.approx(press - config.torque_cost)
+    assert gain([0, 0, -0.5, 0, 0, 0]) == pytest.approx(0.5 * press - 0.25 * config.torque_cost)
+    assert gain([0, 0, 1, 0, 0, 0]) == pytest.approx(-config.torque_cost)
+    assert gain([1, 1, 0, 1, 1, 1]) == pytest.approx(-5 * config.torque_cost)

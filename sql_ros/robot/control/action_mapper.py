@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sql_ros.robot.action_space import TwistConfig
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.control.homing import approach, spring
+from sql_ros.robot.control.twist import TwistSolver
 from sql_ros.robot.safety.filter import Admission, SafetyFilter
 from sql_ros.robot.task import Task
 
@@ -28,15 +30,12 @@ class AppliedAction(NamedTuple):
     Attributes:
         command: Command to send (N,), in the unit of the command mode, after safety filtering.
         wanted: Action selected by the policy (A,), not yet clipped to [-1, 1].
-        origin: Command at action 0: joint positions (N,) [rad] in position mode, 0.0 in other
-            modes.
-        scale: Difference between the commands at action 1 and at action 0 (N,).
+        as_action: Returns the action that corresponds to the command (A,), not clipped.
     """
 
     command: Vector
     wanted: Action
-    origin: Vector | float
-    scale: Vector
+    as_action: Callable[[], Vector]
 
     @property
     def action(self) -> Action:
@@ -55,7 +54,63 @@ class AppliedAction(NamedTuple):
 
         The reward is computed from this action.
         """
-        return _within_one((self.command - self.origin) / self.scale).astype(np.float32)
+        return _within_one(self.as_action()).astype(np.float32)
+
+
+class _JointSpace:
+    """The action space `joint`: each component is a command of one joint.
+
+    Args:
+        task: The task.
+        safety: Safety filter of the commands.
+    """
+
+    def __init__(self, task: Task, safety: SafetyFilter) -> None:
+        self._safety = safety
+        self._scale = np.array(task.config.action_scale)
+        self._is_position = task.config.command_mode == "position"
+
+    def consider(self, action: Vector, state: RobotState) -> Admission:
+        """Return what the safety filter would send for an action (A,) in [-1, 1]."""
+        return self._safety.consider(self._origin(state) + self._scale * action, state)
+
+    def translate(self, admission: Admission, state: RobotState) -> Callable[[], Vector]:
+        """Return a function that gives the action (A,) of an admitted command in a state."""
+        origin = self._origin(state)
+        return lambda: np.asarray((admission.command - origin) / self._scale)
+
+    def _origin(self, state: RobotState) -> Vector | float:
+        """Return the command at action 0: joint positions (N,) in position mode, otherwise 0."""
+        return state.position if self._is_position else 0.0
+
+
+class _TwistSpace:
+    """The action space `twist`: an action is a velocity of the tool, in every command mode.
+
+    The maps of `TwistSolver` are computed once for a state, however many actions are considered.
+
+    Args:
+        config: The action space.
+        task: The task.
+        safety: Safety filter of the commands.
+    """
+
+    def __init__(self, config: TwistConfig, task: Task, safety: SafetyFilter) -> None:
+        self._safety = safety
+        self._solver = TwistSolver(config, task.robot)
+        self._state: RobotState | None = None
+
+    def consider(self, action: Vector, state: RobotState) -> Admission:
+        """Return what the safety filter would send for an action (A,) in [-1, 1]."""
+        if state is not self._state:
+            self._solver.prepare(state)
+            self._state = state
+        return self._safety.consider_direction(self._solver.velocity(action), state)
+
+    def translate(self, admission: Admission, state: RobotState) -> Callable[[], Vector]:
+        """Return a function that gives the action (A,) of an admitted command in a state."""
+        to_action = self._solver.to_action
+        return lambda: np.asarray(to_action @ admission.velocity)
 
 
 class ActionMapper:
@@ -79,11 +134,15 @@ class ActionMapper:
     def __init__(self, task: Task, lateness_s: float = 0.0) -> None:
         config = task.config
         self._mode = config.command_mode
-        self._scale = np.array(config.action_scale)
         self._robot = task.robot
         period_s = 1.0 / config.control_rate_hz
         self.safety = SafetyFilter(
             task.robot, config.command_mode, period_s, config.scene, lateness_s
+        )
+        self._space = (
+            _TwistSpace(config.twist, task, self.safety)
+            if config.twist
+            else _JointSpace(task, self.safety)
         )
 
     def act(
@@ -128,7 +187,7 @@ class ActionMapper:
                     wanted, chosen = candidate, admission
                 if not chosen.is_elsewhere:
                     break
-        return AppliedAction(self.safety.send(chosen), wanted, self._origin(state), self._scale)
+        return AppliedAction(self.safety.send(chosen), wanted, self._space.translate(chosen, state))
 
     def approach(self, pose: Vector, state: RobotState, joints: str = "all") -> Vector:
         """Return the filtered command that moves the arm towards a pose, and record it as sent.
@@ -166,13 +225,7 @@ class ActionMapper:
         """Return what the safety filter would send for an action (A,), without recording it as
         sent.
         """
-        return self.safety.consider(
-            self._origin(state) + self._scale * _within_one(np.asarray(action, np.float64)), state
-        )
-
-    def _origin(self, state: RobotState) -> Vector | float:
-        """Return the command at action 0: joint positions (N,) in position mode, otherwise 0."""
-        return state.position if self._mode == "position" else 0.0
+        return self._space.consider(_within_one(np.asarray(action, np.float64)), state)
 
 
 def _within_one(action: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -20,6 +20,7 @@ from sql_ros.robot.safety.speed_limits import SpeedLimits
 from sql_ros.robot.safety.torque_commands import TorqueCommands
 from sql_ros.robot.safety.velocity_commands import VelocityCommands
 
+STANDSTILL_RAD_S = 1e-6  # smallest speed limit by which joint velocities are divided
 # kinds of limits that only delay a motion
 DELAYING_KINDS = frozenset({"velocity", "acceleration", "effort", "tracking"})
 
@@ -334,8 +335,7 @@ class SafetyFilter:
             Command to send (N,), in the unit of the mode.
         """
         start = self._commands.start(state)
-        nearest, kinds = self._admissible(velocity, start)
-        return self.send(self._admission(nearest, velocity, start, kinds))
+        return self.send(self._considered(velocity, start))
 
     def consider(self, command: Vector, state: RobotState) -> Admission:
         """Return what would be sent for a command, without counting it and without remembering it
@@ -349,7 +349,39 @@ class SafetyFilter:
             state: The last state of the arm.
         """
         start = self._commands.start(state)
-        wish = self._commands.velocity_of(command, start)
+        return self._considered(self._commands.velocity_of(command, start), start, command)
+
+    def consider_direction(self, velocity: Vector, state: RobotState) -> Admission:
+        """Return what would be sent for joint velocities whose direction matters, as `consider`
+        does for a command.
+
+        Joint velocities beyond the limits of speed are shortened as a whole. The arm then changes
+        its velocity along a straight line in joint space, as fast as the slowest joint allows. So
+        the tool neither leaves its direction nor turns while it accelerates.
+
+        Args:
+            velocity: Joint velocities that are asked for, in every mode (N,) [rad/s].
+            state: The last state of the arm.
+        """
+        start = self._commands.start(state)
+        excess = float((np.abs(velocity) / np.maximum(self.limits.highest, STANDSTILL_RAD_S)).max())
+        velocity = velocity / max(1.0, excess)
+        change = velocity - start.velocity
+        lowest, highest = self._commands.velocity_bounds(start)
+        most = np.where(change > 0.0, highest, lowest) - start.velocity
+        excess = float((change / most).max())
+        return self._considered(start.velocity + change / max(1.0, excess), start)
+
+    def _considered(
+        self, wish: Vector, start: PeriodStart, command: Vector | None = None
+    ) -> Admission:
+        """Return what would be sent for joint velocities; braking if they are not finite.
+
+        Args:
+            wish: Joint velocities that are asked for (N,) [rad/s].
+            start: The start of the period.
+            command: Command that was asked for (N,); None: velocities were asked for.
+        """
         # the command is not finite, or so large that the velocities are not
         if not all(map(math.isfinite, wish.tolist())):
             braked = self._commands.braked(start.velocity)

@@ -25,6 +25,7 @@ from sql_ros.common.config import option
 from sql_ros.common.errors import ConfigError
 from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.robot import task
+from sql_ros.robot.action_space import DIMENSIONS
 from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.task import Episode
@@ -32,6 +33,7 @@ from sql_ros.robot.task import Episode
 # scales of the networks' inputs
 TO_TARGET_SCALE_M = 0.05
 ANGLE_SCALE_RAD = 0.2
+LINEAR_Z = DIMENSIONS.index("linear_z")
 FLOOR_M2 = 1e-3  # added in the logarithm of the reward
 # largest distance [m] and angle [rad] of the two stages of the reward
 ABOVE = (0.03, 0.25)
@@ -83,8 +85,15 @@ class Task(task.Task):
         self.spec: TaskSpec = self._spec(
             labels, (0.0,) * 6, (*[TO_TARGET_SCALE_M] * 3, *[ANGLE_SCALE_RAD] * 3)
         )
-        self._scale = np.array(config.action_scale)
-        self._press = self._pressing()
+        if config.twist is None:
+            self._scale = np.array(config.action_scale)
+            self._press = self._pressing()
+        else:
+            # an action is no torque; down at full speed counts as the largest rewarded force
+            self._scale = np.ones(self.spec.action_size)
+            self._press = np.zeros(self.spec.action_size)
+            if LINEAR_Z in config.twist.free:
+                self._press[config.twist.free.index(LINEAR_Z)] = -config.most_press_n
 
     def observe(self, state: RobotState, episode: Episode) -> npt.NDArray[np.float32]:
         """Return the observation (S,), S = 2 N + 6.
@@ -110,7 +119,8 @@ class Task(task.Task):
           `fine_scale_rad`)^2);
         - where d and a are within `ALIGNED` as well: `stage_bonus` again.
 
-        The squared height counts 1.25 times in d^2.
+        The squared height counts 1.25 times in d^2. In the action space `twist` t is the action,
+        and its downward component, 0 to 1, counts as a force of 0 to `most_press_n`.
 
         Args:
             state: State that the action led to.
