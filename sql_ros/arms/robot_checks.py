@@ -34,6 +34,7 @@ from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.estimates import UNLIMITED, ArmEstimates
+from sql_ros.robot.model import overlaps_at_rest
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import missing_shapes
 from sql_ros.robot.task import Task
@@ -274,17 +275,15 @@ def overlapping_bodies(sim: Simulation) -> list[tuple[str, str]]:
     The world is named "world".
 
     Args:
-        sim: Simulation, which is reset to the neutral pose.
+        sim: Simulation of the arm.
     """
-    sim.reset(np.array(sim.robot.neutral_position))
     model = sim.model
-    contact = sim.data.contact
-    found = set()
-    for bodies in model.geom_bodyid[contact.geom[contact.dist < 0.0]]:
-        if model.body_weldid[bodies].any():
-            one, two = sorted(str(model.body(body).name) for body in bodies)
-            found.add((one, two))
-    return sorted(found)
+    return sorted(
+        (min(names), max(names))
+        for pair in overlaps_at_rest(model, sim.robot)
+        if model.body_weldid[list(pair)].any()
+        for names in [[str(model.body(body).name) for body in pair]]
+    )
 
 
 def _check_hold(sim: Simulation, mode: str, report: RobotReport) -> None:

@@ -57,14 +57,18 @@ class RobotConfig(Config):
     )
     tool: str = option(description="site, body or link whose pose tasks see")
     joints: tuple[str, ...] = option(description="joint names in command order")
-    neutral_position: tuple[float, ...] = option(description="rest pose [rad]")
-    position_lower: tuple[float, ...] = option(description="lower position limits [rad]")
-    position_upper: tuple[float, ...] = option(description="upper position limits [rad]")
-    velocity_limit: tuple[float, ...] = option(description="largest speed [rad/s]", minimum=0.001)
-    acceleration_limit: tuple[float, ...] = option(
-        description="largest acceleration [rad/s^2]", minimum=0.001, maximum=200.0
+    neutral_position: tuple[float, ...] = option(description="rest pose [rad; slides: m]")
+    position_lower: tuple[float, ...] = option(description="lower position limits [rad; slides: m]")
+    position_upper: tuple[float, ...] = option(description="upper position limits [rad; slides: m]")
+    velocity_limit: tuple[float, ...] = option(
+        description="largest speed [rad/s; slides: m/s]", minimum=0.001
     )
-    effort_limit: tuple[float, ...] = option(description="largest torque [N m]", minimum=0.0)
+    acceleration_limit: tuple[float, ...] = option(
+        description="largest acceleration [rad/s^2; slides: m/s^2]", minimum=0.001, maximum=200.0
+    )
+    effort_limit: tuple[float, ...] = option(
+        description="largest torque [N m; slides: N]", minimum=0.0
+    )
     servo_stiffness: tuple[float, ...] = option(
         description="stiffness of the simulated position servo [N m/rad]", minimum=0.0
     )
@@ -83,7 +87,7 @@ class RobotConfig(Config):
         " this list is empty",
     )
     position_margin_rad: float = option(
-        0.05, "margin before each position limit [rad]", minimum=0.0
+        0.05, "margin before each position limit [rad; slides: the same number in m]", minimum=0.0
     )
     command_timeout_s: float = option(
         0.2,
@@ -398,17 +402,17 @@ class RobotConfig(Config):
             if least >= most:
                 raise ConfigError(
                     f"{joint}: 'position_lower' is {low} and 'position_upper' {high}, expected them"
-                    f" apart by more than twice the position_margin_rad of {margin}"
+                    f" apart by more than twice the position_margin_rad of {margin} (slides: in m)"
                 )
             if not least <= neutral <= most:
                 raise ConfigError(
                     f"{joint}: 'neutral_position' is {neutral}, expected {least:.6g} to {most:.6g},"
-                    " the position limits less position_margin_rad: radians?"
+                    " the position limits less position_margin_rad: radians? (slides: metres)"
                 )
             if speed > FASTEST_RAD_S:
                 raise ConfigError(
                     f"{joint}: 'velocity_limit' is {speed}, expected at most {FASTEST_RAD_S}:"
-                    " radians per second?"
+                    " radians per second? (slides: metres)"
                 )
 
 

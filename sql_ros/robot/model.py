@@ -242,16 +242,30 @@ def _overlapping_neighbours(model: mujoco.MjModel, robot: RobotConfig) -> list[t
         Pairs of body names.
     """
     always_near = {frozenset(pair) for pair in robot.always_near}
-    data = mujoco.MjData(model)
-    for joint, position in zip(robot.joints, robot.neutral_position):
-        data.qpos[model.joint(joint).qposadr[0]] = position
-    mujoco.mj_fwdPosition(model, data)
     found = set()
-    for one, two in np.sort(model.geom_bodyid[data.contact.geom[data.contact.dist < 0.0]]):
+    for one, two in overlaps_at_rest(model, robot):
         names = (str(model.body(one).name), str(model.body(two).name))
         if all(names) and (_is_adjacent(model, one, two) or frozenset(names) in always_near):
             found.add(names)
     return sorted(found)
+
+
+def overlaps_at_rest(model: mujoco.MjModel, robot: RobotConfig) -> list[tuple[int, int]]:
+    """Return the pairs of bodies whose shapes overlap and collide in the neutral pose.
+
+    Args:
+        model: The arm in its scene.
+        robot: The arm.
+
+    Returns:
+        Indices of the bodies, the smaller one first, each pair once.
+    """
+    data = mujoco.MjData(model)
+    for joint, position in zip(robot.joints, robot.neutral_position):
+        data.qpos[model.joint(joint).qposadr[0]] = position
+    mujoco.mj_fwdPosition(model, data)
+    bodies = np.sort(model.geom_bodyid[data.contact.geom[data.contact.dist < 0.0]])
+    return sorted({(one, two) for one, two in bodies.tolist()})
 
 
 def _is_adjacent(model: mujoco.MjModel, one: int, two: int) -> bool:

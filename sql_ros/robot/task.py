@@ -74,7 +74,9 @@ class TaskConfig(Config):
         description="an episode is cut (truncated) after this time [s]", minimum=0.01
     )
     start_spread_rad: float = option(
-        description="start poses: neutral +- this, uniform per joint [rad]", minimum=0.0
+        description="start poses: neutral +- this, uniform per joint, within the position limits"
+        " [rad; slides: the same number in m]",
+        minimum=0.0,
     )
     target_lower: tuple[float, ...] = option(description="corner of the box of targets [m]")
     target_upper: tuple[float, ...] = option(description="opposite corner [m]")
@@ -278,12 +280,21 @@ class Task(ABC):
     def begin(self, rng: np.random.Generator) -> Episode:
         """Draw the start pose and the target of an episode, both uniformly.
 
+        A start pose beyond the position limits, less their margin, is moved to the nearest one
+        inside.
+
         Args:
             rng: Generator that is advanced.
         """
         spread = self.config.start_spread_rad
         start = np.array(self.robot.neutral_position) + rng.uniform(
             -spread, spread, len(self.robot.joints)
+        )
+        margin = self.robot.position_margin_rad
+        start = np.clip(
+            start,
+            np.array(self.robot.position_lower) + margin,
+            np.array(self.robot.position_upper) - margin,
         )
         return Episode(start, rng.uniform(self.config.target_lower, self.config.target_upper))
 

@@ -588,3 +588,17 @@ def test_an_arm_that_collides_with_nothing_of_the_scene_is_refused(load):
     task = load(arm=arm, scene=SCENE.replace("</worldbody>", block))
     with pytest.raises(ConfigError, match=r"l1, l2, l3, flange, but no geom .* of the scene"):
         check_shapes(Clearance(task.robot, task.config.scene), task.config.scene)
+
+
+def test_limits_and_starts_of_a_slide_are_in_metres_and_within_its_range(load):
+    arm = ARM.replace('<joint name="j1" axis="0 0 1" range="-2.9 2.9"/>', SLIDE)
+    arm = arm.replace('name="l1" pos="0 0 0.15"', 'name="l1" pos="0 0 0.3"')
+    robot = ROBOT.replace("[-2.9,", "[-0.1,").replace("[2.9,", "[0.1,")
+    task = load(arm=arm, robot=robot)
+    limits = effective_limits(task, Clearance(task.robot, task.config.scene), 0.0, {})
+    assert "j1: -0.050 to 0.050 m, 1.8 m/s, 7.2 m/s^2" in limits
+    assert "j2: -1.750 to 1.750 rad," in limits
+    rng = np.random.default_rng(0)
+    starts = np.array([task.begin(rng).start for _ in range(50)])
+    assert np.abs(starts[:, 0]).max() <= 0.05
+    assert np.ptp(starts[:, 1]) > 0.4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 
 from sql_ros.common.errors import ConfigError
@@ -124,9 +125,11 @@ def effective_limits(
         robot.velocity_limit,
         robot.acceleration_limit,
     ):
+        is_slide = clearance.model.joint(joint).type[0] == mujoco.mjtJoint.mjJNT_SLIDE
+        unit = "m" if is_slide else "rad"
         lines.append(
-            f"  {joint}: {low + margin:.3f} to {high - margin:.3f} rad, {used * speed:.3g} rad/s,"
-            f" {used * acceleration:.3g} rad/s^2"
+            f"  {joint}: {low + margin:.3f} to {high - margin:.3f} {unit}, {used * speed:.3g}"
+            f" {unit}/s, {used * acceleration:.3g} {unit}/s^2"
         )
     people = ", people in reach" if robot.people_in_reach else ""
     lines.append(
