@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sql_ros.checks.verify.safety import HostileLoop
 from sql_ros.robot.action_space import TwistConfig
 from sql_ros.robot.arm import Arm
 from sql_ros.robot.control.action_mapper import ActionMapper
@@ -232,3 +233,43 @@ def test_a_candidate_that_is_allowed_goes_before_one_that_would_be_clipped(reach
     np.testing.assert_array_equal(driven.action, -out)
     assert driven.applied[5] > 0.1
     assert mapper.safety.interventions["resampled"] == 1
+
+
+class _Twists:
+    """The safety filter of a loop of `sql-ros verify safety`, behind twist actions.
+
+    The joint velocities that the loop asks for become the nearest actions.
+    """
+
+    def __init__(self, loop, robot, mode, rate_hz):
+        self._safety = loop.filter
+        self._solver = TwistSolver(_twist("tool", ("angular_y",), 2.0, 6.0), robot)
+        self._speed = np.array(robot.velocity_limit)
+        self._effort = np.array(robot.effort_limit)
+        self._mode, self._rate_hz = mode, rate_hz
+
+    def __getattr__(self, name):
+        return getattr(self._safety, name)
+
+    def admit(self, wish, state):
+        if self._mode == "position":
+            wish = (wish - state.position) * self._rate_hz
+        elif self._mode == "torque":
+            wish = wish / self._effort * self._speed
+        self._solver.prepare(state)
+        with np.errstate(invalid="ignore"):
+            action = np.minimum(np.maximum(self._solver.to_action @ wish, -1.0), 1.0)
+        velocity = self._solver.velocity(action)
+        return self._safety.send(self._safety.consider_direction(velocity, state))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_hostile_twist_actions_break_no_limit(mode):
+    """As in `sql-ros verify safety`, observed in the simulation alone."""
+    robot, rate_hz = ROBOTS["sawyer"], 20.0
+    loop = HostileLoop(robot, "sim/scenes/sawyer_reach.xml", mode, rate_hz, seed=0)
+    loop.filter = _Twists(loop, robot, mode, rate_hz)
+    tally = loop.run(120)
+    assert {kind: share for kind, share in tally.worst.items() if share > 1.0} == {}
+    assert tally.violations.total() == 0
+    assert sum(tally.interventions.values()) > 10
