@@ -75,9 +75,6 @@ class CommandOutput:
         self.holds_since = math.inf
         self._step_began = 0.0  # steady time [s]
         self._sent_step_began = 0.0  # steady time of the step whose command was sent last [s]
-        # until when the filter followed the braking motion after which command, as steady times [s]
-        self._followed_until = 0.0
-        self._followed_step_began = -1.0
         self.admits_only_holds = False
 
     def forget(self) -> None:
@@ -90,7 +87,7 @@ class CommandOutput:
             self.standby.forget()
 
     def begin_step(self, now: float) -> None:
-        """Begin a control step.
+        """Begin a control step, or the command of a step that has taken long.
 
         For a real arm in position mode on the steady clock, the safety filter is set to the
         position to which the controller has led the arm since the last command: along the braking
@@ -102,16 +99,8 @@ class CommandOutput:
         self._step_began = now
         if not self._follows_controller:
             return
-        elapsed_s = now - self._sent_step_began
-        if not self._has_brake:
-            self._safety.follow_rest(elapsed_s)
-        elif self._followed_step_began != self._sent_step_began:
-            self._safety.follow_brake(elapsed_s)
-        else:  # the filter is where the arm was at the last call
-            since = max(self._followed_until, self._sent_step_began + self._period_s)
-            self._safety.follow_brake(self._period_s + max(now - since, 0.0))
-        self._followed_step_began = self._sent_step_began
-        self._followed_until = now
+        follow = self._safety.follow_brake if self._has_brake else self._safety.follow_rest
+        follow(now - self._sent_step_began)
 
     def elapsed_s(self, at: float) -> float:
         """Return for how long the last command has acted, in the time of the arm [s].
@@ -148,21 +137,19 @@ class CommandOutput:
         The command is dropped while `ArmLink.is_silent`; for a real arm in position mode, if the
         step began more than a period ago; while the standby thread brakes the arm;
         and, unless it is a hold, if it is too late for the standby (which then brakes the arm until
-        the next step) or `admits_only_holds` is set. A command that is sent updates the attributes
-        and the standby, and is passed to `ArmLink.sent`.
+        the next step) or `admits_only_holds` is set. The safety filter is told of a command that is
+        dropped. A command that is sent updates the attributes and the standby, and is passed to
+        `ArmLink.sent`.
 
         Args:
             command: Command (N,) in the unit of the command mode.
             state: State that the command answers; its stamp is put into the message.
             brakes: Whether the command is a hold.
         """
-        if self._link.is_silent or (self.admits_only_holds and not brakes):
+        if not self._may_send(brakes=brakes):
+            self._safety.was_dropped()
             return
-        if self._follows_controller and time.monotonic() - self._step_began > self._period_s:
-            return  # the controller brakes meanwhile; the point would lie behind the arm
         standby = self.standby
-        if standby is not None and not standby.may_send(time.monotonic(), brakes=brakes):
-            return
         self.count += 1
         brake = self._safety.brake if self._has_brake else None
         self.publisher.publish(self._command_encoder.encode(command, state.stamp_ns, brake))
@@ -175,6 +162,19 @@ class CommandOutput:
         self.rests_since = self._since(self.rests_since, goes_on=self._safety.is_at_rest)
         self.holds_since = self._since(self.holds_since, goes_on=brakes)
         self._link.sent(command, state, self.left)
+
+    def _may_send(self, *, brakes: bool) -> bool:
+        """Return whether a command may be sent now, see `send`.
+
+        Args:
+            brakes: Whether the command is a hold.
+        """
+        if self._link.is_silent or (self.admits_only_holds and not brakes):
+            return False
+        now = time.monotonic()
+        if self._follows_controller and now - self._step_began > self._period_s:
+            return False  # the controller brakes meanwhile; the point would lie behind the arm
+        return self.standby is None or self.standby.may_send(now, brakes=brakes)
 
     def _since(self, since: float, *, goes_on: bool) -> float:
         """Return since when all commands are of one kind, after the command that was sent last.

@@ -283,6 +283,8 @@ class RealtimeLoop(ControlLoop):
         if is_late or is_old:
             self._safety.elapsed(self._output.elapsed_s(at))
             self._output.begin_step(time.monotonic())
+            if self._link.is_trying and self._states.newest is not None:
+                self._safety.trust(self._states.newest, LEAD_RAD)
         return is_late or is_old or is_stopped
 
     # --- what a step notices first ---

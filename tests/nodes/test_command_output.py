@@ -78,6 +78,20 @@ def test_a_delay_within_a_step_brakes_by_the_time_since_the_last_look(probe):
     np.testing.assert_allclose(twice, straight, atol=1e-6)
 
 
+def test_after_a_dropped_command_the_next_starts_where_the_controller_has_led_the_arm(probe):
+    """It started from the end of the dropped command, to which the arm was never led."""
+    arm = MovingArm(probe)
+    none_dropped = MovingArm(probe)
+    arm.output.begin_step(time.monotonic() - 2.0 * PERIOD)  # so long ago that nothing is sent
+    count = arm.output.count
+    arm.output.send(arm.safety.admit(arm.position + 0.1, arm.state), arm.state)
+    assert arm.output.count == count
+    for each in (arm, none_dropped):
+        each.output.begin_step(each.last + 1.5 * PERIOD)
+    held, expected = (each.safety.hold(each.state) for each in (arm, none_dropped))
+    np.testing.assert_allclose(held, expected, atol=1e-6)
+
+
 def test_a_command_of_a_stalled_step_is_not_sent(probe):
     arm = MovingArm(probe)
     sent = arm.output.count

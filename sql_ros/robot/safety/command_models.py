@@ -242,6 +242,10 @@ class CommandModel(ABC):
         """
         return velocity
 
+    def was_dropped(self) -> None:
+        """Do nothing: only position commands need this, see `PositionCommands.was_dropped`."""
+        return
+
     def follow_brake(self, elapsed_s: float) -> None:
         """Do nothing: only position commands need this, see `PositionCommands.follow_brake`."""
         return

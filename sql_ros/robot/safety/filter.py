@@ -248,11 +248,19 @@ class SafetyFilter:
         """
         self._commands.elapsed(seconds, is_early=is_early)
 
-    def follow_brake(self, elapsed_s: float) -> None:
-        """Move the start of the next position command along `brake`, for a controller that brakes
-        after the last one.
+    def was_dropped(self) -> None:
+        """Take that the last command was not sent. Position mode: call `follow_brake` or
+        `follow_rest` before the next one, which continues the command before it. In the other modes
+        nothing changes.
+        """
+        self._commands.was_dropped()
 
-        The start so is where the controller has led the arm by now. If less than a period has
+    def follow_brake(self, elapsed_s: float) -> None:
+        """Set the start of the next position command to a point along `brake` of the last one, for
+        a controller that brakes after it.
+
+        The start so is where the controller has led the arm by now. It follows from the last
+        command as it was sent, however often this is called. If less than a period has
         passed, it is before the last position. If more has passed, it is behind the last position,
         at a lower speed.
 
@@ -263,10 +271,11 @@ class SafetyFilter:
         self._commands.follow_brake(elapsed_s)
 
     def follow_rest(self, elapsed_s: float) -> None:
-        """Slow the start of the next position command down, for a controller that stops at the last
+        """Set the start of the next position command, for a controller that stops at the last
         position.
 
-        The next command starts from the last position. It starts at the speed of the last command
+        The start follows from the last command as it was sent, however often this is called. The
+        next command starts from the last position. It starts at the speed of the last command
         if it is late by up to `SMOOTHS_S`, and from rest if it is late by a period or `SETTLES_S`,
         whichever is longer. In between the speed falls linearly.
 

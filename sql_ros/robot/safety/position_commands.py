@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sql_ros.robot.arm import RobotState, Vector
@@ -15,6 +17,18 @@ STANDS_RAD_S = 0.1
 # least 0.03 s
 SMOOTHS_S = 0.005
 SETTLES_S = 0.05  # time in which a servo comes to rest at its last position command
+
+
+class SentPosition(NamedTuple):
+    """A position command as it was sent.
+
+    Attributes:
+        position: Joint positions (N,) [rad].
+        velocity: Joint velocities that it stands for (N,) [rad/s].
+    """
+
+    position: Vector
+    velocity: Vector
 
 
 class PositionCommands(CommandModel):
@@ -38,7 +52,11 @@ class PositionCommands(CommandModel):
     def forget(self) -> None:
         """Forget the commands sent so far: the next period starts as measured."""
         super().forget()
+        # start of the next command, where the last one or the controller leads the arm
         self._sent_position: Vector | None = None
+        # last command as it was sent, and the one before it
+        self._as_sent: SentPosition | None = None
+        self._sent_before: SentPosition | None = None
 
     def trust(self, state: RobotState, lead_rad: float) -> None:
         """Start the next command from measured velocities, and near the measured positions.
@@ -67,32 +85,41 @@ class PositionCommands(CommandModel):
         """
         super().sent(velocity, command, start)
         self._sent_position = command
+        self._sent_before = self._as_sent
+        self._as_sent = SentPosition(command, velocity)
+
+    def was_dropped(self) -> None:
+        """Take that the last command was not sent: the next one continues the one before it."""
+        if self._sent_before is None:
+            self.forget()
+            return
+        self._as_sent = self._sent_before
+        self._asked_velocity = self._as_sent.velocity
+        self._start_at(*self._as_sent)
 
     def follow_brake(self, elapsed_s: float) -> None:
-        """Move the start of the next command along the controller's braking motion, see
-        `SafetyFilter.follow_brake`.
+        """Set the start of the next command to where the controller's braking motion has led from
+        the last command, see `SafetyFilter.follow_brake`.
 
         Args:
             elapsed_s: Time since the last command was sent [s]; one period where the control loop
                 is punctual.
         """
-        if self._sent_position is None or self._sent_velocity is None:
+        if self._as_sent is None:
             return
+        position, velocity = self._as_sent
         late_s = max(elapsed_s, 0.0) - self._period
-        time_s = self.stop_time(self._sent_velocity)
+        time_s = self.stop_time(velocity)
         if late_s <= 0.0:
-            self._sent_position = self._sent_position + late_s * self._sent_velocity
-        elif time_s > 0.0:
-            share = min(late_s / time_s, 1.0)
-            self._sent_position = (
-                self._sent_position + share * time_s * (1.0 - 0.5 * share) * self._sent_velocity
-            )
-            self._sent_velocity = self._sent_velocity * (1.0 - share)
-        self._expect_at(self._sent_position, self._sent_velocity)
+            self._start_at(position + late_s * velocity, velocity)
+            return
+        share = min(late_s / time_s, 1.0) if time_s > 0.0 else 1.0
+        self._start_at(
+            position + share * time_s * (1.0 - 0.5 * share) * velocity, velocity * (1.0 - share)
+        )
 
     def follow_rest(self, elapsed_s: float) -> None:
-        """Slow the start of the next command down, for a controller that stops at the last
-        position.
+        """Set the start of the next command for a controller that stops at the last position.
 
         The start stays at the last position, see `SafetyFilter.follow_rest`.
 
@@ -100,20 +127,22 @@ class PositionCommands(CommandModel):
             elapsed_s: Time since the last command was sent [s]; one period where the control loop
                 is punctual.
         """
-        if self._sent_position is None or self._sent_velocity is None:
+        if self._as_sent is None:
             return
+        position, velocity = self._as_sent
         late_s = max(elapsed_s - self._period - SMOOTHS_S, 0.0)
         settles_s = max(self._period, SETTLES_S) - SMOOTHS_S
-        self._sent_velocity = max(1.0 - late_s / settles_s, 0.0) * self._sent_velocity
-        self._expect_at(self._sent_position, self._sent_velocity)
+        self._start_at(position, max(1.0 - late_s / settles_s, 0.0) * velocity)
 
-    def _expect_at(self, position: Vector, velocity: Vector) -> None:
-        """Set the start of the next period, for the case that the same state comes again.
+    def _start_at(self, position: Vector, velocity: Vector) -> None:
+        """Set the start of the next command, also for the case that the same state comes again.
 
         Args:
             position: Joint positions of the start (N,) [rad].
             velocity: Joint velocities of the start (N,) [rad/s].
         """
+        self._sent_position = position
+        self._sent_velocity = velocity
         if self._last_start is not None:
             self._last_start = self._last_start._replace(
                 position=position - self._period * velocity

@@ -172,6 +172,41 @@ def test_without_a_newer_state_a_late_command_starts_from_the_last_one(safety, a
     np.testing.assert_allclose(safety.hold(state), position, atol=1e-12)
 
 
+@pytest.mark.parametrize("controller", ["follow_brake", "follow_rest"])
+def test_a_start_that_is_asked_for_again_depends_on_the_last_time_alone(arm, controller):
+    commands = []
+    for times in ((0.5, 1.2, 1.4, 1.6), (1.6,)):
+        safety = SafetyFilter(ROBOT, "position", PERIOD_S, TASK.config.scene)
+        _, _, state = _moving(safety, arm)
+        for time in times:
+            getattr(safety, controller)(time * PERIOD_S)
+        commands.append(safety.hold(state).tolist())
+    assert commands[0] == commands[1]
+
+
+@pytest.mark.parametrize("is_newer", [True, False], ids=["newer state", "same state"])
+def test_a_command_that_was_dropped_has_led_the_arm_nowhere(arm, is_newer):
+    commands = []
+    for drops in (True, False):
+        safety = SafetyFilter(ROBOT, "position", PERIOD_S, TASK.config.scene)
+        position, velocity, state = _moving(safety, arm)
+        if drops:
+            safety.admit(position + 0.1, state)
+            safety.was_dropped()
+        safety.follow_brake(1.5 * PERIOD_S)
+        newest = _state(arm, position, velocity, 10) if is_newer or not drops else state
+        commands.append(safety.hold(newest))
+    np.testing.assert_allclose(commands[0], commands[1], atol=1e-12)
+
+
+def test_a_first_command_that_was_dropped_is_forgotten(safety, arm):
+    at = np.array(ROBOT.neutral_position)
+    safety.admit(at + 0.1, _state(arm, at, np.zeros(6)))
+    safety.was_dropped()
+    assert safety.is_at_rest
+    np.testing.assert_array_equal(safety.hold(_state(arm, at, np.zeros(6), 1)), at)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_hostile_commands_at_any_time_keep_every_brake_within_the_limits(arm, seed):
     """An arm that follows its trajectories exactly; commands leave when they will."""
