@@ -1,13 +1,17 @@
 """`sql-ros new-task` writes a task that works as it is."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sql_ros.cli.main import main
 from sql_ros.robot.tasks import load_task
+
+ROOT = str(Path(__file__).resolve().parents[1])
 
 
 @pytest.fixture
@@ -25,8 +29,7 @@ def test_the_test_of_a_new_task_passes_and_the_output_says_what_is_next(folder, 
     written = {path: path.read_text() for path in (folder / "push_puck").iterdir()}
     assert not any("new_task" in text or "NewTask" in text for text in written.values())
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "push_puck"]
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    environment = os.environ | {"PYTHONPATH": root}
+    environment = os.environ | {"PYTHONPATH": ROOT}
     result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
@@ -68,3 +71,47 @@ def test_a_task_that_cannot_be_taken_leaves_no_folder(folder, capsys):
     assert main(["new-task", "push", "--like", "nothing"]) == 2
     assert "'nothing' is neither a file nor one of" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+QUICK = """
+learner:
+  ros__parameters:
+    threads: 1
+    trainer: {warmup_transitions: 50, replay_capacity: 20000}
+    algorithm: {hidden_sizes: [16, 16], batch_size: 16}
+monitor:
+  ros__parameters: {evaluation_episodes: 1}
+"""
+
+
+@pytest.mark.stack
+@pytest.mark.long
+@pytest.mark.xdist_group("own_domain")
+def test_every_process_of_a_stack_finds_the_code_of_a_new_task(folder, capsys):
+    """A short training, an evaluation of its policy, and trials through the stack."""
+    assert main(["new-task", "push"]) == 0
+    (folder / "quick.yaml").write_text(QUICK)
+    words = ["task:=push/push.yaml", "run_dir:=run", "params_file:=quick.yaml"]
+    _run("up", *words, "most_transitions:=150")
+    (episode,) = [
+        line
+        for line in map(json.loads, (folder / "run/metrics.jsonl").read_text().splitlines())
+        if line["kind"] == "episode"
+    ]
+    assert episode["outcome"] in ("success", "time-out")
+    code = load_task("push/push.yaml").spec.task_code
+    assert json.loads((folder / "run/run.json").read_text())["task_code"] == code
+    assert f"code of the task: {code}" in (folder / "run/report.md").read_text()
+    assert main(["eval", "--policy", "run/policy.onnx", "--episodes", "1"]) == 0
+    assert "other code" not in capsys.readouterr().err
+    (folder / "one.yaml").write_text("repeats: 1\npush_n: [5.0]\n")
+    _run("trials", "--policy", "run/policy.onnx", "--protocol", "one.yaml", "--out", "trials")
+    assert (folder / "trials/report.md").is_file()
+
+
+def _run(*words: str) -> None:
+    """Run a command of sql-ros, which must succeed."""
+    command = [sys.executable, "-m", "sql_ros.cli.main", *words]
+    environment = os.environ | {"PYTHONPATH": ROOT}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr

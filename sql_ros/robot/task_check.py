@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +17,10 @@ from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD
 from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.task import Episode, Task, TaskConfig, robot_for
+from sql_ros.robot.task_kind import reporting
 
 EPISODES = 3  # episodes that are tried
+METHODS = ("begin", "observe", "reward", "distance", "is_reached", "is_terminated")
 SPEED = 0.1  # joint velocities of the trial, as a share of the limits
 
 
@@ -46,6 +51,30 @@ def check_task(task: Task, config: TaskConfig, robot: RobotConfig) -> None:
             velocity = speed * np.array(task.robot.velocity_limit)
             state = arm.state(1, episode.start, velocity, np.zeros(arm.size))
             _check_state(task, _read_only(state), episode)
+
+
+def report_exceptions(task: Task, path: Path) -> None:
+    """Make each exception of a task's methods a `ConfigError` of one line, with file and line.
+
+    A process that such an error ends is not started again.
+
+    Args:
+        task: The task, whose methods are replaced.
+        path: The task file, which the error names.
+    """
+
+    def reported(method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a method whose exceptions are reported."""
+
+        @wraps(method)
+        def call(*args: Any) -> Any:
+            with reporting(type(task), path):
+                return method(*args)
+
+        return call
+
+    for name in METHODS:
+        setattr(task, name, reported(getattr(task, name)))
 
 
 def _check_is_unchanged(task: Task, config: TaskConfig, robot: RobotConfig) -> None:

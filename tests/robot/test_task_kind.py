@@ -161,6 +161,15 @@ def test_an_exception_in_a_users_code_names_file_and_line(load, code, said):
     assert "\n" not in str(caught.value)
 
 
+def test_an_exception_in_a_state_that_was_not_tried_names_file_and_line(load):
+    late = "if state.stamp_ns > 1:\n            state.nothing\n        to_target ="
+    task = load(PUSH.replace("to_target =", late, 1))
+    state, episode = _state_and_episode(task)
+    task.observe(state, episode)
+    with pytest.raises(ConfigError, match=r"^mine/push\.yaml: .*push\.py:\d+: AttributeError"):
+        task.observe(dataclasses.replace(state, stamp_ns=2), episode)
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [

@@ -17,7 +17,7 @@ from sql_ros.robot.code_hash import code_hash
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Task
-from sql_ros.robot.task_check import check_task
+from sql_ros.robot.task_check import check_task, report_exceptions
 from sql_ros.robot.task_kind import (
     config_class_of,
     find_task_class,
@@ -63,6 +63,7 @@ def load_task(
         task = task_class(path.stem, config, robot)
         if not is_shipped(task_class):
             check_task(task, config, robot)
+            report_exceptions(task, path)
     task.spec = replace(task.spec, task_code=code_hash(task_class))
     return task
 
