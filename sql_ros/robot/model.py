@@ -7,6 +7,7 @@ world frame of the model is that of the arm's description.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +26,8 @@ CAMERA = "overview"  # which takes the pictures
 CAMERA_M = (2.0, -1.5, 1.0)  # place of that camera in a scene that has none, as in floor.xml
 CAMERA_AXES = ((0.6, 0.8, 0.0), (-0.26, 0.2, 0.945), (0.757, -0.567, 0.328))  # its x, y, z
 PICTURE = (1280, 960)  # width, height of the largest picture [px]
+# kinds of elements that keep their names when the arm is put into the scene
+KINDS = ("bodies", "joints", "sites", "geoms", "cameras", "lights")
 # content that replaces the arm where the scene includes it
 NOTHING = b"<mujoco><custom/></mujoco>"
 
@@ -144,30 +147,31 @@ def _attach(world: mujoco.MjSpec, arm: mujoco.MjSpec) -> None:
         world: The scene, which is changed.
         arm: The arm, whose elements become the scene's.
     """
-    kinds = ("bodies", "joints", "sites", "geoms", "cameras", "lights")
-    taken = {e.name for kind in kinds for e in getattr(arm, kind) if e.name} - {"world", "goal"}
-    new_names = {name: f"scene/{name}" for name in taken}
-    for kind in kinds:
-        for element in getattr(world, kind):
-            element.name = new_names.get(element.name, element.name)
-    for exclude in world.excludes:
-        exclude.bodyname1 = new_names.get(exclude.bodyname1, exclude.bodyname1)
-        exclude.bodyname2 = new_names.get(exclude.bodyname2, exclude.bodyname2)
-    for pair in world.pairs:
-        pair.geomname1 = new_names.get(pair.geomname1, pair.geomname1)
-        pair.geomname2 = new_names.get(pair.geomname2, pair.geomname2)
+    taken = {e.name for kind in KINDS for e in getattr(arm, kind) if e.name} - {"world", "goal"}
+    _rename(world, lambda name: f"scene/{name}" if name in taken else name)
     world.attach(arm, frame=world.worldbody.add_frame(), prefix=PREFIX)
-    for kind in (*kinds, "actuators"):
-        for element in getattr(world, kind):
-            element.name = element.name.removeprefix(PREFIX)
+    _rename(world, lambda name: name.removeprefix(PREFIX))
     for actuator in world.actuators:
+        actuator.name = actuator.name.removeprefix(PREFIX)
         actuator.target = actuator.target.removeprefix(PREFIX)
+
+
+def _rename(world: mujoco.MjSpec, new_name: Callable[[str], str]) -> None:
+    """Rename the elements of `KINDS`, also where an <exclude> or <pair> names them.
+
+    Args:
+        world: The scene, which is changed.
+        new_name: Returns the new name of an element, given the present one.
+    """
+    for kind in KINDS:
+        for element in getattr(world, kind):
+            element.name = new_name(element.name)
     for exclude in world.excludes:
-        exclude.bodyname1 = exclude.bodyname1.removeprefix(PREFIX)
-        exclude.bodyname2 = exclude.bodyname2.removeprefix(PREFIX)
+        exclude.bodyname1 = new_name(exclude.bodyname1)
+        exclude.bodyname2 = new_name(exclude.bodyname2)
     for pair in world.pairs:
-        pair.geomname1 = pair.geomname1.removeprefix(PREFIX)
-        pair.geomname2 = pair.geomname2.removeprefix(PREFIX)
+        pair.geomname1 = new_name(pair.geomname1)
+        pair.geomname2 = new_name(pair.geomname2)
 
 
 def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:

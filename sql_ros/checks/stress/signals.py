@@ -340,15 +340,8 @@ def _await_end(process: subprocess.Popen[bytes], sent: float) -> float:
     return time.monotonic() - sent
 
 
-def main() -> int:
-    """Read the command line, run the check with some actors at a time, print the figures and write
-    them if asked.
-
-    Each job has a DDS domain, a folder and a seed of its own.
-
-    Returns:
-        Exit code 1 if a signal was lost, otherwise 0.
-    """
+def _parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m sql_ros.checks.stress.signals",
         description="Signals at random moments: none may be lost.",
@@ -372,6 +365,18 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.count, args.jobs) < 1 or min(args.seed, args.busy) < 0:
         parser.error("expected at least 1 for --count and --jobs, at least 0 for --seed and --busy")
+    return args
+
+
+def main() -> int:
+    """Run the check with some actors at a time, print the figures and write them if asked.
+
+    Each job has a DDS domain, a folder and a seed of its own.
+
+    Returns:
+        Exit code 1 if a signal was lost, otherwise 0.
+    """
+    args = _parse_arguments()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     results = SignalResults()
     lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -135,72 +136,107 @@ def report(results: dict[Case, dict[str, Any]], out: Path) -> Finding:
         returns.png.
     """
     courses = [course for course in COURSES if any(case.variant == course for case in results)]
-    figure, axes = panels(len(courses))
-    figures: dict[str, float] = {}
-    first, *others = STARTS.values()
-    title = "area under the curve, mean of the seeds (each seed):"
-    header = ["", f"{title} {first}", *others]
-    rows = []
-    fastest, badly, ahead, pairs = 0, 0, 0, 0
-    for panel, course in zip(axes[0], courses):
-        areas: dict[str, list[float]] = {}
-        for start in STARTS:
-            if found := results_of(results, start, course):
-                bands(
-                    panel,
-                    found[0]["steps"],
-                    [r["returns"] for r in found],
-                    start,
-                    f"{STARTS[start]}, {len(found)} seeds",
-                )
-                areas[start] = [float(np.mean(r["returns"])) for r in found]
-        figures |= {f"{course}_{start}_area": float(np.mean(area)) for start, area in areas.items()}
-        rivals = [areas[start] for start in ("ddpg", "random") if start in areas]
-        wins = [
+    compared = {course: _Comparison(_areas(results, course)) for course in courses}
+    wins = {course: found.wins for course, found in compared.items()}
+    fastest = sum(bool(won) and all(won) for won in wins.values())
+    badly = sum(found.is_ddpg_worst for found in compared.values())
+    holding = (fastest == len(courses), badly == len(courses))
+    verdict = "reproduced" if all(holding) else "partly" if any(holding) else "not"
+    figures = {
+        f"{course}_{start}_area": mean
+        for course, found in compared.items()
+        for start, mean in found.means.items()
+    }
+    figures |= {"courses_fastest": float(fastest), "courses_ddpg_badly": float(badly)}
+    text = (
+        f"Soft Q-learning's policy learns fastest: in every seed on {fastest} of {len(courses)}"
+        f" courses, in {sum(map(sum, wins.values()))} of {sum(map(len, wins.values()))} runs."
+        " DDPG's transfers worse than no policy at all: on"
+        f" {badly} of {len(courses)} courses.\n\n"
+    )
+    picture = _plot_returns(results, courses, out / "returns.png")
+    return Finding(verdict, text + _table(compared), figures, [picture])
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The starts on one course.
+
+    Attributes:
+        areas: Mean return over the training of each run, by start, in the order of the seeds.
+            Starts without a run are missing.
+    """
+
+    areas: dict[str, list[float]]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Return the mean of the seeds by start."""
+        return {start: float(np.mean(area)) for start, area in self.areas.items()}
+
+    @property
+    def wins(self) -> list[bool]:
+        """Return for each seed whether the start "sql" is better than the others."""
+        rivals = [self.areas[start] for start in ("ddpg", "random") if start in self.areas]
+        return [
             mine > max(others, default=-np.inf)
-            for mine, *others in zip(areas.get("sql", []), *rivals)
+            for mine, *others in zip(self.areas.get("sql", []), *rivals)
         ]
-        fastest, ahead, pairs = (
-            fastest + (bool(wins) and all(wins)),
-            ahead + sum(wins),
-            pairs + len(wins),
-        )
-        means = {start: float(np.mean(area)) for start, area in areas.items()}
-        badly += means.get("ddpg", np.inf) < min(
-            means.get("sql", -np.inf), means.get("random", -np.inf)
-        )
-        cells = (
-            (
-                f"{means[start]:.1f} ({', '.join(f'{x:.1f}' for x in areas[start])})"
-                if start in areas
-                else "-"
-            )
-            for start in STARTS
-        )
-        rows.append([COURSES[course], *cells])
+
+    @property
+    def is_ddpg_worst(self) -> bool:
+        """Return whether the start "ddpg" is worse than both others in the mean."""
+        means = self.means
+        others = (means.get("sql", -np.inf), means.get("random", -np.inf))
+        return means.get("ddpg", np.inf) < min(others)
+
+
+def _areas(results: dict[Case, dict[str, Any]], course: str) -> dict[str, list[float]]:
+    """Return the mean return over the training of each run on a course, by start."""
+    found = {start: results_of(results, start, course) for start in STARTS}
+    return {
+        start: [float(np.mean(run["returns"])) for run in runs]
+        for start, runs in found.items()
+        if runs
+    }
+
+
+def _table(compared: dict[str, _Comparison]) -> str:
+    """Return the Markdown table of the areas: a row for each course, a column for each start."""
+    first, *others = STARTS.values()
+    header = ["", f"area under the curve, mean of the seeds (each seed): {first}", *others]
+    rows = []
+    for course, found in compared.items():
+        cells = {
+            start: f"{found.means[start]:.1f} ({', '.join(f'{x:.1f}' for x in area)})"
+            for start, area in found.areas.items()
+        }
+        rows.append([COURSES[course], *(cells.get(start, "-") for start in STARTS)])
+    return markdown_table(header, rows)
+
+
+def _plot_returns(results: dict[Case, dict[str, Any]], courses: Sequence[str], path: Path) -> str:
+    """Plot the returns over the training, a panel for each course.
+
+    Args:
+        results: Results of `run_case` by case.
+        courses: Courses that have a run, keys of `COURSES`.
+        path: PNG file to write.
+
+    Returns:
+        The name of the file.
+    """
+    figure, axes = panels(len(courses))
+    for panel, course in zip(axes[0], courses):
+        for start, label in STARTS.items():
+            if found := results_of(results, start, course):
+                returns = [run["returns"] for run in found]
+                label = f"{label}, {len(found)} seeds"
+                bands(panel, found[0]["steps"], returns, start, label)
         panel.set(title=COURSES[course], xlabel="transitions", ylabel="discounted return")
         tidy(panel)
     axes[0, 0].legend(frameon=False, fontsize=7)
-    figures |= {"courses_fastest": float(fastest), "courses_ddpg_badly": float(badly)}
-    all_fastest, all_badly = fastest == len(courses), badly == len(courses)
-    verdict = (
-        "reproduced"
-        if all_fastest and all_badly
-        else "partly"
-        if all_fastest or all_badly
-        else "not"
-    )
-    text = (
-        f"Soft Q-learning's policy learns fastest: in every seed on {fastest} of {len(courses)}"
-        f" courses, in {ahead} of {pairs} runs. DDPG's transfers worse than no policy at all: on"
-        f" {badly} of {len(courses)} courses.\n\n"
-    )
-    return Finding(
-        verdict,
-        text + markdown_table(header, rows),
-        figures,
-        [save_figure(figure, out / "returns.png")],
-    )
+    return save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(
