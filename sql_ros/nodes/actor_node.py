@@ -263,9 +263,11 @@ class ActorNode(ManagedNode):
         guard.hold_now = loop.stop_at_once
         guard.obstacle_to_rest = self._braking.obstacle_to_rest
         standby = self._output.standby
+        posture = self._states.posture
         guard.conditions = [
             link.reasons,
             self._states.publishers.reasons,
+            lambda now: posture.reasons,
             *([lambda now: standby.reasons] if standby is not None else []),
             self.presence.reasons,
             *self._real_arm.conditions(),

@@ -22,6 +22,7 @@ from sql_ros.nodes.state_reader import ForeignStateError, StateReader, arrival_c
 from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.control.clock import ControlClock
+from sql_ros.robot.safety.fixed_posture import FixedPosture
 
 TOPIC = "joint_states"
 
@@ -39,6 +40,7 @@ class StateIntake:
 
     Attributes:
         publishers: Watch of the publishers of the topic.
+        posture: Compares joints that are not controlled with the robot file.
         newest: Newest state that may be acted on; None before the first.
         arrived: Steady time at which the last well-formed state arrived [s].
         measured: Steady time at which `newest` arrived [s].
@@ -76,6 +78,7 @@ class StateIntake:
             )
         self._topic = node.resolve_topic_name(TOPIC)
         self.publishers = StatePublishers(node, self._topic, robot.wire_joints)
+        self.posture = FixedPosture(robot)
         self.newest: RobotState | None = None
         self.arrived = 0.0
         self.measured = 0.0
@@ -126,6 +129,7 @@ class StateIntake:
         if self._node.ended.is_set() and not self.is_braking:
             return
         arrived = time.monotonic()
+        self.posture.take(message.name, message.position)
         try:
             state = self._arm.state(*self._reader.read(message))
         except ForeignStateError:

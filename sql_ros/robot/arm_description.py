@@ -17,18 +17,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
 
+from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.urdf import read_urdf
 
 PREFIX = "arm/"  # of the names of an arm's assets in a scene
+SLIDE = mujoco.mjtJoint.mjJNT_SLIDE
 FREE = mujoco.mjtJoint.mjJNT_FREE
 ROUNDING = 1e-6  # of a posture beyond its range
+
+
+class FixedJoint(NamedTuple):
+    """A joint of the description that is not controlled.
+
+    Attributes:
+        position: Where it is fixed [rad; slides: m].
+        is_slide: Whether it is a slide.
+    """
+
+    position: float
+    is_slide: bool
 
 
 def read_description(path: Path) -> mujoco.MjSpec:
@@ -130,9 +145,7 @@ def _check_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
         ConfigError: It lacks a controlled joint, or a controlled joint is a ball or a free joint.
     """
     of_one = {
-        joint.name
-        for joint in spec.joints
-        if joint.type in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+        joint.name for joint in spec.joints if joint.type in (mujoco.mjtJoint.mjJNT_HINGE, SLIDE)
     }
     for name in robot.joints:
         if name not in of_one:
@@ -190,6 +203,29 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
         _place_body(bodies[index], model, data, index)
     for joint in others:
         spec.delete(joint)
+
+
+def fixed_joints(robot: RobotConfig) -> dict[str, FixedJoint]:
+    """Return the hinges and slides of the description that are not controlled, by name.
+
+    Args:
+        robot: The arm.
+
+    Raises:
+        ConfigError: The description cannot be read, or `fixed_joints` has a position beyond a
+            joint's range.
+    """
+    spec = read_description(find_beside(robot.model, None))
+    if all(joint.name in robot.joints for joint in spec.joints):
+        return {}
+    model = _compile(spec, robot)
+    found = {}
+    for index in range(model.njnt):
+        joint = model.joint(index)
+        if joint.name and joint.name not in robot.joints and joint.qpos0.size == 1:
+            posture = _posture(model, index, robot.fixed_joints.get(joint.name), robot)
+            found[str(joint.name)] = FixedJoint(posture, joint.type[0] == SLIDE)
+    return found
 
 
 def _posture(model: mujoco.MjModel, index: int, given: float | None, robot: RobotConfig) -> float:

@@ -240,6 +240,24 @@ def test_a_gripper_and_a_mobile_base_are_left_alone_and_logged_once(probe, start
     assert scene.value("hold/two_publishers") == 0
 
 
+def test_a_finger_elsewhere_than_it_is_guarded_is_a_hold(probe, start, task, reach_with, tmp_path):
+    hand = '<site name="right_hand"/>'
+    finger = '<body><joint name="finger" range="0 1"/><geom size="0.01" mass="0.1"/></body>'
+    text = (share_folder() / "sim/robots/sawyer.xml").read_text().replace(hand, hand + finger)
+    (tmp_path / "arm.xml").write_text(text)
+    path = reach_with(model=str(tmp_path / "arm.xml"), fixed_joints={"finger": 0.5})
+    driver, scene = Driver(probe, task), start(path)
+    names = [*driver.joints, "finger"]
+
+    def tell(angle: float) -> None:
+        position = [*driver.position.tolist(), angle]
+        driver.tell(name=names, position=position, velocity=[0.0] * 8, effort=[0.0] * 8)
+
+    scene.until(lambda: scene.holds_for("posture"), lambda: tell(0.9))
+    assert not scene.moves()
+    scene.until(scene.moves, lambda: tell(0.5))
+
+
 # --- names ---
 
 
