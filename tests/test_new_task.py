@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sql_ros.cli.main import main
+from sql_ros.robot.arm import Arm
 from sql_ros.robot.tasks import load_task
 
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -28,11 +32,7 @@ def test_the_test_of_a_new_task_passes_and_the_output_says_what_is_next(folder, 
     assert "sql-ros up task:=push_puck/push_puck.yaml" in said
     written = {path: path.read_text() for path in (folder / "push_puck").iterdir()}
     assert not any("new_task" in text or "NewTask" in text for text in written.values())
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "push_puck"]
-    environment = os.environ | {"PYTHONPATH": ROOT}
-    result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stdout
-    assert "3 passed" in result.stdout
+    assert "3 passed" in _run_tests("push_puck")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,24 @@ def test_a_task_that_cannot_be_taken_leaves_no_folder(folder, capsys):
     assert list(folder.iterdir()) == []
 
 
+def test_the_example_of_the_page_is_a_task_whose_test_passes(folder):
+    """docs/your_task.md, step 2: the code, and the change of the test."""
+    page = (Path(ROOT) / "docs/your_task.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (rotation,) = re.findall(r"`(tool_rotation=.*?)`", page)
+    assert main(["new-task", "level"]) == 0
+    (folder / "level/level.py").write_text(code)
+    test = folder / "level/test_level.py"
+    test.write_text(test.read_text().replace("tool_rotation=np.eye(3)", rotation))
+    assert "3 passed" in _run_tests("level")
+    task = load_task("level/level.yaml")
+    episode = task.begin(np.random.default_rng(0))
+    state = Arm(task.robot).state(1, episode.start, np.zeros(6), np.zeros(6))
+    low = replace(state, tool_position=np.array([0.5, 0.0, 0.04]))
+    assert not task.is_terminated(state, episode)
+    assert task.is_terminated(low, episode)
+
+
 QUICK = """
 learner:
   ros__parameters:
@@ -109,9 +127,18 @@ def test_every_process_of_a_stack_finds_the_code_of_a_new_task(folder, capsys):
     assert (folder / "trials/report.md").is_file()
 
 
-def _run(*words: str) -> None:
-    """Run a command of sql-ros, which must succeed."""
-    command = [sys.executable, "-m", "sql_ros.cli.main", *words]
+def _run_tests(folder: str) -> str:
+    """Run the tests in a folder as a user does; return the output."""
+    return _run("pytest", "-q", "-p", "no:cacheprovider", folder, module="")
+
+
+def _run(*words: str, module: str = "sql_ros.cli.main") -> str:
+    """Run a command of sql-ros, or the module that is the first word; return the output.
+
+    The command must succeed.
+    """
+    command = [sys.executable, "-m", *([module] if module else []), *words]
     environment = os.environ | {"PYTHONPATH": ROOT}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout

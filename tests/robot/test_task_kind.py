@@ -281,6 +281,11 @@ def test_a_task_cannot_change_the_safety_of_its_arm(load, code, key):
         load(PUSH.replace("super().__init__(name, config, robot)", other_scene))
 
 
+def test_annotations_may_be_texts(load):
+    task = load(PUSH.replace('"""A task."""', "from __future__ import annotations"))
+    assert type(task.config).__name__ == "PushConfig"
+
+
 def test_a_module_that_hides_the_file_beside_the_task_is_refused(load, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/textwrap.py").write_text(PUSH)
