@@ -249,6 +249,11 @@ def test_an_exception_in_a_state_that_was_not_tried_names_file_and_line(load):
             id="episode",
         ),
         pytest.param(
+            _with_method("def begin(self, rng): return super().begin(rng).target"),
+            r"Push.begin returns array\(.*, expected a sql_ros.Episode",
+            id="no episode",
+        ),
+        pytest.param(
             PUSH.replace("config: PushConfig", "config: int"),
             r"annotation of 'config' in Push is .*int.*, expected a subclass of sql_ros.TaskConfig",
             id="annotation",
