@@ -51,6 +51,7 @@ DISTANCE = (0.35, 0.8)  # of the tool from the base, as a share of the reach
 SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
 # distances of the box from the base that are tried, as a share of the tool's distance
 INWARD = (1.0, 0.9, 0.8, 0.7)
+PLANAR = 1e-3  # share of the largest motion of the tool below which it does not move in a direction
 FLOOR_M = 0.05  # lowest height of the target box
 REACHED = 0.98  # share of the box that must be reachable
 SPEED = 0.8  # of a joint at action 1 [rad/s]
@@ -424,8 +425,9 @@ def _chain(body: mujoco.MjsBody) -> list[mujoco.MjsJoint]:
 def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
     """Return joint positions (N,) [rad] for a rest pose, the best of `POSES` random poses.
 
-    The tool is in front of the base (x), and above the floor. Poses are preferred in which the tool
-    moves easily in all directions and the joints are far from their limits. In the returned pose
+    The tool is in front of the base (x), and above the floor, if the arm has such poses. Poses are
+    preferred in which the tool moves easily in all directions, those of a planar arm, and the
+    joints are far from their limits. In the returned pose
     every distance that the safety filter keeps exceeds the clearance, where possible by `FREE_M`.
 
     Args:
@@ -446,19 +448,20 @@ def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
     poses = rng.uniform(middle - half, middle + half, (POSES, arm.size))
     tools = np.array([arm.tool_position(pose) for pose in poses])
     reach = float(np.linalg.norm(tools, axis=1).max())
-    scores = []
-    for pose, tool in zip(poses, tools):
-        distance = float(np.linalg.norm(tool)) / reach
-        is_placed = (
-            HEIGHT[0] < tool[2] / reach < HEIGHT[1]
-            and DISTANCE[0] < distance < DISTANCE[1]
-            and abs(tool[1]) < 0.25 * reach
-            and tool[0] > 0.25 * reach
-        )
-        jacobian = arm.jacobian(pose)[:3]
-        freedom = float(np.sqrt(max(np.linalg.det(jacobian @ jacobian.T), 0.0)))
-        centred = 1.0 - 0.5 * float(np.abs((pose - middle) / half).mean())
-        scores.append(freedom * centred if is_placed else 0.0)
+    gains = np.array([np.linalg.svd(arm.jacobian(pose)[:3], compute_uv=False) for pose in poses])
+    directions = gains.max(0) > PLANAR * gains.max()
+    freedom = gains[:, directions].prod(1)
+    centred = 1.0 - 0.5 * np.abs((poses - middle) / half).mean(1)
+    distance = np.linalg.norm(tools, axis=1) / reach
+    is_placed = (
+        (HEIGHT[0] < tools[:, 2] / reach)
+        & (tools[:, 2] / reach < HEIGHT[1])
+        & (DISTANCE[0] < distance)
+        & (distance < DISTANCE[1])
+        & (np.abs(tools[:, 1]) < 0.25 * reach)
+        & (tools[:, 0] > 0.25 * reach)
+    )
+    scores = freedom * centred * (is_placed if is_placed.any() else 1.0)
     clearance = Clearance(robot, scene)
     best = [index for index in np.argsort(scores)[::-1][:MEASURED] if scores[index] > 0.0]
     distances = np.array([clearance.measure_all(poses[index]) for index in best])
@@ -517,7 +520,8 @@ def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
     """Return lower and upper corner, (3,) each [m], of a target box near a position of the tool.
 
     It is the largest box of `SPANS` of which the tool reaches the share `REACHED`. Boxes around the
-    position of the tool are tried first, then boxes nearer to the base (`INWARD`).
+    position of the tool are tried first, then boxes nearer to the base (`INWARD`). The box is flat
+    along an axis in which the tool never moves.
 
     Args:
         arm: Kinematics.
@@ -529,12 +533,15 @@ def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
     robot = arm.config
     rng = np.random.default_rng(1)
     poses = rng.uniform(*within_a_turn(robot), (POSES, arm.size))
-    reach = max(float(np.linalg.norm(arm.tool_position(pose))) for pose in poses)
+    tools = np.array([arm.tool_position(pose) for pose in poses])
+    reach = float(np.linalg.norm(tools, axis=1).max())
+    moves = np.ptp(tools, axis=0) > PLANAR * reach
     for span in SPANS:
         for inward in INWARD:
-            half = 0.5 * span * reach
-            center = inward * tool
-            center[2] = max(center[2], FLOOR_M + half)
+            half = 0.5 * span * reach * moves
+            center = np.where(moves, inward, 1.0) * tool
+            if moves[2]:
+                center[2] = max(center[2], FLOOR_M + half[2])
             if reachable_share(arm, center - half, center + half) >= REACHED:
                 return center - half, center + half
     raise ConfigError(

@@ -87,6 +87,30 @@ def test_an_mjcf_keeps_its_keyframe_as_the_rest_pose(tmp_path):
     assert robot.wire_joints[0] == "left_j1"
 
 
+SCARA = """<mujoco model="toy"><compiler angle="radian"/><default><joint axis="0 0 1" damping="1"
+  armature="0.05"/></default><worldbody><body name="base">
+  <geom type="cylinder" size="0.05 0.15" pos="0 0 0.15" mass="2"/>
+  <body name="a" pos="0 0 0.4"><joint name="j1" range="-2.5 2.5"/>
+    <geom type="capsule" size="0.02" fromto="0.1 0 0 0.28 0 0" mass="1"/>
+    <body name="b" pos="0.35 0 0"><joint name="j2" range="-2.4 2.4"/>
+      <geom type="capsule" size="0.02" fromto="0.07 0 0 0.25 0 0" mass="0.5"/>
+      <site name="tool" pos="0.3 0 0"/></body></body></body></worldbody></mujoco>"""
+UPRIGHT = ARM.replace('<joint name="j1" axis="0 0 1" range="-2.9 2.9"/>', "")
+
+
+@pytest.mark.parametrize(("mjcf", "flat"), [(SCARA, 2), (UPRIGHT, 1)], ids=["scara", "upright"])
+def test_a_planar_arm_has_a_rest_pose_and_targets_in_its_plane(tmp_path, mjcf, flat):
+    path = tmp_path / "toy.xml"
+    path.write_text(mjcf)
+    arm = import_robot(path, tmp_path / "toy", "tool")
+    config = load_task(str(arm.task)).config
+    spans = [high - low for low, high in zip(config.target_lower, config.target_upper)]
+    assert spans.pop(flat) == 0.0
+    assert min(spans) > 0.1
+    assert not arm.report.errors
+    assert arm.report.reachable > 0.9
+
+
 @pytest.mark.parametrize(
     ("tool", "said"),
     [("hand", "no site, body or link 'hand'.*flange"), ("base", "no joint moves 'base'")],
