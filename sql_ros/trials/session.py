@@ -82,6 +82,7 @@ class Session:
         deviation_m: float,
         interventions: int,
         push_seen_by: str = "",
+        outcome: str = "",
     ) -> TrialResult:
         """Append the result of the current trial to `rows`, and go on to the next trial.
 
@@ -93,6 +94,7 @@ class Session:
             deviation_m: Largest distance from the target since the disturbance [m].
             interventions: Number of commands that the safety filter changed.
             push_seen_by: How a push by hand was detected; empty: there was none.
+            outcome: How the episode ended, see `EpisodeSummary.outcome`; empty: it was given up.
 
         Returns:
             The result. Its recovery time is NaN without success.
@@ -110,6 +112,7 @@ class Session:
             interventions=interventions,
             policy_sha256=self._sha256,
             push_seen_by=push_seen_by,
+            outcome=outcome,
         )
         self.rows.append(row)
         self.trial = next(self._plan, None)

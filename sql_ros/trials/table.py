@@ -69,7 +69,8 @@ def _row(cells: Mapping[str, str]) -> TrialResult:
     """Return the result in a row.
 
     Args:
-        cells: Name of the column to text. The column `push_seen_by` may be missing.
+        cells: Name of the column to text. The columns `push_seen_by` and `outcome` may be
+            missing.
 
     Raises:
         KeyError: Another column is missing.
@@ -86,6 +87,7 @@ def _row(cells: Mapping[str, str]) -> TrialResult:
         interventions=int(cells["interventions"]),
         policy_sha256=cells["policy_sha256"],
         push_seen_by=cells.get("push_seen_by") or "",  # missing in files of former releases
+        outcome=cells.get("outcome") or "",
     )
 
 

@@ -57,6 +57,8 @@ class TrialResult:
         policy_sha256: SHA-256 of the policy file.
         push_seen_by: How a push by hand was detected: "motion" or "motion and torque"; empty for
             other trials.
+        outcome: How the episode ended: "success", "failure" (the task ended it) or "time-out";
+            empty: it was given up, because the arm jumped or states were missing.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class TrialResult:
     interventions: int
     policy_sha256: str
     push_seen_by: str = ""
+    outcome: str = ""
 
 
 def draw_trial(

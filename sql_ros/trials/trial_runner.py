@@ -222,13 +222,13 @@ class TrialRunner:
         the actor, and the operator is called if there is something to do.
 
         Args:
-            summary: Summary of the trial's episode, of which only `success` is used.
+            summary: Summary of the trial's episode, of which success and outcome are used.
             rng: Not used, because all trials are drawn at the start of the session.
 
         Returns:
             The episode of the next trial; after the last one, the episode that has just ended.
         """
-        self._close(summary.success)
+        self._close(summary.success, summary.outcome)
         return self.actor.episode
 
     def on_begin(self) -> None:
@@ -399,15 +399,18 @@ class TrialRunner:
         elif 1e-9 * (now_ns - self._prompted_ns) > PATIENCE_S:
             self.repeat()
 
-    def _close(self, success: bool) -> None:
+    def _close(self, success: bool, outcome: str = "") -> None:
         """Record the result of the current trial, give up its episode, and prepare the next trial.
 
         Args:
             success: Whether the arm recovered.
+            outcome: How its episode ended; empty: it is given up.
         """
         recovery_s = max(1e-9 * (self._last_away_ns - self._recovery_from_ns), 0.0)
         interventions = sum(self._safety.interventions.values()) - self._interventions
-        self.session.close(success, recovery_s, self._deviation, interventions, self._push_seen_by)
+        self.session.close(
+            success, recovery_s, self._deviation, interventions, self._push_seen_by, outcome
+        )
         self.actor.give_up()
         self._prepare()
 

@@ -19,11 +19,15 @@ from sql_ros.policy.runtime import Policy
 from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.robot import task_kind
 from sql_ros.robot.arm import Arm
+from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.policy_file import read_policy
 from sql_ros.robot.tasks import load_task
 from sql_ros.runs.evaluation import Evaluator
 from sql_ros.runs.rollout import SimulatedArm
+from sql_ros.trials.protocol import ProtocolConfig
+from sql_ros.trials.session import Session
+from sql_ros.trials.trial_runner import TrialRunner
 
 PUSH = '''
 """A task."""
@@ -419,7 +423,7 @@ TERMINATING = (
     ],
 )
 def test_each_episode_says_how_it_ended(load, code, tolerance_m, outcome):
-    """The same in the stack's actor, its messages, an evaluation and the environment."""
+    """The same in the actor, the environment, a trial and an evaluation."""
     task = load(code, tolerance_m=tolerance_m, episode_s=0.2, hold_s=0.0)
     arm = SimulatedArm(task)
     actor = Actor(task, seed=0)
@@ -442,6 +446,11 @@ def test_each_episode_says_how_it_ended(load, code, tolerance_m, outcome):
     assert info["outcome"] == outcome
 
     policy = Policy(_trainer(task).export(), task.spec)
+    mapper = ActionMapper(task)
+    session = Session(task, mapper, ProtocolConfig(repeats=1, undisturbed=(0.0,)), 0, "sha")
+    row = arm.try_once(TrialRunner(task, policy, session, mapper=mapper))
+    assert row.outcome == outcome
+    assert row.success == (outcome == "success")
     result = Evaluator(task, 0).evaluate(policy, 2)
     assert result.outcomes == [outcome] * 2
     assert result.failures == 2 * (outcome == "failure")

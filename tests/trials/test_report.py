@@ -21,7 +21,16 @@ from sql_ros.trials.trial import TrialResult
 
 def _row(kind="push", size=20.0, repeat=0, success=True, recovery_s=1.0) -> TrialResult:
     return TrialResult(
-        kind, size, repeat, 0, success, recovery_s if success else math.nan, 0.01, 3, "ab" * 32
+        kind,
+        size,
+        repeat,
+        0,
+        success,
+        recovery_s if success else math.nan,
+        0.01,
+        3,
+        "ab" * 32,
+        outcome="success" if success else "time-out",
     )
 
 
@@ -125,8 +134,8 @@ def test_a_table_comes_back_as_it_was_written_and_is_gone_on_with(tmp_path):
     append_rows(path, ROWS[5:])
     read = read_rows(path)
     assert [r.recovery_s for r in read if r.success] == [r.recovery_s for r in ROWS if r.success]
-    assert [(r.kind, r.size, r.repeat, r.success) for r in read] == [
-        (r.kind, r.size, r.repeat, r.success) for r in ROWS
+    assert [(r.kind, r.size, r.repeat, r.success, r.outcome) for r in read] == [
+        (r.kind, r.size, r.repeat, r.success, r.outcome) for r in ROWS
     ]
 
 
@@ -159,10 +168,11 @@ def test_the_report_says_how_pushes_by_hand_were_detected(tmp_path):
 
 
 def test_a_table_of_a_former_release_is_gone_on_with(tmp_path):
-    """It has no column for how pushes were detected."""
+    """It has no columns for how pushes were detected and episodes ended."""
     table = tmp_path / "trials.csv"
     append_rows(table, ROWS[:1])
-    lines = [line.rsplit(",", 1)[0] for line in table.read_text().splitlines()]
+    lines = [line.rsplit(",", 2)[0] for line in table.read_text().splitlines()]
     table.write_text("\n".join(lines) + "\n")
     append_rows(table, [replace(ROWS[1], push_seen_by="motion")])
-    assert [row.push_seen_by for row in read_rows(table)] == ["", ""]
+    read = read_rows(table)
+    assert [(row.push_seen_by, row.outcome) for row in read] == [("", "")] * 2
