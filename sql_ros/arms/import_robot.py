@@ -49,8 +49,8 @@ NEARLY = 0.9  # share of the largest distance of a pair that is enough where hul
 HEIGHT = (0.15, 0.7)  # of the tool in the rest pose, as a share of the reach
 DISTANCE = (0.35, 0.8)  # of the tool from the base, as a share of the reach
 SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
-# distances of the box from the base that are tried, as a share of the tool's distance
-INWARD = (1.0, 0.9, 0.8, 0.7)
+# distances of the box from the base that are tried in turn, as a share of the tool's distance
+DISTANCES = (1.0, 0.9, 0.8, 0.7, 1.1, 1.2, 1.3)
 PLANAR = 1e-3  # share of the largest motion of the tool below which it does not move in a direction
 FLOOR_M = 0.05  # lowest height of the target box
 REACHED = 0.98  # share of the box that must be reachable
@@ -491,7 +491,7 @@ def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
     """
     kinematics = Arm(robot)
     tool = kinematics.tool_position(np.array(robot.neutral_position))
-    lower, upper = _target_box(kinematics, tool)
+    lower, upper = _target_box(kinematics, Clearance(robot, str(scene)), tool)
     speed = np.minimum(SPEED, SPEED_SHARE * np.array(robot.velocity_limit))
     values = {
         "kind": "reach",
@@ -516,15 +516,16 @@ def _write_task(arm: ImportedArm, robot: RobotConfig, scene: Path) -> None:
     )
 
 
-def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
+def _target_box(arm: Arm, clearance: Clearance, tool: Vector) -> tuple[Vector, Vector]:
     """Return lower and upper corner, (3,) each [m], of a target box near a position of the tool.
 
     It is the largest box of `SPANS` of which the tool reaches the share `REACHED`. Boxes around the
-    position of the tool are tried first, then boxes nearer to the base (`INWARD`). The box is flat
-    along an axis in which the tool never moves.
+    position of the tool are tried first, then boxes nearer to the base, then farther ones
+    (`DISTANCES`). The box is flat along an axis in which the tool never moves.
 
     Args:
         arm: Kinematics.
+        clearance: Distances of the arm in its scene.
         tool: Position of the tool in the rest pose, in the base frame (3,) [m].
 
     Raises:
@@ -537,12 +538,12 @@ def _target_box(arm: Arm, tool: Vector) -> tuple[Vector, Vector]:
     reach = float(np.linalg.norm(tools, axis=1).max())
     moves = np.ptp(tools, axis=0) > PLANAR * reach
     for span in SPANS:
-        for inward in INWARD:
+        for distance in DISTANCES:
             half = 0.5 * span * reach * moves
-            center = np.where(moves, inward, 1.0) * tool
+            center = np.where(moves, distance, 1.0) * tool
             if moves[2]:
                 center[2] = max(center[2], FLOOR_M + half[2])
-            if reachable_share(arm, center - half, center + half) >= REACHED:
+            if reachable_share(arm, clearance, center - half, center + half) >= REACHED:
                 return center - half, center + half
     raise ConfigError(
         f"robot '{robot.name}': the tool does not reach a box of {SPANS[-1] * reach:.2f} m around"

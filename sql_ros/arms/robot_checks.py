@@ -15,14 +15,15 @@ hold           command no motion for `HOLD_S`, in each mode     error: the arm m
                                                                 simulation is unstable
 step           command each joint a quarter of its speed limit  warning: a joint moves too little
                for `STEP_S`; only if there is no error          or too far
-reach          inverse kinematics to points of the target box   warning below 95 % of the points,
-                                                                error at 0 %
+reach          inverse kinematics to points of the target box,  warning below 95 % of the points,
+               without overlap of guarded shapes                error at 0 %
 unconfirmed    read the robot file                              warning: it has estimates
 =============  ===============================================  ===================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import mujoco
@@ -110,13 +111,14 @@ def check_robot(task: Task) -> RobotReport:
     sim.physics_steps(task.config.control_rate_hz)
     _check_order(sim, report)
     _check_limits(task, report)
-    _check_shapes(task, report)
+    clearance = Clearance(task.robot, task.config.scene)
+    _check_shapes(task, clearance, report)
     _check_contacts(sim, report)
     for mode in COMMAND_MODES:
         _check_hold(sim, mode, report)
     if not report.errors:
         _check_step(sim, report)
-    _check_reach(task, report)
+    _check_reach(task, clearance, report)
     if task.robot.unconfirmed:
         report.warnings.append(
             f"nobody has confirmed {', '.join(task.robot.unconfirmed)} of robot"
@@ -179,15 +181,15 @@ def _check_limits(task: Task, report: RobotReport) -> None:
         )
 
 
-def _check_shapes(task: Task, report: RobotReport) -> None:
+def _check_shapes(task: Task, clearance: Clearance, report: RobotReport) -> None:
     """Count the guarded pairs. Warn of missing shapes, and of pairs that are too near.
 
     Args:
         task: The task, with its arm and scene.
+        clearance: Distances of the arm in its scene.
         report: Report; `self_pairs`, `scene_pairs`, `near` and `unguarded` are set, warnings are
             added.
     """
-    clearance = Clearance(task.robot, task.config.scene)
     kinds = clearance.kinds.tolist()
     report.self_pairs = kinds.count("self_collision")
     report.scene_pairs = kinds.count("collision")
@@ -370,55 +372,69 @@ def _check_step(sim: Simulation, report: RobotReport) -> None:
             )
 
 
-def _check_reach(task: Task, report: RobotReport) -> None:
+def _check_reach(task: Task, clearance: Clearance, report: RobotReport) -> None:
     """Estimate the share of the target box that the tool reaches.
 
     Add an error to the report if the share is 0, a warning if it is below `MOSTLY`.
 
     Args:
         task: The task, with its arm and target box.
+        clearance: Distances of the arm in its scene.
         report: Report; `reachable` is set.
     """
     config = task.config
     report.reachable = reachable_share(
-        Arm(task.robot), np.array(config.target_lower), np.array(config.target_upper)
+        Arm(task.robot), clearance, np.array(config.target_lower), np.array(config.target_upper)
     )
     percent = 100.0 * report.reachable
     box = f"{list(config.target_lower)} to {list(config.target_upper)} m in the base frame"
     if report.reachable == 0.0:
         report.errors.append(
             f"the tool '{task.robot.tool}' reaches no point of the target box {box}: metres, and in"
-            " the frame of the base?"
+            " the frame of the base? Or is it inside the arm or something of the scene?"
         )
     elif report.reachable < MOSTLY:
         report.warnings.append(
             f"the tool '{task.robot.tool}' reaches {percent:.0f} % of the target box {box}: make it"
-            " smaller, or move it nearer"
+            " smaller, or move it away from its ends and from obstacles"
         )
 
 
-def reachable_share(arm: Arm, lower: Vector, upper: Vector) -> float:
+def reachable_share(arm: Arm, clearance: Clearance, lower: Vector, upper: Vector) -> float:
     """Return the share of `TARGETS` random points of a box that the tool reaches, from 0 to 1.
 
-    The orientation of the tool is free. Joint limits count, obstacles do not.
+    The orientation of the tool is free. Joint limits count. A point does not count if guarded
+    shapes overlap in every pose that is tried.
 
     Args:
         arm: Kinematics.
+        clearance: Distances of the arm in its scene.
         lower: Lower corner of the box, in the base frame (3,) [m].
         upper: Upper corner (3,) [m].
     """
     rng = np.random.default_rng(0)
+    # pairs that overlap in the neutral pose are reported elsewhere
+    least = np.minimum(clearance.measure_all(np.array(arm.config.neutral_position)), 0.0)
+
+    def is_free(pose: Vector) -> bool:
+        """Return whether no guarded shapes overlap more than in the neutral pose."""
+        return bool((clearance.measure_all(pose) >= least).all())
+
     targets = rng.uniform(lower, upper, (TARGETS, 3))
-    return float(np.mean([reaches(arm, target, rng) for target in targets]))
+    return float(np.mean([reaches(arm, is_free, target, rng) for target in targets]))
 
 
-def reaches(arm: Arm, target: Vector, rng: np.random.Generator) -> bool:
-    """Return whether inverse kinematics brings the tool within `REACHED_M` of a position.
+def reaches(
+    arm: Arm, is_free: Callable[[Vector], bool], target: Vector, rng: np.random.Generator
+) -> bool:
+    """Return whether inverse kinematics brings the tool within `REACHED_M` of a position, in a pose
+    that is free.
 
     It starts from the neutral pose, then from random poses, `IK_STARTS` in all.
 
     Args:
         arm: Kinematics.
+        is_free: Whether the arm may be in a pose (N,).
         target: The position, in the base frame (3,) [m].
         rng: Generator of the random poses.
     """
@@ -426,14 +442,31 @@ def reaches(arm: Arm, target: Vector, rng: np.random.Generator) -> bool:
     low, high = within_a_turn(robot)
     for start in range(IK_STARTS):
         pose = np.array(robot.neutral_position) if start == 0 else rng.uniform(low, high)
-        for _ in range(IK_STEPS):
-            error = target - arm.tool_position(pose)
-            if np.linalg.norm(error) < REACHED_M:
-                return True
-            jacobian = arm.jacobian(pose)[:3]
-            damped = jacobian @ jacobian.T + IK_DAMPING * np.eye(3)
-            step = jacobian.T @ np.linalg.solve(damped, error)
-            pose = np.clip(pose + np.clip(step, -0.3, 0.3), low, high)
+        if _solve(arm, target, pose, (low, high)) and is_free(pose):
+            return True
+    return False
+
+
+def _solve(arm: Arm, target: Vector, pose: Vector, limits: tuple[Vector, Vector]) -> bool:
+    """Move a pose by inverse kinematics until the tool is within `REACHED_M` of a position.
+
+    Args:
+        arm: Kinematics.
+        target: The position, in the base frame (3,) [m].
+        pose: Pose from which it starts (N,); it is changed.
+        limits: Lowest and highest positions, (N,) each.
+
+    Returns:
+        Whether the tool came there within `IK_STEPS` steps.
+    """
+    for _ in range(IK_STEPS):
+        error = target - arm.tool_position(pose)
+        if np.linalg.norm(error) < REACHED_M:
+            return True
+        jacobian = arm.jacobian(pose)[:3]
+        damped = jacobian @ jacobian.T + IK_DAMPING * np.eye(3)
+        step = jacobian.T @ np.linalg.solve(damped, error)
+        pose[:] = np.clip(pose + np.clip(step, -0.3, 0.3), *limits)
     return False
 
 

@@ -395,6 +395,16 @@ def test_a_scene_without_a_camera_is_seen_by_one_of_its_own(load):
     assert sim.model.vis.global_.offwidth >= 960  # for arm.png
 
 
+def test_targets_inside_an_obstacle_are_not_reachable(load):
+    """More than a third of the box is in a block that the arm would have to enter."""
+    block = '<geom name="block" type="box" size="0.2 0.1 0.2" pos="0.4 0.15 0.275"/></worldbody>'
+    assert check_robot(load()).reachable > 0.85
+    report = check_robot(load(scene=SCENE.replace("</worldbody>", block)))
+    assert not report.errors
+    assert 0.2 < report.reachable < 0.6
+    assert any("away from its ends and from obstacles" in text for text in report.warnings)
+
+
 def test_a_slide_is_kept_from_obstacles_as_fast_as_it_moves(load):
     """A gantry along x: its shapes are as near to its axis as they are thick."""
     arm = ARM.replace('<joint name="j1" axis="0 0 1" range="-2.9 2.9"/>', SLIDE)
