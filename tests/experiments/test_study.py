@@ -31,6 +31,20 @@ def _experiment():
     )
 
 
+@pytest.fixture(scope="module")
+def _made_once(tmp_path_factory):
+    """The folder of two runs, made once, because a worker process imports torch."""
+    folder = tmp_path_factory.mktemp("study")
+    conduct(_experiment(), folder, [0, 1], 1, quick=True)
+    return folder
+
+
+@pytest.fixture
+def made(_made_once, tmp_path):
+    """A copy of the folder of two runs, below the folder that the index is written for."""
+    return shutil.copytree(_made_once, tmp_path / "soft-iteration")
+
+
 @pytest.mark.long
 def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tmp_path):
     experiment = _experiment()
@@ -45,14 +59,13 @@ def test_each_case_is_run_once_and_the_finding_is_left_for_scripts_and_people(tm
     assert "**Verdict: reproduced.**" in (tmp_path / "report.md").read_text()
 
 
-def test_the_versions_are_those_of_the_runs_and_not_of_the_report(tmp_path):
-    conduct(_experiment(), tmp_path, [0, 1], 1, quick=True)
-    path = tmp_path / "runs" / "tabular-seed0.json"
+def test_the_versions_are_those_of_the_runs_and_not_of_the_report(made):
+    path = made / "runs" / "tabular-seed0.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "versions": {**content["versions"], "numpy": "1.9"}}))
-    conduct(_experiment(), tmp_path, [0], 1, quick=True, report_only=True)
+    conduct(_experiment(), made, [0], 1, quick=True, report_only=True)
     assert (
-        json.loads((tmp_path / "finding.json").read_text())["versions"]["numpy"]
+        json.loads((made / "finding.json").read_text())["versions"]["numpy"]
         == f"1.9, {content['versions']['numpy']}"
     )
 
@@ -73,12 +86,12 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(tmp_path):
     ]
 
 
-def test_quick_and_full_runs_are_not_mixed(tmp_path):
-    conduct(_experiment(), tmp_path, [0], 1, quick=True)
+def test_quick_and_full_runs_are_not_mixed(made):
     with pytest.raises(ConfigError, match="quick version"):
-        conduct(_experiment(), tmp_path, [1], 1, quick=False)
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [
-        "tabular-seed0.json"
+        conduct(_experiment(), made, [2], 1, quick=False)
+    assert sorted(path.name for path in (made / "runs").iterdir()) == [
+        "tabular-seed0.json",
+        "tabular-seed1.json",
     ]  # said before a run is made, not after all of them
 
 
@@ -116,8 +129,7 @@ def test_of_all_experiments_those_are_reported_that_can_be(tmp_path, capsys):
     assert "| multigoal |" in (tmp_path / "index.md").read_text()
 
 
-def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(tmp_path):
-    conduct(_experiment(), tmp_path / "soft-iteration", [0], 1, quick=True)
+def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(made, tmp_path):
     text = write_index(tmp_path).read_text()
     assert "**reproduced**" in text
     for name in set(EXPERIMENTS) - {"soft-iteration"}:
@@ -125,16 +137,14 @@ def test_the_index_has_every_experiment_with_verdict_command_and_those_not_run(t
     assert text.count("not run yet") == len(EXPERIMENTS) - 1
 
 
-def test_what_a_person_says_of_the_result_is_in_report_and_index(tmp_path):
-    folder = tmp_path / "soft-iteration"
-    folder.mkdir()
-    (folder / "analysis.md").write_text(
+def test_what_a_person_says_of_the_result_is_in_report_and_index(made, tmp_path):
+    (made / "analysis.md").write_text(
         "It is so because of the noise.\n[as](../swimmer/report.md) [here](runs/a.json)"
         " [there](https://a.b/c)\n"
     )
     for report_only in (False, True):
-        conduct(_experiment(), folder, [0], 1, quick=True, report_only=report_only)
-        assert (folder / "report.md").read_text().count("because of the noise") == 1
+        conduct(_experiment(), made, [0], 1, quick=True, report_only=report_only)
+        assert (made / "report.md").read_text().count("because of the noise") == 1
         index = write_index(tmp_path).read_text()
         assert index.count("because of the noise") == 1
         assert (
