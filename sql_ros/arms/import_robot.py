@@ -547,7 +547,8 @@ def _target_box(arm: Arm, clearance: Clearance, tool: Vector) -> tuple[Vector, V
                 return center - half, center + half
     raise ConfigError(
         f"robot '{robot.name}': the tool does not reach a box of {SPANS[-1] * reach:.2f} m around"
-        f" {np.round(tool, 3).tolist()}, where it is in neutral_position: choose another one"
+        f" {np.round(tool, 3).tolist()}, where it is in neutral_position, without touching the arm"
+        " or the floor: write a robot file with another neutral_position, and a task file"
     )
 
 
