@@ -71,7 +71,7 @@ $(VENV)/.complete: setup.py requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or later is needed, this is " + sys.version.split()[0] + ": make setup PYTHON=python3.12")'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	$(PIP) install --quiet --retries 1 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c requirements/constraints.txt "$(TORCH)"
-	$(PIP) install --quiet -c requirements/constraints.txt -e ".[ros,report,learner,bench,test]"
+	$(PIP) install --quiet -c requirements/constraints.txt -e ".[ros,report,learner,bench,page,test]"
 	@touch $@
 
 clean:

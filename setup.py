@@ -29,6 +29,7 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
 ]
 REPORT = ["gymnasium>=1.0", "matplotlib>=3.6", "pillow>=10.0", "rich>=13.0"]
 LEARNER = ["torch>=2.5,<3", "safetensors>=0.4"]
+PAGE = ["websockets>=14.0"]
 # compared with, on, and looked at by
 BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.6", "tensorboard>=2.15"]
 TEST = [
@@ -64,7 +65,7 @@ setup(
     # An editable install then puts this folder on the path. Without this line it installs an import
     # hook, which comes after the path: the folder above a checkout `sql_ros` hides the package.
     package_dir={"": "."},
-    package_data={"sql_ros": ["py.typed"]},
+    package_data={"sql_ros": ["py.typed", "page/static/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/sql_ros"]),
         ("share/sql_ros", ["package.xml"]),
@@ -81,8 +82,9 @@ setup(
         "report": REPORT,
         "learner": LEARNER,
         "bench": BENCH,
+        "page": PAGE,
         "test": TEST,
-        "all": ROS + REPORT + LEARNER,
+        "all": ROS + REPORT + LEARNER + PAGE,
     },
     entry_points={"console_scripts": ["sql-ros = sql_ros.cli.main:main"]},
     zip_safe=False,

@@ -112,6 +112,9 @@ def _after(process, stack):
     restarts.begin()
 
     def on_exit(event, context):
+        if not process.is_vital and not context.is_shutdown:
+            how = restarts.describe(event.returncode)
+            return [LogInfo(msg=f"{how}; the stack goes on without it: {stack.log(process)}")]
         if event.returncode == 0 or context.is_shutdown:
             return [Shutdown(reason=f"{process.executable} ended")]
         if is_refusal(event.returncode, restarts):

@@ -27,6 +27,7 @@ def policy_file(untrained, tmp_path_factory):
     [
         [],
         ["up"],
+        ["page"],
         ["eval"],
         ["bench"],
         ["demo"],
@@ -155,6 +156,9 @@ def test_eval_is_the_same_every_time(policy_file, tmp_path):
             ["experiment", "stacking", "--out", "/tmp", "--contenders", "ppo"],
             "--contenders ppo, expected any of: sql, sac, ddpg",
         ),
+        (["page", "tusk:=sawyer_reach"], "'tusk:=sawyer_reach', expected task:=..., namespace"),
+        (["page", "namespace:=my-arm"], "namespace: 'my-arm' is no name in ROS"),
+        (["page", "task:=nowhere"], "'nowhere' is neither a file nor one of: sawyer_reach"),
         (["params", "lerner"], "unknown node 'lerner', expected one of: learner"),
     ],
 )

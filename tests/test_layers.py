@@ -19,6 +19,7 @@ LEVELS = {
     "envs": 6,
     "runs": 6,
     "stack": 6,
+    "page": 6,
     "nodes": 7,
     "checks": 8,
     "experiments": 9,

@@ -107,6 +107,7 @@ ARGUMENTS = {
     "mode": "train, play or trials",
     "most_transitions": "experiments of a given length",
     "namespace": "two stacks on one network",
+    "page": "a browser beside the arm (docs/page.md)",
     "params_file": "parameters of a user",
     "people_in_reach": "a cell without a fence",
     "policy": "play and trials",

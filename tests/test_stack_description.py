@@ -3,7 +3,9 @@
 import ast
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -443,8 +445,36 @@ def test_a_core_that_is_not_there_is_refused(monkeypatch, cores, given, text):
         _nodes(control_cpu=given)
 
 
+def test_a_page_comes_first_and_the_stack_does_not_depend_on_it():
+    processes = sawyer_stack({"page": "true", "task": "ur5e_reach"}).processes
+    page, *others = processes
+    assert page.executable == "page"
+    assert page.parameters == {"task": "ur5e_reach"}
+    assert not page.is_vital
+    assert all(process.is_vital for process in others)
+    assert [process.executable for process in others] == [
+        process.executable for process in sawyer_stack({"task": "ur5e_reach"}).processes
+    ]
+
+
+@WITH_LAUNCH
+def test_ros2_launch_goes_on_without_a_page_that_ended(tmp_path):
+    from launch.actions import LogInfo, Shutdown
+
+    stack = replace(sawyer_stack({"page": "true"}), run_dir=tmp_path)
+    (tmp_path / "log").mkdir()
+    page, monitor, *_ = stack.processes
+    context = SimpleNamespace(is_shutdown=False)
+    after = _launch_module()._after
+    for code in (0, 1, 2):
+        (what,) = after(page, stack)(SimpleNamespace(returncode=code), context)
+        assert isinstance(what, LogInfo)
+    (what,) = after(monitor, stack)(SimpleNamespace(returncode=0), context)
+    assert isinstance(what, Shutdown)
+
+
 def test_every_executable_of_the_stack_is_installed_where_launch_looks():
-    for process in sawyer_stack({}).processes:
+    for process in sawyer_stack({"page": "true"}).processes:
         script = ROOT / "scripts" / process.executable
         assert script.stat().st_mode & 0o111
         assert 'sql_ros.nodes.$(basename "$0")_node' in script.read_text()

@@ -100,6 +100,16 @@ COMMANDS = (
         ),
     ),
     Subcommand(
+        "page",
+        "run",
+        "serve the operator's page for a running stack, such as one of ros2 launch",
+        (
+            ("sql-ros page", "for the shipped task sawyer_reach"),
+            ("sql-ros page task:=ur5e_reach namespace:=left", "of a stack in a namespace"),
+            ("sql-ros up page:=true", "starts stack and page"),
+        ),
+    ),
+    Subcommand(
         "eval",
         "run",
         "evaluate an exported policy in simulation, without ROS",

@@ -29,6 +29,7 @@ CONFIGS = {
     "sim_bridge": {"": "sql_ros.nodes.sim_bridge_node.SimBridgeConfig"},
     "monitor": {"": "sql_ros.nodes.monitor_config.MonitorConfig"},
     "trials": {"": "sql_ros.nodes.trials_node.TrialsConfig"},
+    "page": {"": "sql_ros.nodes.page_config.PageConfig"},
 }
 
 

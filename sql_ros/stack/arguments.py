@@ -218,6 +218,12 @@ SAWYER_STACK_ARGUMENTS = (
         "core that only the actor uses, of all processes of the stack; empty: none",
     ),
     Argument(
+        "page",
+        "false",
+        "also serve the operator's page on 127.0.0.1, for a browser on this computer",
+        BOOLEANS,
+    ),
+    Argument(
         "autostart",
         "true",
         "true: nodes configure and activate themselves; false: they wait for change_state",

@@ -17,7 +17,7 @@ from sql_ros.stack.description import Stack, ros_arguments
 from sql_ros.stack.processes import NodeProcess
 from sql_ros.stack.restarts import Restarts
 
-ON_TERMINAL = ("monitor", "trials")  # executables whose output also goes to the terminal
+ON_TERMINAL = ("page", "monitor", "trials")  # executables whose output also goes to the terminal
 BLOCK = 65536  # largest number of bytes that are copied at a time
 
 

@@ -30,7 +30,7 @@ from sql_ros.common.config import read_yaml
 from sql_ros.common.data_files import find_file, share_folder
 from sql_ros.common.errors import ConfigError
 
-NODES = ("learner", "actor", "sim_bridge", "monitor", "trials")
+NODES = ("learner", "actor", "sim_bridge", "monitor", "trials", "page")
 # parameters that rclpy declares in every node
 OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides")
 WILDCARDS = {"**": "(/[^/]+)*", "*": "/[^/]+"}  # part of a section's name to regular expression

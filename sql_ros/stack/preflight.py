@@ -30,6 +30,7 @@ from sql_ros.stack.params_file import check_parameters
 from sql_ros.stack.settings import Settings, read_settings
 
 LEARNER_PACKAGES = ("torch", "safetensors")
+PAGE_MODULE = "websockets.asyncio.server"  # older releases of websockets lack it
 LEARNER_PARAMETERS = "parameters of the learner"  # named in errors
 ADVICE = {"train": "give resume:=true to continue it, or another run_dir"}  # by mode, for errors
 
@@ -40,7 +41,7 @@ def preflight(given: Mapping[str, str]) -> Stack:
     Checked are arguments, task, scene, the user's own robot in simulation, run folder, policy and
     protocol, params file and key files. For a real arm outside a dry run, collision shapes, scene
     and latency are checked, too. In mode train it is packages, memory, disk space and resume
-    conditions, in other modes the disk space.
+    conditions, in other modes the disk space. A page needs its packages.
 
     Args:
         given: Name to value of launch arguments; the others take their defaults. A missing task is
@@ -51,6 +52,8 @@ def preflight(given: Mapping[str, str]) -> Stack:
     """
     settings = read_settings(with_task(given))
     stack = describe(settings)
+    if settings.args["page"] == "true":
+        check_page_packages("page:=true")
     _check_own_robot(settings)
     _check_run_folder(settings)
     if settings.policy is not None:
@@ -221,6 +224,26 @@ def _check_learner(settings: Settings, parameters: Mapping[str, Any]) -> None:
     )
     if settings.resume:
         check_arm(settings.run_dir, real_arm=settings.has_real_arm)
+
+
+def check_page_packages(argument: str) -> None:
+    """Check that the packages of the page can be imported.
+
+    Args:
+        argument: What asks for the page, for the error.
+
+    Raises:
+        ConfigError: One of them is not installed.
+    """
+    try:
+        is_there = find_spec(PAGE_MODULE) is not None
+    except ImportError:
+        is_there = False
+    if not is_there:
+        raise ConfigError(
+            f"{argument} needs websockets 14 or later, not installed here: pip install"
+            " 'sql_ros[page]'"
+        )
 
 
 def algorithm_of(parameters: Mapping[str, Any]) -> AlgorithmConfig:

@@ -21,6 +21,7 @@ class NodeProcess:
         remappings: Topic name to its new name.
         seconds_to_stop: Longest time from SIGINT to the end of the process [s].
         respawns: Whether the process is started again after a crash.
+        is_vital: Whether the stack ends when the process ends and is not started again.
         cpus: Cores on which the process may run; empty: all.
     """
 
@@ -29,17 +30,20 @@ class NodeProcess:
     remappings: Mapping[str, str] = field(default_factory=dict)
     seconds_to_stop: float = 10.0
     respawns: bool = False
+    is_vital: bool = True
     cpus: tuple[int, ...] = ()
 
 
 def processes_of(settings: Settings) -> list[NodeProcess]:
     """Return the processes of a stack in the order of their start, with /clock remapped where the
-    stack has its own (`_own_clock`). The last one moves the arm.
+    stack has its own (`_own_clock`). The first one is the page, if it is asked for; the last one
+    moves the arm.
     """
     clock = _own_clock(settings)
+    shown = [page(settings)] if settings.args["page"] == "true" else []
     return [
         replace(process, remappings={**process.remappings, **clock})
-        for process in _of_mode(settings)
+        for process in [*shown, *_of_mode(settings)]
     ]
 
 
@@ -143,6 +147,16 @@ def actor(settings: Settings) -> NodeProcess:
         **settings.given_parameters("most_transitions", "targets"),
     }
     return NodeProcess("actor", parameters, settings.topics)
+
+
+def page(settings: Settings) -> NodeProcess:
+    """Return the process of the page node, which shows the stack in a browser.
+
+    Args:
+        settings: Settings of the stack.
+    """
+    parameters = {"task": settings.task_name, **settings.given_parameters("joint_prefix")}
+    return NodeProcess("page", parameters, is_vital=False)
 
 
 def trials(settings: Settings) -> NodeProcess:

@@ -188,7 +188,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         namespace=namespace,
     )
     _check_combination(settings)
-    _check_names(namespace, topics)
+    check_ros_names(namespace, topics)
     return settings
 
 
@@ -350,7 +350,7 @@ def _source(settings: Settings, name: str) -> str:
     return "" if name in settings.given else f" (from {settings.params_file})"
 
 
-def _check_names(namespace: str, topics: Mapping[str, str]) -> None:
+def check_ros_names(namespace: str, topics: Mapping[str, str]) -> None:
     """Check that namespace and topics are legal names in ROS.
 
     Args:

@@ -81,7 +81,8 @@ def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child |
     """Wait until a process has ended that is not to be started again, or a signal asks for the end.
 
     Meanwhile, start crashed processes again, with a line on stderr, and pass Ctrl-Z on to the
-    process that moves the arm, once it is active.
+    process that moves the arm, once it is active. A process that is not vital is removed from the
+    list when it has ended for good.
 
     Args:
         children: Processes of the stack; one that is started again is replaced in place.
@@ -99,7 +100,12 @@ def _await_end(children: list[Child], stack: Stack, signals: Signals) -> Child |
             if child.is_running:
                 continue
             if not child.restarts.allow(child.handle.returncode):
-                return child
+                if child.process.is_vital:
+                    return child
+                _explain(child)
+                write_stderr(f"(the stack goes on without it; the whole log: {child.log})")
+                children.remove(child)
+                break
             write_stderr(
                 f"{child.restarts.describe(child.handle.returncode)} and is started again (its log:"
                 f" {child.log})"

@@ -14,7 +14,7 @@ from sql_ros.stack.description import sawyer_stack
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "config" / "security" / "sawyer_stack.policy.xml"
 SHIPPED = ROOT / "config" / "policies" / "sawyer_stack.onnx"
-NODES = ("learner", "sim_bridge", "actor", "monitor", "trials")
+NODES = ("learner", "sim_bridge", "actor", "monitor", "trials", "page")
 RIGHTS = {
     ("topics", "publish"),
     ("topics", "subscribe"),
@@ -53,6 +53,7 @@ def test_every_process_of_a_stack_is_told_its_enclave_and_has_one():
             {
                 "mode": mode,
                 "enclaves": "/sql_ros",
+                "page": "true",
                 **({} if mode == "train" else {"policy": str(SHIPPED)}),
             }
         )
@@ -83,6 +84,7 @@ def test_the_policies_allow_what_the_nodes_do_and_nothing_else(processes, probe,
     processes.node("sim_bridge")
     actor = processes.node("actor", to_bridge, use_sim_time=True)
     processes.node("monitor", use_sim_time=True)
+    processes.node("page")
     trials = {"task": "sawyer_stack", "policy": str(SHIPPED), "use_sim_time": True}
     enclaves = _enclaves()
 

@@ -51,6 +51,24 @@ def test_an_actor_that_brakes_by_torques_is_not_killed(ends):
     assert actor.stdout.read() == "at rest\n"
 
 
+def test_a_stack_goes_on_without_its_page_but_not_without_its_monitor(capfd, tmp_path):
+    def child(name: str, *, is_vital: bool) -> Child:
+        handle = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+        handle.wait()
+        process = SimpleNamespace(executable=name, is_vital=is_vital)
+        restarts = SimpleNamespace(
+            allow=lambda code: False, describe=lambda code: f"{name} ended with {code}"
+        )
+        return Child(process, handle, tmp_path / f"{name}.log", restarts)
+
+    page, monitor = child("page", is_vital=False), child("monitor", is_vital=True)
+    children = [page, monitor]
+    signals = SimpleNamespace(sleep=lambda seconds, kind: False, is_to_hold=False)
+    assert supervisor._await_end(children, None, signals) is monitor
+    assert children == [monitor]  # the exit code of the page does not count
+    assert "page ended with 3" in capfd.readouterr().err
+
+
 def test_all_have_their_time_within_eight_seconds():
     for first_s, all_s in (
         (supervisor.ACTOR_END_S, supervisor.FAST_END_S),
