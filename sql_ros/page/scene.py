@@ -14,6 +14,7 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.model import load_model
 from sql_ros.robot.task import Task
 
+LEVEL = 0.999  # cosine of the largest slope of a floor; others are not drawn
 DECIMALS = 4  # of positions [m] and quaternions that are sent
 
 
@@ -99,7 +100,8 @@ class ArmScene:
         """Return the heights of the horizontal planes of the scene [m]."""
         model = self._model
         planes = np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)
-        return [float(self._data.geom_xpos[plane][2]) for plane in planes]
+        is_level = np.abs(self._data.geom_xmat[planes, 8]) > LEVEL
+        return [float(self._data.geom_xpos[plane][2]) for plane in planes[is_level]]
 
     def _boxes(self) -> list[dict[str, Any]]:
         """Return workspace, keep-out boxes and the box of targets: kind, lower and upper corner."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from sql_ros.common.config import Config, option
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.controllers import MODES, TYPES, ControllerConfig
 
+TURN_RAD = 2.0 * math.pi
 FASTEST_RAD_S = 50.0  # a larger velocity limit is not one in rad/s
 # largest speed of every point of the arm while people are in reach: ISO 10218's reduced speed
 REDUCED_SPEED_M_S = 0.25
@@ -39,6 +41,36 @@ class RequiredStop(Config):
     kind: str = option(description="meaning of its Bool", choices=STOP_KINDS)
     deadline_s: float = option(description="longest silence [s]", minimum=0.02, maximum=2.0)
     topic: str = option("", "its topic, std_msgs/Bool; empty: actor/<kind>")
+
+
+@dataclass(frozen=True)
+class BasePose(Config):
+    """Where the base of an arm stands in the cell: `base` in a robot file.
+
+    Raises:
+        ConfigError: A vector has not three numbers, or an angle is more than a turn.
+    """
+
+    xyz: tuple[float, ...] = option((0.0, 0.0, 0.0), "origin of the base in the scene [m]")
+    rpy: tuple[float, ...] = option(
+        (0.0, 0.0, 0.0),
+        "roll, pitch and yaw of the base in the scene, about the scene's fixed x, y and z [rad]",
+        minimum=-TURN_RAD,
+        maximum=TURN_RAD,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("xyz", "rpy"):
+            if len(getattr(self, name)) != 3:
+                raise ConfigError(
+                    f"'base.{name}' has {len(getattr(self, name))} entries, expected three"
+                )
+
+    @property
+    def is_origin(self) -> bool:
+        """Return whether the base stands at the origin of the scene, upright."""
+        return not any((*self.xyz, *self.rpy))
 
 
 @dataclass(frozen=True)
@@ -77,6 +109,10 @@ class RobotConfig(Config):
     )
     scene: str = option(
         "", "MJCF around the arm where a task names none, as 'model'; empty: the arm alone"
+    )
+    base: BasePose = option(  # noqa: RUF009
+        BasePose(),
+        "pose of the base in the scene, xyz [m] and rpy [rad]; gravity is that of the scene",
     )
     fixed_joints: Mapping[str, float] = option(
         {}, "position of joints that are not controlled [rad or m]; others: 0, or nearest to it"
@@ -175,7 +211,9 @@ class RobotConfig(Config):
         "prefix of joint and frame names on topics, e.g. left_; not in model, scene and policy",
     )
     base_frame: str = option(
-        "base", "name of the MJCF's world frame on topics, without joint_prefix"
+        "base",
+        "name of the base's frame on topics, which is the world frame of 'model'; without"
+        " joint_prefix",
     )
     tool_frame: str = option(
         "", "name of the tool's frame on topics, without joint_prefix; empty: as 'tool'"

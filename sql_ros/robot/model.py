@@ -1,8 +1,10 @@
 """Put an arm into a scene, and compile both as one MuJoCo model.
 
 The arm comes from the description that its robot file names, the scene from an MJCF without the
-arm. The two files may be in different folders. Except for joints, both may use the same names. The
-world frame of the model is that of the arm's description.
+arm. The two files may be in different folders. Except for joints, both may use the same names.
+
+The world frame of the compiled model is the frame of the base, which is the world frame of the
+arm's description, wherever the base stands. So the scene is put around the base (`_move_scene`).
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm_description import PREFIX, prepare_arm, read_description, scale_masses
-from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.config import BasePose, RobotConfig
 
+Vector = npt.NDArray[np.float64]
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
 # it is fixed to
 HELD = "held"
@@ -46,20 +50,24 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
 
     Raises:
         ConfigError: A file cannot be read, the description lacks a joint or the tool of the robot
-            file, the scene has a joint of the arm or an exclude of its bodies, or arm and scene
-            have different gravities.
+            file, the scene has a joint of the arm or an exclude of its bodies, arm and scene have
+            different gravities, or the description has a gravity of its own beside a turned `base`.
     """
     arm_file = find_beside(robot.model, None)
     arm = read_description(arm_file)
     prepare_arm(arm, robot)
+    _check_gravity_at_base(arm, robot)
     name = scene or robot.scene
     scene_file = find_beside(name, None) if name else arm_file
     if scene_file.resolve() == arm_file.resolve():
         arm.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        _turn_options(arm, robot.base)
         return _compile(arm, robot, str(arm_file), for_physics=for_physics)
     world = _read_scene(scene_file, arm_file)
     _check_scene(world, arm, robot, scene_file)
-    _make_visible(world)
+    _make_visible(world, robot.base)
+    if not robot.base.is_origin:
+        _move_scene(world, robot.base)
     world.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     arm.option = world.option  # MuJoCo warns where they differ
     _attach(world, arm)
@@ -91,19 +99,93 @@ def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
         raise ConfigError(f"MJCF {path}: {error}") from None
 
 
-def _make_visible(world: mujoco.MjSpec) -> None:
+def _make_visible(world: mujoco.MjSpec, base: BasePose) -> None:
     """Add the camera `CAMERA` to a scene without it, and make room for pictures of `PICTURE`.
 
     Args:
         world: The scene, which is changed.
+        base: Pose of the base, which the camera sees.
     """
     if world.camera(CAMERA) is None:
         rotation = np.zeros(4)
         mujoco.mju_mat2Quat(rotation, np.array(CAMERA_AXES).T.flatten())
-        world.worldbody.add_camera(name=CAMERA, pos=CAMERA_M, quat=rotation, fovy=40.0)
+        place = np.add(CAMERA_M, base.xyz)
+        world.worldbody.add_camera(name=CAMERA, pos=place, quat=rotation, fovy=40.0)
     size = world.visual.global_
     size.offwidth = max(size.offwidth, PICTURE[0])
     size.offheight = max(size.offheight, PICTURE[1])
+
+
+def _scene_to_base(base: BasePose) -> tuple[Vector, Vector]:
+    """Return the pose of the scene in the frame of the base.
+
+    Args:
+        base: Pose of the base in the scene.
+
+    Returns:
+        Origin of the scene (3,) [m], and its axes as a quaternion (w, x, y, z).
+    """
+    turn = np.zeros(4)
+    inverse = np.zeros(4)
+    origin = np.zeros(3)
+    mujoco.mju_euler2Quat(turn, np.array(base.rpy), "XYZ")
+    mujoco.mju_negQuat(inverse, turn)
+    mujoco.mju_rotVecQuat(origin, -np.array(base.xyz), inverse)
+    return origin, inverse
+
+
+def _turn_options(spec: mujoco.MjSpec, base: BasePose) -> None:
+    """Express gravity, wind and the magnetic field in the frame of the base.
+
+    Args:
+        spec: Specification whose vectors are in the frame of the scene; it is changed.
+        base: Pose of the base in the scene. An upright base at the origin changes nothing.
+    """
+    if base.is_origin:
+        return
+    _, turn = _scene_to_base(base)
+    for name in ("gravity", "wind", "magnetic"):
+        vector = np.zeros(3)
+        mujoco.mju_rotVecQuat(vector, getattr(spec.option, name), turn)
+        setattr(spec.option, name, vector)
+
+
+def _move_scene(world: mujoco.MjSpec, base: BasePose) -> None:
+    """Express the content and the gravity of a scene in the frame of the base.
+
+    Keyframes of the scene are deleted: their poses of free bodies are in the frame of the scene.
+
+    Args:
+        world: The scene, which is changed.
+        base: Pose of the base in the scene.
+    """
+    origin, turn = _scene_to_base(base)
+    top = world.worldbody
+    content = [
+        element
+        for kind in ("frames", "bodies", "geoms", "sites", "cameras", "lights")
+        for element in getattr(top, kind)
+        if element.frame is None
+    ]
+    frame = top.add_frame(pos=origin, quat=turn)
+    for element in content:
+        element.set_frame(frame)
+    for key in list(world.keys):
+        world.delete(key)
+    _turn_options(world, base)
+
+
+def _check_gravity_at_base(arm: mujoco.MjSpec, robot: RobotConfig) -> None:
+    """Check that a description whose base is turned has no gravity of its own.
+
+    Raises:
+        ConfigError: It has one, and its direction would be ambiguous.
+    """
+    if any(robot.base.rpy) and not np.allclose(arm.option.gravity, mujoco.MjSpec().option.gravity):
+        raise ConfigError(
+            f"robot '{robot.name}' has a turned 'base', but {robot.model} has the gravity"
+            f" {arm.option.gravity.tolist()} of its own: delete it there, gravity is the scene's"
+        )
 
 
 def _check_scene(world: mujoco.MjSpec, arm: mujoco.MjSpec, robot: RobotConfig, path: Path) -> None:
