@@ -90,7 +90,7 @@ class LockstepLoop(ControlLoop):
                 return  # the simulation repeats the state
             step = self._command(state, is_stopped=is_stopped)
             if self.waits_since is None and self._answered is not None:
-                self._output.send(self._answered[1], state)
+                self._output.send(self._answered[1], state, brakes=is_stopped)
             if step is not None:
                 self._deliver(step)  # after the command: the simulation steps meanwhile
             if step is not None or is_stopped:
@@ -151,14 +151,15 @@ class LockstepLoop(ControlLoop):
             if self._ended.is_set() or self.waits_since is None or self._answered is None:
                 return
             waited_s = time.monotonic() - self.waits_since
-            if self._is_stopped():
+            is_stopped = self._is_stopped()
+            if is_stopped:
                 self._answered = (self._answered[0], self._actor.interrupt(self._answered[0]))
             elif not self._learner.is_level:
                 if waited_s < self.patience_s:
                     return
                 self._give_learner_up(waited_s)
             self.waits_since = None
-            self._output.send(self._answered[1], self._answered[0])
+            self._output.send(self._answered[1], self._answered[0], brakes=is_stopped)
 
     def _give_learner_up(self, waited_s: float) -> None:
         """Note that a wait ended without a report of the learner, so that commands wait at the ends
