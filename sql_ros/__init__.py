@@ -27,6 +27,7 @@ __version__ = "0.2.0"
 
 PUBLIC = {
     "Episode": "sql_ros.robot.task",
+    "ObjectPose": "sql_ros.robot.objects",
     "Policy": "sql_ros.policy.runtime",
     "RobotState": "sql_ros.robot.arm",
     "Task": "sql_ros.robot.task",
@@ -37,6 +38,7 @@ PUBLIC = {
 }  # name: the module that has it, imported at first use
 __all__ = [
     "Episode",
+    "ObjectPose",
     "Policy",
     "RobotState",
     "Task",

@@ -45,5 +45,5 @@ def test_public_names_can_be_imported(name):
 
 
 def test_an_unknown_name_lists_the_public_ones():
-    with pytest.raises(AttributeError, match="expected one of: Episode, Policy"):
+    with pytest.raises(AttributeError, match="expected one of: Episode, ObjectPose"):
         sql_ros.load_robot  # noqa: B018

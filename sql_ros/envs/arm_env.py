@@ -13,6 +13,7 @@ from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.step import outcome_of
 from sql_ros.robot.tasks import load_task
+from sql_ros.sim.object_sensor import ObjectSensor
 from sql_ros.sim.simulation import Simulation
 
 Observation = npt.NDArray[np.float32]
@@ -52,8 +53,13 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.action_size,), np.float32)
         self._arm = Arm(self.task.robot)
-        self._sim = Simulation(self.task.config.scene, self.task.robot, goal=True)
-        self._period = self._sim.physics_steps(self.task.config.control_rate_hz)
+        config = self.task.config
+        self._sim = Simulation(
+            config.scene, self.task.robot, goal=True, objects=config.object_names
+        )
+        rate_hz = config.control_rate_hz
+        self._sensor = ObjectSensor(self._sim, config.objects, rate_hz, self.np_random)
+        self._period = self._sim.physics_steps(rate_hz)
         self._mapper = ActionMapper(self.task)
         self._renderer: mujoco.Renderer | None = None
         self._steps = self._steps_at_goal = 0
@@ -68,7 +74,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Draw an episode and the arm's variation from its model, and put the arm at the start.
 
-        The safety filter forgets the commands sent, and the goal marker is moved to the target.
+        The safety filter forgets the commands sent, the goal marker is moved to the target, and
+        objects to where the episode has them.
 
         Args:
             seed: Seed of the draws; None: the generator of earlier episodes goes on.
@@ -82,6 +89,8 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         self._sim.vary(self.task.config.variation, self.np_random)
         self._sim.reset(self._episode.start)
         self._sim.place("goal", self._episode.target)
+        self._sim.place_objects(self._episode.objects)
+        self._sensor.restart(self.np_random)
         self._mapper.safety.forget()
         self._steps = self._steps_at_goal = 0
         self._state = self._measure()
@@ -158,7 +167,11 @@ class ArmEnv(gymnasium.Env[Observation, Observation]):
         """Return the measured state of the simulated arm."""
         measured = self._sim.measure()
         return self._arm.state(
-            measured.stamp_ns, measured.position, measured.velocity, measured.effort
+            measured.stamp_ns,
+            measured.position,
+            measured.velocity,
+            measured.effort,
+            self._sensor.observe(),
         )
 
     def _info(self) -> dict[str, Any]:

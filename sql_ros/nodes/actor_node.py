@@ -5,6 +5,7 @@ the parts, connects them, and starts and ends them. The parts, in the order in w
 
 =====================  ==========================================================================
 `state_intake.py`      a joint state arrives, is checked and kept
+`object_intake.py`     poses of objects arrive, and become a part of the states
 `realtime_loop.py`     a step of `robot/control/episode_actor.py` each period, or a hold if
                        `guard.py` has a reason; or
 `lockstep_loop.py`     one answer for every state, while the simulation waits
@@ -55,6 +56,7 @@ from sql_ros.nodes.learner_link import LearnerLink
 from sql_ros.nodes.lockstep_loop import LockstepLoop
 from sql_ros.nodes.managed import ManagedNode
 from sql_ros.nodes.messages import episode_to_msg, target_to_msg
+from sql_ros.nodes.object_intake import ObjectIntake
 from sql_ros.nodes.process import run_node
 from sql_ros.nodes.qos import LATCHED, RELIABLE, REPLAY, SENSOR
 from sql_ros.nodes.real_arm import RealArm
@@ -121,12 +123,21 @@ class ActorNode(ManagedNode):
         self.task = loaded.task
         self.actor = self.make_actor()
         self.control_clock = self._guard.clock = make_control_clock(self, self.config)
+        self._objects = ObjectIntake(
+            self,
+            self.task,
+            self._guard,
+            self._diagnostics,
+            is_lockstep=self.config.is_lockstep,
+        )
+        self.actor.placement.request = self._objects.request
         self._states = StateIntake(
             self,
             self.task.robot,
             self.control_clock,
             self._guard,
             self._diagnostics,
+            self._objects,
             is_lockstep=self.config.is_lockstep,
         )
         rate_hz = self.task.config.control_rate_hz
@@ -267,6 +278,7 @@ class ActorNode(ManagedNode):
         guard.conditions = [
             link.reasons,
             self._states.publishers.reasons,
+            self._objects.reasons,
             lambda now: posture.reasons,
             *([lambda now: standby.reasons] if standby is not None else []),
             self.presence.reasons,
@@ -318,6 +330,7 @@ class ActorNode(ManagedNode):
                 speaks=not config.dry_run,
                 enables=config.enable_robot,
             )
+        self._objects.subscribe()
         qos = RELIABLE if config.is_lockstep else SENSOR
         self.reading.subscribe(JointState, TOPIC, self._states.on_message, qos)
         keeps_policy = bool(config.policy) and not config.trains
@@ -441,6 +454,7 @@ class ActorNode(ManagedNode):
         self.actor.forget()
         self._meter.forget()
         self._states.forget()
+        self._objects.forget()
         self._output.forget()
         self._loop.prepare()
         if not self._learner.barrier.reasons:
@@ -578,6 +592,8 @@ class ActorNode(ManagedNode):
             return (*held, values)
         if self.actor.is_idle:
             return WARN, "holding, policy_missing: no policy, and exploring is not allowed", values
+        if waiting := self.actor.placement.waiting:
+            return WARN, waiting, values
         activity = self._goals.activity() if self._goals is not None else ""
         return OK, activity or ("acting" if values["policy_version"] else "exploring"), values
 

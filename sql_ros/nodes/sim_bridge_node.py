@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,15 @@ from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.intera import SimulatedInteraRobot
 from sql_ros.nodes.managed import ManagedConfig, ManagedNode
 from sql_ros.nodes.messages import clock_to_msg, disturbance_from_msg, state_to_msg, target_from_msg
+from sql_ros.nodes.messages.objects import object_from_msg, object_to_msg
 from sql_ros.nodes.process import NodeThread, run_node
-from sql_ros.nodes.qos import LATCHED, RELIABLE
+from sql_ros.nodes.qos import LATCHED, RELIABLE, SENSOR
 from sql_ros.nodes.steady_timer import steady_timer
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.control.realtime import RealtimeConfig
 from sql_ros.robot.control.step_schedule import Pacer
 from sql_ros.robot.tasks import load_task
+from sql_ros.sim.object_sensor import ObjectSensor
 from sql_ros.sim.simulation import Simulation
 
 # in lockstep a state without an answer is published again after this time, for a late actor
@@ -92,8 +95,9 @@ class SimBridgeNode(ManagedNode):
     def configure(self) -> None:
         """Load task and scene; create topics and services.
 
-        `joint_states` and `/clock` are published; `~/commands`, `target` and `~/disturb` are
-        subscribed; the services are `~/reset_world`, `~/set_pause` and `~/step_simulation`.
+        `joint_states`, `/clock` and `objects/<name>` are published; `~/commands`, `target`,
+        `~/disturb` and `reset_request/<name>` are subscribed; the services are `~/reset_world`,
+        `~/set_pause` and `~/step_simulation`.
 
         Raises:
             ConfigError: The task or the scene cannot be used, or the message package of the arm's
@@ -102,7 +106,8 @@ class SimBridgeNode(ManagedNode):
         task = load_task(self.config.task, self.config.joint_prefix)
         self._robot = task.robot
         self._mode = task.config.command_mode
-        self._sim = Simulation(task.config.scene, task.robot, goal=True)
+        names = task.config.object_names
+        self._sim = Simulation(task.config.scene, task.robot, goal=True, objects=names)
         rate = task.config.control_rate_hz if self.lockstep else self.config.state_rate_hz
         self._physics_steps = self._sim.physics_steps(rate)
         self._period = 1.0 / rate
@@ -110,6 +115,8 @@ class SimBridgeNode(ManagedNode):
         self._adapter = make_adapter(task.robot, self._mode, self._period)
         self._variation = task.config.variation
         self._rng = np.random.default_rng(self.config.seed)
+        rng = np.random.default_rng([self.config.seed, 1])
+        self._sensor = ObjectSensor(self._sim, task.config.objects, rate, rng)
         self._paused = False
         self._steps = self._disturbances = 0
         self._published = 0.0  # steady time at which the last state was published [s]
@@ -120,6 +127,13 @@ class SimBridgeNode(ManagedNode):
         self._stepping = threading.RLock()  # in lockstep, held while the simulation is used
         self._states = self.create_publisher(JointState, "joint_states", RELIABLE)
         self._clock_ticks = self.create_publisher(ClockMessage, "/clock", RELIABLE)
+        qos = RELIABLE if self.lockstep else SENSOR
+        self._objects = {
+            name: self.create_publisher(PoseStamped, f"objects/{name}", qos) for name in names
+        }
+        for name in names:  # before the commands: an object is placed before the next step
+            place = partial(self._on_reset_request, name)
+            self.reading.subscribe(PoseStamped, f"reset_request/{name}", place, LATCHED)
         self.reading.subscribe(self._adapter.kind, "~/commands", self._on_command, RELIABLE)
         self.reading.subscribe(PoseStamped, "target", self._on_target, LATCHED)
         self.reading.subscribe(Float64MultiArray, "~/disturb", self._on_disturb, RELIABLE)
@@ -203,6 +217,22 @@ class SimBridgeNode(ManagedNode):
             self._sim.place("goal", target)
 
         self._simulate(work)
+
+    def _on_reset_request(self, name: str, message: PoseStamped) -> None:
+        """Place an object. A malformed request is counted and dropped.
+
+        Args:
+            name: Name of the object.
+            message: Where it is to be placed.
+        """
+        if self.ended.is_set():
+            return
+        try:
+            pose = object_from_msg(message, self._robot.wire_base_frame)
+        except MessageError as error:
+            self._diagnostics.fault("reset_request_dropped", str(error))
+            return
+        self._simulate(lambda: self._sim.place_objects({name: pose}))
 
     def _on_disturb(self, message: Float64MultiArray) -> None:
         """Apply a disturbance, such as a push or a payload (`trials/disturbance.py`).
@@ -364,9 +394,18 @@ class SimBridgeNode(ManagedNode):
         self._publish_state()
 
     def _publish_state(self) -> None:
-        """Publish the measured state of the arm on `joint_states`."""
+        """Publish the observed objects, then the measured state of the arm on `joint_states`.
+
+        An object's message has the stamp of the state with which it is published, as of a camera
+        that does not know its delay. In lockstep, where each state waits for its poses, a pose that
+        is lost is replaced by the last one.
+        """
         self._published = time.monotonic()
         measured = self._sim.measure()
+        seen = self._sensor.observe() if self.lockstep else self._sensor.measure()
+        for name, pose in seen.items():
+            message = object_to_msg(pose, measured.stamp_ns, self._robot.wire_base_frame)
+            self._objects[name].publish(message)
         self._states.publish(
             state_to_msg(
                 measured.stamp_ns,

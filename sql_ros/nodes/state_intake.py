@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from sensor_msgs.msg import JointState
@@ -17,6 +18,7 @@ from sql_ros.nodes.arm_link import AT_REST_RAD_S
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.guard import Guard
 from sql_ros.nodes.managed import ManagedNode
+from sql_ros.nodes.object_intake import ObjectIntake
 from sql_ros.nodes.state_publishers import StatePublishers
 from sql_ros.nodes.state_reader import ForeignStateError, StateReader, arrival_clock
 from sql_ros.robot.arm import Arm, RobotState
@@ -36,6 +38,7 @@ class StateIntake:
         clock: Control clock; gives the stamp of a state that has none.
         guard: Learns of malformed states, and of the stamps.
         diagnostics: Counts messages that are dropped.
+        objects: Poses of objects, which become a part of each state.
         is_lockstep: Whether the run is in lockstep. Then every state has a stamp and velocities.
 
     Attributes:
@@ -59,6 +62,7 @@ class StateIntake:
         clock: ControlClock,
         guard: Guard,
         diagnostics: Diagnostics,
+        objects: ObjectIntake,
         *,
         is_lockstep: bool,
     ) -> None:
@@ -66,6 +70,8 @@ class StateIntake:
         self._joints = ", ".join(robot.wire_joints)
         self._guard = guard
         self._diagnostics = diagnostics
+        self._objects = objects
+        objects.on_pose = self._release
         self._is_lockstep = is_lockstep
         self._arm = Arm(robot)
         if is_lockstep:
@@ -85,6 +91,8 @@ class StateIntake:
         self.rests_since = math.inf
         self.heard = 0.0
         self.is_braking = False
+        # in lockstep: state that waits for the poses of its time, and when it arrived [s]
+        self._kept: tuple[RobotState, float] | None = None
         self.on_state: Callable[[RobotState, float], None] = _ignore
 
     def forget(self) -> None:
@@ -94,6 +102,7 @@ class StateIntake:
         self.measured = 0.0
         self.rests_since = math.inf
         self.heard = time.monotonic()
+        self._kept = None
 
     def take(self, newest: RobotState | None, arrived: float) -> None:
         """Take what the control loop made of a well-formed state, and update the attributes.
@@ -131,7 +140,7 @@ class StateIntake:
         arrived = time.monotonic()
         self.posture.take(message.name, message.position)
         try:
-            state = self._arm.state(*self._reader.read(message))
+            state = self._arm.state(*self._reader.read(message), self._objects.poses)
         except ForeignStateError:
             self._diagnostics.faults["state_foreign"] += 1
             self.publishers.heard_other(message.name)
@@ -148,7 +157,27 @@ class StateIntake:
             self.publishers.heard_unstamped()
         self._guard.check_stamp(0 if is_unstamped else state.stamp_ns, arrived)
         self.heard = arrived
+        if self._is_lockstep and self._must_wait(state):
+            self._kept = (state, arrived)
+            return
+        self._kept = None
         self.on_state(state, arrived)
+
+    def _must_wait(self, state: RobotState) -> bool:
+        """Return whether a state in lockstep waits for the poses of its time.
+
+        The simulation sends a state again that gets no answer, which then waits no longer.
+        """
+        is_repeated = self._kept is not None and self._kept[0].stamp_ns == state.stamp_ns
+        return self._objects.lacks(state.stamp_ns) and not is_repeated
+
+    def _release(self) -> None:
+        """Pass on the state that waits for poses, once they are there."""
+        if self._kept is None or self._objects.lacks(self._kept[0].stamp_ns):
+            return
+        state, arrived = self._kept
+        self._kept = None
+        self.on_state(replace(state, objects=self._objects.poses), arrived)
 
     def waiting(self) -> str:
         """Return text for /diagnostics that no state has arrived so far; empty after the first."""

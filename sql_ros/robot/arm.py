@@ -4,7 +4,7 @@ inverse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
+from sql_ros.robot.objects import NO_OBJECTS, Objects
 
 Vector = npt.NDArray[np.float64]
 # largest jump of a position beyond the velocity limits: encoder noise and the servo's overshoot
@@ -39,6 +40,7 @@ class RobotState:
         effort: Measured joint torques (N,) [N m]; NaN where the arm measures none.
         tool_position: Position of the tool in the base frame (3,) [m].
         tool_rotation: Axes of the tool in the base frame, as columns (3, 3).
+        objects: Last known pose of each object that the task observes, by name.
     """
 
     stamp_ns: int
@@ -47,6 +49,7 @@ class RobotState:
     effort: Vector
     tool_position: Vector
     tool_rotation: Vector
+    objects: Objects = field(default_factory=lambda: NO_OBJECTS)
 
 
 def has_jumped(last: RobotState, state: RobotState, velocity_limit: Vector) -> bool:
@@ -136,7 +139,12 @@ class Arm:
                 )
 
     def state(
-        self, stamp_ns: int, position: Vector, velocity: Vector, effort: Vector
+        self,
+        stamp_ns: int,
+        position: Vector,
+        velocity: Vector,
+        effort: Vector,
+        objects: Objects = NO_OBJECTS,
     ) -> RobotState:
         """Return a state with joint values and the pose of the tool that follows from them.
 
@@ -145,6 +153,7 @@ class Arm:
             position: Joint positions (N,) [rad]. All three arrays are copied.
             velocity: Joint velocities (N,) [rad/s].
             effort: Joint torques (N,) [N m]; NaN where not measured.
+            objects: Poses of the objects that the task observes, by name.
         """
         self._pose[self._address] = position
         mujoco.mj_kinematics(self._model, self._data)
@@ -155,6 +164,7 @@ class Arm:
             effort=np.array(effort, np.float64),
             tool_position=self._tool_position.copy(),
             tool_rotation=self._tool_rotation.copy(),
+            objects=objects,
         )
 
     def tool_position(self, position: Vector) -> Vector:

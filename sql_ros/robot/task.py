@@ -5,7 +5,7 @@ episodes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import mujoco
 import numpy as np
@@ -18,6 +18,7 @@ from sql_ros.robot.action_space import TwistConfig, check_twist
 from sql_ros.robot.arm import RobotState, Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import HELD, load_model
+from sql_ros.robot.objects import NO_OBJECTS, Objects, ObjectsConfig, scene_objects
 
 FARTHEST_M = 5.0  # no arm reaches a target that is farther from its base
 
@@ -69,6 +70,9 @@ class TaskConfig(Config):
     )
     twist: TwistConfig | None = option(  # noqa: RUF009
         None, "actions are velocities of the tool, with these keys; none: commands of the joints"
+    )
+    objects: ObjectsConfig | None = option(  # noqa: RUF009
+        None, "objects that the task observes, with these keys; none: the arm alone"
     )
     episode_s: float = option(
         description="an episode is cut (truncated) after this time [s]", minimum=0.01
@@ -173,6 +177,11 @@ class TaskConfig(Config):
         return self.twist.labels if self.twist else ()
 
     @property
+    def object_names(self) -> tuple[str, ...]:
+        """Return the names of the objects that the task observes."""
+        return self.objects.names if self.objects else ()
+
+    @property
     def variation(self) -> Variation:
         """Return the ranges from which the simulation draws the arm of an episode."""
         return Variation(
@@ -190,11 +199,14 @@ class Episode:
 
     Attributes:
         start: Start pose (N,) [rad].
-        target: Target of the tool in the base frame (3,) [m].
+        target: Target in the base frame (3,) [m].
+        objects: Poses in which objects are placed before the episode begins, by name; others stay
+            where they are.
     """
 
     start: Vector
     target: Vector
+    objects: Objects = field(default_factory=lambda: NO_OBJECTS)
 
 
 class Task(ABC):
@@ -219,6 +231,7 @@ class Task(ABC):
         release_steps: Time for which the arm is left alone after a truncated episode [control
             steps].
         rest_steps: Time of rest at the start pose before an episode [control steps].
+        scene_objects: Poses of the observed objects in the scene file, by name.
 
     Raises:
         ConfigError: The task file does not fit the arm, or loosens its protection.
@@ -239,6 +252,9 @@ class Task(ABC):
         self.robot = robot_for(config, robot)
         if config.twist:
             check_twist(config.twist, self.robot)
+        self.scene_objects: Objects = NO_OBJECTS
+        if config.object_names:
+            self.scene_objects = scene_objects(robot, config.scene, config.object_names)
         self.name = name
         self.config = config
         rate = config.control_rate_hz

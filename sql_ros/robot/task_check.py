@@ -49,7 +49,13 @@ def check_task(task: Task, config: TaskConfig, robot: RobotConfig) -> None:
         _check_episode(task, episode)
         for speed in (0.0, SPEED):
             velocity = speed * np.array(task.robot.velocity_limit)
-            state = arm.state(1, episode.start, velocity, np.zeros(arm.size))
+            state = arm.state(
+                1,
+                episode.start,
+                velocity,
+                np.zeros(arm.size),
+                {**task.scene_objects, **episode.objects},
+            )
             _check_state(task, _read_only(state), episode)
 
 
@@ -156,6 +162,15 @@ def _check_episode(task: Task, episode: Any) -> None:
     size = len(task.robot.joints)
     _check_array(f"{method} returns a start", episode.start, np.float64, (size,))
     _check_array(f"{method} returns a target", episode.target, np.float64, (3,))
+    for name, pose in episode.objects.items():
+        if name not in task.scene_objects:
+            raise ConfigError(
+                f"{method} places {shown(name)}, expected one of 'objects.names':"
+                f" {', '.join(task.scene_objects) or 'there are none'}"
+            )
+        place = f"{method} places {name!r} at"
+        _check_array(f"{place} a position", pose.position, np.float64, (3,))
+        _check_array(f"{place} a rotation", pose.rotation, np.float64, (3, 3))
 
 
 def _check_state(task: Task, state: RobotState, episode: Episode) -> None:
@@ -230,8 +245,8 @@ def _check_number(method: str, value: Any) -> None:
 
 def _read_only(state: RobotState) -> RobotState:
     """Make the arrays of a state read-only, and return the state: a task must not change it."""
-    for field in fields(state):
-        value = getattr(state, field.name)
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False
+    for part in (state, *state.objects.values()):
+        for value in vars(part).values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
     return state

@@ -10,6 +10,7 @@ from sql_ros.robot.arm import Arm, RobotState, Vector
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.step import Step
 from sql_ros.robot.task import Episode, Task
+from sql_ros.sim.object_sensor import ObjectSensor
 from sql_ros.sim.simulation import Simulation
 from sql_ros.trials.trial import TrialResult
 from sql_ros.trials.trial_runner import TrialRunner
@@ -26,7 +27,10 @@ class SimulatedArm:
     """
 
     def __init__(self, task: Task) -> None:
-        self.sim = Simulation(task.config.scene, task.robot, goal=True)
+        config = task.config
+        self.sim = Simulation(config.scene, task.robot, goal=True, objects=config.object_names)
+        rng = np.random.default_rng(0)
+        self._sensor = ObjectSensor(self.sim, config.objects, config.control_rate_hz, rng)
         self._arm = Arm(task.robot)
         self._mode = task.config.command_mode
         self._variation = task.config.variation
@@ -34,10 +38,14 @@ class SimulatedArm:
         self._period = self.sim.physics_steps(task.config.control_rate_hz)
 
     def state(self) -> RobotState:
-        """Return the measured state of the arm."""
+        """Return the measured state of the arm and of the objects."""
         measured = self.sim.measure()
         return self._arm.state(
-            measured.stamp_ns, measured.position, measured.velocity, measured.effort
+            measured.stamp_ns,
+            measured.position,
+            measured.velocity,
+            measured.effort,
+            self._sensor.observe(),
         )
 
     def follow(self, actor: Actor) -> Step:
@@ -92,14 +100,17 @@ class SimulatedArm:
     def begin(self, actor: Actor, episode: Episode, seed: int = 0) -> None:
         """Put the arm at the start of an episode, and begin the episode of the actor.
 
-        The arm's variation is drawn, which ends all disturbances, and the goal marker is placed.
+        The arm's variation is drawn, which ends all disturbances. The goal marker and the objects
+        of the episode are placed.
 
         Args:
             actor: The actor.
-            episode: Start pose and target.
-            seed: Seed of the arm's variation from its model.
+            episode: Start pose, target and objects.
+            seed: Seed of the arm's variation from its model, and of the objects' noise.
         """
         self.sim.vary(self._variation, np.random.default_rng(seed))
         self.sim.reset(episode.start)
         self.sim.place("goal", episode.target)
+        self.sim.place_objects(episode.objects)
+        self._sensor.restart(np.random.default_rng([seed, 1]))
         actor.begin(episode)

@@ -15,6 +15,7 @@ from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
+from sql_ros.robot.objects import Objects, object_addresses, pose_at, quaternion_of
 from sql_ros.robot.task import Variation
 from sql_ros.sim.addresses import find_arm
 from sql_ros.sim.communication import CommandDelay, DelayedCommand, StateDropout
@@ -56,6 +57,7 @@ class Simulation:
         robot: The arm. The scene has its joints, an actuator of the same name for each joint, and
             its tool.
         goal: Whether the scene must have a mocap body `goal`, which `place` moves to the target.
+        objects: Names of the bodies that `object_poses` measures and `place_objects` moves.
 
     Attributes:
         robot: As given.
@@ -64,10 +66,13 @@ class Simulation:
         velocity_address: Indices of the joint velocities in `data.qvel` (N,).
 
     Raises:
-        ConfigError: The scene cannot be read, or lacks a joint, an actuator, the tool or the goal.
+        ConfigError: The scene cannot be read, or lacks a joint, an actuator, the tool, the goal or
+            an object.
     """
 
-    def __init__(self, scene: str, robot: RobotConfig, *, goal: bool = False) -> None:
+    def __init__(
+        self, scene: str, robot: RobotConfig, *, goal: bool = False, objects: tuple[str, ...] = ()
+    ) -> None:
         self.robot = robot
         self.model = load_model(robot, scene, for_physics=True)
         self._addresses = find_arm(self.model, robot, scene)
@@ -82,6 +87,7 @@ class Simulation:
                 f"scene {scene} has no mocap body 'goal', which shows the target, expected one:"
                 " <body name='goal' mocap='true'/>"
             )
+        self._objects = object_addresses(self.model, objects, scene)
         self.data = mujoco.MjData(self.model)
         self._servos = JointServos(self.model, self.data, robot, self._addresses)
         self._plant = Plant(self.model, self.data, self._addresses.hand)
@@ -321,3 +327,25 @@ class Simulation:
             KeyError: The scene has no mocap body of that name.
         """
         self.data.mocap_pos[self._mocap[body]] = position
+
+    def object_poses(self) -> Objects:
+        """Return the present poses of the objects in the base frame, by name, as copies."""
+        return {name: pose_at(self.data.qpos, start) for name, start in self._objects.items()}
+
+    def place_objects(self, objects: Objects) -> None:
+        """Put objects at rest in poses.
+
+        Args:
+            objects: Poses in the base frame, by name.
+
+        Raises:
+            KeyError: A name is none of `objects`.
+        """
+        for name, pose in objects.items():
+            start = self._objects[name]
+            self.data.qpos[start : start + 3] = pose.position
+            self.data.qpos[start + 3 : start + 7] = quaternion_of(pose)
+            first = self.model.body(name).dofadr[0]
+            self.data.qvel[first : first + 6] = 0.0
+        if objects:
+            mujoco.mj_forward(self.model, self.data)

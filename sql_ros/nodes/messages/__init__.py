@@ -23,6 +23,9 @@ learner/progress      UInt64MultiArray        `PROGRESS_FIELDS`, and the acknowl
 actor/episodes        Float64MultiArray       `EPISODE_FIELDS`
 target                PoseStamped             target of the episode that begins, in the base frame;
                                               a simulation puts its goal there
+objects/<name>        PoseStamped             pose of an object in the base frame; see
+                                              `object_intake.py`
+reset_request/<name>  PoseStamped             where an object is to be placed
 sim_bridge/disturb    Float64MultiArray       `DISTURBANCE_FIELDS`; dim 1 labels kind and body;
                                               applied to the simulated arm at once
 /sql_ros/claims       UInt64MultiArray        `CLAIM_FIELDS`; dims 1 to 4 label node, command topic,

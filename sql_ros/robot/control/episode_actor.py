@@ -29,6 +29,7 @@ from sql_ros.policy.transition import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
 from sql_ros.robot.control.action_mapper import Action, ActionMapper, AppliedAction
 from sql_ros.robot.control.episode_rules import DrawnEpisodes, EpisodeRules
+from sql_ros.robot.control.object_placement import ObjectPlacement
 from sql_ros.robot.control.step import EpisodeSummary, Step
 from sql_ros.robot.control.way_to_start import WayToStart
 from sql_ros.robot.task import Episode, Task
@@ -103,6 +104,7 @@ class Actor:
         episode: The episode under way, or the one whose start pose is approached.
         phase: Phase of the next step.
         way: Way to the start pose of the episode.
+        placement: Asks for the episode's objects to be placed; the episode waits for them.
         given_up: Number of episodes that were begun and not finished.
         skipped: Number of control steps of episodes that made no transition, because the state was
             not newer than at the step before, or because two actions had acted since the last newer
@@ -134,6 +136,7 @@ class Actor:
         self._rng = np.random.default_rng(seed)
         self.phase = Phase.APPROACHING
         self.way = WayToStart(self._mapper, period_s)
+        self.placement = ObjectPlacement(task.config.objects, period_s)
         self._running: _Running | None = None  # while ACTING or RELEASING
         self._released = 0  # control steps while RELEASING
         self._index = 0  # number of the episode
@@ -160,13 +163,14 @@ class Actor:
         replace the episode (`EpisodeRules.on_begin`).
 
         Args:
-            episode: Start pose and target.
+            episode: Start pose, target and objects, which the caller has placed.
         """
         self.episode = episode
         self._running = None
         self._released = 0
         self._spent = 0
         self.way.skip()
+        self.placement.assume_requested()
         if self.phase is not Phase.RETRYING:
             self.phase = Phase.APPROACHING
         self._last_state = None
@@ -239,6 +243,7 @@ class Actor:
             self._running = None
             self._released = 0
             self.way.restart()
+            self.placement.forget()
             self.phase = Phase.APPROACHING
             self.rules.on_give_up()
 
@@ -336,8 +341,8 @@ class Actor:
 
         The episode begins at once if the rules say so (`EpisodeRules.begins_here`), otherwise after
         more than `rest_steps` at rest at the start pose, or when the time for the way is up. The
-        arm is held if the actor is idle, or if the rules forbid to move or to begin. Unless the
-        rules forbid to move, `way.rested` is updated.
+        arm is held if the actor is idle, if the rules forbid to move or to begin, or while objects
+        are to be placed. Unless the rules forbid to move, `way.rested` is updated.
 
         Args:
             state: State of the arm now.
@@ -357,7 +362,7 @@ class Actor:
             return Step(self.way.command(self.episode.start, state))
         if has_arrived:
             self.way.trail.clear()
-        if not self.rules.may_begin():
+        if not self.rules.may_begin() or not self.placement.is_done(self.episode, state):
             return Step(self.safety.hold(state))
         return self._begin_episode(state)
 
@@ -609,6 +614,7 @@ class Actor:
         self._released = 0
         self._spent = 0
         self.way.begin()
+        self.placement.forget()
         self._index += 1
         self.episode = self.rules.next_episode(summary, self._rng)
         return summary
