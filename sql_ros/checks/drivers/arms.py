@@ -95,6 +95,18 @@ SAWYER_INTERA = ArmDouble(
     state_topic="/robot/joint_states",
     needs="intera_core_msgs.msg",
 )
+PANDA = ArmDouble(
+    name="panda",
+    task="panda_reach",
+    mode="position",
+    interface="position",
+    controller="joint_trajectory_controller",
+    controller_type="joint_trajectory_controller/JointTrajectoryController",
+    topic="joint_trajectory_controller/joint_trajectory",
+    habits=StateHabits(rate_hz=1000.0),  # update rate of franka_ros2
+    state_topic="franka/joint_states",
+)
 ARMS = {
-    arm.name: arm for arm in (SAWYER_VELOCITY, SAWYER_TORQUE, UR5E, UR5E_DESIRED, SAWYER_INTERA)
+    arm.name: arm
+    for arm in (SAWYER_VELOCITY, SAWYER_TORQUE, UR5E, UR5E_DESIRED, SAWYER_INTERA, PANDA)
 }

@@ -14,10 +14,11 @@ ALL = ("sawyer_velocity", "sawyer_torque", "ur5e")
 DESIRED = ("ur5e_desired",)
 TORQUE = ("sawyer_torque",)
 SAWYER = ("sawyer_velocity",)
+PANDA = ("panda",)
 INTERA = ("sawyer_intera",)  # its rows are not run if its messages are not installed
 TABLE: dict[str, dict[str, tuple[str, ...]]] = {
     PLAY: {
-        "nominal": (*ALL, *DESIRED, *INTERA),
+        "nominal": (*ALL, *DESIRED, *INTERA, *PANDA),
         **dict.fromkeys(("best_effort", "rate_1000", "effort_nan", "jitter"), ALL),
         **dict.fromkeys(("gripper_beside", "dropouts"), ALL),
         **dict.fromkeys(("rate_125", "rate_250", "order_reversed", "gripper_inside"), BOTH),
@@ -41,13 +42,13 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         "emergency_stop": INTERA,
     },
     TRAIN: {
-        "trained": (*ALL, *DESIRED, *INTERA),
+        "trained": (*ALL, *DESIRED, *INTERA, *PANDA),
         **dict.fromkeys(("controller_late", "protective_stop"), ALL),
         **dict.fromkeys(("best_effort", "effort_nan", "two_publishers"), BOTH),
         **dict.fromkeys(("controller_dies", "learner_missing", "resume_mistyped"), BOTH),
     },
     TRIALS: {
-        "tried": (*ALL, *DESIRED, *INTERA),
+        "tried": (*ALL, *DESIRED, *INTERA, *PANDA),
         "pushed_effort_nan": BOTH,
         **dict.fromkeys(("controller_late", "protective_stop", "velocity_nan"), BOTH),
     },
