@@ -103,7 +103,7 @@ PANDA = ArmDouble(
     controller="joint_trajectory_controller",
     controller_type="joint_trajectory_controller/JointTrajectoryController",
     topic="joint_trajectory_controller/joint_trajectory",
-    habits=StateHabits(rate_hz=1000.0),  # update rate of franka_ros2
+    habits=StateHabits(rate_hz=100.0),  # update rate of franka_bringup, commit 07c6541
     state_topic="franka/joint_states",
 )
 ARMS = {
