@@ -285,14 +285,19 @@ class RobotConfig(Config):
 
     def _check_names(self) -> None:
         """Check that `joint_prefix` and frame names have no blanks, which separate names in a
-        command's label.
+        command's label, and no slash at the beginning, which tf2 refuses.
 
         Raises:
-            ConfigError: A name has a blank.
+            ConfigError: A name has a blank, or begins with a slash.
         """
         for name in ("joint_prefix", "base_frame", "tool_frame"):
             if any(letter.isspace() for letter in getattr(self, name)):
                 raise ConfigError(f"'{name}' is '{getattr(self, name)}', expected no blanks")
+            if getattr(self, name).startswith("/"):
+                raise ConfigError(
+                    f"'{name}' is '{getattr(self, name)}', expected no slash at the beginning,"
+                    " which tf2 refuses"
+                )
 
     def check_confirmed(self) -> None:
         """Check that no limit is a mere estimate.

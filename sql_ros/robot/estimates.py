@@ -23,6 +23,7 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.arm_description import read_description
 
 GUESSED_SPEED = 1.0  # of a joint whose description has no speed [rad/s or m/s]
+GUESSED_ACCELERATION = 5.0  # for which the torque of a joint without a limit is enough [rad/s^2]
 MOST_ACCELERATION = 10.0  # [rad/s^2]
 LEAST_ACCELERATION = 0.5  # [rad/s^2]
 SHARE_FOR_MOTION = 0.5  # of the torque that gravity leaves
@@ -176,18 +177,25 @@ class ArmEstimates:
         guessed = tuple(speed if speed > 0.0 else GUESSED_SPEED for speed in known)
         return Estimate(guessed, True)
 
-    def effort_limit(self) -> Estimate:
+    def effort_limit(self, acceleration: Vector | None = None) -> Estimate:
         """Return the torque limits [N m].
 
         They are the limits of the joints in the description, otherwise of the actuators
-        (`_torque`). A joint without either has three times its largest gravity torque, at least
-        3 N m, and all values then count as a guess.
+        (`_torque`). All values count as a guess if a joint has neither. Such a joint has three
+        times its largest gravity torque, at least 3 N m, and enough for its acceleration with
+        `SHARE_FOR_MOTION` of the torque that gravity leaves.
+
+        Args:
+            acceleration: Acceleration limits of the robot file (N,) [rad/s^2]; None:
+                `GUESSED_ACCELERATION`.
         """
         limits = np.array([self._torque(joint) for joint in self._joints])
         if (limits > 0.0).all():
             return Estimate(_rounded(limits), False)
-        guessed = np.where(limits > 0.0, limits, 3.0 * np.maximum(self._gravity, 1.0))
-        return Estimate(_rounded(guessed), True)
+        wanted = GUESSED_ACCELERATION if acceleration is None else acceleration
+        moving = self._gravity + self._mass * wanted / SHARE_FOR_MOTION
+        guessed = np.maximum(3.0 * np.maximum(self._gravity, 1.0), moving)
+        return Estimate(_rounded(np.where(limits > 0.0, limits, guessed)), True)
 
     def _torque(self, joint: Any) -> float:
         """Return the largest torque of a joint [N m]; 0 if the description has none.
@@ -370,7 +378,9 @@ ORDER: dict[str, Callable[[ArmEstimates, Mapping[str, Any]], Estimate]] = {
     "position_lower": lambda arm, values: arm.position_lower(),
     "position_upper": lambda arm, values: arm.position_upper(),
     "velocity_limit": lambda arm, values: arm.velocity_limit(),
-    "effort_limit": lambda arm, values: arm.effort_limit(),
+    "effort_limit": lambda arm, values: arm.effort_limit(
+        None if values.get("acceleration_limit") is None else _array(values, "acceleration_limit")
+    ),
     "acceleration_limit": lambda arm, values: arm.acceleration_limit(
         _array(values, "effort_limit")
     ),

@@ -308,6 +308,21 @@ def test_what_a_robot_file_leaves_out_is_estimated_and_a_real_arm_waits_for_it(l
     load().robot.check_confirmed()
 
 
+def test_an_estimated_torque_moves_a_heavy_arm_about_a_vertical_axis(load):
+    light = '<geom type="capsule" size="0.025" fromto="0 0 0.05 0 0 0.25" mass="0.8"/>'
+    task = load(arm=ARM.replace(light, light.replace("0.8", "80")), robot=NAMES)
+    assert is_sound(task)
+    assert task.robot.effort_limit[0] > 100.0
+    limited = load(robot=NAMES + "acceleration_limit: [0.1, 0.1, 0.1]\n")
+    assert limited.robot.effort_limit[0] == 3.0
+
+
+@pytest.mark.parametrize("key", ["base_frame", "tool_frame", "joint_prefix"])
+def test_a_frame_that_tf2_refuses_is_refused(load, key):
+    with pytest.raises(ConfigError, match=rf"'{key}' is '/left', expected no slash"):
+        load(robot=f"{ROBOT}{key}: /left\n")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
