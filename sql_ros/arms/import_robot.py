@@ -52,6 +52,7 @@ SPANS = (0.3, 0.25, 0.2)  # edges of the target box, as a share of the reach
 # distances of the box from the base that are tried in turn, as a share of the tool's distance
 DISTANCES = (1.0, 0.9, 0.8, 0.7, 1.1, 1.2, 1.3)
 PLANAR = 1e-3  # share of the largest motion of the tool below which it does not move in a direction
+DENSITY = 1000.0  # MuJoCo's, of a shape whose description states none [kg/m^3]
 FLOOR_M = 0.05  # lowest height of the target box
 REACHED = 0.98  # share of the box that must be reachable
 SPEED = 0.8  # of a joint at action 1 [rad/s]
@@ -253,12 +254,34 @@ def _hidden_joints(
             f"'joints' has {', '.join(coupled)}, which the description couples to another joint;"
             " here each is commanded by itself"
         )
+    if guessed := _guessed_masses(spec):
+        keys.append("model")
+        guesses.append(
+            f"'model' has {len(guessed)} links without <inertial>, mass from the volume of their"
+            f" shapes: {', '.join(guessed)}"
+        )
     for exclude in spec.excludes:
         guesses.append(
             f"an <exclude> of the description: {exclude.bodyname1}-{exclude.bodyname2} are not kept"
             " apart"
         )
     return guesses, keys
+
+
+def _guessed_masses(spec: mujoco.MjSpec) -> list[str]:
+    """Return the names of the moved bodies whose mass follows from the volume of their shapes,
+    because the description states neither an inertia nor masses or densities.
+
+    Args:
+        spec: The description.
+    """
+    return [
+        str(body.name)
+        for body in spec.bodies[1:]
+        if not body.explicitinertial
+        and _chain(body)
+        and any(np.isnan(geom.mass) and geom.density == DENSITY for geom in body.geoms)
+    ]
 
 
 def _widest(limits: Vector) -> float:

@@ -26,7 +26,7 @@ import numpy as np
 from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.urdf import read_urdf
+from sql_ros.robot.urdf import compile_fault, read_urdf
 
 PREFIX = "arm/"  # of the names of an arm's assets in a scene
 SLIDE = mujoco.mjtJoint.mjJNT_SLIDE
@@ -326,4 +326,4 @@ def _compile(spec: mujoco.MjSpec, robot: RobotConfig) -> mujoco.MjModel:
     try:
         return spec.compile()
     except ValueError as error:
-        raise ConfigError(f"robot '{robot.name}', {robot.model}: {error}") from None
+        raise ConfigError(f"robot '{robot.name}', {robot.model}: {compile_fault(error)}") from None

@@ -21,6 +21,7 @@ from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.arm_description import read_description
+from sql_ros.robot.urdf import compile_fault
 
 GUESSED_SPEED = 1.0  # of a joint whose description has no speed [rad/s or m/s]
 GUESSED_ACCELERATION = 5.0  # for which the torque of a joint without a limit is enough [rad/s^2]
@@ -71,7 +72,9 @@ class ArmEstimates:
         try:
             self._model = self._spec.compile()
             self._joints = [self._model.joint(name) for name in joints]
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
+            raise ConfigError(f"{file}: {compile_fault(error)}") from None
+        except KeyError as error:
             raise ConfigError(f"{file}: {error}") from None
         self._dofs = np.array([joint.dofadr[0] for joint in self._joints])
         self._speeds = _urdf_speeds(file)

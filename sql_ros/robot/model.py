@@ -21,6 +21,7 @@ from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm_description import PREFIX, prepare_arm, read_description, scale_masses
 from sql_ros.robot.config import BasePose, RobotConfig
+from sql_ros.robot.urdf import compile_fault
 
 Vector = npt.NDArray[np.float64]
 # name of a scene's custom text with the MJCF of the object in the hand and the body of the arm that
@@ -314,7 +315,7 @@ def _compile(
             spec.add_exclude(bodyname1=first, bodyname2=second)
         return spec.compile() if overlapping else model
     except ValueError as error:
-        raise ConfigError(f"MJCF {name}: {error}") from None
+        raise ConfigError(f"MJCF {name}: {compile_fault(error)}") from None
 
 
 def _overlapping_neighbours(model: mujoco.MjModel, robot: RobotConfig) -> list[tuple[str, str]]:

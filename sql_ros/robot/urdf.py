@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +16,8 @@ PACKAGE = "package://"
 XACRO = "{http://www.ros.org/wiki/xacro}"  # namespace of the elements of a xacro
 FILE = "file://"
 UNREADABLE_M = 1e-3  # radius of a sphere in place of a visual mesh that cannot be read
+BAD_INERTIA = ("mass and inertia of moving bodies", "inertia must")  # in errors of MuJoCo
+ELEMENT = re.compile(r"Element name '([^']*)'")  # in an error of MuJoCo
 ROOT = "world"  # name of the link that MuJoCo makes the world
 
 
@@ -52,7 +55,25 @@ def read_urdf(path: Path, root: ElementTree.Element) -> mujoco.MjSpec:
     try:
         return mujoco.MjSpec.from_string(ElementTree.tostring(root, "unicode"))
     except ValueError as error:
-        raise ConfigError(f"URDF {path}: {error}") from None
+        raise ConfigError(f"URDF {path}: {compile_fault(error)}") from None
+
+
+def compile_fault(error: ValueError) -> str:
+    """Return an error of MuJoCo's compiler in one line. For a body without a usable inertia the
+    line says what to do.
+
+    Args:
+        error: Error with which `MjSpec.compile` or `MjSpec.from_string` ended.
+    """
+    text = " ".join(str(error).split())
+    if not any(words in text for words in BAD_INERTIA):
+        return text
+    body = ELEMENT.search(text)
+    return (
+        f"the link or body '{body[1] if body else ''}' has no usable mass and inertia, although a"
+        " joint moves it: give it an <inertial> with a mass above 0 and a positive definite"
+        " inertia"
+    )
 
 
 def _add_world(root: ElementTree.Element) -> None:
@@ -113,11 +134,16 @@ def _fault(name: str, urdf: Path) -> str:
             f" as one of them (assimp export {found.name} {found.stem}.stl, or Blender), and name"
             " that file in the URDF"
         )
-    return (
-        f"collision mesh '{name}' cannot be read, expected a file that ends with {readable}."
-        f" {PACKAGE} is looked up in the ament index, in ROS_PACKAGE_PATH and in the folders above"
-        " the URDF"
-    )
+    if name.startswith(PACKAGE):
+        package = name.removeprefix(PACKAGE).partition("/")[0]
+        if not package_folders(package, urdf):
+            return (
+                f"collision mesh '{name}': package '{package}' not found in the ament index, in"
+                " ROS_PACKAGE_PATH and in the folders above the URDF: source its workspace, or name"
+                " the folder of its sources in ROS_PACKAGE_PATH"
+            )
+    looked = ", ".join(str(file) for file in _mesh_candidates(name, urdf))
+    return f"collision mesh '{name}': no such file: {looked}"
 
 
 def mesh_file(mesh: ElementTree.Element, urdf: Path) -> Path | None:

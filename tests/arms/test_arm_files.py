@@ -240,10 +240,35 @@ def test_a_urdf_is_taken_as_it_is(load, tmp_path, base, package, monkeypatch):
 
 
 def test_a_mesh_that_cannot_be_read_is_named(load):
-    with pytest.raises(ConfigError, match=r"nowhere.dae.*\.stl.*ROS_PACKAGE_PATH"):
-        load(
-            robot=NAMES.replace("arm.xml", "arm.urdf"),
-            **{"arm.urdf": URDF.format(inertia=INERTIA, base='<mesh filename="nowhere.dae"/>')},
+    robot = NAMES.replace("arm.xml", "arm.urdf")
+    for name, said in (
+        ("nowhere.stl", r"nowhere.stl': no such file: .*/nowhere.stl$"),
+        ("package://toy_arm/a.stl", r"package 'toy_arm' not found.*ROS_PACKAGE_PATH$"),
+    ):
+        mesh = f'<mesh filename="{name}"/>'
+        with pytest.raises(ConfigError, match=said):
+            load(robot=robot, **{"arm.urdf": URDF.format(inertia=INERTIA, base=mesh)})
+
+
+@pytest.mark.parametrize(
+    "inertia",
+    [
+        pytest.param("", id="none"),
+        pytest.param(INERTIA.replace('value="1"', 'value="0"'), id="no mass"),
+        pytest.param(INERTIA.replace('ixy="0"', 'ixy="0.5"'), id="an impossible inertia"),
+    ],
+)
+@pytest.mark.parametrize("robot", [NAMES, ROBOT], ids=["estimated", "complete"])
+def test_a_link_without_a_usable_inertia_is_named_with_the_remedy(load, robot, inertia):
+    link = f'<link name="l1">{INERTIA}'
+    urdf = URDF.format(inertia=INERTIA, base=CYLINDER)
+    with pytest.raises(ConfigError, match=r"the link or body '(arm/)?l1' has no .*<inertial>"):
+        check_robot(
+            load(
+                robot=robot.replace("arm.xml", "arm.urdf"),
+                scene=SCENE.replace('<include file="arm.xml"/>', ""),
+                **{"arm.urdf": urdf.replace(link, f'<link name="l1">{inertia}')},
+            )
         )
 
 

@@ -39,6 +39,7 @@ def test_a_urdf_becomes_a_task_that_can_be_trained(urdf, tmp_path, capsys):
     assert task.robot.joints == ("j1", "j2", "j3")
     assert task.robot.effort_limit == (60.0, 60.0, 30.0)
     assert {"acceleration_limit", "controllers"} <= set(task.robot.unconfirmed)
+    assert "model" not in task.robot.unconfirmed  # every link has an inertia
     text = (tmp_path / "toy" / "robot.yaml").read_text()
     for key in task.robot.unconfirmed:
         assert f"# - '{key}'" in text
@@ -47,6 +48,15 @@ def test_a_urdf_becomes_a_task_that_can_be_trained(urdf, tmp_path, capsys):
     assert min(spans) >= 0.2 * 0.65  # of the reach
     assert main(["check-robot", str(tmp_path / "toy" / "toy_reach.yaml")]) == 0
     assert "guarded: " in capsys.readouterr().out
+
+
+def test_a_mass_from_the_volume_of_shapes_is_a_guess(urdf, tmp_path):
+    link = f'<link name="l3">{INERTIA}'
+    assert link in urdf.read_text()
+    urdf.write_text(urdf.read_text().replace(link, '<link name="l3">'))
+    arm = import_robot(urdf, tmp_path / "toy")
+    assert any("1 links without <inertial>" in text and "l3" in text for text in arm.guesses)
+    assert "model" in load_task(str(arm.task)).robot.unconfirmed
 
 
 def test_a_folder_that_has_an_arm_is_left_alone(urdf, tmp_path):
