@@ -474,7 +474,8 @@ def _find_neutral(robot: RobotConfig, scene: str) -> Vector:
     gains = np.array([np.linalg.svd(arm.jacobian(pose)[:3], compute_uv=False) for pose in poses])
     directions = gains.max(0) > PLANAR * gains.max()
     freedom = gains[:, directions].prod(1)
-    centred = 1.0 - 0.5 * np.abs((poses - middle) / half).mean(1)
+    shares = np.divide(poses - middle, half, out=np.zeros_like(poses), where=half > 0.0)
+    centred = 1.0 - 0.5 * np.abs(shares).mean(1)
     distance = np.linalg.norm(tools, axis=1) / reach
     is_placed = (
         (HEIGHT[0] < tools[:, 2] / reach)

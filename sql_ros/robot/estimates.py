@@ -24,6 +24,7 @@ from sql_ros.robot.arm_description import read_description
 from sql_ros.robot.urdf import compile_fault
 
 GUESSED_SPEED = 1.0  # of a joint whose description has no speed [rad/s or m/s]
+LEAST_SPEED = 0.001  # that a robot file may have [rad/s or m/s]
 GUESSED_ACCELERATION = 5.0  # for which the torque of a joint without a limit is enough [rad/s^2]
 MOST_ACCELERATION = 10.0  # [rad/s^2]
 LEAST_ACCELERATION = 0.5  # [rad/s^2]
@@ -66,6 +67,7 @@ class ArmEstimates:
     """
 
     def __init__(self, file: Path, joints: tuple[str, ...]) -> None:
+        self._file = file
         self._spec = read_description(file)
         for body in self._spec.bodies[1:]:
             body.gravcomp = 0.0
@@ -173,8 +175,17 @@ class ArmEstimates:
 
         They are those of a URDF. A joint without a limit has `GUESSED_SPEED`, and all values then
         count as a guess.
+
+        Raises:
+            ConfigError: A speed of the URDF is below `LEAST_SPEED`.
         """
         known = [self._speeds.get(joint.name, 0.0) for joint in self._joints]
+        for joint, speed in zip(self._joints, known):
+            if 0.0 < speed < LEAST_SPEED:
+                raise ConfigError(
+                    f"{self._file}: joint '{joint.name}' has the velocity limit {speed:g}, expected"
+                    f" at least {LEAST_SPEED:g} rad/s or m/s: correct it in the URDF"
+                )
         if all(speed > 0.0 for speed in known):
             return Estimate(tuple(known), False)
         guessed = tuple(speed if speed > 0.0 else GUESSED_SPEED for speed in known)

@@ -59,6 +59,24 @@ def test_a_mass_from_the_volume_of_shapes_is_a_guess(urdf, tmp_path):
     assert "model" in load_task(str(arm.task)).robot.unconfirmed
 
 
+def test_a_speed_that_is_too_small_is_named_with_file_and_joint(urdf, tmp_path):
+    urdf.write_text(urdf.read_text().replace('effort="30" velocity="2"', 'velocity="0.0002"'))
+    with pytest.raises(ConfigError, match=r"toy.urdf: joint 'j3' has the velocity limit 0.0002"):
+        import_robot(urdf, tmp_path / "toy")
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_joint_may_have_a_range_that_its_margins_fill(urdf, tmp_path):
+    narrow = (
+        '<axis xyz="0 0 1"/><limit lower="-0.08" upper="0.08" effort="9" velocity="2"/></joint>'
+    )
+    text = urdf.read_text().replace('<link name="tool"/>', f'<link name="tool">{INERTIA}</link>')
+    text = text.replace('name="fixed" type="fixed"', 'name="j4" type="revolute"')
+    urdf.write_text(text.replace("</joint>\n</robot>", f"{narrow}\n</robot>"))
+    arm = import_robot(urdf, tmp_path / "toy", "tool")
+    assert load_task(str(arm.task)).robot.neutral_position[3] == 0.0
+
+
 def test_a_folder_that_has_an_arm_is_left_alone(urdf, tmp_path):
     import_robot(urdf, tmp_path / "toy")
     before = (tmp_path / "toy" / "robot.yaml").read_bytes()
