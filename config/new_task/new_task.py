@@ -11,9 +11,11 @@ from sql_ros import Episode, RobotState, Task, TaskConfig, option
 class NewTaskConfig(TaskConfig):
     """The keys of new_task.yaml beyond those that every task has."""
 
-    tolerance_m: float = option(0.02, "the target counts as reached within this distance [m]")
-    distance_cost: float = option(4.0, "reward lost per metre of distance and step")
-    bonus: float = option(1.0, "reward gained per step right at the target")
+    tolerance_m: float = option(
+        0.02, "the target counts as reached within this distance [m]", minimum=1e-4
+    )
+    distance_cost: float = option(4.0, "reward lost per metre of distance and step", minimum=0.0)
+    bonus: float = option(1.0, "reward gained per step right at the target", minimum=0.0)
 
 
 class NewTask(Task):
@@ -23,8 +25,8 @@ class NewTask(Task):
 
     def __init__(self, name, config, robot):
         super().__init__(name, config, robot)
-        # names of your observations, the values that the networks receive as 0, and the differences
-        # from there that they receive as 1
+        # names of your observations, with offset and scale: the networks receive
+        # (observation - offset) / scale
         labels = ("to_target/x", "to_target/y", "to_target/z")
         self.spec = self._spec(labels, offset=(0.0, 0.0, 0.0), scale=(0.1, 0.1, 0.1))
 

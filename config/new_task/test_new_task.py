@@ -25,6 +25,8 @@ def _state(tool_position):
     )
 
 
+# The next two tests assume that the tool at the target is a success, and that a nearer tool has a
+# larger reward. Change them if your task has another goal.
 def test_the_goal_is_reached_at_the_target_and_not_beside_it():
     assert TASK.is_reached(_state(EPISODE.target), EPISODE)
     assert not TASK.is_reached(_state(EPISODE.target + 0.1), EPISODE)

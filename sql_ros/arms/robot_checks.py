@@ -17,6 +17,8 @@ step           command each joint a quarter of its speed limit  warning: a joint
                for `STEP_S`; only if there is no error          or too far
 reach          inverse kinematics to points of the target box,  warning below 95 % of the points,
                without overlap of guarded shapes                error at 0 %
+task           compare its values with the limits               warning: speeds or start poses
+                                                                beyond the limits, or one target
 unconfirmed    read the robot file                              warning: it has estimates
 =============  ===============================================  ===================================
 """
@@ -34,7 +36,7 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, Vector
 from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.estimates import UNLIMITED, ArmEstimates
+from sql_ros.robot.estimates import ROUNDING, UNLIMITED, ArmEstimates
 from sql_ros.robot.model import overlaps_at_rest
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import missing_shapes
@@ -119,6 +121,7 @@ def check_robot(task: Task) -> RobotReport:
     if not report.errors:
         _check_step(sim, report)
     _check_reach(task, clearance, report)
+    _check_task(task, report)
     if task.robot.unconfirmed:
         report.warnings.append(
             f"nobody has confirmed {', '.join(task.robot.unconfirmed)} of robot"
@@ -178,6 +181,41 @@ def _check_limits(task: Task, report: RobotReport) -> None:
     if turns:
         report.warnings.append(
             f"position limits of {', '.join(turns)} are beyond {MOST_TURNS_RAD:.1f} rad: degrees?"
+        )
+
+
+def _check_task(task: Task, report: RobotReport) -> None:
+    """Warn of values of the task file that the arm cannot follow, and of a single target."""
+    config = task.config
+    robot = task.robot
+    speed = np.array(robot.velocity_limit)
+    most = {"velocity": speed, "position": speed / config.control_rate_hz}.get(config.command_mode)
+    if config.action_scale and most is not None:
+        beyond = [
+            f"{name} {scale:g} (at most {limit:.3g})"
+            for name, scale, limit in zip(robot.joints, config.action_scale, most)
+            if scale > ROUNDING * limit
+        ]
+        if beyond:
+            report.warnings.append(
+                "'action_scale' is beyond velocity_limit"
+                + (" in one control step" if config.command_mode == "position" else "")
+                + f", so larger actions change nothing: {', '.join(beyond)}"
+            )
+    lower, upper = within_a_turn(robot)
+    wide = [
+        name
+        for name, width in zip(robot.joints, upper - lower)
+        if config.start_spread_rad > width / 2.0
+    ]
+    if wide:
+        report.warnings.append(
+            f"'start_spread_rad' is {config.start_spread_rad:g}, more than half the range of"
+            f" {', '.join(wide)}: many start poses will be at a position limit"
+        )
+    if config.target_lower == config.target_upper:
+        report.warnings.append(
+            "'target_lower' and 'target_upper' are the same point: every episode has that target"
         )
 
 

@@ -163,6 +163,11 @@ class TaskConfig(Config):
                 f"the box 'target_lower' to 'target_upper' begins {nearest:.6g} m from the base,"
                 f" expected {FARTHEST_M} at most: metres?"
             )
+        if self.hold_s > self.episode_s:
+            raise ConfigError(
+                f"'hold_s' is {self.hold_s:g}, expected at most 'episode_s', {self.episode_s:g}: an"
+                " episode could not succeed"
+            )
         if any(len(pair) != 2 for pair in self.may_touch):
             raise ConfigError(f"'may_touch' is {self.may_touch}, expected pairs of bodies")
 

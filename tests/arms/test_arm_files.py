@@ -371,6 +371,26 @@ def test_a_frame_that_tf2_refuses_is_refused(load, key):
             "from the base to the tool they are j1, j2, j3",
             id="another order of joints",
         ),
+        pytest.param(
+            {"task": TASK.replace("velocity", "position").replace("[0.8,", "[5.0,")},
+            r"'action_scale' .* in one control step.*j1 5 \(at most 0.1\)",
+            id="steps beyond the speed limit",
+        ),
+        pytest.param(
+            {"task": TASK.replace("[0.8,", "[5.0,")},
+            r"'action_scale' is beyond velocity_limit, .*j1 5 \(at most 2\)$",
+            id="speeds beyond the limit",
+        ),
+        pytest.param(
+            {"task": TASK.replace("rad: 0.3", "rad: 10")},
+            "'start_spread_rad' is 10, more than half the range of j1, j2, j3",
+            id="start poses beyond the limits",
+        ),
+        pytest.param(
+            {"task": TASK.replace("[0.50, 0.20, 0.40]", "[0.30, -0.20, 0.15]")},
+            "are the same point",
+            id="a single target",
+        ),
     ],
 )
 def test_what_should_be_changed_is_said(load, changes, said):
@@ -400,6 +420,18 @@ def test_what_should_be_changed_is_said(load, changes, said):
 def test_an_arm_that_cannot_be_trained_is_refused(load, changes, said):
     with pytest.raises(ConfigError, match=said):
         require_sound_robot(load(**changes))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("hold_s: 0.5", "hold_s: 6.0", "'hold_s' is 6, expected at most 'episode_s', 5"),
+        ("tolerance_m: 0.02", "tolerance_m: 0.0", "'tolerance_m' must be at least 0.0001"),
+    ],
+)
+def test_a_task_that_cannot_succeed_is_refused(load, old, new, said):
+    with pytest.raises(ConfigError, match=said):
+        load(task=TASK.replace(old, new))
 
 
 def test_a_task_may_be_a_module_of_ones_own(load):

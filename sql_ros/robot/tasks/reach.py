@@ -24,7 +24,7 @@ class TaskConfig(task.TaskConfig):
     """The keys of a task file of kind reach."""
 
     tolerance_m: float = option(
-        description="a target counts as reached within this distance [m]", minimum=0.0
+        description="a target counts as reached within this distance [m]", minimum=1e-4
     )
     distance_cost: float = option(4.0, "reward lost per metre of distance and step", minimum=0.0)
     precision_bonus: float = option(1.0, "reward gained per step right at the target", minimum=0.0)
