@@ -18,7 +18,7 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.safety.guarded_boxes import GuardedBoxes
 from sql_ros.robot.safety.link_speed import LinkSpeeds
-from sql_ros.robot.safety.posed_scene import HORIZON_M, PosedScene, can_collide, moving_dofs
+from sql_ros.robot.safety.posed_scene import HORIZON_M, PosedScene, has_bits, moving_dofs
 from sql_ros.robot.safety.shape_pairs import find_pairs, largest_radii, sample_poses
 
 TOUCHING_M = 1e-9  # two points that are nearer have no line between them with a direction
@@ -204,11 +204,11 @@ class Clearance:
         return np.array(gradients).reshape(len(which), len(self._posed.joints)), which
 
     def bare_bodies(self) -> list[str]:
-        """Return the names of bodies that the arm moves and none of whose geoms can collide.
+        """Return the names of bodies that the arm moves and none of whose geoms has bits.
 
         Bodies without geoms are left out.
         """
-        collides = can_collide(self.model)
+        collides = has_bits(self.model)
         bare = []
         for body in range(1, self.model.nbody):
             is_of_body = self.model.geom_bodyid == body
@@ -219,23 +219,6 @@ class Clearance:
             ):
                 bare.append(self.model.body(body).name)
         return bare
-
-    def blind_bodies(self) -> list[str]:
-        """Return the names of bodies that the arm moves, none of whose geoms can collide with the
-        scene, though they can with others; empty if the scene has no geoms that can collide.
-        """
-        model = self.model
-        of_scene = np.array([not self._posed.is_arm(body) for body in self._body_of], bool)
-        meets = (model.geom_contype[:, None] & model.geom_conaffinity[of_scene]) != 0
-        meets |= (model.geom_conaffinity[:, None] & model.geom_contype[of_scene]) != 0
-        if not can_collide(model)[of_scene].any():
-            return []
-        sees = meets.any(axis=1)
-        return [
-            str(model.body(body).name)
-            for body in np.unique(model.geom_bodyid[can_collide(model)]).tolist()
-            if self.is_of_arm(body) and not sees[model.geom_bodyid == body].any()
-        ]
 
     def link_speeds(self) -> LinkSpeeds:
         """Return a new model of the speeds of the arm's links, tool and guarded points."""

@@ -15,14 +15,13 @@ from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.model import load_model
 
-ALL_BITS = 2**31 - 1  # of contype and conaffinity
 HORIZON_M = 0.3  # larger distances are not measured
 
 
 class PosedScene:
     """A scene whose arm can be set to joint positions.
 
-    Shapes whose `contype` and `conaffinity` match no other shape collide with all shapes here.
+    Options of the scene that would change distances are not used.
 
     Args:
         config: The arm.
@@ -41,7 +40,7 @@ class PosedScene:
 
     def __init__(self, config: RobotConfig, scene: str) -> None:
         self.model, self.joints = load_scene(config, scene)
-        _guard_mute_shapes(self.model)
+        _reset_options(self.model)
         self._roots = {
             int(self.model.body_rootid[self.model.jnt_bodyid[joint.id]]) for joint in self.joints
         }
@@ -103,28 +102,24 @@ def load_scene(config: RobotConfig, scene: str) -> tuple[mujoco.MjModel, list[An
         raise ConfigError(f"robot '{config.name}', MJCF {scene}: {error}") from None
 
 
-def _guard_mute_shapes(model: mujoco.MjModel) -> None:
-    """Let shapes collide with all others if their bits are set, but match those of no other shape.
-
-    Shapes without bits stay out: they are those for the eye.
+def _reset_options(model: mujoco.MjModel) -> None:
+    """Give a model MuJoCo's own options for distances, whatever its MJCF sets.
 
     Args:
         model: The MuJoCo model, which is changed.
     """
-    has_bits = (model.geom_contype | model.geom_conaffinity) != 0
-    mute = has_bits & ~can_collide(model)
-    model.geom_contype[mute] = model.geom_conaffinity[mute] = ALL_BITS
-    for body in np.unique(model.geom_bodyid[mute]):
-        model.body_contype[body] = model.body_conaffinity[body] = ALL_BITS
+    default = mujoco.MjSpec().compile().opt
+    for name in ("ccd_iterations", "ccd_tolerance", "sdf_iterations", "sdf_initpoints"):
+        setattr(model.opt, name, getattr(default, name))
+    model.opt.disableflags = default.disableflags
+    model.opt.enableflags = default.enableflags
 
 
-def can_collide(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:
-    """Return which geoms can collide with a geom of another body, by their `contype` and
-    `conaffinity` (G,).
+def has_bits(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:
+    """Return which geoms have any bit of `contype` or `conaffinity` (G,); the others are for the
+    eye.
     """
-    meets = (model.geom_contype[:, None] & model.geom_conaffinity) != 0
-    is_other = model.geom_bodyid[:, None] != model.geom_bodyid
-    return np.asarray(((meets | meets.T) & is_other).any(axis=1))
+    return np.asarray((model.geom_contype | model.geom_conaffinity) != 0)
 
 
 def moving_dofs(model: mujoco.MjModel, body: int) -> set[int]:

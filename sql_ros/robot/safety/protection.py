@@ -50,8 +50,8 @@ def missing_shapes(clearance: Clearance, scene: str) -> str:
         scene: Path of the MJCF, for the text.
 
     Returns:
-        Empty if every body that the arm moves has a shape that can collide with the scene, and
-        there is a pair of shapes to keep apart.
+        Empty if every body that the arm moves has a shape that can collide, and there is a pair
+        of shapes to keep apart.
     """
     advice = (
         "expected geoms that collide (contype and conaffinity) on every link between base and tool"
@@ -61,12 +61,6 @@ def missing_shapes(clearance: Clearance, scene: str) -> str:
         return (
             f"MJCF {scene}: the arm moves {', '.join(bare)}, but no geom of them can collide:"
             f" {advice}"
-        )
-    blind = clearance.blind_bodies()
-    if blind:
-        return (
-            f"MJCF {scene}: the arm moves {', '.join(blind)}, but no geom of them can collide with"
-            f" those of the scene: {advice}"
         )
     if not len(clearance.pairs):
         return (

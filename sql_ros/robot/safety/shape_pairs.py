@@ -1,4 +1,4 @@
-"""Find the pairs of shapes that the arm can move against each other, in random poses."""
+"""Find the pairs of shapes that the arm can move against each other."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.safety.guarded_boxes import GuardedBoxes
-from sql_ros.robot.safety.posed_scene import PosedScene, moving_dofs
+from sql_ros.robot.safety.posed_scene import PosedScene, has_bits, moving_dofs
 
 FARTHEST_M = 10.0  # no two shapes of a scene are farther apart
 # two shapes whose distance varies by less are fixed to each other
 FIXED_M = 1e-3
-SAMPLES = 500  # random poses in which pairs and their largest radii are found
+SAMPLES = 500  # random poses in which distances and the largest radii are found
 # neighbours are guarded if they are clear in the neutral pose, and come nearer than this multiple
 # of the clearance
 NEIGHBOUR_CLEARANCES = 2.0
@@ -73,12 +73,11 @@ def find_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> ShapePa
 
     Left out are exempted pairs, pairs of the arm that always overlap, shapes of bodies that move
     freely, pairs never farther apart than the clearance, and a body with its parent if they are
-    nearer than the clearance in the neutral pose. The collision margins of the model are set to
-    `FARTHEST_M`, and its midphase is disabled.
+    nearer than the clearance in the neutral pose.
 
     Args:
         config: The arm, its clearance, and the pairs of bodies that are exempted.
-        posed: The scene, whose model is changed.
+        posed: The scene.
         poses: Random poses (S, N) [rad].
 
     Raises:
@@ -103,7 +102,7 @@ def near_bodies(config: RobotConfig, posed: PosedScene) -> list[tuple[str, str]]
 
     Args:
         config: The arm, its clearance, and the pairs of bodies that are exempted.
-        posed: The scene, whose model is changed.
+        posed: The scene.
     """
     return sorted(set(_movable_pairs(config, posed, sample_poses(config)).near.values()))
 
@@ -113,23 +112,22 @@ def _movable_pairs(config: RobotConfig, posed: PosedScene, poses: Vector) -> _Mo
 
     Args:
         config: The arm.
-        posed: The scene, whose model is changed.
+        posed: The scene.
         poses: Random poses (S, N) [rad].
     """
     model = posed.model
     may_touch = _body_pairs(model, config.may_touch, "may_touch")
-    listed = _colliding_geoms(posed, poses[: SAMPLES // 25])
+    bodies = model.geom_bodyid.tolist()
+    of_body = [posed.arm_joints(body) for body in range(model.nbody)]
+    joints = [of_body[body] for body in bodies]
+    listed = _moved_pairs(posed, joints)
     least, largest = _distance_ranges(posed, listed, poses[: SAMPLES // 5])
     neutral, _ = _distance_ranges(posed, listed, np.array(config.neutral_position)[None])
-    bodies = model.geom_bodyid.tolist()
-    joints = [posed.arm_joints(body) for body in bodies]
-    is_free = [len(moving_dofs(model, body)) > of_arm.sum() for body, of_arm in zip(bodies, joints)]
     names = [str(model.body(body).name) for body in bodies]
     found = _MovablePairs(joints, [], {}, [], [])
     for one, two in listed.tolist():
         pair = (min(names[one], names[two]), max(names[one], names[two]))
-        is_still = (joints[one] == joints[two]).all() or is_free[one] or is_free[two]
-        if is_still or frozenset(pair) in may_touch:
+        if frozenset(pair) in may_touch:
             continue
         nearest = least[one, two]
         farthest = largest[one, two]
@@ -189,30 +187,32 @@ def _body_pairs(
     return {frozenset(pair) for pair in pairs}
 
 
-def _colliding_geoms(posed: PosedScene, poses: Vector) -> npt.NDArray[np.intp]:
-    """Return the pairs of geoms that MuJoCo lists as possible contacts in some poses (C, 2), also
-    those of a body and its parent.
+def _moved_pairs(posed: PosedScene, joints: list[npt.NDArray[np.bool_]]) -> npt.NDArray[np.intp]:
+    """Return the pairs of geoms that the arm moves against each other (C, 2), also those of a body
+    and its parent; the smaller index first.
 
-    The collision margins of the model are set to `FARTHEST_M`, and its midphase is disabled.
+    Both shapes have bits, whether these match or not, or a <pair> names them. Left out are pairs of
+    bodies of an <exclude>, and bodies that move freely.
 
     Args:
-        posed: The scene, whose model is changed.
-        poses: Joint positions (S, N) [rad].
+        posed: The scene.
+        joints: Which joints of the arm move each geom (G, N).
     """
     model = posed.model
-    data = posed.data
-    # the midphase uses the margins that the model was compiled with
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_FILTERPARENT
-    model.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_OVERRIDE)  # of the margins
-    model.geom_margin[:] = model.body_margin[:] = FARTHEST_M  # all that may collide is listed
-    model.pair_margin[:] = FARTHEST_M
-    listed = []
-    for position in poses:
-        data.qpos[posed.position_address] = position
-        mujoco.mj_fwdPosition(model, data)
-        listed.append(np.sort(data.contact.geom, axis=1))
-    return np.asarray(np.unique(np.concatenate(listed), axis=0))
+    bodies = model.geom_bodyid
+    moved = np.array(joints)
+    may_meet = has_bits(model)[:, None] & has_bits(model)
+    signature = (np.minimum.outer(bodies, bodies) << 16) + np.maximum.outer(bodies, bodies)
+    may_meet &= ~np.isin(signature, model.exclude_signature)
+    may_meet[model.pair_geom1, model.pair_geom2] = True
+    may_meet[model.pair_geom2, model.pair_geom1] = True
+    dofs = np.array([len(moving_dofs(model, body)) for body in range(model.nbody)])[bodies]
+    is_free = dofs > moved.sum(axis=1)
+    may_meet &= ~(is_free[:, None] | is_free)
+    moves = np.zeros_like(may_meet)
+    for of_joint in moved.T:
+        moves |= of_joint[:, None] != of_joint
+    return np.argwhere(np.triu(may_meet & moves))
 
 
 def _distance_ranges(

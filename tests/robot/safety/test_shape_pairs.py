@@ -1,0 +1,88 @@
+"""Which shapes are kept apart, whatever the bits and options of an MJCF."""
+
+import dataclasses
+
+import pytest
+
+from sql_ros.robot.config import PER_JOINT
+from sql_ros.robot.robot_file import load_robot
+from sql_ros.robot.safety.clearance import Clearance
+
+WALL = '<body name="wall" pos="0.75 0 0.4"><geom type="box" size=".02 .6 .6" {}/></body>'
+LEG = '<body name="leg" pos="0.75 0 -0.3"><geom type="box" size=".02 .02 .1" {}/></body>'
+FLOOR = '<geom name="floor" type="plane" size="0 0 .1" pos="0 0 -0.5"/>'
+TWO_BITS = 'contype="2" conaffinity="2"'
+ONE_WAY = 'contype="1" conaffinity="0"'
+TWO = """<mujoco><worldbody><body name="base"><geom type="box" size=".15 .15 .1" pos="0 0 .1" {0}/>
+<body name="a" pos="0 0 .3"><joint name="j1" axis="0 1 0" range="-90 90"/>
+<geom type="capsule" fromto="0 0 .05 0 0 .4" size=".04" {0}/>
+<body name="b" pos="0 0 .45"><joint name="j2" axis="0 1 0" range="-172 172"/>
+<geom type="capsule" fromto="0 0 .08 0 0 .6" size=".04" {0}/><site name="tool" pos="0 0 .6"/>
+</body></body></body></worldbody></mujoco>"""
+
+
+@pytest.fixture
+def clearance_in(tmp_path):
+    """`clearance_in(content, head, robot)`: the clearance of an arm in a scene of that content."""
+
+    def made(content, head="", robot=None):
+        path = tmp_path / "scene.xml"
+        path.write_text(f"<mujoco>{head}<worldbody>{content}</worldbody></mujoco>")
+        return Clearance(robot or load_robot("ur5e"), str(path))
+
+    return made
+
+
+def two_links(folder, bits):
+    """Return a planar arm of two links whose shapes have some bits."""
+    path = folder / "two.xml"
+    path.write_text(TWO.format(bits))
+    robot = load_robot("ur5e")
+    values = {name: getattr(robot, name)[:2] for name in PER_JOINT}
+    values |= {"position_lower": (-1.5, -2.9), "position_upper": (1.5, 2.9)}
+    return dataclasses.replace(
+        robot,
+        **{**values, "neutral_position": (0.1, 0.1)},
+        model=str(path),
+        joints=("j1", "j2"),
+        tool="tool",
+        guarded_points=(),
+        may_touch=(),
+        always_near=(),
+    )
+
+
+def body_pairs(clearance):
+    """Return the names of the bodies of each pair."""
+    body_of = clearance.model.geom_bodyid
+    name = clearance.model.body
+    return [tuple(str(name(body_of[geom]).name) for geom in pair) for pair in clearance.pairs]
+
+
+def test_no_pair_is_lost_in_a_scene_whose_contacts_do_not_fit_into_memory(clearance_in):
+    shapes = FLOOR + WALL.format("") + LEG.format("")
+    head = '<size memory="20K"/>'
+    assert body_pairs(clearance_in(shapes, head)) == body_pairs(clearance_in(shapes))
+
+
+def test_shapes_of_the_scene_that_meet_only_each_other_are_kept_from_the_arm(clearance_in):
+    others = body_pairs(clearance_in(FLOOR + WALL.format(TWO_BITS) + LEG.format(TWO_BITS)))
+    assert others == body_pairs(clearance_in(FLOOR + WALL.format("") + LEG.format("")))
+    assert any("wall" in pair for pair in others)
+
+
+def test_shapes_of_an_arm_that_meet_only_others_are_kept_apart(clearance_in, tmp_path):
+    robot = two_links(tmp_path, ONE_WAY)
+    assert ("base", "b") in body_pairs(clearance_in(FLOOR, robot=robot))
+
+
+def test_shapes_for_the_eye_are_not_kept_apart(clearance_in):
+    pairs = body_pairs(clearance_in(FLOOR + WALL.format('contype="0" conaffinity="0"')))
+    assert not any("wall" in pair for pair in pairs)
+
+
+def test_options_of_a_scene_do_not_change_distances(clearance_in):
+    head = '<option ccd_iterations="1" ccd_tolerance="0.1"><flag nativeccd="disable"/></option>'
+    pose = load_robot("ur5e").neutral_position
+    distances = clearance_in(FLOOR + WALL.format("")).measure_all(pose)
+    assert (clearance_in(FLOOR + WALL.format(""), head).measure_all(pose) == distances).all()
