@@ -237,6 +237,7 @@ def _check_shapes(task: Task, clearance: Clearance, report: RobotReport) -> None
         report.warnings.append(text)
     for reason, pairs in (
         ("always overlapping", clearance.overlapping),
+        ("<exclude> of the MJCF", clearance.excluded),
         ("neighbours, which the position limits have to keep apart", clearance.neighbours),
     ):
         if pairs:

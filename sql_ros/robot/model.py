@@ -57,6 +57,9 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
     arm_file = find_beside(robot.model, None)
     arm = read_description(arm_file)
     prepare_arm(arm, robot)
+    arm.compiler.discardvisual = False  # it would delete links without any shape that collides
+    _check_excludes(arm, robot)
+    own_bodies = {body.name for body in arm.bodies[1:]}
     _check_gravity_at_base(arm, robot)
     name = scene or robot.scene
     scene_file = find_beside(name, None) if name else arm_file
@@ -66,6 +69,7 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
         return _compile(arm, robot, str(arm_file), for_physics=for_physics)
     world = _read_scene(scene_file, arm_file)
     _check_scene(world, arm, robot, scene_file)
+    world.compiler.discardvisual = False
     _make_visible(world, robot.base)
     if not robot.base.is_origin:
         _move_scene(world, robot.base)
@@ -74,7 +78,7 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
     _attach(world, arm)
     for text in world.texts:
         if text.name == HELD:
-            _put_into_hand(world, text.data, scene_file)
+            _put_into_hand(world, text.data, scene_file, own_bodies)
     return _compile(world, robot, str(scene_file), for_physics=for_physics)
 
 
@@ -176,6 +180,22 @@ def _move_scene(world: mujoco.MjSpec, base: BasePose) -> None:
     _turn_options(world, base)
 
 
+def _check_excludes(arm: mujoco.MjSpec, robot: RobotConfig) -> None:
+    """Check that no <exclude> of the arm's description names the world.
+
+    Raises:
+        ConfigError: One does, and would exempt a link from shapes of every scene.
+    """
+    for exclude in arm.excludes:
+        names = {exclude.bodyname1, exclude.bodyname2}
+        if "world" in names:
+            raise ConfigError(
+                f"{robot.model} has an <exclude> of {exclude.bodyname1} and {exclude.bodyname2}:"
+                " it would also hold for the scene. Delete it; what of the arm may touch is said by"
+                " 'may_touch' of robot and task file"
+            )
+
+
 def _check_gravity_at_base(arm: mujoco.MjSpec, robot: RobotConfig) -> None:
     """Check that a description whose base is turned has no gravity of its own.
 
@@ -257,7 +277,7 @@ def _rename(world: mujoco.MjSpec, new_name: Callable[[str], str]) -> None:
         pair.geomname2 = new_name(pair.geomname2)
 
 
-def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:
+def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path, hands: set[str]) -> None:
     """Attach an object to a body of the arm.
 
     Args:
@@ -265,12 +285,13 @@ def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:
         line: File of the object and name of the body, separated by a blank.
         scene: File of the scene; the object's file is relative to its folder or to the share
             folder.
+        hands: Names of the bodies of the arm.
 
     Raises:
         ConfigError: The line is not of this form, or the file cannot be read.
     """
     words = line.split()
-    if len(words) != 2 or world.body(words[1]) is None:
+    if len(words) != 2 or words[1] not in hands:
         raise ConfigError(
             f"MJCF {scene}: the custom text '{HELD}' is '{line}', expected the file of an MJCF and"
             " a body of the arm"
@@ -283,6 +304,7 @@ def _put_into_hand(world: mujoco.MjSpec, line: str, scene: Path) -> None:
                 f"MJCF {file} is held: expected one body without joints, and no shape outside of"
                 " it: the safety filter moves it with the hand"
             )
+        held.compiler.discardvisual = False
         for body in held.bodies[1:]:
             body.gravcomp = 1.0
         world.body(words[1]).add_frame().attach_body(held.worldbody.first_body(), f"{HELD}/", "")
@@ -306,10 +328,15 @@ def _compile(
         for_physics: Whether the model is stepped.
 
     Raises:
-        ConfigError: MuJoCo does not accept it.
+        ConfigError: MuJoCo does not accept it, or it has a flex.
     """
     try:
         model = spec.compile()
+        if model.nflex:
+            raise ConfigError(
+                f"MJCF {name} has a flex, which the safety filter cannot measure: replace it by"
+                " geoms"
+            )
         overlapping = _overlapping_neighbours(model, robot) if for_physics else []
         for first, second in overlapping:
             spec.add_exclude(bodyname1=first, bodyname2=second)

@@ -71,6 +71,8 @@ class Clearance:
             not kept apart, by name.
         neighbours: Pairs of a body and its parent with shapes that are not kept apart although they
             can come nearer than the margin, by name.
+        excluded: Pairs of bodies that the arm moves against each other and an <exclude> of the MJCF
+            exempts, by name.
         kinds: Kind of each constraint (C,), one of `KINDS`.
         count: Number of constraints C.
 
@@ -93,6 +95,7 @@ class Clearance:
         self.pairs = found.pairs
         self.overlapping = found.overlapping
         self.neighbours = found.neighbours
+        self.excluded = self._posed.excluded()
         self._pair_list = self.pairs.tolist()
         # the bounding sphere of a plane is infinite
         radius = np.where(self.model.geom_rbound > 0.0, self.model.geom_rbound, np.inf)

@@ -54,6 +54,12 @@ class GuardedBoxes:
             ]
         except KeyError as error:
             raise ConfigError(f"robot '{config.name}', scene {scene}: {error}") from None
+        for name, point in zip(config.guarded_points, self.points):
+            if not posed.arm_joints(point.body).any():
+                raise ConfigError(
+                    f"robot '{config.name}', scene {scene}: no joint moves '{name}' of"
+                    " 'guarded_points'"
+                )
         self._workspace = np.array(config.workspace).reshape(-1, 2, 3)
         self._keep_out = np.array(config.keep_out).reshape(-1, 2, 3)
         self._walls = 6 * len(self._workspace)

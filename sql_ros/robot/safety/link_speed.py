@@ -11,6 +11,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.safety.guarded_boxes import BodyPoint
 
@@ -133,6 +134,9 @@ class _Skeleton:
     Args:
         model: MuJoCo model of the arm and its surroundings ("full model").
         joints: Joints of the arm in the full model.
+
+    Raises:
+        ConfigError: Two joints are of one body.
     """
 
     def __init__(self, model: mujoco.MjModel, joints: list[Any]) -> None:
@@ -142,7 +146,14 @@ class _Skeleton:
         mujoco.mj_kinematics(model, self._data)
         self._spec = mujoco.MjSpec()
         self._spec.compiler.degree = False
-        self._joints = {int(joint.bodyid[0]): joint for joint in joints}
+        self._joints: dict[int, Any] = {}
+        for joint in joints:
+            other = self._joints.setdefault(int(joint.bodyid[0]), joint)
+            if other is not joint:
+                raise ConfigError(
+                    f"the joints '{other.name}' and '{joint.name}' are of one body: give each a"
+                    " body of its own"
+                )
         self._made: dict[int, Any] = {0: self._spec.worldbody}
 
     def add_site(self, name: str, body: int, offset: Vector) -> None:

@@ -76,6 +76,17 @@ class PosedScene:
         dofs = moving_dofs(self.model, body)
         return np.array([address in dofs for address in self.velocity_address])
 
+    def excluded(self) -> list[tuple[str, str]]:
+        """Return the pairs of bodies of every <exclude> that the arm moves against each other, by
+        name.
+        """
+        pairs = [divmod(int(signature), 2**16) for signature in self.model.exclude_signature]
+        return [
+            (str(self.model.body(one).name), str(self.model.body(two).name))
+            for one, two in pairs
+            if (self.arm_joints(one) != self.arm_joints(two)).any()
+        ]
+
     def is_arm(self, body: int) -> bool:
         """Return whether a body, given by its index, is of the arm or held by it."""
         return int(self.model.body_rootid[body]) in self._roots

@@ -136,6 +136,8 @@ def effective_limits(
     )
     if clearance.overlapping:
         lines.append(f"  not kept apart, always overlapping: {_named(clearance.overlapping)}")
+    if clearance.excluded:
+        lines.append(f"  not kept apart, <exclude> of the MJCF: {_named(clearance.excluded)}")
     lines.append(
         f"  workspace: {list(robot.workspace) or 'none'}; keep out:"
         f" {[list(box) for box in robot.keep_out] or 'none'}"

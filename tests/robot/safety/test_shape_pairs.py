@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.config import PER_JOINT
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import Clearance
@@ -86,3 +87,70 @@ def test_options_of_a_scene_do_not_change_distances(clearance_in):
     pose = load_robot("ur5e").neutral_position
     distances = clearance_in(FLOOR + WALL.format("")).measure_all(pose)
     assert (clearance_in(FLOOR + WALL.format(""), head).measure_all(pose) == distances).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "</mujoco>",
+            '<contact><exclude body1="world" body2="b"/></contact></mujoco>',
+            "<exclude> of world and b",
+        ),
+        (
+            '<body name="b" pos="0 0 .45"><joint name="j2"',
+            '<body name="b" pos="0 0 .45"><joint name="j0" axis="1 0 0"/><joint name="j2"',
+            "'j0' and 'j2' are of one body",
+        ),
+    ],
+)
+def test_an_arm_that_cannot_be_guarded_is_refused(clearance_in, tmp_path, old, new, said):
+    robot = two_links(tmp_path, "")
+    path = tmp_path / "two.xml"
+    path.write_text(path.read_text().replace(old, new))
+    if "j0" in new:
+        robot = dataclasses.replace(robot, joints=("j0", "j2"))
+    with pytest.raises(ConfigError, match=said):
+        clearance_in(FLOOR, robot=robot).link_speeds()
+
+
+def test_a_guarded_point_that_no_joint_moves_is_refused(clearance_in, tmp_path):
+    robot = dataclasses.replace(two_links(tmp_path, ""), guarded_points=("base",))
+    with pytest.raises(ConfigError, match="no joint moves 'base'"):
+        clearance_in(FLOOR, robot=robot)
+
+
+def test_an_exclude_of_the_arm_is_named(clearance_in, tmp_path):
+    robot = two_links(tmp_path, "")
+    path = tmp_path / "two.xml"
+    exclude = '<contact><exclude body1="base" body2="b"/></contact></mujoco>'
+    path.write_text(path.read_text().replace("</mujoco>", exclude))
+    clearance = clearance_in(FLOOR, robot=robot)
+    assert clearance.excluded == [("base", "b")]
+    assert ("base", "b") not in body_pairs(clearance)
+
+
+def test_a_flex_is_refused(clearance_in):
+    flex = (
+        '<body name="cloth"><flexcomp name="cloth" type="grid" dim="2" count="3 3 1"'
+        ' spacing=".1 .1 .1" radius=".01" rigid="true"/></body>'
+    )
+    with pytest.raises(ConfigError, match="has a flex"):
+        clearance_in(flex)
+
+
+def test_a_held_object_is_not_fixed_to_the_scene(clearance_in, tmp_path):
+    (tmp_path / "held.xml").write_text(
+        '<mujoco><worldbody><body name="o"><geom size=".01"/></body></worldbody></mujoco>'
+    )
+    head = '<custom><text name="held" data="held.xml leg"/></custom>'
+    with pytest.raises(ConfigError, match="a body of the arm"):
+        clearance_in(FLOOR + LEG.format(""), head)
+
+
+def test_links_with_shapes_for_the_eye_alone_are_named_whatever_the_compiler_discards(
+    clearance_in, tmp_path
+):
+    robot = two_links(tmp_path, 'contype="0" conaffinity="0"')
+    head = '<compiler discardvisual="true"/>'
+    assert clearance_in(FLOOR, head, robot).bare_bodies() == ["a", "b"]
