@@ -158,7 +158,7 @@ def test_eval_is_the_same_every_time(policy_file, tmp_path):
         ),
         (["page", "tusk:=sawyer_reach"], "'tusk:=sawyer_reach', expected task:=..., namespace"),
         (["page", "namespace:=my-arm"], "namespace: 'my-arm' is no name in ROS"),
-        (["page", "task:=nowhere"], "'nowhere' is neither a file nor one of: sawyer_reach"),
+        (["page", "task:=nowhere"], "'nowhere' is neither a file nor one of: panda_reach"),
         (["params", "lerner"], "unknown node 'lerner', expected one of: learner"),
     ],
 )
@@ -167,6 +167,31 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, text, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"sql-ros {arguments[0]}: ")
     assert text in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evla"], "'evla' is no command: did you mean 'eval'?"),
+        (["eval", "--polcy", "X"], "unrecognized argument --polcy: did you mean --policy?"),
+        (["eval", "--polcy=X"], "unrecognized argument --polcy: did you mean --policy?"),
+    ],
+)
+def test_a_misspelled_word_is_named_with_the_one_that_is_meant(arguments, said, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_named_once(tmp_path, capsys):
+    assert main(["import-robot", "/nope.urdf", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("/nope.urdf") == 1
+
+
+def test_a_demo_is_written_to_a_folder(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "demo.gif")]) == 2
+    assert "expected a folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_trials_do_not_replace_the_report_of_a_training(policy_file, tmp_path, capsys):

@@ -12,6 +12,7 @@ PUSH_PER_NM = 0.6  # force of the push for 1 N m of the strongest joint [N]
 SEED = 0  # seed of start pose, target and direction of the push
 PUSHED_AT_S = 5.0  # time of the push in the episode, at most
 PUSHED_AT_SHARE = 0.4  # the same, as a share of the episode
+PICTURES = (".gif", ".png", ".mp4")  # endings of files, which no folder has
 SHIPPED = "sawyer_stack"  # default policy, a name in config/policies/
 
 
@@ -45,13 +46,18 @@ def run(args: argparse.Namespace) -> int:
         Exit code 1 if the arm did not recover from the push, otherwise 0.
 
     Raises:
-        SqlRosError: The policy cannot be used.
+        SqlRosError: The policy cannot be used, or `--out` is the name of a picture.
     """
+    from sql_ros.common.errors import ConfigError
     from sql_ros.robot.policy_file import load_policy
     from sql_ros.runs.clip import film
     from sql_ros.trials.protocol import default_bodies
     from sql_ros.trials.table import describe
 
+    if args.out.suffix.lower() in PICTURES:
+        raise ConfigError(
+            f"--out is {args.out}, expected a folder, into which clip.gif and strip.png are written"
+        )
     task, policy = load_policy(args.policy, args.task)
     row, files = film(
         task,

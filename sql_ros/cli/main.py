@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import sys
 
 from sql_ros import __version__
 from sql_ros.cli.commands import COMMANDS, GROUPS, Subcommand, aligned
 from sql_ros.common.errors import CONFIG_EXIT_CODE, SqlRosError
 
+OPTION = re.compile(r"--[a-z][\w-]*")  # in the usage of a parser
 FIRST_STEPS = (
     ("sql-ros doctor", "check this machine"),
     ("sql-ros up sawyer_stack", "train the simulated Sawyer until it reaches its goals"),
@@ -72,6 +75,8 @@ def _command(words: list[str]) -> Subcommand:
     )
     parser.add_argument("--version", action="version", version=f"sql_ros {__version__}")
     parser.add_argument("command", choices=commands, help=argparse.SUPPRESS)
+    if near := difflib.get_close_matches(name, commands, 1):
+        parser.error(f"'{name}' is no command: did you mean '{near[0]}'?")
     parser.parse_args(words[:1])
     raise AssertionError("argparse ends the process where it finds no command")
 
@@ -96,6 +101,7 @@ def _arguments(command: Subcommand, words: list[str]) -> argparse.Namespace:
         SystemExit: An argument is unknown or wrong, or `--help` was given.
     """
     parser = command.parser()
+    _check_spelling(parser, words)
     args, rest = parser.parse_known_args(words)
     if command.name == "up":  # argparse takes no name:=value after an option
         args.arguments += [word for word in rest if ":=" in word]
@@ -103,6 +109,27 @@ def _arguments(command: Subcommand, words: list[str]) -> argparse.Namespace:
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
+
+
+def _check_spelling(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Name an option that is nearly one of a parser's.
+
+    argparse would report a required option as missing first.
+
+    Args:
+        parser: The parser.
+        words: Arguments.
+
+    Raises:
+        SystemExit: An option is misspelled.
+    """
+    known = {"--help", *OPTION.findall(parser.format_usage())}
+    for word in words[: words.index("--")] if "--" in words else words:
+        option = word.split("=")[0]
+        if not option.startswith("--") or any(each.startswith(option) for each in known):
+            continue
+        if near := difflib.get_close_matches(option, known, 1):
+            parser.error(f"unrecognized argument {option}: did you mean {near[0]}?")
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ class RunRecorder:
             source=config.task,
             draws=not ENDING.is_hurried,
         )
-        rate = "no policy was evaluated, "
+        rate = "its policy was not evaluated, "
         if result:
             kind = "simulated success rate" if config.real_arm else "success rate"
             rate = f"{kind} {result.success_rate:.2f}, "

@@ -57,7 +57,9 @@ def read_description(path: Path) -> mujoco.MjSpec:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except ElementTree.ParseError as error:
         raise ConfigError(f"{path}: {error}") from None
     if root.tag == "robot":
         return read_urdf(path, root)

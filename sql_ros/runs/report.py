@@ -144,14 +144,13 @@ def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str
     """Return the figures of a run by name.
 
     Always: "robot_minutes", "wall_s", "transitions", "updates", "updates_per_s". Simulated arm:
-    "training_episodes", "success_rate" and the other figures of `Evaluation.figures`. Real arm:
+    "training_episodes", and the figures of `Evaluation.figures`. Real arm:
     "real_episodes", "real_successes" and "real_success_rate" of its episodes, and the figures of
     the evaluation, which is simulated, as `simulated_*`.
 
     Args:
         progress: Progress of the run.
-        evaluation: Evaluation of the policy; None: it was not evaluated, and "success_rate" is 0.0
-            (simulated arm) or missing (real arm).
+        evaluation: Evaluation of the policy; None: it was not evaluated, so it has no figures.
     """
     episodes = len(progress.episodes)
     successes = progress.successes
@@ -164,7 +163,7 @@ def figures_of(progress: RunProgress, evaluation: Evaluation | None) -> dict[str
     }
     evaluated = evaluation.figures() if evaluation is not None else {}
     if not progress.real_arm:
-        return {**figures, "training_episodes": float(episodes), "success_rate": 0.0, **evaluated}
+        return {**figures, "training_episodes": float(episodes), **evaluated}
     real = {
         "real_episodes": float(episodes),
         "real_successes": float(successes),
@@ -220,7 +219,7 @@ def _result(progress: RunProgress, evaluation: Evaluation | None) -> str:
     Args:
         progress: Progress of the run.
         evaluation: Evaluation of the policy; None: a sentence says that the policy was not
-            evaluated.
+            evaluated, another one gives the last evaluation of the training.
     """
     sentences = []
     if progress.real_arm:
@@ -228,13 +227,24 @@ def _result(progress: RunProgress, evaluation: Evaluation | None) -> str:
         total = len(progress.episodes)
         sentences.append(f"The real arm reached the goal in **{reached} of {total}** episodes.")
     if evaluation is None:
-        return " ".join([*sentences, "The policy was not evaluated."])
+        return " ".join([*sentences, "The policy was not evaluated.", *_last_evaluation(progress)])
     kind = "simulated evaluation" if progress.real_arm else "evaluation"
     reached = sum(evaluation.successes)
     total = len(evaluation.successes)
     how = "deterministic mode; the same episodes decided which policy is kept"
     sentences.append(f"**{reached} of {total}** {kind} episodes reached the goal ({how}).")
     return " ".join(sentences)
+
+
+def _last_evaluation(progress: RunProgress) -> list[str]:
+    """Return a sentence on the last evaluation of the training; no sentence if there was none."""
+    if not progress.evaluations:
+        return []
+    _, _, version, last = progress.evaluations[-1]
+    return [
+        f"In the last evaluation during training, of version {version}, {sum(last.successes)} of"
+        f" {len(last.successes)} episodes reached the goal."
+    ]
 
 
 def _text(
@@ -278,9 +288,11 @@ def _text(
         if policy
         else "none yet"
     )
-    figure_table = markdown_table(
-        ["figure", "value"], [(name, f"{value:.6g}") for name, value in figures.items()]
-    )
+    shown_figures = [(name, f"{value:.6g}") for name, value in figures.items()]
+    if evaluation is None:
+        rate = "simulated_success_rate" if progress.real_arm else "success_rate"
+        shown_figures.append((rate, "not evaluated"))
+    figure_table = markdown_table(["figure", "value"], shown_figures)
     version_table = markdown_table(["version of", ""], versions().items())
     faults = (
         ", ".join(f"{kind}: {count}" for kind, count in sorted(progress.faults.items())) or "none"

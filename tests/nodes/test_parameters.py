@@ -36,7 +36,7 @@ pytestmark = pytest.mark.stack
         (
             "actor",
             {"task": "sawyer_dance"},
-            "'sawyer_dance' is neither a file nor one of: sawyer_reach",
+            "'sawyer_dance' is neither a file nor one of: panda_reach",
         ),
         ("actor", {"policy": "/nowhere/policy.onnx"}, "cannot use policy /nowhere/policy.onnx"),
         (
