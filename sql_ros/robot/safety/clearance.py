@@ -109,7 +109,7 @@ class Clearance:
         self._all = np.arange(self.count)
         # pose and distances measured last
         self._measured = np.zeros(len(self._posed.joints)), np.full(self.count, -np.inf)
-        self._reach = largest_radii(self._posed, self.pairs, self._boxes, poses)
+        self._reach = largest_radii(self._posed, self.pairs, self._boxes, config)
 
     def is_of_arm(self, body: int) -> bool:
         """Return whether a joint of the arm moves a body, given by its index in the model."""

@@ -17,11 +17,12 @@ from sql_ros.robot.safety.posed_scene import PosedScene, has_bits, moving_dofs
 FARTHEST_M = 10.0  # no two shapes of a scene are farther apart
 # two shapes whose distance varies by less are fixed to each other
 FIXED_M = 1e-3
-SAMPLES = 500  # random poses in which distances and the largest radii are found
+SAMPLES = 500  # random poses in which distances are measured
 # neighbours are guarded if they are clear in the neutral pose, and come nearer than this multiple
 # of the clearance
 NEIGHBOUR_CLEARANCES = 2.0
-REACH_GROWTH = 1.05  # factor on the radii, for poses that are not among the samples
+REACH_GROWTH = 1.05  # factor on the radii, a reserve
+SWEEPS = 10  # over the points of a chain whose length bounds a radius
 
 
 def sample_poses(config: RobotConfig) -> Vector:
@@ -265,7 +266,7 @@ def _check_near_pairs(
 
 
 def largest_radii(
-    posed: PosedScene, pairs: npt.NDArray[np.intp], boxes: GuardedBoxes, poses: Vector
+    posed: PosedScene, pairs: npt.NDArray[np.intp], boxes: GuardedBoxes, config: RobotConfig
 ) -> Vector:
     """Return upper bounds of the distances between moving shapes or points and the joint axes that
     move them.
@@ -276,48 +277,86 @@ def largest_radii(
         posed: The scene.
         pairs: Pairs of geoms (P, 2), of which the second one moves.
         boxes: The guarded points.
-        poses: Random poses (S, N) [rad].
+        config: The arm; its slides stay within their limits.
 
     Returns:
         Radius for each constraint and joint (C, N) [m], for slides 1; 0 where the joint does not
         change the distance.
     """
     model = posed.model
-    data = posed.data
-    bodies = [point.body for point in boxes.points]
-    axes = [model.dof_jntid[address] for address in posed.velocity_address]
-    of_shapes = np.zeros((len(pairs), len(axes)))
-    of_points = np.zeros((len(bodies), len(axes)))
-    for position in poses:
-        posed.place(position)
-        anchor = data.xanchor[axes]
-        axis = data.xaxis[axes]
-        np.maximum(of_shapes, _from_axes(data.geom_xpos[pairs[:, 1]], anchor, axis), out=of_shapes)
-        np.maximum(of_points, _from_axes(boxes.positions(), anchor, axis), out=of_points)
-    is_slide = model.jnt_type[axes] == mujoco.mjtJoint.mjJNT_SLIDE
-    of_shapes = REACH_GROWTH * (of_shapes + model.geom_rbound[pairs[:, 1]][:, None])
-    of_shapes[:, is_slide] = 1.0  # every point moves as far as the joint
-    of_points[:, is_slide] = 1.0
-    between = [
+    posed.place(np.array(config.neutral_position))
+    places = posed.data.geom_xpos[pairs[:, 1]]
+    of_shapes = [
+        _chain_lengths(posed, config, posed.arm_joints(model.geom_bodyid[two]), place)
+        for two, place in zip(pairs[:, 1], places)
+    ]
+    of_points = [
+        _chain_lengths(posed, config, posed.arm_joints(point.body), place)
+        for point, place in zip(boxes.points, boxes.positions())
+    ]
+    joints = len(config.joints)
+    shapes = np.array(of_shapes).reshape(-1, joints) + model.geom_rbound[pairs[:, 1]][:, None]
+    radii = np.concatenate((shapes, np.array(of_points).reshape(-1, joints)[boxes.point_indices]))
+    radii *= REACH_GROWTH
+    radii[:, _is_slide(posed)] = 1.0  # every point moves as far as the joint
+    moved = [
         posed.arm_joints(model.geom_bodyid[two]) & ~posed.arm_joints(model.geom_bodyid[one])
         for one, two in pairs
-    ]
-    moved = np.array([posed.arm_joints(body) for body in bodies])
-    radii: Vector = np.concatenate(
-        (
-            of_shapes * np.array(between).reshape(of_shapes.shape),
-            (REACH_GROWTH * of_points * moved)[boxes.point_indices],
-        )
-    )
-    return radii
+    ] + [posed.arm_joints(boxes.points[index].body) for index in boxes.point_indices]
+    return np.asarray(radii * np.array(moved).reshape(radii.shape))
 
 
-def _from_axes(points: Vector, anchors: Vector, axes: Vector) -> Vector:
-    """Return the distances of points from joint axes (P, N) [m].
+def _is_slide(posed: PosedScene) -> npt.NDArray[np.bool_]:
+    """Return which joints of the arm are slides (N,)."""
+    kinds = [int(joint.type[0]) for joint in posed.joints]
+    return np.asarray(np.array(kinds) == int(mujoco.mjtJoint.mjJNT_SLIDE))
+
+
+def _chain_lengths(
+    posed: PosedScene, config: RobotConfig, moving: npt.NDArray[np.bool_], place: Vector
+) -> Vector:
+    """Return upper bounds, valid in any pose, of the distances of a point from the axes of the
+    hinges that move it (N,) [m]; 0 for other joints.
+
+    A chain from the axis to the point has one point on the axis of every hinge between. Its parts
+    are rigid but for slides, which lengthen it at most by their ranges. So its length is a bound,
+    wherever its points are; they are placed so that it is short in the neutral pose.
 
     Args:
-        points: Points (P, 3) [m].
-        anchors: A point on each axis (N, 3) [m].
-        axes: Unit vector along each axis (N, 3).
+        posed: The scene in the neutral pose.
+        config: The arm.
+        moving: Which joints of the arm move the point (N,).
+        place: The point in the neutral pose (3,) [m].
     """
-    return np.asarray(np.linalg.norm(np.cross(points[:, None] - anchors, axes), axis=-1))
+    order = np.argsort(posed.velocity_address)  # from base to tip
+    is_slide = _is_slide(posed)
+    hinges = [joint for joint in order if moving[joint] and not is_slide[joint]]
+    neutral = np.array(config.neutral_position)
+    ranges = np.maximum(config.position_upper - neutral, neutral - config.position_lower)
+    numbers = [posed.joints[joint].id for joint in hinges]
+    anchors = posed.data.xanchor[numbers]
+    axes = posed.data.xaxis[numbers]
+    lengths = np.zeros(len(moving))
+    for first, joint in enumerate(hinges):
+        chain = [*anchors[first:], place]
+        for _ in range(SWEEPS):
+            for link in range(len(chain) - 1):
+                ends = np.array([*chain[max(link - 1, 0) : link], chain[link + 1]])
+                chain[link] = _shortest(anchors[first + link], axes[first + link], ends)
+        beyond = order.tolist().index(joint)
+        slid = sum(ranges[other] for other in order[beyond:] if moving[other] and is_slide[other])
+        lengths[joint] = np.linalg.norm(np.diff(chain, axis=0), axis=1).sum() + slid
+    return lengths
+
+
+def _shortest(anchor: Vector, axis: Vector, ends: Vector) -> Vector:
+    """Return the point of an axis with the smallest sum of distances to one or two points (3,) [m].
+
+    Args:
+        anchor: A point on the axis (3,) [m].
+        axis: Unit vector along the axis (3,).
+        ends: The points (1 or 2, 3) [m].
+    """
+    along = (ends - anchor) @ axis
+    away = np.linalg.norm(ends - anchor - np.outer(along, axis), axis=1)[::-1] + 1e-12
+    return np.asarray(anchor + axis * (along @ away) / away.sum())

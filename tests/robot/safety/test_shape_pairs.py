@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from sql_ros.common.errors import ConfigError
@@ -154,3 +155,31 @@ def test_links_with_shapes_for_the_eye_alone_are_named_whatever_the_compiler_dis
     robot = two_links(tmp_path, 'contype="0" conaffinity="0"')
     head = '<compiler discardvisual="true"/>'
     assert clearance_in(FLOOR, head, robot).bare_bodies() == ["a", "b"]
+
+
+def test_no_pose_is_faster_than_the_bound_of_a_long_chain(clearance_in, tmp_path):
+    """Among random poses of a chain none is straight."""
+    names = tuple(f"j{index}" for index in range(6))
+    mass = '<geom size=".02" contype="0" conaffinity="0"/>'
+    chain = '<site name="tool"/><geom size=".01"/>'
+    for index, name in list(enumerate(names))[::-1]:
+        axis = "1 0 0" if index % 2 else "0 1 0"
+        joint = f'<joint name="{name}" axis="{axis}" range="-170 170"/>'
+        chain = f'<body pos="0 0 .4">{joint}{mass}{chain}</body>'
+    path = tmp_path / "chain.xml"
+    path.write_text(f'<mujoco><worldbody><body name="base">{chain}</body></worldbody></mujoco>')
+    robot = dataclasses.replace(
+        load_robot("ur5e"),
+        model=str(path),
+        joints=names,
+        position_lower=(-2.9,) * 6,
+        position_upper=(2.9,) * 6,
+        neutral_position=(0.3, 0.3, -0.3, -0.3, 0.3, 0.3),
+        tool="tool",
+        guarded_points=(),
+        may_touch=(),
+        always_near=(),
+    )
+    clearance = clearance_in('<geom type="plane" size="0 0 .1" pos="0 0 -4"/>', robot=robot)
+    closing = clearance.closing(np.eye(6)[0]).max()
+    assert 5 * 0.4 + 0.01 - 1e-9 <= closing < 1.06 * (5 * 0.4 + 0.01)
