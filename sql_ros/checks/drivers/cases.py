@@ -174,7 +174,9 @@ CASES: dict[str, DriverCase] = {
         (MOVES,), {"noise_rad": 1e-4, "velocity": "nan"}, robot=FROM_POSITION
     ),
     "stamps_zero": DriverCase((MOVES,), {"stamps": "zero"}),
-    "clock_steps_back": DriverCase((MOVES, do("step_clock"), MOVES), robot={"own_clock": True}),
+    "clock_steps_back": DriverCase(
+        (MOVES, do("step_clock"), holds("leaped back")), robot={"own_clock": True}
+    ),
     "slow_servo": DriverCase((MOVES,), servo_s=0.05),
     "speed_slider": DriverCase((MOVES,), speed_slider=0.5),
     "driver_restarts": DriverCase((MOVES, do("restart_driver"), RESUMES)),

@@ -21,7 +21,8 @@ may differ.
 
 If a stamp is more than `LEAP_S` later than the smallest delay so far allows, a clock was set or
 there is another publisher, and `take` reports it. The exception are stamps that are not ahead of
-this computer's clock, but for `tolerance_s`: then a delay has ended.
+this computer's clock, but for `tolerance_s`: then a delay has ended. `take` also reports stamps of
+a driver's own clock that go back, because older states than before cannot be told from them.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class StateDelay:
         """Take a state, and update the attributes by its delay.
 
         A state whose stamp is not later than the last one is ignored. If its stamp is earlier by
-        more than `OVERTAKEN_NS`, it begins a new comparison.
+        more than `OVERTAKEN_NS`, it begins a new comparison, since the clock was set back or the
+        states are old ones.
 
         Args:
             stamp_ns: Stamp of the state [ns].
@@ -111,23 +113,33 @@ class StateDelay:
             now: Steady time of arrival [s].
 
         Returns:
-            Text that says by how much the stamps leaped forward; empty if by at most `LEAP_S`. Also
-            empty for a driver's own clock within `SETTLED_S` of its first state; otherwise for a
-            stamp that is at most `tolerance_s` ahead of this computer's clock.
+            Text that says by how much the stamps leaped, for which a person has to judge the arm;
+            empty if they did not. A leap forward is one of more than `LEAP_S`, not within
+            `SETTLED_S` of the first state of a driver's own clock, and not to a stamp that is at
+            most `tolerance_s` ahead of this computer's clock. A leap back counts for a driver's own
+            clock only: the age by this computer's clock is known otherwise.
         """
         back_ns = self._last_ns - stamp_ns
         if self._last_ns and 0 <= back_ns <= OVERTAKEN_NS:
             return ""  # the stamp stands, or a later state has overtaken this one
         offset_s = now - 1e-9 * stamp_ns
-        if not self._last_ns or back_ns > OVERTAKEN_NS:
+        has_leaped_back = back_ns > OVERTAKEN_NS and self._last_ns > 0
+        if not self._last_ns or has_leaped_back:
             self._begin(stamp_ns, offset_s, now)
         self._last_ns = stamp_ns
-        least_s = self._least_s + DRIFT * (now - self._last)
+        least_s = self._least_s
+        if not self.reasons:  # a delay that lasts is no drift of clocks
+            least_s += DRIFT * (now - self._last)
         self._last = now
         leap_s = least_s - offset_s
         self._least_s = min(least_s, offset_s)
         age_s = 1e-9 * (clock_ns - stamp_ns)
         self._judge(age_s, offset_s - self._least_s, now)
+        if has_leaped_back and self.has_own_clock:
+            return (
+                f"the stamps of the states leaped back by {1e-9 * back_ns:.3f} s: was the driver's"
+                " clock set, or does it send old states?"
+            )
         is_settling = now - self._began <= SETTLED_S
         is_explained = is_settling if self.has_own_clock else age_s >= -self._tolerance_s
         if leap_s <= LEAP_S or is_explained:

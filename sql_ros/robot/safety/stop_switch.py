@@ -24,6 +24,7 @@ from sql_ros.robot.config import ENABLE
 NEVER = -float("inf")
 # largest drift between the clocks of source and reader: the largest rate by which NTP adjusts one
 DRIFT = 5e-4
+LATE_S = 0.02  # a message that is later is one that was delayed, whatever the clocks do
 QUEUED_S = 0.02  # a larger lateness is reported; the network alone explains a smaller one
 
 
@@ -134,8 +135,9 @@ class SourceLag:
     """Measure how much later than usual the messages of a topic are read, by the clocks of source
     and reader.
 
-    The clocks need not agree: the smallest difference so far counts as usual. If one of the clocks
-    is set, all later messages may count as late. The caller calls `forget` at a new activation and
+    The clocks need not agree: the smallest difference so far counts as usual, and grows by `DRIFT`
+    while messages are at most `LATE_S` late. If one of the clocks is set, all later messages may
+    count as late. The caller calls `forget` at a new activation and
     for a new publisher.
     """
 
@@ -163,6 +165,7 @@ class SourceLag:
             return -NEVER
         lag = 1e-9 * (read_ns - source_ns)
         least = lag if self._least is None else min(lag, self._least + DRIFT * (now - self._at))
-        self._least = least
+        if self._least is None or lag - least <= LATE_S:  # a delay that lasts is no drift of clocks
+            self._least = least
         self._at = now
         return lag - least

@@ -97,6 +97,14 @@ def test_jitter_is_no_lateness(driver):
         assert not driver.watch.reasons
 
 
+def test_a_delay_of_a_clock_of_its_own_that_lasts_is_held_for_ever():
+    """A growth of the delay by 0.05 s could be a drift after 100 s."""
+    driver = Driver(AWAY_S, own_clock=True)
+    driver.send(100, delay_s=0.001)
+    driver.send(30_000, delay_s=0.05)
+    assert driver.is_late
+
+
 def test_clocks_that_drift_apart_are_no_lateness():
     driver = Driver(AWAY_S, own_clock=True)
     for _ in range(60_000):
@@ -195,11 +203,15 @@ def test_a_clock_that_was_set_back_is_not_this_computers(driver):
     assert driver.is_late is not driver.watch.has_own_clock
 
 
-def test_a_clock_of_its_own_that_was_set_back_begins_anew():
+@pytest.mark.parametrize("back_s", [0.15, 10.0])
+def test_a_clock_of_its_own_that_goes_back_is_a_leap_and_begins_anew(back_s):
+    """The states may as well be old ones, which a driver sends again."""
     driver = Driver(AWAY_S, own_clock=True)
     driver.send(100, delay_s=0.001)
-    driver.clock_s -= 10.0
+    driver.clock_s -= back_s
     driver.send(100, delay_s=0.001)
+    (leap,) = driver.leaps
+    assert "leaped back" in leap
     assert not driver.watch.reasons
     driver.send(100, delay_s=0.05)
     assert driver.is_late

@@ -29,6 +29,14 @@ def test_what_waited_to_be_read_is_as_late_as_it_waited():
     assert late == pytest.approx([2.9, 2.0, 0.0], abs=3.0 * DRIFT + 1e-3)
 
 
+def test_messages_that_stay_late_are_late_for_ever():
+    lag = SourceLag()
+    assert lag.late_s(_ns(10.0), _ns(10.0), 10.0) == 0.0
+    times = [0.1 * step for step in range(101, 10_000)]
+    late = [lag.late_s(_ns(at - 0.25), _ns(at), at) for at in times]
+    assert min(late) == pytest.approx(0.25, abs=1e-3)
+
+
 def test_clocks_that_drift_apart_make_nothing_late():
     lag = SourceLag()
     late = [lag.late_s(_ns(at * (1.0 - 0.8 * DRIFT)), _ns(at), at) for at in range(1, 3600)]
