@@ -183,6 +183,7 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
     if not others:
         return
     model = _compile(spec, robot)
+    _check_chain(model, robot)
     data = mujoco.MjData(model)
     has_moved = set()
     for index in range(model.njnt):
@@ -205,6 +206,39 @@ def _fix_other_joints(spec: mujoco.MjSpec, robot: RobotConfig) -> None:
         _place_body(bodies[index], model, data, index)
     for joint in others:
         spec.delete(joint)
+
+
+def _check_chain(model: mujoco.MjModel, robot: RobotConfig) -> None:
+    """Check that each joint that carries a controlled joint or the tool, and is not controlled
+    itself, has a posture in `fixed_joints`. At a wrong posture all bodies behind it are guarded
+    where they are not.
+
+    Args:
+        model: Compiled description, with all its joints.
+        robot: Robot file.
+
+    Raises:
+        ConfigError: A hinge or slide has none.
+    """
+    carried = {int(model.joint(name).bodyid[0]) for name in robot.joints}
+    site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, robot.tool)
+    tool = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, robot.tool)
+    carried |= {int(model.site_bodyid[site])} if site >= 0 else set()
+    carried |= {tool} if tool >= 0 else set()
+    chain: set[int] = set()
+    for body in carried:
+        while body:
+            chain.add(body)
+            body = int(model.body_parentid[body])
+    for index in range(model.njnt):
+        joint = model.joint(index)
+        is_given = joint.name in robot.joints or joint.name in robot.fixed_joints
+        if int(joint.bodyid[0]) in chain and joint.qpos0.size == 1 and not is_given:
+            raise ConfigError(
+                f"robot '{robot.name}': the joint '{joint.name}' of {robot.model} carries the arm"
+                " or its tool and is not controlled: give its posture under 'fixed_joints'. A joint"
+                " that another one moves (mimic) cannot be guarded"
+            )
 
 
 def fixed_joints(robot: RobotConfig) -> dict[str, FixedJoint]:

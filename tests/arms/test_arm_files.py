@@ -607,6 +607,16 @@ def test_a_fixed_joint_behind_a_controlled_one_leaves_its_axis(load):
         )
 
 
+@pytest.mark.parametrize("place", ["l2", "flange"])
+def test_a_joint_that_carries_the_arm_and_is_not_controlled_needs_a_posture(load, place):
+    """Such as the lever of a palletiser, which another joint moves (mimic)."""
+    names = {"l2": '<body name="l2">', "flange": '<body name="flange" pos="0 0 0.3">'}
+    arm = ARM.replace(names[place], names[place] + '<joint name="lever" axis="0 0 1"/>')
+    with pytest.raises(ConfigError, match=r"'lever'.*fixed_joints.*mimic"):
+        check_robot(load(arm=arm))
+    check_robot(load(arm=arm, robot=ROBOT + "fixed_joints: {lever: 0.1}\n"))
+
+
 @pytest.mark.filterwarnings("ignore:compiler attribute")
 def test_the_masses_of_an_arm_are_those_of_its_own_file(load):
     total = 'angle="radian" settotalmass="20"'
