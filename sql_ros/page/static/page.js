@@ -256,7 +256,7 @@ function stop() {
 
 $("stop").addEventListener("click", stop);
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
+  if (event.key === "Escape" && !event.repeat) stop();
 });
 for (const name of ["reset", "start", "reset_world"]) $(name).addEventListener("click", () => send({ do: name }));
 $("pause").addEventListener("click", () => send({ do: "pause", on: status.simulation.paused !== "True" }));
