@@ -197,8 +197,11 @@ def _await_end(client) -> None:
 
 def test_a_flood_of_messages_ends_its_client_only(served):
     with served.connect() as calm, served.connect() as flood:
-        for _ in range(3 * module.MOST_MESSAGES):
-            flood.send("stop")
+        with contextlib.suppress(
+            ConnectionClosed
+        ):  # the server may end it before the last one is sent
+            for _ in range(3 * module.MOST_MESSAGES):
+                flood.send("stop")
         _await_end(flood)
         assert len(served.heard) < 3 * module.MOST_MESSAGES
         calm.send("stop")
