@@ -4,7 +4,9 @@ import dataclasses
 import logging
 import re
 import shutil
+import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,7 +67,10 @@ OBSERVATION = "np.concatenate((state.position, state.velocity, to_target)).astyp
 def load(tmp_path, monkeypatch):
     """Write push.py and push.yaml, and load the task."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", __import__("sys").path.copy())
+    # other tests may have loaded a push.py of their own
+    others = [each for each in sys.path if not (Path(each) / "push.py").exists()]
+    monkeypatch.setattr(sys, "path", others)
+    monkeypatch.delitem(sys.modules, "push", raising=False)
 
     def write_and_load(code=PUSH, kind="./push.py:Push", folder="mine", **changes):
         place = tmp_path / folder
