@@ -146,13 +146,14 @@ class CommandOutput:
             state: State that the command answers; its stamp is put into the message.
             brakes: Whether the command is a hold.
         """
-        if not self._may_send(brakes=brakes):
+        brake = self._safety.brake if self._has_brake else None
+        message = self._command_encoder.encode(command, state.stamp_ns, brake)
+        if not self._may_send(brakes=brakes):  # the last thing before, so that it is still true
             self._safety.was_dropped()
             return
         standby = self.standby
+        self.publisher.publish(message)
         self.count += 1
-        brake = self._safety.brake if self._has_brake else None
-        self.publisher.publish(self._command_encoder.encode(command, state.stamp_ns, brake))
         self.left = time.monotonic()
         self._left_at = self._clock.at(self.left)
         self._sent_step_began = self._step_began

@@ -261,8 +261,8 @@ class Guard:
         """Compare the stamp of a state with `/clock` if that is followed; for a real arm on the
         steady clock, measure the delay of the state.
 
-        A leap between the clocks of driver and this computer latches a stop. A state without a
-        stamp makes the measurement begin anew.
+        A leap between the clocks of driver and this computer latches a stop. So do states of which
+        only some have a stamp.
 
         Args:
             stamp_ns: Stamp of the state [ns]; 0: the state has no stamp.
@@ -272,10 +272,8 @@ class Guard:
             self._clock_match.take(self.clock.stamp_ns, stamp_ns, now)
         if self._delay is None:
             return
-        if stamp_ns == 0:
-            self._delay.forget()
-        elif leap := self._delay.take(stamp_ns, time.time_ns(), now):
-            self.latch.stop(leap)
+        if doubt := self._delay.take(stamp_ns, time.time_ns(), now):
+            self.latch.stop(doubt)
 
     def reasons(self, now: float, lateness_s: float, is_idle: bool) -> Mapping[str, str]:
         """Return why this control step must be a hold, in real time.

@@ -128,8 +128,9 @@ class Standby:
     def sent(self, velocity: Vector, sent_at: float) -> None:
         """Take a command that the control loop sent, restart its waiting time, and clear `reasons`.
 
-        Where it asks for no motion, the standby thread has nothing to brake. While the standby
-        thread stands in, only `reasons` are cleared.
+        Where it asks for no motion, the standby thread has nothing to brake. If the standby thread
+        stands in, the command was held up after `may_send`: the standby thread then sends its own
+        velocities again at once, zeros for `REPEATED_S` again, and `reasons` stay.
 
         Args:
             velocity: Joint velocities that it asks for (N,) [rad/s]. In torque mode: zeros for zero
@@ -138,10 +139,13 @@ class Standby:
         """
         moves = bool(velocity.any())
         with self._lock:
-            if not self._stands_in:
-                self._velocity = velocity if moves else None
-                self._sent_at = sent_at
-                self._due = sent_at + self._patience
+            if self._stands_in:
+                self._due = sent_at
+                self._rested = math.inf
+                return
+            self._velocity = velocity if moves else None
+            self._sent_at = sent_at
+            self._due = sent_at + self._patience
         self.reasons = NO_REASONS
 
     def take_back(self, now: float) -> StandbyCommand | None:

@@ -19,12 +19,15 @@ message may have waited in a queue. Times are steady time [s], given by the call
 
 from __future__ import annotations
 
+import math
+
 from sql_ros.robot.config import ENABLE
 
 NEVER = -float("inf")
 # largest drift between the clocks of source and reader: the largest rate by which NTP adjusts one
 DRIFT = 5e-4
 LATE_S = 0.02  # a message that is later is one that was delayed, whatever the clocks do
+DRIFTED_S = 0.1  # largest drift in total; a growth beyond it is a delay
 QUEUED_S = 0.02  # a larger lateness is reported; the network alone explains a smaller one
 
 
@@ -136,9 +139,9 @@ class SourceLag:
     and reader.
 
     The clocks need not agree: the smallest difference so far counts as usual, and grows by `DRIFT`
-    while messages are at most `LATE_S` late. If one of the clocks is set, all later messages may
-    count as late. The caller calls `forget` at a new activation and
-    for a new publisher.
+    while messages are at most `LATE_S` late, by `DRIFTED_S` at most. If one of the clocks is set,
+    all later messages may count as late. The caller calls `forget` at a new activation and for a
+    new publisher.
     """
 
     def __init__(self) -> None:
@@ -147,6 +150,7 @@ class SourceLag:
     def forget(self) -> None:
         """Forget the smallest difference: the next message counts as usual."""
         self._least: float | None = None
+        self._lowest = math.inf  # the same without the drift of clocks
         self._at = 0.0
 
     def late_s(self, source_ns: int, read_ns: int, now: float) -> float:
@@ -164,7 +168,9 @@ class SourceLag:
         if source_ns <= 0:
             return -NEVER
         lag = 1e-9 * (read_ns - source_ns)
-        least = lag if self._least is None else min(lag, self._least + DRIFT * (now - self._at))
+        self._lowest = min(self._lowest, lag)
+        most = min(lag, self._lowest + DRIFTED_S)
+        least = lag if self._least is None else min(most, self._least + DRIFT * (now - self._at))
         if self._least is None or lag - least <= LATE_S:  # a delay that lasts is no drift of clocks
             self._least = least
         self._at = now

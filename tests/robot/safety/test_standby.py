@@ -72,6 +72,24 @@ def test_a_command_computed_meanwhile_is_refused_until_the_loop_takes_the_arm_ba
     assert _run(standby, 1.03, 1.0) == []
 
 
+def test_a_command_that_was_held_up_on_its_way_is_followed_by_the_standbys_own(standby):
+    """The loop was interrupted between `may_send` and the middleware, for longer than the arm is
+    braked and zeros are repeated.
+    """
+    assert standby.may_send(1.0)
+    standby.sent(FAST, 1.0)
+    assert standby.may_send(1.002)
+    _run(standby, 1.002, 2.0)
+    assert standby.advance(3.002) is None  # nothing is sent any more
+    standby.sent(FAST, 3.003)
+    sent = _run(standby, 3.003, 2.0)
+    assert sent[0][0] == pytest.approx(3.003, abs=PERIOD)
+    assert not any(velocity.any() for _, velocity in sent)
+    assert sent[-1][0] - sent[0][0] == pytest.approx(REPEATED_S, abs=2 * PERIOD)
+    assert standby.take_back(6.0) is not None
+    assert "loop_late" in standby.reasons
+
+
 def test_a_loop_that_stalls_again_after_it_took_the_arm_back_is_braked_on(standby):
     standby.sent(FAST, 1.0)
     _run(standby, 1.0, PATIENCE + 3 * PERIOD)

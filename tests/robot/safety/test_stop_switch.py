@@ -39,8 +39,16 @@ def test_messages_that_stay_late_are_late_for_ever():
 
 def test_clocks_that_drift_apart_make_nothing_late():
     lag = SourceLag()
-    late = [lag.late_s(_ns(at * (1.0 - 0.8 * DRIFT)), _ns(at), at) for at in range(1, 3600)]
+    late = [lag.late_s(_ns(at * (1.0 - 2e-5)), _ns(at), at) for at in range(1, 3600)]
     assert max(late) < 0.01
+
+
+def test_a_delay_that_grows_slowly_is_late_in_the_end():
+    lag = SourceLag()
+    late = [lag.late_s(_ns(at * (1.0 - 0.98 * DRIFT)), _ns(at), at) for at in range(1, 3600)]
+    assert late[100] == pytest.approx(0.0, abs=1e-3)
+    assert late[-1] == pytest.approx(late[300] + 3298 * 0.98 * DRIFT, abs=1e-3)
+    assert late[300] > 0.02
 
 
 def test_a_message_without_a_time_of_its_source_is_never_fresh():
