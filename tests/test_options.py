@@ -91,6 +91,7 @@ PARAMETERS = {
     "trainer.replay_capacity": "a learner with little memory (stack/preflight.py names it)",
     "trainer.updates_per_transition": "slower machines, other tasks (config/params)",
     "trainer.warmup_transitions": OF_SIZE,
+    "weights": BY_STACK,
 }
 ARGUMENTS = {
     "autostart": "an external lifecycle manager activates the nodes",
@@ -122,6 +123,7 @@ ARGUMENTS = {
     "targets": "goals from another node",
     "task": "another task",
     "use_sim_time": "an arm in another simulator",
+    "weights": "skills that act together (docs/stack.md)",
 }
 FIGURES = "figures for scripts"
 REPEAT = "another draw"

@@ -85,6 +85,21 @@ def resolve_beside(values: dict[str, Any], keys: Sequence[str], source: Path) ->
             values[key] = str(beside.resolve())
 
 
+def find_policies(names: str) -> tuple[Path, ...]:
+    """Return the paths of policy files.
+
+    Args:
+        names: Paths or names, see `find_policy`, with commas between them; empty: none.
+
+    Raises:
+        ConfigError: One of them is no such file.
+    """
+    if not names:
+        return ()
+    parts = [names] if Path(names).is_file() else names.split(",")
+    return tuple(find_policy(part.strip()) for part in parts)
+
+
 def find_policy(name: str) -> Path:
     """Return the path of a policy file.
 

@@ -21,7 +21,9 @@ class ActorConfig(RealtimeConfig, GuardConfig):
         choices=("train", "play"),
     )
     policy: str = option(
-        "", "ONNX file of the first policy; empty: the first one on the policy topic"
+        "",
+        "ONNX file of the first policy, or several of skills to blend in play, with commas between"
+        " them; empty: the first one on the policy topic",
     )
     seed: int = option(0, "seed of start poses, exploration and the policy's noise", minimum=0)
     explores: bool = option(
@@ -105,6 +107,13 @@ class ActorConfig(RealtimeConfig, GuardConfig):
         "play: 0: act deterministically; otherwise actions are drawn in proportion to"
         " exp(Q / temperature); at most the temperature at which the policy was trained",
         minimum=0.0,
+        live=True,
+    )
+
+    weights: str = option(
+        "",
+        "play with several policies: weight of each one's Q, such as 0.5,0.5; a change is taken"
+        " over at most at 1 per second; empty: 1/n each",
         live=True,
     )
 

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
@@ -30,6 +31,7 @@ from sql_ros.common.transition_log import Ledger
 from sql_ros.nodes.actor_config import ActorConfig
 from sql_ros.nodes.actor_setup import (
     LoadedTask,
+    check_blend,
     check_limits,
     check_temperature,
     lateness_s,
@@ -65,6 +67,7 @@ from sql_ros.nodes.standby_thread import StandbyThread
 from sql_ros.nodes.state_intake import TOPIC, StateIntake
 from sql_ros.nodes.step_meter import StepMeter
 from sql_ros.nodes.wait_warnings import WARN_EVERY_S, WaitWarnings
+from sql_ros.policy.blend import Blend, parse_weights
 from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import lower_priority
@@ -400,20 +403,21 @@ class ActorNode(ManagedNode):
         return "; ".join(f"the arm is held, {kind}: {why}" for kind, why in stops.items())
 
     def check_change(self, config: ActorConfig) -> None:
-        """Check the temperature of changed parameters against the policy in use.
+        """Check temperature and weights of changed parameters against the policy in use.
 
         Args:
             config: Parameters with the new values.
 
         Raises:
-            ConfigError: The temperature cannot be used.
+            ConfigError: The temperature or the weights cannot be used.
         """
         if self.phase != "unconfigured":
+            check_blend(config, self.actor.policy)
             check_temperature(config, self.actor.policy)
 
     def take_change(self, config: ActorConfig) -> None:
-        """Apply changed parameters from the next control step on: the temperature, and in lockstep
-        the patience with the learner. Before `configure` they are only stored.
+        """Apply changed parameters from the next control step on: temperature and weights, and in
+        lockstep the patience with the learner. Before `configure` they are only stored.
 
         Args:
             config: Parameters with the new values, which `check_change` has accepted.
@@ -422,6 +426,11 @@ class ActorNode(ManagedNode):
         if self.phase == "unconfigured":
             return
         self.actor.temperature = config.temperature
+        policy = self.actor.policy
+        if isinstance(policy, Blend):
+            weights = parse_weights(config.weights, len(policy.weights))
+            policy.wanted = np.array(weights, np.float32)
+            self.get_logger().info(f"weights of the skills: {weights}")
         if isinstance(self._loop, LockstepLoop):
             self._loop.patience_s = config.learner_patience_s
 
@@ -583,6 +592,8 @@ class ActorNode(ManagedNode):
             **self._link.values(),
             **self._real_arm.values(),
         }
+        if isinstance(self.actor.policy, Blend):
+            values.update(self.actor.policy.values())
         waiting = self._states.waiting()
         held = self._guard.status() or ((WARN, waiting) if waiting else None)
         if self.config.dry_run:

@@ -12,11 +12,12 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from sql_ros.common.data_files import find_file
+from sql_ros.common.data_files import find_file, find_policies
 from sql_ros.common.errors import ConfigError, PolicyError
 from sql_ros.nodes.actor_config import ActorConfig
 from sql_ros.nodes.arm_link import ArmLink, check_pace, is_real_arm
 from sql_ros.nodes.managed import ManagedNode
+from sql_ros.policy.blend import Blend, parse_weights
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.cache_warmer import CacheWarmer
@@ -25,7 +26,7 @@ from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.goals import GoalFollower
 from sql_ros.robot.control.step_schedule import declared_lateness_s
 from sql_ros.robot.measured import MeasuredArm, check_is_measured, known_latency, measured_arm
-from sql_ros.robot.policy_file import check_speed, read_policy
+from sql_ros.robot.policy_file import check_speed, read_blend, read_policy
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import (
     check_shapes,
@@ -169,7 +170,7 @@ def policy_period_s(node: Node, config: ActorConfig, task: Task) -> float:
     return 1.0 / task.config.control_rate_hz / pace
 
 
-def check_policy_speed(policy: Policy, path: str, period_s: float) -> None:
+def check_policy_speed(policy: Policy | Blend, path: str, period_s: float) -> None:
     """Check that a policy answers fast enough, by timing some thirty inferences.
 
     Args:
@@ -186,7 +187,7 @@ def check_policy_speed(policy: Policy, path: str, period_s: float) -> None:
         raise ConfigError(f"cannot use policy {path}: {error}") from None
 
 
-def check_temperature(config: ActorConfig, policy: Policy | None) -> None:
+def check_temperature(config: ActorConfig, policy: Policy | Blend | None) -> None:
     """Check the parameter `temperature` against the mode and the policy.
 
     Args:
@@ -207,6 +208,27 @@ def check_temperature(config: ActorConfig, policy: Policy | None) -> None:
         raise ConfigError(
             f"'temperature' is {config.temperature:g}, expected at most {trained:g}, at which"
             " the policy was trained"
+        )
+
+
+def check_blend(config: ActorConfig, policy: Policy | Blend | None) -> None:
+    """Check the parameter `weights` against the mode and the policy.
+
+    Args:
+        config: Parameters of the actor.
+        policy: Policy in use; None while there is none.
+
+    Raises:
+        ConfigError: Weights are given without several skills, or cannot be used.
+    """
+    if isinstance(policy, Blend):
+        if config.mode != "play":
+            raise ConfigError("several policies act together in mode:=play only: name one policy")
+        parse_weights(config.weights, len(policy.weights))
+    elif config.weights:
+        raise ConfigError(
+            f"'weights' is {config.weights!r:.80}, but 'policy' names no several skills: give"
+            " policy:=A.onnx,B.onnx"
         )
 
 
@@ -325,8 +347,13 @@ def make_actor(config: ActorConfig, task: Task, mapper: ActionMapper, period_s: 
         waits = config.targets == "goal"
         actor = GoalFollower(task, config.seed, waits=waits, mapper=mapper).actor
     if config.policy:
-        actor.policy = read_policy(config.policy, task)
+        paths = find_policies(config.policy)
+        if len(paths) > 1:
+            actor.policy = read_blend(paths, config.weights, task)
+        else:
+            actor.policy = read_policy(paths[0], task)
         check_policy_speed(actor.policy, config.policy, period_s)
+    check_blend(config, actor.policy)
     check_temperature(config, actor.policy)
     actor.temperature = config.temperature
     return actor

@@ -18,6 +18,7 @@ from sql_ros.common.errors import MessageError, PolicyError
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.message_signing import FollowedLearner
 from sql_ros.nodes.messages import policy_from_msg
+from sql_ros.policy.blend import Blend
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import lower_priority
@@ -61,7 +62,7 @@ class PolicyIntake:
         self._waiting: deque[UInt8MultiArray] = deque(maxlen=MOST_WAITING)
         self._news = threading.Condition()
         self._is_to_end = False
-        self._replaced: Policy | None = None
+        self._replaced: Policy | Blend | None = None
         self._has_other_code = False  # the warning was logged
         self.handled_version = 0
 

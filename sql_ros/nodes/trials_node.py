@@ -49,6 +49,7 @@ class TrialsConfig(ActorConfig):
 
     mode: str = fixed("play")
     temperature: float = fixed(0.0)
+    weights: str = fixed("")
     targets: str = fixed("drawn")
     explores: bool = fixed(False)
     most_transitions: int = fixed(0)

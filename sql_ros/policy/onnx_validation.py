@@ -161,6 +161,41 @@ def extract_output(model: onnx.ModelProto, output: str) -> bytes:
     return data
 
 
+def extract_q(model: onnx.ModelProto) -> bytes:
+    """Return the part of a policy's graph that computes Q at given actions, as an ONNX file.
+
+    Args:
+        model: The whole graph; it is not changed.
+
+    Returns:
+        Bytes of an ONNX file with the inputs "observation" (1, S) and "action" (K, A), and the
+        output "q" (K,).
+
+    Raises:
+        PolicyError: The graph computes Q from more than the observation and the action.
+    """
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    kept = [node for node in whole.graph.node if "action" not in node.output]
+    del whole.graph.node[:]
+    whole.graph.node.extend(kept)
+    action = next(item for item in model.graph.output if item.name == "action")
+    whole.graph.input.append(action)
+    part = onnx.load_model_from_string(extract_output(whole, "q"))
+    used = {name for node in part.graph.node for name in node.input}
+    if "noise" in used or "action" not in used:
+        raise PolicyError(
+            "policy computes Q together with the draw of its actions, expected Q as a function of"
+            " the action: a composed policy cannot be a skill, name its skills instead; export a"
+            " policy of an earlier version anew"
+        )
+    inputs = [item for item in part.graph.input if item.name != "noise"]
+    del part.graph.input[:]
+    part.graph.input.extend(inputs)
+    data: bytes = part.SerializeToString()
+    return data
+
+
 def _is_allowed(node: onnx.NodeProto) -> bool:
     """Return whether the operator, the domain and the attribute types of a node are allowed."""
     has_plain_attributes = all(

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime as ort
 
 from sql_ros.common.errors import PolicyError
-from sql_ros.policy.onnx_validation import check_graph, extract_output
+from sql_ros.policy.onnx_validation import check_graph, extract_output, extract_q
 from sql_ros.policy.task_spec import TaskSpec
 
 FORMAT = "sql_ros.policy/2"
@@ -56,6 +56,27 @@ class PolicyInfo:
     weights_sha256: str
     lineage: str
     task_code: str
+
+
+class QFunction:
+    """The Q-function of a policy file, evaluated at any actions.
+
+    Args:
+        data: Bytes of a file that `Policy` has accepted.
+
+    Raises:
+        PolicyError: The file does not compute Q as a function of the action.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._session = _create_session(extract_q(check_graph(data)))
+
+    def evaluate(
+        self, observation: npt.NDArray[np.float32], action: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Return Q (K,) at actions (K, A) for one observation (S,)."""
+        (q,) = self._session.run(["q"], {"observation": observation[None], "action": action})
+        return np.asarray(q, np.float32)
 
 
 class Policy:
@@ -115,6 +136,15 @@ class Policy:
         feed = {"observation": observation[None], "noise": noise}
         (action,) = self._sampler.run(["action"], feed)
         return np.asarray(action[0], np.float32)
+
+    def draw(
+        self, observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Compute the actions (K, A) for an observation (S,) and noise (K, `noise_size`)."""
+        (action,) = self._sampler.run(
+            ["action"], {"observation": observation[None], "noise": noise}
+        )
+        return np.asarray(action, np.float32)
 
     def candidates(
         self, observation: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
@@ -332,6 +362,25 @@ def _create_session_options() -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # fatal only: errors are raised as PolicyError
     return options
+
+
+def read_spec(data: bytes) -> TaskSpec:
+    """Return the interface of the task for which a policy was trained, from its metadata.
+
+    Args:
+        data: Bytes of an ONNX file.
+
+    Raises:
+        PolicyError: The file is too large or not ONNX, has operators that are not allowed, or has
+            no such metadata.
+    """
+    if len(data) > LARGEST_FILE:
+        raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
+    metadata = _read_metadata(check_graph(data))
+    try:
+        return TaskSpec.from_json(metadata["spec"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise PolicyError(f"policy has broken metadata: {error!r}") from None
 
 
 def read_task_name(data: bytes) -> str:

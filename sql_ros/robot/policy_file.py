@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from sql_ros.common.data_files import find_policy, share_folder
 from sql_ros.common.errors import ConfigError, PolicyError
 from sql_ros.common.run_folder import read_run
-from sql_ros.policy.runtime import Policy, read_task_name
+from sql_ros.policy.blend import Blend, observed_components, parse_weights
+from sql_ros.policy.runtime import Policy, read_spec, read_task_name
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
 
@@ -89,7 +91,33 @@ def read_policy(path: Path | str, task: Task) -> Policy:
     return policy
 
 
-def check_speed(policy: Policy, period_s: float) -> None:
+def read_blend(paths: Sequence[Path], weights: str, task: Task) -> Blend:
+    """Read the policy files of skills that act together in a task.
+
+    Args:
+        paths: Paths of the policy files.
+        weights: Weight of each skill, see `parse_weights`.
+        task: Task of the actor.
+
+    Raises:
+        ConfigError: A file cannot be read, the skills do not fit together or not to the task, or
+            the weights cannot be used.
+    """
+    skills: list[Policy] = []
+    for path in paths:
+        try:
+            data = path.read_bytes()
+            skills.append(Policy(data, read_spec(data), ranks=False))
+            observed_components(skills[-1].spec, task.spec)
+        except (OSError, PolicyError) as error:
+            raise ConfigError(f"cannot use policy {path}: {error}") from None
+    try:
+        return Blend(skills, parse_weights(weights, len(skills)), task.spec)
+    except PolicyError as error:
+        raise ConfigError(f"cannot blend {', '.join(map(str, paths))}: {error}") from None
+
+
+def check_speed(policy: Policy | Blend, period_s: float) -> None:
     """Check that a policy selects an action within `INFERENCE_SHARE` of the control period.
 
     Args:

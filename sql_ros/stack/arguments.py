@@ -106,7 +106,12 @@ SAWYER_STACK_ARGUMENTS = (
         "policy",
         "",
         "ONNX file to start with, e.g. runs/latest/policy.onnx, or a name in config/policies/;"
-        " needed for play and trials",
+        " needed for play and trials; in play also several skills, A.onnx,B.onnx",
+    ),
+    Argument(
+        "weights",
+        "",
+        "play with several skills: weight of each one's Q, e.g. 0.5,0.5; empty: 1/n each",
     ),
     Argument(
         "realtime_factor",

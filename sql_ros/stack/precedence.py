@@ -34,6 +34,7 @@ SETTABLE: Mapping[str, type] = {
     "seed": int,
     "switch_controllers": bool,
     "targets": str,
+    "weights": str,
 }
 PROTECTIVE = ("dry_run", "people_in_reach")
 ARGUMENT_OF_PARAMETER = {"cpu": "control_cpu"}  # parameter to its argument of another name

@@ -13,7 +13,7 @@ from typing import Any
 
 from sql_ros.arms.robot_checks import require_sound_robot
 from sql_ros.common.config import config_from_mapping
-from sql_ros.common.data_files import find_file, find_policy, share_folder
+from sql_ros.common.data_files import find_file, find_policies, share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.common.run_folder import check_can_be_made, check_is_unlocked, check_is_unused
 from sql_ros.common.shared_key import read_key
@@ -56,8 +56,8 @@ def preflight(given: Mapping[str, str]) -> Stack:
         check_page_packages("page:=true")
     _check_own_robot(settings)
     _check_run_folder(settings)
-    if settings.policy is not None:
-        _check_policy(settings.policy, settings)
+    if settings.policies:
+        _check_policies(settings)
     if settings.args["params_file"]:
         check_parameters({process.executable: process.parameters for process in stack.processes})
     key_files = {str(process.parameters.get("key_file", "")) for process in stack.processes}
@@ -112,7 +112,10 @@ def with_task(given: Mapping[str, str]) -> dict[str, str]:
         # imports ONNX Runtime, which only a start with a policy needs
         from sql_ros.robot.policy_file import task_of_policy
 
-        return {**given, "task": task_of_policy(find_policy(args["policy"]), args["task"])}
+        paths = find_policies(args["policy"])
+        if len(paths) > 1 and args["task"]:
+            return dict(given)  # skills may observe less than the task that blends them
+        return {**given, "task": task_of_policy(paths[0], args["task"])}
     return dict(given)
 
 
@@ -171,22 +174,25 @@ def _check_run_folder(settings: Settings) -> None:
         check_is_unused(folder, ADVICE.get(settings.mode, "give another run_dir, or none"))
 
 
-def _check_policy(path: Path, settings: Settings) -> None:
-    """Check the policy file and, for trials, the protocol.
+def _check_policies(settings: Settings) -> None:
+    """Check the policy file, or those of several skills with their weights; for trials also the
+    protocol.
 
     ONNX Runtime is imported here, so that a start without a policy does not load it.
 
     Args:
-        path: Path of the policy file.
         settings: Settings of the stack.
 
     Raises:
         SqlRosError: The policy or the protocol cannot be read, or does not fit the task.
     """
-    from sql_ros.robot.policy_file import read_policy
+    from sql_ros.robot.policy_file import read_blend, read_policy
     from sql_ros.trials.protocol import check_payloads, load_protocol
 
-    read_policy(path, settings.task)
+    if len(settings.policies) > 1:
+        read_blend(settings.policies, settings.args["weights"], settings.task)
+    else:
+        read_policy(settings.policies[0], settings.task)
     if settings.mode == "trials":
         repeats = whole_number(settings.args, "repeats")
         protocol = load_protocol(settings.args["protocol"], settings.task, repeats)

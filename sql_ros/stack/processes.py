@@ -144,7 +144,7 @@ def actor(settings: Settings) -> NodeProcess:
     parameters = {
         **_acting(settings),
         "mode": settings.mode,
-        **settings.given_parameters("most_transitions", "targets"),
+        **settings.given_parameters("most_transitions", "targets", "weights"),
     }
     return NodeProcess("actor", parameters, settings.topics)
 
@@ -204,7 +204,7 @@ def _acting(settings: Settings) -> dict[str, Any]:
     parameters = {
         **_shared(settings),
         **_managed(settings),
-        "policy": str(settings.policy or ""),
+        "policy": ",".join(map(str, settings.policies)),
         **settings.given_parameters(
             "seed", "switch_controllers", "compares_description", "joint_prefix", "identify"
         ),

@@ -27,8 +27,8 @@ def repeat_arguments(settings: Settings) -> tuple[str, ...]:
         values["run_dir"] = _shown(settings.run_dir)
     else:
         values.pop("run_dir", None)
-    if settings.policy is not None:
-        values["policy"] = _shown(settings.policy)
+    if settings.policies:
+        values["policy"] = ",".join(_shown(path) for path in settings.policies)
     return tuple(f"{name}:={value}" for name, value in values.items())
 
 

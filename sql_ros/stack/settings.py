@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sql_ros.common.data_files import find_policy
+from sql_ros.common.data_files import find_policies
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.task import Task
 from sql_ros.robot.tasks import load_task
@@ -34,6 +34,7 @@ ACTOR_ONLY = (
     "most_transitions",
     "targets",
     "temperature",
+    "weights",
 )
 ROS_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
@@ -57,7 +58,7 @@ class Settings:
         seed: Seed of weights, exploration, start poses and targets.
         most_transitions: Number of transitions after which a training ends; 0: no limit.
         run_dir: Absolute path of the run folder.
-        policy: Absolute path of the policy to start with; None: there is none.
+        policies: Absolute paths of the policies to start with, in play one for each skill.
         cpu: Core of the actor; -1: none is reserved.
         other_cpus: Cores of the other processes; empty: all.
         topics: Remappings of the process that moves the arm, topic name to new name.
@@ -78,7 +79,7 @@ class Settings:
     seed: int
     most_transitions: int
     run_dir: Path
-    policy: Path | None
+    policies: tuple[Path, ...]
     cpu: int
     other_cpus: tuple[int, ...]
     topics: Mapping[str, str]
@@ -100,6 +101,11 @@ class Settings:
     def params_file(self) -> str:
         """Return the name of the params file, for messages to users."""
         return _shown_file(self.given)
+
+    @property
+    def policy(self) -> Path | None:
+        """Return the policy to start with; None: there is none, or there are several."""
+        return self.policies[0] if len(self.policies) == 1 else None
 
     def given_parameters(self, *names: str) -> dict[str, Any]:
         """Return the ROS parameters that given launch arguments set, name to typed value.
@@ -181,7 +187,7 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         seed=seed,
         most_transitions=whole_number(args, "most_transitions"),
         run_dir=_run_dir(args, seed),
-        policy=find_policy(args["policy"]).resolve() if args["policy"] else None,
+        policies=tuple(path.resolve() for path in find_policies(args["policy"])),
         cpu=cpu,
         other_cpus=other_cpus,
         topics=topics,
@@ -190,6 +196,25 @@ def read_settings(given: Mapping[str, str]) -> Settings:
     _check_combination(settings)
     check_ros_names(namespace, topics)
     return settings
+
+
+def _check_skills(settings: Settings) -> None:
+    """Check that several policies, and weights for them, are given in play only.
+
+    Raises:
+        ConfigError: One of these is not so.
+    """
+    are_several = len(settings.policies) > 1
+    if are_several and settings.mode != "play":
+        raise ConfigError(
+            f"policy:= names {len(settings.policies)} skills with mode:={settings.mode}: skills are"
+            " blended in mode:=play only"
+        )
+    if settings.args["weights"] and not are_several:
+        raise ConfigError(
+            f"weights:={settings.args['weights']} without several skills: give"
+            " policy:=A.onnx,B.onnx"
+        )
 
 
 def _shared_with_trials(of_actor: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,6 +355,7 @@ def _check_combination(settings: Settings) -> None:
         raise ConfigError(
             f"mode:={settings.mode} needs a policy, e.g. policy:=runs/latest/policy.onnx"
         )
+    _check_skills(settings)
     if settings.mode == "trials" and not settings.sim and not settings.by_hand:
         raise ConfigError(
             "by_hand:=false on a real arm (sim:=false), which nothing but a hand pushes"

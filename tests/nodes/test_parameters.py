@@ -173,6 +173,38 @@ def test_in_training_a_temperature_is_refused(processes, probe):
 
 
 @pytest.mark.long
+def test_weights_set_while_skills_act_change_their_shares(processes, probe, untrained, tmp_path):
+    for seed, name in enumerate("ab"):
+        (tmp_path / f"{name}.onnx").write_bytes(untrained(seed=seed))
+    skills = f"{tmp_path / 'a.onnx'},{tmp_path / 'b.onnx'}"
+    reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
+    processes.node("sim_bridge")
+    to_bridge = {"commands": "sim_bridge/commands"}
+    processes.node("actor", to_bridge, mode="play", policy=skills, weights="1.0,0.0")
+    probe.until_active("actor")
+
+    def values() -> dict[str, str]:
+        statuses = [s for r in reports for s in r.status if s.name == "actor: control"]
+        return {e.key: e.value for e in statuses[-1].values} if statuses else {}
+
+    def has_acted() -> bool:
+        return float(values().get("share/skill_0", 0.0)) > 0.0
+
+    probe.wait(has_acted)
+    assert values()["weights"] == "1,0"
+    before = float(values()["share/skill_1"])
+    result = _set(probe, "actor", "weights", "0.0,1.0")
+    assert result.successful, result.reason
+    probe.wait(lambda: values()["weights"] == "0,1")
+    probe.wait(lambda: float(values()["share/skill_1"]) > before)
+    for wrong in ("1.0", "nan,1.0", "-1.0,1.0", "0,0", "one,two"):
+        result = _set(probe, "actor", "weights", wrong)
+        assert not result.successful
+        assert "'weights' is" in result.reason
+    assert values()["weights"] == "0,1"
+
+
+@pytest.mark.long
 def test_the_next_evaluation_has_the_settings_set_meanwhile(processes, probe, untrained, tmp_path):
     policies = probe.node.create_publisher(UInt8MultiArray, "policy", LATCHED)
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)

@@ -127,6 +127,7 @@ def test_an_argument_that_is_left_out_has_the_default_of_the_nodes():
         "by_hand",
         "joint_prefix",
         "key_file",
+        "weights",
     }
 
 

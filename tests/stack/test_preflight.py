@@ -6,6 +6,7 @@ One that is refused has written and changed nothing.
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -352,6 +353,26 @@ def test_trials_are_refused_before_the_first_policy_is_tried(runs, tmp_path, cap
         assert main(["trials", "--policy", STACKING, "--out", f"runs/{name}"]) == 2
         assert "has an earlier run" in capsys.readouterr().err
     assert _tree(tmp_path) == before
+
+
+def test_skills_that_cannot_be_blended_are_refused(tmp_path, monkeypatch, untrained):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate("ab"):
+        (tmp_path / f"{name}.onnx").write_bytes(untrained(seed=seed))
+    given = {"mode": "play", "policy": "a.onnx,b.onnx", "weights": "0.5,0.5"}
+    parameters = preflight(given).parameters_of("actor")
+    assert parameters["weights"] == "0.5,0.5"
+    assert parameters["policy"] == f"{tmp_path / 'a.onnx'},{tmp_path / 'b.onnx'}"
+    for changed, reason in (
+        ({"weights": "0.5"}, "expected 2 numbers, one for each skill"),
+        ({"weights": "nan,1"}, "expected finite numbers"),
+        ({"mode": "trials"}, "skills are blended in mode:=play only"),
+        ({"policy": "a.onnx"}, "without several skills"),
+        ({"policy": f"a.onnx,{STACKING}"}, "acts otherwise than task 'sawyer_reach'"),
+        ({"policy": "a.onnx,c.onnx"}, "c.onnx"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(reason)):
+            preflight(given | changed)
 
 
 def test_a_resumed_run_goes_on_with_its_own_task_and_arm(runs):

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from sql_ros.policy.blend import Blend
 from sql_ros.policy.runtime import Policy
 from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.control.action_mapper import ActionMapper
@@ -93,7 +94,7 @@ class CacheWarmer:
             self._used_s = used_s
         return self._is_busy
 
-    def run_stage(self, policy: Policy | None, state: RobotState) -> None:
+    def run_stage(self, policy: Policy | Blend | None, state: RobotState) -> None:
         """Run the next stage, and count it in `parts`. A cycle is: policy, reward, policy, safety
         filter.
 

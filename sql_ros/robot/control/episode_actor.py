@@ -24,6 +24,7 @@ from itertools import islice
 
 import numpy as np
 
+from sql_ros.policy.blend import Blend
 from sql_ros.policy.runtime import Policy
 from sql_ros.policy.transition import Transition
 from sql_ros.robot.arm import RobotState, Vector, has_jumped
@@ -123,7 +124,7 @@ class Actor:
     ) -> None:
         self.task = task
         self.rules = rules or DrawnEpisodes(task)
-        self.policy: Policy | None = None
+        self.policy: Policy | Blend | None = None
         self._mapper = mapper or ActionMapper(task)
         self.safety = self._mapper.safety
         self.deterministic = deterministic
@@ -548,7 +549,7 @@ class Actor:
         running.policy_version = policy.info.version if policy else 0
         return running.applied.command, ""
 
-    def _candidates(self, policy: Policy | None, observation: Action) -> Iterator[Action]:
+    def _candidates(self, policy: Policy | Blend | None, observation: Action) -> Iterator[Action]:
         """Yield at most `_most_candidates` actions (A,), the preferred one first, each computed
         when it is asked for.
 
