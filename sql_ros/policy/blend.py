@@ -50,7 +50,8 @@ class Blend:
         info: Metadata of the first skill.
         weights: Weights in force (n,). They approach `wanted` by `WEIGHT_RATE`.
         wanted: Weights that were asked for (n,). Replace them by one assignment between two steps.
-        chosen: Number of preferred actions by their source: each skill, and last the uniform draws.
+        chosen: Number of preferred actions since `wanted` was replaced, by their source: each
+            skill, and last the uniform draws.
 
     Raises:
         PolicyError: The skills do not fit together or not to the task.
@@ -74,6 +75,7 @@ class Blend:
         self.info: PolicyInfo = skills[0].info
         self.weights = np.array(weights, np.float32)
         self.wanted = self.weights
+        self._taken = self.wanted  # `wanted` of the last step
         self.chosen = np.zeros(len(skills) + 1, np.int64)
         size = spec.action_size
         self._noise = [np.empty((CANDIDATES, skill.noise_size), np.float32) for skill in skills]
@@ -153,6 +155,9 @@ class Blend:
     def _advance_weights(self) -> npt.NDArray[np.float32]:
         """Move the weights towards `wanted` by one control period, and return them."""
         wanted = self.wanted  # one read: another thread replaces it
+        if wanted is not self._taken:
+            self._taken = wanted
+            self.chosen = np.zeros_like(self.chosen)
         if wanted is not self.weights:
             most = WEIGHT_RATE / self.spec.control_rate_hz
             self.weights = self.weights + np.clip(wanted - self.weights, -most, most)

@@ -173,35 +173,32 @@ def test_in_training_a_temperature_is_refused(processes, probe):
 
 
 @pytest.mark.long
-def test_weights_set_while_skills_act_change_their_shares(processes, probe, untrained, tmp_path):
-    for seed, name in enumerate("ab"):
-        (tmp_path / f"{name}.onnx").write_bytes(untrained(seed=seed))
-    skills = f"{tmp_path / 'a.onnx'},{tmp_path / 'b.onnx'}"
+def test_weights_set_while_skills_act_change_their_shares(processes, probe):
+    skills = "sawyer_stack,sawyer_stack_punctual"
     reports = probe.listen(DiagnosticArray, "/diagnostics", 10)
-    processes.node("sim_bridge")
+    processes.node("sim_bridge", task="sawyer_stack")
     to_bridge = {"commands": "sim_bridge/commands"}
-    processes.node("actor", to_bridge, mode="play", policy=skills, weights="1.0,0.0")
+    given = {"task": "sawyer_stack", "mode": "play", "policy": skills, "weights": "0.0,1.0"}
+    processes.node("actor", to_bridge, **given)
     probe.until_active("actor")
 
     def values() -> dict[str, str]:
         statuses = [s for r in reports for s in r.status if s.name == "actor: control"]
         return {e.key: e.value for e in statuses[-1].values} if statuses else {}
 
-    def has_acted() -> bool:
-        return float(values().get("share/skill_0", 0.0)) > 0.0
+    def share(source: str) -> float:
+        return float(values().get(f"share/{source}", 0.0))
 
-    probe.wait(has_acted)
-    assert values()["weights"] == "1,0"
-    before = float(values()["share/skill_1"])
-    result = _set(probe, "actor", "weights", "0.0,1.0")
-    assert result.successful, result.reason
-    probe.wait(lambda: values()["weights"] == "0,1")
-    probe.wait(lambda: float(values()["share/skill_1"]) > before)
+    probe.wait(lambda: share("skill_1") > 0.6)
     for wrong in ("1.0", "nan,1.0", "-1.0,1.0", "0,0", "one,two"):
         result = _set(probe, "actor", "weights", wrong)
         assert not result.successful
         assert "'weights' is" in result.reason
     assert values()["weights"] == "0,1"
+    result = _set(probe, "actor", "weights", "1.0,0.0")
+    assert result.successful, result.reason
+    probe.wait(lambda: values()["weights"] == "1,0")
+    probe.wait(lambda: share("skill_0") > 0.25 and share("skill_1") < 0.6)
 
 
 @pytest.mark.long
