@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -347,7 +348,8 @@ def make_actor(config: ActorConfig, task: Task, mapper: ActionMapper, period_s: 
         waits = config.targets == "goal"
         actor = GoalFollower(task, config.seed, waits=waits, mapper=mapper).actor
     if config.policy:
-        paths = find_policies(config.policy)
+        several = "," in config.policy
+        paths = find_policies(config.policy) if several else (Path(config.policy),)
         if len(paths) > 1:
             actor.policy = read_blend(paths, config.weights, task)
         else:
