@@ -142,12 +142,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         The mapping.
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, contains no mapping, has an alias, or is
-            larger or more deeply nested than allowed.
+        ConfigError: The file cannot be read, is not YAML, contains no mapping, has an alias or a
+            key twice, or is larger or more deeply nested than allowed.
     """
     try:
         text = path.read_text()
         _check_plain(text, path)
+        _check_unique(yaml.compose(text, yaml.SafeLoader), path)
         values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
@@ -184,6 +185,35 @@ def _check_plain(text: str, path: Path) -> None:
         )
         if depth > DEEPEST_YAML:
             raise ConfigError(f"{path} is nested more than {DEEPEST_YAML} deep")
+
+
+def _check_unique(node: yaml.Node | None, path: Path) -> None:
+    """Check that no mapping of a YAML document has a key twice. YAML forbids that, but its reader
+    would take the last value.
+
+    Args:
+        node: Root of the document, or a part of it; None: the document is empty.
+        path: Path of the file, for errors.
+
+    Raises:
+        ConfigError: A key is there twice.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_unique(item, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in lines:
+                raise ConfigError(
+                    f"{path}, line {line}: key '{key.value}' is also in line {lines[key.value]},"
+                    " expected it once"
+                )
+            lines[key.value] = line
+        _check_unique(value, path)
 
 
 def config_from_yaml(cls: type[C], path: Path) -> C:

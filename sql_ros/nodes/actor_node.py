@@ -48,7 +48,7 @@ from sql_ros.nodes.adapters import make_adapter
 from sql_ros.nodes.arm_link import ArmLink
 from sql_ros.nodes.braking import Braking
 from sql_ros.nodes.command_output import CommandOutput
-from sql_ros.nodes.control_loop import ControlLoop, LoopParts
+from sql_ros.nodes.control_loop import STEP_S, ControlLoop, LoopParts
 from sql_ros.nodes.diagnostics import OK, WARN, Status
 from sql_ros.nodes.endpoint_names import identified_publisher
 from sql_ros.nodes.goal_intake import GoalIntake
@@ -72,8 +72,6 @@ from sql_ros.robot.control.action_mapper import ActionMapper
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.realtime import lower_priority
 from sql_ros.robot.control.step import Step
-
-STEP_S = 1.0  # longest wait at a deactivation for the end of a control step under way
 
 
 class ActorNode(ManagedNode):
@@ -277,12 +275,11 @@ class ActorNode(ManagedNode):
         guard.hold_now = loop.stop_at_once
         guard.obstacle_to_rest = self._braking.obstacle_to_rest
         standby = self._output.standby
-        posture = self._states.posture
         guard.conditions = [
             link.reasons,
             self._states.publishers.reasons,
             self._objects.reasons,
-            lambda now: posture.reasons,
+            self._states.posture.reasons,
             *([lambda now: standby.reasons] if standby is not None else []),
             self.presence.reasons,
             *self._real_arm.conditions(),
@@ -503,7 +500,7 @@ class ActorNode(ManagedNode):
         Called in the thread of the control step, after its command was sent.
         """
         if self._goals is not None:
-            self._goals.stepped(self._guard.holds.present)
+            self._goals.stepped(self._guard.holds.present, self._guard.latch.stops)
 
     def deliver(self, step: Step) -> None:
         """Publish the transition, the target and the episode summary of a control step, each if
@@ -542,13 +539,15 @@ class ActorNode(ManagedNode):
 
         An actor that has sent no command in this activation sends none now either. A goal is
         cancelled, and for a real arm the way of the end is recorded (`RealArm.end`). A step that
-        takes longer than `STEP_S` is logged as an error and not waited for. At the end wait for the
+        takes longer than `STEP_S` is logged as an error and not waited for; the command watchdog
+        is then not told that the arm rests, and sends zeros. At the end wait for the
         learner to acknowledge the last transitions, for `HAND_OVER_S` at most
         (`transition_outbox.py`).
         """
         assert self._link is not None
         assert self._learner is not None
-        if self._lock.acquire(timeout=STEP_S):
+        is_over = self._lock.acquire(timeout=STEP_S)
+        if is_over:
             self._lock.release()  # a step under way is over; `ended` prevents another
         else:
             self.get_logger().error(
@@ -561,7 +560,7 @@ class ActorNode(ManagedNode):
         # an actor that has sent nothing must not brake: another process may command the arm
         if state is not None and self._output.left:
             self._braking.brake(state)
-        self._link.release()
+        self._link.release(rests=is_over)
         self._real_arm.end(self.failure)
         if self._goals is not None:
             self._goals.deactivate()

@@ -26,7 +26,13 @@ from sql_ros.robot.control.clock import ControlClock
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.goals import GoalFollower
 from sql_ros.robot.control.step_schedule import declared_lateness_s
-from sql_ros.robot.measured import MeasuredArm, check_is_measured, known_latency, measured_arm
+from sql_ros.robot.measured import (
+    MeasuredArm,
+    check_is_measured,
+    known_latency,
+    measured_arm,
+    present_domain,
+)
 from sql_ros.robot.policy_file import check_speed, read_blend, read_policy
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import (
@@ -90,7 +96,7 @@ def load_actor_task(node: Node, config: ActorConfig) -> LoadedTask:
         return LoadedTask(task)
     robot_file = find_file(task.config.robot, "config/robots")
     mode = task.spec.command_mode
-    arm = measured_arm(robot_file, mode, topic, task.robot.wire_joints)
+    arm = measured_arm(robot_file, mode, topic, task.robot.wire_joints, present_domain())
     latency = known_latency(task.robot, arm)
     loaded = LoadedTask(task, arm, task.robot.latency_s is not None, latency.usual_state_delay_s)
     if not config.dry_run:

@@ -435,13 +435,17 @@ class ArmLink:
 
     # --- end of an activation ---
 
-    def release(self) -> None:
+    def release(self, *, rests: bool = True) -> None:
         """Tell the command watchdog that the arm rests, and restore the controllers that were
         active before this node switched them.
 
         Call it at the end of an activation, when the last command was sent and the arm is at rest.
+
+        Args:
+            rests: Whether no later command can come. Otherwise, as with a control step that hangs,
+                the watchdog is told nothing, and sends zeros.
         """
-        if self._watchdog is not None:
+        if self._watchdog is not None and rests:
             self._watchdog.rest()
         if self._controllers is not None:
             self._controllers.restore()

@@ -19,6 +19,8 @@ from sql_ros.robot.control.cache_warmer import CacheWarmer
 from sql_ros.robot.control.episode_actor import Actor
 from sql_ros.robot.control.step import Step
 
+STEP_S = 1.0  # longest wait of another thread for the end of a control step under way
+
 
 @dataclass(frozen=True)
 class LoopParts:

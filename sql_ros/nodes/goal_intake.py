@@ -14,9 +14,10 @@ stamp of the goal (`robot/safety/request_age.py`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from sql_ros.common.errors import MessageError
+from sql_ros.nodes.control_loop import STEP_S
 from sql_ros.nodes.diagnostics import Diagnostics
 from sql_ros.nodes.frames import Frames
 from sql_ros.nodes.qos import NEWS, RELIABLE
@@ -68,15 +70,18 @@ class GoalIntake:
         self._frame = actor.task.robot.wire_base_frame
         self._tool = actor.task.robot.wire_tool_frame
         self._frames = Frames(node, self._frame)
+        self._stops = 0  # number of latched stops at the last step
         self._status = node.create_publisher(String, "~/goal_status", NEWS)
         node.create_subscription(PoseStamped, "~/goal", self._on_goal, RELIABLE)
 
-    def stepped(self, holds: Mapping[str, str]) -> None:
-        """Cancel the goal if a kind of `GOAL_ENDING_HOLDS` holds the arm; log and publish the news
-        about goals. Nothing is done in mode train.
+    def stepped(self, holds: Mapping[str, str], stops: int) -> None:
+        """Cancel the goal if a kind of `GOAL_ENDING_HOLDS` holds the arm, or if a stop was latched
+        since the last step, even if it was reset since; log and publish the news about goals.
+        Nothing is done in mode train.
 
         Args:
             holds: Reasons to hold in the step, hold kind to description.
+            stops: Number of latched stops so far.
         """
         follower = self._follower
         if follower is None:
@@ -84,6 +89,9 @@ class GoalIntake:
         for kind in GOAL_ENDING_HOLDS:
             if kind in holds:
                 follower.cancel(f"{kind}: {holds[kind]}")
+        if stops != self._stops:
+            self._stops = stops
+            follower.cancel("the arm was stopped")
         self._publish_news(follower)
 
     def activity(self) -> str:
@@ -101,10 +109,13 @@ class GoalIntake:
     def deactivate(self) -> None:
         """Cancel the goal in force and one that waits for its transform; log and publish that."""
         self._frames.stop()
-        if self._follower is not None:
-            with self._lock:
-                self._follower.cancel("the actor was deactivated")
-                self._publish_news(self._follower)
+        if self._follower is None:
+            return
+        is_free = self._lock.acquire(timeout=STEP_S)  # a step that hangs must not keep the goal
+        self._follower.cancel("the actor was deactivated")
+        self._publish_news(self._follower)
+        if is_free:
+            self._lock.release()
 
     def _on_goal(self, message: PoseStamped, info: Mapping[str, Any]) -> None:
         """Give a goal in the base frame to the actor; look for the transform of one in another
@@ -127,7 +138,7 @@ class GoalIntake:
                 self._take(position, "" if frame else ", as the message names no frame,")
                 return
             self._frames.transform(message, position, self._take_transformed, self._fail)
-            with self._lock:
+            with self._between_steps():
                 follower.expect(f"{shown(position)} in {frame}")
                 self._publish_news(follower)
         except MessageError as error:
@@ -175,7 +186,7 @@ class GoalIntake:
                 now. An earlier goal that waits for its transform is then kept.
         """
         goal = check_goal(position, self._task, self._frame)
-        with self._lock:  # excludes a deactivation, which ends goals
+        with self._between_steps():  # excludes a deactivation, which ends goals
             follower = self._check_ready()
             reference = f"in {self._frame}{note} for {self._tool}"
             follower.give(goal, f" {reference}; the orientation is ignored")
@@ -190,21 +201,40 @@ class GoalIntake:
         Args:
             position: Wanted position of the tool (3,) in the base frame [m].
         """
-        if self._takes_pending():
-            try:
+        try:
+            if self._takes_pending():
                 self._take(position)
-            except MessageError as error:
-                self._refuse(str(error))
+        except MessageError as error:
+            self._refuse(str(error))
 
     def _fail(self, reason: str) -> None:
         """Refuse a goal whose transform was not found, unless it was cancelled or replaced."""
-        if self._takes_pending():
-            self._refuse(reason)
+        with contextlib.suppress(MessageError):
+            if self._takes_pending():
+                self._refuse(reason)
 
     def _takes_pending(self) -> bool:
-        """Clear the pending goal; return whether there was one."""
-        with self._lock:
+        """Clear the pending goal; return whether there was one.
+
+        Raises:
+            MessageError: The control loop hangs.
+        """
+        with self._between_steps():
             return self._follower is not None and self._follower.take_pending()
+
+    @contextlib.contextmanager
+    def _between_steps(self) -> Iterator[None]:
+        """Exclude control steps in the context.
+
+        Raises:
+            MessageError: A step takes longer than `STEP_S`.
+        """
+        if not self._lock.acquire(timeout=STEP_S):
+            raise MessageError(f"the control loop hangs: a step takes longer than {STEP_S:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _refuse(self, reason: str) -> None:
         """Count a refused goal as a fault, and publish the reason."""

@@ -62,6 +62,7 @@ SHOWN = (*ACTORS, "learner", "sim_bridge", "monitor")  # nodes of the table of p
 LONGEST_UNSEEN_S = 1.0  # longest age of the frame that the operator saw before a request
 ANSWER_S = 3.0  # longest wait for an answer; that to a stop takes the actor up to 2 s
 REPEAT_STOP_S = 0.3  # time after which a stop without an answer is asked for again
+SHORTEST_STOP_S = 0.05  # time between two calls of the same stop, however often it is asked for
 TICK_S = 0.1  # time between two checks of pending requests
 MOST_STATES = 50  # states that are taken at once, to reach the newest one
 PUSH_S = 0.2  # time of a push at full force
@@ -361,13 +362,21 @@ class PageNode(Node):
         return self._status.is_alive("sim_bridge", time.monotonic())
 
     def _call(self, name: str, request: Any) -> None:
-        """Call a service; `_check_requests` notes the answer.
+        """Call a service; `_check_requests` notes the answer. A stop while another one waits for
+        its answer is called at once too, but not more often than once in `SHORTEST_STOP_S`.
 
         Args:
             name: Key of `SERVICES`.
             request: The request.
         """
         now = time.monotonic()
+        with self._lock:
+            pending = next((each for each in self._requests if each.name == name == "stop"), None)
+            if pending is not None:
+                if now - pending.sent >= SHORTEST_STOP_S:
+                    pending.sent = now
+                    pending.futures.append(self._ask[name].call_async(request))
+                return
         future = self._ask[name].call_async(request)
         with self._lock:
             self._requests.append(_Request(name, request, [future], now, now))

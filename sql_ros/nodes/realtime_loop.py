@@ -27,6 +27,7 @@ from sql_ros.robot.driver.state_rate import StateRate
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 SHORTEST_WAIT_S = 1e-3  # wait while /clock stands still just before a control step is due
+IDENTIFYING = "identifying"  # kind of "hold" in which the arm moves
 INTERVAL_WEIGHT = 0.05  # weight of the newest interval between two states in the running mean
 
 
@@ -166,7 +167,8 @@ class RealtimeLoop(ControlLoop):
         ):
             return
         try:
-            if not (self._ended.is_set() or self._guard.holds.present):
+            is_held = self._guard.holds.present.keys() - {IDENTIFYING}
+            if not (self._ended.is_set() or is_held):
                 self._step(by_state=False, is_early=True)
         finally:
             self._lock.release()
@@ -209,7 +211,7 @@ class RealtimeLoop(ControlLoop):
         if state is not None and reasons:
             self._hold(state, now)
         elif state is not None and identifying is not None:
-            reasons = {"identifying": identifying.activity}
+            reasons = {IDENTIFYING: identifying.activity}
             self._identify(identifying, state)
         elif state is not None:
             reasons = self._act(state, arrived, due)

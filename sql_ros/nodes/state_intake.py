@@ -101,6 +101,7 @@ class StateIntake:
         self.arrived = 0.0
         self.measured = 0.0
         self.rests_since = math.inf
+        self.posture.forget()
         self.heard = time.monotonic()
         self._kept = None
 
@@ -138,7 +139,7 @@ class StateIntake:
         if self._node.ended.is_set() and not self.is_braking:
             return
         arrived = time.monotonic()
-        self.posture.take(message.name, message.position)
+        self.posture.take(message.name, message.position, arrived)
         try:
             state = self._arm.state(*self._reader.read(message), self._objects.poses)
         except ForeignStateError:

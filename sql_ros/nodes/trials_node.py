@@ -29,6 +29,7 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.nodes.actor_config import ActorConfig
 from sql_ros.nodes.actor_node import ActorNode
 from sql_ros.nodes.actor_setup import check_policy_speed, policy_period_s
+from sql_ros.nodes.control_loop import STEP_S
 from sql_ros.nodes.diagnostics import Status
 from sql_ros.nodes.messages import disturbance_to_msg
 from sql_ros.nodes.process import run_node
@@ -183,8 +184,10 @@ class TrialsNode(ActorNode):
         """Deactivate as the actor does; drop the trial under way, which the next activation starts
         again, and write the rows of completed trials.
         """
-        with self._lock:
-            self.runner.repeat()
+        is_free = self._lock.acquire(timeout=STEP_S)  # a step that hangs must not delay the end
+        self.runner.repeat()
+        if is_free:
+            self._lock.release()
         super().deactivate()
         self._write_rows()
 
@@ -243,16 +246,24 @@ class TrialsNode(ActorNode):
     ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         """Return the callback of a service that changes the session.
 
-        The response is always a success, and names the trial that is next.
+        The response names the trial that is next.
 
         Args:
             work: Function that changes the session. It is called between two control steps.
         """
 
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            """Change the session; respond with the trial that is next."""
-            with self._lock:
+            """Change the session; respond with the trial that is next. A control loop that hangs
+            is a failure, and nothing is changed.
+            """
+            if not self._lock.acquire(timeout=STEP_S):
+                response.success = False
+                response.message = "the control loop hangs: nothing was changed"
+                return response
+            try:
                 work()
+            finally:
+                self._lock.release()
             trial = self.runner.session.trial
             response.success = True
             response.message = (

@@ -31,6 +31,7 @@ TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 PERIOD_S = 0.05  # between two frames
 FULL_EVERY = 4  # of so many frames one has the status, too
 MOST_CLIENTS = 20
+STOP = '{"do":"stop"'  # how the page's requests to stop begin
 MOST_MESSAGES = 20  # of one client in a second: more are none of an operator
 LONGEST_MESSAGE = 4096  # bytes
 LOCAL_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
@@ -153,7 +154,8 @@ class PageServer:
     async def _converse(self, connection: ServerConnection) -> None:
         """Send frames to a client, and take its messages, until it leaves.
 
-        A client that sends more than `MOST_MESSAGES` in a second is closed.
+        A client that sends more than `MOST_MESSAGES` in a second is closed. Requests to stop are
+        not counted, and are always passed on.
 
         Args:
             connection: Its websocket.
@@ -163,13 +165,16 @@ class PageServer:
         second, count = 0, 0
         try:
             async for message in connection:
+                text = message if isinstance(message, str) else ""
                 now = int(time.monotonic())
-                count = count + 1 if now == second else 1
+                if now != second:
+                    count = 0
                 second = now
+                count += not text.startswith(STOP)
                 if count > MOST_MESSAGES:
                     await connection.close(1008, "too many messages")
                     break
-                self._on_message(message if isinstance(message, str) else "")
+                self._on_message(text)
         finally:
             self.clients -= 1
             sending.cancel()

@@ -2,8 +2,9 @@
 
 The file of a record is `$XDG_STATE_HOME/sql_ros/measured/<robot>-<hash>-<mode>.yaml`, by default
 under `~/.local/state`. The hash covers the robot file, masses, kinematics and limits of its MJCF or
-URDF, the command topic, and the joint names on topics. So the arm has to be measured again after a
-change of any of these, and a second arm with the same robot file has a record of its own. A
+URDF, the command topic, the joint names on topics, and the DDS domain (`ROS_DOMAIN_ID`). So the arm
+has to be measured again after a change of any of these, and a second arm with the same robot file
+has a record of its own, as has a simulated driver in another domain. A
 `latency_s` in the robot file overrides the record.
 """
 
@@ -77,8 +78,8 @@ class MeasuredArm(NamedTuple):
     Attributes:
         robot_file: Its robot file.
         mode: Command mode.
-        sha256: Hash of robot file, description, command topic and joint names, in hexadecimal
-            digits.
+        sha256: Hash of robot file, description, command topic, joint names and DDS domain, in
+            hexadecimal digits.
     """
 
     robot_file: Path
@@ -133,14 +134,24 @@ def measured_folder() -> Path | None:
     return folder / "measured" if folder else None
 
 
-def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str]) -> MeasuredArm:
-    """Return the identity of an arm, computed from its files and topics.
+def present_domain() -> int:
+    """Return the DDS domain of this process, `ROS_DOMAIN_ID`; 0 where it is not set.
+
+    Raises:
+        ConfigError: It is not a whole number.
+    """
+    text = os.environ.get("ROS_DOMAIN_ID") or "0"
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"ROS_DOMAIN_ID is '{text}', expected a whole number") from None
+
+
+def description_digest(robot_file: Path) -> bytes:
+    """Return the hash of a robot file and of masses, kinematics and limits of its MJCF or URDF.
 
     Args:
-        robot_file: Its robot file.
-        mode: Command mode.
-        topic: Resolved topic of its commands.
-        joints: Joint names on topics, in command order.
+        robot_file: The robot file.
 
     Raises:
         ConfigError: The robot file or its MJCF cannot be read.
@@ -155,7 +166,32 @@ def measured_arm(robot_file: Path, mode: str, topic: str, joints: Sequence[str])
     for name in HASHED_FIELDS:
         # -0.0 becomes 0.0
         digest.update((np.round(getattr(model, name), HASHED_DECIMALS) + 0.0).tobytes())
-    digest.update("\0".join((topic, *joints)).encode())
+    return digest.digest()
+
+
+def measured_arm(
+    robot_file: Path,
+    mode: str,
+    topic: str,
+    joints: Sequence[str],
+    domain: int,
+    description: bytes | None = None,
+) -> MeasuredArm:
+    """Return the identity of an arm, computed from its files and topics.
+
+    Args:
+        robot_file: Its robot file.
+        mode: Command mode.
+        topic: Resolved topic of its commands.
+        joints: Joint names on topics, in command order.
+        domain: DDS domain of the arm's driver.
+        description: Result of `description_digest`, where that is known already.
+
+    Raises:
+        ConfigError: The robot file or its MJCF cannot be read.
+    """
+    digest = hashlib.sha256(description or description_digest(robot_file))
+    digest.update("\0".join((topic, *joints, str(domain))).encode())
     return MeasuredArm(robot_file, mode, digest.hexdigest())
 
 

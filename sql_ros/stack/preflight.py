@@ -21,7 +21,13 @@ from sql_ros.learning.algorithm import AlgorithmConfig, TrainerConfig
 from sql_ros.learning.preflight import check_training
 from sql_ros.learning.resources import SESSION_BYTES, check_disk
 from sql_ros.learning.resume import check_arm, check_has_run, task_of_run
-from sql_ros.robot.measured import check_is_measured, known_latency, measured_arm, resolved_topic
+from sql_ros.robot.measured import (
+    check_is_measured,
+    known_latency,
+    measured_arm,
+    present_domain,
+    resolved_topic,
+)
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import check_shapes
 from sql_ros.stack.arguments import SAWYER_STACK_ARGUMENTS, check_arguments, whole_number
@@ -91,7 +97,7 @@ def _check_latency(settings: Settings, stack: Stack) -> None:
     node = "trials" if settings.mode == "trials" else "actor"
     identify = str(stack.parameters_of(node).get("identify", "first"))
     topic = resolved_topic(settings.topics["commands"], settings.namespace)
-    arm = measured_arm(robot_file, mode, topic, robot.wire_joints)
+    arm = measured_arm(robot_file, mode, topic, robot.wire_joints, present_domain())
     check_is_measured(known_latency(robot, arm), robot, robot_file, mode, identify)
 
 

@@ -68,3 +68,19 @@ def test_a_file_that_is_not_yaml_is_one_readable_line(tmp_path):
     with pytest.raises(ConfigError, match=r"broken\.yaml is not YAML") as error:
         config_from_yaml(_Example, path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("rate_hz: 1\nkind: a\nrate_hz: 2\n", 3, "rate_hz"),
+        ("{kind: a, kind: b}\n", 1, "kind"),
+        ("sizes: [1]\nouter:\n  - {x: 1}\n  - x: 1\n    y: 2\n    x: 3\n", 6, "x"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path, text, line, key):
+    """YAML readers take the last one, and a limit would be lost in silence."""
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"config\.yaml, line {line}: key '{key}' is also in"):
+        config_from_yaml(_Example, path)

@@ -32,6 +32,7 @@ from sql_ros.nodes.qos import RELIABLE, REPLAY
 from sql_ros.robot.controllers import MODES
 from sql_ros.robot.measured import (
     MeasuredArm,
+    description_digest,
     measured_arm,
     record_path,
     resolved_topic,
@@ -163,20 +164,22 @@ def _topic(robot_file: Path, mode: str) -> str:
     return controllers[mode].command_topic if mode in controllers else "commands"
 
 
-def _arm(robot_file: Path, mode: str, topic: str, prefix: str) -> MeasuredArm:
+def _arm(robot_file: Path, mode: str, topic: str, prefix: str, domain: int) -> MeasuredArm:
     """Return an arm as an actor with these parameters commands it."""
-    return _arm_of(robot_file, robot_file.read_bytes(), mode, topic, prefix)
+    robot = load_robot(str(robot_file))
+    prefix = prefix or robot.joint_prefix
+    joints = [prefix + joint for joint in robot.joints]
+    description = _description_of(robot_file, robot_file.read_bytes())
+    return measured_arm(robot_file, mode, topic, joints, domain, description)
 
 
 @functools.lru_cache
-def _arm_of(robot_file: Path, _: bytes, mode: str, topic: str, prefix: str) -> MeasuredArm:
-    """Return the same, by the content of the robot file.
+def _description_of(robot_file: Path, _: bytes) -> bytes:
+    """Return the hash of a description, by the content of the robot file.
 
     A test that writes an MJCF gives it a name of its own.
     """
-    robot = load_robot(str(robot_file))
-    prefix = prefix or robot.joint_prefix
-    return measured_arm(robot_file, mode, topic, [prefix + joint for joint in robot.joints])
+    return description_digest(robot_file)
 
 
 class _Output:
@@ -244,6 +247,7 @@ class Processes:
             "XDG_STATE_HOME": state,
         }
         self._folder = folder
+        self._domain = domain
         self._running: list[Process | PreloadedProcess] = []
         self.preloads = os.environ.get(PRELOADS) == "1"
         # without identification a real arm needs a known latency
@@ -252,7 +256,7 @@ class Processes:
             for mode in MODES:
                 robot_file = find_file(robot, "config/robots")
                 self.keep_latency(robot_file, mode)
-                self._store(_arm(robot_file, mode, resolved_topic("commands", ""), ""), 0.0)
+                self._store(_arm(robot_file, mode, resolved_topic("commands", ""), "", domain), 0.0)
 
     def keep_latency(
         self, robot_file: Path, mode: str, seconds: float = 0.0, state_delay_s: float | None = None
@@ -261,7 +265,7 @@ class Processes:
         the part of it that is the states'.
         """
         self._store(
-            _arm(robot_file, mode, resolved_topic(_topic(robot_file, mode), ""), ""),
+            _arm(robot_file, mode, resolved_topic(_topic(robot_file, mode), ""), "", self._domain),
             seconds,
             state_delay_s,
         )
@@ -324,7 +328,7 @@ class Processes:
             topic = remappings.get("commands", "commands")
             topic = resolved_topic(topic, remappings.get("__ns", ""))
             prefix = str(parameters.get("joint_prefix", ""))
-            arm = _arm(robot_file, task["command_mode"], topic, prefix)
+            arm = _arm(robot_file, task["command_mode"], topic, prefix, self._domain)
         except ConfigError:  # the node is to say that
             return
         if not record_path(arm, self.measured).exists():

@@ -98,3 +98,14 @@ def test_a_hold_is_in_force_when_its_own_step_is_told():
     played.reasons = {"stop": "~/stop was called"}
     played.loop.stop_at_once()
     assert played.told == [[], ["stop"]]
+
+
+def test_a_stop_holds_at_once_during_an_identification_but_only_once():
+    """The arm moves then, although the step counts as a hold."""
+    played = PlayedLoop()
+    played.reasons = {"identifying": "right_j0"}
+    played.loop.stop_at_once()
+    played.reasons = {"stop": "~/stop was called"}
+    played.loop.stop_at_once()
+    played.loop.stop_at_once()
+    assert played.told == [["identifying"], ["stop"]]

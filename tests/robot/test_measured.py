@@ -34,8 +34,10 @@ def robot_file(tmp_path, monkeypatch):
     return shutil.copy(find_file("ur5e", "config/robots"), tmp_path / "ur5e.yaml")
 
 
-def _arm(robot_file, mode="velocity", topic="/commands", joints=("a", "b")) -> MeasuredArm:
-    return measured_arm(robot_file, mode, topic, joints)
+def _arm(
+    robot_file, mode="velocity", topic="/commands", joints=("a", "b"), domain=0
+) -> MeasuredArm:
+    return measured_arm(robot_file, mode, topic, joints, domain)
 
 
 def _measurement(arm: MeasuredArm, **altered) -> Measurement:
@@ -86,10 +88,15 @@ def test_a_changed_limit_of_the_description_has_to_be_measured_anew(tmp_path, ol
 
 @pytest.mark.parametrize(
     "other",
-    [{"topic": "/right/commands"}, {"joints": ("right_a", "right_b")}, {"mode": "position"}],
+    [
+        {"topic": "/right/commands"},
+        {"joints": ("right_a", "right_b")},
+        {"mode": "position"},
+        {"domain": 7},
+    ],
 )
 def test_a_second_arm_of_the_same_robot_file_has_to_be_measured_itself(robot_file, other):
-    """Two arms in one cell: told apart by namespace or joint_prefix."""
+    """Two arms in one cell, told apart by namespace or joint_prefix, or a double elsewhere."""
     first = _arm(robot_file)
     store_measurement(first, _measurement(first))
     assert load_measurement(_arm(robot_file, **other)) is None

@@ -52,6 +52,7 @@ class StackUnderTest:
         self._row = row
         self._policies = policies
         self._folder = folder
+        self._domain = domain
         folder.mkdir(parents=True, exist_ok=True)
         task = self._write_files()
         environment = {
@@ -167,7 +168,7 @@ class StackUnderTest:
         robot = load_robot(str(robot_file))
         controller = robot.controller(mode)
         topic = resolved_topic(controller.command_topic, "")
-        arm = measured_arm(robot_file, mode, topic, robot.wire_joints)
+        arm = measured_arm(robot_file, mode, topic, robot.wire_joints, self._domain)
         records = self._folder / "state" / RECORDS
         store_played_latency(arm, records, controller=controller.name)
 

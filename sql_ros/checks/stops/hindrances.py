@@ -107,7 +107,7 @@ class ActorProcess:
             "ROS_LOG_DIR": str(folder / "ros_log"),
             "XDG_STATE_HOME": str(folder / "state"),
         }
-        _pretend_identified(folder / "state" / RECORDS)
+        _pretend_identified(folder / "state" / RECORDS, domain)
         self._reads, self._writes = os.pipe()
         self._is_read = threading.Event()
         self._is_read.set()
@@ -259,16 +259,17 @@ class ActorProcess:
         os.close(self._reads)
 
 
-def _pretend_identified(folder: Path) -> None:
+def _pretend_identified(folder: Path, domain: int) -> None:
     """Write the record of a measured latency of 0 s, so that the actor need not identify the arm.
 
     Args:
         folder: Folder of the records.
+        domain: ROS_DOMAIN_ID of the actor.
     """
     task = load_task(TASK)
     robot_file = find_file(task.config.robot, "config/robots")
     topic = resolved_topic(TOPIC, "")
-    arm = measured_arm(robot_file, task.spec.command_mode, topic, task.robot.wire_joints)
+    arm = measured_arm(robot_file, task.spec.command_mode, topic, task.robot.wire_joints, domain)
     store_played_latency(arm, folder)
 
 
