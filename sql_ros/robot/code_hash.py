@@ -11,8 +11,9 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from sql_ros.common.errors import ConfigError
 from sql_ros.robot.task import Task
 
 DIGITS = 16  # hexadecimal digits of a hash
@@ -22,31 +23,61 @@ def code_hash(task: type[Task]) -> str:
     """Return the hash of a task's code: the first `DIGITS` hexadecimal digits of a SHA-256.
 
     The code is that of the modules of the class and of its bases up to `Task`, and of the modules
-    in the same folders that they import. The names of the files have no influence.
+    and packages in the same folders that they import. The names of the files have no influence.
 
     Args:
         task: Class of the task.
 
     Returns:
         The hash; empty if there is no source, as for a class that was typed into a prompt.
+
+    Raises:
+        ConfigError: A module of the same name, from elsewhere, is loaded in place of one of them.
     """
     bases = [base for base in task.__mro__ if issubclass(base, Task) and base is not Task]
     files = {getattr(sys.modules.get(base.__module__), "__file__", None) for base in bases}
     if None in files:
         return ""
-    waiting = [Path(str(file)).resolve() for file in files]
+    waiting = [_Source(Path(str(file)).resolve()) for file in files]
     seen: dict[Path, str] = {}
     while waiting:
-        file = waiting.pop()
-        if file in seen:
+        source = waiting.pop()
+        if source.file in seen:
             continue
+        source.check_is_loaded()
         try:
-            tree = ast.parse(file.read_bytes())
+            tree = ast.parse(source.file.read_bytes())
         except (OSError, SyntaxError, ValueError):
             return ""
-        seen[file] = hashlib.sha256(json.dumps(_canonical(tree)).encode()).hexdigest()
-        waiting += _imports_beside(tree, file.parent)
+        digest = hashlib.sha256(json.dumps(_canonical(tree)).encode()).hexdigest()
+        seen[source.file] = digest
+        waiting += _imports_beside(tree, source.file.parent)
     return hashlib.sha256("".join(sorted(seen.values())).encode()).hexdigest()[:DIGITS]
+
+
+class _Source(NamedTuple):
+    """A file of a task's code.
+
+    Attributes:
+        file: Its resolved path.
+        module: Name by which another file imports it; empty: a relative import, or none.
+    """
+
+    file: Path
+    module: str = ""
+
+    def check_is_loaded(self) -> None:
+        """Check that no other file was loaded by the name of this module.
+
+        Raises:
+            ConfigError: One was, as by another task before.
+        """
+        loaded = getattr(sys.modules.get(self.module), "__file__", None)
+        if self.module and loaded and Path(loaded).resolve() != self.file:
+            raise ConfigError(
+                f"the task imports {self.module!r}, which is {loaded} in this process and not"
+                f" {self.file}: rename one of the two files"
+            )
 
 
 def _canonical(value: Any) -> Any:
@@ -75,20 +106,44 @@ def _is_docstring(node: Any) -> bool:
     )
 
 
-def _imports_beside(tree: ast.AST, folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder whose modules are imported.
+def _imports_beside(tree: ast.AST, folder: Path) -> Iterator[_Source]:
+    """Yield the files of the modules and packages in a folder that are imported.
+
+    An absolute name is looked up in the folder, by its whole name and by its last part. The last
+    part finds a neighbour in a package (`my_package.helpers` beside `my_package.tasks`).
 
     Args:
         tree: Syntax tree of the importing module.
         folder: Its folder.
     """
-    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            for alias in node.names:
+                yield from _sources(folder, alias.name, is_absolute=True)
         elif isinstance(node, ast.ImportFrom):
-            names |= {node.module or "", *(alias.name for alias in node.names)}
-    for name in sorted(names):
-        file = folder / f"{name.rpartition('.')[2]}.py"
-        if file.is_file():
-            yield file.resolve()
+            start = folder.joinpath(*[".."] * (node.level - 1)).resolve() if node.level else folder
+            prefix = f"{node.module}." if node.module else ""
+            for alias in node.names:
+                yield from _sources(start, f"{prefix}{alias.name}", is_absolute=not node.level)
+
+
+def _sources(folder: Path, name: str, *, is_absolute: bool) -> Iterator[_Source]:
+    """Yield the files that an import of a dotted name loads from a folder; the last part may be a
+    name in a module.
+
+    Args:
+        folder: The folder.
+        name: Dotted name.
+        is_absolute: Whether the name begins at the path of imports.
+    """
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        place = folder.joinpath(*parts[:count])
+        module = ".".join(parts[:count]) if is_absolute else ""
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                yield _Source(file.resolve(), module)
+    for part in parts[-2:] if is_absolute and len(parts) > 1 else []:
+        neighbour = folder / f"{part}.py"
+        if neighbour.is_file():
+            yield _Source(neighbour.resolve())

@@ -67,7 +67,7 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
         arm.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         _turn_options(arm, robot.base)
         return _compile(arm, robot, str(arm_file), for_physics=for_physics)
-    world = _read_scene(scene_file, arm_file)
+    world = read_scene(scene_file, arm_file)
     _check_scene(world, arm, robot, scene_file)
     world.compiler.discardvisual = False
     _make_visible(world, robot.base)
@@ -82,7 +82,7 @@ def load_model(robot: RobotConfig, scene: str = "", *, for_physics: bool = False
     return _compile(world, robot, str(scene_file), for_physics=for_physics)
 
 
-def _read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
+def read_scene(path: Path, arm: Path) -> mujoco.MjSpec:
     """Return the specification of a scene, without the arm.
 
     Args:

@@ -253,7 +253,7 @@ class Task(ABC):
                 f"'action_scale' has {len(config.action_scale)} entries, expected one per joint of"
                 f" '{robot.name}': {len(robot.joints)}"
             )
-        _check_only_tightens(config, robot)
+        check_only_tightens(config, robot)
         self.robot = robot_for(config, robot)
         if config.twist:
             check_twist(config.twist, self.robot)
@@ -438,7 +438,7 @@ def _with_tool(robot: RobotConfig, config: TaskConfig) -> RobotConfig:
     )
 
 
-def _check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
+def check_only_tightens(config: TaskConfig, robot: RobotConfig) -> None:
     """Check that a task file does not loosen the protection of its robot file.
 
     Raises:

@@ -16,7 +16,7 @@ from sql_ros.policy.task_spec import TaskSpec
 from sql_ros.policy.transition import LARGEST_INPUT, LARGEST_REWARD
 from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.task import Episode, Task, TaskConfig, robot_for
+from sql_ros.robot.task import Episode, Task, TaskConfig, check_only_tightens, robot_for
 from sql_ros.robot.task_kind import reporting
 
 EPISODES = 3  # episodes that are tried
@@ -34,12 +34,13 @@ def check_task(task: Task, config: TaskConfig, robot: RobotConfig) -> None:
     Args:
         task: The task.
         config: Content of the task file, as given to the task.
-        robot: Content of the robot file, as given to the task.
+        robot: Content of the robot file, of which the task had a copy.
 
     Raises:
         ConfigError: One of these is not so.
         Exception: An exception of the task's code.
     """
+    check_only_tightens(config, robot)
     _check_is_unchanged(task, config, robot)
     _check_spec(task)
     arm = Arm(task.robot)

@@ -192,6 +192,19 @@ def test_a_scene_may_have_free_objects_beside_an_arm_with_a_keyframe(load):
     assert is_sound(task)
 
 
+TABLE = '<geom name="table" type="box" size="0.3 0.3 0.02" pos="0.6 0.4 0.1"/>'
+
+
+@pytest.mark.parametrize("moved", ["", TABLE.replace("0.1", "0.12")], ids=["missing", "elsewhere"])
+def test_a_task_must_keep_the_scene_of_its_arm(load, moved):
+    cell = SCENE.replace("</worldbody>", f"{TABLE}</worldbody>")
+    robot = f"{ROBOT}scene: cell.xml\n"
+    kept = load(robot=robot, scene=cell.replace("0 0 3", "0 0 2"), **{"cell.xml": cell})
+    assert kept.config.scene.endswith("scene.xml")
+    with pytest.raises(ConfigError, match=r"has not its table at \(0\.600, 0\.400, 0\.100\)"):
+        load(robot=robot, scene=cell.replace(TABLE, moved), **{"cell.xml": cell})
+
+
 def test_a_finger_is_guarded_at_its_posture(load):
     finger = (
         '<body name="finger"><joint name="grip" type="slide" axis="1 0 0" range="0.01 0.03"/>'

@@ -81,7 +81,10 @@ def load(tmp_path, monkeypatch):
         (place / "push.yaml").write_text(yaml.safe_dump(values))
         return load_task(f"{folder}/push.yaml")
 
-    return write_and_load
+    yield write_and_load
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def _with_method(code: str) -> str:
@@ -293,6 +296,24 @@ def test_a_task_cannot_change_the_safety_of_its_arm(load, code, key):
     other_scene = "super().__init__(name, replace(config, scene='sim/scenes/floor.xml'), robot)"
     with pytest.raises(ConfigError, match="Push changes its settings"):
         load(PUSH.replace("super().__init__(name, config, robot)", other_scene))
+    begin = "        super().__init__(name, config, robot)\n"
+    in_place = f"        robot.fixed_joints['grip'] = 0.05\n{begin}"
+    with pytest.raises(ConfigError, match="changes 'fixed_joints' of the arm"):
+        load(PUSH.replace(begin, in_place))
+
+
+def test_a_task_that_sets_up_its_arm_itself_is_checked_as_others_are(load):
+    """Without `super().__init__` nothing refuses a faster tool."""
+    own = (
+        "        from sql_ros.robot.task import robot_for\n"
+        "        full = Task.__init__\n"
+        "        full(self, name, replace(config, tip_speed_limit_m_s=0.5), robot)\n"
+        "        self.config = config\n"
+        "        self.robot = robot_for(config, robot)\n"
+    )
+    code = PUSH.replace("        super().__init__(name, config, robot)\n", own)
+    with pytest.raises(ConfigError, match="'tip_speed_limit_m_s' is 9, expected at most"):
+        load(code, tip_speed_limit_m_s=9.0)
 
 
 def test_annotations_may_be_texts(load):
@@ -331,6 +352,37 @@ def test_code_of_the_task_and_of_its_neighbours_changes_the_hash(load, tmp_path)
     assert load(importing).spec.task_code == first
     (tmp_path / "mine/push_geometry.py").write_text("A = 2\n")
     assert load(importing).spec.task_code != first
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("push_tools/__init__.py", "import push_tools"),
+        ("push_tools/geometry.py", "from push_tools import geometry"),
+        ("push_tools/geometry.py", "from push_tools.geometry import A"),
+        ("push_tools/deep/geometry.py", "import push_tools.deep.geometry"),
+    ],
+)
+def test_code_of_a_package_beside_the_task_changes_the_hash(load, tmp_path, file, line):
+    path = tmp_path / "mine" / file
+    path.parent.mkdir(parents=True)
+    (tmp_path / "mine/push_tools/__init__.py").touch()
+    path.write_text("A = 1\n")
+    importing = PUSH.replace("import numpy", f"{line}\nimport numpy")
+    first = load(importing).spec.task_code
+    path.write_text("A = 2\n")
+    assert load(importing).spec.task_code != first
+
+
+def test_a_neighbour_that_another_task_has_too_is_refused(load, tmp_path):
+    """Python would give the first one to both."""
+    importing = PUSH.replace("import numpy", "import push_helper\nimport numpy")
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "push_helper.py").write_text(f"PLACE = {folder!r}\n")
+    load(importing, folder="one")
+    with pytest.raises(ConfigError, match=r"imports 'push_helper', which is .*/one/push_helper"):
+        load(importing, folder="two")
 
 
 def test_the_hash_is_no_part_of_the_interface(load):

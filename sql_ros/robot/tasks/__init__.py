@@ -8,6 +8,7 @@ and a file in config/tasks/; those of users are anywhere (docs/your_task.md).
 from __future__ import annotations
 
 import pkgutil
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from sql_ros.common.config import config_from_mapping, read_yaml
 from sql_ros.common.data_files import find_file, resolve_beside
 from sql_ros.robot.code_hash import code_hash
 from sql_ros.robot.config import RobotConfig
+from sql_ros.robot.kept_scene import check_keeps_scene
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.task import Task
 from sql_ros.robot.task_check import check_task, report_exceptions
@@ -53,14 +55,17 @@ def load_task(
     with reporting(task_class, path):
         config = config_from_mapping(config_class, values, str(path))
     robot = load_robot(config.robot)
-    if not config.scene:
+    if config.scene:
+        with reporting(task_class, path):
+            check_keeps_scene(config.scene, robot.scene, robot.model)
+    else:
         config = replace(config, scene=robot.scene or FLOOR)
     if joint_prefix:
         robot = replace(robot, joint_prefix=joint_prefix)
     if people_in_reach:
         robot = replace(robot, people_in_reach=True)
     with reporting(task_class, path):
-        task = task_class(path.stem, config, robot)
+        task = task_class(path.stem, config, deepcopy(robot))  # its code may alter what it gets
         if not is_shipped(task_class):
             check_task(task, config, robot)
             report_exceptions(task, path)
