@@ -539,7 +539,7 @@ class ActorNode(ManagedNode):
 
         An actor that has sent no command in this activation sends none now either. A goal is
         cancelled, and for a real arm the way of the end is recorded (`RealArm.end`). A step that
-        takes longer than `STEP_S` is logged as an error and not waited for; the command watchdog
+        takes longer than `STEP_S` is counted as a fault and not waited for; the command watchdog
         is then not told that the arm rests, and sends zeros. At the end wait for the
         learner to acknowledge the last transitions, for `HAND_OVER_S` at most
         (`transition_outbox.py`).
@@ -550,8 +550,8 @@ class ActorNode(ManagedNode):
         if is_over:
             self._lock.release()  # a step under way is over; `ended` prevents another
         else:
-            self.get_logger().error(
-                f"the control loop hangs: a step takes longer than {STEP_S:g} s"
+            self._diagnostics.fault(
+                "loop_hangs", f"the control loop hangs: a step takes longer than {STEP_S:g} s"
             )
         self._output.admits_only_holds = True
         self._standby_thread.finish()
