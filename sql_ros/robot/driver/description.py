@@ -2,8 +2,10 @@
 file.
 
 Joint names alone do not tell: those of a UR5 and a UR5e are the same, and their tools are 79 mm
-apart. Two things are compared: the positions of the tool in some poses, and the limits of position
-and speed, which must not be wider in the robot file than in the description.
+apart. Three things are compared: the positions of the tool in some poses; by how much the tool
+turns from the first of these poses to the others, since the frames of both tools may differ by a
+constant rotation; and the limits of position and speed, which must not be wider in the robot file
+than in the description.
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ SEED = 0
 # largest distance between the positions of the tool; a calibrated arm differs from its maker's
 # dimensions by some millimetres
 TOLERANCE_M = 0.01
+TOLERANCE_RAD = 0.02  # largest angle between the turns of the tool, for the same reason
 ROUNDING = 5e-3  # error of limits with two decimals [rad] and [rad/s]
 TURNING_KINDS = ("revolute", "continuous")
+SLIDING_KIND = "prismatic"
+MOVING_KINDS = (*TURNING_KINDS, SLIDING_KIND)
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class UrdfJoint:
         translation: Origin of the joint's frame in the parent's frame (3,) [m].
         rotation: Axes of the joint's frame in the parent's frame, as columns (3, 3).
         axis: Unit vector of the joint's axis in the joint's frame (3,).
-        limits: Lowest position [rad], highest position [rad], largest speed [rad/s]; infinite speed
-            where the URDF gives none.
+        limits: Lowest position, highest position [rad or m], largest speed [rad/s or m/s]; infinite
+            speed where the URDF gives none.
     """
 
     name: str
@@ -88,7 +93,7 @@ def difference(robot: RobotConfig, text: str) -> str:
 
     Returns:
         The first missing joint or wider limit, otherwise the largest difference of the tool's
-        position, in words. Empty if there is none.
+        position or else of its turn, in words. Empty if there is none.
 
     Raises:
         MessageError: The text is no URDF, or no chain of joints connects the base frame and the
@@ -98,16 +103,16 @@ def difference(robot: RobotConfig, text: str) -> str:
     missing = [
         name
         for name in robot.wire_joints
-        if name not in joints or joints[name].kind not in TURNING_KINDS
+        if name not in joints or joints[name].kind not in MOVING_KINDS
     ]
     if missing:
-        return f"robot_description has no turning joint {', '.join(missing)}"
+        return f"robot_description has no moving joint {', '.join(missing)}"
     return _wider_limit(robot, joints) or _tool_difference(robot, joints)
 
 
 def _wider_limit(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
     """Describe a limit of position or speed that is wider in the robot file than in the
-    description. Position limits are compared for joints of type "revolute" only.
+    description. Position limits of joints of type "continuous" are not compared.
 
     Args:
         robot: Content of the robot file.
@@ -120,17 +125,17 @@ def _wider_limit(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
         robot.wire_joints, robot.position_lower, robot.position_upper, robot.velocity_limit
     ):
         lowest, highest, fastest = joints[name].limits
-        if joints[name].kind == "revolute" and (
-            low < lowest - ROUNDING or high > highest + ROUNDING
-        ):
+        kind = joints[name].kind
+        unit = "m" if kind == SLIDING_KIND else "rad"
+        if kind != "continuous" and (low < lowest - ROUNDING or high > highest + ROUNDING):
             return (
-                f"{name} may go from {low:g} to {high:g} rad by the robot file, in"
-                f" robot_description from {lowest:g} to {highest:g} rad"
+                f"{name} may go from {low:g} to {high:g} {unit} by the robot file, in"
+                f" robot_description from {lowest:g} to {highest:g} {unit}"
             )
         if speed > fastest + ROUNDING:
             return (
-                f"{name} may turn at {speed:g} rad/s by the robot file, in robot_description at"
-                f" {fastest:g} rad/s"
+                f"{name} may move at {speed:g} {unit}/s by the robot file, in robot_description at"
+                f" {fastest:g} {unit}/s"
             )
     return ""
 
@@ -143,7 +148,8 @@ def _tool_difference(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
         joints: Joints of the description by name.
 
     Returns:
-        The difference, in words; empty if it is at most `TOLERANCE_M` in all poses.
+        The difference of its position, otherwise that of its turn, in words; empty if they are at
+        most `TOLERANCE_M` and `TOLERANCE_RAD` in all poses.
 
     Raises:
         MessageError: No chain of joints connects the base frame and the tool frame.
@@ -151,20 +157,37 @@ def _tool_difference(robot: RobotConfig, joints: dict[str, UrdfJoint]) -> str:
     chain = _chain(joints, robot.wire_base_frame, robot.wire_tool_frame)
     arm = Arm(robot)
     zeros = np.zeros(len(robot.joints))
-    largest = TOLERANCE_M
-    text = ""
+    fixed = {f"{robot.joint_prefix}{name}": at for name, at in robot.fixed_joints.items()}
+    apart: list[tuple[float, Vector]] = []  # distance and pose
+    turned: list[tuple[float, Vector]] = []  # angle and pose
+    first: tuple[Vector, Vector] | None = None  # rotations in the first pose
     for pose in comparison_poses(robot, POSES, SEED):
-        expected = arm.state(1, pose, zeros, zeros).tool_position
-        described = _tool_position(chain, dict(zip(robot.wire_joints, pose.tolist())))
-        away = float(np.linalg.norm(described - expected))
-        if away > largest:
-            largest = away
-            text = (
-                f"{robot.wire_tool_frame} is {1e3 * away:.0f} mm away from where '{robot.name}' has"
-                f" it, at joint angles {np.round(pose, 2).tolist()} rad: another arm, or another"
-                " tool frame?"
-            )
-    return text
+        expected = arm.state(1, pose, zeros, zeros)
+        position, rotation = _tool_pose(chain, {**fixed, **dict(zip(robot.wire_joints, pose))})
+        apart.append((float(np.linalg.norm(position - expected.tool_position)), pose))
+        first = first or (rotation, expected.tool_rotation)
+        described, filed = rotation @ first[0].T, expected.tool_rotation @ first[1].T
+        turned.append((_angle_between(described, filed), pose))
+    away, pose = max(apart, key=lambda each: each[0])
+    if away > TOLERANCE_M:
+        return (
+            f"{robot.wire_tool_frame} is {1e3 * away:.0f} mm away from where '{robot.name}' has"
+            f" it, at joint positions {np.round(pose, 2).tolist()}: another arm, or another"
+            " tool frame?"
+        )
+    angle, pose = max(turned, key=lambda each: each[0])
+    if angle > TOLERANCE_RAD:
+        return (
+            f"{robot.wire_tool_frame} is turned by {angle:.2f} rad from how '{robot.name}' has it,"
+            f" at joint positions {np.round(pose, 2).tolist()}: is the axis of a joint reversed?"
+        )
+    return ""
+
+
+def _angle_between(one: Vector, other: Vector) -> float:
+    """Return the angle of the rotation between two rotation matrices (3, 3) [rad]."""
+    cosine = (float(np.trace(one.T @ other)) - 1.0) / 2.0
+    return math.acos(min(max(cosine, -1.0), 1.0))
 
 
 def _chain(joints: dict[str, UrdfJoint], base: str, tool: str) -> list[UrdfJoint]:
@@ -192,21 +215,27 @@ def _chain(joints: dict[str, UrdfJoint], base: str, tool: str) -> list[UrdfJoint
     return chain[::-1]
 
 
-def _tool_position(chain: list[UrdfJoint], angles: dict[str, float]) -> Vector:
-    """Compute the position of a chain's end in the frame of its base (3,) [m].
+def _tool_pose(chain: list[UrdfJoint], positions: dict[str, float]) -> tuple[Vector, Vector]:
+    """Compute the pose of a chain's end in the frame of its base.
 
     Args:
         chain: Joints from the base on.
-        angles: Joint angles by name [rad]; turning joints that are not in it are at 0.
+        positions: Joint positions by name [rad or m]; joints that are not in it are at 0.
+
+    Returns:
+        Position (3,) [m], and axes as columns (3, 3).
     """
     position = np.zeros(3)
     rotation = np.eye(3)
     for joint in chain:
         position = position + rotation @ joint.translation
         rotation = rotation @ joint.rotation
+        moved = float(positions.get(joint.name, 0.0))
         if joint.kind in TURNING_KINDS:
-            rotation = rotation @ _rotation_about(joint.axis, angles.get(joint.name, 0.0))
-    return position
+            rotation = rotation @ _rotation_about(joint.axis, moved)
+        elif joint.kind == SLIDING_KIND:
+            position = position + rotation @ joint.axis * moved
+    return position, rotation
 
 
 def _rotation_about(axis: Vector, angle: float) -> Vector:

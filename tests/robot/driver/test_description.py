@@ -10,6 +10,25 @@ from sql_ros.robot.driver.description import difference
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.tasks import described_robot, load_task
 
+LINK = (
+    '<link name="{}"><inertial><mass value="1"/><inertia ixx="0.01" iyy="0.01" izz="0.01"'
+    ' ixy="0" ixz="0" iyz="0"/></inertial></link>'
+)
+JOINT = (
+    '<joint name="{}" type="{}"><parent link="{}"/><child link="{}"/><origin xyz="0 0 0.3"/>'
+    '<axis xyz="{}"/><limit lower="-1" upper="1" effort="60" velocity="1"/></joint>'
+)
+SLIDING = (
+    '<robot name="sliding">'
+    + "".join(LINK.format(name) for name in ("base", "carriage", "upper", "tool"))
+    + JOINT.format("rail", "prismatic", "base", "carriage", "1 0 0")
+    + JOINT.format("shoulder", "revolute", "carriage", "upper", "0 1 0")
+    + JOINT.format("wrist", "revolute", "upper", "hand", "0 1 0")
+    + LINK.format("hand")
+    + JOINT.format("flange", "fixed", "hand", "tool", "1 0 0")
+    + "</robot>"
+)
+
 
 @pytest.fixture(scope="module")
 def ur5e():
@@ -31,9 +50,7 @@ def test_a_prefix_belongs_to_every_name(ur5e):
     left = replace(ur5e, joint_prefix="left_")
     assert difference(left, ur_description("ur5e", "left_")) == ""
     assert "left_shoulder_pan_joint" in difference(left, ur_description("ur5e"))
-    assert "no turning joint shoulder_pan_joint" in difference(
-        ur5e, ur_description("ur5e", "left_")
-    )
+    assert "no moving joint shoulder_pan_joint" in difference(ur5e, ur_description("ur5e", "left_"))
 
 
 def test_a_reversed_axis_is_another_arm(ur5e):
@@ -41,11 +58,30 @@ def test_a_reversed_axis_is_another_arm(ur5e):
     assert "mm away" in difference(ur5e, text)
 
 
+def test_a_reversed_last_joint_is_another_arm_although_the_tool_is_in_place(ur5e):
+    parts = ur_description("ur5e").split('<joint name="wrist_3_joint"')
+    text = parts[0] + '<joint name="wrist_3_joint"' + parts[1].replace("0 0 1", "0 0 -1", 1)
+    assert "tool0 is turned by" in difference(ur5e, text)
+    assert "is the axis of a joint reversed" in difference(ur5e, text)
+
+
+def test_a_slide_and_a_fixed_joint_are_where_the_robot_file_has_them(tmp_path):
+    """A carriage that carries the arm, and a wrist that the arm does not control."""
+    (tmp_path / "arm.urdf").write_text(SLIDING)
+    (tmp_path / "arm.yaml").write_text(
+        "name: sliding\nmodel: arm.urdf\nbase_frame: base\ntool: tool\ntool_frame: tool\n"
+        "joints: [rail, shoulder]\nfixed_joints: {wrist: 0.5}\n"
+    )
+    robot = load_robot(str(tmp_path / "arm.yaml"))
+    assert difference(robot, SLIDING) == ""
+    assert "mm away" in difference(robot, SLIDING.replace('xyz="1 0 0"', 'xyz="-1 0 0"'))
+
+
 def test_wider_limits_in_the_robot_file_are_a_difference(ur5e):
     narrow = ur_description("ur5e").replace('upper="3.14159', 'upper="2.5')
     assert difference(ur5e, narrow).startswith("elbow_joint may go from")
     slow = ur_description("ur5e").replace('velocity="3.14159', 'velocity="2.0')
-    assert "may turn at 3.14159 rad/s by the robot file, in robot_description at 2.0" in difference(
+    assert "may move at 3.14159 rad/s by the robot file, in robot_description at 2.0" in difference(
         ur5e, slow
     )
     assert difference(replace(ur5e, velocity_limit=(1.0,) * 6), slow) == ""
