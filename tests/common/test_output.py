@@ -102,7 +102,7 @@ def test_the_last_words_of_a_process_are_never_lost():
         "print('last words', file=sys.stderr, flush=True)\n"
         "sys.exit(2)\n"
     )
-    for _ in range(30):
+    for _ in range(10):
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
         assert ended.returncode == 2
         assert ended.stderr == b"last words\n"

@@ -266,6 +266,7 @@ def test_after_a_stop_and_a_start_the_arm_is_slow_at_first(arm, start, task):
     assert max(shares[-3:]) > 0.5
 
 
+@pytest.mark.long
 def test_a_real_arm_does_not_move_without_the_stops_that_its_file_requires(arm, start, tmp_path):
     robot = yaml.safe_load((share_folder() / "config/robots/sawyer.yaml").read_text())
     robot["required_stops"] = [{"kind": "emergency_stop", "deadline_s": 0.5, "topic": "/cell/stop"}]
@@ -419,6 +420,7 @@ def test_after_a_clean_end_no_command_follows(arm, start, processes, lives):
     assert actor.wait() == 0
 
 
+@pytest.mark.long
 def test_a_watchdog_that_dies_is_a_hold_until_another_is_there(arm, start):
     arm.load_controller()
     actor = start()
@@ -726,6 +728,7 @@ def test_switch_controllers_activates_once_and_restores(arm, start, task):
     assert actor.returncode == 0
 
 
+@pytest.mark.long
 def test_another_publisher_of_commands_holds_the_arm_until_it_left(arm, start):
     """It is named once, and no transition is made meanwhile."""
     arm.load_controller()

@@ -580,6 +580,7 @@ def _broken(deed: str) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_an_error_in_the_control_loop_ends_the_actor_with_a_hold(probe, processes, task):
     scene = Scene(
         probe, processes, task, command=_broken("raise RuntimeError('broken on purpose')")

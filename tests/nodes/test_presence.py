@@ -180,6 +180,7 @@ def test_a_stopped_actor_gives_way_to_its_successor(processes, probe, arm):
     assert successor.poll() is None
 
 
+@pytest.mark.long
 def test_a_stopped_actor_holds_until_it_has_its_place_again(processes, probe, arm):
     actor = processes.node("actor")
     arm.until(lambda: arm.commands and np.any(np.array(arm.commands[-1].data) != 0))

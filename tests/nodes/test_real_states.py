@@ -275,6 +275,7 @@ sys.exit(run_node(SuspendedNode))
 """
 
 
+@pytest.mark.long
 def test_a_computer_that_was_suspended_latches(arm, processes):
     """The process has a boot clock of its own, which leaps by a minute."""
     words = [

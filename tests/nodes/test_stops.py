@@ -256,6 +256,7 @@ def test_a_stop_is_answered_once_the_arm_was_measured_at_rest(arm, start):
     assert "rest was commanded and measured" in answer.message
 
 
+@pytest.mark.long
 def test_a_stop_that_the_arm_does_not_obey_is_no_success(arm, start):
     start()
     arm.until_moving()
