@@ -29,8 +29,8 @@ from sql_ros.common.data_files import share_folder
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Arm, Vector
 from sql_ros.robot.arm_description import read_description
-from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.estimates import UNLIMITED, complete_robot
+from sql_ros.robot.config import UNLIMITED, RobotConfig
+from sql_ros.robot.estimates import complete_robot
 from sql_ros.robot.robot_file import load_robot
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.posed_scene import PosedScene

@@ -35,8 +35,8 @@ from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.policy.task_spec import COMMAND_MODES
 from sql_ros.robot.arm import Arm, Vector
-from sql_ros.robot.config import RobotConfig
-from sql_ros.robot.estimates import ROUNDING, UNLIMITED, ArmEstimates
+from sql_ros.robot.config import UNLIMITED, RobotConfig
+from sql_ros.robot.estimates import ROUNDING, ArmEstimates
 from sql_ros.robot.model import overlaps_at_rest
 from sql_ros.robot.safety.clearance import Clearance
 from sql_ros.robot.safety.protection import missing_shapes

@@ -139,6 +139,7 @@ class ActorNode(ManagedNode):
             self._guard,
             self._diagnostics,
             self._objects,
+            mode=self.task.spec.command_mode,
             is_lockstep=self.config.is_lockstep,
         )
         rate_hz = self.task.config.control_rate_hz

@@ -25,6 +25,7 @@ from sql_ros.robot.arm import Arm, RobotState
 from sql_ros.robot.config import RobotConfig
 from sql_ros.robot.control.clock import ControlClock
 from sql_ros.robot.safety.fixed_posture import FixedPosture
+from sql_ros.robot.turns import continuous_turns
 
 TOPIC = "joint_states"
 
@@ -64,6 +65,7 @@ class StateIntake:
         diagnostics: Diagnostics,
         objects: ObjectIntake,
         *,
+        mode: str,
         is_lockstep: bool,
     ) -> None:
         self._node = node
@@ -81,6 +83,7 @@ class StateIntake:
                 robot.wire_joints,
                 velocity_from_position=robot.velocity_from_position,
                 arrival_ns=arrival_clock(lambda: clock.at(time.monotonic())),
+                turns=continuous_turns(robot, self._arm.is_hinge) if mode != "position" else None,
             )
         self._topic = node.resolve_topic_name(TOPIC)
         self.publishers = StatePublishers(node, self._topic, robot.wire_joints)
@@ -102,6 +105,7 @@ class StateIntake:
         self.measured = 0.0
         self.rests_since = math.inf
         self.posture.forget()
+        self._reader.forget()
         self.heard = time.monotonic()
         self._kept = None
 

@@ -9,6 +9,8 @@ position not finite  `MessageError`
 velocity NaN, none   `MessageError` that names `velocity_from_position`; with it, positions are
                      differentiated and the velocity in the message is not read
 effort NaN, none     NaN: not measured
+a continuous joint   the position on the turn that is nearest to the last one, at first to the
+                     neutral position: drivers may report such joints from -pi to pi
 stamp 0              the time of arrival: the driver sets no stamp
 ===================  ==========================================================================
 """
@@ -25,6 +27,7 @@ from sensor_msgs.msg import JointState
 
 from sql_ros.common.errors import MessageError
 from sql_ros.robot.arm import Vector
+from sql_ros.robot.turns import Turns
 from sql_ros.robot.velocity import LONGEST_GAP_NS, WINDOW_NS, PositionDifferentiator
 
 JointValues = tuple[int, Vector, Vector, Vector]
@@ -59,6 +62,7 @@ class StateReader:
         velocity_from_position: Whether to differentiate positions instead of reading velocities.
         arrival_ns: Returns the stamp for a message that has none [ns]. None: such a stamp stays 0,
             as in lockstep.
+        turns: Which joints are continuous and may be reported on any turn; None: none.
 
     Attributes:
         is_unstamped: Whether the last message had no stamp.
@@ -70,6 +74,7 @@ class StateReader:
         *,
         velocity_from_position: bool = False,
         arrival_ns: Callable[[], int] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._joints = list(joints)
         self._names: list[str] | None = None
@@ -78,7 +83,13 @@ class StateReader:
         self._unmeasured = np.full(len(self._joints), np.nan)
         self._differentiator = PositionDifferentiator() if velocity_from_position else None
         self._arrival_ns = arrival_ns
+        self._turns = turns
         self.is_unstamped = False
+
+    def forget(self) -> None:
+        """Begin a new activation: continuous joints are on the turn nearest to neutral."""
+        if self._turns is not None:
+            self._turns.forget()
 
     def read(self, message: JointState) -> JointValues:
         """Convert a message.
@@ -101,6 +112,8 @@ class StateReader:
         position = self._select(message.position, "position")
         if not all(map(isfinite, position.tolist())):  # a third of the time of np.isfinite
             raise MessageError(f"joint_states has a position that is not finite: {position}")
+        if self._turns is not None:
+            position = self._turns.nearest(position)
         velocity = self._velocity(message, stamp_ns, position)
         return stamp_ns, position, velocity, self._effort(message)
 

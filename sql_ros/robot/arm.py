@@ -95,6 +95,7 @@ class Arm:
     Attributes:
         config: As given.
         size: Number of joints N.
+        is_hinge: Which joints turn (N,); the others slide.
 
     Raises:
         ConfigError: The MJCF cannot be read, lacks a joint or the tool site of the config, or has a
@@ -111,6 +112,8 @@ class Arm:
             self._site = self._model.site(config.tool).id
         except KeyError as error:
             raise ConfigError(f"robot '{config.name}', model {config.model}: {error}") from None
+        kinds = np.array([self._model.joint(name).type[0] for name in config.joints])
+        self.is_hinge = kinds == mujoco.mjtJoint.mjJNT_HINGE
         self._check_range()
         self._data = mujoco.MjData(self._model)
         # kept because creating a view takes time

@@ -11,6 +11,7 @@ from sql_ros.common.errors import ConfigError
 from sql_ros.robot.controllers import MODES, TYPES, ControllerConfig
 
 TURN_RAD = 2.0 * math.pi
+UNLIMITED = 1e4  # position limit of a joint without one [rad]
 FASTEST_RAD_S = 50.0  # a larger velocity limit is not one in rad/s
 # largest speed of every point of the arm while people are in reach: ISO 10218's reduced speed
 REDUCED_SPEED_M_S = 0.25

@@ -21,6 +21,7 @@ from sql_ros.common.data_files import find_beside
 from sql_ros.common.errors import ConfigError
 from sql_ros.robot.arm import Vector
 from sql_ros.robot.arm_description import read_description
+from sql_ros.robot.config import UNLIMITED
 from sql_ros.robot.urdf import compile_fault
 
 GUESSED_SPEED = 1.0  # of a joint whose description has no speed [rad/s or m/s]
@@ -36,7 +37,6 @@ LAG_S = 0.05  # time by which the simulated position servo is behind a ramp
 LOST_SHARE = 0.03  # share of a speed that the damping of the joint may cost
 LOST_RAD_S = 0.02  # speed that the friction of the joint may cost
 LEAST_ARMATURE = 1e-3  # least inertia of a joint, as of its drive [kg m^2]
-UNLIMITED = 1e4  # position limit of a joint without one [rad]
 ROUNDING = 1.01  # ratio of limits that count as the same
 DIGITS = 3  # significant digits of an estimate
 

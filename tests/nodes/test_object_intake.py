@@ -166,7 +166,14 @@ def test_in_lockstep_a_state_waits_for_the_poses_of_its_time():
     guard = SimpleNamespace(check_stamp=lambda stamp_ns, arrived: None)
     node, clock = source.intake._node, source.intake._guard.clock
     intake = StateIntake(
-        node, task.robot, clock, guard, source.diagnostics, source.intake, is_lockstep=True
+        node,
+        task.robot,
+        clock,
+        guard,
+        source.diagnostics,
+        source.intake,
+        mode="velocity",
+        is_lockstep=True,
     )
     answered = []
     intake.on_state = lambda state, arrived: answered.append(state)

@@ -1,6 +1,7 @@
 """Joint states as drivers send them, and every way in which one can be wrong."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from sensor_msgs.msg import JointState
 from sql_ros.common.errors import MessageError
 from sql_ros.nodes.messages import state_to_msg
 from sql_ros.nodes.state_reader import ForeignStateError, StateReader
+from sql_ros.robot.config import UNLIMITED
+from sql_ros.robot.robot_file import load_robot
+from sql_ros.robot.turns import Turns, continuous_turns
 
 JOINTS = ("j0", "j1")
 NAN = float("nan")
@@ -101,3 +105,38 @@ def test_velocities_are_differentiated_where_the_robot_file_says_so():
         reader.read(_state(velocity=()))
     later = _state(position=(1.02, 1.98), velocity=(NAN, 9.0), stamp_ns=1_020_000_000)
     assert reader.read(later)[2] == pytest.approx([1.0, -1.0])
+
+
+@pytest.mark.parametrize("speed", [3.0, -3.0])
+def test_a_continuous_joint_goes_on_where_its_driver_begins_a_turn_again(speed):
+    """From -pi to pi, as Kinova's driver reports it. The other joint has limits."""
+    turns = Turns(np.array([True, False]), np.array([1.0, 0.0]))
+    reader = StateReader(JOINTS, turns=turns)
+    moved = 1.0 + speed * 0.01 * np.arange(1000)
+    wrapped = (moved + np.pi) % (2.0 * np.pi) - np.pi
+    assert np.abs(np.diff(wrapped)).max() > 6.0
+    read = [reader.read(_state(position=(each, 5.0)))[1] for each in wrapped]
+    np.testing.assert_allclose(np.array(read), np.column_stack((moved, 0.0 * moved + 5.0)))
+    reader.forget()
+    assert reader.read(_state(position=(wrapped[-1], 5.0)))[1][0] == pytest.approx(
+        wrapped[-1] + 2.0 * np.pi * np.round((1.0 - wrapped[-1]) / (2.0 * np.pi))
+    )
+
+
+def test_a_continuous_joint_begins_on_the_turn_nearest_to_neutral():
+    reader = StateReader(JOINTS, turns=Turns(np.array([True, True]), np.array([3.0, -0.5])))
+    read = reader.read(_state(position=(-3.0, 4.0 * np.pi)))[1]
+    np.testing.assert_allclose(read, [2.0 * np.pi - 3.0, 0.0], atol=1e-12)
+
+
+def test_only_joints_that_turn_without_limits_are_continuous():
+    robot = load_robot("ur5e")
+    hinges = np.ones(6, bool)
+    assert continuous_turns(robot, hinges) is None
+    endless = {
+        "position_lower": (-UNLIMITED, *robot.position_lower[1:]),
+        "position_upper": (UNLIMITED, *robot.position_upper[1:]),
+    }
+    robot = replace(robot, **endless)
+    assert continuous_turns(robot, hinges) is not None
+    assert continuous_turns(robot, ~hinges) is None

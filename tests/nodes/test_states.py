@@ -366,3 +366,38 @@ def test_states_slower_than_control_are_said_and_skipped(probe, start, task):
     assert not any(np.array_equal(*pair) for pair in pairs)
     assert scene.value("fault/states_slow") == 1
     assert "newer states per second for 20.0 control steps" in scene.log()
+
+
+@pytest.mark.long
+def test_a_continuous_joint_may_be_reported_from_minus_pi_to_pi(
+    probe, start, task, reach_with, tmp_path
+):
+    """It turns through pi; that is no jump."""
+    text = (share_folder() / "sim/robots/sawyer.xml").read_text()
+    ranged = 'class="sawyer_large_drive" range="-3.0503 3.0503"'
+    assert text.count(ranged) == 1
+    (tmp_path / "endless.xml").write_text(text.replace(ranged, 'class="sawyer_large_drive"'))
+    robot = task.robot
+    scene = start(
+        reach_with(
+            model=str(tmp_path / "endless.xml"),
+            position_lower=[None, *robot.position_lower[1:]],
+            position_upper=[None, *robot.position_upper[1:]],
+        )
+    )
+    driver = Driver(probe, task)
+    driver.position[0] = 3.0
+    speed = np.zeros(len(robot.joints))
+    speed[0] = 0.3
+
+    def turn() -> None:
+        now = time.monotonic()
+        driver.position[0] += speed[0] * (now - driver.told)
+        driver.told = now
+        wrapped = driver.position.copy()
+        wrapped[0] = (wrapped[0] + np.pi) % (2.0 * np.pi) - np.pi
+        driver.tell(position=wrapped.tolist(), velocity=speed.tolist())
+
+    scene.until(lambda: scene.moves() and driver.position[0] > np.pi + 0.3, turn)
+    assert scene.value("hold/velocity_wrong") == 0
+    assert scene.value("hold/state_jumped") == 0
