@@ -30,12 +30,14 @@ class _Shape(NamedTuple):
         kind: Its type, an `mjtGeom`.
         values: Size and position [m] (6,).
         axes: Entries of its rotation matrix (9,).
+        mesh: Vertices of its mesh, as bytes; empty for other types.
     """
 
     name: str
     kind: int
     values: Vector
     axes: Vector
+    mesh: bytes
 
 
 def check_keeps_scene(scene: str, own: str, model: str) -> None:
@@ -100,15 +102,26 @@ def _fixed_shapes(path: Path, arm: Path) -> list[_Shape]:
                 kind,
                 np.concatenate((model.geom_size[geom], place)),
                 data.geom_xmat[geom].copy(),
+                _mesh_of(model, geom),
             )
         )
     return shapes
+
+
+def _mesh_of(model: mujoco.MjModel, geom: int) -> bytes:
+    """Return the vertices of a shape's mesh, as bytes; empty if it is no mesh."""
+    if model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_MESH:
+        return b""
+    mesh = model.geom_dataid[geom]
+    begin = model.mesh_vertadr[mesh]
+    return bytes(model.mesh_vert[begin : begin + model.mesh_vertnum[mesh]])
 
 
 def _is_same(one: _Shape, other: _Shape) -> bool:
     """Return whether two shapes are of one type, size and pose."""
     return (
         one.kind == other.kind
+        and one.mesh == other.mesh
         and bool(np.abs(one.values - other.values).max() <= SAME_M)
         and bool(np.abs(one.axes - other.axes).max() <= SAME_AXES)
     )

@@ -328,10 +328,18 @@ def _compile(
         for_physics: Whether the model is stepped.
 
     Raises:
-        ConfigError: MuJoCo does not accept it, or it has a flex.
+        ConfigError: MuJoCo does not accept it, it has a flex, or a height field that moves.
     """
     try:
         model = spec.compile()
+        fields = model.geom_type == mujoco.mjtGeom.mjGEOM_HFIELD
+        moved = np.flatnonzero(fields & (model.body_weldid[model.geom_bodyid] != 0))
+        if moved.size:
+            body = model.body(model.geom_bodyid[moved[0]]).name
+            raise ConfigError(
+                f"MJCF {name} has a height field on '{body}', which moves, and MuJoCo measures no"
+                " distance from it to a plane or another height field: replace it by boxes"
+            )
         if model.nflex:
             raise ConfigError(
                 f"MJCF {name} has a flex, which the safety filter cannot measure: replace it by"

@@ -420,7 +420,6 @@ def test_after_a_clean_end_no_command_follows(arm, start, processes, lives):
     assert actor.wait() == 0
 
 
-@pytest.mark.long
 def test_a_watchdog_that_dies_is_a_hold_until_another_is_there(arm, start):
     arm.load_controller()
     actor = start()
@@ -728,7 +727,6 @@ def test_switch_controllers_activates_once_and_restores(arm, start, task):
     assert actor.returncode == 0
 
 
-@pytest.mark.long
 def test_another_publisher_of_commands_holds_the_arm_until_it_left(arm, start):
     """It is named once, and no transition is made meanwhile."""
     arm.load_controller()

@@ -140,6 +140,17 @@ def test_a_flex_is_refused(clearance_in):
         clearance_in(flex)
 
 
+def test_a_height_field_that_moves_is_refused(clearance_in, tmp_path):
+    field = (
+        '<body name="tray"><freejoint/><geom type="hfield" hfield="dunes" mass="1"/></body>'
+        "</worldbody><asset>"
+        '<hfield name="dunes" nrow="2" ncol="2" size=".1 .1 .1 .1" elevation="0 1 1 0"/>'
+        "</asset><worldbody>"
+    )
+    with pytest.raises(ConfigError, match=r"height field on 'tray', which moves.* by boxes"):
+        clearance_in(field)
+
+
 def test_a_held_object_is_not_fixed_to_the_scene(clearance_in, tmp_path):
     (tmp_path / "held.xml").write_text(
         '<mujoco><worldbody><body name="o"><geom size=".01"/></body></worldbody></mujoco>'
