@@ -102,7 +102,7 @@ def _fixed_shapes(path: Path, arm: Path) -> list[_Shape]:
                 kind,
                 np.concatenate((model.geom_size[geom], place)),
                 data.geom_xmat[geom].copy(),
-                _mesh_of(model, geom),
+                _mesh_of(model, int(geom)),
             )
         )
     return shapes
