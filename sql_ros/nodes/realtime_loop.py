@@ -27,7 +27,6 @@ from sql_ros.robot.driver.state_rate import StateRate
 from sql_ros.robot.safety.state_watchdog import NO_REASONS
 
 SHORTEST_WAIT_S = 1e-3  # wait while /clock stands still just before a control step is due
-IDENTIFYING = "identifying"  # kind of "hold" in which the arm moves
 INTERVAL_WEIGHT = 0.05  # weight of the newest interval between two states in the running mean
 
 
@@ -167,7 +166,7 @@ class RealtimeLoop(ControlLoop):
         ):
             return
         try:
-            is_held = self._guard.holds.present.keys() - {IDENTIFYING}
+            is_held = self._guard.holds.present.keys() - {"identifying"}  # the arm moves
             if not (self._ended.is_set() or is_held):
                 self._step(by_state=False, is_early=True)
         finally:
@@ -211,7 +210,7 @@ class RealtimeLoop(ControlLoop):
         if state is not None and reasons:
             self._hold(state, now)
         elif state is not None and identifying is not None:
-            reasons = {IDENTIFYING: identifying.activity}
+            reasons = {"identifying": identifying.activity}
             self._identify(identifying, state)
         elif state is not None:
             reasons = self._act(state, arrived, due)
