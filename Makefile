@@ -3,6 +3,7 @@
 # make test       set up, then run the tests but for the long ones
 # make test-long  set up, then run the tests that `make test` leaves out
 # make check      format, lint, types and the tests without node processes
+# make docs       set up, then build the documentation site in build/site
 # Others: lint, coverage, package, setup, eval, doctor, clean.
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SEED ?= 0
 ARGS ?=
 
-.PHONY: run demo test test-long coverage check lint package setup eval doctor clean
+.PHONY: run demo test test-long coverage check lint docs package setup eval doctor clean
 
 run: setup
 	$(VENV)/bin/sql-ros up sawyer_stack task:=sawyer_reach seed:=$(SEED) $(ARGS)
@@ -56,6 +57,10 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# without the network; a broken link or an undocumented public name is an error
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
+
 # what others install: dist/*.tar.gz and dist/*.whl
 package: setup
 	$(VENV)/bin/python setup.py --quiet sdist bdist_wheel
@@ -73,7 +78,7 @@ $(VENV)/.complete: setup.py requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or later is needed, this is " + sys.version.split()[0] + ": make setup PYTHON=python3.12")'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	$(PIP) install --quiet --retries 1 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c requirements/constraints.txt "$(TORCH)"
-	$(PIP) install --quiet -c requirements/constraints.txt -e ".[ros,report,learner,bench,page,test]"
+	$(PIP) install --quiet -c requirements/constraints.txt -e ".[ros,report,learner,bench,page,test,docs]"
 	@touch $@
 
 clean:

@@ -27,11 +27,20 @@ ROS = [  # rclpy and messages as PyPI wheels, for machines without a ROS 2 insta
     "ros-lifecycle-msgs~=2.0.0",
     "ros-trajectory-msgs~=5.3.0",
 ]
-REPORT = ["gymnasium>=1.0", "matplotlib>=3.6", "pillow>=10.0", "rich>=13.0"]
+REPORT = [
+    "gymnasium>=1.0",
+    "matplotlib>=3.6",
+    "pillow>=10.0",
+    "rich>=13.0",
+    "markdown-it-py>=2.2",  # which rich takes, too: report.html
+]
 LEARNER = ["torch>=2.5,<3", "safetensors>=0.4"]
 PAGE = ["websockets>=14.0"]
 # compared with, on, and looked at by
 BENCH = ["stable_baselines3>=2.7", "gymnasium[mujoco]>=1.0", "matplotlib>=3.6", "tensorboard>=2.15"]
+# the documentation site. Pinned: another version of the theme may load files from the network, and
+# another version of mkdocs may check fewer links
+DOCS = ["mkdocs==1.6.1", "mkdocs-material==9.8.2", "mkdocstrings-python==2.0.11"]
 TEST = [
     "pytest>=8.0",
     "pytest-timeout>=2.3",
@@ -83,6 +92,7 @@ setup(
         "learner": LEARNER,
         "bench": BENCH,
         "page": PAGE,
+        "docs": DOCS,
         "test": TEST,
         "all": ROS + REPORT + LEARNER + PAGE,
     },

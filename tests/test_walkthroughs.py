@@ -1,4 +1,4 @@
-"""The walkthroughs of docs/, typed as they stand there, beside the double of a driver."""
+"""The tutorials of docs/, typed as they stand there; those of a real arm beside a double of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,21 @@ for _ in range(20):  # a busy machine holds the arm for a moment now and then: a
     time.sleep(1.0)
 assert call.result().success, call.result().message
 """
-SHORTER = "params_file:=small.yaml most_transitions:=150"
+SHORTER = {
+    "sql-ros up": "params_file:=small.yaml most_transitions:=150",
+    "sql-ros train": "--steps 300",
+    "sql-ros trials": "--repeats 1 --protocol reference",
+    "sql-ros eval": "--episodes 1",
+}  # what is added to a command that ends by itself
+TUTORIALS = {
+    "first_training.md": 5,
+    "stack_and_push.md": 5,
+    "your_arm.md": 6,
+    "your_task.md": 7,
+    "ur5e.md": 8,
+    "sawyer.md": 8,
+}  # with the least number of commands, which shows that they are found
+DESCRIPTION = ("panda.urdf", str(share_folder() / "sim/robots/panda.xml"))  # of the reader's arm
 
 
 class Shell:
@@ -119,23 +133,31 @@ def _wait_for(process: subprocess.Popen, text: str, shown: int = 0) -> None:
         time.sleep(0.1)
 
 
-def _blocks(page: str) -> list[tuple[str, str]]:
-    text = (DOCS / page).read_text()
-    blocks = [(how, command.strip()) for how, command in BLOCK.findall(text)]
-    assert len(blocks) > 5, f"{page} has no commands that a test could type"
-    return blocks
+def _commands(page: str) -> list[tuple[str, str]]:
+    """Return how each command of a page ends, and the command, in the order of the page."""
+    text = (DOCS / page).read_text().replace(*DESCRIPTION)
+    commands = [
+        (how, command) for how, block in BLOCK.findall(text) for command in block.splitlines()
+    ]
+    assert len(commands) >= TUTORIALS[page], f"{page} has fewer commands than before: {commands}"
+    return commands
+
+
+def _typed(how: str, command: str) -> str:
+    """Return a command as the test types it: one that ends by itself is made shorter."""
+    name = " ".join(command.split()[:2])
+    return command if how else f"{command} {SHORTER.get(name, '')}".strip()
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", ["ur5e.md", "sawyer.md"])
-def test_a_walkthrough_works_as_written(shell, page):
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_a_tutorial_works_as_written(shell, page):
     """A command ends well by itself, or says the text after `until:` and ends well at Ctrl-C.
 
     With `start` the arm is identified after a call of `/actor/start`, and acts after another.
     """
-    for how, command in _blocks(page):
-        is_whole_training = command.startswith("sql-ros up") and not how
-        process = shell.type(f"{command} {SHORTER}" if is_whole_training else command)
+    for how, command in _commands(page):
+        process = shell.type(_typed(how, command))
         if how == "background":
             continue
         shown = 0

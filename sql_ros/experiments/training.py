@@ -18,6 +18,7 @@ from sql_ros.common.atomic_file import write_atomically
 from sql_ros.common.config import Config, config_from_mapping, option, read_yaml
 from sql_ros.common.errors import CheckpointError, ConfigError, SqlRosError
 from sql_ros.common.figures_json import command_line, versions, write_figures
+from sql_ros.common.html_report import write_html
 from sql_ros.common.interruption import Interrupted, SignalWatch, watched_signals
 from sql_ros.common.markdown import markdown_table
 from sql_ros.common.plotting import pyplot, save_figure, tidy, try_plot
@@ -317,7 +318,7 @@ class TrainingRun:
         folder.save(trainer, curve.train_s[-1], curve.train_cpu_s[-1])
 
     def _finish(self, training: Training, folder: TrainFolder, signals: SignalWatch) -> None:
-        """Write figures.json, curve.png of the whole run, clip.gif and report.md.
+        """Write figures.json, curve.png of the whole run, clip.gif, report.md and report.html.
 
         There is no curve.png without matplotlib, and no clip.gif of an environment without
         pictures; the reason is printed. If no point was added in this session, a line says so and
@@ -345,6 +346,7 @@ class TrainingRun:
         )
         pictures = {"curve": has_curve, "clip": has_clip}
         write_atomically(path / "report.md", _report(self._env_id, figures, pictures))
+        write_html(path / "report.md")
 
 
 @contextlib.contextmanager

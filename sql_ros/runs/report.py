@@ -1,4 +1,4 @@
-"""The results of a run: report.md, pictures, figures.json, policy.onnx and the link `latest`."""
+"""The results of a run: report.md and .html, pictures, figures.json, policy.onnx, link `latest`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sql_ros.common.atomic_file import write_atomically
 from sql_ros.common.figures_json import versions, write_figures
+from sql_ros.common.html_report import write_html
 from sql_ros.common.markdown import markdown_table
 from sql_ros.common.plotting import try_plot
 from sql_ros.policy.runtime import Policy
@@ -71,7 +72,7 @@ def write_report(
     source: str = "",
     draws: bool = True,
 ) -> dict[str, float]:
-    """Write report.md, figures.json, curves.png and arm.png.
+    """Write report.md, report.html, figures.json, curves.png and arm.png.
 
     If a picture cannot be drawn, the report says why.
 
@@ -115,6 +116,7 @@ def write_report(
         pictures,
     )
     (run_dir / "report.md").write_text(text)
+    write_html(run_dir / "report.md")
     return figures
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sql_ros.common.figures_json import write_figures
+from sql_ros.common.html_report import write_html
 from sql_ros.common.markdown import markdown_table
 from sql_ros.common.plotting import pyplot, save_figure, tidy, try_plot
 from sql_ros.trials.protocol import UNITS
@@ -135,7 +136,7 @@ def write_trial_report(
     command: str,
     seed: int,
 ) -> dict[str, float]:
-    """Write report.md, figures.json and, if matplotlib is there, success.png and recovery.png.
+    """Write report.md, report.html, figures.json and, with matplotlib, success.png, recovery.png.
 
     Args:
         folder: Folder to write to; it is created if it is missing.
@@ -159,6 +160,7 @@ def write_trial_report(
         _shown("recovery times", folder / "recovery.png", partial(_plot_recovery, results)),
     ]
     (folder / "report.md").write_text(_text(results, task, command, seed, pictures))
+    write_html(folder / "report.md")
     return figures
 
 

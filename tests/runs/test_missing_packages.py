@@ -11,7 +11,7 @@ import sys
 
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("matplotlib", "rich", "PIL", "gymnasium"):
+        if name.partition(".")[0] in ("matplotlib", "rich", "PIL", "gymnasium", "markdown_it"):
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
 sys.meta_path.insert(0, Hidden())
