@@ -102,7 +102,7 @@ sim_bridge those of a managed node."""
 
 def _rows(
     names: dict[str, dict[str, list[str]]], described: dict[str, tuple[str, str]]
-) -> Iterator[tuple[str, str, str, str, str]]:
+) -> Iterator[tuple[str, ...]]:
     """Yield the row of each topic or service.
 
     Args:
