@@ -148,8 +148,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text()
         _check_plain(text, path)
-        _check_unique(yaml.compose(text, yaml.SafeLoader), path)
-        values = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        _check_unique(root, path)
+        values = loader.construct_document(root) if root is not None else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # an invalid date is a ValueError

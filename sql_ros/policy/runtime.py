@@ -374,9 +374,7 @@ def read_spec(data: bytes) -> TaskSpec:
         PolicyError: The file is too large or not ONNX, has operators that are not allowed, or has
             no such metadata.
     """
-    if len(data) > LARGEST_FILE:
-        raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
-    metadata = _read_metadata(check_graph(data))
+    metadata = _metadata_of(data)
     try:
         return TaskSpec.from_json(metadata["spec"])
     except (KeyError, ValueError, TypeError) as error:
@@ -393,9 +391,7 @@ def read_task_name(data: bytes) -> str:
         PolicyError: The file is too large or not ONNX, has operators that are not allowed, or has
             no such metadata.
     """
-    if len(data) > LARGEST_FILE:
-        raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
-    metadata = _read_metadata(check_graph(data))
+    metadata = _metadata_of(data)
     try:
         name = json.loads(metadata["spec"])["task"]
     except (KeyError, ValueError, TypeError) as error:
@@ -403,6 +399,21 @@ def read_task_name(data: bytes) -> str:
     if not isinstance(name, str):
         raise PolicyError(f"policy has broken metadata: task {name!r:.80}")
     return name
+
+
+def _metadata_of(data: bytes) -> dict[str, str]:
+    """Check the size and the graph of a policy file, and return its metadata: text by key.
+
+    Args:
+        data: Bytes of an ONNX file.
+
+    Raises:
+        PolicyError: The file is too large or not ONNX, has operators that are not allowed, or has
+            broken metadata.
+    """
+    if len(data) > LARGEST_FILE:
+        raise PolicyError(f"policy has {len(data)} bytes, expected at most {LARGEST_FILE}")
+    return _read_metadata(check_graph(data))
 
 
 def _read_metadata(model: onnx.ModelProto) -> dict[str, str]:

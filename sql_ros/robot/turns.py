@@ -6,15 +6,11 @@ position leaps by a turn while it moves through pi, and two positions of one pos
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from sql_ros.robot.arm import Vector
-from sql_ros.robot.config import UNLIMITED, RobotConfig
-
-TURN_RAD = 2.0 * math.pi
+from sql_ros.robot.config import TURN_RAD, UNLIMITED, RobotConfig
 
 
 class Turns:

@@ -74,17 +74,19 @@ class FixedPosture:
         if not self._fixed:
             return
         away = dict(self._away)
+        heard = dict(self._heard)  # another thread may read the old one
         for name, position in zip(names, positions):
             joint = self._fixed.get(name)
             if joint is None:
                 continue
-            self._heard = {**self._heard, name: now}  # another thread may read
+            heard[name] = now
             if abs(position - joint.position) <= (MOVED_M if joint.is_slide else TURNED_RAD):
                 away.pop(name, None)
             else:  # also NaN
                 unit = "m" if joint.is_slide else "rad"
                 found = f"{position:.3f} {unit}" if math.isfinite(position) else str(position)
                 away[name] = f"{name} is at {found}, its shapes are guarded at {joint.position:g}"
+        self._heard = heard
         if away != self._away:
             self._away = away
             self._differs = {"posture": "; ".join(away.values())} if away else NO_REASONS
