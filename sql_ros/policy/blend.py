@@ -8,7 +8,6 @@ This module never imports torch.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,13 +16,10 @@ import numpy.typing as npt
 from sql_ros.common.errors import ConfigError, PolicyError
 from sql_ros.policy.runtime import (
     CANDIDATES,
-    MAX_TIMING_S,
-    TIMED_RUNS,
-    TIMING_QUANTILE,
-    WARM_UP_RUNS,
     Policy,
     PolicyInfo,
     QFunction,
+    measured_inference_s,
 )
 from sql_ros.policy.task_spec import TaskSpec
 
@@ -126,21 +122,8 @@ class Blend:
         return self._ordered(actions, q / temperature + rng.gumbel(size=len(q)))
 
     def inference_s(self) -> float:
-        """Measure the processor time of one action [s], on random observations.
-
-        Returns:
-            The `TIMING_QUANTILE` of `TIMED_RUNS` runs; no run begins after `MAX_TIMING_S`.
-        """
-        rng = np.random.default_rng(0)
-        times: list[float] = []
-        for _ in range(WARM_UP_RUNS + TIMED_RUNS):
-            observation = rng.standard_normal(self.spec.observation_size, np.float32)
-            began = time.thread_time()
-            self.sample(observation, rng)
-            times.append(time.thread_time() - began)
-            if sum(times) > MAX_TIMING_S:
-                break
-        return float(np.quantile(times[WARM_UP_RUNS:] or times[-1:], TIMING_QUANTILE))
+        """Measure the processor time of one action [s], see `measured_inference_s`."""
+        return measured_inference_s(self.sample, self.spec.observation_size)
 
     def values(self) -> dict[str, str | int]:
         """Return the weights in force and the share of each source, for /diagnostics."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,17 +221,8 @@ class Policy:
             The `TIMING_QUANTILE` of `TIMED_RUNS` runs. A slow policy is run fewer times: no run
             begins after `MAX_TIMING_S`.
         """
-        rng = np.random.default_rng(0)
         act = self.sample if self._whole is None else self.ranked
-        times: list[float] = []
-        for _ in range(WARM_UP_RUNS + TIMED_RUNS):
-            observation = rng.standard_normal(self.spec.observation_size, np.float32)
-            began = time.thread_time()
-            act(observation, rng)
-            times.append(time.thread_time() - began)
-            if sum(times) > MAX_TIMING_S:
-                break
-        return float(np.quantile(times[WARM_UP_RUNS:] or times[-1:], TIMING_QUANTILE))
+        return measured_inference_s(act, self.spec.observation_size)
 
     def _run(
         self,
@@ -362,6 +354,30 @@ def _create_session_options() -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # fatal only: errors are raised as PolicyError
     return options
+
+
+def measured_inference_s(
+    act: Callable[[npt.NDArray[np.float32], np.random.Generator], Any], observation_size: int
+) -> float:
+    """Measure the processor time of one action [s], on random observations.
+
+    Args:
+        act: Takes an observation (S,) and a generator.
+        observation_size: Size S.
+
+    Returns:
+        The `TIMING_QUANTILE` of `TIMED_RUNS` runs; no run begins after `MAX_TIMING_S`.
+    """
+    rng = np.random.default_rng(0)
+    times: list[float] = []
+    for _ in range(WARM_UP_RUNS + TIMED_RUNS):
+        observation = rng.standard_normal(observation_size, np.float32)
+        began = time.thread_time()
+        act(observation, rng)
+        times.append(time.thread_time() - began)
+        if sum(times) > MAX_TIMING_S:
+            break
+    return float(np.quantile(times[WARM_UP_RUNS:] or times[-1:], TIMING_QUANTILE))
 
 
 def read_spec(data: bytes) -> TaskSpec:
